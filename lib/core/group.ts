@@ -1,0 +1,292 @@
+/**
+ * A named cache: cache -> owner -> origin. Knows no NATS, no HTTP and no runtime, and never asks whether there is a
+ * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
+ */
+import QuickLRU from "quick-lru";
+import { type CacheStats, MainAndHot } from "./byte-cache.ts";
+import type { Clock } from "./clock.ts";
+import { Failover } from "./failover.ts";
+import { Flights } from "./flight.ts";
+import { Handoff, type HandoffStats } from "./handoff.ts";
+import type { Entry, Origin, PeerPicker } from "./ports.ts";
+import type { Fresh, Value } from "./value.ts";
+
+export { type AskOptions, type Entry, NoPeers, type Origin, type Peer, type PeerPicker } from "./ports.ts";
+
+/** A value found in this node's memory. */
+export interface Hit {
+  readonly value: Value;
+  readonly from: "main" | "hot";
+}
+
+/** A value that had to be fetched: from the origin by this node, or from the peer that answers for the key. */
+export interface Loaded {
+  readonly value: Value;
+  readonly source: "main" | "hot" | "origin" | "peer";
+  /** Whether this node keeps it. */
+  readonly stored: boolean;
+}
+
+export interface GroupOptions {
+  readonly name: string;
+  readonly origin: Origin;
+  readonly picker: PeerPicker;
+  readonly clock: Clock;
+  /** Main and hot cache together: bytes of keys and values in UTF-8. */
+  readonly budgetBytes: number;
+  /** How long a value may be served, in milliseconds; null: until it is evicted. */
+  readonly ttlMs: number | null;
+  /** How long a load from the origin may take, in milliseconds. */
+  readonly loadTimeoutMs: number;
+  /** On how many nodes each value is kept, 1 or 2. @default 1 */
+  readonly replicas?: number;
+  /** A key that was fetched from its owner this often, not long ago, is popular: a copy is kept. 0: never. @default 2 */
+  readonly hotAfterFetches?: number;
+  /** Loads, and fetches from peers, in the air at once. @default 10_000 */
+  readonly maxFlights?: number;
+}
+
+/** What a group has done, under the names that groupcache made standard. */
+export interface GroupStats extends HandoffStats {
+  gets: number;
+  cacheHits: number;
+  peerLoads: number;
+  peerErrors: number;
+  loads: number;
+  loadsDeduped: number;
+  localLoads: number;
+  localLoadErrs: number;
+  serverRequests: number;
+  /** What the origin was really asked. */
+  originLoads: number;
+  /** Second asks, because the first one was slow. */
+  hedges: number;
+  mainCache: CacheStats;
+  hotCache: CacheStats;
+}
+
+/** How many keys have their fetches counted; the longest unfetched are forgotten first. */
+const MAX_COUNTED_KEYS = 8_192;
+const MAX_FLIGHTS = 10_000;
+
+/** One named cache of this node. */
+export class Group {
+  readonly name: string;
+  readonly #origin: Origin;
+  readonly #picker: PeerPicker;
+  readonly #clock: Clock;
+  readonly #nowMs: () => number;
+  readonly #ttlMs: number | null;
+  readonly #caches: MainAndHot;
+  readonly #hotAfterFetches: number;
+  readonly #handoff: Handoff;
+  readonly #failover: Failover;
+  /**
+   * Two tables, so that what a peer asks of us never waits for a flight that itself waits for a peer: two nodes with
+   * different rosters would wait for each other for ever (mailgun/groupcache issue 72).
+   */
+  readonly #loads: Flights<Loaded>;
+  readonly #fetches: Flights<Loaded>;
+  /** Keys that the origin is being asked for at this moment. */
+  readonly #atOrigin = new Set<string>();
+  readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
+  readonly #counters = {
+    gets: 0,
+    cacheHits: 0,
+    peerLoads: 0,
+    peerErrors: 0,
+    loads: 0,
+    loadsDeduped: 0,
+    localLoads: 0,
+    localLoadErrs: 0,
+    serverRequests: 0,
+    originLoads: 0,
+    hedges: 0,
+  };
+
+  constructor(options: GroupOptions) {
+    const { clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
+    this.name = options.name;
+    this.#origin = options.origin;
+    this.#picker = picker;
+    this.#clock = clock;
+    this.#nowMs = () => clock.nowMs();
+    this.#ttlMs = options.ttlMs;
+    this.#hotAfterFetches = options.hotAfterFetches ?? 2;
+    this.#caches = new MainAndHot(options.budgetBytes);
+    this.#handoff = new Handoff({ group: options.name, picker, caches: this.#caches, clock, replicas });
+    this.#failover = new Failover({
+      group: options.name,
+      picker,
+      clock,
+      timeoutMs: loadTimeoutMs,
+      loadHere: async (key, signal) => (await this.#loadFromOrigin(key, signal)).value,
+      onPeerError: () => this.#counters.peerErrors++,
+      onHedge: () => this.#counters.hedges++,
+    });
+    this.#loads = new Flights({ clock, timeoutMs: loadTimeoutMs, maxFlights });
+    // A fetch may time out at the owner, and must then still have the time to be made in its place.
+    this.#fetches = new Flights({ clock, timeoutMs: 2 * loadTimeoutMs + 1_000, maxFlights });
+  }
+
+  /** What this node has in memory. Synchronous: a hit awaits nothing. */
+  lookup(key: string): Hit | undefined {
+    this.#counters.gets++;
+    const value = this.#caches.main.get(key, this.#nowMs);
+    if (value !== undefined) {
+      this.#counters.cacheHits++;
+      return { value, from: "main" };
+    }
+    const copy = this.#caches.hot.get(key, this.#nowMs);
+    if (copy === undefined) return undefined;
+    this.#counters.cacheHits++;
+    return { value: copy, from: "hot" };
+  }
+
+  /**
+   * The rest of a get whose lookup found nothing: from the origin when this node owns the key, else from its owner.
+   *
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason when the caller left
+   */
+  load(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<Loaded> {
+    this.#counters.loads++;
+    const owner = this.#picker.pick(key);
+    if (owner === undefined) return this.#loadFromOrigin(key, signal);
+    return this.#fetches.run(key, signal, (flightSignal) => {
+      this.#counters.loadsDeduped++;
+      return this.#fetchFromPeers(key, flightSignal);
+    });
+  }
+
+  /** Lookup, then load. May ask a peer; @throws as `load` does. */
+  async get(key: string, options: { signal?: AbortSignal } = {}): Promise<Loaded> {
+    const hit = this.lookup(key);
+    return hit === undefined ? await this.load(key, options) : { value: hit.value, source: hit.from, stored: true };
+  }
+
+  /** What this node has in memory of what a peer asks of it. Synchronous, as `lookup`. */
+  lookupAsOwner(key: string): Hit | undefined {
+    this.#counters.serverRequests++;
+    return this.lookup(key);
+  }
+
+  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Throws as `load`. */
+  loadAsOwner(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<Loaded> {
+    this.#counters.loads++;
+    return this.#loadFromOrigin(key, signal);
+  }
+
+  /** Both of the above, one after the other. */
+  async getAsOwner(key: string, options: { signal?: AbortSignal } = {}): Promise<Loaded> {
+    const hit = this.lookupAsOwner(key);
+    return hit === undefined
+      ? await this.loadAsOwner(key, options)
+      : { value: hit.value, source: hit.from, stored: true };
+  }
+
+  /**
+   * What this node has of a peer's key, in memory or in the air; no load is started, and nobody else is asked. A flight
+   * that is itself still looking among the peers is joined at the owner only: else two nodes could wait for each other.
+   */
+  peek(key: string, options: { signal: AbortSignal }): Value | undefined | Promise<Value | undefined> {
+    const value = this.#fresh(this.#caches.main.peek(key) ?? this.#caches.hot.peek(key));
+    if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
+    return this.#loads.join(key, options.signal)?.then((loaded) => loaded.value, () => undefined);
+  }
+
+  /** Takes what a peer hands over, as far as this node is to have it and there is room. @returns how many entries */
+  accept(entries: readonly Entry[], from: string): number {
+    return this.#handoff.accept(entries, from);
+  }
+
+  /** After a change of owners: sees to the second copies, where the group keeps two. */
+  ownersChanged(): Promise<void> {
+    return this.#handoff.rebalance();
+  }
+
+  /** Hands over all that this node holds, when it is to own nothing any more; until done or aborted. Never rejects. */
+  drain(signal: AbortSignal): Promise<void> {
+    return this.#handoff.drain(signal);
+  }
+
+  stats(): GroupStats {
+    return {
+      ...this.#counters,
+      ...this.#handoff.stats,
+      mainCache: this.#caches.main.stats(),
+      hotCache: this.#caches.hot.stats(),
+    };
+  }
+
+  /** As whoever is to have the value: from memory, from where it was before, or from the origin. */
+  #loadFromOrigin(key: string, signal: AbortSignal | undefined): Promise<Loaded> {
+    return this.#loads.run(key, signal, async (flightSignal) => {
+      this.#counters.loadsDeduped++;
+      const main = this.#caches.main;
+      // While a peer was asked in vain, somebody else's load may have brought it.
+      let present = this.#fresh(main.peek(key));
+      const held = present === undefined ? this.#handoff.fetch(key, flightSignal) : undefined;
+      if (held !== undefined) {
+        const value = await held;
+        // Meanwhile it may have been handed over, too.
+        present = this.#fresh(main.peek(key));
+        if (present === undefined && value !== undefined) {
+          // Asked in the place of a slow owner, which has it: there it stays.
+          if (this.#picker.pick(key) !== undefined) return { value, source: "peer", stored: false };
+          this.#handoff.copy(key, value);
+          return { value, source: "peer", stored: this.#caches.store(main, key, value) };
+        }
+      }
+      if (present !== undefined) return { value: present, source: "main", stored: true };
+      const value = await this.#askOrigin(key, flightSignal);
+      // Kept even when nobody waits any more, as the origin has been paid for it; but what comes after the deadline may
+      // be older than what a later flight has stored.
+      const late = flightSignal.aborted && main.peek(key) !== undefined;
+      if (!late) this.#handoff.copy(key, value);
+      return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
+    });
+  }
+
+  async #askOrigin(key: string, signal: AbortSignal): Promise<Value> {
+    signal.throwIfAborted();
+    this.#counters.originLoads++;
+    this.#atOrigin.add(key);
+    let fresh: Fresh;
+    try {
+      fresh = await this.#origin.load(key, signal);
+    } catch (error) {
+      this.#counters.localLoadErrs++;
+      throw error;
+    } finally {
+      this.#atOrigin.delete(key);
+    }
+    this.#counters.localLoads++;
+    const bornAtMs = this.#clock.nowMs();
+    const expiresAtMs = this.#ttlMs === null ? Infinity : bornAtMs + this.#ttlMs;
+    return { body: fresh.body, contentType: fresh.contentType, bornAtMs, expiresAtMs };
+  }
+
+  async #fetchFromPeers(key: string, signal: AbortSignal): Promise<Loaded> {
+    const value = await this.#failover.fetch(key, signal);
+    if (value === undefined) return await this.#loadFromOrigin(key, signal);
+    this.#counters.peerLoads++;
+    return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
+  }
+
+  #keepIfPopular(key: string, value: Value): boolean {
+    if (this.#hotAfterFetches === 0) return false;
+    const fetches = (this.#fetchCounts.get(key) ?? 0) + 1;
+    if (fetches < this.#hotAfterFetches) {
+      this.#fetchCounts.set(key, fetches);
+      return false;
+    }
+    this.#fetchCounts.delete(key);
+    // While the owner was asked, this node may have become the owner and loaded it: the main cache's copy stays.
+    if (this.#caches.main.peek(key) !== undefined) return false;
+    return this.#caches.store(this.#caches.hot, key, value);
+  }
+
+  #fresh(value: Value | undefined): Value | undefined {
+    return value !== undefined && value.expiresAtMs > this.#clock.nowMs() ? value : undefined;
+  }
+}

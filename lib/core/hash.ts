@@ -1,0 +1,102 @@
+/**
+ * MurmurHash3 x86 32-bit (Austin Appleby, public domain, https://github.com/aappleby/smhasher) over the UTF-8 bytes of
+ * a string, read straight from its UTF-16 units: no encoder and no allocation per key.
+ */
+
+const C1 = 0xcc9e2d51 | 0;
+const C2 = 0x1b873593 | 0;
+
+/** The finaliser of MurmurHash3: every input bit reaches every output bit, and no two inputs share an output. */
+export function mix32(h: number): number {
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+function mixBlock(h: number, k: number): number {
+  k = Math.imul(k, C1);
+  k = (k << 15) | (k >>> 17);
+  h ^= Math.imul(k, C2);
+  h = (h << 13) | (h >>> 19);
+  return (Math.imul(h, 5) + 0xe6546b64) | 0;
+}
+
+/** Hashes strings that share a prefix; the prefix is taken in once. */
+export class PrefixHash {
+  readonly #h: number;
+  /** Bytes of the prefix that do not fill a block of four yet, lowest first. */
+  readonly #tail: number;
+  readonly #bytes: number;
+
+  /** @param prefix must be well-formed UTF-16, as must be everything that is hashed */
+  constructor(prefix: string, seed = 0) {
+    let h = seed | 0;
+    let tail = 0;
+    let bytes = 0;
+    for (const byte of new TextEncoder().encode(prefix)) {
+      tail |= byte << ((bytes & 3) << 3);
+      if ((++bytes & 3) === 0) {
+        h = mixBlock(h, tail);
+        tail = 0;
+      }
+    }
+    this.#h = h;
+    this.#tail = tail;
+    this.#bytes = bytes;
+  }
+
+  /** The hash of prefix + text, as a signed 32-bit integer. */
+  hash(text: string): number {
+    let h = this.#h;
+    let tail = this.#tail;
+    let bytes = this.#bytes;
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      // One unit gives one to three bytes; `packed` holds them lowest first, `width` counts their bits.
+      let packed = unit;
+      let width = 8;
+      if (unit >= 0x80) {
+        if (unit < 0x800) {
+          packed = 0xc0 | (unit >> 6) | ((0x80 | (unit & 63)) << 8);
+          width = 16;
+        } else if (unit >= 0xd800 && unit < 0xdc00 && i + 1 < text.length) {
+          const point = 0x10000 + ((unit & 0x3ff) << 10) + (text.charCodeAt(++i) & 0x3ff);
+          packed = 0xf0 | (point >> 18) | ((0x80 | ((point >> 12) & 63)) << 8) | ((0x80 | ((point >> 6) & 63)) << 16) |
+            ((0x80 | (point & 63)) << 24);
+          width = 32;
+        } else {
+          packed = 0xe0 | (unit >> 12) | ((0x80 | ((unit >> 6) & 63)) << 8) | ((0x80 | (unit & 63)) << 16);
+          width = 24;
+        }
+      }
+      for (let bit = 0; bit < width; bit += 8) {
+        tail |= ((packed >>> bit) & 0xff) << ((bytes & 3) << 3);
+        if ((++bytes & 3) === 0) {
+          h = mixBlock(h, tail);
+          tail = 0;
+        }
+      }
+    }
+    if ((bytes & 3) !== 0) {
+      tail = Math.imul(tail, C1);
+      tail = (tail << 15) | (tail >>> 17);
+      h ^= Math.imul(tail, C2);
+    }
+    return mix32(h ^ bytes);
+  }
+}
+
+/** The number of bytes of a well-formed string in UTF-8. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0x80) {
+      // A surrogate pair is two units and four bytes, so each half adds one.
+      bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,22 @@
+/** What has begun and not ended yet. */
+export class InFlight {
+  #count = 0;
+  #onNone: (() => void)[] = [];
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The same promise, counted until it settles. */
+  track<T>(work: Promise<T>): Promise<T> {
+    this.#count++;
+    return work.finally(() => {
+      if (--this.#count === 0) { for (const resolve of this.#onNone.splice(0)) resolve(); }
+    });
+  }
+
+  /** Resolves when nothing is in flight; at once if so now. */
+  async none(): Promise<void> {
+    if (this.#count > 0) await new Promise<void>((resolve) => this.#onNone.push(resolve));
+  }
+}

@@ -1,0 +1,58 @@
+/** What polling needs to run, and what it shows of itself. */
+import type { Clock } from "./clock.ts";
+import type { Log } from "./log.ts";
+import type { PolledPeer, Suspect } from "./polled-peer.ts";
+import type { PeerRecord } from "./roster.ts";
+import type { WatchStats } from "./watch.ts";
+
+export interface PollingOptions {
+  /** From one poll of a peer to the next, in milliseconds. @default 250 */
+  readonly pollIntervalMs?: number;
+  /** How long a polled peer may take to answer, in milliseconds. @default 250 */
+  readonly pollTimeoutMs?: number;
+  /** Polls without an answer, in a row, that make a suspect. @default 10 */
+  readonly pollMisses?: number;
+  /** Each interval is shortened by a random part of it, up to this share; 0 to 1. @default 0.1 */
+  readonly pollJitter?: number;
+}
+
+export interface LivenessOptions {
+  readonly self: Suspect;
+  readonly clock: Clock;
+  /** From 0 to 1, as Math.random. */
+  readonly random: () => number;
+  readonly log: Log;
+  /** All other listed peers, over all groups, each name once, as they stand now. */
+  readonly peers: () => readonly PolledPeer[];
+  /** Whether this node stands in all its peer lists, as the rosters show it (and not as it last wrote it). */
+  readonly isListed: () => boolean;
+  readonly isRegistryAway: () => boolean;
+  /**
+   * Deletes the suspect's record in every group, at the revision that was read.
+   *
+   * @returns false: the race was lost, the record is another life's, or nobody knows
+   */
+  readonly evict: (suspect: PeerRecord) => Promise<boolean>;
+  readonly options?: PollingOptions;
+}
+
+export interface LivenessStats {
+  readonly polled: readonly WatchStats[];
+  /** Suspects that others were asked about, and that this node struck off. */
+  readonly votes: number;
+  readonly evictions: number;
+}
+
+/**
+ * The options with their defaults.
+ *
+ * @throws RangeError for what are no durations, counts and shares
+ */
+export function pollingOf(options: PollingOptions = {}): Required<PollingOptions> {
+  const polling = { pollIntervalMs: 250, pollTimeoutMs: 250, pollMisses: 10, pollJitter: 0.1, ...options };
+  const { pollIntervalMs, pollTimeoutMs, pollMisses, pollJitter } = polling;
+  if (!(pollIntervalMs > 0 && pollTimeoutMs > 0 && pollMisses >= 1 && pollJitter >= 0 && pollJitter <= 1)) {
+    throw new RangeError(`Cannot poll with ${JSON.stringify(polling)}`);
+  }
+  return polling;
+}

@@ -1,0 +1,56 @@
+/** How a peer has answered lately: how long to wait before another is asked as well, and whether to ask it at all. */
+
+/** The last answers that count. */
+const SAMPLES = 64;
+/** Below this many, nothing is known. */
+const MIN_SAMPLES = 16;
+const UNKNOWN_HEDGE_MS = 500;
+/** A pause of a runtime is no reason to ask twice. */
+const MIN_HEDGE_MS = 100;
+/** Beyond the slowest twentieth of the answers, with as much again for chance. */
+const HEDGE_QUANTILE = 0.95;
+const HEDGE_FACTOR = 2;
+/** A failure that took longer than this was a wait in vain, not a refusal: the next caller is to be spared it. */
+const SLOW_FAILURE_MS = 100;
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 5_000;
+
+/** One peer in one of its lives, as one group asks it. */
+export class PeerHealth {
+  readonly #latenciesMs = new Float64Array(SAMPLES);
+  #answers = 0;
+  #hedgeMs = UNKNOWN_HEDGE_MS;
+  #slowFailures = 0;
+  #answeredAtMs = -Infinity;
+  #pausedUntilMs = -Infinity;
+
+  /** After this long without an answer, in milliseconds, another peer may be asked as well. */
+  get hedgeMs(): number {
+    return this.#hedgeMs;
+  }
+
+  /** Whether it is passed over for now, because it let callers wait in vain. */
+  isPaused(nowMs: number): boolean {
+    return nowMs < this.#pausedUntilMs;
+  }
+
+  /** Whether anything at all was answered after that moment: then it is not the peer that is slow, but one load. */
+  hasAnsweredSince(sinceMs: number): boolean {
+    return this.#answeredAtMs > sinceMs;
+  }
+
+  answered(tookMs: number, nowMs: number): void {
+    this.#slowFailures = 0;
+    this.#answeredAtMs = nowMs;
+    this.#latenciesMs[this.#answers++ % SAMPLES] = tookMs;
+    if (this.#answers % MIN_SAMPLES !== 0) return;
+    const sorted = this.#latenciesMs.slice(0, Math.min(this.#answers, SAMPLES)).sort();
+    this.#hedgeMs = Math.max(MIN_HEDGE_MS, HEDGE_FACTOR * sorted[Math.floor(HEDGE_QUANTILE * sorted.length)]!);
+  }
+
+  /** A refusal or a reset costs nobody time: it is asked again at once, as soon as it can be reached. */
+  failed(tookMs: number, nowMs: number): void {
+    if (tookMs < SLOW_FAILURE_MS) return;
+    this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#slowFailures++);
+  }
+}

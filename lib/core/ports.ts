@@ -1,0 +1,72 @@
+/** What a group needs from the rest of the node: an origin, other nodes, and the choice among them. */
+import type { Fresh, Value } from "./value.ts";
+
+/** Where a value comes from on a miss (groupcache's Getter). */
+export interface Origin {
+  /**
+   * @param signal aborted when nobody waits any more, or the load's deadline has passed
+   * @throws NotFoundError there is no such value
+   * @throws OriginTimeoutError the origin was too slow
+   * @throws OverloadedError it has too much to do
+   * @throws OriginError anything else that went wrong
+   */
+  load(key: string, signal: AbortSignal): Promise<Fresh>;
+  /** Releases connections and files. Never throws. */
+  close?(): Promise<void>;
+}
+
+/** Another node, as the one who asks it sees it. */
+export interface Peer {
+  readonly name: string;
+  /**
+   * Asks the peer for a value; it answers as owner and never forwards.
+   *
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError the owner's final answer
+   * @throws PeerError the peer could not be reached or was lost: fall back
+   */
+  get(group: string, key: string, options: AskOptions): Promise<Value>;
+  /**
+   * What the peer has in memory, or is loading from the origin at this moment; it starts no load. `undefined`: nothing.
+   *
+   * @throws PeerError as `get`
+   */
+  peek(group: string, key: string, options: AskOptions): Promise<Value | undefined>;
+  /**
+   * Hands entries over, in one message; the peer takes those that it is to keep and has room for.
+   *
+   * @returns how many it took
+   * @throws PeerError as `get`
+   */
+  push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number>;
+}
+
+/** What bounds every question to a peer. */
+export interface AskOptions {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/** A key and its value, as they travel from node to node. */
+export interface Entry {
+  readonly key: string;
+  readonly value: Value;
+}
+
+/** Who is asked for a key. `undefined` means this node itself. */
+export interface PeerPicker {
+  pick(key: string): Peer | undefined;
+  /** The owner first, then who is asked in its place; at least one, `count` at most. */
+  ranked(key: string, count: number): readonly (Peer | undefined)[];
+  /** As `ranked`, by the roster before the last change of owners; empty when there was none lately. */
+  rankedBefore(key: string, count: number): readonly (Peer | undefined)[];
+  /** Other nodes that may hold the key's value already: its owner, and its owners not long ago; the latest first. */
+  holders(key: string, count: number): readonly Peer[];
+}
+
+/** A node on its own owns every key. */
+export const NoPeers: PeerPicker = {
+  pick: () => undefined,
+  ranked: () => [undefined],
+  rankedBefore: () => [],
+  holders: () => [],
+};

@@ -1,0 +1,85 @@
+/** Who must agree that a suspect is dead. */
+import type { Clock } from "./clock.ts";
+import type { PolledPeer, Suspect } from "./polled-peer.ts";
+import { holdVote, isMajority } from "./vote.ts";
+
+/** So many others are asked about a suspect. */
+export const MAX_VOTERS = 5;
+
+/** What is known of a suspect when it is judged. */
+export interface Case {
+  readonly suspect: Suspect;
+  /** Whether it has missed twice as many polls as make a suspect, and others were asked in between. */
+  readonly isPatient: boolean;
+  /** Whether it was there before this node, and nobody at all has answered this node in its life. */
+  readonly isLeftover: () => boolean;
+  /** Who was silent when asked about it before; filled here. */
+  readonly mute: Set<string>;
+  /** The first others, in the suspect's rank, beside this node and those in `without`. */
+  readonly voters: (count: number, without: ReadonlySet<string>) => readonly PolledPeer[];
+}
+
+export interface Judgement {
+  /** Why it is to be evicted; `undefined`: it is not. */
+  readonly reason: string | undefined;
+  /** Whether anybody else has answered. */
+  readonly isHeard: boolean;
+}
+
+/**
+ * The rules of evidence. This node has missed its polls, so it has one vote.
+ *
+ * - First, those next in the suspect's rank are asked, MAX_VOTERS at most. More than half of all of them and this node
+ *   must say "dead"; who is silent has not said so. Where all others are asked, only the greater side of a partition can
+ *   reach that; in a cluster of more than MAX_VOTERS + 2 nodes they are a sample of it.
+ * - After twice the patience the silent are left out, and others are asked in the place of those that were silent
+ *   before: more than half of this node and those who answer must say "dead", and somebody must answer. Otherwise the
+ *   survivors of a cluster that lost most of its nodes at once would list the dead for ever. In a lasting partition,
+ *   where NATS is reachable from both sides, this would be the wrong thing for the smaller side to do. It does not come
+ *   to it there: the greater side evicts it in half that time, and who is not listed evicts nobody. Two sides of the
+ *   same size, as the suspect has no vote, or a sample that is not like the whole, may evict each other. The lesser
+ *   evil, as who is evicted and lives puts itself back, with growing delays, while a dead peer that stays listed costs
+ *   every request for its keys.
+ * - In a pair there is nobody to ask: it is evicted after twice the patience.
+ * - Where others could be asked and none of them answers, nobody is evicted, as it is this node that is cut off. But the
+ *   leftovers of a cluster that died whole are swept after twice the patience: who was listed before this node, when
+ *   this node has never had an answer from anybody.
+ */
+export class Tribunal {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  /** How often others were asked. */
+  votes = 0;
+
+  /** @param options.timeoutMs how long a voter may take, its own poll included */
+  constructor(options: { clock: Clock; timeoutMs: number }) {
+    this.#clock = options.clock;
+    this.#timeoutMs = options.timeoutMs;
+  }
+
+  /** Asks who is to be asked. Never throws; within `timeoutMs`. */
+  async judge({ suspect, isPatient, isLeftover, mute, voters }: Case): Promise<Judgement> {
+    let panel = voters(MAX_VOTERS, isPatient ? mute : new Set());
+    if (panel.length === 0 && mute.size > 0) {
+      mute.clear();
+      panel = voters(MAX_VOTERS, mute);
+    }
+    if (panel.length === 0) {
+      return { reason: isPatient ? "there is nobody else to ask" : undefined, isHeard: false };
+    }
+    this.votes++;
+    const vote = await holdVote(suspect, panel, { clock: this.#clock, timeoutMs: this.#timeoutMs });
+    for (const name of vote.silent) mute.add(name);
+    const { answered, asked, dead } = vote;
+    const isHeard = answered > 0;
+    const total = 1 + (isPatient ? answered : asked);
+    if (isHeard && isMajority(1 + dead, total)) {
+      return { reason: `${1 + dead} of ${total} agree`, isHeard };
+    }
+    const isSwept = isPatient && !isHeard && isLeftover();
+    return {
+      reason: isSwept ? "it was here before me, and nobody has ever answered me" : undefined,
+      isHeard,
+    };
+  }
+}

@@ -1,0 +1,53 @@
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+
+/** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. */
+const rememberMs = 60_000;
+
+/** What is known of one kind of fault: the rule that was broken, which comes from a small set of our own messages. */
+interface Said {
+  count: number;
+  atMs: number;
+}
+
+/** Says which records of a group are no peer records: one line for each kind, and one more when there are a hundred times as many. */
+export class Complaints {
+  readonly #group: string;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #said = new Map<string, Said>();
+
+  constructor(group: string, clock: Clock, log: Log) {
+    this.#group = group;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** @param read all keys of the group; those with a `fault` are the broken ones */
+  say(read: ReadonlyMap<string, { readonly revision: number; readonly fault?: string }>): void {
+    const kinds = new Map<string, { count: number; key: string; revision: number }>();
+    for (const [key, { fault, revision }] of read) {
+      if (fault === undefined) continue;
+      const kind = kinds.get(fault);
+      // The latest is the one that an operator can still ask about.
+      if (kind === undefined) kinds.set(fault, { count: 1, key, revision });
+      else Object.assign(kind, { count: kind.count + 1, ...(revision > kind.revision ? { key, revision } : {}) });
+    }
+    const nowMs = this.#clock.nowMs();
+    for (const [fault, { count, key, revision }] of kinds) {
+      const said = this.#said.get(fault);
+      if (said !== undefined && count < said.count * 100) continue;
+      this.#said.set(fault, { count, atMs: nowMs });
+      const others = count === 1 ? "" : `, and at least ${count - 1} more in the peer list of ${this.#group} likewise`;
+      this.#log.warn(`ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`);
+    }
+    for (const [fault, { atMs }] of this.#said) {
+      if (!kinds.has(fault) && nowMs - atMs >= rememberMs) this.#said.delete(fault);
+    }
+  }
+}
+
+/** A key is a stranger's too. */
+function shown(key: string): string {
+  return key.replace(/[^\x21-\x7e]/g, "?").slice(0, 200);
+}

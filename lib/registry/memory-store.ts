@@ -1,0 +1,178 @@
+/**
+ * The registry of a node that runs alone (`--nats off`), and the stand-in for NATS in tests. It obeys the true rules:
+ * the contract suite that runs on a real nats-server runs on it.
+ */
+import { WrongRevisionError } from "../core/errors.ts";
+import type { Entry, PeerStore, StoreListener } from "./store.ts";
+import { UnavailableError } from "./store.ts";
+
+const never: Entry = { value: undefined, revision: 0 };
+
+/** What the nodes of a test share, in the place of a server; the methods beside the rules break things on purpose. */
+export class MemoryBucket {
+  #epoch = 1;
+  #revision = 0;
+  readonly #entries = new Map<string, Entry>();
+  readonly #watchers = new Set<MemoryStore>();
+  #isAway = false;
+
+  /** Another node's way in. */
+  open(): MemoryStore {
+    return new MemoryStore(this);
+  }
+
+  get isAway(): boolean {
+    return this.#isAway;
+  }
+
+  get epoch(): string {
+    return `memory ${this.#epoch}`;
+  }
+
+  get entries(): ReadonlyMap<string, Entry> {
+    return this.#entries;
+  }
+
+  /** @throws WrongRevisionError */
+  write(key: string, value: Uint8Array | undefined, replaces: number): number {
+    const last = (this.#entries.get(key) ?? never).revision;
+    if (last !== replaces) throw new WrongRevisionError(`${key} is at revision ${last}, not ${replaces}`);
+    this.#entries.set(key, { value, revision: ++this.#revision });
+    this.#tell();
+    return this.#revision;
+  }
+
+  enter(watcher: MemoryStore): void {
+    this.#watchers.add(watcher);
+  }
+
+  exit(watcher: MemoryStore): void {
+    this.#watchers.delete(watcher);
+  }
+
+  /** As when the server is killed: reads and writes fail, watches go blind. */
+  goAway(): void {
+    if (this.#isAway) return;
+    this.#isAway = true;
+    for (const watcher of this.#watchers) watcher.lose();
+  }
+
+  comeBack(): void {
+    this.#isAway = false;
+    for (const watcher of this.#watchers) watcher.find();
+  }
+
+  /** As when the bucket is deleted and made again. */
+  loseBucket(): void {
+    this.#epoch++;
+    this.#revision = 0;
+    this.#entries.clear();
+    this.#tell();
+  }
+
+  /** As when an operator purges a key from the stream: nothing is left of it, not even a marker. */
+  dropPurge(key: string): void {
+    this.#entries.delete(key);
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (!this.#isAway) { for (const watcher of this.#watchers) watcher.look(); }
+  }
+}
+
+/** One node's connection to a bucket in memory; by default a bucket of its own, for a node that runs alone. */
+export class MemoryStore implements PeerStore {
+  readonly #bucket: MemoryBucket;
+  #groups: readonly string[] = [];
+  #listener: StoreListener | undefined;
+  #isClosed = false;
+  #isLookDue = false;
+  #isAnswerLost = false;
+
+  constructor(bucket = new MemoryBucket()) {
+    this.#bucket = bucket;
+  }
+
+  async read(key: string): Promise<Entry> {
+    this.#mustReach();
+    return this.#bucket.entries.get(key) ?? never;
+  }
+
+  async put(key: string, value: Uint8Array, replaces: number): Promise<number> {
+    return this.#write(key, value.slice(), replaces);
+  }
+
+  async delete(key: string, replaces: number): Promise<number> {
+    return this.#write(key, undefined, replaces);
+  }
+
+  watch(groups: readonly string[], listener: StoreListener): void {
+    if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
+    this.#groups = groups;
+    this.#listener = listener;
+    this.#bucket.enter(this);
+    if (this.#bucket.isAway) this.lose();
+    else this.find();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#bucket.exit(this);
+  }
+
+  /** The next write is applied, but its answer is lost. */
+  loseNextAnswer(): void {
+    this.#isAnswerLost = true;
+  }
+
+  // The bucket calls these; each lets the caller finish first, as a network would.
+
+  lose(): void {
+    this.#later(() => this.#listener?.onAway("the bucket was told to be away"));
+  }
+
+  find(): void {
+    this.#later(() => {
+      if (this.#bucket.isAway) return;
+      this.#show();
+      this.#listener?.onBack();
+    });
+  }
+
+  look(): void {
+    if (this.#isLookDue) return;
+    this.#isLookDue = true;
+    this.#later(() => {
+      this.#isLookDue = false;
+      if (!this.#bucket.isAway) this.#show();
+    });
+  }
+
+  #later(action: () => void): void {
+    queueMicrotask(() => {
+      if (!this.#isClosed) action();
+    });
+  }
+
+  #show(): void {
+    for (const group of this.#groups) {
+      const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
+      const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
+      this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
+    }
+  }
+
+  #write(key: string, value: Uint8Array | undefined, replaces: number): number {
+    this.#mustReach();
+    const revision = this.#bucket.write(key, value, replaces);
+    if (!this.#isAnswerLost) return revision;
+    this.#isAnswerLost = false;
+    throw new UnavailableError("the answer was lost");
+  }
+
+  #mustReach(): void {
+    if (this.#isClosed) throw new UnavailableError("closed");
+    if (this.#bucket.isAway) throw new UnavailableError("the bucket is away");
+  }
+}

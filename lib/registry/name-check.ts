@@ -1,0 +1,35 @@
+import type { Clock } from "../core/clock.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import { within } from "./backoff.ts";
+
+/** Whether a record under this node's name is only what an earlier life left, or that of another live node. */
+export type Verdict = "free" | "taken";
+
+const isAliveTimeoutMs = 5_000;
+/** How long an answer of "taken" holds, so that not every change in the group asks the other node again. */
+const takenForMs = 30_000;
+
+/** Whether another live node has our name, asked of that node and remembered for a while. */
+export class NameCheck {
+  readonly #clock: Clock;
+  readonly #isAlive: (record: PeerRecord) => Promise<boolean>;
+  #taken: { revision: number; untilMs: number } | undefined;
+
+  constructor(clock: Clock, isAlive: (record: PeerRecord) => Promise<boolean>) {
+    this.#clock = clock;
+    this.#isAlive = isAlive;
+  }
+
+  /** How long the record of that revision is known to be a live node's, in ms; 0 when it has to be asked. */
+  takenMs(revision: number): number {
+    if (this.#taken?.revision !== revision) return 0;
+    return Math.max(0, this.#taken.untilMs - this.#clock.nowMs());
+  }
+
+  /** Asks who is behind the record. No answer within five seconds, or an error, means that nobody is. */
+  async ask(record: PeerRecord, revision: number): Promise<Verdict> {
+    const isTaken = await within(this.#clock, isAliveTimeoutMs, this.#isAlive(record), () => false).catch(() => false);
+    this.#taken = isTaken ? { revision, untilMs: this.#clock.nowMs() + takenForMs } : undefined;
+    return isTaken ? "taken" : "free";
+  }
+}

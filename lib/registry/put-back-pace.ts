@@ -1,0 +1,30 @@
+import type { Random } from "./backoff.ts";
+
+const firstMs = 500;
+const mostMs = 30_000;
+/** A record that stood for this long starts anew. */
+const stableMs = 60_000;
+
+/**
+ * How soon a record that vanished may be written again: at once the first time, then ever more slowly. A node that
+ * flaps, because others take it for dead again and again, must not make everybody's roster flap with it.
+ */
+export class PutBackPace {
+  #putBacks = 0;
+  #writtenAtMs = -Infinity;
+
+  /** How long to wait yet, in ms; 0 when it may be written now. */
+  restMs(nowMs: number, random: Random): number {
+    const sinceMs = nowMs - this.#writtenAtMs;
+    if (sinceMs >= stableMs) this.#putBacks = 0;
+    if (this.#putBacks === 0) return 0;
+    const restMs = Math.min(mostMs, firstMs * 2 ** Math.min(this.#putBacks - 1, 30)) - sinceMs;
+    return restMs <= 0 ? 0 : restMs * (1 + random() / 10);
+  }
+
+  /** The record was written; `isPutBack` when it had stood before and vanished. */
+  wrote(nowMs: number, isPutBack: boolean): void {
+    if (isPutBack) this.#putBacks++;
+    this.#writtenAtMs = nowMs;
+  }
+}

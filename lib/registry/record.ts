@@ -1,0 +1,84 @@
+/** What stands in the registry under `<group>.<name>`: JSON in UTF-8, checked on the way in, for anybody may write there. */
+import * as v from "valibot";
+import type { PeerRecord } from "../core/roster.ts";
+
+/** A record of ours takes about 250 bytes. */
+export const maxRecordBytes = 4_096;
+/** Above it one peer would own nearly everything, whoever wrote that. */
+export const maxWeight = 1_000;
+
+const text = (maxLength: number) =>
+  v.pipe(v.string(), v.maxLength(maxLength), v.regex(/^[\x20-\x7e]*$/, "not plain text"));
+
+const schema = v.object({
+  name: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,128}$/, "not 1 to 128 of A-Z a-z 0-9 _ -")),
+  url: v.pipe(
+    v.string(),
+    v.maxLength(512),
+    v.check(isPlainHttpUrl, "not an http(s) URL of scheme, host and port alone"),
+  ),
+  incarnation: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/, "not 1 to 64 of A-Z a-z 0-9 _ -")),
+  state: v.picklist(["serving", "draining"]),
+  weight: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(maxWeight)),
+  zone: text(64),
+  joined: v.pipe(v.string(), v.maxLength(40), v.isoTimestamp()),
+  version: text(64),
+  runtime: text(64),
+});
+
+/**
+ * Reads the record that stands under `key`. Fields that it does not know are dropped, so that newer nodes may add some.
+ *
+ * @throws TypeError with the one reason why it cannot be used; safe to log.
+ */
+export function parseRecord(group: string, key: string, bytes: Uint8Array): PeerRecord {
+  if (bytes.byteLength > maxRecordBytes) throw new TypeError(`longer than ${maxRecordBytes} bytes`);
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new TypeError("not JSON in UTF-8");
+  }
+  const result = v.safeParse(schema, json, { abortEarly: true, abortPipeEarly: true });
+  if (!result.success) throw new TypeError(reasonOf(result.issues[0]));
+  if (`${group}.${result.output.name}` !== key) throw new TypeError("its name is not the one in its key");
+  // Peers compare and connect to it: one spelling, without the slash that URL adds.
+  return Object.freeze({ ...result.output, url: new URL(result.output.url).origin });
+}
+
+/**
+ * The bytes to write for a record.
+ *
+ * @throws TypeError when `parseRecord` would refuse it, which is a mistake of this node.
+ */
+export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
+  const { name, url, incarnation, state, weight, zone, joined, version, runtime } = record;
+  const bytes = new TextEncoder().encode(
+    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime }),
+  );
+  try {
+    parseRecord(group, `${group}.${name}`, bytes);
+  } catch (error) {
+    throw new TypeError(`Cannot list this node in ${group}: ${(error as Error).message}`);
+  }
+  return bytes;
+}
+
+function reasonOf(issue: v.BaseIssue<unknown>): string {
+  const path = v.getDotPath(issue);
+  // Never the value: it is a stranger's, and may be long or hold control characters. Our own messages name the rule.
+  const rule = issue.message.startsWith("not ") ? issue.message : `expected ${issue.expected ?? issue.type}`;
+  return path === null ? rule : `${path}: ${rule}`;
+}
+
+/** Scheme, host and port only: credentials would leak into logs, and a path would be lost on the way. */
+function isPlainHttpUrl(input: string): boolean {
+  // URL forgives spaces, tabs, backslashes and a bare `?`: a record that needs forgiving is not one of ours.
+  if (!/^https?:\/\/[A-Za-z0-9.:\-[\]_]+\/?$/.test(input)) return false;
+  try {
+    const url = new URL(input);
+    return url.hostname !== "" && url.port !== "0";
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * This node's own record in one group: brought to what is wanted, and kept there, until the node leaves. Each step reads
+ * the key from the leader and decides on that alone; whatever goes wrong, the next step reads again.
+ */
+import type { Clock } from "../core/clock.ts";
+import { NameTakenError, WrongRevisionError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import { backoffMs, type Random, within } from "./backoff.ts";
+import { depart, type Departure } from "./departure.ts";
+import { NameCheck } from "./name-check.ts";
+import { PutBackPace } from "./put-back-pace.ts";
+import { encodeRecord, parseRecord } from "./record.ts";
+import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
+
+export interface RegistrationOptions {
+  readonly group: string;
+  readonly store: PeerStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: Random;
+  /** Whether the store is known to be out of reach, and that was said. */
+  readonly isAway: () => boolean;
+  /** Whether a node with this record's incarnation answers at its URL. */
+  readonly isAlive: (record: PeerRecord) => Promise<boolean>;
+  /** Another live node had the name when this one came. */
+  readonly onNameTaken: (error: NameTakenError) => void;
+}
+
+const retryFirstMs = 100;
+const retryMostMs = 2_000;
+/** How long a view may be behind a write that was answered, before the leader is asked. */
+const lagMs = 2_000;
+
+/** This node's record in one group. */
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #key: string;
+  readonly #ending = new AbortController();
+  readonly #names: NameCheck;
+  #wanted: PeerRecord;
+  #bytes: Uint8Array;
+  #isStarted = false;
+  #isRunning = false;
+  #isAgain = false;
+  #cancelRetry = (): void => {};
+  #cancelLagCheck: (() => void) | undefined;
+  #failures = 0;
+  /** Of our record, as last read or written; `undefined` while it is not known to stand there. */
+  #revision: number | undefined;
+  #epoch: string | undefined;
+  #hasStood = false;
+  /** Another record is wanted since the last one stood: what is there may be ours from before. */
+  #isChanging = false;
+  readonly #pace = new PutBackPace();
+  /** What a write replaces whose answer never came: it may still be applied. */
+  #unanswered: number | undefined;
+  #saidTaken: number | undefined;
+  #waiters: (() => void)[] = [];
+
+  /** @throws TypeError for a record that other nodes would refuse */
+  constructor(record: PeerRecord, options: RegistrationOptions) {
+    this.#options = options;
+    this.#key = keyOf(options.group, record.name);
+    this.#names = new NameCheck(options.clock, options.isAlive);
+    this.#wanted = record;
+    this.#bytes = encodeRecord(options.group, record);
+  }
+
+  get isStarted(): boolean {
+    return this.#isStarted;
+  }
+
+  /** Whether the record stands in the registry as wanted, for all that is known. */
+  get isListed(): boolean {
+    return this.#revision !== undefined;
+  }
+
+  start(): void {
+    this.#isStarted = true;
+    this.#poke();
+  }
+
+  /** Changes what is wanted; resolves to whether it stood in the registry within `timeoutMs`. */
+  async change(record: PeerRecord, timeoutMs: number): Promise<boolean> {
+    this.#wanted = record;
+    this.#bytes = encodeRecord(this.#options.group, record);
+    this.#revision = undefined;
+    this.#isChanging = true;
+    if (!this.#isStarted || this.#ending.signal.aborted) return false;
+    const bytes = this.#bytes;
+    const stands = new Promise<void>((resolve) => this.#waiters.push(resolve));
+    this.#poke();
+    await within(this.#options.clock, timeoutMs, stands, () => {});
+    return this.#revision !== undefined && this.#bytes === bytes;
+  }
+
+  /** Compares a view with what is wanted. A view may be older than what was written and read since. */
+  observe(view: View): void {
+    if (!this.#isStarted) return;
+    const isNewBucket = this.#epoch !== undefined && this.#epoch !== view.epoch;
+    this.#epoch = view.epoch;
+    const own = view.entries.get(this.#key);
+    const isBehind = !isNewBucket && this.#revision !== undefined && this.#revision > view.revision;
+    if (own !== undefined && isSame(own.value, this.#bytes) && !isBehind) {
+      this.#cancelLagCheck?.();
+      this.#cancelLagCheck = undefined;
+      // Seen, so it stands: also when the answer to the write was lost. A step on its way decides by itself.
+      if (!this.#isRunning) this.#stands(own.revision);
+      return;
+    }
+    if (isBehind) {
+      this.#cancelLagCheck ??= this.#options.clock.after(lagMs, () => {
+        this.#cancelLagCheck = undefined;
+        this.#poke();
+      });
+      return;
+    }
+    // A key without even a marker may have been left out of a list that is too long: the leader knows.
+    if (isNewBucket || own !== undefined) this.#revision = undefined;
+    this.#poke();
+  }
+
+  /** The store is back: no need to sit out the rest of a long wait. */
+  hurry(): void {
+    if (this.#failures === 0 || this.#isRunning) return;
+    this.#later(this.#options.random() * retryFirstMs * 5);
+  }
+
+  /** Stops putting the record back, also when a write is on its way. */
+  close(): void {
+    this.#ending.abort();
+    this.#cancelRetry();
+    this.#cancelLagCheck?.();
+    for (const resolve of this.#waiters.splice(0)) resolve();
+  }
+
+  /** Takes the record out; resolves to whether it is known to be gone within `timeoutMs`. Nothing puts it back. */
+  async leave(timeoutMs: number): Promise<boolean> {
+    this.close();
+    if (!this.#isStarted) return true;
+    const { store, clock, random, group, log } = this.#options;
+    const departure: Departure = {
+      store,
+      key: this.#key,
+      clock,
+      random,
+      hasStood: this.#hasStood,
+      isOurs: (entry) => this.#ownerOf(entry)?.incarnation === this.#wanted.incarnation,
+      unanswered: () => this.#unanswered,
+    };
+    const late = new AbortController();
+    const outcome = await within(clock, timeoutMs, depart(departure, late.signal), () => "late");
+    late.abort();
+    this.#revision = undefined;
+    if (outcome === "late") log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`);
+    if (outcome === "removed") log.info(`removed myself from the peer list of ${group} before exiting`);
+    return outcome !== "late";
+  }
+
+  #poke(): void {
+    if (!this.#isStarted || this.#ending.signal.aborted) return;
+    this.#cancelRetry();
+    if (this.#isRunning) {
+      this.#isAgain = true;
+      return;
+    }
+    this.#isRunning = true;
+    this.#reconcile().finally(() => {
+      this.#isRunning = false;
+      if (this.#isAgain) this.#poke();
+    });
+  }
+
+  #later(delayMs: number): void {
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.after(delayMs, () => this.#poke());
+  }
+
+  async #reconcile(): Promise<void> {
+    this.#isAgain = false;
+    try {
+      await this.#step();
+      this.#failures = 0;
+    } catch (error) {
+      if (this.#ending.signal.aborted) return;
+      // A lost race is decided again soon; a store that is away is left alone for longer and longer.
+      const { group, log, random, isAway } = this.#options;
+      this.#later(backoffMs(this.#failures++, retryFirstMs, retryMostMs, random));
+      // What passes by itself is not worth a line, nor is what was said when the store went away.
+      if (this.#failures === 5 && !isAway()) {
+        log.warn(`still cannot list myself in ${group}, trying again: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #step(): Promise<void> {
+    const { store, clock, random } = this.#options;
+    const entry = await store.read(this.#key);
+    if (this.#ending.signal.aborted) return;
+    if (isSame(entry.value, this.#bytes)) return this.#stands(entry.revision);
+    const owner = this.#ownerOf(entry);
+    const isOurs = owner?.incarnation === this.#wanted.incarnation;
+    const isStateChange = this.#isChanging && isOurs && owner.state !== this.#wanted.state;
+    if (!isStateChange) {
+      this.#revision = undefined;
+      const restMs = this.#hasStood ? this.#pace.restMs(clock.nowMs(), random) : 0;
+      if (restMs > 0) return this.#later(restMs);
+      if (owner !== undefined && !(await this.#mayTakeOver(owner, entry.revision))) return;
+      if (this.#ending.signal.aborted) return;
+      if (this.#hasStood) this.#sayPutBack(entry);
+    }
+    const bytes = this.#bytes;
+    this.#unanswered = entry.revision;
+    let revision: number;
+    try {
+      revision = await store.put(this.#key, bytes, entry.revision);
+    } catch (error) {
+      if (error instanceof WrongRevisionError) this.#unanswered = undefined;
+      throw error;
+    }
+    this.#unanswered = undefined;
+    this.#pace.wrote(clock.nowMs(), this.#hasStood && !isStateChange);
+    if (bytes === this.#bytes) this.#stands(revision);
+    else this.#isAgain = true;
+  }
+
+  #sayPutBack(entry: Entry): void {
+    const what = entry.value === undefined ? "is gone" : "was overwritten";
+    this.#options.log.warn(`my record in the peer list of ${this.#options.group} ${what}: putting it back`);
+  }
+
+  /** Whether the record of `owner` under our key may be replaced: it is ours, or nobody is behind it any more. */
+  async #mayTakeOver(owner: PeerRecord, revision: number): Promise<boolean> {
+    if (owner.incarnation === this.#wanted.incarnation) return true;
+    const { log, onNameTaken, group } = this.#options;
+    const takenMs = this.#names.takenMs(revision);
+    if (takenMs > 0) {
+      this.#later(takenMs);
+      return false;
+    }
+    const verdict = await this.#names.ask(owner, revision);
+    if (this.#ending.signal.aborted) return false;
+    if (verdict === "free") {
+      log.info(`taking over the record of an earlier ${owner.name} in the peer list of ${group}`);
+      return true;
+    }
+    const error = new NameTakenError(
+      `another live node is listed as ${owner.name} in ${group}: ${owner.url}, incarnation ${owner.incarnation}`,
+    );
+    if (!this.#hasStood) {
+      this.close();
+      onNameTaken(error);
+      return false;
+    }
+    // It came while this node was cut off. Two nodes that overwrite each other would help nobody.
+    if (this.#saidTaken !== revision) log.error(error.message);
+    this.#saidTaken = revision;
+    this.#later(this.#names.takenMs(revision));
+    return false;
+  }
+
+  /** Who stands in the entry; `undefined` for nobody, or for something that no node would read as a peer. */
+  #ownerOf(entry: Entry): PeerRecord | undefined {
+    if (entry.value === undefined) return undefined;
+    try {
+      return parseRecord(this.#options.group, this.#key, entry.value);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #stands(revision: number): void {
+    if (this.#ending.signal.aborted) return;
+    const { group, log } = this.#options;
+    const isNews = this.#revision !== revision;
+    this.#isChanging = false;
+    this.#revision = revision;
+    if (this.#unanswered !== undefined && this.#unanswered < revision) this.#unanswered = undefined;
+    for (const resolve of this.#waiters.splice(0)) resolve();
+    if (!isNews) return;
+    const state = this.#wanted.state === "serving" ? "" : ` as ${this.#wanted.state}`;
+    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`);
+    this.#hasStood = true;
+  }
+}
+
+function isSame(left: Uint8Array | undefined, right: Uint8Array): boolean {
+  if (left === undefined || left.byteLength !== right.byteLength) return false;
+  return left.every((byte, index) => byte === right[index]);
+}

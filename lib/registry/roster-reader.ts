@@ -1,0 +1,146 @@
+/** Views of one group in, rosters out: checks the records, logs the broken ones once, and keeps peers whose record was lost. */
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
+import { Complaints } from "./complaints.ts";
+import { parseRecord } from "./record.ts";
+import { keyOf, type View } from "./store.ts";
+
+export interface RosterReaderOptions {
+  readonly group: string;
+  readonly self: PeerRecord;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How long a peer stays listed whose record vanished without a delete. */
+  readonly lostGraceMs: number;
+  readonly onRoster: (roster: Roster) => void;
+}
+
+/** Most peers of one group; who came later is not listed. */
+export const maxPeers = 1_000;
+
+interface Read {
+  readonly revision: number;
+  /** `undefined` for a record that does not parse; then `fault` says why. */
+  readonly record: PeerRecord | undefined;
+  readonly fault?: string;
+}
+
+/** From views of the store to rosters: broken records are told once and left out, lost ones are given time. */
+export class RosterReader {
+  readonly #options: RosterReaderOptions;
+  #roster: Roster;
+  #epoch: string | undefined;
+  #revision = 0;
+  #read = new Map<string, Read>();
+  /**
+   * Peers whose record vanished, which a delete never does: the bucket was lost, or purged. They are alive and about to
+   * put themselves back. Dropping them at once would hand all their keys to others for a moment.
+   */
+  #lost = new Map<string, PeerRecord>();
+  #cancelGrace: (() => void) | undefined;
+  readonly #complaints: Complaints;
+  #isOverfull = false;
+  #isAway = false;
+  #isClosed = false;
+
+  constructor(options: RosterReaderOptions) {
+    this.#options = options;
+    this.#complaints = new Complaints(options.group, options.clock, options.log);
+    this.#roster = rosterOf(options.group, 0, [options.self]);
+  }
+
+  get roster(): Roster {
+    return this.#roster;
+  }
+
+  apply(view: View): void {
+    const former = this.#epoch === view.epoch ? this.#read : new Map<string, Read>();
+    const read = new Map<string, Read>();
+    for (const [key, { value, revision }] of view.entries) {
+      if (value === undefined) continue;
+      const known = former.get(key);
+      read.set(key, known?.revision === revision ? known : this.#parse(key, value, revision));
+    }
+    for (const [key, { record }] of this.#read) {
+      if (record !== undefined && !view.entries.has(key)) this.#lost.set(key, record);
+    }
+    for (const key of this.#lost.keys()) if (view.entries.has(key)) this.#lost.delete(key);
+    if (this.#lost.size > 0) this.#cancelGrace ??= this.#startGrace();
+    this.#epoch = view.epoch;
+    this.#revision = view.revision;
+    this.#read = read;
+    this.#complaints.say(read);
+    this.#rebuild();
+  }
+
+  /** The revision of the record that stands for this life of that peer; `undefined` when none does. */
+  revisionOf({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): number | undefined {
+    const read = this.#read.get(keyOf(this.#options.group, name));
+    return read?.record?.incarnation === incarnation ? read.revision : undefined;
+  }
+
+  /** Nobody can put itself back while the store is away, so nobody is given up. */
+  setAway(isAway: boolean): void {
+    this.#isAway = isAway;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelGrace?.();
+  }
+
+  #startGrace(): () => void {
+    return this.#options.clock.after(this.#options.lostGraceMs, () => {
+      this.#cancelGrace = undefined;
+      if (this.#isClosed) return;
+      if (this.#isAway) {
+        this.#cancelGrace = this.#startGrace();
+        return;
+      }
+      this.#lost.clear();
+      this.#rebuild();
+    });
+  }
+
+  #rebuild(): void {
+    const { group, self, log, onRoster } = this.#options;
+    const present = [...this.#read.values()].filter((entry) => entry.record !== undefined);
+    const isOverfull = present.length > maxPeers;
+    if (isOverfull && !this.#isOverfull) {
+      log.warn(`the peer list of ${group} holds ${present.length} records: only the ${maxPeers} oldest count`);
+    }
+    this.#isOverfull = isOverfull;
+    // By revision, so that every node keeps the same ones, and a flood does not wash away who was there before.
+    if (isOverfull) present.sort((a, b) => a.revision - b.revision).length = maxPeers;
+    const peers = [...present.map((entry) => entry.record!), ...this.#lost.values()].slice(0, maxPeers);
+    // An empty list would leave nobody to load anything: whoever reads it is alone.
+    const next = rosterOf(group, this.#revision, peers.length === 0 ? [self] : peers);
+    const former = this.#roster;
+    const isSamePeers = next.peers.length === former.peers.length &&
+      next.peers.every((peer, index) => isSameRecord(peer, former.peers[index]!));
+    if (isSamePeers && next.revision === former.revision) return;
+    this.#roster = next;
+    if (!isSamePeers || former.revision === 0) {
+      const urls = next.peers.map((peer) => peer.url).join(" ");
+      log.info(`got new peer list of ${group} (revision ${next.revision}): ${urls}`);
+    }
+    try {
+      onRoster(next);
+    } catch (error) {
+      log.error(`cannot use the new peer list of ${group}: ${(error as Error).message}`);
+    }
+  }
+
+  #parse(key: string, value: Uint8Array, revision: number): Read {
+    try {
+      return { revision, record: parseRecord(this.#options.group, key, value) };
+    } catch (error) {
+      return { revision, record: undefined, fault: (error as Error).message };
+    }
+  }
+}
+
+function isSameRecord(left: PeerRecord, right: PeerRecord): boolean {
+  return left === right || JSON.stringify(left) === JSON.stringify(right);
+}

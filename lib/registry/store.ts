@@ -1,0 +1,88 @@
+/**
+ * The port between membership and what keeps the records: a key-value bucket in which every write names the revision
+ * that it replaces (Doozer's `rev`). Two implementations obey the same rules, and one contract suite holds them to it:
+ * nats-store.ts (NATS KV) and memory-store.ts.
+ *
+ * What the rules are:
+ * - Each write takes the next number of one sequence that all keys share: its revision. A delete is a write too, and
+ *   leaves a marker that holds the key's last revision.
+ * - A write names the key's last revision, 0 for a key that the bucket has never seen. Any other number loses.
+ * - A watch is level-triggered: it delivers whole views, never single events, so a view that was missed is no harm.
+ */
+
+/** The last write to a key. */
+export interface Entry {
+  /** What was written; `undefined` after a delete, and for a key that was never written. */
+  readonly value: Uint8Array | undefined;
+  /** The sequence number of that write; 0 for a key that was never written. */
+  readonly revision: number;
+}
+
+/**
+ * One group's keys, as they stand at one moment.
+ *
+ * `revision` is the greatest revision of the last writes to the group's keys, deletes included. So it is a function of
+ * what the bucket holds, and a node that starts late names the same number as one that saw every change: the markers
+ * of deletes are part of what it reads. Where an operator purges the bucket of markers or records, the number may go
+ * back; then it does so on every node.
+ */
+export interface View {
+  readonly group: string;
+  /** Names this life of the bucket: revisions of different epochs cannot be compared. */
+  readonly epoch: string;
+  readonly revision: number;
+  /** Whole keys (`dict.127-0-0-1-8000`) and their last writes, deletes included. Only valid until the listener returns. */
+  readonly entries: ReadonlyMap<string, Entry>;
+}
+
+export interface StoreListener {
+  /** A view that differs from the one before, or the same again after a doubt. */
+  onView(view: View): void;
+  /** The store cannot be reached: the last views stand until `onBack`. Called once per outage, and before the first contact. */
+  onAway(reason: string): void;
+  /** The store was reached, for the first time or again, and every group's present view has been delivered. */
+  onBack(): void;
+}
+
+export interface PeerStore {
+  /**
+   * The key's last write, as the leader knows it, so that a write may rest on it.
+   *
+   * @throws UnavailableError
+   */
+  read(key: string): Promise<Entry>;
+  /**
+   * Writes `value` where the key's last revision is `replaces` (0: the key was never written); gives the new revision.
+   *
+   * @throws WrongRevisionError somebody else wrote in between: nothing was written
+   * @throws UnavailableError the write may or may not have been applied, now or later
+   */
+  put(key: string, value: Uint8Array, replaces: number): Promise<number>;
+  /**
+   * Leaves a marker where the key's last revision is `replaces`; gives the marker's revision. On a key without a value
+   * it is allowed, and makes every write fail that names `replaces` and is still on its way.
+   *
+   * @throws WrongRevisionError, UnavailableError as for `put`
+   */
+  delete(key: string, replaces: number): Promise<number>;
+  /** Starts delivering; to be called once. Nothing is delivered before it returns, nor after `close`. */
+  watch(groups: readonly string[], listener: StoreListener): void;
+  /** Ends the watch and lets go of connections, also while it is still connecting. Never throws. */
+  close(): Promise<void>;
+}
+
+/**
+ * No answer that can be relied on: the store is away, slow, or lost the answer. What a write did is unknown: read again
+ * and compare before deciding.
+ */
+export class UnavailableError extends Error {
+  override readonly name = "UnavailableError";
+}
+
+/** One group's key for one peer. */
+export function keyOf(group: string, name: string): string {
+  return `${group}.${name}`;
+}
+
+/** Most keys of one group that are held, deleted ones included; what comes on top counts for the revision only. */
+export const maxKeysPerGroup = 10_000;

@@ -1,0 +1,208 @@
+import { OriginTimeoutError } from "../core/errors.ts";
+import type { Entry } from "../core/ports.ts";
+import type { Value } from "../core/value.ts";
+import { ServedAsk } from "./asks.ts";
+import type { ChannelContext } from "./channel-context.ts";
+import { codeOf } from "./failures.ts";
+import { FailureCode, MessageType, type PushedEntry } from "./frames.ts";
+import type { Greeting } from "./greeting.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Sweep } from "./sweep.ts";
+
+/** Suspects that are polled for one peer at once, and how long each may take, whatever the peer says. */
+const MAX_VOUCHES = 64;
+const MAX_VOUCH_MS = 10_000;
+
+type Result = Value | boolean | undefined;
+
+/** A peer's questions over one channel. Each method may return why the connection must end. */
+export class Answering {
+  readonly #remote: Greeting;
+  readonly #context: ChannelContext;
+  readonly #outbox: Outbox;
+  readonly #sweep: Sweep;
+  readonly #onSettled: () => void;
+  /** The asker's list, `undefined` where this node does not serve the group. */
+  readonly #groups: readonly (string | undefined)[];
+  readonly #served = new Map<number, ServedAsk>();
+  /** Gets and peeks that have not settled, abandoned ones included: the bound is on work, not on ids. */
+  #working = 0;
+  #vouching = 0;
+  /** Gets and peeks so far. */
+  answered = 0;
+
+  /** @param onSettled called when a question's work has ended, outside of a frame */
+  constructor(remote: Greeting, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
+    this.#remote = remote;
+    this.#context = context;
+    this.#outbox = outbox;
+    this.#sweep = sweep;
+    this.#onSettled = onSettled;
+    const own = new Set(context.groups);
+    this.#groups = remote.groups.map(({ name }) => own.has(name) ? name : undefined);
+  }
+
+  /** Questions that have no answer yet. */
+  get inFlight(): number {
+    return this.#served.size;
+  }
+
+  /** Work that has not settled. */
+  get working(): number {
+    return this.#working + this.#vouching;
+  }
+
+  onGet(id: number, groupIndex: number, timeoutMs: number, key: string): string | void {
+    return this.#onKey(MessageType.get, id, groupIndex, timeoutMs, key);
+  }
+
+  onPeek(id: number, groupIndex: number, timeoutMs: number, key: string): string | void {
+    return this.#onKey(MessageType.peek, id, groupIndex, timeoutMs, key);
+  }
+
+  onPush(id: number, groupIndex: number, pushed: readonly PushedEntry[]): string | void {
+    if (groupIndex >= this.#groups.length) return "malformed push: no such place in the group list";
+    const group = this.#groups[groupIndex];
+    if (group === undefined) return this.#unknownGroup(id, groupIndex);
+    const { clock, service } = this.#context;
+    const nowMs = clock.nowMs();
+    const entries = pushed.map(({ key, ageMs, ttlLeftMs, contentType, body }): Entry => ({
+      key,
+      value: { body, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs },
+    }));
+    try {
+      this.#outbox.taken(id, service.push?.(group, entries, this.#remote.name) ?? 0);
+    } catch (error) {
+      this.#fail(MessageType.push, id, error);
+    }
+  }
+
+  onVouch(id: number, timeoutMs: number, name: string, incarnation: string): string | void {
+    if (this.#served.has(id)) return "malformed vouch: the id is in the air";
+    const { service } = this.#context;
+    if (service.vouch === undefined) return this.#outbox.vouched(id, false);
+    if (this.#vouching >= MAX_VOUCHES) {
+      return this.#outbox.failure(id, FailureCode.unavailable, `polls ${MAX_VOUCHES} suspects already`);
+    }
+    const served = this.#newServed(MessageType.vouch, Math.min(timeoutMs, MAX_VOUCH_MS));
+    let result: Promise<boolean>;
+    try {
+      result = service.vouch({ name, incarnation }, { timeoutMs: served.timeoutMs });
+    } catch (error) {
+      return this.#fail(MessageType.vouch, id, error);
+    }
+    this.#vouching++;
+    this.#work(id, served, result);
+  }
+
+  onCancel(id: number): void {
+    const served = this.#served.get(id);
+    // No such ask: its answer crossed the cancel on the way.
+    if (served === undefined) return;
+    this.#served.delete(id);
+    served.abort(new DOMException("the peer that asked has gone away", "AbortError"));
+  }
+
+  /** Answers what is overdue. @returns the earliest deadline left, or Infinity */
+  endOverdue(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const [id, served] of this.#served) {
+      if (served.deadlineMs > nowMs) nextMs = Math.min(nextMs, served.deadlineMs);
+      else {
+        this.#served.delete(id);
+        const error = new OriginTimeoutError(`the owner had no answer within ${served.timeoutMs} ms`);
+        served.abort(error);
+        if (served.type === MessageType.get) this.#outbox.failure(id, FailureCode.originTimeout, error.message);
+        else if (served.type === MessageType.peek) this.#outbox.bare(MessageType.nothing, id);
+        else this.#outbox.failure(id, FailureCode.unavailable, "cannot tell in time");
+      }
+    }
+    return nextMs;
+  }
+
+  close(): void {
+    const gone = new DOMException("the peer that asked was lost", "AbortError");
+    for (const served of this.#served.values()) served.abort(gone);
+    this.#served.clear();
+  }
+
+  #onKey(
+    type: typeof MessageType["get" | "peek"],
+    id: number,
+    groupIndex: number,
+    timeoutMs: number,
+    key: string,
+  ): string | void {
+    const isGet = type === MessageType.get;
+    if (groupIndex >= this.#groups.length) {
+      return `malformed ${isGet ? "get" : "peek"}: no such place in the group list`;
+    }
+    if (this.#served.has(id)) return `malformed ${isGet ? "get" : "peek"}: the id is in the air`;
+    const group = this.#groups[groupIndex];
+    if (group === undefined) return this.#unknownGroup(id, groupIndex);
+    const { limits, service } = this.#context;
+    if (this.#working + this.#outbox.backlog >= limits.servedInFlight) {
+      return this.#outbox.failure(id, FailureCode.overloaded, `serves ${limits.servedInFlight} asks already`);
+    }
+    this.answered++;
+    const served = this.#newServed(type, timeoutMs);
+    let result: Value | undefined | Promise<Value | undefined>;
+    try {
+      result = isGet ? service.get(group, key, served) : service.peek?.(group, key, served);
+    } catch (error) {
+      return this.#fail(type, id, error);
+    }
+    if (!(result instanceof Promise)) return this.#answer(type, id, result);
+    this.#working++;
+    this.#work(id, served, result);
+  }
+
+  #newServed(type: ServedAsk["type"], timeoutMs: number): ServedAsk {
+    return new ServedAsk(type, timeoutMs, this.#context.clock.nowMs() + timeoutMs);
+  }
+
+  #work(id: number, served: ServedAsk, result: Promise<Result>): void {
+    this.#served.set(id, served);
+    this.#sweep.cover(served.deadlineMs);
+    result.then(
+      (value) => {
+        if (this.#settled(id, served)) this.#answer(served.type, id, value);
+        this.#onSettled();
+      },
+      (error) => {
+        if (this.#settled(id, served)) this.#fail(served.type, id, error);
+        this.#onSettled();
+      },
+    );
+  }
+
+  /** Whether the peer still waits for the answer. */
+  #settled(id: number, served: ServedAsk): boolean {
+    if (served.type === MessageType.vouch) this.#vouching--;
+    else this.#working--;
+    // The id may be in use again, after a cancel.
+    return this.#served.get(id) === served && this.#served.delete(id);
+  }
+
+  #answer(type: ServedAsk["type"], id: number, result: Result): void {
+    if (type === MessageType.vouch) this.#outbox.vouched(id, result === true);
+    else if (result === undefined) this.#outbox.bare(MessageType.nothing, id);
+    else this.#outbox.value(id, result as Value);
+  }
+
+  #fail(type: ServedAsk["type"], id: number, error: unknown): void {
+    const code = codeOf(error);
+    if (code !== undefined) return this.#outbox.failure(id, code, (error as Error).message);
+    this.#context.log.error(`peer ${this.#remote.name}: its question failed outside the contract: ${error}`);
+    this.#outbox.failure(
+      id,
+      type === MessageType.get ? FailureCode.originFailed : FailureCode.unavailable,
+      "the owner failed",
+    );
+  }
+
+  #unknownGroup(id: number, groupIndex: number): void {
+    const { name } = this.#remote.groups[groupIndex]!;
+    this.#outbox.failure(id, FailureCode.unknownGroup, `does not serve group ${name}`);
+  }
+}

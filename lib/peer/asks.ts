@@ -1,0 +1,67 @@
+import type { AskOptions } from "../core/ports.ts";
+import type { Value } from "../core/value.ts";
+import type { QuestionType } from "./frames.ts";
+
+/** What a question may be answered with: a value or nothing, a yes or no, a count. */
+export type Answer = Value | boolean | number | undefined | void;
+
+/** A question in the air. It is its own abort listener: a closure per ask would cost more than the ask. */
+export class Ask {
+  readonly type: QuestionType;
+  readonly id: number;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+  readonly #abandon: (ask: Ask) => void;
+
+  constructor(
+    type: QuestionType,
+    id: number,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+    resolve: (answer: Answer) => void,
+    reject: (error: unknown) => void,
+    abandon: (ask: Ask) => void,
+  ) {
+    this.type = type;
+    this.id = id;
+    this.deadlineMs = deadlineMs;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.#abandon = abandon;
+  }
+
+  handleEvent(): void {
+    this.#abandon(this);
+  }
+}
+
+/** A peer's question that is being worked on; also the options that the service sees. */
+export class ServedAsk implements AskOptions {
+  readonly type: QuestionType;
+  readonly timeoutMs: number;
+  readonly deadlineMs: number;
+  #controller: AbortController | undefined;
+  #reason: unknown;
+
+  constructor(type: QuestionType, timeoutMs: number, deadlineMs: number) {
+    this.type = type;
+    this.timeoutMs = timeoutMs;
+    this.deadlineMs = deadlineMs;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: Error): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}

@@ -1,0 +1,16 @@
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { PeerService } from "./service.ts";
+import type { PeerLimits } from "./limits.ts";
+import type { Schedule } from "./outbox.ts";
+
+/** What a channel needs to know of the node that it serves. */
+export interface ChannelContext {
+  /** Own groups, in the order of one's own greeting. */
+  readonly groups: readonly string[];
+  readonly service: PeerService;
+  readonly clock: Clock;
+  readonly schedule: Schedule;
+  readonly log: Log;
+  readonly limits: PeerLimits;
+}

@@ -1,0 +1,111 @@
+import type { Clock } from "../core/clock.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { MessageType } from "./frames.ts";
+import { type Greeting, isRefusal, readAnswer, type Refusal } from "./greeting.ts";
+import type { PeerLimits } from "./limits.ts";
+import { CloseCode, type SocketLike } from "./socket.ts";
+
+export interface DialerOptions {
+  readonly url: string;
+  readonly openSocket: (url: string) => SocketLike;
+  readonly hello: () => Greeting;
+  /** Checks who answered; a refusal closes the connection. */
+  readonly check: (welcome: Greeting) => Refusal | undefined;
+  readonly clock: Clock;
+  readonly limits: PeerLimits;
+  /** 0 to 1: spreads the retries of many dialers. */
+  readonly random: () => number;
+  /** The peer has welcomed us: the socket is the callee's. */
+  readonly onOpen: (socket: SocketLike, welcome: Greeting) => void;
+  /** This try has failed; another follows by itself. */
+  readonly onFailure: (refusal: Refusal) => void;
+}
+
+/** Dials one peer until it welcomes us, and again after `redial`, with jittered growing delays. */
+export class Dialer {
+  readonly #options: DialerOptions;
+  #socket: SocketLike | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #failures = 0;
+  #openedAtMs = -Infinity;
+  #dialedAtMs = -Infinity;
+  #isWaiting = false;
+  #stopped = false;
+
+  constructor(options: DialerOptions) {
+    this.#options = options;
+  }
+
+  dial(): void {
+    if (this.#stopped) return;
+    const { url, openSocket, hello, clock, limits } = this.#options;
+    this.#isWaiting = false;
+    this.#dialedAtMs = clock.nowMs();
+    let socket: SocketLike;
+    try {
+      socket = openSocket(url);
+    } catch (error) {
+      return this.#fail({ code: "unreachable", detail: `${error}` });
+    }
+    this.#socket = socket;
+    socket.handler = {
+      opened: () => {
+        const writer = new FrameWriter();
+        writer.greeting(MessageType.hello, hello());
+        if (!socket.send(writer.take())) this.#fail({ code: "unreachable", detail: "the hello could not be sent" });
+      },
+      received: (frame) => this.#answered(socket, frame),
+      closed: (reason) => this.#fail({ code: "unreachable", detail: reason }),
+    };
+    this.#cancelTimer = clock.after(limits.greetingMs, () => {
+      this.#fail({ code: "unreachable", detail: `no welcome within ${limits.greetingMs} ms` });
+    });
+  }
+
+  /** The connection that was opened is lost. */
+  redial(): void {
+    if (this.#stopped) return;
+    const { clock, limits, random } = this.#options;
+    // One that is lost as soon as it is open must not be dialed in a tight loop.
+    if (clock.nowMs() - this.#openedAtMs >= limits.steadyMs) this.#failures = 0;
+    this.#openedAtMs = Infinity;
+    const delayMs = Math.min(limits.lastRetryMs, limits.firstRetryMs * 2 ** Math.min(this.#failures++, 30));
+    this.#cancelTimer?.();
+    this.#isWaiting = true;
+    this.#cancelTimer = clock.after(delayMs * (0.5 + 0.5 * random()), () => this.dial());
+  }
+
+  /** Makes the try that is due later at once, if the last one is `firstRetryMs` ago. */
+  hurry(): void {
+    const { clock, limits } = this.#options;
+    if (!this.#isWaiting || clock.nowMs() - this.#dialedAtMs < limits.firstRetryMs) return;
+    this.#cancelTimer?.();
+    this.dial();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#isWaiting = false;
+    this.#cancelTimer?.();
+    this.#socket?.close(CloseCode.done, "not dialed any more");
+    this.#socket = undefined;
+  }
+
+  #answered(socket: SocketLike, frame: ArrayBuffer | undefined): void {
+    const answer = readAnswer(frame);
+    if (isRefusal(answer)) return this.#fail(answer);
+    const refusal = this.#options.check(answer);
+    if (refusal !== undefined) return this.#fail(refusal);
+    this.#cancelTimer?.();
+    this.#socket = undefined;
+    this.#openedAtMs = this.#options.clock.nowMs();
+    this.#options.onOpen(socket, answer);
+  }
+
+  #fail(refusal: Refusal): void {
+    this.#socket?.close(CloseCode.done, refusal.code);
+    this.#socket = undefined;
+    this.redial();
+    this.#options.onFailure(refusal);
+  }
+}

@@ -1,0 +1,225 @@
+import { setImmediate } from "node:timers";
+import type { WSEvents } from "hono/ws";
+import type { Clock } from "../core/clock.ts";
+import type { PolledPeer } from "../core/liveness.ts";
+import type { Log } from "../core/log.ts";
+import type { Peer } from "../core/ports.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import { FrameWriter } from "./frame-writer.ts";
+import { MessageType } from "./frames.ts";
+import { type Greeting, greetingOf, type Refusal, type Self } from "./greeting.ts";
+import { PEER_LIMITS, type PeerLimits } from "./limits.ts";
+import { dials, Link, type LinkContext, type LinkState } from "./link.ts";
+import type { Schedule } from "./outbox.ts";
+import { Reception, type Verdict } from "./reception.ts";
+import type { PeerService } from "./service.ts";
+import { acceptEvents, type SocketLike } from "./socket.ts";
+import { dialTcp } from "./tcp-socket.ts";
+
+export interface PeerHubOptions {
+  readonly self: Self;
+  /** Every group that this node serves. */
+  readonly groups: readonly string[];
+  /** The revision of each group's roster now; told in greetings. */
+  readonly revisions: () => Readonly<Record<string, number>>;
+  readonly service: PeerService;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** @default dialTcp */
+  readonly openSocket?: (url: string) => SocketLike;
+  /** @default setImmediate: after the sockets that are readable now, so that one frame takes all they asked */
+  readonly schedule?: Schedule;
+  /** @default Math.random */
+  readonly random?: () => number;
+  readonly limits?: Partial<PeerLimits>;
+}
+
+export interface LinkStats {
+  readonly name: string;
+  readonly state: LinkState;
+  /** Connections opened so far, the one that stands included. */
+  readonly opens: number;
+  /** Of the connection that stands; 0 when there is none. */
+  readonly asked: number;
+  readonly answered: number;
+  readonly asksInFlight: number;
+  readonly servedInFlight: number;
+  readonly framesOut: number;
+  readonly framesIn: number;
+  readonly bytesOut: number;
+}
+
+/** The links of this node to all its peers, over every group. */
+export class PeerHub {
+  readonly #context: LinkContext;
+  readonly #reception: Reception;
+  #links: ReadonlyMap<string, Link> = new Map();
+  /** Links to peers that left, which still finish what is in flight. */
+  readonly #retired = new Set<Link>();
+  #closed = false;
+  #onDrained = (): void => {};
+
+  /** @throws RangeError so many groups that a hello cannot hold them */
+  constructor(options: PeerHubOptions) {
+    const { self, clock, log, groups, revisions, service } = options;
+    const limits = { ...PEER_LIMITS, ...options.limits };
+    this.#context = {
+      self,
+      groups,
+      revisions,
+      service,
+      clock,
+      log,
+      limits,
+      schedule: options.schedule ?? setImmediate,
+      openSocket: options.openSocket ?? dialTcp,
+      random: options.random ?? Math.random,
+    };
+    this.#reception = new Reception({
+      judge: (hello) => this.#judge(hello),
+      onGreeted: (socket, hello) => this.#links.get(hello.name)!.open(socket, hello),
+      clock,
+      log,
+      limits,
+    });
+    const widest = Object.fromEntries(groups.map((group) => [group, Number.MAX_SAFE_INTEGER]));
+    new FrameWriter().greeting(MessageType.hello, greetingOf(self, self.incarnation, groups, widest));
+  }
+
+  /**
+   * All peers of all groups, oneself among them or not; replaces what was set before.
+   *
+   * Of a peer that is gone, what is in flight is finished when it was draining before: it has said goodbye, and lets go
+   * by itself. Else it was evicted: whoever waits for it is to fall back at once.
+   */
+  setPeers(records: readonly PeerRecord[]): void {
+    if (this.#closed) return;
+    const before = this.#links;
+    const links = new Map<string, Link>();
+    for (const record of records) {
+      const { name } = record;
+      if (name === this.#context.self.name) continue;
+      const known = links.get(name);
+      if (known !== undefined) {
+        // It drains as a whole, whichever group is heard of first.
+        if (record.state === "draining" && isSameLife(known.record, record)) known.learn(record);
+        continue;
+      }
+      const link = before.get(name);
+      if (link !== undefined && isSameLife(link.record, record)) {
+        link.learn(record);
+        links.set(name, link);
+      } else {
+        link?.close("it has started anew");
+        links.set(name, new Link(record, this.#context));
+      }
+    }
+    this.#links = links;
+    for (const [name, link] of before) {
+      if (links.has(name)) continue;
+      if (link.record.state === "draining") this.#retire(link);
+      else link.close("it was taken off the roster");
+    }
+    this.#reception.review();
+  }
+
+  /** `undefined` for oneself and for whom the roster does not list. */
+  peer(name: string): Peer | undefined {
+    return this.#links.get(name);
+  }
+
+  /** As `peer`: the one to be polled. */
+  link(name: string): PolledPeer | undefined {
+    return this.#links.get(name);
+  }
+
+  /** Every peer that the roster lists, but oneself. */
+  polled(): PolledPeer[] {
+    return [...this.#links.values()];
+  }
+
+  /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */
+  endpoint(): WSEvents {
+    return acceptEvents((socket) => this.#reception.enter(socket));
+  }
+
+  /** Takes an accepted socket that is open. */
+  accept(socket: SocketLike): void {
+    this.#reception.enter(socket);
+  }
+
+  stats(): LinkStats[] {
+    return [...this.#links.values()].map((link) => {
+      const channel = link.channel;
+      return {
+        name: link.name,
+        state: link.state,
+        opens: link.opens,
+        asked: channel?.asked ?? 0,
+        answered: channel?.answered ?? 0,
+        asksInFlight: channel?.inFlight.asks ?? 0,
+        servedInFlight: channel?.inFlight.served ?? 0,
+        framesOut: channel?.framesOut ?? 0,
+        framesIn: channel?.framesIn ?? 0,
+        bytesOut: channel?.bytesOut ?? 0,
+      };
+    });
+  }
+
+  /**
+   * Takes no more peers and asks, finishes what is in flight, each link within its bound, and closes. To be called when
+   * this node is off the roster.
+   */
+  async drain(): Promise<void> {
+    const links = [...this.#links.values()];
+    this.#links = new Map();
+    this.#closed = true;
+    for (const link of links) this.#retire(link);
+    this.#reception.review();
+    if (this.#retired.size > 0) await new Promise<void>((drained) => this.#onDrained = drained);
+  }
+
+  /** Fails what is in flight and closes every connection. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#reception.close();
+    for (const link of [...this.#links.values(), ...this.#retired]) link.close("this node is closing");
+    this.#links = new Map();
+    this.#retired.clear();
+  }
+
+  #retire(link: Link): void {
+    this.#retired.add(link);
+    link.retire(() => {
+      this.#retired.delete(link);
+      if (this.#retired.size === 0) this.#onDrained();
+    });
+  }
+
+  #judge(hello: Greeting): Verdict {
+    const { self, groups, revisions } = this.#context;
+    if (hello.expects !== self.incarnation) {
+      return refuse("incarnation", `this is ${self.name} in its life ${self.incarnation}, not ${hello.expects}`);
+    }
+    if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
+    const record = this.#links.get(hello.name)?.record;
+    if (record?.incarnation === hello.incarnation) {
+      return { welcome: greetingOf(self, hello.incarnation, groups, revisions()) };
+    }
+    const stranger = {
+      code: "stranger",
+      detail: `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`,
+    };
+    // Incarnations are ULIDs: an earlier one will not come back, a later one the roster may be about to tell of.
+    return record !== undefined && record.incarnation > hello.incarnation ? { refuse: stranger } : { hold: stranger };
+  }
+}
+
+function refuse(code: string, detail: string): { refuse: Refusal } {
+  return { refuse: { code, detail } };
+}
+
+/** State, weight and zone may change under a standing connection. */
+function isSameLife(a: PeerRecord, b: PeerRecord): boolean {
+  return a.incarnation === b.incarnation && a.url === b.url;
+}

@@ -1,0 +1,263 @@
+import { OverloadedError, PeerError } from "../core/errors.ts";
+import type { PolledPeer, Suspect } from "../core/liveness.ts";
+import type { AskOptions, Entry, Peer } from "../core/ports.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import type { Value } from "../core/value.ts";
+import { Channel } from "./channel.ts";
+import type { ChannelContext } from "./channel-context.ts";
+import { Dialer } from "./dialer.ts";
+import { type Greeting, greetingOf, type Refusal, type Self } from "./greeting.ts";
+import { Opening } from "./opening.ts";
+import { CloseCode, type SocketLike } from "./socket.ts";
+
+/**
+ * `connecting`: the peer is new, asks wait for it, for a bounded time.
+ * `open`: both ends have greeted. `down`: asks fail at once, until it opens again.
+ */
+export type LinkState = "connecting" | "open" | "down";
+
+export interface LinkContext extends ChannelContext {
+  readonly self: Self;
+  readonly revisions: () => Readonly<Record<string, number>>;
+  readonly openSocket: (url: string) => SocketLike;
+  readonly random: () => number;
+}
+
+/** The path, on every node's public port, where peers connect. */
+export const PEER_PATH = "/_peer";
+
+/** Codes of refusals, and kinds of faults, come from the other end. */
+const MAX_LOGGED = 16;
+
+/** Of each pair the one with the smaller name dials, so that there is one connection and no race for it. */
+export function dials(self: string, peer: string): boolean {
+  return self < peer;
+}
+
+/** One peer in one of its lives: the connection to it, or the effort to have one. */
+export class Link implements Peer, PolledPeer {
+  readonly name: string;
+  readonly #context: LinkContext;
+  readonly #dialer: Dialer | undefined;
+  readonly #refusalsLogged = new Set<string>();
+  /** Not forgotten when the peer connects again: whoever breaks the rules may do so at each connection. */
+  readonly #faultsLogged = new Set<string>();
+  #record: PeerRecord;
+  #state: LinkState = "connecting";
+  #channel: Channel | undefined;
+  #downBecause = "not connected yet";
+  #closed = false;
+  readonly #opening: Opening;
+  #cancelFirstOpen: () => void;
+  #endLinger: ((reason: string) => void) | undefined;
+  opens = 0;
+
+  constructor(record: PeerRecord, context: LinkContext) {
+    this.name = record.name;
+    this.#record = record;
+    this.#context = context;
+    this.#opening = new Opening(record.name, context.clock);
+    const { firstOpenMs } = context.limits;
+    this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#down(`not open after ${firstOpenMs} ms`));
+    this.#dialer = dials(context.self.name, record.name) ? this.#makeDialer() : undefined;
+    this.#dialer?.dial();
+  }
+
+  /** The latest that was learned, of the one life. */
+  get record(): PeerRecord {
+    return this.#record;
+  }
+
+  /** Its state, weight and zone may change under a standing connection. */
+  learn(record: PeerRecord): void {
+    this.#record = record;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** The connection that stands, for statistics. */
+  get channel(): Channel | undefined {
+    return this.#channel;
+  }
+
+  /**
+   * Asks the peer as owner.
+   *
+   * @throws the owner's final answers; PeerError when it cannot be reached, is lost or is silent; OverloadedError when
+   * too many asks are in the air; the signal's reason when it aborts
+   */
+  get(group: string, key: string, options: AskOptions): Promise<Value> {
+    const channel = this.#channel;
+    if (channel !== undefined) return channel.get(group, key, options);
+    if (this.#state !== "connecting") return Promise.reject(this.#downError());
+    const { asksInFlight } = this.#context.limits;
+    if (this.#opening.waiters >= asksInFlight) {
+      return Promise.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
+    }
+    return this.#opening.wait(options, (opened, leftMs) => {
+      return opened.get(group, key, { signal: options.signal, timeoutMs: leftMs });
+    });
+  }
+
+  /**
+   * What the peer has in memory or is loading. A link that is down is not waited for, as this only spares a load; one to
+   * a peer that is new is: who joins looks for its values while its links open.
+   *
+   * @throws PeerError, BadKeyError; the signal's reason when it aborts
+   */
+  peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
+    return this.#onceOpen(options, (channel, timeoutMs) => channel.peek(group, key, { ...options, timeoutMs }));
+  }
+
+  /**
+   * Hands over at most MAX_ENTRIES entries, of MAX_PUSH_BYTES together; resolves with how many the peer took. Those
+   * that no frame can hold are left out. Waits as a peek does: in a rolling restart the next owner has often just come
+   * back when a node hands over what it has.
+   *
+   * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
+   */
+  push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number> {
+    return this.#onceOpen(options, (channel, timeoutMs) => channel.push(group, entries, { ...options, timeoutMs }));
+  }
+
+  #onceOpen<T>(options: AskOptions, ask: (channel: Channel, timeoutMs: number) => Promise<T>): Promise<T> {
+    if (this.#channel !== undefined) return ask(this.#channel, options.timeoutMs);
+    const { asksInFlight } = this.#context.limits;
+    if (this.#state !== "connecting" || this.#opening.waiters >= asksInFlight) return Promise.reject(this.#downError());
+    return this.#opening.wait(options, ask);
+  }
+
+  /**
+   * Resolves when the peer has answered, in this life. Fails at once when the link is down; it is then dialed
+   * without the delay that was due, so that the next poll is fresh evidence.
+   *
+   * @throws PeerError; OverloadedError so many are in the air that it was not sent
+   */
+  poll({ timeoutMs }: { timeoutMs: number }): Promise<void> {
+    const channel = this.#channel;
+    if (channel !== undefined) return this.#pollOver(channel, timeoutMs);
+    if (this.#state === "connecting") {
+      return this.#opening.wait({ timeoutMs }, (opened, leftMs) => this.#pollOver(opened, leftMs));
+    }
+    this.#dialer?.hurry();
+    return Promise.reject(this.#downError());
+  }
+
+  /** @throws PeerError this peer cannot be asked, or cannot tell */
+  vouch(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
+    return this.#channel?.vouch(suspect, timeoutMs) ?? Promise.reject(this.#downError());
+  }
+
+  /** A greeted connection, dialed or accepted. A second one replaces the first, which may be half dead. */
+  open(socket: SocketLike, greeting: Greeting): void {
+    this.#channel?.close(CloseCode.replaced, "replaced by a newer connection");
+    const channel = new Channel(socket, greeting, this.#context, (reason, isFault) => {
+      if (isFault) this.#faulted(reason);
+      if (this.#channel !== channel) return;
+      this.#channel = undefined;
+      this.#down(reason);
+      this.#dialer?.redial();
+    });
+    this.#channel = channel;
+    this.#state = "open";
+    this.opens++;
+    this.#cancelFirstOpen();
+    this.#opening.open(channel);
+    this.#refusalsLogged.clear();
+    this.#context.log.debug(`peer ${this.name}: connected`);
+  }
+
+  /** The peer has left the roster: finishes what is in flight, within a bound, and closes. Idempotent. */
+  retire(onClosed: () => void): void {
+    const channel = this.#channel;
+    this.#stop("it left the roster");
+    if (channel === undefined) return onClosed();
+    const { clock, limits } = this.#context;
+    const end = (reason: string) => {
+      cancelLinger();
+      channel.close(CloseCode.removed, reason);
+      onClosed();
+    };
+    const cancelLinger = clock.after(limits.lingerMs, () => end("it left the roster"));
+    this.#endLinger = end;
+    channel.whenIdle(() => end("it left the roster"));
+  }
+
+  /** Fails all that is in flight. Idempotent. */
+  close(reason: string): void {
+    this.#endLinger?.(reason);
+    this.#channel?.close(CloseCode.removed, reason);
+    this.#stop(reason);
+  }
+
+  #stop(reason: string): void {
+    this.#closed = true;
+    this.#channel = undefined;
+    this.#dialer?.stop();
+    this.#down(reason);
+  }
+
+  #down(reason: string): void {
+    this.#cancelFirstOpen();
+    if (this.#state === "open") this.#context.log.debug(`peer ${this.name}: connection lost: ${reason}`);
+    this.#state = "down";
+    this.#downBecause = reason;
+    this.#opening.fail(reason);
+  }
+
+  #downError(): PeerError {
+    return new PeerError(`${this.name} is ${this.#state === "down" ? "down" : "not connected"}: ${this.#downBecause}`);
+  }
+
+  #pollOver(channel: Channel, timeoutMs: number): Promise<void> {
+    const { incarnation } = channel.remote;
+    if (incarnation === this.#record.incarnation) return channel.poll(timeoutMs);
+    return Promise.reject(new PeerError(`${this.name} is in its life ${incarnation}, not the one that is meant`));
+  }
+
+  #faulted(reason: string): void {
+    if (this.#faultsLogged.has(reason) || this.#faultsLogged.size >= MAX_LOGGED) return;
+    this.#faultsLogged.add(reason);
+    this.#context.log.warn(`peer ${this.name}: connection closed: ${reason}`);
+  }
+
+  #makeDialer(): Dialer {
+    const { self, groups, revisions, clock, limits, random, openSocket } = this.#context;
+    return new Dialer({
+      url: this.record.url,
+      openSocket: (url) => openSocket(peerUrl(url)),
+      hello: () => greetingOf(self, this.record.incarnation, groups, revisions()),
+      check: (welcome) => this.#checkWelcome(welcome),
+      clock,
+      limits,
+      random,
+      onOpen: (socket, welcome) => this.open(socket, welcome),
+      onFailure: (refusal) => this.#dialFailed(refusal),
+    });
+  }
+
+  #checkWelcome({ name, incarnation, expects }: Greeting): Refusal | undefined {
+    const { self } = this.#context;
+    if (name === this.name && incarnation === this.record.incarnation && expects === self.incarnation) return undefined;
+    return { code: "incarnation", detail: `${this.record.url} is ${name} in its life ${incarnation}` };
+  }
+
+  #dialFailed({ code, detail }: Refusal): void {
+    if (this.#closed) return;
+    const said = `peer ${this.name}: ${code}: ${detail}`;
+    // A peer that is new in our roster may not have us in its own yet: it is reachable, asks go on waiting.
+    if (code !== "stranger") this.#down(`${code}: ${detail}`);
+    if (this.#refusalsLogged.has(code) || this.#refusalsLogged.size >= MAX_LOGGED) return;
+    this.#refusalsLogged.add(code);
+    this.#context.log.warn(`cannot connect to ${said}`);
+  }
+}
+
+/** @throws TypeError no URL */
+function peerUrl(url: string): string {
+  const target = new URL(PEER_PATH, url);
+  target.protocol = target.protocol === "https:" ? "wss:" : "ws:";
+  return target.href;
+}

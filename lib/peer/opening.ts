@@ -1,0 +1,66 @@
+import type { Clock } from "../core/clock.ts";
+import { PeerError } from "../core/errors.ts";
+import type { Channel } from "./channel.ts";
+
+/** The first connection to a peer that is new, and those who wait for it, each within a time of its own. */
+export class Opening {
+  readonly #peer: string;
+  readonly #clock: Clock;
+  readonly #opened = Promise.withResolvers<Channel>();
+  #waiters = 0;
+
+  constructor(peer: string, clock: Clock) {
+    this.#peer = peer;
+    this.#clock = clock;
+    this.#opened.promise.catch(() => {}); // nobody may be waiting
+  }
+
+  get waiters(): number {
+    return this.#waiters;
+  }
+
+  /** Counts once, as does `fail`, whichever comes first. */
+  open(channel: Channel): void {
+    this.#opened.resolve(channel);
+  }
+
+  fail(reason: string): void {
+    this.#opened.reject(new PeerError(`${this.#peer} cannot be reached: ${reason}`));
+  }
+
+  /**
+   * Waits, then asks with the time that is left.
+   *
+   * @throws PeerError it failed, or was not open in time; the signal's reason when it aborts; what `ask` throws
+   */
+  wait<T>(
+    { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs: number },
+    ask: (channel: Channel, leftMs: number) => Promise<T>,
+  ): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const clock = this.#clock;
+    this.#waiters++;
+    const deadlineMs = clock.nowMs() + timeoutMs;
+    return new Promise((resolve, reject) => {
+      const leave = (): boolean => {
+        if (left) return false;
+        left = true;
+        this.#waiters--;
+        cancelTimer();
+        signal?.removeEventListener("abort", aborted);
+        return true;
+      };
+      let left = false;
+      const aborted = () => leave() && reject(signal!.reason);
+      const cancelTimer = clock.after(timeoutMs, () => {
+        if (leave()) reject(new PeerError(`${this.#peer} was not connected in time`));
+      });
+      signal?.addEventListener("abort", aborted);
+      this.#opened.promise.then((channel) => {
+        if (leave()) resolve(ask(channel, deadlineMs - clock.nowMs()));
+      }, (error) => {
+        if (leave()) reject(error);
+      });
+    });
+  }
+}

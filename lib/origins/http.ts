@@ -1,0 +1,146 @@
+/**
+ * `http(s)://host/path/{key}`: any web server as an origin, one GET per value.
+ */
+import type { Clock } from "../core/clock.ts";
+import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
+import type { Origin } from "../core/group.ts";
+import type { Fresh } from "../core/value.ts";
+
+/** From the call of `load` to the last byte of the body. */
+const LOAD_TIMEOUT_MS = 10_000;
+/** After the content encoding is undone, so that a small answer cannot unfold into a big one. */
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** Requests in the air before further ones are refused. */
+const MAX_REQUESTS = 1_024;
+
+const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+/** Stands for the key while the URL parser normalises a template; a name that it leaves as it is, in every place. */
+const MARK = "muster0key0mark";
+
+/** Values from a web server. Redirects are followed: the answer that counts is the last one. */
+export class HttpOrigin implements Origin {
+  readonly #template: string;
+  readonly #clock: Clock;
+  #inTheAir = new Set<AbortController>();
+  #closed = false;
+
+  /** @param options.template a URL with `{key}` in its path or query, as {@link parseOrigin} has accepted it */
+  constructor(options: { readonly template: string }, deps: { clock: Clock }) {
+    this.#template = new URL(options.template.replaceAll("{key}", MARK)).href;
+    this.#clock = deps.clock;
+  }
+
+  /**
+   * @throws NotFoundError the server said 404 or 410, or no URL can carry the key (`.`, `..`, a lone surrogate)
+   * @throws OriginTimeoutError no end of the body within 10 s
+   * @throws OverloadedError too many requests in the air
+   * @throws OriginError any other status, a body over 16 MiB, or no connection
+   */
+  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+    signal.throwIfAborted();
+    const url = this.#urlOf(key);
+    if (this.#closed) throw new OriginError("the origin is closed");
+    if (this.#inTheAir.size >= MAX_REQUESTS) {
+      throw new OverloadedError(`${MAX_REQUESTS} requests to ${new URL(url).host} are in the air already`);
+    }
+    const controller = new AbortController();
+    const onAbort = () => controller.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const cancelTimer = this.#clock.after(LOAD_TIMEOUT_MS, () => {
+      controller.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${LOAD_TIMEOUT_MS} ms`));
+    });
+    this.#inTheAir.add(controller);
+    try {
+      return await get(url, controller.signal);
+    } catch (error) {
+      // The runtimes wrap the reason of an abort each in their own way.
+      if (controller.signal.aborted) throw controller.signal.reason;
+      if (error instanceof NotFoundError || error instanceof OriginError) throw error;
+      throw new OriginError(`${nameOf(url)} cannot be fetched: ${(error as Error).message}`, { cause: error });
+    } finally {
+      this.#inTheAir.delete(controller);
+      cancelTimer();
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Nothing can be said before a key is known; the server may come later. */
+  check(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  /** What is in the air fails. */
+  close(): Promise<void> {
+    this.#closed = true;
+    for (const controller of this.#inTheAir) controller.abort(new OriginError("the origin is closed"));
+    return Promise.resolve();
+  }
+
+  #urlOf(key: string): string {
+    if (!key.isWellFormed()) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)}`);
+    const url = this.#template.replaceAll(MARK, encodeKey(key));
+    // The URL parser takes `.` and `..` as steps in the path, written `%2E` as well: that would ask for another
+    // resource, maybe another user's. A key that does not arrive as it is, is not there.
+    if (new URL(url).href !== url) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
+    return url;
+  }
+}
+
+/** Everything but RFC 3986's unreserved characters as `%XX` of its UTF-8 bytes. */
+function encodeKey(key: string): string {
+  return encodeURIComponent(key)
+    .replaceAll(/[!'()*]/g, (char) => "%" + char.charCodeAt(0).toString(16).toUpperCase());
+}
+
+async function get(url: string, signal: AbortSignal): Promise<Fresh> {
+  const response = await fetch(url, { signal, redirect: "follow" });
+  if (response.status !== 200) {
+    // Frees the connection; nobody waits for that.
+    response.body?.cancel().catch(() => {});
+    if (response.status === 404 || response.status === 410) {
+      throw new NotFoundError(`${nameOf(url)}: ${response.status}`);
+    }
+    throw new OriginError(`${nameOf(url)} answered ${response.status}`);
+  }
+  const body = await readBounded(response, url);
+  return { body, contentType: response.headers.get("content-type") ?? DEFAULT_CONTENT_TYPE };
+}
+
+async function readBounded(response: Response, url: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (Number(response.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) {
+    response.body?.cancel().catch(() => {});
+    throw tooBig(url);
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  if (response.body !== null) {
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      length += value.length;
+      if (length > MAX_BODY_BYTES) {
+        reader.cancel().catch(() => {});
+        throw tooBig(url);
+      }
+      chunks.push(value);
+    }
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.length;
+  }
+  return body;
+}
+
+/** For messages: without the query, which may hold a secret. */
+function nameOf(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}
+
+function tooBig(url: string): OriginError {
+  return new OriginError(`${nameOf(url)} has a body of more than ${MAX_BODY_BYTES} bytes`);
+}

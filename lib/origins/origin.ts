@@ -1,0 +1,111 @@
+/**
+ * Which origin a text names, and its making. A key that an origin's protocol cannot carry (a line break in a DICT command,
+ * `..` in a URL's path) is "not found" there: nobody can have stored a value under it.
+ */
+import type { Clock } from "../core/clock.ts";
+import { ConfigError } from "../core/errors.ts";
+import type { Origin } from "../core/group.ts";
+import { DictOrigin } from "./dict.ts";
+import { HttpOrigin } from "./http.ts";
+import { WordnetOrigin } from "./wordnet.ts";
+
+/** RFC 2229, 1: the port of DICT servers. */
+const DICT_PORT = 2628;
+/** RFC 2229, 3.2: all databases. */
+const ALL_DATABASES = "*";
+
+export type OriginSpec =
+  | { readonly kind: "wordnet" }
+  | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
+  | { readonly kind: "http"; readonly template: string };
+
+export interface OriginDeps {
+  readonly clock: Clock;
+}
+
+/** An origin that can tell at start-up whether it will be of use. */
+export interface CheckedOrigin extends Origin {
+  /**
+   * @returns what to warn of, where it may mend itself
+   * @throws ConfigError it can never answer
+   */
+  check(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+/**
+ * Reads an origin as an operator writes it: `wordnet:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`.
+ *
+ * @throws ConfigError naming the value and the rule that it breaks
+ */
+export function parseOrigin(text: string): OriginSpec {
+  if (text === "wordnet:") return { kind: "wordnet" };
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === "dict") return parseDict(text);
+  if (scheme === "http" || scheme === "https") return parseHttp(text);
+  throw refuse(text, "must be wordnet:, dict://host[:port][/database] or http(s)://host/path/{key}");
+}
+
+/** Makes the origin; it opens nothing before its first use. */
+export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin {
+  switch (spec.kind) {
+    case "wordnet":
+      return new WordnetOrigin();
+    case "dict":
+      return new DictOrigin(spec, deps);
+    case "http":
+      return new HttpOrigin(spec, deps);
+  }
+}
+
+function parseDict(text: string): OriginSpec {
+  const rule = "must be dict://host[:port][/database]";
+  const url = parseUrl(text, rule);
+  if (url.hostname === "" || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw refuse(text, rule);
+  }
+  if (url.port === "0") throw refuse(text, "must have a port from 1 to 65535");
+  const database = decode(text, url.pathname.replace(/^\//, "")) || ALL_DATABASES;
+  // An atom of RFC 2229, 2.2, without what would need quoting, and without a second path segment.
+  // deno-lint-ignore no-control-regex
+  if (!/^[^\x00-\x20"'\\/\x7f-\uffff]{1,64}$/.test(database)) {
+    throw refuse(text, "must name a database of 1 to 64 printable ASCII characters without space, quote, \\ and /");
+  }
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  return { kind: "dict", host, port: url.port === "" ? DICT_PORT : Number(url.port), database };
+}
+
+function parseHttp(text: string): OriginSpec {
+  const rule = "must be http(s)://host/path/{key}";
+  if (!/^https?:\/\//i.test(text)) throw refuse(text, rule);
+  const [url, other] = ["key", "other"].map((key) => parseUrl(text, rule, text.replaceAll("{key}", key))) as [URL, URL];
+  if (url.username !== "" || url.password !== "") throw refuse(text, "must not hold a user name or a password");
+  // Where the key stands is seen by what changes with it.
+  if (url.origin !== other.origin) throw refuse(text, "must have {key} in its path or query, not in its host");
+  if (url.pathname === other.pathname && url.search === other.search) {
+    throw refuse(text, "must have {key} in its path or query");
+  }
+  if (text.includes("#")) throw refuse(text, "must not have a fragment, as that is never sent");
+  return { kind: "http", template: text };
+}
+
+/** `filled` is `text` with something for its key. */
+function parseUrl(text: string, rule: string, filled = text): URL {
+  try {
+    return new URL(filled);
+  } catch {
+    throw refuse(text, rule);
+  }
+}
+
+function decode(text: string, component: string): string {
+  try {
+    return decodeURIComponent(component);
+  } catch {
+    throw refuse(text, "must be well escaped");
+  }
+}
+
+function refuse(text: string, rule: string): ConfigError {
+  return new ConfigError(`Cannot use origin as it ${rule}: current value is ${JSON.stringify(text)}`);
+}

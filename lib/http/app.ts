@@ -1,0 +1,73 @@
+/** The HTTP edge of a node: every route, on the public port. */
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Log } from "../core/log.ts";
+import { CacheRoutes } from "./cache-routes.ts";
+import { jsonResponse } from "./json.ts";
+import { rawPathOf } from "./key.ts";
+import type { CacheGroup, NodeFace } from "./ports.ts";
+import { problemResponse } from "./problem.ts";
+
+export interface AppOptions {
+  readonly node: NodeFace;
+  /** The groups that this node serves, by name. */
+  readonly groups: ReadonlyMap<string, CacheGroup>;
+  /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` when the request is none. */
+  readonly peerEndpoint?: MiddlewareHandler;
+  readonly log: Log;
+}
+
+/**
+ * The app whose `fetch` a server is given. More GET routes may be added until its first request.
+ *
+ * Paths are matched as received: Hono's own `getPath` decodes them, keeps malformed escapes silently, and its patterns
+ * then miss a path with a line feed in it, so a bad key would be a 404.
+ *
+ * @throws RangeError the node's name cannot stand in a `Cache-Status` field
+ */
+export function createApp({ node, groups, peerEndpoint, log }: AppOptions): Hono {
+  const app = new Hono({ getPath: (request) => rawPathOf(request.url) });
+  const routes = new CacheRoutes(node.name, groups, log);
+  app.get("/define/*", routes.define);
+  app.get("/cache/*", routes.cache);
+  app.get("/_groupcache/*", routes.groupcache);
+  if (peerEndpoint !== undefined) app.get("/_peer", peerEndpoint, upgradeRequired);
+
+  app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
+  app.get("/readyz", () => {
+    if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
+    return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation });
+  });
+  app.get("/stats", () => jsonResponse(statsOf(node, groups)));
+
+  app.notFound((c) => notFoundOrNotAllowed(app, c));
+  app.onError((error, c) => {
+    log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error });
+    return problemResponse({ status: 500, detail: "something went wrong inside this node" });
+  });
+  return app;
+}
+
+function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): object {
+  const { name, incarnation, version, runtime } = node;
+  const byGroup = Object.fromEntries([...groups].map(([group, cache]) => [group, cache.stats()]));
+  return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
+}
+
+function upgradeRequired(): Response {
+  return problemResponse({ status: 426, detail: "this path takes WebSockets of other nodes only" }, {
+    upgrade: "websocket",
+    connection: "Upgrade",
+  });
+}
+
+/**
+ * A path that GET knows refuses other methods. A handler of its own for them, under the same path, would put two on
+ * each cache route, and Hono then answers even a hit through a promise.
+ */
+function notFoundOrNotAllowed(app: Hono, c: Context): Response {
+  const { method } = c.req;
+  if (method === "GET" || method === "HEAD" || app.router.match("GET", c.req.path)[0].length === 0) {
+    return problemResponse({ status: 404, detail: "there is nothing under this path" });
+  }
+  return problemResponse({ status: 405, detail: `${method} is not allowed here` }, { allow: "GET, HEAD" });
+}

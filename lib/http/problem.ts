@@ -1,0 +1,66 @@
+/**
+ * Errors as clients see them: `application/problem+json` (RFC 9457), with a status, a title and one sentence. Never a
+ * stack, and of an unexpected error not even its message.
+ */
+import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
+import { jsonResponse } from "./json.ts";
+
+const titles: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  426: "Upgrade Required",
+  499: "Client Closed Request",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};
+
+/** How long a client that met an overloaded or unready node is asked to wait. */
+const retryAfterSeconds = "1";
+
+/** What went wrong, before it is a response. */
+export interface Problem {
+  readonly status: number;
+  /** For people: what was wrong with this very request. */
+  readonly detail: string;
+  /** An sf-token for `Cache-Status`, which says it to machines. */
+  readonly code: string;
+  /** Nobody foresaw it: to be logged with its stack. */
+  readonly unexpected?: true;
+}
+
+/** The answer to a request that failed; never shows a stack. */
+export function problemResponse(
+  problem: Pick<Problem, "status" | "detail">,
+  headers?: Readonly<Record<string, string>>,
+): Response {
+  const { status, detail } = problem;
+  return jsonResponse({ type: "about:blank", title: titles[status], status, detail }, status, {
+    "content-type": "application/problem+json",
+    ...(status === 503 ? { "retry-after": retryAfterSeconds } : undefined),
+    ...headers,
+  });
+}
+
+/**
+ * The answer to an error that a cache threw.
+ *
+ * @param thing what a key of this route is called: `word` or `key`
+ */
+export function problemOf(error: unknown, group: string, thing: string): Problem {
+  if (error instanceof NotFoundError) return { status: 404, detail: `no such ${thing} in ${group}`, code: "not-found" };
+  if (error instanceof BadKeyError) return { status: 400, detail: error.message, code: "bad-key" };
+  // Before OriginError, of which it is a kind.
+  if (error instanceof OriginTimeoutError) {
+    return { status: 504, detail: `the origin of ${group} took too long`, code: "origin-timeout" };
+  }
+  if (error instanceof OriginError) {
+    return { status: 502, detail: `the origin of ${group} failed`, code: "origin-failed" };
+  }
+  if (error instanceof OverloadedError) {
+    return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };
+  }
+  return { status: 500, detail: "something went wrong inside this node", code: "internal", unexpected: true };
+}

@@ -1,0 +1,282 @@
+/**
+ * From flags, variables, the JSON file and the defaults to one checked configuration. DESIGN section 5. The options
+ * themselves are data, in config-options.ts.
+ */
+import { parseArgs } from "node:util";
+import manifest from "../package.json" with { type: "json" };
+import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./config-file.ts";
+import { hostInUrl, type HostPort, type NatsSetting, type Option, options, redacted } from "./config-options.ts";
+import { ConfigError } from "./core/errors.ts";
+import { helpText, markdownTables, type OptionText } from "./usage.ts";
+
+export interface GroupConfig extends GroupPolicy {
+  readonly name: string;
+  /** `wordnet:`, `dict://host[:port][/database]` or `http(s)://…{key}…`; may hold a password. */
+  readonly origin: string;
+}
+
+export type NatsConfig = NatsSetting | {
+  /** Use 127.0.0.1:`port`, and start the bundled server there where nothing listens. */
+  readonly kind: "embedded";
+  readonly port: number;
+  readonly storeDir: string;
+};
+
+export interface Config {
+  readonly addr: HostPort;
+  /** As given, without a slash at its end; see {@link advertised}. */
+  readonly advertise: string | undefined;
+  /** As given; see {@link advertised}. */
+  readonly name: string | undefined;
+  readonly nats: NatsConfig;
+  readonly bucket: string;
+  readonly replicas: number;
+  /** At least one; their names are distinct. */
+  readonly groups: readonly GroupConfig[];
+  readonly log: "text" | "json";
+  /** 0.01 to 100; 1 is an ordinary share of the keys. */
+  readonly weight: number;
+  /** `""` for none. */
+  readonly zone: string;
+  readonly drainTimeoutMs: number;
+  readonly polling: PollingConfig;
+}
+
+export interface PollingConfig {
+  readonly pollIntervalMs: number;
+  readonly pollTimeoutMs: number;
+  /** In a row, until others are asked. */
+  readonly pollMisses: number;
+  /** A share of the interval, 0 to 0.5. */
+  readonly pollJitter: number;
+}
+
+export type Parsed =
+  | { readonly kind: "run"; readonly config: Config }
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version"; readonly text: string };
+
+export interface ConfigInput {
+  /** What follows the program's name. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of a file; may throw. */
+  readonly readFile: (path: string) => string;
+  /** Whether standard error is a terminal: the default of `--log`. */
+  readonly isTerminal: boolean;
+  /** @throws ConfigError what the text of an origin breaks */
+  readonly checkOrigin: (origin: string) => void;
+}
+
+/** This package's version, as `--version` prints it. */
+export const version: string = manifest.version;
+
+/** Every variable that {@link parseConfig} reads, for a runtime that wants them named. */
+export const environmentNames: readonly string[] = Object.values(options).map((option) => option.env);
+
+/** The name that the registry may hold at most, in characters. */
+const maxNameLength = 128;
+
+const switches = { help: "Print this and exit", version: "Print the version and exit" } as const;
+
+/** What the JSON file may say beside its groups. */
+const fileFields = new Map(
+  Object.entries(options).flatMap(([field, { kind }]) => kind === "text" || kind === "number" ? [[field, kind]] : []),
+);
+
+const texts: readonly OptionText[] = [
+  ...Object.values(options),
+  ...Object.entries(switches).map(([flag, description]) => (
+    { flag, value: "", env: "", rule: "", description }
+  )),
+];
+
+/** The option table for the README: one table of options, one of the fields of a group in the JSON file. */
+export function optionTableMarkdown(): string {
+  return markdownTables(texts, Object.values(groupFields));
+}
+
+/**
+ * Reads the options: a flag wins over its variable, the variable over the file, the file over the default. An empty
+ * variable counts as unset.
+ *
+ * @throws ConfigError naming every fault: the option, its rule and the value. Users and passwords in URLs are left out.
+ */
+export function parseConfig(input: ConfigInput): Parsed {
+  const faults: string[] = [];
+  const flags = readFlags(input.argv, faults);
+  // Whoever asks for help is helped, whatever else is wrong.
+  if (flags.has("help")) return { kind: "help", text: helpText(texts, Object.values(groupFields), version) };
+  if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
+  const config = new Reader(flags, input, faults).config();
+  if (faults.length > 0) {
+    const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
+    throw new ConfigError(`${count} in the options:\n${faults.map((fault) => `  ${fault}\n`).join("")}See --help.`);
+  }
+  return { kind: "run", config };
+}
+
+/** Under which URL and name a node with these options is listed, once it listens on `actualPort`. */
+export function advertised(
+  config: Pick<Config, "addr" | "advertise" | "name">,
+  actualPort: number,
+): { url: string; name: string } {
+  const url = config.advertise ?? `http://${hostInUrl(config.addr.host)}:${actualPort}`;
+  const { hostname, port, protocol } = new URL(url);
+  const place = `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
+  return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
+}
+
+/** The values of each flag in the order given; faults go to `faults`. */
+function readFlags(argv: readonly string[], faults: string[]): Map<string, string[]> {
+  const known = new Map(texts.map((text) => [text.flag, text.value !== ""]));
+  // `npm start -- …` passed on by a task runner arrives with its dashes.
+  const rest = argv[0] === "--" ? argv.slice(1) : [...argv];
+  const { tokens } = parseArgs({
+    // One dash is as good as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
+    args: rest.map((arg) => /^-[A-Za-z]/.test(arg) ? `-${arg}` : arg),
+    options: Object.fromEntries([...known].map(([flag, taking]) => [flag, { type: taking ? "string" : "boolean" }])),
+    strict: false, // its own messages stop at the first fault
+    allowPositionals: true,
+    tokens: true,
+  });
+  const found = new Map<string, string[]>();
+  for (const token of tokens) {
+    if (token.kind === "positional") {
+      faults.push(`there are no arguments without a flag: ${shown(redacted(token.value))}`);
+    }
+    if (token.kind !== "option") continue;
+    const taking = known.get(token.name);
+    if (taking === undefined) faults.push(`there is no option ${token.rawName}`);
+    else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
+    else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
+      // "--name --zone a": the next flag is not a value; one that does begin with a dash is written with "=".
+      faults.push(
+        `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,
+      );
+    } else found.set(token.name, [...found.get(token.name) ?? [], token.value ?? ""]);
+  }
+  return found;
+}
+
+type Field = keyof typeof options;
+type Read<F extends Field> = NonNullable<ReturnType<(typeof options)[F]["read"]>>;
+
+/** One text with where it stands, for the fault. */
+interface Said {
+  readonly text: string;
+  readonly where: string;
+}
+
+class Reader {
+  readonly #flags: ReadonlyMap<string, readonly string[]>;
+  readonly #input: ConfigInput;
+  readonly #faults: string[];
+  #file: ConfigFile = { values: new Map(), faults: [] };
+
+  constructor(flags: ReadonlyMap<string, readonly string[]>, input: ConfigInput, faults: string[]) {
+    this.#flags = flags;
+    this.#input = input;
+    this.#faults = faults;
+    const path = this.#optional("config");
+    if (path !== undefined) this.#readFile(path);
+  }
+
+  /** Of no use once there are faults. */
+  config(): Config {
+    const embedded = { kind: "embedded", port: this.#value("natsPort"), storeDir: this.#value("natsStore") } as const;
+    const config: Config = {
+      addr: this.#value("addr"),
+      advertise: this.#optional("advertise"),
+      name: this.#optional("name"),
+      nats: this.#optional("nats") ?? embedded,
+      bucket: this.#value("bucket"),
+      replicas: this.#value("replicas"),
+      groups: this.#groups(),
+      log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
+      weight: this.#value("weight"),
+      zone: this.#value("zone"),
+      drainTimeoutMs: this.#value("drainTimeout"),
+      polling: {
+        pollIntervalMs: this.#value("pollInterval"),
+        pollTimeoutMs: this.#value("pollTimeout"),
+        pollMisses: this.#value("pollMisses"),
+        pollJitter: this.#value("pollJitter"),
+      },
+    };
+    if (this.#faults.length === 0 && advertised(config, 65535).name.length > maxNameLength) {
+      this.#faults.push(`--name must be given: the advertised host makes a name of over ${maxNameLength} characters`);
+    }
+    return config;
+  }
+
+  /** A flag or the variable says which groups there are; their policies are still the file's. */
+  #groups(): GroupConfig[] {
+    const file = this.#file.groups;
+    const flags = this.#flags.get(options.group.flag)?.map((text) => ({ text, where: "" }));
+    const inFile = file &&
+      [...file].map(([name, { origin }]) => ({ text: `${name}=${origin}`, where: "in the file " }));
+    const groups = new Map<string, GroupConfig>();
+    for (const said of flags ?? this.#groupsInEnv() ?? inFile ?? [{ text: options.group.fallback, where: "" }]) {
+      const group = this.#read("group", said);
+      if (group === undefined) continue;
+      if (groups.has(group.name)) {
+        this.#faults.push(`--group must name each group once: ${said.where}${group.name} stands twice`);
+      }
+      this.#checkOrigin(group.name, group.origin);
+      groups.set(group.name, { ...defaultPolicy, ...file?.get(group.name), ...group });
+    }
+    return [...groups.values()];
+  }
+
+  #groupsInEnv(): Said[] | undefined {
+    const { env } = options.group;
+    const text = this.#input.env[env] || undefined;
+    return text?.split(",").map((piece) => ({ text: piece.trim(), where: `in ${env} ` }));
+  }
+
+  #checkOrigin(name: string, origin: string): void {
+    try {
+      this.#input.checkOrigin(origin);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const reason = error.message.replaceAll(origin, redacted(origin));
+      this.#faults.push(`--group ${name} must have an origin that can be used: ${reason}`);
+    }
+  }
+
+  /** Of an option with a fallback. Where it is `undefined` all the same there is a fault, and the whole is refused. */
+  #value<F extends Field>(field: F): Read<F> {
+    return this.#optional(field) as Read<F>;
+  }
+
+  #optional<F extends Field>(field: F): Read<F> | undefined {
+    const option: OptionText = options[field];
+    const flag = this.#flags.get(option.flag)?.at(-1);
+    if (flag !== undefined) return this.#read(field, { text: flag, where: "" });
+    const env = this.#input.env[option.env] || undefined;
+    if (env !== undefined) return this.#read(field, { text: env, where: `in ${option.env} ` });
+    const file = this.#file.values.get(field);
+    if (file !== undefined) return this.#read(field, { text: file, where: `${field} in the file ` });
+    return option.fallback === undefined ? undefined : this.#read(field, { text: option.fallback, where: "" });
+  }
+
+  #read<F extends Field>(field: F, said: Said): Read<F> | undefined {
+    const option: Option<unknown> = options[field];
+    const value = option.read(said.text);
+    if (value === undefined) {
+      const text = option.mayHoldSecret ? redacted(said.text) : said.text;
+      this.#faults.push(`--${option.flag} must be ${option.rule}: ${said.where}it is ${shown(text)}`);
+    }
+    return value as Read<F> | undefined;
+  }
+
+  #readFile(path: string): void {
+    try {
+      this.#file = readConfigFile(this.#input.readFile(path), fileFields);
+      this.#faults.push(...this.#file.faults.map((fault) => `--config ${path}: ${fault}`));
+    } catch (error) {
+      this.#faults.push(`--config must be a file that can be read: ${shown(path)}: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,295 @@
+/** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
+import { ulid } from "ulid";
+import { advertised, type Config, version } from "./config.ts";
+import type { Clock } from "./core/clock.ts";
+import { OriginError } from "./core/errors.ts";
+import { Group } from "./core/group.ts";
+import type { Value } from "./core/value.ts";
+import { InFlight } from "./core/in-flight.ts";
+import { Liveness } from "./core/liveness.ts";
+import type { Log } from "./core/log.ts";
+import { RosterPicker } from "./core/picker.ts";
+import { type PeerRecord, type Roster, rosterOf } from "./core/roster.ts";
+import { createApp } from "./http/app.ts";
+import { type CheckedOrigin, createOrigin, parseOrigin } from "./origins/origin.ts";
+import { reported } from "./origins/reported.ts";
+import { PeerHub } from "./peer/hub.ts";
+import { EmbeddedNats } from "./registry/embedded.ts";
+import { isAlive } from "./registry/is-alive.ts";
+import { Membership } from "./registry/membership.ts";
+import { MemoryStore } from "./registry/memory-store.ts";
+import { NatsStore } from "./registry/nats-store.ts";
+import type { PeerStore } from "./registry/store.ts";
+import { environment, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
+
+/** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
+const REGISTRY_TIMEOUT_MS = 500;
+/**
+ * A node that stops says so on /readyz, and goes on answering for so long: load balancers look only now and then, and
+ * must not find the port closed. It stays listed meanwhile, as draining, since only who is listed may ask the others.
+ */
+const FAREWELL_MS = 400;
+/** What a stop needs at its end, whatever hangs: to leave, to close connections, to end the bundled server. */
+const CLOSING_MS = 1_000;
+/** What is in flight may be answered until then, counted from the end of the time for the stop. */
+const CLOSE_SOCKETS_MS = 300;
+
+/** A group of this node, with what feeds and steers it. */
+interface Served {
+  readonly group: Group;
+  readonly picker: RosterPicker;
+  readonly origin: CheckedOrigin;
+}
+
+/** The environment variables that a node reads besides those of the option table. */
+const SERVER_PATHS = ["PATH", "NATS_SERVER_BIN"] as const;
+
+/** One node: a process has one, a test may have several. */
+export class Node {
+  readonly #config: Config;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #incarnation = ulid();
+  readonly #served = new Map<string, Served>();
+  readonly #failed = Promise.withResolvers<Error>();
+  #listener: Listener | undefined;
+  #hub: PeerHub | undefined;
+  #membership: Membership | undefined;
+  #embedded: EmbeddedNats | undefined;
+  #liveness: Liveness | undefined;
+  /** Requests that have no answer yet. */
+  readonly #requests = new InFlight();
+  #isStopping = false;
+  /** Before everything is wired, the port is open, but nobody knows it yet. */
+  #answer: (request: Request, server: unknown) => Response | Promise<Response> = () =>
+    new Response("starting", { status: 503 });
+
+  constructor(config: Config, { clock, log }: { clock: Clock; log: Log }) {
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /**
+   * Resolves when something was found that this node cannot run with, though it has started: another live node has its
+   * name (NameTakenError), or its origin refuses what was configured (ConfigError).
+   */
+  get failed(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
+  /**
+   * Listens, then joins in the background: a node serves whether NATS is there or not.
+   *
+   * @throws Error the address cannot be had
+   */
+  async start(): Promise<void> {
+    const { addr } = this.#config;
+    this.#listener = await listen(addr, (request, server) => {
+      const answer = this.#answer(request, server);
+      return answer instanceof Response ? answer : this.#requests.track(answer);
+    });
+    const { url, name } = advertised(this.#config, this.#listener.port);
+    const self: PeerRecord = {
+      name,
+      url,
+      incarnation: this.#incarnation,
+      state: "serving",
+      weight: this.#config.weight,
+      zone: this.#config.zone,
+      joined: new Date(this.#clock.nowMs()).toISOString(),
+      version,
+      runtime: runtimeName(),
+    };
+    const hub = this.#makeHub(name);
+    this.#hub = hub;
+    for (const policy of this.#config.groups) this.#serve(policy, name, hub);
+    const app = createApp({
+      node: {
+        name,
+        incarnation: this.#incarnation,
+        version,
+        runtime: self.runtime,
+        isReady: () => this.#isReady(),
+        stats: () => ({ url, zone: self.zone, weight: self.weight, links: hub.stats() }),
+      },
+      groups: new Map([...this.#served].map(([group, { group: cache }]) => [group, this.#face(cache)])),
+      peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
+      log: this.#log,
+    });
+    this.#answer = (request, server) => app.fetch(request, server as object);
+    this.#log.info(`listening on ${url}`, { name, incarnation: this.#incarnation });
+    for (const { group, origin } of this.#served.values()) void this.#checkOrigin(group.name, origin);
+    this.#join(self);
+  }
+
+  /**
+   * Hands over what this node holds, leaves the roster, answers what is in flight, and lets go of everything; within the
+   * drain timeout, whatever hangs. Never throws.
+   */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
+    const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
+    this.#liveness?.stop();
+    const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
+    // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
+    await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
+    await this.#drain(until(CLOSING_MS));
+    await farewell;
+    const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
+    if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
+    const closed = this.#listener?.stop();
+    // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
+    await this.#atMost(until(CLOSE_SOCKETS_MS), this.#requests.none().then(() => this.#hub?.drain()));
+    this.#hub?.close();
+    await this.#atMost(until(CLOSE_SOCKETS_MS / 2), closed);
+    await this.#membership?.close();
+    await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
+    await this.#embedded?.stop();
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    const over = new AbortController();
+    const cancel = this.#clock.after(timeoutMs, () => over.abort());
+    await Promise.all([...this.#served.values()].map(({ group }) => group.drain(over.signal)));
+    cancel();
+  }
+
+  #makeHub(name: string): PeerHub {
+    return new PeerHub({
+      self: { name, incarnation: this.#incarnation },
+      groups: this.#config.groups.map((group) => group.name),
+      revisions: () =>
+        Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
+      service: {
+        get: (group, key, options): Value | Promise<Value> => {
+          const { group: cache } = this.#served.get(group)!;
+          // The signal is made when it is read: a hit does without.
+          return cache.lookupAsOwner(key)?.value ?? cache.loadAsOwner(key, options).then(({ value }) => value);
+        },
+        peek: (group, key, options) => this.#served.get(group)!.group.peek(key, options),
+        push: (group, entries, from) => this.#served.get(group)!.group.accept(entries, from),
+        vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
+      },
+      clock: this.#clock,
+      log: this.#log,
+    });
+  }
+
+  #serve(config: Config["groups"][number], selfName: string, hub: PeerHub): void {
+    const { name, origin: text, ...policy } = config;
+    const watchers = { clock: this.#clock, log: this.#log };
+    const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
+    const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), this.#clock);
+    const group = new Group({ ...policy, name, origin, picker, clock: this.#clock });
+    this.#served.set(name, { group, picker, origin });
+  }
+
+  /** A group as HTTP sees it, its roster among its figures. */
+  #face(group: Group) {
+    return {
+      name: group.name,
+      lookup: (key: string) => group.lookup(key),
+      load: (key: string, options: { signal: AbortSignal }) => group.load(key, options),
+      getAsOwner: (key: string, options: { signal: AbortSignal }) => group.getAsOwner(key, options),
+      stats: () => ({ ...group.stats(), roster: this.#roster(group.name) }),
+    };
+  }
+
+  #join(self: PeerRecord): void {
+    const groups = [...this.#served.keys()];
+    this.#membership = new Membership({
+      store: this.#makeStore(),
+      groups,
+      self,
+      clock: this.#clock,
+      log: this.#log,
+      isAlive,
+      onRoster: (roster) => this.#swap(roster),
+    });
+    this.#liveness = this.#makeLiveness(self, this.#membership);
+    void this.#membership.failed.then((error) => this.#failed.resolve(error));
+    for (const group of groups) this.#swap(this.#roster(group));
+    void this.#follow(this.#membership);
+  }
+
+  /** The bundled server first, so that a node that starts it does not report NATS as away. */
+  async #follow(membership: Membership): Promise<void> {
+    await this.#embedded?.start();
+    if (this.#isStopping) return;
+    membership.start();
+    this.#liveness?.start();
+  }
+
+  #makeLiveness(self: PeerRecord, membership: Membership): Liveness {
+    const isListedIn = (group: string) =>
+      this.#roster(group).peers.some((peer) => peer.incarnation === self.incarnation);
+    return new Liveness({
+      self,
+      clock: this.#clock,
+      random: Math.random,
+      log: this.#log,
+      peers: () => this.#hub!.polled(),
+      isListed: () => [...this.#served.keys()].every(isListedIn),
+      isRegistryAway: () => membership.isAway,
+      evict: (record) => membership.evict(record),
+      options: this.#config.polling,
+    });
+  }
+
+  #makeStore(): PeerStore {
+    const { nats, bucket, replicas } = this.#config;
+    if (nats.kind === "off") return new MemoryStore();
+    const shared = { bucket, replicas, clock: this.#clock, log: this.#log };
+    if (nats.kind === "urls") return new NatsStore({ ...shared, urls: nats.urls });
+    const { port, storeDir } = nats;
+    const env = environment(SERVER_PATHS);
+    this.#embedded = new EmbeddedNats({
+      port,
+      storeDir,
+      searchPath: env["PATH"],
+      namedBinary: env["NATS_SERVER_BIN"],
+      clock: this.#clock,
+      log: this.#log,
+    });
+    return new NatsStore({ ...shared, urls: [`nats://127.0.0.1:${port}`] });
+  }
+
+  /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
+  #swap(roster: Roster): void {
+    const all = [...this.#served.keys()].flatMap((group) =>
+      group === roster.group ? roster.peers : this.#roster(group).peers
+    );
+    this.#hub!.setPeers(all);
+    const { picker, group } = this.#served.get(roster.group)!;
+    if (picker.swap(roster)) void group.ownersChanged();
+    this.#liveness?.rosterChanged();
+  }
+
+  #roster(group: string): Roster {
+    return this.#membership?.roster(group) ?? rosterOf(group, 0, []);
+  }
+
+  #isReady(): boolean {
+    const membership = this.#membership;
+    return membership !== undefined && !this.#isStopping &&
+      [...this.#served.keys()].every((group) => membership.joined(group));
+  }
+
+  async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {
+    try {
+      const warning = await origin.check();
+      if (warning !== undefined) this.#log.warn(`the origin of ${group}: ${warning}`);
+    } catch (error) {
+      this.#failed.resolve(error instanceof Error ? error : new OriginError(String(error)));
+    }
+  }
+
+  async #atMost(timeoutMs: number, work: Promise<unknown> | undefined): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#clock.after(timeoutMs, resolve);
+    await Promise.race([work, late]);
+    cancel();
+  }
+}

@@ -1,0 +1,117 @@
+/** How the option table reads: as `--help` on a terminal and as the README's tables. */
+
+/** What a reader is told about an option; config-options.ts adds how it is read. */
+export interface OptionText {
+  /** Without dashes, e.g. `addr`. */
+  readonly flag: string;
+  /** What stands for the value, e.g. `host:port`; empty for a switch. */
+  readonly value: string;
+  /** The variable that means the same, `""` where there is none. */
+  readonly env: string;
+  /** The text that is read when nobody says anything. */
+  readonly fallback?: string;
+  /** What a reader sees as the default. @default the fallback */
+  readonly shownDefault?: string;
+  /** Completes the sentence "it must be …"; `""` for a switch. */
+  readonly rule: string;
+  /** A sentence without its full stop. */
+  readonly description: string;
+}
+
+/** A field of one group in the JSON file, told in the same way. */
+export interface FieldText {
+  readonly field: string;
+  /** Of a number, in plural. */
+  readonly unit?: string;
+  /** Absent where the field must be given. */
+  readonly shownDefault?: string;
+  readonly rule: string;
+  readonly description: string;
+}
+
+const columns = 100;
+
+/** The text of `--help`, ending with a line feed. */
+export function helpText(options: readonly OptionText[], fields: readonly FieldText[], version: string): string {
+  const lines = [
+    `muster ${version}: a peer-to-peer read-through cache whose peers call the roll in NATS`,
+    "",
+    "usage: bun run main.ts [options]",
+    "       deno run -P main.ts [options]",
+    "",
+    ...wrapped("A flag wins over its variable, the variable over the file, the file over the default.", ""),
+    "-addr=… is the same as --addr …",
+    "",
+  ];
+  for (const option of options) {
+    const value = option.value === "" ? "" : ` ${option.value}`;
+    lines.push(...entry(`--${option.flag}${value}`, [option.env, shownDefault(option)], meaning(option)));
+  }
+  lines.push(
+    "",
+    'In the file the fields are named as the flags are (nats-port is "natsPort"), and groups are written',
+    "",
+  );
+  lines.push('  "groups": { "dict": { "origin": "wordnet:", "budgetBytes": 67108864 } }', "", "with these fields:", "");
+  for (const field of fields) {
+    lines.push(...entry(field.field, [shownDefault(field) || "must be given"], meaning(field)));
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** The same as two tables in Markdown: the options, then the fields of a group in the JSON file. */
+export function markdownTables(options: readonly OptionText[], fields: readonly FieldText[]): string {
+  const optionRows = options.map((option) => [
+    code(option.value === "" ? `--${option.flag}` : `--${option.flag} ${option.value}`),
+    option.env === "" ? "" : code(option.env),
+    option.shownDefault ?? (option.fallback === undefined ? "" : code(option.fallback)),
+    meaning(option).join(" "),
+  ]);
+  const fieldRows = fields.map((field) => [
+    code(field.field),
+    field.shownDefault === undefined ? "" : code(field.shownDefault),
+    meaning(field).join(" "),
+  ]);
+  return [
+    ...table(["flag", "env", "default", "meaning"], optionRows),
+    "",
+    ...table(["field of a group in the JSON file", "default", "meaning"], fieldRows),
+  ].join("\n");
+}
+
+function shownDefault(text: { readonly fallback?: string; readonly shownDefault?: string }): string {
+  const shown = text.shownDefault ?? text.fallback;
+  return shown === undefined ? "" : `default: ${shown}`;
+}
+
+function meaning(text: { readonly description: string; readonly rule: string; readonly unit?: string }): string[] {
+  const unit = text.unit === undefined ? "" : `, in ${text.unit}`;
+  return text.rule === "" ? [`${text.description}.`] : [`${text.description}.`, `It must be ${text.rule}${unit}.`];
+}
+
+function entry(head: string, notes: readonly string[], sentences: readonly string[]): string[] {
+  const first = `  ${head.padEnd(22)}${notes.filter((note) => note !== "").join(", ")}`.trimEnd();
+  return [first, ...sentences.flatMap((sentence) => wrapped(sentence, "      "))];
+}
+
+function wrapped(text: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && indent.length + line.length + 1 + word.length > columns) {
+      lines.push(indent + line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, indent + line];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  return [head, head.map(() => "---"), ...rows].map((cells) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
+  );
+}
+
+function code(text: string): string {
+  return "`" + text + "`";
+}

@@ -1,0 +1,99 @@
+/** Scenarios in which nodes come and go as their operators want. */
+import { GoFleet, ownersAt, type RosterView } from "./fleet.ts";
+import { keyOf } from "./keys.ts";
+import { atMost, type Check, holds, type Outcome, type Run, type Scenario } from "./result.ts";
+import { nameOf, World } from "./world.ts";
+
+const exitWithinMs = 5_000;
+
+function exits(ends: readonly { code: number | null; tookMs: number }[]): Check[] {
+  return [
+    holds("each node exits 0", ends.every(({ code }) => code === 0), ends.map(({ code }) => code).join(", ")),
+    atMost("slowest exit", Math.max(...ends.map(({ tookMs }) => Math.round(tookMs))), exitWithinMs, " ms"),
+  ];
+}
+
+/** SIGTERM, start again, and when it is ready the next one. */
+async function rollingRestart(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 5 });
+  const ends: { code: number | null; tookMs: number }[] = [];
+  await world.measure(async () => {
+    for (const name of world.names) {
+      ends.push(await world.terminate(name));
+      await world.start(name);
+      await world.load.ready([name]);
+      world.say(`${name} is ready`);
+    }
+  });
+  return world.outcome(run.settings.keys / 100, exits(ends));
+}
+
+/** Which of the keys have another owner. */
+function movedKeys(before: RosterView, after: RosterView, keys: number): number {
+  const [ownerBefore, ownerAfter] = [ownersAt(before), ownersAt(after)];
+  let moved = 0;
+  for (let rank = 0; rank < keys; rank++) {
+    const key = keyOf(rank);
+    if (ownerBefore(key) !== ownerAfter(key)) moved++;
+  }
+  return moved;
+}
+
+async function movedBetween(world: World, before: RosterView | undefined, kept: string): Promise<number> {
+  const after = await world.fleet.roster(kept);
+  const { keys } = world.run.settings;
+  // Nodes that are told their peers do not tell them; half of the keys move by any consistent hashing.
+  return before === undefined || after === undefined ? keys / 2 : movedKeys(before, after, keys);
+}
+
+function movedCheck(moved: number, keys: number): Check {
+  const share = moved / keys;
+  return {
+    what: "moved keys",
+    target: "within 2 % of 1/2",
+    measured: `${(share * 100).toFixed(1)} %`,
+    isMet: Math.abs(share - 0.5) <= 0.02 * 0.5,
+  };
+}
+
+async function join(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 3 });
+  const before = await world.fleet.roster(nameOf(0));
+  await world.measure(async () => {
+    const all = [...world.names];
+    for (const name of [3, 4, 5].map(nameOf)) {
+      all.push(name);
+      await world.start(name);
+      if (world.fleet instanceof GoFleet) await world.fleet.tell(all);
+      await world.load.ready([name]);
+      world.say(`${name} is ready`);
+    }
+    await world.fleet.settled();
+  });
+  const moved = await movedBetween(world, before, nameOf(0));
+  return world.outcome(moved / 100, [movedCheck(moved, run.settings.keys)], [`${moved} keys moved`]);
+}
+
+async function leave(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 6 });
+  const before = await world.fleet.roster(nameOf(0));
+  const ends: { code: number | null; tookMs: number }[] = [];
+  await world.measure(async () => {
+    const left = [...world.names];
+    for (const name of [5, 4, 3].map(nameOf)) {
+      left.splice(left.indexOf(name), 1);
+      // The others are told first, as whoever keeps the list would do it.
+      if (world.fleet instanceof GoFleet) await world.fleet.tell(left);
+      ends.push(await world.terminate(name));
+    }
+    await world.fleet.settled();
+  });
+  const moved = await movedBetween(world, before, nameOf(0));
+  return world.outcome(moved / 100, exits(ends), [`${moved} keys moved`]);
+}
+
+export const deploys: readonly Scenario[] = [
+  { name: "rolling-restart", title: "rolling restart of all 5 (SIGTERM, start, next)", run: rollingRestart },
+  { name: "join", title: "join: 3 -> 6 nodes", run: join },
+  { name: "leave", title: "leave: 6 -> 3 by SIGTERM, one after another", run: leave },
+];

@@ -1,0 +1,244 @@
+/**
+ * The load: a fixed rate of requests whose keys follow Zipf's law, and sweeps over all keys. It behaves as a load balancer
+ * does: it asks every node's /readyz all the time, and sends to those that are ready. Whatever is not the right value is a
+ * failure; nothing is sent twice but what http-client.ts counts.
+ */
+import { Connections, NoAnswerError } from "./http-client.ts";
+import { keyOf, type Random, valueOf, type Zipf } from "./keys.ts";
+
+export interface LoadOptions {
+  readonly group: string;
+  readonly random: Random;
+  readonly zipf: Zipf;
+  /** A request that takes longer has failed. */
+  readonly timeoutMs: number;
+}
+
+export interface Failure {
+  readonly node: string;
+  readonly key: string;
+  readonly what: string;
+  /** Since `begin`, in milliseconds. */
+  readonly atMs: number;
+}
+
+/** What happened since `begin`. */
+export interface Tally {
+  requests: number;
+  failed: number;
+  /** Failed at a node that the chaos program had just killed: no survivor's fault. */
+  lostWithTheNode: number;
+  /** A kept connection was closed between two requests; sent again on a new one. */
+  repeated: number;
+  /** Not sent, since too many were waiting or no node was ready. */
+  notSent: number;
+  failures: Failure[];
+  latenciesMs: number[];
+  /** By node: answers that came from another peer, as the node said in Cache-Status. */
+  viaPeer: Map<string, number>;
+}
+
+interface Target {
+  readonly name: string;
+  readonly connections: Connections;
+  readonly probes: Connections;
+  isReady: boolean;
+  isKilled: boolean;
+  isRemoved: boolean;
+}
+
+const probeEveryMs = 50;
+const probeTimeoutMs = 500;
+const tickMs = 5;
+const maxBurst = 50;
+const maxInFlight = 4_000;
+const maxFailuresKept = 50;
+
+export class Load {
+  readonly #options: LoadOptions;
+  readonly #targets = new Map<string, Target>();
+  #tally = newTally();
+  #beganAtMs = performance.now();
+  #inFlight = 0;
+  #onIdle = () => {};
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+  }
+
+  get tally(): Readonly<Tally> {
+    return this.#tally;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Counts from zero from now on. */
+  begin(): void {
+    this.#tally = newTally();
+    this.#beganAtMs = performance.now();
+  }
+
+  /** Sends to this node from the moment it says that it is ready. */
+  add(name: string, url: string): void {
+    this.remove(name);
+    const target: Target = {
+      name,
+      connections: new Connections(url),
+      probes: new Connections(url),
+      isReady: false,
+      isKilled: false,
+      isRemoved: false,
+    };
+    this.#targets.set(name, target);
+    void this.#probe(target);
+  }
+
+  /** Sends it nothing more; what it has been sent may still be answered. */
+  remove(name: string): void {
+    const target = this.#targets.get(name);
+    if (target === undefined) return;
+    target.isRemoved = true;
+    target.probes.close();
+    this.#targets.delete(name);
+  }
+
+  /** To be called before a SIGKILL: what fails at this node from now on is counted apart. */
+  killed(name: string): void {
+    this.#targets.get(name)!.isKilled = true;
+    this.remove(name);
+  }
+
+  /** Resolves when all these nodes take requests. */
+  async ready(names: readonly string[], timeoutMs = 20_000): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    const missing = () => names.filter((name) => this.#targets.get(name)?.isReady !== true);
+    while (missing().length > 0) {
+      if (performance.now() > deadlineMs) throw new Error(`not ready within ${timeoutMs} ms: ${missing().join(", ")}`);
+      await pause(20);
+    }
+  }
+
+  /** Sends at a fixed rate until `stop`, whether answers come or not. */
+  start(requestsPerSecond: number): void {
+    const startedAtMs = performance.now();
+    let due = 0;
+    this.#timer = setInterval(() => {
+      const wanted = Math.floor((performance.now() - startedAtMs) * requestsPerSecond / 1_000);
+      // After a pause of this process the rest is dropped: a flood is not the load that was asked for.
+      const burst = Math.min(wanted - due, maxBurst);
+      due = wanted;
+      for (let i = 0; i < burst; i++) void this.#one(keyOf(this.#options.zipf.draw()));
+    }, tickMs);
+  }
+
+  /** Sends no more, and waits for the answers. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    if (this.#inFlight > 0) await new Promise<void>((idle) => this.#onIdle = idle);
+  }
+
+  /** Asks for every key once, so many at once. */
+  async sweep(keys: number, atOnce: number): Promise<void> {
+    let next = 0;
+    const worker = async () => {
+      while (next < keys) await this.#one(keyOf(next++));
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+  }
+
+  /** One request to one node, counted as all are. */
+  async ask(name: string, key: string): Promise<void> {
+    await this.#send(this.#targets.get(name)!, key);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const target of this.#targets.values()) {
+      target.isRemoved = true;
+      target.probes.close();
+      target.connections.close();
+    }
+    this.#targets.clear();
+  }
+
+  async #one(key: string): Promise<void> {
+    const ready = [...this.#targets.values()].filter(({ isReady }) => isReady);
+    if (ready.length === 0 || this.#inFlight >= maxInFlight) {
+      this.#tally.notSent++;
+      // A sweep must not spin while nobody is ready.
+      return await pause(tickMs);
+    }
+    await this.#send(ready[Math.floor(this.#options.random() * ready.length)]!, key);
+  }
+
+  async #send(target: Target, key: string): Promise<void> {
+    const tally = this.#tally;
+    const sentAtMs = performance.now();
+    this.#inFlight++;
+    tally.requests++;
+    let fault: string | undefined;
+    try {
+      const { group, timeoutMs } = this.#options;
+      const answer = await target.connections.get(`/cache/${group}/${key}`, timeoutMs);
+      if (answer.wasRepeated) tally.repeated++;
+      if (answer.status !== 200) fault = `status ${answer.status}: ${answer.body.toString("utf8", 0, 200)}`;
+      else if (!answer.body.equals(valueOf(key))) fault = "wrong bytes";
+      else if (answer.cacheStatus.endsWith("detail=peer")) {
+        tally.viaPeer.set(target.name, (tally.viaPeer.get(target.name) ?? 0) + 1);
+      }
+    } catch (error) {
+      fault = error instanceof NoAnswerError ? `${error.kind}: ${error.message}` : String(error);
+    }
+    tally.latenciesMs.push(performance.now() - sentAtMs);
+    if (fault !== undefined) this.#fail(tally, target, key, fault, sentAtMs);
+    if (--this.#inFlight === 0) this.#onIdle();
+  }
+
+  #fail(tally: Tally, target: Target, key: string, what: string, sentAtMs: number): void {
+    if (target.isKilled) tally.lostWithTheNode++;
+    else {
+      tally.failed++;
+      if (tally.failures.length < maxFailuresKept) {
+        tally.failures.push({ node: target.name, key, what, atMs: Math.round(sentAtMs - this.#beganAtMs) });
+      }
+    }
+  }
+
+  async #probe(target: Target): Promise<void> {
+    while (!target.isRemoved) {
+      try {
+        target.isReady = (await target.probes.get("/readyz", probeTimeoutMs)).status === 200;
+      } catch {
+        target.isReady = false;
+      }
+      await pause(probeEveryMs);
+    }
+  }
+}
+
+/** The value below which `share` of the numbers lie; 0 of none. */
+export function quantile(numbers: readonly number[], share: number): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function newTally(): Tally {
+  return {
+    requests: 0,
+    failed: 0,
+    lostWithTheNode: 0,
+    repeated: 0,
+    notSent: 0,
+    failures: [],
+    latenciesMs: [],
+    viaPeer: new Map(),
+  };
+}

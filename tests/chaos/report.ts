@@ -1,0 +1,65 @@
+/** What is shown at the end. */
+import { execFileSync } from "node:child_process";
+import { cpus, totalmem } from "node:os";
+import type { Outcome, Scenario, System } from "./result.ts";
+
+export interface Row {
+  readonly scenario: Pick<Scenario, "name" | "title">;
+  readonly outcomes: Readonly<Partial<Record<System, Outcome>>>;
+  /** Why a system has no outcome. */
+  readonly reasons: Readonly<Partial<Record<System, string>>>;
+}
+
+/** Whether all targets of muster were met; a scenario that broke off has not met them. */
+export function isMet({ outcomes: { muster } }: Row): boolean {
+  return muster !== undefined && muster.checks.every((check) => check.isMet);
+}
+
+/** The table, in Markdown. */
+export function table(rows: readonly Row[]): string {
+  const head = [
+    "| scenario | failed requests | extra origin loads | more | met | groupcache-go: failed | groupcache-go: extra origin loads |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+  ];
+  return [...head, ...rows.map(line)].join("\n");
+}
+
+function line(row: Row): string {
+  const { muster, "groupcache-go": other } = row.outcomes;
+  const otherReason = row.reasons["groupcache-go"] ?? "";
+  const [failed, extra, ...more] = muster?.checks ?? [];
+  const hasClients = muster?.failed !== undefined;
+  const shown = [
+    ...(hasClients ? more : muster?.checks ?? []).map(({ what, measured, target }) =>
+      `${what}: ${measured} (${target})`
+    ),
+    ...(muster?.notes ?? []),
+  ];
+  const cells = [
+    row.scenario.title,
+    hasClients ? `${failed!.measured} (${failed!.target})` : "",
+    hasClients ? `${extra!.measured} (${extra!.target})` : "",
+    muster === undefined ? row.reasons.muster ?? "" : shown.join("; "),
+    isMet(row) ? "yes" : "**no**",
+    other?.failed === undefined ? otherReason : String(other.failed),
+    other?.extraLoads === undefined ? "" : [other.extraLoads, ...other.notes].join("; "),
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
+}
+
+/** When, where and with what it was measured. */
+export function circumstances(command: string, versions: readonly string[]): string {
+  const [cpu] = cpus();
+  const gigabytes = (totalmem() / 2 ** 30).toFixed(0);
+  return `${new Date().toISOString().slice(0, 16)}Z, ${cpus().length} cores (${cpu?.model.trim() ?? "unknown"}), ` +
+    `${gigabytes} GiB; ${versions.join(", ")}; \`${command}\``;
+}
+
+/** The first line that a program says of its version; undefined where there is no such program. */
+export function versionOf(program: string, args: readonly string[]): string | undefined {
+  try {
+    return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split("\n")[0];
+  } catch {
+    return undefined;
+  }
+}

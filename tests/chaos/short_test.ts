@@ -1,0 +1,29 @@
+/** The first, the fourth and the sixth scenario of the chaos program in short, with the same targets. */
+import assert from "node:assert/strict";
+import { test } from "../support/test.ts";
+import { deaths } from "./deaths.ts";
+import { deploys } from "./deploys.ts";
+import { registryFaults } from "./registry-faults.ts";
+import { fullSettings, type Settings } from "./result.ts";
+import { runScenario, Undos } from "./runner.ts";
+
+const settings: Settings = { ...fullSettings, keys: 2_000, rate: 200, seconds: 5, outageSeconds: 3 };
+
+const inShort: readonly [name: string, sentence: string][] = [
+  ["rolling-restart", "a rolling restart of all five nodes costs no client a request and the origin next to nothing"],
+  ["sigkill", "a killed node fails no request at the others and costs the origin its own share at most"],
+  ["sigkill-replicas-2", "a killed node costs the origin next to nothing where values are kept twice"],
+  ["nats-outage", "NATS may be killed, and come back with its store or without, at no cost to clients and the origin"],
+];
+
+for (const [name, sentence] of inShort) {
+  test(sentence, { timeoutMs: 60_000 }, async (defer) => {
+    const scenario = [...deploys, ...deaths, ...registryFaults].find((one) => one.name === name)!;
+    const undos = new Undos();
+    defer(() => undos.undo());
+    const shown = { say: () => {}, watch: () => {} };
+    const { checks, details } = await runScenario(scenario, "muster", { settings, shown, undos });
+    const missed = checks.filter(({ isMet }) => !isMet);
+    assert.deepEqual(missed, [], `missed in ${JSON.stringify(details, undefined, 1)}`);
+  });
+}

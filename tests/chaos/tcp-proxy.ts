@@ -1,0 +1,59 @@
+/** A TCP proxy that can hold back what the server says. */
+import { connect, createServer, type Server, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { Defer } from "../support/test.ts";
+
+export class HoldingProxy {
+  readonly #targetPort: number;
+  readonly #fromServer = new Set<Socket>();
+  readonly #fromClient = new Set<Socket>();
+  #isHolding = false;
+  #server: Server | undefined;
+
+  /** @param targetPort on 127.0.0.1 */
+  constructor(targetPort: number) {
+    this.#targetPort = targetPort;
+  }
+
+  get port(): number {
+    return (this.#server!.address() as AddressInfo).port;
+  }
+
+  async start(defer: Defer): Promise<void> {
+    const server = createServer((client) => this.#join(client));
+    this.#server = server;
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    defer(() => {
+      for (const socket of [...this.#fromServer, ...this.#fromClient]) socket.destroy();
+      return new Promise((closed) => server.close(closed));
+    });
+  }
+
+  /** From now on the client hears nothing; what it says still arrives. */
+  hold(): void {
+    this.#isHolding = true;
+    for (const socket of this.#fromServer) socket.pause();
+  }
+
+  /** Lets through what was held back, in order. */
+  release(): void {
+    this.#isHolding = false;
+    for (const socket of this.#fromServer) socket.resume();
+  }
+
+  #join(client: Socket): void {
+    const server = connect(this.#targetPort, "127.0.0.1");
+    this.#fromClient.add(client);
+    this.#fromServer.add(server);
+    server.on("data", (chunk) => client.write(chunk));
+    client.on("data", (chunk) => server.write(chunk));
+    const end = () => {
+      server.destroy();
+      client.destroy();
+      this.#fromServer.delete(server);
+      this.#fromClient.delete(client);
+    };
+    for (const socket of [server, client]) socket.on("error", end).on("close", end);
+    if (this.#isHolding) server.pause();
+  }
+}

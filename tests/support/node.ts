@@ -1,0 +1,161 @@
+/** Nodes as users run them: processes of `main.ts`, on Bun and on Deno with its least permissions. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import process from "node:process";
+import type { Defer } from "./test.ts";
+import { until } from "./until.ts";
+
+export type RuntimeKind = "bun" | "deno";
+export const bothRuntimes: readonly RuntimeKind[] = ["bun", "deno"];
+
+/** The repository's root. */
+export const root = resolve(import.meta.dirname!, "..", "..");
+
+/** The pinned runtime, else the one on PATH. */
+export function runtimeProgram(kind: RuntimeKind): string {
+  const pinned = join(root, "node_modules", ".bin", kind);
+  return existsSync(pinned) ? pinned : kind;
+}
+
+export function commandOf(kind: RuntimeKind): string[] {
+  const permissions = kind === "deno" ? ["-P", "--no-prompt"] : [];
+  return [runtimeProgram(kind), "run", ...permissions, join(root, "main.ts")];
+}
+
+/** A directory of its own, removed at the end. */
+export function temporaryDirectory(defer: Defer): string {
+  const directory = mkdtempSync(join(tmpdir(), "muster-"));
+  defer(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export class NodeProcess<Kind extends string = RuntimeKind> {
+  readonly kind: Kind;
+  readonly child: ChildProcess;
+  /** What it wrote to standard error, line by line. */
+  readonly lines: string[] = [];
+  stdout = "";
+  exitCode: number | null | undefined;
+  readonly exited: Promise<number | null>;
+  url = "";
+
+  constructor(kind: Kind, child: ChildProcess) {
+    this.kind = kind;
+    this.child = child;
+    let rest = "";
+    child.stderr!.setEncoding("utf8").on("data", (chunk: string) => {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop()!;
+      this.lines.push(...lines);
+    });
+    child.stdout!.setEncoding("utf8").on("data", (chunk: string) => this.stdout += chunk);
+    this.exited = new Promise((done) => child.on("close", (code) => done(this.exitCode = code)));
+  }
+
+  /** Waits for a line that contains `text`; tells what was written instead when it does not come. */
+  async line(text: string | RegExp, timeoutMs = 15_000): Promise<string> {
+    const find = () => this.lines.find((line) => typeof text === "string" ? line.includes(text) : text.test(line));
+    await until(() => find() !== undefined || this.exitCode !== undefined, timeoutMs, () => this.account(String(text)));
+    const found = find();
+    if (found === undefined) throw new Error(`ended without the line: ${this.account(String(text))}`);
+    return found;
+  }
+
+  account(wanted: string): string {
+    return `${this.kind} node (exit code ${this.exitCode}) never wrote ${wanted}; it wrote:\n${this.lines.join("\n")}`;
+  }
+
+  /** Sends a signal by its own id: Deno's `child.kill` takes the child for dead from then on, and loses its exit code. */
+  signal(name: NodeJS.Signals): void {
+    if (this.exitCode === undefined) process.kill(this.child.pid!, name);
+  }
+
+  /** Ends it by its own id and waits for the end. */
+  async end(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<{ code: number | null; tookMs: number }> {
+    const sinceMs = performance.now();
+    this.signal(signal);
+    const code = await this.exited;
+    return { code, tookMs: performance.now() - sinceMs };
+  }
+
+  async stats(): Promise<NodeStats> {
+    return await (await fetch(`${this.url}/stats`)).json() as NodeStats;
+  }
+}
+
+export interface NodeStats {
+  name: string;
+  groups: Record<
+    string,
+    {
+      originLoads: number;
+      peerLoads: number;
+      peerErrors: number;
+      mainCache: { items: number };
+      roster: { revision: number; peers: { url: string }[] };
+    }
+  >;
+}
+
+/** Starts a process with these arguments; it is killed at the end if it still runs. */
+export function spawnNode(
+  defer: Defer,
+  kind: RuntimeKind,
+  args: string[],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): NodeProcess {
+  const [program, ...rest] = commandOf(kind);
+  const env: Record<string, string | undefined> = { ...process.env, ...options.env };
+  for (const name of Object.keys(env)) {
+    // What this machine's user has set must not steer the test.
+    if ((name.startsWith("MUSTER_") || name === "NATS_URL") && options.env?.[name] === undefined) delete env[name];
+  }
+  const child = spawn(program!, [...rest, ...args], {
+    cwd: options.cwd ?? root,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const node = new NodeProcess(kind, child);
+  defer(() => node.end("SIGKILL"));
+  return node;
+}
+
+/** Starts a node on a free port and waits until it listens. */
+export async function startNode(defer: Defer, kind: RuntimeKind, args: string[] = []): Promise<NodeProcess> {
+  const node = spawnNode(defer, kind, ["--addr", "127.0.0.1:0", ...args]);
+  await listening(node);
+  return node;
+}
+
+export async function listening(node: NodeProcess): Promise<void> {
+  const line = await node.line("listening on http://");
+  node.url = /http:\/\/[^\s"]+/.exec(line)![0];
+}
+
+function told({ name, groups }: NodeStats, group: string): string {
+  const { revision, peers } = groups[group]!.roster;
+  return `${name} (revision ${revision}): ${peers.map(({ url }) => url).join()}`;
+}
+
+/** Waits until every one of these nodes is ready and lists them all at one revision; returns that revision. */
+export async function assembled(nodes: NodeProcess[], group = "dict", timeoutMs = 15_000): Promise<number> {
+  const urls = nodes.map(({ url }) => url).sort().join();
+  let seen: NodeStats[] = [];
+  await until(
+    async () => {
+      const ready = await Promise.all(nodes.map(async ({ url }) => (await fetch(`${url}/readyz`)).status === 200));
+      seen = await Promise.all(nodes.map((node) => node.stats()));
+      const rosters = seen.map(({ groups }) => groups[group]!.roster);
+      return ready.every(Boolean) &&
+        rosters.every(({ peers, revision }) =>
+          peers.map(({ url }) => url).sort().join() === urls && revision === rosters[0]!.revision
+        );
+    },
+    timeoutMs,
+    () => `the nodes never agreed on ${urls}:\n${seen.map((stats) => told(stats, group)).join("\n")}`,
+  );
+  return seen[0]!.groups[group]!.roster.revision;
+}

@@ -1,0 +1,48 @@
+/**
+ * The one way in which tests are declared: `node:test`, which Bun and Deno both run, plus what a test needs from the
+ * machine. Where a program is missing the test is skipped with the reason, except in CI, where that is a failure.
+ */
+import { test as nodeTest } from "node:test";
+import { execFileSync } from "node:child_process";
+
+export interface Needs {
+  /** Programs that must be on PATH (or absolute paths). */
+  programs?: string[];
+  /** @default 30_000 */
+  timeoutMs?: number;
+}
+
+/** Registers what is to be undone when the test ends, whatever its outcome; undone last first. */
+export type Defer = (undo: () => unknown) => void;
+
+export function test(name: string, run: (defer: Defer) => unknown): void;
+export function test(name: string, needs: Needs, run: (defer: Defer) => unknown): void;
+export function test(
+  name: string,
+  second: Needs | ((defer: Defer) => unknown),
+  third?: (defer: Defer) => unknown,
+): void {
+  const needs = typeof second === "function" ? {} : second;
+  const run = typeof second === "function" ? second : third!;
+  const missing = (needs.programs ?? []).filter((program) => !hasProgram(program));
+  const required = globalThis.process.env.CI === "true";
+  const skip = missing.length > 0 && !required ? `not on this machine: ${missing.join(", ")}` : false;
+  nodeTest(name, { skip, timeout: needs.timeoutMs ?? 30_000 }, async () => {
+    if (missing.length > 0) throw new Error(`CI must have ${missing.join(", ")}`);
+    const undos: (() => unknown)[] = [];
+    try {
+      await run((undo) => undos.push(undo));
+    } finally {
+      for (const undo of undos.reverse()) await undo();
+    }
+  });
+}
+
+function hasProgram(program: string): boolean {
+  try {
+    execFileSync("/bin/sh", ["-c", 'command -v "$0"', program], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,27 @@
+/** The Go contestants, built once per run into a folder of their own. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { root, temporaryDirectory } from "../support/node.ts";
+import type { Defer } from "../support/test.ts";
+import { hasProgram } from "./machine.ts";
+import type { Go } from "./types.ts";
+
+const buildTimeoutMs = 300_000;
+
+/** Where they are, or why there are none. */
+export async function buildGo(defer: Defer): Promise<Go> {
+  if (!hasProgram("go")) return { reason: "go is not on this machine" };
+  const folder = temporaryDirectory(defer);
+  const programs = ["./golang-groupcache", "./groupcache-go", "./ring"];
+  try {
+    await promisify(execFile)("go", ["build", "-mod=readonly", "-o", `${folder}/`, ...programs], {
+      cwd: join(root, "tests/bench/contestants"),
+      timeout: buildTimeoutMs,
+    });
+    return { folder };
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    return { reason: `the Go contestants cannot be built: ${(stderr || message).trim().split("\n")[0]}` };
+  }
+}

@@ -1,0 +1,73 @@
+/** On what the figures were taken. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { runtimeProgram } from "../support/node.ts";
+
+export interface Machine {
+  readonly date: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  /** Load average of the last minute when the bench began: above 0.3 somebody else was at work. */
+  readonly loadBefore: number;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** Whether a program is on PATH. */
+export function hasProgram(program: string): boolean {
+  try {
+    execFileSync("/bin/sh", ["-c", 'command -v "$0"', program], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function versionOf(program: string, ...args: string[]): string {
+  try {
+    // wrk tells its version with an exit code of 1.
+    const command = '"$0" "$@" 2>&1 || true';
+    return execFileSync("/bin/sh", ["-c", command, program, ...args], { encoding: "utf8" }).split("\n")[0]!.slice(
+      0,
+      80,
+    );
+  } catch {
+    return "not here";
+  }
+}
+
+/** Asks the machine and the programs. */
+export function describeMachine(): Machine {
+  const revision = versionOf("git", "rev-parse", "--short", "HEAD");
+  const isChanged = versionOf("git", "status", "--porcelain", "lib", "main.ts") !== "";
+  return {
+    date: new Date().toISOString(),
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    loadBefore: Number(readFileSync("/proc/loadavg", "utf8").split(" ")[0]),
+    versions: {
+      muster: revision + (isChanged ? ", with changes" : ""),
+      bun: versionOf(runtimeProgram("bun"), "--version"),
+      deno: versionOf(runtimeProgram("deno"), "--version"),
+      go: hasProgram("go") ? versionOf("go", "version") : "not here",
+      wrk: hasProgram("wrk") ? versionOf("wrk", "--version") : "not here",
+      nginx: hasProgram("nginx") ? versionOf("nginx", "-v") : "not here",
+    },
+  };
+}
+
+/** User and system time of a process since its start, in milliseconds. */
+export function cpuMsOf(pid: number): number {
+  // Behind the name in parentheses: state, then fields 4 and on; utime is field 14, stime 15, in ticks of 10 ms.
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** Resident memory of a process in bytes. */
+export function rssOf(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) * 1_024;
+}

@@ -1,0 +1,122 @@
+/**
+ * The load that wrk cannot make, every body compared. One JSON argument in, one JSON line out.
+ *
+ * - `open`: requests at a fixed rate, whether answers come or not; the latency of each runs from the moment for which it
+ *   was scheduled, so that a server that stalls is charged for all who would have come meanwhile (no coordinated omission)
+ * - `burst`: all callers ask for one cold key at once, key after key
+ * - `fill`: every key once
+ */
+import { groupName, keyOf } from "../keys.ts";
+import { quantile } from "../figures.ts";
+import { Client } from "./client.ts";
+import process from "node:process";
+
+export type Order =
+  | { mode: "open"; url: string; keys: string[]; perSecond: number; seconds: number; warmUpSeconds: number }
+  | { mode: "burst"; urls: string[]; prefix: string; keys: number; callers: number }
+  | { mode: "fill"; urls: string[]; keys: number; connections: number };
+
+export interface Told {
+  requests: number;
+  errors: number;
+  p50Ms: number;
+  p99Ms: number;
+  maxMs: number;
+}
+
+const path = `/cache/${groupName}/`;
+const maxWaiting = 20_000;
+const maxErrors = 1_000;
+
+const order: Order = JSON.parse(process.argv[2]!);
+const latenciesMs: number[] = [];
+let errors = 0;
+
+if (order.mode === "open") await open(order);
+else if (order.mode === "burst") await burst(order);
+else await fill(order);
+const told: Told = {
+  requests: latenciesMs.length,
+  errors,
+  p50Ms: quantile(latenciesMs, 0.5),
+  p99Ms: quantile(latenciesMs, 0.99),
+  maxMs: quantile(latenciesMs, 1),
+};
+console.log(JSON.stringify(told));
+process.exit(0);
+
+async function open({ url, keys, perSecond, seconds, warmUpSeconds }: Order & { mode: "open" }): Promise<void> {
+  const idle = await Promise.all(Array.from({ length: 64 }, () => Client.open(url)));
+  /** Scheduled, but all connections were busy: they wait here, and the clock runs. */
+  const waiting: number[] = [];
+  const total = Math.floor((seconds + warmUpSeconds) * perSecond);
+  const counted = Math.floor(warmUpSeconds * perSecond);
+  const beganMs = performance.now() + 5;
+  let sent = 0;
+  let answered = 0;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const send = (index: number) => {
+    const client = idle.pop();
+    if (client === undefined) return waiting.push(index);
+    const scheduledMs = beganMs + index * 1_000 / perSecond;
+    client.ask(path, keys[index % keys.length]!, (isRight, atMs) => {
+      if (!isRight) errors++;
+      if (index >= counted) latenciesMs.push(atMs - scheduledMs);
+      idle.push(client);
+      const next = waiting.shift();
+      if (next !== undefined) send(next);
+      if (++answered === total) resolve();
+    });
+  };
+  // A timer is a millisecond late or more: this spins, on a core of its own, and lets sockets in between two looks.
+  const look = () => {
+    const due = Math.min(total, Math.floor((performance.now() - beganMs) * perSecond / 1_000) + 1);
+    while (sent < due) send(sent++);
+    if (waiting.length > maxWaiting) {
+      errors += waiting.length;
+      return resolve();
+    }
+    if (sent < total) setImmediate(look);
+  };
+  setImmediate(look);
+  await promise;
+}
+
+async function burst({ urls, prefix, keys, callers }: Order & { mode: "burst" }): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: callers }, (_, i) => Client.open(urls[i % urls.length]!)));
+  for (let i = 0; i < keys; i++) {
+    const sinceMs = performance.now();
+    await Promise.all(
+      clients.map((client) =>
+        new Promise<void>((resolve) =>
+          client.ask(path, `${prefix}${i}`, (isRight, atMs) => {
+            if (!isRight) errors++;
+            latenciesMs.push(atMs - sinceMs);
+            resolve();
+          })
+        )
+      ),
+    );
+  }
+}
+
+async function fill({ urls, keys, connections }: Order & { mode: "fill" }): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: connections }, (_, i) => Client.open(urls[i % urls.length]!)));
+  let next = 0;
+  await Promise.all(clients.map((client) =>
+    new Promise<void>((resolve) => {
+      const one = () => {
+        if (next >= keys) return resolve();
+        const sinceMs = performance.now();
+        client.ask(path, keyOf(next++), (isRight, atMs) => {
+          // A server that is gone fails at once, for ever.
+          if (!isRight && ++errors >= maxErrors) next = keys;
+          if (latenciesMs.length < 100_000) latenciesMs.push(atMs - sinceMs);
+          // Not from within: a lost connection answers before `ask` returns.
+          queueMicrotask(one);
+        });
+      };
+      one();
+    })
+  ));
+}

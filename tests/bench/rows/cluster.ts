@@ -1,0 +1,224 @@
+/** Several nodes as they are used: popular keys on five, a herd on a cold key, the article's headline, and rest. */
+import { connect } from "node:net";
+import { budgetBytes, goContestants, golang, groupcacheV3, groupStats, label, startCluster } from "../clusters.ts";
+import { atLeast, atMost, both, exactly, Judge, median } from "../figures.ts";
+import { firstKeys, keyFile } from "../keys.ts";
+import { cpuMsOf, hasProgram } from "../machine.ts";
+import { startOrigin } from "../origin.ts";
+import { loadCore, runPart, startMuster } from "../processes.ts";
+import { type Row, Skip } from "../types.ts";
+import { startDictd } from "../../support/dictd.ts";
+import { startNats } from "../../support/nats-server.ts";
+import { assembled, bothRuntimes, type NodeProcess } from "../../support/node.ts";
+import type { Order, Told } from "../parts/generator.ts";
+import { load } from "../wrk.ts";
+
+const nodesOfZipf = 5;
+
+export const zipf: Row = {
+  id: "zipf",
+  what: "Zipf(1.0) over 100,000 keys on 5 nodes, load on all",
+  how:
+    "wrk, a thread and 16 connections per node, nothing pinned, 64 MiB per node, all values loaded and hot caches warm before",
+  maxSeconds: [16, 240],
+  targets: {
+    "requests/s vs golang/groupcache": both(atLeast(3), atLeast(2)),
+    "hops per request: groupcache-go's / ours": both(atLeast(1)),
+  },
+  async run(bench, outcome) {
+    const { defer, quick, rounds, turnMs, step } = bench;
+    const judge = new Judge(zipf, outcome);
+    const count = quick ? 3_000 : 100_000;
+    if (quick) outcome.notes.push(`--quick: ${count} keys`);
+    const file = keyFile(defer, firstKeys(count));
+    const contestants = [...bothRuntimes, ...goContestants(bench, outcome, [golang, groupcacheV3])];
+    const budgets = Array<number>(nodesOfZipf).fill(budgetBytes);
+    const clusters = await Promise.all(contestants.map(async (contestant) => {
+      return await startCluster(bench, contestant, { origin: await startOrigin(defer), budgets });
+    }));
+    for (const cluster of clusters) {
+      step(`filling ${label(cluster.contestant)}`);
+      const order: Order = { mode: "fill", urls: [...cluster.urls], keys: count, connections: 50 };
+      const told = await runPart<Told>(defer, "bun", "generator.ts", [JSON.stringify(order)]);
+      outcome.errors += told.errors;
+      outcome.checked += count - told.errors;
+    }
+    const options = { keyFile: file, connections: nodesOfZipf * 16, mix: "zipf" as const };
+    for (const { urls } of clusters) {
+      await load(defer, outcome, { ...options, urls, turnMs: quick ? 300 : 3_000, check: true });
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const cluster of clusters) {
+        const name = label(cluster.contestant);
+        step(`round ${round + 1} of ${rounds}: ${name}`);
+        const hops = await cluster.hops();
+        const told = await load(defer, outcome, { ...options, urls: cluster.urls, turnMs });
+        judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
+        judge.add(name, "p99", "ms", told.p99Ms);
+        judge.add(name, "hops per request", "hops", (await cluster.hops() - hops) / told.requests);
+      }
+    }
+    for (const kind of bothRuntimes) {
+      judge.ratio(kind, "requests/s vs golang/groupcache", "requests/s", label(kind), golang, bench.go.reason);
+      const verdict = "hops per request: groupcache-go's / ours";
+      judge.ratio(kind, verdict, "hops per request", groupcacheV3, label(kind), bench.go.reason);
+    }
+  },
+};
+
+const originMs = 50;
+const callers = 500;
+
+export const coalesce: Row = {
+  id: "coalesce",
+  what: "500 callers per cold key, origin 50 ms",
+  how: "500 connections over two nodes ask for one cold key at once, 200 keys one after the other; every body compared",
+  maxSeconds: [6, 150],
+  targets: {
+    "loads per key": both(exactly(1)),
+    "p99": both(atMost(originMs + 25)),
+  },
+  async run(bench, outcome) {
+    const judge = new Judge(coalesce, outcome);
+    const keys = bench.quick ? 8 : 200;
+    if (bench.quick) outcome.notes.push(`--quick: ${keys} keys`);
+    const sides = await Promise.all([...bothRuntimes, ...goContestants(bench, outcome)].map(async (contestant) => {
+      const origin = await startOrigin(bench.defer);
+      const cluster = await startCluster(bench, contestant, { origin, budgets: [budgetBytes, budgetBytes] });
+      return { origin, cluster, name: label(contestant) };
+    }));
+    for (let round = -1; round < (bench.quick ? 1 : 3); round++) {
+      for (const { origin, cluster, name } of sides) {
+        bench.step(round < 0 ? `warming up ${name}` : `round ${round + 1}: ${name}`);
+        origin.delayMs = originMs;
+        origin.loads = 0;
+        // The first round warms the code up: keys of its own, and not told.
+        const counted = round < 0 ? (bench.quick ? 3 : 10) : keys;
+        const prefix = `cold-${round + 1}-`;
+        const order: Order = { mode: "burst", urls: [...cluster.urls], prefix, keys: counted, callers };
+        const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], {
+          cores: loadCore,
+        });
+        outcome.errors += told.errors;
+        outcome.checked += told.requests - told.errors;
+        if (round < 0) continue;
+        judge.add(name, "loads per key", "loads", origin.loads / counted);
+        judge.add(name, "p50", "ms", told.p50Ms);
+        judge.add(name, "p99", "ms", told.p99Ms);
+      }
+    }
+    for (const kind of bothRuntimes) {
+      judge.absolute(kind, "loads per key", "loads per key", label(kind));
+      judge.absolute(kind, "p99", "p99", label(kind));
+    }
+  },
+};
+
+// Words that gcide has.
+const words =
+  "piston cache rendezvous roster muster owner anchor bridge candle dragon ember falcon garden harbor island " +
+  "jungle kettle lantern meadow needle orchard pepper quarry ribbon saddle timber umbrella valley willow yonder";
+
+export const headline: Row = {
+  id: "headline",
+  what: "the article's headline: the same word twice",
+  how: "first byte of /define/<word>, dictd with gcide as origin, two nodes; the second time on the other node",
+  maxSeconds: [6, 60],
+  targets: { "first / second": both(atLeast(50)) },
+  async run(bench, outcome) {
+    if (!hasProgram("dictd")) throw new Skip("dictd is not on this machine");
+    const judge = new Judge(headline, outcome);
+    const { port } = await startDictd(bench.defer);
+    const chosen = words.split(" ").slice(0, bench.quick ? 8 : 30);
+    const pairs = await Promise.all(bothRuntimes.map(async (kind) => {
+      const nats = await startNats(bench.defer);
+      const args = ["--nats", nats.url, "--log", "text", "--group", `dict=dict://127.0.0.1:${port}/gcide`];
+      const nodes = await Promise.all([0, 1].map(() => startMuster(bench.defer, kind, args)));
+      await assembled(nodes as NodeProcess[], "dict");
+      // What is compiled, connected and read at the first request of a life is not what is measured.
+      for (const { url } of nodes) await (await fetch(`${url}/define/${kind === "bun" ? "water" : "stone"}`)).text();
+      return { kind, nodes };
+    }));
+    for (const { kind, nodes } of pairs) {
+      for (const [i, word] of chosen.entries()) {
+        const asked = nodes[i % 2]!.url;
+        const other = nodes[1 - i % 2]!.url;
+        const first = await firstByte(asked, `/define/${word}`);
+        const second = await firstByte(other, `/define/${word}`);
+        if (first.status !== 200 || second.status !== 200) {
+          outcome.errors++;
+          outcome.notes.push(`${word}: ${first.status}, then ${second.status}`);
+        }
+        const [a, b] = await Promise.all(
+          [asked, other].map(async (url) => (await fetch(`${url}/define/${word}`)).text()),
+        );
+        if (a === b && a !== "") outcome.checked++;
+        else outcome.errors++;
+        judge.add(label(kind), "first", "ms", first.ms);
+        judge.add(label(kind), "second", "ms", second.ms);
+      }
+      const ratio = median(judge.series(label(kind), "first").rounds) /
+        median(judge.series(label(kind), "second").rounds);
+      judge.add(label(kind), "first / second", "x", ratio);
+      judge.absolute(kind, "first / second", "first / second", label(kind));
+    }
+  },
+};
+
+/** The time from the request to the first byte of its answer, on a connection that is open. */
+function firstByte(url: string, path: string): Promise<{ status: number; ms: number }> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    let sinceMs = 0;
+    const socket = connect(Number(port), hostname, () => {
+      sinceMs = performance.now();
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\nConnection: close\r\n\r\n`);
+    });
+    socket.setNoDelay(true);
+    socket.once("error", reject);
+    socket.once("data", (chunk) => {
+      const ms = performance.now() - sinceMs;
+      socket.destroy();
+      resolve({ status: Number(String(chunk).slice(9, 12)), ms });
+    });
+  });
+}
+
+export const idle: Row = {
+  id: "idle",
+  what: "idle cluster of 5: CPU of a node",
+  how: "user and system time of each process, settled first; the mean of the five",
+  maxSeconds: [7, 60],
+  targets: { "CPU of a node": both(atMost(0.5)) },
+  async run(bench, outcome) {
+    const judge = new Judge(idle, outcome);
+    const origin = await startOrigin(bench.defer);
+    const budgets = Array<number>(5).fill(budgetBytes);
+    const clusters = await Promise.all(bothRuntimes.map((kind) => startCluster(bench, kind, { origin, budgets })));
+    const measureMs = bench.quick ? 3_000 : 20_000;
+    bench.step("settling");
+    await new Promise((settled) => setTimeout(settled, bench.quick ? 1_500 : 10_000));
+    const used = () => clusters.map(({ nodes }) => nodes.map(({ child }) => cpuMsOf(child.pid!)));
+    const before = used();
+    const sinceMs = performance.now();
+    bench.step(`measuring for ${measureMs / 1_000} s`);
+    await new Promise((over) => setTimeout(over, measureMs));
+    const tookMs = performance.now() - sinceMs;
+    used().forEach((after, at) => {
+      const kind = bothRuntimes[at]!;
+      const shares = after.map((ms, i) => 100 * (ms - before[at]![i]!) / tookMs);
+      judge.add(
+        label(kind),
+        "CPU of a node",
+        "% of a core",
+        shares.reduce((sum, share) => sum + share, 0) / shares.length,
+      );
+      for (const share of shares) judge.add(label(kind), "CPU of each node", "% of a core", share);
+      judge.absolute(kind, "CPU of a node", "CPU of a node", label(kind));
+    });
+    // The figure stands for a cluster only if it is one still.
+    for (const { nodes } of clusters) {
+      for (const node of nodes) if ((await groupStats(node)).roster.peers.length !== 5) outcome.errors++;
+    }
+  },
+};

@@ -1,0 +1,169 @@
+/** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
+import { budgetBytes, type Contestant, goContestants, golang, label, startCluster, verify } from "../clusters.ts";
+import { atLeast, atMost, both, Judge } from "../figures.ts";
+import { keyFile } from "../keys.ts";
+import { startOrigin } from "../origin.ts";
+import { loadCore, runPart, serverCore } from "../processes.ts";
+import type { Bench, Outcome, Row } from "../types.ts";
+import { bothRuntimes } from "../../support/node.ts";
+import type { Order, Told } from "../parts/generator.ts";
+import { load } from "../wrk.ts";
+
+const keyCount = 1_000;
+/** Enough to find 1,000 keys on each of two nodes: Go's ring may give one of them a third only. */
+const searched = 6_000;
+
+/**
+ * An asking node that keeps nothing (its budget is 0, so neither its main nor its hot cache ever holds a value: every
+ * contestant's hot cache is off in the same way), and an owner that holds the keys.
+ */
+async function askerAndOwner(bench: Bench, outcome: Outcome, contestant: Contestant, isPinned: boolean) {
+  const origin = await startOrigin(bench.defer);
+  const cores = isPinned ? [serverCore, undefined] : undefined;
+  const cluster = await startCluster(bench, contestant, { origin, budgets: [0, budgetBytes], cores });
+  const keys = (await cluster.keysOf(1, searched)).slice(0, keyCount);
+  if (keys.length < keyCount) outcome.notes.push(`${label(contestant)}: only ${keys.length} keys are the owner's`);
+  await verify(bench.defer, outcome, cluster.urls[0]!, keys);
+  return { cluster, keys, file: keyFile(bench.defer, keys), origin };
+}
+
+interface HopRow {
+  readonly id: string;
+  readonly what: string;
+  readonly how: string;
+  readonly connections: number;
+  readonly isPinned: boolean;
+  readonly limits: readonly [number, number];
+}
+
+function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
+  const row: Row = {
+    id,
+    stage: isPinned ? undefined : "hop",
+    what,
+    how,
+    maxSeconds: [isPinned ? 12 : 10, 120],
+    targets: { "requests/s vs golang/groupcache": both(atLeast(limits[0]), atLeast(limits[1])) },
+    async run(bench, outcome) {
+      const { defer, turnMs, rounds, step } = bench;
+      const judge = new Judge(row, outcome);
+      const contestants = [...bothRuntimes, ...goContestants(bench, outcome)];
+      const sides = await Promise.all(
+        contestants.map((one) => bench.shared(one, () => askerAndOwner(bench, outcome, one, isPinned))),
+      );
+      const turn = (at: number, check: boolean, ms = turnMs) =>
+        load(defer, outcome, {
+          urls: [sides[at]!.cluster.urls[0]!],
+          keyFile: sides[at]!.file,
+          connections,
+          turnMs: ms,
+          check,
+          cores: isPinned ? loadCore : undefined,
+        });
+      for (const at of sides.keys()) await turn(at, true, Math.min(turnMs, 500));
+      if (!bench.quick) { for (const at of sides.keys()) await turn(at, false); }
+      for (let round = 0; round < rounds; round++) {
+        for (const [at, { cluster, origin }] of sides.entries()) {
+          const name = label(contestants[at]!);
+          step(`round ${round + 1} of ${rounds}: ${name}`);
+          const [hops, loads] = [await cluster.hops(), origin.loads];
+          const told = await turn(at, false);
+          judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
+          judge.add(name, "p99", "ms", told.p99Ms);
+          judge.add(name, "hops per request", "hops", (await cluster.hops() - hops) / told.requests);
+          if (origin.loads > loads) {
+            outcome.errors++;
+            outcome.notes.push(`${name}: ${origin.loads - loads} loads from the origin in a turn of hops`);
+          }
+        }
+      }
+      if (!bench.quick) { for (const at of sides.keys()) await turn(at, true, 500); }
+      for (const kind of bothRuntimes) {
+        const verdict = "requests/s vs golang/groupcache";
+        judge.ratio(kind, verdict, "requests/s", label(kind), golang, bench.go.reason);
+      }
+    },
+  };
+  return row;
+}
+
+const how = "wrk asks one node for 1,000 keys of the other; the asking node has a budget of 0, so nothing stays hot; " +
+  "Go with MaxIdleConnsPerHost 1,024";
+
+export const hop64 = hopRow({
+  id: "hop-64",
+  what: "peer hop, hot cache off, 64 connections",
+  how: `${how}; nothing pinned`,
+  connections: 64,
+  isPinned: false,
+  limits: [4, 2.8],
+});
+export const hop8 = hopRow({
+  id: "hop-8",
+  what: "peer hop, hot cache off, 8 connections",
+  how: `${how}; nothing pinned`,
+  connections: 8,
+  isPinned: false,
+  limits: [3, 2],
+});
+export const hopPinned = hopRow({
+  id: "hop-pinned",
+  what: "peer hop, hot cache off, asking node and load on different cores",
+  how: `${how}; asking node on the first core, wrk on the last, 64 connections`,
+  connections: 64,
+  isPinned: true,
+  limits: [3, 2],
+});
+
+export const hopLatency: Row = {
+  id: "hop-latency",
+  what: "added latency of a hop at 2,000 requests/s",
+  how:
+    "open loop on one core, latency from the scheduled moment; hop minus hit, turn by turn, both nodes on another core",
+  maxSeconds: [8, 120],
+  targets: {
+    "added p50": both(atMost(0.3), atMost(0.5)),
+    "added p99": both(atMost(2), atMost(3)),
+  },
+  async run(bench, outcome) {
+    const judge = new Judge(hopLatency, outcome);
+    // No target names Go here: it stands beside as a figure.
+    const contestants = [...bothRuntimes, ...(bench.quick ? [] : goContestants(bench, outcome))];
+    const sides = await Promise.all(contestants.map(async (contestant) => {
+      const origin = await startOrigin(bench.defer);
+      const options = { origin, budgets: [0, budgetBytes], cores: [serverCore, serverCore] };
+      const cluster = await startCluster(bench, contestant, options);
+      const keys = (await cluster.keysOf(1, searched)).slice(0, keyCount);
+      await verify(bench.defer, outcome, cluster.urls[0]!, keys);
+      return { cluster, keys };
+    }));
+    for (let round = 0; round < (bench.quick ? 1 : bench.rounds); round++) {
+      for (const [at, { cluster, keys }] of sides.entries()) {
+        const name = label(contestants[at]!);
+        bench.step(`round ${round + 1}: ${name}`);
+        const hit = await paced(bench, outcome, cluster.urls[1]!, keys);
+        const hop = await paced(bench, outcome, cluster.urls[0]!, keys);
+        for (const [what, told] of [["hit", hit], ["hop", hop]] as const) {
+          judge.add(name, `p50 of a ${what}`, "ms", told.p50Ms);
+          judge.add(name, `p99 of a ${what}`, "ms", told.p99Ms);
+        }
+        judge.add(name, "added p50", "ms", hop.p50Ms - hit.p50Ms);
+        judge.add(name, "added p99", "ms", hop.p99Ms - hit.p99Ms);
+      }
+    }
+    for (const kind of bothRuntimes) {
+      judge.absolute(kind, "added p50", "added p50", label(kind));
+      judge.absolute(kind, "added p99", "added p99", label(kind));
+    }
+  },
+};
+
+async function paced(bench: Bench, outcome: Outcome, url: string, keys: string[]): Promise<Told> {
+  const seconds = Math.max(0.5, bench.turnMs / 1_000);
+  const warmUpSeconds = bench.quick ? 0.3 : 1;
+  const order: Order = { mode: "open", url, keys, perSecond: 2_000, seconds, warmUpSeconds };
+  const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], { cores: loadCore });
+  outcome.errors += told.errors;
+  outcome.checked += told.requests - told.errors;
+  return told;
+}

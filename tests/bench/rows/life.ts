@@ -1,0 +1,114 @@
+/** What a node costs before and while it serves: its start, and the memory of what it holds. */
+import { join } from "node:path";
+import { goContestants, golang, label, startCluster } from "../clusters.ts";
+import { atMost, both, Judge } from "../figures.ts";
+import { rssOf } from "../machine.ts";
+import { startOrigin } from "../origin.ts";
+import { runPart, start } from "../processes.ts";
+import type { Bench, Row } from "../types.ts";
+import { freePort } from "../../support/free-port.ts";
+import { bothRuntimes, commandOf, NodeProcess, type RuntimeKind, temporaryDirectory } from "../../support/node.ts";
+import { until } from "../../support/until.ts";
+import type { Order, Told } from "../parts/generator.ts";
+
+const maxStartMs = 15_000;
+
+export const startUp: Row = {
+  id: "start",
+  what: "start: command to first answered request, embedded NATS included",
+  how:
+    "a fresh NATS store each time; asked again and again until /readyz says that it has joined, then one word of WordNet",
+  maxSeconds: [6, 60],
+  targets: { "first answer": both(atMost(600), atMost(800)) },
+  async run(bench, outcome) {
+    const judge = new Judge(startUp, outcome);
+    for (let round = 0; round < (bench.quick ? 1 : bench.rounds); round++) {
+      for (const kind of bothRuntimes) {
+        const { readyMs, answeredMs } = await oneStart(bench, kind);
+        judge.add(label(kind), "joined", "ms", readyMs);
+        judge.add(label(kind), "first answer", "ms", answeredMs);
+      }
+    }
+    for (const kind of bothRuntimes) judge.absolute(kind, "first answer", "first answer", label(kind));
+  },
+};
+
+async function oneStart(bench: Bench, kind: RuntimeKind): Promise<{ readyMs: number; answeredMs: number }> {
+  const [port, natsPort] = [await freePort(), await freePort()];
+  const store = join(temporaryDirectory(bench.defer), "nats");
+  const where = ["--addr", `127.0.0.1:${port}`, "--nats-port", String(natsPort), "--nats-store", store];
+  const sinceMs = performance.now();
+  const node = new NodeProcess(kind, start([...commandOf(kind), ...where]));
+  bench.defer(() => node.end("SIGKILL"));
+  const url = `http://127.0.0.1:${port}`;
+  await until(() => isOk(`${url}/readyz`), maxStartMs, () => node.account("an answer"));
+  const readyMs = performance.now() - sinceMs;
+  if (!await isOk(`${url}/define/piston`)) throw new Error(node.account("a definition"));
+  const answeredMs = performance.now() - sinceMs;
+  await node.end();
+  return { readyMs, answeredMs };
+}
+
+async function isOk(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url);
+    await response.arrayBuffer();
+    return response.status === 200;
+  } catch {
+    return false;
+  }
+}
+
+export const memory: Row = {
+  id: "memory",
+  what: "resident memory per entry of 1 KiB at 500,000 entries",
+  how:
+    "a node filled over HTTP under a budget of 2 GiB; resident memory after the fill, settled, less that before, per entry",
+  maxSeconds: [8, 300],
+  targets: { "bytes per entry: ours / golang/groupcache's": both(atMost(1.3), atMost(1.5)) },
+  async run(bench, outcome) {
+    const judge = new Judge(memory, outcome);
+    const keys = bench.quick ? 8_000 : 500_000;
+    if (bench.quick) outcome.notes.push(`--quick: ${keys} entries`);
+    const budgets = [2 * 1024 ** 3];
+    for (const contestant of [...bothRuntimes, ...goContestants(bench, outcome)]) {
+      bench.step(`filling ${label(contestant)}`);
+      const origin = await startOrigin(bench.defer);
+      const { nodes, urls } = await startCluster(bench, contestant, { origin, budgets });
+      const pid = nodes[0]!.child.pid!;
+      const before = rssOf(pid);
+      const order: Order = { mode: "fill", urls: [...urls], keys, connections: 32 };
+      const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], {
+        timeoutMs: 200_000,
+      });
+      outcome.errors += told.errors;
+      outcome.checked += keys - told.errors;
+      judge.add(label(contestant), "right after the fill", "bytes per entry", (rssOf(pid) - before) / keys);
+      judge.add(
+        label(contestant),
+        "bytes per entry",
+        "bytes per entry",
+        (await settled(pid, bench.quick) - before) / keys,
+      );
+      await nodes[0]!.end("SIGKILL");
+    }
+    for (const kind of bothRuntimes) {
+      const verdict = "bytes per entry: ours / golang/groupcache's";
+      judge.ratio(kind, verdict, "bytes per entry", label(kind), golang, bench.go.reason);
+    }
+  },
+};
+
+/** Resident memory when it has not fallen for a while: collectors give back late. */
+async function settled(pid: number, isQuick: boolean): Promise<number> {
+  let least = rssOf(pid);
+  let quietMs = 0;
+  const stepMs = 250;
+  for (let waitedMs = 0; waitedMs < (isQuick ? 500 : 15_000) && quietMs < 4_000; waitedMs += stepMs) {
+    await new Promise((resolve) => setTimeout(resolve, stepMs));
+    const now = rssOf(pid);
+    quietMs = now < least * 0.995 ? 0 : quietMs + stepMs;
+    least = Math.min(least, now);
+  }
+  return least;
+}

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { encodeKeyPath } from "../../lib/http/key.ts";
+import { startNats } from "../support/nats-server.ts";
+import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, startNode } from "../support/node.ts";
+import { startOrigin } from "../support/origin.ts";
+import { type Defer, test } from "../support/test.ts";
+import { until } from "../support/until.ts";
+
+const mixed: RuntimeKind[] = ["bun", "deno", "bun", "deno", "bun"];
+
+async function startCluster(defer: Defer, kinds: RuntimeKind[]) {
+  const [nats, origin] = await Promise.all([startNats(defer), startOrigin(defer)]);
+  const args = ["--nats", nats.url, "--group", `dict=${origin.template}`];
+  const nodes = await Promise.all(kinds.map((kind) => startNode(defer, kind, args)));
+  await assembled(nodes);
+  return { nats, origin, nodes, args };
+}
+
+async function ask(node: NodeProcess, key: string) {
+  const response = await fetch(`${node.url}/cache/dict/${encodeURIComponent(key)}`);
+  return { status: response.status, text: await response.text(), cache: response.headers.get("cache-status") ?? "" };
+}
+
+/** Whether a node answered as the owner of a key: from its main cache, or from the origin. */
+const asOwner = (cache: string) => /; hit$|detail=origin$/.test(cache);
+
+test("five nodes on two runtimes agree on the owner of 1,000 keys", { timeoutMs: 90_000 }, async (defer) => {
+  const { nodes, origin } = await startCluster(defer, mixed);
+  const owned = new Map(nodes.map((node) => [node, 0]));
+  for (let first = 0; first < 1_000; first += 50) {
+    await Promise.all(Array.from({ length: 50 }, async (_, i) => {
+      const key = `word-${first + i}`;
+      const owners: NodeProcess[] = [];
+      // A different node is asked first each time, so that the load comes from owners and from others.
+      for (let turn = 0; turn < nodes.length; turn++) {
+        const node = nodes[(first + i + turn) % nodes.length]!;
+        const { status, text, cache } = await ask(node, key);
+        assert.deepEqual([status, text], [200, key]);
+        if (asOwner(cache)) owners.push(node);
+      }
+      assert.equal(owners.length, 1, `${key} has ${owners.length} owners`);
+      owned.set(owners[0]!, owned.get(owners[0]!)! + 1);
+    }));
+  }
+  assert.equal(origin.loads.length, 1_000);
+  assert.equal(new Set(origin.loads).size, 1_000);
+  for (const count of owned.values()) assert.ok(count > 100, `an even share is 200, one has ${count}`);
+});
+
+test("200 requests at once for a cold word, on all nodes, cost one load", { timeoutMs: 60_000 }, async (defer) => {
+  const { nodes, origin } = await startCluster(defer, mixed);
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const asked = Array.from({ length: 200 }, (_, i) => ask(nodes[i % nodes.length]!, "piston"));
+  const counted = async (name: "gets") => {
+    const stats = await Promise.all(nodes.map((node) => node.stats()));
+    return stats.reduce((sum, { groups }) => sum + (groups["dict"] as unknown as Record<string, number>)[name]!, 0);
+  };
+  // 40 on each node, and one get at the owner for each of the four others.
+  await until(async () => await counted("gets") === 204, 15_000, () => "the 200 never arrived");
+  gate.resolve();
+  for (const { status, text } of await Promise.all(asked)) assert.deepEqual([status, text], [200, "piston"]);
+  assert.deepEqual(origin.loads, ["piston"]);
+});
+
+test(
+  "a node that stops is off every list within 1 s and ends with exit code 0 within 5 s",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const { nodes } = await startCluster(defer, mixed);
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      const leaving = nodes.pop()!;
+      const ended = leaving.end(signal);
+      const sinceMs = performance.now();
+      await assembled(nodes);
+      assert.ok(performance.now() - sinceMs < 1_000, `listed for ${performance.now() - sinceMs} ms`);
+      const { code, tookMs } = await ended;
+      assert.equal(code, 0, leaving.lines.join("\n"));
+      assert.ok(tookMs < 5_000, `took ${tookMs} ms`);
+      await leaving.line("removed myself from the peer list of dict before exiting");
+    }
+  },
+);
+
+test("what is in flight is answered before a node ends", { timeoutMs: 60_000 }, async (defer) => {
+  for (const kind of bothRuntimes) {
+    const { nodes: [node], origin } = await startCluster(defer, [kind]);
+    const gate = Promise.withResolvers<void>();
+    origin.gate = gate.promise;
+    const asked = ask(node!, "slow");
+    await until(() => origin.loads.length === 1, 5_000, () => "never asked");
+    const ended = node!.end();
+    await node!.line("removed myself from the peer list of dict before exiting");
+    gate.resolve();
+    assert.deepEqual((await asked).text, "slow");
+    assert.equal((await ended).code, 0);
+  }
+});
+
+test("a second signal ends a node at once, whatever is in flight", { timeoutMs: 60_000 }, async (defer) => {
+  for (const kind of bothRuntimes) {
+    const { nodes: [node], origin } = await startCluster(defer, [kind]);
+    origin.gate = new Promise(() => {});
+    ask(node!, "never").catch(() => {});
+    await until(() => origin.loads.length === 1, 5_000, () => "never asked");
+    node!.signal("SIGINT");
+    await node!.line("removed myself from the peer list of dict before exiting");
+    const { tookMs } = await node!.end("SIGINT");
+    assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
+  }
+});
+
+test(
+  "each group has a list of its own: a node is listed only where it serves",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const [nats, origin] = await Promise.all([startNats(defer), startOrigin(defer)]);
+    const group = (name: string) => ["--group", `${name}=${origin.template}`];
+    const both = await startNode(defer, "bun", ["--nats", nats.url, ...group("dict"), ...group("prices")]);
+    const one = await startNode(defer, "deno", ["--nats", nats.url, ...group("prices")]);
+    await assembled([both], "dict");
+    await assembled([both, one], "prices");
+    assert.equal((await fetch(`${one.url}/define/piston`)).status, 404);
+    assert.equal(await (await fetch(`${one.url}/cache/prices/42`)).text(), "42");
+  },
+);
+
+test(
+  "any key travels client, node, owner, origin unchanged, or is refused at once",
+  { timeoutMs: 120_000 },
+  async (defer) => {
+    const { nodes, origin } = await startCluster(defer, ["bun", "deno"]);
+    const anyKey = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 60 }),
+      fc.string({ unit: "grapheme", minLength: 1, maxLength: 60 }),
+      fc.constantFrom(
+        "a/b",
+        "//",
+        "a?b#c",
+        "100%",
+        "%2F",
+        "a+b",
+        "a b",
+        "ice cream",
+        "x".repeat(1_024),
+        "ä".repeat(513),
+      ),
+    );
+    await fc.assert(
+      fc.asyncProperty(anyKey, async (key) => {
+        let path: string;
+        try {
+          path = encodeKeyPath(key);
+        } catch {
+          // Not even a client can write it; what a hostile one writes is in the tests of the HTTP edge.
+          return;
+        }
+        for (const node of nodes) {
+          const asked = origin.loads.length;
+          const response = await fetch(`${node.url}/cache/dict/${path}`);
+          const text = await response.text();
+          if (response.status === 400) assert.equal(origin.loads.length, asked);
+          else if (response.status === 200) assert.equal(text, key);
+          // The origin's own URL cannot carry these two.
+          else {assert.deepEqual(
+              [response.status, /^\.{1,2}$|^missing/.test(key)],
+              [404, true],
+              `${text} for ${JSON.stringify(key)}`,
+            );}
+        }
+      }),
+      { numRuns: 300 },
+    );
+  },
+);

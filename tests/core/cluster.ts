@@ -1,0 +1,117 @@
+/** Groups of one process that are each other's peers; no socket, no timer, no registry. */
+import { PeerError } from "../../lib/core/errors.ts";
+import { Group, type GroupOptions, NoPeers, type Peer } from "../../lib/core/group.ts";
+import type { Fresh } from "../../lib/core/value.ts";
+import { RosterPicker } from "../../lib/core/picker.ts";
+import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
+import { ManualClock } from "../support/clock.ts";
+
+export const text = (body: string): Fresh => ({ body: new TextEncoder().encode(body), contentType: "text/plain" });
+export const read = ({ value }: { value: Fresh }) => new TextDecoder().decode(value.body);
+
+/** An origin that counts its loads, and holds them back while the gate is shut. */
+export class CountingOrigin {
+  loads: string[] = [];
+  signals: AbortSignal[] = [];
+  gate: Promise<unknown> = Promise.resolve();
+  answer: (key: string) => Fresh = (key) => text(`value of ${key}`);
+
+  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+    this.loads.push(key);
+    this.signals.push(signal);
+    await this.gate;
+    return this.answer(key);
+  }
+}
+
+export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOrigin }) {
+  const clock = (options.clock ?? new ManualClock()) as ManualClock;
+  const group = new Group({
+    name: "dict",
+    picker: NoPeers,
+    clock,
+    budgetBytes: 1_000_000,
+    ttlMs: null,
+    loadTimeoutMs: 10_000,
+    ...options,
+  });
+  return { clock, group };
+}
+
+/** Nodes in one process; `asks` is what crosses between them. A node in `dead` is listed but cannot be reached. */
+export function makeCluster(
+  names: string[],
+  { rosters = {}, options = {} }: { rosters?: Record<string, string[]>; options?: Partial<GroupOptions> } = {},
+) {
+  const origin = new CountingOrigin();
+  const clock = new ManualClock();
+  const asks: string[] = [];
+  const peeks: string[] = [];
+  const dead = new Set<string>();
+  /** Takes what it is asked and says nothing. */
+  const stalled = new Set<string>();
+  const late = new Map<string, number>();
+  const reach = async (name: string) => {
+    if (stalled.has(name)) await new Promise(() => {});
+    if (dead.has(name)) throw new PeerError(`${name} is dead`);
+  };
+  const groups = new Map<string, Group>();
+  const pickers = new Map<string, RosterPicker>();
+  for (const self of names) {
+    const makePeer = (name: string): Peer => ({
+      name,
+      async get(_group, key, { signal }) {
+        asks.push(`${self}>${name}`);
+        await reach(name);
+        const afterMs = late.get(name);
+        if (afterMs !== undefined) {
+          await new Promise<void>((over) => clock.after(afterMs, over));
+          throw new PeerError(`${name} was lost`);
+        }
+        return (await groups.get(name)!.getAsOwner(key, { signal })).value;
+      },
+      async peek(_group, key, { signal }) {
+        peeks.push(`${self}>${name}`);
+        await reach(name);
+        return await groups.get(name)!.peek(key, { signal });
+      },
+      async push(_group, entries) {
+        await reach(name);
+        return groups.get(name)!.accept(entries, self);
+      },
+    });
+    const peers = new Map<string, Peer>();
+    const peerOf = (name: string) => peers.get(name) ?? peers.set(name, makePeer(name)).get(name);
+    const picker = new RosterPicker("dict", self, peerOf, clock);
+    picker.swap(rosterOf("dict", 1, (rosters[self] ?? names).map(record)));
+    pickers.set(self, picker);
+    groups.set(self, makeGroup({ ...options, origin, picker, clock }).group);
+  }
+  /** Lets these nodes see a roster; whoever is not among them keeps the one it has. */
+  let revision = 1;
+  const swap = (peers: readonly (string | PeerRecord)[], seenBy: readonly string[] = names) => {
+    const roster = rosterOf("dict", ++revision, peers.map((peer) => typeof peer === "string" ? record(peer) : peer));
+    for (const name of seenBy) {
+      pickers.get(name)!.swap(roster);
+      void groups.get(name)!.ownersChanged();
+    }
+  };
+  /** From now on a node is lost so long after it was asked for a value. */
+  const lateDeath = (name: string, afterMs: number) => late.set(name, afterMs);
+  return { lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
+}
+
+export function record(name: string): PeerRecord {
+  const url = `http://${name}`;
+  return {
+    name,
+    url,
+    incarnation: "1",
+    state: "serving",
+    weight: 1,
+    zone: "",
+    joined: "2026-01-01T00:00:00.000Z",
+    version: "0",
+    runtime: "",
+  };
+}

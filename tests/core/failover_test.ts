@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { settle } from "../support/clock.ts";
+import { test } from "../support/test.ts";
+import { makeCluster, read } from "./cluster.ts";
+
+const keys = Array.from({ length: 500 }, (_, i) => `key-${i}`);
+
+/** Keys that `a` asks of `b`, with `c` next in rank. */
+function keysOfB(cluster: ReturnType<typeof makeCluster>): string[] {
+  const picker = cluster.pickers.get("a")!;
+  return keys.filter((key) => picker.ranked(key, 2).map((peer) => peer?.name).join() === "b,c");
+}
+
+test("an owner that is slow is not dead: after a while the next in rank is asked as well", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const [key] = keysOfB(cluster);
+  cluster.stalled.add("b");
+  const asked = cluster.groups.get("a")!.get(key!);
+  await cluster.clock.advance(499);
+  assert.deepEqual(cluster.asks, ["a>b"]);
+  await cluster.clock.advance(1);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
+  // c looks whether b has it, in vain, before it asks the origin.
+  await cluster.clock.advance(2_000);
+  assert.equal(read(await asked), `value of ${key}`);
+  assert.equal(cluster.groups.get("a")!.stats().hedges, 1);
+});
+
+test("a second ask for what the owner is loading costs the origin nothing", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const [key] = keysOfB(cluster);
+  const gate = Promise.withResolvers<void>();
+  cluster.origin.gate = gate.promise;
+  const asked = cluster.groups.get("a")!.get(key!);
+  await cluster.clock.advance(600);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
+  gate.resolve();
+  assert.equal(read(await asked), `value of ${key}`);
+  assert.deepEqual(cluster.origin.loads, [key]);
+  assert.equal(cluster.groups.get("c")!.lookup(key!), undefined, "it stays with its owner");
+});
+
+test("while an owner answers others it is one load that is slow, and nobody else is asked", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { loadTimeoutMs: 10_000 } });
+  const [slow, ...quick] = keysOfB(cluster);
+  const gate = Promise.withResolvers<void>();
+  cluster.origin.gate = gate.promise;
+  const asked = cluster.groups.get("a")!.get(slow!);
+  await settle();
+  cluster.origin.gate = Promise.resolve();
+  for (const key of quick.slice(0, 10)) {
+    await cluster.clock.advance(200);
+    await cluster.groups.get("a")!.get(key);
+  }
+  assert.ok(!cluster.asks.includes("a>c"), "2 s, and b is known to be there");
+  await cluster.clock.advance(600);
+  assert.ok(cluster.asks.includes("a>c"), "then b is silent");
+  gate.resolve();
+  assert.equal(read(await asked), `value of ${slow}`);
+});
+
+test("a stand-in waits for an owner that is still looking among the others", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"]);
+  const picker = cluster.pickers.get("a")!;
+  const key = keys.find((key) => picker.ranked(key, 2).map((peer) => peer?.name).join() === "b,c")!;
+  // b has just come to own the key: d did before, says nothing, and so b looks for two seconds.
+  cluster.swap(["a", "d"], ["b"]);
+  cluster.swap(["a", "b", "c", "d"], ["b"]);
+  cluster.stalled.add("d");
+  cluster.stalled.add("a");
+  const [early, late] = [cluster.groups.get("b")!.get(key), cluster.groups.get("c")!.getAsOwner(key)];
+  await cluster.clock.advance(2_000);
+  assert.deepEqual([read(await early), read(await late)], [`value of ${key}`, `value of ${key}`]);
+  assert.deepEqual(cluster.origin.loads.length, 1);
+});
+
+test("second asks are a few percent of all", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { loadTimeoutMs: 60_000 } });
+  cluster.stalled.add("b");
+  const asked = keysOfB(cluster).slice(0, 60);
+  for (const key of asked) void cluster.groups.get("a")!.get(key).catch(() => {});
+  await cluster.clock.advance(5_000);
+  const { hedges } = cluster.groups.get("a")!.stats();
+  assert.ok(hedges >= 1 && hedges <= 1 + 0.03 * asked.length, `${hedges} of ${asked.length}`);
+});
+
+test("the delay is taken from the owner's own latencies", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const [last, ...first] = keysOfB(cluster);
+  // Answers within a tick: soon 100 ms without one is long.
+  for (const key of first.slice(0, 40)) await cluster.groups.get("a")!.get(key);
+  cluster.asks.length = 0;
+  cluster.stalled.add("b");
+  void cluster.groups.get("a")!.get(last!);
+  await cluster.clock.advance(100);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
+});
+
+test("where this node is the next in rank it looks at the slow owner, then loads by itself", async () => {
+  const cluster = makeCluster(["a", "b"]);
+  const key = keys.find((key) => cluster.pickers.get("a")!.pick(key)?.name === "b")!;
+  cluster.stalled.add("b");
+  const asked = cluster.groups.get("a")!.get(key);
+  await cluster.clock.advance(500 + 2_000);
+  assert.equal(read(await asked), `value of ${key}`);
+});
+
+test("an owner that refuses is asked again by the next request; one that let callers wait is passed over for a while", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const [one, two, three, four, five] = keysOfB(cluster);
+  const a = cluster.groups.get("a")!;
+  cluster.dead.add("b");
+  await a.get(one!);
+  cluster.dead.delete("b");
+  await a.get(two!);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>b"]);
+
+  // From now on b is lost after 200 ms.
+  cluster.asks.length = 0;
+  cluster.lateDeath("b", 200);
+  const waits = a.get(three!);
+  await cluster.clock.advance(200);
+  await waits;
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
+  await a.get(four!);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>c"], "passed over");
+  await cluster.clock.advance(250);
+  const again = a.get(five!);
+  await settle();
+  assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>c", "a>b"], "asked again");
+  await cluster.clock.advance(200);
+  await again;
+});

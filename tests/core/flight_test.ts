@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
+import { Flights } from "../../lib/core/flight.ts";
+import { ManualClock, settle } from "../support/clock.ts";
+import { test } from "../support/test.ts";
+
+function setUp({ timeoutMs = 1_000, maxFlights = 10 } = {}) {
+  const clock = new ManualClock();
+  return { clock, flights: new Flights<string>({ clock, timeoutMs, maxFlights }) };
+}
+
+test("all who ask while a load is in the air share it", async () => {
+  const { flights } = setUp();
+  const gate = Promise.withResolvers<string>();
+  let starts = 0;
+  const start = () => (starts++, gate.promise);
+  const asked = Array.from(
+    { length: 100 },
+    (_, i) => flights.run("k", i % 2 === 0 ? new AbortController().signal : undefined, start),
+  );
+  gate.resolve("v");
+  assert.deepEqual(new Set(await Promise.all(asked)), new Set(["v"]));
+  assert.equal(starts, 1);
+  assert.equal(flights.size, 0);
+});
+
+test("a failure reaches every waiter, and the next call starts anew", async () => {
+  const { flights } = setUp();
+  const failing = () => Promise.reject(new NotFoundError("no"));
+  const signal = new AbortController().signal;
+  await Promise.all([1, 2].map(() => assert.rejects(flights.run("k", signal, failing), NotFoundError)));
+  assert.equal(await flights.run("k", signal, () => Promise.resolve("v")), "v");
+});
+
+test("a start that throws at once leaves nothing behind", async () => {
+  const { flights, clock } = setUp();
+  await assert.rejects(
+    flights.run("k", undefined, () => {
+      throw new NotFoundError("no");
+    }),
+    NotFoundError,
+  );
+  assert.equal(flights.size, 0);
+  assert.equal(clock.pending, 0);
+});
+
+test("a waiter that goes away leaves alone; the last one takes the flight with it", async () => {
+  const { flights, clock } = setUp();
+  const [first, second] = [new AbortController(), new AbortController()];
+  let seen: AbortSignal | undefined;
+  const start = (signal: AbortSignal) => {
+    seen = signal;
+    return new Promise<string>(() => {});
+  };
+  const a = flights.run("k", first.signal, start);
+  const b = flights.run("k", second.signal, start);
+  first.abort(new Error("left"));
+  await assert.rejects(a, /left/);
+  assert.equal(seen!.aborted, false);
+  assert.equal(flights.size, 1);
+  second.abort(new Error("left too"));
+  await assert.rejects(b, /left too/);
+  assert.equal(seen!.aborted, true);
+  assert.equal(flights.size, 0);
+  assert.equal(clock.pending, 0, "the deadline of a cancelled flight is cancelled");
+});
+
+test("who comes after the last waiter has gone gets a new flight, and the old one's end does not disturb it", async () => {
+  const { flights } = setUp();
+  const gates = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+  let starts = 0;
+  const start = () => gates[starts++]!.promise;
+  const controller = new AbortController();
+  const gone = flights.run("k", controller.signal, start);
+  controller.abort(new Error("left"));
+  await assert.rejects(gone);
+  const stays = flights.run("k", new AbortController().signal, start);
+  gates[0]!.resolve("old");
+  await settle();
+  assert.equal(flights.size, 1);
+  gates[1]!.resolve("new");
+  assert.equal(await stays, "new");
+});
+
+test("a flight has a deadline of its own", async () => {
+  const { flights, clock } = setUp({ timeoutMs: 500 });
+  let seen: AbortSignal | undefined;
+  const waits = flights.run("k", undefined, (signal) => ((seen = signal), new Promise(() => {})));
+  const fails = assert.rejects(waits, OriginTimeoutError);
+  await clock.advance(499);
+  assert.equal(seen!.aborted, false);
+  await clock.advance(1);
+  await fails;
+  assert.equal(seen!.aborted, true);
+  assert.equal(flights.size, 0);
+});
+
+test("one flight too many is refused, and those in the air go on", async () => {
+  const { flights } = setUp({ maxFlights: 2 });
+  const gate = Promise.withResolvers<string>();
+  const asked = ["a", "b", "a"].map((key) => flights.run(key, undefined, () => gate.promise));
+  await assert.rejects(flights.run("c", undefined, () => gate.promise), OverloadedError);
+  gate.resolve("v");
+  assert.deepEqual(await Promise.all(asked), ["v", "v", "v"]);
+});
+
+test("who is gone before asking starts nothing", async () => {
+  const { flights } = setUp();
+  const gone = AbortSignal.abort(new Error("gone"));
+  await assert.rejects(flights.run("k", gone, () => assert.fail("started")), /gone/);
+});

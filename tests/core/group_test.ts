@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
+import type { Peer, PeerPicker } from "../../lib/core/group.ts";
+import { RosterPicker } from "../../lib/core/picker.ts";
+import { rosterOf } from "../../lib/core/roster.ts";
+import { ManualClock, settle } from "../support/clock.ts";
+import { test } from "../support/test.ts";
+import { CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
+
+const fail = () => Promise.reject(new PeerError("lost"));
+const unreachable = (name: string): Peer => ({ name, get: fail, peek: fail, push: fail });
+const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
+
+test("the second get is a hit, and the origin is asked once", async () => {
+  const origin = new CountingOrigin();
+  const { group } = makeGroup({ origin });
+  const first = await group.get("piston");
+  assert.deepEqual([read(first), first.source, first.stored], ["value of piston", "origin", true]);
+  assert.equal(group.lookup("piston")!.from, "main");
+  assert.deepEqual(origin.loads, ["piston"]);
+  const { gets, cacheHits, loads, loadsDeduped, localLoads, originLoads } = group.stats();
+  assert.deepEqual([gets, cacheHits, loads, loadsDeduped, localLoads, originLoads], [2, 1, 1, 1, 1, 1]);
+});
+
+test("one load serves all who ask at once, on all nodes", async () => {
+  const { origin, groups } = makeCluster(["a", "b", "c", "d", "e"]);
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const asked = [...groups.values()].flatMap((group) => Array.from({ length: 40 }, () => group.get("cold")));
+  await settle();
+  gate.resolve();
+  for (const loaded of await Promise.all(asked)) assert.equal(read(loaded), "value of cold");
+  assert.deepEqual(origin.loads, ["cold"]);
+});
+
+test("every key has one owner: a hundred keys asked on every node cost a hundred loads and one hop each", async () => {
+  const { origin, groups, asks } = makeCluster(["a", "b", "c"]);
+  for (const group of groups.values()) await Promise.all(hundred.map((key) => group.get(key)));
+  assert.deepEqual([...origin.loads].sort(), [...hundred].sort());
+  assert.equal(asks.length, 200, "two of three nodes ask for each key");
+});
+
+test("a node that another asks never asks on, though their rosters differ", async () => {
+  // a thinks that b owns everything, b thinks that a does: the classic deadlock.
+  const { groups, asks, origin } = makeCluster(["a", "b"], { rosters: { a: ["b"], b: ["a"] } });
+  const answers = await Promise.all([groups.get("a")!.get("k"), groups.get("b")!.get("k")]);
+  assert.deepEqual(answers.map(read), ["value of k", "value of k"]);
+  assert.deepEqual(asks.sort(), ["a>b", "b>a"]);
+  assert.equal(origin.loads.length, 2);
+});
+
+test("when the owner cannot be reached every node asks the same next in rank, so one load still serves all", async () => {
+  const { groups, dead, origin } = makeCluster(["a", "b", "c", "d"]);
+  dead.add("a");
+  const living = ["b", "c", "d"].map((name) => groups.get(name)!);
+  for (const key of hundred) {
+    const answers = await Promise.all(living.map((group) => group.get(key)));
+    assert.deepEqual(new Set(answers.map(read)), new Set([`value of ${key}`]));
+  }
+  assert.deepEqual([...origin.loads].sort(), [...hundred].sort());
+});
+
+test("with all others dead a node loads by itself", async () => {
+  const { groups, dead, origin } = makeCluster(["a", "b", "c", "d", "e", "f"]);
+  for (const name of ["b", "c", "d", "e", "f"]) dead.add(name);
+  for (const key of hundred) assert.equal(read(await groups.get("a")!.get(key)), `value of ${key}`);
+  assert.equal(origin.loads.length, 100);
+});
+
+test("the rank is taken anew after a failure: who has left meanwhile is not asked", async () => {
+  const { groups, pickers, dead, asks } = makeCluster(["a", "b", "c"]);
+  const self = groups.get("a")!;
+  const key = hundred.find((key) => pickers.get("a")!.ranked(key, 3).map((peer) => peer?.name).join() === "b,c,")!;
+  dead.add("b");
+  const asked = self.get(key);
+  pickers.get("a")!.swap(rosterOf("dict", 2, ["a", "c"].map(record)));
+  assert.equal(read(await asked), `value of ${key}`);
+  assert.deepEqual(asks, ["a>b", "a>c"]);
+});
+
+test("not found and a failed origin are final: nobody else is asked", async () => {
+  for (const error of [new NotFoundError("no"), new OriginError("broken"), new OriginTimeoutError("slow")]) {
+    const { groups, origin } = makeCluster(["a", "b", "c"]);
+    origin.answer = () => {
+      throw error;
+    };
+    await assert.rejects(groups.get("a")!.get("k"), (thrown) => thrown === error);
+    assert.equal(origin.loads.length, 1);
+  }
+});
+
+test("a key fetched twice from its owner is kept as a hot copy, not by chance", async () => {
+  const { groups, pickers, asks } = makeCluster(["a", "b"]);
+  const key = hundred.find((key) => pickers.get("a")!.pick(key)?.name === "b")!;
+  const a = groups.get("a")!;
+  assert.deepEqual([(await a.get(key)).source, a.lookup(key)], ["peer", undefined]);
+  const second = await a.get(key);
+  assert.deepEqual([second.source, second.stored], ["peer", true]);
+  const third = await a.get(key);
+  assert.deepEqual([third.source, asks.length], ["hot", 2]);
+  assert.equal(a.stats().hotCache.items, 1);
+});
+
+test("concurrent callers count as one fetch", async () => {
+  const { groups, pickers } = makeCluster(["a", "b"]);
+  const key = hundred.find((key) => pickers.get("a")!.pick(key)?.name === "b")!;
+  const a = groups.get("a")!;
+  await Promise.all(Array.from({ length: 50 }, () => a.get(key)));
+  assert.equal(a.stats().hotCache.items, 0);
+  assert.equal(a.stats().peerLoads, 1);
+});
+
+test("a caller that leaves cancels nothing for the others; the last one cancels the load", async () => {
+  const origin = new CountingOrigin();
+  const { group } = makeGroup({ origin });
+  origin.gate = new Promise(() => {});
+  const [one, two] = [new AbortController(), new AbortController()];
+  const asked = [one, two].map(({ signal }) => group.get("k", { signal }));
+  one.abort(new Error("left"));
+  await assert.rejects(asked[0]!, /left/);
+  assert.equal(origin.signals[0]!.aborted, false);
+  two.abort(new Error("left"));
+  await assert.rejects(asked[1]!, /left/);
+  assert.equal(origin.signals[0]!.aborted, true);
+});
+
+test("an origin that never answers is given up after its time", async () => {
+  const origin = new CountingOrigin();
+  const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
+  origin.gate = new Promise(() => {});
+  const fails = assert.rejects(group.get("k"), OriginTimeoutError);
+  await clock.advance(1_000);
+  await fails;
+});
+
+test("an answer after the deadline does not replace what a later load brought", async () => {
+  const origin = new CountingOrigin();
+  const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
+  const slow = Promise.withResolvers<void>();
+  origin.gate = slow.promise;
+  const late = assert.rejects(group.get("k"), OriginTimeoutError);
+  origin.answer = () => text("old");
+  await clock.advance(1_000);
+  await late;
+  origin.gate = Promise.resolve();
+  const answers = [text("new"), text("old")];
+  origin.answer = () => answers.shift()!;
+  assert.equal(read(await group.get("k")), "new");
+  slow.resolve();
+  await settle();
+  assert.equal(answers.length, 0, "the late answer did come");
+  assert.equal(read(group.lookup("k")!), "new");
+});
+
+test("values live as long as the group says, and no longer", async () => {
+  const origin = new CountingOrigin();
+  const { group, clock } = makeGroup({ origin, ttlMs: 10_000 });
+  await group.get("k");
+  await clock.advance(9_999);
+  assert.ok(group.lookup("k"));
+  await clock.advance(1);
+  assert.equal(group.lookup("k"), undefined);
+  await group.get("k");
+  assert.equal(origin.loads.length, 2);
+});
+
+test("a value over the budget is served, not stored", async () => {
+  const origin = new CountingOrigin();
+  const { group } = makeGroup({ origin, budgetBytes: 10 });
+  assert.equal((await group.get("piston")).stored, false);
+  assert.equal(group.lookup("piston"), undefined);
+});
+
+test("what a peer's ask brought while an owner was asked in vain is not loaded again", async () => {
+  const gate = Promise.withResolvers<void>();
+  const origin = new CountingOrigin();
+  const failing: Peer = {
+    name: "b",
+    get: async () => {
+      await gate.promise;
+      throw new PeerError("lost");
+    },
+    peek: () => Promise.reject(new PeerError("lost")),
+    push: () => Promise.reject(new PeerError("lost")),
+  };
+  const picker: PeerPicker = {
+    pick: () => failing,
+    ranked: (_key, count) => [failing, undefined].slice(0, count),
+    rankedBefore: () => [],
+    holders: () => [],
+  };
+  const { group } = makeGroup({ origin, picker });
+  const asked = group.get("k");
+  await group.getAsOwner("k");
+  gate.resolve();
+  const loaded = await asked;
+  assert.deepEqual([read(loaded), loaded.source], ["value of k", "main"]);
+  assert.deepEqual(origin.loads, ["k"]);
+});
+
+test("a draining peer owns nothing", () => {
+  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
+  picker.swap(rosterOf("dict", 3, [record("a"), { ...record("b"), state: "draining" }]));
+  for (const key of hundred) assert.equal(picker.pick(key), undefined);
+});
+
+test("an empty roster, or one without this node, still has an answer for every key", () => {
+  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
+  picker.swap(rosterOf("dict", 3, []));
+  assert.equal(picker.pick("k"), undefined);
+  assert.deepEqual(picker.ranked("k", 3), [undefined]);
+  picker.swap(rosterOf("dict", 4, [record("b")]));
+  assert.equal(picker.pick("k")!.name, "b");
+});

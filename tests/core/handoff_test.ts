@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { settle } from "../support/clock.ts";
+import { test } from "../support/test.ts";
+import { makeCluster, read, record, text } from "./cluster.ts";
+
+const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
+type Cluster = ReturnType<typeof makeCluster>;
+
+/** Every key on every one of these nodes, right to the byte. */
+async function askAll({ groups }: Cluster, nodes: string[]): Promise<void> {
+  for (const name of nodes) {
+    for (const loaded of await Promise.all(keys.map((key) => groups.get(name)!.get(key)))) {
+      assert.match(read(loaded), /^value of key-/);
+    }
+  }
+}
+
+function drainOf(cluster: Cluster, name: string): Promise<void> {
+  return cluster.groups.get(name)!.drain(new AbortController().signal);
+}
+
+test("who joins asks the former owner before the origin, so a join costs no load", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"], {
+    rosters: { a: ["a", "b", "c"], b: ["a", "b", "c"], c: ["a", "b", "c"], d: [] },
+  });
+  await askAll(cluster, ["a"]);
+  cluster.swap(["a", "b", "c", "d"]);
+  await askAll(cluster, ["d", "a", "b", "c"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+  assert.ok(cluster.groups.get("d")!.stats().peekHits > 20, "it owns a quarter of them");
+});
+
+test("three that join one after another find what is three rosters back", async () => {
+  const names = ["a", "b", "c", "x", "y", "z"];
+  const first = ["a", "b", "c"];
+  const cluster = makeCluster(names, { rosters: Object.fromEntries(names.map((name) => [name, first])) });
+  await askAll(cluster, ["a"]);
+  const joined = (name: string, second: number) => ({ ...record(name), joined: `2026-01-01T00:00:0${second}.000Z` });
+  const [x, y, z] = [joined("x", 1), joined("y", 2), joined("z", 3)];
+  cluster.swap([...first, x], [...first, "x"]);
+  cluster.swap([...first, x, y], [...first, "x", "y"]);
+  cluster.swap([...first, x, y, z], names);
+  await askAll(cluster, names);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("who leaves hands its entries over, and its keys cost no load", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["a"]);
+  const held = cluster.groups.get("c")!.stats().mainCache.items;
+  cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);
+  await drainOf(cluster, "c");
+  cluster.dead.add("c");
+  cluster.swap(["a", "b"], ["a", "b"]);
+  await askAll(cluster, ["a", "b"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+  assert.equal(cluster.groups.get("c")!.stats().entriesPushed, held);
+});
+
+test("a draining node's entries are taken by those whose roster does not know yet that it drains", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["a"]);
+  cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }], ["c"]);
+  await drainOf(cluster, "c");
+  const { entriesPushed, mainCache } = cluster.groups.get("c")!.stats();
+  assert.equal(entriesPushed, mainCache.items);
+});
+
+test("while a node drains it answers what is asked of it, though it owns nothing", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["a"]);
+  cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);
+  // Nothing is pushed: the new owners peek, and the old one is asked by name.
+  await askAll(cluster, ["a", "b", "c"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("an eviction that was wrong costs no load, neither when it happens nor when it is undone", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["a"]);
+  cluster.swap(["a", "b"], ["a", "b"]);
+  await askAll(cluster, ["a", "b"]);
+  cluster.swap(["a", "b", "c"]);
+  await askAll(cluster, ["a", "b", "c"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("a load in the air at the former owner is waited for, not made again", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { rosters: { a: ["a", "b"], b: ["a", "b"], c: [] } });
+  const gate = Promise.withResolvers<void>();
+  cluster.origin.gate = gate.promise;
+  const early = keys.map((key) => cluster.groups.get("a")!.get(key));
+  await settle(100);
+  cluster.swap(["a", "b", "c"]);
+  const late = keys.map((key) => cluster.groups.get("c")!.get(key));
+  await settle(100);
+  gate.resolve();
+  await Promise.all([...early, ...late]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("a former owner that says nothing costs a miss two seconds, and no more", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
+  cluster.swap(["a"], ["a"]);
+  cluster.stalled.add("b");
+  const key = keys.find((key) => cluster.pickers.get("b")!.pick(key) === undefined)!;
+  const asked = cluster.groups.get("a")!.get(key);
+  await cluster.clock.advance(1_999);
+  assert.deepEqual(cluster.origin.loads, []);
+  await cluster.clock.advance(1);
+  assert.equal(read(await asked), `value of ${key}`);
+});
+
+test("former rosters are forgotten after five minutes: then a miss goes straight to the origin", async () => {
+  const cluster = makeCluster(["a", "b"]);
+  cluster.swap(["a"], ["a"]);
+  await cluster.clock.advance(300_000);
+  await cluster.groups.get("a")!.get("k");
+  assert.deepEqual(cluster.peeks, []);
+});
+
+test("in a cluster that does not change nobody peeks", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await cluster.clock.advance(300_000);
+  await askAll(cluster, ["a", "b", "c"]);
+  assert.deepEqual(cluster.peeks, []);
+});
+
+test("values keep their age and what is left of their lifetime", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { ttlMs: 10_000 } });
+  await askAll(cluster, ["a"]);
+  await cluster.clock.advance(4_000);
+  cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);
+  await drainOf(cluster, "c");
+  await cluster.clock.advance(5_999);
+  await askAll(cluster, ["a", "b"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+  await cluster.clock.advance(1);
+  await askAll(cluster, ["a", "b"]);
+  assert.equal(cluster.origin.loads.length, 2 * keys.length, "all have expired at their first hour, wherever they are");
+});
+
+test("what is handed over is taken by the one who is to have it, and displaces nothing", async () => {
+  const { groups, pickers } = makeCluster(["a", "b", "c"], { options: { budgetBytes: 60 } });
+  const a = groups.get("a")!;
+  const mine = keys.filter((key) => pickers.get("a")!.pick(key) === undefined);
+  const others = keys.filter((key) => pickers.get("a")!.ranked(key, 3)[2] === undefined);
+  const entry = (key: string) => ({
+    key,
+    value: { ...text("0123456789"), bornAtMs: 1, expiresAtMs: Infinity },
+  });
+  assert.equal(a.accept(others.slice(0, 3).map(entry), "c"), 0, "somebody else's");
+  await a.get(mine[0]!);
+  const { bytes } = a.stats().mainCache;
+  const room = Math.floor((60 - bytes) / entry(mine[1]!).value.body.length);
+  const taken = a.accept(mine.slice(1, 10).map(entry), "b");
+  assert.ok(taken >= 1 && taken <= room, `${taken}`);
+  assert.ok(a.lookup(mine[0]!), "what was here is still here");
+  assert.equal(a.stats().mainCache.evictions, 0);
+  const expired = { key: mine[0]!, value: { ...text("x"), bornAtMs: 1, expiresAtMs: 2 } };
+  assert.equal(a.accept([expired], "b"), 0);
+});
+
+test("an older value does not replace a newer one", async () => {
+  const { groups, pickers } = makeCluster(["a", "b"]);
+  const a = groups.get("a")!;
+  const key = keys.find((key) => pickers.get("a")!.pick(key) === undefined)!;
+  await a.get(key);
+  a.accept([{ key, value: { ...text("stale"), bornAtMs: 5, expiresAtMs: Infinity } }], "b");
+  assert.equal(read(a.lookup(key)!), `value of ${key}`);
+});
+
+test("with two replicas a killed node costs no load, and neither does the next one", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"], { options: { replicas: 2 } });
+  await askAll(cluster, ["a"]);
+  await settle();
+  cluster.dead.add("d");
+  await askAll(cluster, ["a", "b", "c"]);
+  cluster.swap(["a", "b", "c"], ["a", "b", "c"]);
+  await settle(200);
+  cluster.dead.add("c");
+  cluster.swap(["a", "b"], ["a", "b"]);
+  await askAll(cluster, ["a", "b"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("the second copy comes from the owner, and each value is kept twice", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"], { options: { replicas: 2 } });
+  await askAll(cluster, ["a"]);
+  await settle();
+  const items = [...cluster.groups.values()].map((group) => group.stats().mainCache.items);
+  assert.equal(items.reduce((sum, count) => sum + count, 0), 2 * keys.length);
+});

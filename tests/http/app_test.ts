@@ -1,0 +1,207 @@
+import assert from "node:assert/strict";
+import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
+import type { Loaded } from "../../lib/http/ports.ts";
+import { test } from "../support/test.ts";
+import { appWith, MemoryGroup, valueOf } from "./support.ts";
+
+test("a hit is answered without a promise, and without asking the request for its signal", () => {
+  const { app, dict, g } = appWith();
+  dict.main.set("piston", valueOf("a disk"));
+  g.hot.set("a/b c", valueOf("{}", "application/json"));
+  const request = (url: string) =>
+    ({
+      url,
+      method: "GET",
+      get signal() {
+        throw new Error("a hit has nothing to cancel");
+      },
+    }) as unknown as Request;
+
+  const main = app.fetch(request("http://h/define/piston?x=1"));
+  assert.ok(main instanceof Response);
+  assert.equal(main.status, 200);
+  assert.equal(main.headers.get("cache-status"), "n1; hit");
+  assert.equal(main.headers.get("content-type"), "text/plain; charset=utf-8");
+  assert.equal(main.headers.get("content-length"), "6");
+  assert.equal(main.headers.get("x-content-type-options"), "nosniff");
+
+  const hot = app.fetch(request("http://h/cache/g/a/b%20c"));
+  assert.ok(hot instanceof Response);
+  assert.equal(hot.headers.get("cache-status"), "n1; hit; detail=hot");
+  assert.equal(hot.headers.get("content-type"), "application/json");
+  assert.deepEqual([...dict.calls, ...g.calls], ["lookup piston", "lookup a/b c"]);
+});
+
+test("a miss is loaded once, after one lookup, and says where the value came from", async () => {
+  const { app, g } = appWith();
+  const cases: [Omit<Loaded, "value">, string][] = [
+    [{ source: "origin", stored: true }, "n1; fwd=miss; stored; detail=origin"],
+    [{ source: "origin", stored: false }, "n1; fwd=miss; detail=origin"],
+    [{ source: "peer", stored: false }, "n1; fwd=miss; detail=peer"],
+    [{ source: "peer", stored: true }, "n1; fwd=miss; stored; detail=peer"],
+    [{ source: "main", stored: true }, "n1; hit"],
+    [{ source: "hot", stored: true }, "n1; hit; detail=hot"],
+  ];
+  for (const [loaded, cacheStatus] of cases) {
+    g.calls.length = 0;
+    g.onLoad = (key) => Promise.resolve({ value: valueOf(key, "image/png"), ...loaded });
+    const response = await app.request("http://h/cache/g/k");
+    assert.equal(response.headers.get("cache-status"), cacheStatus);
+    assert.equal(response.headers.get("content-type"), "image/png");
+    assert.equal(await response.text(), "k");
+    assert.deepEqual(g.calls, ["lookup k", "load k"]);
+  }
+});
+
+test("each error of a load has its status, as a problem that tells no secrets", async () => {
+  const { app, dict, log } = appWith();
+  const cases: [Error, number, string, string][] = [
+    [new NotFoundError("secret"), 404, "no such word in dict", "not-found"],
+    [new BadKeyError("the origin takes no quotes"), 400, "the origin takes no quotes", "bad-key"],
+    [new OriginError("secret"), 502, "the origin of dict failed", "origin-failed"],
+    [new OriginTimeoutError("secret"), 504, "the origin of dict took too long", "origin-timeout"],
+    [new OverloadedError("secret"), 503, "too much is waiting already: come again later", "overloaded"],
+    [new TypeError("secret"), 500, "something went wrong inside this node", "internal"],
+    ["secret" as unknown as Error, 500, "something went wrong inside this node", "internal"],
+  ];
+  for (const [error, status, detail, code] of cases) {
+    dict.onLoad = () => Promise.reject(error);
+    for (const path of ["/define/piston", "/cache/dict/piston", "/_groupcache/dict/piston"]) {
+      const response = await app.request(`http://h${path}`);
+      const text = await response.text();
+      const { title, ...rest } = JSON.parse(text);
+      const expected = path.startsWith("/define/") ? detail : detail.replace("word", "key");
+      assert.deepEqual(rest, { type: "about:blank", status, detail: expected });
+      assert.ok(title.length > 0);
+      assert.equal(response.status, status);
+      assert.equal(response.headers.get("content-type"), "application/problem+json");
+      assert.equal(response.headers.get("cache-status"), `n1; fwd=miss; detail=${code}`);
+      assert.equal(response.headers.get("retry-after"), status === 503 ? "1" : null);
+      assert.doesNotMatch(text, /secret|\.ts/);
+    }
+  }
+  assert.deepEqual(
+    [...new Set(log.lines)],
+    ["error cannot answer from dict: TypeError: secret", "error cannot answer from dict: secret"],
+    "what is unexpected is logged, what is foreseen is not",
+  );
+});
+
+test("a cache that throws while it looks up is a logged 500 that names this node", async () => {
+  const { app, g, log } = appWith();
+  g.lookup = () => {
+    throw new RangeError("secret");
+  };
+  const response = await app.request("http://h/cache/g/k");
+  assert.equal(response.status, 500);
+  assert.match(response.headers.get("cache-status") ?? "", /^n1; /);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.deepEqual(log.lines, ["error cannot answer from g: RangeError: secret"]);
+});
+
+test("an unknown group is another 404 than an unknown word, and a bad key is a 400 that asks no cache", async () => {
+  const { app, g } = appWith();
+  const unknown = await app.request("http://h/cache/nosuch/k");
+  assert.equal(unknown.status, 404);
+  assert.equal(unknown.headers.get("cache-status"), "n1; detail=no-group");
+  assert.equal((await unknown.json()).detail, "this node serves no group called nosuch");
+
+  for (const path of ["/cache/g/", "/cache/g", "/cache/", "/cache", "/define/", "/cache/g/%", "/cache/g/a%0ab"]) {
+    const response = await app.request(`http://h${path}`);
+    assert.equal(response.status, 400, path);
+    assert.equal(response.headers.get("cache-status"), "n1; detail=bad-key");
+    assert.equal(response.headers.get("content-type"), "application/problem+json");
+  }
+  assert.deepEqual(g.calls, []);
+
+  const { app: other } = appWith({ groups: new Map([["g", g]]) });
+  const define = await other.request("http://h/define/piston");
+  assert.equal(define.status, 404);
+  assert.equal((await define.json()).detail, "this node serves no group called dict");
+});
+
+test("a client that went away ends its load through the signal, and is not logged as a fault", async () => {
+  const { app, g, log } = appWith();
+  const started = Promise.withResolvers<AbortSignal>();
+  g.onLoad = (_key, signal) => {
+    started.resolve(signal);
+    return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  };
+  const client = new AbortController();
+  const response = app.fetch(new Request("http://h/cache/g/k", { signal: client.signal }));
+  assert.equal((await started.promise).aborted, false);
+  client.abort();
+  assert.equal((await response).status, 499);
+  assert.deepEqual(log.lines, []);
+});
+
+test("the probes tell a live node from a ready one", async () => {
+  const { app, state } = appWith();
+  const health = await app.request("http://h/healthz");
+  assert.equal(health.status, 200);
+  assert.deepEqual(await health.json(), { status: "alive", name: "n1", incarnation: "01JABC" });
+
+  assert.equal((await app.request("http://h/readyz")).status, 200);
+  state.ready = false;
+  const unready = await app.request("http://h/readyz");
+  assert.equal(unready.status, 503);
+  assert.equal(unready.headers.get("content-type"), "application/problem+json");
+  assert.equal(unready.headers.get("retry-after"), "1");
+  assert.equal((await app.request("http://h/healthz")).status, 200);
+});
+
+test("statistics are the node's own and each group's, in JSON that nobody keeps", async () => {
+  const { app } = appWith();
+  await app.request("http://h/cache/g/k");
+  const response = await app.request("http://h/stats");
+  assert.equal(response.headers.get("content-type"), "application/json");
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  assert.deepEqual(await response.json(), {
+    uptimeMs: 5,
+    name: "n1",
+    incarnation: "01JABC",
+    version: "0.1.0",
+    runtime: "test 1",
+    groups: { dict: { gets: 0 }, g: { gets: 2 } },
+  });
+});
+
+test("other methods are refused with those that are allowed, and other paths are not found", async () => {
+  const { app, g } = appWith();
+  for (const path of ["/cache/g/k", "/define/k", "/_groupcache/g/k", "/healthz", "/readyz", "/stats"]) {
+    for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) {
+      const response = await app.request(`http://h${path}`, { method });
+      assert.equal(response.status, 405, `${method} ${path}`);
+      assert.equal(response.headers.get("allow"), "GET, HEAD");
+      assert.equal(response.headers.get("content-type"), "application/problem+json");
+    }
+  }
+  for (const path of ["/", "/nosuch", "/cachex/g/k", "/healthz/", "//cache/g/k", "/%63ache/g/k", "/_peer"]) {
+    for (const method of ["GET", "HEAD", "POST"]) {
+      const response = await app.request(`http://h${path}`, { method });
+      assert.equal(response.status, 404, `${method} ${path}`);
+      assert.equal(response.headers.get("content-type"), "application/problem+json");
+    }
+  }
+  assert.deepEqual(g.calls, []);
+});
+
+test("a group called like a property of every object is no group, and one called __proto__ has its statistics", async () => {
+  const { app } = appWith();
+  assert.equal((await app.request("http://h/cache/constructor/k")).status, 404);
+  const { app: other } = appWith({ groups: new Map([["__proto__", new MemoryGroup("__proto__")]]) });
+  const stats = await (await other.request("http://h/stats")).text();
+  assert.match(stats, /"groups":\{"__proto__":\{"gets":0\}\}/);
+});
+
+test("a handler of another part that throws is a logged 500 without its message", async () => {
+  const { app, log } = appWith({
+    peerEndpoint: () => {
+      throw new Error("secret");
+    },
+  });
+  const response = await app.request("http://h/_peer");
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.deepEqual(log.lines, ["error cannot answer GET /_peer: Error: secret"]);
+});

@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import fc from "fast-check";
+import type { WSEvents } from "hono/ws";
+import { encodeKeyPath } from "../../lib/http/key.ts";
+import { test } from "../support/test.ts";
+import { anyString, isKey } from "./strings.ts";
+import { appWith, onBun, openSocket, rawRequest, serve, valueOf } from "./support.ts";
+
+test(
+  "any string travels from the client to the group unchanged, or is refused with 400",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const { app, g } = appWith();
+    const port = serve(app.fetch, defer);
+    await fc.assert(
+      fc.asyncProperty(anyString.filter((key) => key.isWellFormed()), async (key) => {
+        const escaped = isKey(key) ? encodeKeyPath(key) : encodeURIComponent(key);
+        for (const path of [escaped, escapeEveryByte(key)]) {
+          g.loadedKeys.length = 0;
+          const response = await fetch(`http://127.0.0.1:${port}/cache/g/${path}`);
+          const body = Buffer.from(await response.arrayBuffer());
+          if (isKey(key)) {
+            assert.equal(response.status, 200, body.toString());
+            assert.deepEqual(g.loadedKeys, [key]);
+            assert.ok(body.equals(Buffer.from(key)));
+          } else {
+            // For `.` and `..` the client asks `/cache/g/` and `/cache/`: its URL parser collapsed them.
+            assert.equal(response.status, 400, body.toString());
+            assert.deepEqual(g.loadedKeys, []);
+          }
+        }
+      }),
+      { numRuns: 400 },
+    );
+  },
+);
+
+test(
+  "any target of visible ASCII is its decoded tail or a 400, on the wire as typed",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const { app, g } = appWith();
+    const port = serve(app.fetch, defer);
+    const tail = fc.string({ unit: fc.constantFrom(..."%%%2525eEfFcCaA3//+~|^\"<>{}[]`'!$&()*,;=:@_"), maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(tail, async (text) => {
+        g.loadedKeys.length = 0;
+        const { status } = await rawRequest(port, `/cache/g/${text}?query=1`);
+        if (status === 200) assert.deepEqual(g.loadedKeys, [decodeURIComponent(text)]);
+        else {
+          assert.equal(status, 400);
+          assert.deepEqual(g.loadedKeys, []);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  },
+);
+
+test("odd targets mean the same key on both runtimes, or are refused where one of them would read another", async (defer) => {
+  const { app, dict, g } = appWith();
+  const port = serve(app.fetch, defer);
+  const other = "what Bun's URL parser made of it before we saw it";
+  const cases: [target: string, onBun: string | number, onDeno?: string | number, why?: string][] = [
+    ["/cache/dict//a//b", "/a//b"],
+    ["/cache/dict/a/", "a/"],
+    ["/cache/g/a%2Fb", "a/b"],
+    ["/cache/g/a%2fb/c", "a/b/c"],
+    ["/cache/g/a%252Fb", "a%2Fb"],
+    ["/cache/g/a%5Cb", "a\\b"],
+    ["/cache/g/a+b", "a+b"],
+    ["/cache/g/a?b=c", "a"],
+    ["/cache/g/a?b#c", "a"],
+    ["/cache/g/a?", "a"],
+    ["/cache/g/a%3Fb%23c", "a?b#c"],
+    ["/cache/g/a|b^c`d{e}\"<>'", "a|b^c`d{e}\"<>'"],
+    ["/cache/g/...", "..."],
+    ["/cache/g/a%2F..%2Fb", "a/../b"],
+    ["http://other.test/cache/g/a", "a"],
+    ["/define/a/b%20c", "a/b c"],
+    ["/cache/g/" + Buffer.from("ä€😀").toString("latin1"), "ä€😀"],
+    ["/cache/g/.", 400],
+    ["/cache/g/..", 400],
+    ["/cache/g/%2e", 400],
+    ["/cache/g/%2E.", 400],
+    ["/cache/g/a#b", 400],
+    ["/cache/g/a%", 400],
+    ["/cache/g/%2", 400],
+    ["/cache/g/%zz", 400],
+    ["/cache/g/%c3%28", 400],
+    ["/cache/g/a%0d%0ab", 400],
+    ["/cache/g/%00", 400],
+    ["/cache/g/", 400],
+    ["/cache/g", 400],
+    ["//cache/g/a", 404],
+    ["/cache//k", 404],
+    ["/cache/g/a/../b", "b", 400, other],
+    ["/cache/g/a/%2e%2e/b", "b", 400, other],
+    ["/cache/g/a/./b", "a/b", 400, other],
+    ["/cache/g/a\\b", "a/b", 400, other],
+    ["/cache/g/\xe4", "\ufffd", 400, "Bun decodes bytes that are no UTF-8 before we see them"],
+  ];
+  for (const [target, bunOutcome, denoOutcome, why] of cases) {
+    dict.loadedKeys.length = g.loadedKeys.length = 0;
+    const { status, body } = await rawRequest(port, target);
+    const expected = onBun ? bunOutcome : denoOutcome ?? bunOutcome;
+    const actual = status === 200 ? [...dict.loadedKeys, ...g.loadedKeys].join(" and ") : status;
+    assert.equal(actual, expected, `${target}: ${why ?? body}`);
+  }
+});
+
+test("a Host header that is none does not change which key is asked for", async (defer) => {
+  const { app, g } = appWith();
+  const port = serve(app.fetch, defer);
+  for (const host of ["a b", "u@h", "", "h?x", "[::1]:3", "h:99999"]) {
+    g.loadedKeys.length = 0;
+    const { status } = await rawRequest(port, "/cache/g/a%2Fb", "GET", `Host: ${host}\r\n`);
+    assert.equal(status, 200, host);
+    assert.deepEqual(g.loadedKeys, ["a/b"]);
+  }
+});
+
+test("the longest key passes with every byte escaped, and a longer one is refused", async (defer) => {
+  const { app, g } = appWith();
+  const port = serve(app.fetch, defer);
+  const longest = "a".repeat(1_024);
+  assert.equal((await rawRequest(port, `/cache/g/${escapeEveryByte(longest)}`)).status, 200);
+  assert.deepEqual(g.loadedKeys, [longest]);
+  assert.equal((await rawRequest(port, `/cache/g/${escapeEveryByte(longest + "a")}`)).status, 400);
+});
+
+test("HEAD answers as GET does, without the body", async (defer) => {
+  const { app, dict, g } = appWith();
+  const port = serve(app.fetch, defer);
+  dict.main.set("piston", valueOf("a disk"));
+  g.onLoad = () => Promise.reject(new Error("broken"));
+  for (
+    const target of ["/define/piston", "/cache/dict/cold", "/cache/g/k", "/healthz", "/readyz", "/nosuch", "/define/"]
+  ) {
+    const get = await rawRequest(port, target);
+    const head = await rawRequest(port, target, "HEAD");
+    assert.equal(head.status, get.status, target);
+    assert.equal(head.body, "");
+    assert.notEqual(get.body, "");
+    for (const name of ["content-type", "content-length", "cache-status", "x-content-type-options"]) {
+      assert.equal(head.headers.get(name), get.headers.get(name), `${name} of ${target}`);
+    }
+    assert.equal(get.headers.get("content-length"), String(Buffer.byteLength(get.body)));
+  }
+});
+
+test("bodies arrive byte for byte, empty ones and large ones too", async (defer) => {
+  const { app, g } = appWith();
+  const port = serve(app.fetch, defer);
+  const large = new Uint8Array(3_000_000).map((_, i) => i * 31);
+  for (const body of [new Uint8Array(0), new Uint8Array([0, 255, 128, 10]), large]) {
+    g.main.set("k", { body, contentType: "application/octet-stream", bornAtMs: 0, expiresAtMs: Infinity });
+    for (let times = 0; times < 2; times++) {
+      const response = await fetch(`http://127.0.0.1:${port}/cache/g/k`);
+      assert.ok(Buffer.from(await response.arrayBuffer()).equals(body));
+      assert.equal(response.headers.get("content-length"), String(body.length));
+    }
+  }
+});
+
+test("a client that hangs up cancels its own load, and not that of another", async (defer) => {
+  const { app, g, log } = appWith();
+  const port = serve(app.fetch, defer);
+  const signals = new Map<string, PromiseWithResolvers<AbortSignal>>(
+    ["leaves", "stays"].map((key) => [key, Promise.withResolvers()]),
+  );
+  const release = Promise.withResolvers<void>();
+  g.onLoad = (key, signal) => {
+    signals.get(key)!.resolve(signal);
+    const gone = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    const value = valueOf(key);
+    return Promise.race([gone, release.promise.then(() => ({ value, source: "peer" as const, stored: false }))]);
+  };
+  const stays = rawRequest(port, "/cache/g/stays");
+  const socket = openSocket(port, defer);
+  socket.write("GET /cache/g/leaves HTTP/1.1\r\nHost: h.test\r\n\r\n");
+  const leaving = await signals.get("leaves")!.promise;
+  const staying = await signals.get("stays")!.promise;
+  const aborted = new Promise<void>((resolve) => {
+    if (leaving.aborted) resolve();
+    else leaving.addEventListener("abort", () => resolve(), { once: true });
+  });
+  socket.destroy();
+  await aborted;
+  assert.equal(staying.aborted, false);
+  release.resolve();
+  assert.equal((await stays).body, "stays");
+  assert.deepEqual(log.lines, []);
+});
+
+test("the peers' path upgrades WebSockets and tells everybody else to upgrade", async (defer) => {
+  const events = (): WSEvents => ({ onMessage: (event, socket) => socket.send(`echo ${event.data}`) });
+  const peerEndpoint = onBun
+    ? (await import("hono/bun")).upgradeWebSocket(events)
+    : (await import("hono/deno")).upgradeWebSocket(events);
+  const { app } = appWith({ peerEndpoint });
+  const port = serve(app.fetch, defer);
+
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/_peer`);
+  const closed = new Promise((resolve) => socket.onclose = resolve);
+  const message = await new Promise((resolve, reject) => {
+    socket.onopen = () => socket.send("hello");
+    socket.onmessage = (event) => resolve(event.data);
+    socket.onerror = reject;
+  });
+  assert.equal(message, "echo hello");
+  socket.close();
+  await closed;
+
+  const plain = await rawRequest(port, "/_peer");
+  assert.equal(plain.status, 426);
+  assert.equal(plain.headers.get("upgrade"), "websocket");
+  assert.equal((await rawRequest(port, "/_peer", "POST")).status, 405);
+});
+
+function escapeEveryByte(text: string): string {
+  return [...Buffer.from(text)].map((byte) => "%" + byte.toString(16).padStart(2, "0")).join("");
+}

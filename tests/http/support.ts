@@ -1,0 +1,150 @@
+/** What the tests of the HTTP edge share: a server of this very runtime, a raw client, and a group that remembers. */
+import { Buffer } from "node:buffer";
+import { connect, type Socket } from "node:net";
+import type { Value } from "../../lib/core/value.ts";
+import { type AppOptions, createApp } from "../../lib/http/app.ts";
+import type { CacheGroup, Loaded } from "../../lib/http/ports.ts";
+import { MemoryLog } from "../support/log.ts";
+import type { Defer } from "../support/test.ts";
+
+interface BunLike {
+  serve(options: object): { port: number; stop(closeActive: boolean): Promise<void> };
+}
+
+const bun = (globalThis as unknown as { Bun?: BunLike }).Bun;
+export const onBun = bun !== undefined;
+// Each of Hono's adapters loads on its own runtime only.
+const websocket = onBun ? (await import("hono/bun")).websocket : undefined;
+
+type Fetch = (request: Request, env: object) => Response | Promise<Response>;
+
+/** Serves on a free port of 127.0.0.1 until the test ends; gives the port. */
+export function serve(fetch: Fetch, defer: Defer): number {
+  if (bun !== undefined) {
+    const server = bun.serve({ hostname: "127.0.0.1", port: 0, fetch, websocket });
+    defer(() => server.stop(true));
+    return server.port;
+  }
+  const ended = new AbortController();
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, signal: ended.signal, onListen() {} }, fetch);
+  defer(async () => {
+    ended.abort();
+    await server.finished;
+  });
+  return server.addr.port;
+}
+
+export interface RawResponse {
+  readonly status: number;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: string;
+}
+
+/** Opens a connection that is gone when the test has ended. */
+export function openSocket(port: number, defer: Defer): Socket {
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => {});
+  defer(() => socket.destroy());
+  return socket;
+}
+
+/** One request as typed, over a connection of its own; no client normalises anything. */
+export function rawRequest(
+  port: number,
+  target: string,
+  method = "GET",
+  host = "Host: h.test\r\n",
+): Promise<RawResponse> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1");
+    const chunks: Buffer[] = [];
+    const finish = () => {
+      socket.destroy();
+      const text = Buffer.concat(chunks).toString("utf8");
+      const end = text.indexOf("\r\n\r\n");
+      if (end < 0) return reject(new Error(`no response to ${method} ${target}: ${JSON.stringify(text)}`));
+      const [statusLine, ...lines] = text.slice(0, end).split("\r\n");
+      const headers = new Map<string, string>();
+      for (const line of lines) {
+        const colon = line.indexOf(":");
+        const name = line.slice(0, colon).toLowerCase();
+        // `Connection` is a list, of which the server writes its own part; anything else stands once.
+        if (headers.has(name) && name !== "connection") return reject(new Error(`${name} stands twice`));
+        headers.set(name, line.slice(colon + 1).trim());
+      }
+      resolve({ status: Number(statusLine.split(" ")[1]), headers, body: text.slice(end + 4) });
+    };
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+    socket.on("end", finish);
+    socket.on("error", reject);
+    socket.write(Buffer.from(`${method} ${target} HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, "latin1"));
+  });
+}
+
+export function valueOf(text: string, contentType = "text/plain; charset=utf-8"): Value {
+  return { body: new TextEncoder().encode(text), contentType, bornAtMs: 0, expiresAtMs: Infinity };
+}
+
+/** A group with a main and a hot cache that tests fill, and an origin that says back the key; remembers every call. */
+export class MemoryGroup implements CacheGroup {
+  readonly name: string;
+  readonly main = new Map<string, Value>();
+  readonly hot = new Map<string, Value>();
+  readonly calls: string[] = [];
+  readonly loadedKeys: string[] = [];
+  /** What a miss answers; replaced by tests. */
+  onLoad: (key: string, signal: AbortSignal) => Promise<Loaded> = (key) =>
+    Promise.resolve({ value: valueOf(key), source: "origin", stored: true });
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  lookup(key: string): { value: Value; from: "main" | "hot" } | undefined {
+    this.calls.push(`lookup ${key}`);
+    const main = this.main.get(key);
+    if (main !== undefined) return { value: main, from: "main" };
+    const hot = this.hot.get(key);
+    return hot === undefined ? undefined : { value: hot, from: "hot" };
+  }
+
+  load(key: string, { signal }: { signal: AbortSignal }): Promise<Loaded> {
+    this.calls.push(`load ${key}`);
+    this.loadedKeys.push(key);
+    return this.onLoad(key, signal);
+  }
+
+  getAsOwner(key: string, { signal }: { signal: AbortSignal }): Promise<Loaded> {
+    this.calls.push(`getAsOwner ${key}`);
+    this.loadedKeys.push(key);
+    const main = this.main.get(key);
+    if (main !== undefined) return Promise.resolve({ value: main, source: "main", stored: true });
+    return this.onLoad(key, signal);
+  }
+
+  stats(): object {
+    return { gets: this.calls.length };
+  }
+}
+
+/** An app over groups `dict` and `g` of a ready node called `n1`. */
+export function appWith(options: Partial<AppOptions> = {}) {
+  const dict = new MemoryGroup("dict");
+  const g = new MemoryGroup("g");
+  const log = new MemoryLog();
+  const state = { ready: true };
+  const app = createApp({
+    node: {
+      name: "n1",
+      incarnation: "01JABC",
+      version: "0.1.0",
+      runtime: "test 1",
+      isReady: () => state.ready,
+      stats: () => ({ uptimeMs: 5 }),
+    },
+    groups: new Map([["dict", dict], ["g", g]]),
+    log,
+    ...options,
+  });
+  return { app, dict, g, log, state };
+}

@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { NotFoundError, OriginError } from "../../lib/core/errors.ts";
+import type { CheckedOrigin } from "../../lib/origins/origin.ts";
+import { reported } from "../../lib/origins/reported.ts";
+import { ManualClock } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+import { test } from "../support/test.ts";
+
+test("an origin that fails is reported at once, and then counted for a while", async () => {
+  const [clock, log] = [new ManualClock(), new MemoryLog()];
+  let error: Error = new OriginError("connection refused");
+  const failing: CheckedOrigin = {
+    load: () => Promise.reject(error),
+    check: () => Promise.resolve(undefined),
+    close: () => Promise.resolve(),
+  };
+  const origin = reported(failing, "dict", { clock, log });
+  const signal = new AbortController().signal;
+  for (let i = 0; i < 10; i++) await assert.rejects(origin.load(`k${i}`, signal), error);
+  assert.deepEqual(log.lines, ['warn the origin of dict failed: connection refused (key "k0")']);
+  await clock.advance(5_000);
+  await assert.rejects(origin.load("k", signal), error);
+  assert.match(log.lines[1]!, /key "k", and 9 more failed since/);
+  await clock.advance(5_000);
+  error = new NotFoundError("no such word");
+  await assert.rejects(origin.load("k", signal), error);
+  await assert.rejects(origin.load("k", AbortSignal.abort()), error);
+  assert.equal(log.lines.length, 2, "what is not there is no failure");
+});

@@ -1,0 +1,237 @@
+import assert from "node:assert/strict";
+import { PeerError } from "../../lib/core/errors.ts";
+import { FrameWriter } from "../../lib/peer/frame-writer.ts";
+import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/greeting.ts";
+import type { PeerHub } from "../../lib/peer/hub.ts";
+import { MemoryLog } from "../support/log.ts";
+import { test } from "../support/test.ts";
+import { MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
+import { record } from "./support.ts";
+
+const HELLO: Greeting = {
+  protocol: PROTOCOL,
+  name: "a",
+  incarnation: "01-a",
+  expects: "01-b",
+  groups: [{ name: "dict", revision: 1 }],
+};
+
+const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
+const patient = { signal: new AbortController().signal, timeoutMs: 60_000 };
+
+/** Connects to a hub as anybody may. */
+function knock(hub: PeerHub): MemorySocket {
+  const [near, far] = socketPair();
+  hub.accept(far);
+  return near;
+}
+
+function say(socket: MemorySocket, json: unknown, type: number = MessageType.hello): void {
+  const writer = new FrameWriter();
+  writer.greeting(type, json);
+  socket.send(writer.take());
+}
+
+/** What the hub answered to a hello: `welcome`, or the code of its refusal. */
+function answerTo(socket: MemorySocket): string {
+  const frame = socket.other.frames[0];
+  if (frame === undefined) return "nothing";
+  const answer = readAnswer(frame);
+  return isRefusal(answer) ? answer.code : "welcome";
+}
+
+test("a hello from the roster is welcomed, and each breach is refused with its reason and closed", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a"), record("c")]);
+  const cases: [unknown, string][] = [
+    [HELLO, "welcome"],
+    [{ ...HELLO, protocol: 2, name: 7 }, "protocol"],
+    [{ ...HELLO, expects: "01-an-earlier-life" }, "incarnation"],
+    [{ ...HELLO, incarnation: "00-an-earlier-life" }, "stranger"],
+    [{ ...HELLO, name: "c", incarnation: "01-c" }, "direction"],
+    [{ ...HELLO, groups: "dict" }, "malformed"],
+    [{ ...HELLO, groups: [{ name: "dict", revision: -1 }] }, "malformed"],
+    ["hello", "malformed"],
+    [null, "malformed"],
+  ];
+  for (const [hello, expected] of cases) {
+    const socket = knock(b);
+    say(socket, hello);
+    await net.tick();
+    assert.equal(answerTo(socket), expected, JSON.stringify(hello));
+    assert.equal(socket.closedWith !== undefined, expected !== "welcome");
+  }
+});
+
+test("the first frame of a stranger must be a hello, and come in time", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const writer = new FrameWriter();
+  writer.ask(MessageType.get, 1, 0, 1_000, "x");
+  const eager = knock(b);
+  eager.send(writer.take());
+  const confused = knock(b);
+  say(confused, HELLO, MessageType.welcome);
+  const random = knock(b);
+  random.send(new Uint8Array([1, 2, 3]));
+  const silent = knock(b);
+  await net.tick();
+  assert.deepEqual([eager, confused, random].map(answerTo), ["malformed", "malformed", "malformed"]);
+  assert.equal(silent.closedWith, undefined);
+  await net.clock.advance(5_000);
+  assert.match(silent.closedWith!.reason, /no hello in time/);
+});
+
+test("a joiner that dials before the roster tells of it is held, and welcomed when the roster does", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b");
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  await net.tick();
+  await net.clock.advance(1_500);
+  assert.equal(stateOf(a, "b"), "down");
+  b.setPeers([record("A")]);
+  b.setPeers([record("a", "http://a"), record("A")]);
+  await net.tick();
+  assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
+  assert.equal(net.dialed.length, 1);
+});
+
+test("a held hello is refused after a bounded time, said once, and tried again with growing delays", async (defer) => {
+  const net = new MemoryNetwork();
+  const [logA, logB] = [new MemoryLog(), new MemoryLog()];
+  const a = net.hub("a", { log: logA });
+  const b = net.hub("b", { log: logB });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  await net.clock.advance(20_000);
+  assert.ok(net.dialed.length > 3);
+  const warnings = (log: MemoryLog) => log.lines.filter((line) => line.startsWith("warn"));
+  assert.equal(warnings(logA).length, 1);
+  assert.match(warnings(logA)[0]!, /cannot connect to peer b: stranger/);
+  assert.equal(warnings(logB).length, 1);
+  assert.match(warnings(logB)[0]!, /refused a connection from "a": stranger/);
+});
+
+test("strangers hold a bounded number of sockets, and the oldest gives way to the newest", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b", { limits: { strangers: 4 } });
+  defer(() => b.close());
+  const sockets = Array.from({ length: 10 }, () => knock(b));
+  for (const socket of sockets.slice(8)) say(socket, { ...HELLO, name: "X" });
+  await net.tick();
+  assert.deepEqual(sockets.map(({ closedWith }) => closedWith === undefined), [
+    ...new Array(6).fill(false),
+    ...new Array(4).fill(true),
+  ]);
+  b.setPeers([record("a")]);
+  const peer = knock(b);
+  say(peer, HELLO);
+  await net.tick();
+  assert.equal(answerTo(peer), "welcome");
+});
+
+test("a second connection of the same peer replaces the first, which may be half dead", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const first = knock(b);
+  say(first, HELLO);
+  await net.tick();
+  const ask = assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError);
+  const second = knock(b);
+  say(second, HELLO);
+  await net.tick();
+  await ask;
+  assert.match(first.closedWith!.reason, /replaced/);
+  assert.equal(second.closedWith, undefined);
+  assert.equal(stateOf(b, "a"), "open");
+});
+
+test("a second greeting on an open connection closes it", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const socket = knock(b);
+  say(socket, HELLO);
+  await net.tick();
+  say(socket, HELLO);
+  await net.tick();
+  assert.match(socket.closedWith!.reason, /second greeting/);
+});
+
+test("a new life or another address of a peer replaces its link; its state, weight and zone do not", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b");
+  defer(() => a.close());
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  a.setPeers([record("b", "http://b")]);
+  await net.tick();
+  const link = a.peer("b");
+  a.setPeers([{ ...record("b", "http://b"), state: "draining", weight: 7, zone: "z" }]);
+  assert.equal(a.peer("b"), link);
+  const lost = assert.rejects(link!.get("dict", "x", patient), PeerError);
+  a.setPeers([record("b", "http://b", "02-b")]);
+  await lost;
+  assert.notEqual(a.peer("b"), link);
+  await net.tick();
+  // It still is who it was: whoever answers there is not the peer that is meant.
+  assert.equal(stateOf(a, "b"), "down");
+  const later = net.hub("b", { self: { name: "b", incarnation: "02-b" } });
+  defer(() => later.close());
+  later.setPeers([record("a", "http://a")]);
+  await net.clock.advance(50);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+  a.setPeers([record("b", "http://nowhere", "02-b")]);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "down");
+});
+
+test("an impostor that welcomes under another name or life is not taken", async (defer) => {
+  for (const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 2 }]) {
+    const net = new MemoryNetwork();
+    const a = net.hub("a");
+    defer(() => a.close());
+    net.hosts.set("b", (socket) => {
+      const welcome = { ...HELLO, name: "b", incarnation: "01-b", expects: "01-a", ...wrong };
+      socket.handler = {
+        opened() {},
+        received: () => say(socket, welcome, MessageType.welcome),
+        closed() {},
+      };
+    });
+    a.setPeers([record("b", "http://b")]);
+    await net.tick();
+    assert.equal(stateOf(a, "b"), "down", JSON.stringify(wrong));
+    assert.notEqual(net.dialed[0]!.closedWith, undefined);
+  }
+});
+
+test("hostile URLs in the roster cost one warning each and nothing else", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const a = net.hub("a", { log });
+  defer(() => a.close());
+  a.setPeers([record("b", "nonsense"), record("c", "javascript:alert(1)"), record("d", "")]);
+  await net.clock.advance(5_000);
+  assert.deepEqual(a.stats().map(({ state }) => state), ["down", "down", "down"]);
+  assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 3);
+});
+
+test("so many groups that a hello cannot hold them are refused when the hub is made", () => {
+  const groups = Array.from({ length: 500 }, (_, i) => `group-${i}`);
+  assert.throws(() => new MemoryNetwork().hub("a", { groups }), RangeError);
+});

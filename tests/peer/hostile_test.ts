@@ -1,0 +1,287 @@
+/** A raw client that speaks the protocol, over real sockets: what it must not do is refused, and nothing falls over. */
+import assert from "node:assert/strict";
+import type { Value } from "../../lib/core/value.ts";
+import { FrameWriter } from "../../lib/peer/frame-writer.ts";
+import { readFrame } from "../../lib/peer/frame-reader.ts";
+import { FailureCode, MAX_ENTRIES, MAX_FRAME_BYTES, MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import { PeerHub } from "../../lib/peer/hub.ts";
+import { PEER_PATH } from "../../lib/peer/link.ts";
+import type { PeerService } from "../../lib/peer/service.ts";
+import type { SocketLike } from "../../lib/peer/socket.ts";
+import { dialTcp } from "../../lib/peer/tcp-socket.ts";
+import { MemoryLog } from "../support/log.ts";
+import { type Defer, test } from "../support/test.ts";
+import { record, serveHub, systemClock } from "./support.ts";
+
+const VALUE: Value = { body: new Uint8Array(10), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+const ENTRIES = [{ key: "x", value: VALUE }];
+const HELLO = {
+  protocol: PROTOCOL,
+  name: "a",
+  incarnation: "01-a",
+  expects: "01-b",
+  groups: [{ name: "dict", revision: 0 }, { name: "not-here", revision: 0 }],
+};
+
+/** `b` on a real port, which lists `a`, and counts what reaches its service. */
+async function victim(defer: Defer) {
+  const log = new MemoryLog();
+  const reached: string[] = [];
+  const service: PeerService = {
+    get: (_, key) => {
+      reached.push(`get ${key}`);
+      return VALUE;
+    },
+    peek: (_, key) => void reached.push(`peek ${key}`),
+    push: (_, entries) => {
+      reached.push(`push ${entries.length}`);
+      return entries.length;
+    },
+    vouch: ({ name }) => Promise.resolve(reached.push(`vouch ${name}`) > 0),
+  };
+  const self = { name: "b", incarnation: "01-b" };
+  const b = new PeerHub({ self, groups: ["dict"], revisions: () => ({}), service, clock: systemClock, log });
+  const server = await serveHub(() => b);
+  defer(() => server.stop());
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  return { b, log, reached, url: server.url.replace("http:", "ws:") + PEER_PATH };
+}
+
+/** What the client hears, message by message, until the connection ends. */
+class Client {
+  readonly writer = new FrameWriter();
+  readonly #socket: SocketLike;
+  readonly #heard: string[] = [];
+  #wake = () => {};
+
+  constructor(socket: SocketLike) {
+    this.#socket = socket;
+  }
+
+  static async connect(url: string, defer: Defer): Promise<Client> {
+    const socket = dialTcp(url);
+    defer(() => socket.close(1000, "done"));
+    const client = new Client(socket);
+    const opened = Promise.withResolvers<void>();
+    socket.handler = {
+      opened: opened.resolve,
+      received: (frame) => client.#received(frame!),
+      closed: (reason) => client.#say(`closed: ${reason}`),
+    };
+    await opened.promise;
+    return client;
+  }
+
+  static async greeted(url: string, defer: Defer, hello: unknown = HELLO): Promise<Client> {
+    const client = await Client.connect(url, defer);
+    client.writer.greeting(MessageType.hello, hello);
+    client.send();
+    assert.equal(await client.next(), "welcome");
+    return client;
+  }
+
+  send(frame = this.writer.take()): void {
+    assert.ok(this.#socket.send(frame.slice()));
+  }
+
+  async next(): Promise<string> {
+    while (this.#heard.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
+    return this.#heard.shift()!;
+  }
+
+  #received(frame: ArrayBuffer): void {
+    const say = (text: string) => this.#say(text);
+    const fault = readFrame(frame, {
+      onGreeting: (type, json) =>
+        say(type === MessageType.welcome ? "welcome" : `refused: ${(json as { code: string }).code}`),
+      onGet: () => say("get"),
+      onCancel: () => say("cancel"),
+      onValue: (id) => say(`value ${id}`),
+      onFailure: (id, code) => say(`failure ${id} ${code}`),
+      onPeek: () => say("peek"),
+      onNothing: (id) => say(`nothing ${id}`),
+      onPoll: () => say("poll"),
+      onPolled: (id) => say(`polled ${id}`),
+      onVouch: () => say("vouch"),
+      onVouched: (id, isAlive) => say(`vouched ${id} ${isAlive}`),
+      onPush: () => say("push"),
+      onTaken: (id, count) => say(`taken ${id} ${count}`),
+    });
+    assert.equal(fault, undefined);
+  }
+
+  #say(text: string): void {
+    this.#heard.push(text);
+    this.#wake();
+  }
+}
+
+const questions: [string, (writer: FrameWriter) => void][] = [
+  ["get", (writer) => writer.ask(MessageType.get, 1, 0, 1_000, "x")],
+  ["peek", (writer) => writer.ask(MessageType.peek, 1, 0, 1_000, "x")],
+  ["poll", (writer) => writer.bare(MessageType.poll, 1)],
+  ["vouch", (writer) => writer.vouch(1, 1_000, "c", "01-c")],
+  ["push", (writer) => writer.push(1, 0, ENTRIES, 0)],
+  ["answers", (writer) => {
+    for (const type of [MessageType.nothing, MessageType.polled]) writer.bare(type, 1);
+    writer.taken(1, 1);
+  }],
+];
+
+const warnings = (log: MemoryLog) => log.lines.filter((line) => line.startsWith("warn"));
+
+test("who has not greeted can ask nothing, whatever the question", async (defer) => {
+  const { b, log, reached, url } = await victim(defer);
+  for (const [kind, write] of questions) {
+    const client = await Client.connect(url, defer);
+    write(client.writer);
+    client.send();
+    assert.equal(await client.next(), "refused: malformed", kind);
+    assert.match(await client.next(), /^closed/);
+  }
+  assert.deepEqual(reached, []);
+  assert.equal(warnings(log).length, 1, "one line for all of one kind");
+  assert.match(warnings(log)[0]!, /no greeting in the first frame/);
+  assert.equal(b.stats()[0]!.opens, 0);
+});
+
+test("a stranger can ask nothing, nor can one that asks before its welcome", async (defer) => {
+  const { log, reached, url } = await victim(defer);
+  for (const [kind, write] of questions) {
+    const client = await Client.connect(url, defer);
+    client.writer.greeting(MessageType.hello, { ...HELLO, name: "A" });
+    client.send();
+    write(client.writer);
+    client.send();
+    // The hello is held, as the roster may be about to tell of its sender; the question is not.
+    assert.match(await client.next(), /^closed: asked before the welcome/, kind);
+  }
+  const late = await Client.connect(url, defer);
+  late.writer.greeting(MessageType.hello, { ...HELLO, incarnation: "00-a" });
+  late.send();
+  assert.equal(await late.next(), "refused: stranger");
+  assert.deepEqual(reached, []);
+  assert.equal(warnings(log).length, 1);
+});
+
+test("a listed peer is answered in kind, and refused for a group that this node does not serve", async (defer) => {
+  const { reached, url } = await victim(defer);
+  const client = await Client.greeted(url, defer);
+  const { writer } = client;
+  writer.ask(MessageType.peek, 1, 1, 1_000, "x");
+  writer.push(2, 1, ENTRIES, 0);
+  writer.ask(MessageType.peek, 3, 0, 1_000, "x");
+  writer.push(4, 0, ENTRIES, 0);
+  writer.bare(MessageType.poll, 5);
+  writer.vouch(6, 1_000, "c", "01-c");
+  client.send();
+  const heard = new Set<string>();
+  for (let i = 0; i < 6; i++) heard.add(await client.next());
+  assert.deepEqual(
+    heard,
+    new Set([
+      `failure 1 ${FailureCode.unknownGroup}`,
+      `failure 2 ${FailureCode.unknownGroup}`,
+      "nothing 3",
+      "taken 4 1",
+      "polled 5",
+      "vouched 6 true",
+    ]),
+  );
+  assert.deepEqual(reached, ["peek x", "push 1", "vouch c"]);
+});
+
+/** One message with a payload of our own. */
+function raw(type: number, payload: Uint8Array, length = payload.length): Uint8Array<ArrayBuffer> {
+  const frame = new Uint8Array(9 + payload.length);
+  frame[0] = type;
+  new DataView(frame.buffer).setUint32(5, length, true);
+  frame.set(payload, 9);
+  return frame;
+}
+
+function pushOf(count: number, lengths: [key: number, type: number, body: number], rest = 8): Uint8Array {
+  const payload = new Uint8Array(4 + 24 + rest);
+  const view = new DataView(payload.buffer);
+  view.setUint16(2, count, true);
+  view.setUint16(20, lengths[0], true);
+  view.setUint16(22, lengths[1], true);
+  view.setUint32(24, lengths[2], true);
+  return payload;
+}
+
+test("absurd places, counts and lengths end the connection with a reason, and one line for each kind", async (defer) => {
+  const { b, log, reached, url } = await victim(defer);
+  const frame = (write: (writer: FrameWriter) => void) => {
+    const writer = new FrameWriter();
+    write(writer);
+    return writer.take();
+  };
+  const attacks: [Uint8Array<ArrayBuffer>, RegExp][] = [
+    [frame((writer) => writer.push(1, 2, ENTRIES, 0)), /malformed push: no such place/],
+    [frame((writer) => writer.ask(MessageType.peek, 1, 65_535, 1_000, "x")), /malformed peek: no such place/],
+    [raw(MessageType.push, pushOf(0, [1, 0, 0])), /not 1 to 4096 entries/],
+    [raw(MessageType.push, pushOf(65_535, [1, 0, 0])), /not 1 to 4096 entries/],
+    [raw(MessageType.push, pushOf(MAX_ENTRIES, [1, 0, 7])), /fewer entries/],
+    [raw(MessageType.push, pushOf(1, [1, 0, 0xffff_ffff])), /lengths out of bounds/],
+    [raw(MessageType.push, pushOf(1, [65_535, 0, 0])), /lengths out of bounds/],
+    [raw(MessageType.push, pushOf(1, [1, 0, 1_000_000])), /longer than its message/],
+    [raw(MessageType.push, new Uint8Array(4), 0xffff_ffff), /longer than its frame/],
+    [raw(MessageType.push, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed push/],
+    [raw(MessageType.vouch, new Uint8Array(5_000)), /malformed vouch/],
+    [raw(MessageType.poll, new Uint8Array(1)), /malformed poll/],
+    [raw(MessageType.peek, new Uint8Array(6)), /malformed peek/],
+    [raw(24, new Uint8Array(0)), /unknown message type 24/],
+  ];
+  for (const round of [1, 2]) {
+    for (const [attack, expected] of attacks) {
+      const client = await Client.greeted(url, defer);
+      client.send(attack);
+      assert.match(await client.next(), expected, `round ${round}`);
+    }
+  }
+  assert.deepEqual(reached, []);
+  const lines = warnings(log);
+  assert.equal(new Set(lines).size, lines.length, "each is said once");
+  for (const [, expected] of attacks) assert.ok(lines.some((line) => expected.test(line)), `${expected}`);
+  assert.ok(lines.length <= 16);
+  const peer = await Client.greeted(url, defer);
+  peer.writer.ask(MessageType.get, 9, 0, 1_000, "still here");
+  peer.send();
+  assert.equal(await peer.next(), "value 9");
+  assert.deepEqual(reached, ["get still here"]);
+  assert.equal(b.stats()[0]!.opens, 2 * attacks.length + 1);
+});
+
+test("a frame over the bound is not read, and ends the connection", async (defer) => {
+  const { b, reached, url } = await victim(defer);
+  const client = await Client.greeted(url, defer);
+  client.send(raw(MessageType.push, new Uint8Array(MAX_FRAME_BYTES)));
+  assert.match(await client.next(), /^closed/);
+  assert.deepEqual(reached, []);
+  const peer = await Client.greeted(url, defer);
+  peer.writer.bare(MessageType.poll, 1);
+  peer.send();
+  assert.equal(await peer.next(), "polled 1");
+  assert.equal(b.stats()[0]!.state, "open");
+});
+
+test("a flood of polls, pushes and vouches is answered or refused, each one", async (defer) => {
+  const { reached, url } = await victim(defer);
+  const client = await Client.greeted(url, defer);
+  for (let id = 1; id <= 3_000; id += 3) {
+    client.writer.bare(MessageType.poll, id);
+    client.writer.push(id + 1, 0, ENTRIES, 0);
+    client.writer.vouch(id + 2, 1_000, "c", "01-c");
+  }
+  client.send();
+  const heard: string[] = [];
+  while (heard.length < 3_000) heard.push(await client.next());
+  const count = (start: string) => heard.filter((text) => text.startsWith(start)).length;
+  assert.equal(count("polled"), 1_000);
+  assert.equal(count("taken"), 1_000);
+  assert.equal(count("vouched"), 64);
+  assert.equal(count("failure"), 936);
+  assert.equal(reached.length, 1_064);
+});

@@ -1,0 +1,488 @@
+import assert from "node:assert/strict";
+import {
+  BadKeyError,
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  PeerError,
+} from "../../lib/core/errors.ts";
+import type { AskOptions } from "../../lib/core/ports.ts";
+import type { Value } from "../../lib/core/value.ts";
+import type { PeerHub } from "../../lib/peer/hub.ts";
+import { settle } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+import { type Defer, test } from "../support/test.ts";
+import { MemoryNetwork, type MemorySocket } from "./memory.ts";
+import { record } from "./support.ts";
+
+/** A served ask that the test answers by hand. */
+interface Pending extends AskOptions {
+  readonly group: string;
+  readonly key: string;
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function text(body: string, bornAtMs = 0, expiresAtMs = Infinity): Value {
+  return { body: new TextEncoder().encode(body), contentType: "text/plain", bornAtMs, expiresAtMs };
+}
+
+const bodyOf = (value: Value) => new TextDecoder().decode(value.body);
+const never = new AbortController().signal;
+const patient = { signal: never, timeoutMs: 1_000 };
+
+/** Two hubs that list each other; `b` serves by hand what `a` asks. The dial is not delivered yet. */
+function pair(defer: Defer, options: Parameters<MemoryNetwork["hub"]>[1] = {}) {
+  const net = new MemoryNetwork();
+  const served: Pending[] = [];
+  const serve = (group: string, key: string, { signal, timeoutMs }: AskOptions) =>
+    new Promise<Value>((resolve, reject) => served.push({ group, key, signal, timeoutMs, resolve, reject }));
+  const a = net.hub("a", { ...options, serve: options.serve ?? (() => text("from a")) });
+  const b = net.hub("b", { ...options, serve: options.serve ?? serve });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("a", "http://a"), record("b", "http://b")]);
+  b.setPeers([record("a", "http://a"), record("b", "http://b")]);
+  return { net, a, b, served };
+}
+
+const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
+
+/** Frames that the dialing end of the last connection has sent, the hello left out. */
+const asksOf = (net: MemoryNetwork) => net.dialed.at(-1)!.frames.length - 1;
+
+test("the peer with the smaller name dials, and both ends ask over that one connection", async (defer) => {
+  const { net, a, b, served } = pair(defer);
+  await net.tick();
+  assert.equal(net.dialed.length, 1);
+  assert.equal(stateOf(a, "b"), "open");
+  assert.equal(stateOf(b, "a"), "open");
+  assert.equal(a.peer("a"), undefined);
+  const forth = a.peer("b")!.get("dict", "x", patient);
+  const back = b.peer("a")!.get("dict", "y", patient);
+  await net.tick();
+  served[0]!.resolve(text("from b"));
+  await net.tick();
+  assert.equal(bodyOf(await forth), "from b");
+  assert.equal(bodyOf(await back), "from a");
+});
+
+test("what is asked in one tick travels in one frame, and so do answers that are ready in one tick", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const asks = Array.from({ length: 100 }, (_, i) => a.peer("b")!.get("dict", `key ${i}`, patient));
+  await net.tick();
+  assert.equal(asksOf(net), 1);
+  assert.deepEqual(served.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => `key ${i}`));
+  for (const { key, resolve } of served) resolve(text(`value of ${key}`));
+  await net.tick();
+  assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
+  for (const [i, ask] of asks.entries()) assert.equal(bodyOf(await ask), `value of key ${i}`);
+});
+
+test("answers at hand leave at the end of the frame that asked, without waiting for the tick", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b", { serve: () => text("at hand"), schedule: () => assert.fail("nothing is to be scheduled") });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const asks = ["x", "y"].map((key) => a.peer("b")!.get("dict", key, patient));
+  await net.tick();
+  assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["at hand", "at hand"]);
+  assert.equal(net.dialed[0]!.other.frames.length, 2);
+});
+
+test("answers return in the order in which they are ready", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const order: string[] = [];
+  for (const key of ["slow", "fast"]) void a.peer("b")!.get("dict", key, patient).then((v) => order.push(bodyOf(v)));
+  await net.tick();
+  served[1]!.resolve(text("fast"));
+  await net.tick();
+  assert.deepEqual(order, ["fast"]);
+  served[0]!.resolve(text("slow"));
+  await net.tick();
+  assert.deepEqual(order, ["fast", "slow"]);
+});
+
+test("a value keeps its age and the rest of its lifetime, on the asker's clock", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const nowMs = net.clock.nowMs();
+  const asks = ["mortal", "eternal"].map((key) => a.peer("b")!.get("dict", key, patient));
+  await net.tick();
+  served[0]!.resolve(text("m", nowMs - 500, nowMs + 1_500));
+  served[1]!.resolve(text("e", nowMs - 7, Infinity));
+  await net.tick();
+  const [mortal, eternal] = await Promise.all(asks);
+  assert.deepEqual([mortal!.bornAtMs, mortal!.expiresAtMs], [nowMs - 500, nowMs + 1_500]);
+  assert.deepEqual([eternal!.bornAtMs, eternal!.expiresAtMs], [nowMs - 7, Infinity]);
+});
+
+test("the owner's errors come back as the classes that it threw", async (defer) => {
+  const log = new MemoryLog();
+  const { net, a, served } = pair(defer, { log });
+  await net.tick();
+  const errors = [
+    new NotFoundError("no such word"),
+    new OriginError("broken"),
+    new OriginTimeoutError("slow"),
+    new OverloadedError("full"),
+    new BadKeyError("bad"),
+    new PeerError("closing"),
+  ];
+  for (const error of errors) {
+    const ask = a.peer("b")!.get("dict", "x", patient);
+    await net.tick();
+    served.pop()!.reject(error);
+    await Promise.all([
+      assert.rejects(ask, (got: Error) => got.constructor === error.constructor && got.message.endsWith(error.message)),
+      net.tick(),
+    ]);
+  }
+  const defect = a.peer("b")!.get("dict", "x", patient);
+  await net.tick();
+  served.pop()!.reject(new TypeError("secret"));
+  await Promise.all([
+    assert.rejects(defect, (got: Error) => got instanceof OriginError && !got.message.includes("secret")),
+    net.tick(),
+  ]);
+  assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("secret")), "the owner's log has it");
+});
+
+test("an ask for a group that the peer does not serve falls back", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a", { groups: ["other", "dict"] });
+  const b = net.hub("b", { groups: ["dict"], serve: (group, key) => text(`${group} ${key}`) });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const unknown = assert.rejects(a.peer("b")!.get("other", "x", patient), PeerError);
+  const known = a.peer("b")!.get("dict", "x", patient);
+  await net.tick();
+  await unknown;
+  assert.equal(bodyOf(await known), "dict x");
+});
+
+test("a key that cannot travel is refused at once, and harms nobody else", async (defer) => {
+  const { net, a } = pair(defer, { serve: (_, key) => text(key) });
+  await net.tick();
+  const good = a.peer("b")!.get("dict", "good", patient);
+  await assert.rejects(a.peer("b")!.get("dict", "", patient), BadKeyError);
+  await assert.rejects(a.peer("b")!.get("dict", "\udc00", patient), BadKeyError);
+  await net.tick();
+  assert.equal(bodyOf(await good), "good");
+});
+
+test("an asker that goes away aborts its own ask at the owner, and no other", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const leaver = new AbortController();
+  const gone = a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1_000 });
+  const stays = a.peer("b")!.get("dict", "x", patient);
+  await net.tick();
+  leaver.abort(new Error("bored"));
+  await assert.rejects(gone, /bored/);
+  await net.tick();
+  assert.deepEqual(served.map(({ signal }) => signal.aborted), [true, false]);
+  served[0]!.resolve(text("too late"));
+  served[1]!.resolve(text("in time"));
+  await net.tick();
+  assert.equal(bodyOf(await stays), "in time");
+  assert.equal(net.dialed[0]!.other.frames.length, 2, "nothing was answered to the one that left");
+  await assert.rejects(a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1 }), /bored/);
+});
+
+test("a cancel that crosses its answer on the way is no harm", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const leaver = new AbortController();
+  const gone = assert.rejects(a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1_000 }), /bored/);
+  await net.tick();
+  served[0]!.resolve(text("crossing"));
+  leaver.abort(new Error("bored"));
+  await net.tick();
+  await gone;
+  const next = a.peer("b")!.get("dict", "y", patient);
+  await net.tick();
+  served[1]!.resolve(text("next"));
+  await net.tick();
+  assert.equal(bodyOf(await next), "next");
+});
+
+test("an owner that cannot answer in time says so while the asker still waits", async (defer) => {
+  const { net, a, b, served } = pair(defer);
+  await net.tick();
+  const ask = a.peer("b")!.get("dict", "x", patient);
+  const outcome = assert.rejects(ask, OriginTimeoutError);
+  await net.tick();
+  assert.equal(served[0]!.timeoutMs, 900);
+  await net.clock.advance(901);
+  await net.tick();
+  await outcome;
+  assert.equal(served[0]!.signal.aborted, true);
+  assert.equal(b.stats()[0]!.servedInFlight, 0);
+});
+
+test("an ask with the longest time that a frame can name arms no timer that would overflow", async (defer) => {
+  const { net, a, served } = pair(defer);
+  const delays: number[] = [];
+  const after = net.clock.after.bind(net.clock);
+  net.clock.after = (delayMs, action) => {
+    delays.push(delayMs);
+    return after(delayMs, action);
+  };
+  await net.tick();
+  const ask = a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 2 ** 40 });
+  await net.tick();
+  await net.clock.advance(600_000);
+  assert.ok(delays.length < 60 && Math.max(...delays) <= 60_000, `${delays}`);
+  assert.equal(served[0]!.timeoutMs, 2 ** 32 - 1);
+  served[0]!.resolve(text("late"));
+  await net.tick();
+  assert.equal(bodyOf(await ask), "late");
+});
+
+test("a silent peer makes the asker fall back at its deadline", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const dialed = net.dialed[0]!;
+  dialed.stalled = true;
+  const order: string[] = [];
+  const ask = (timeoutMs: number) =>
+    assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs }), PeerError)
+      .then(() => order.push(`${timeoutMs}`));
+  const asks = [ask(1_000), ask(200)];
+  await net.tick();
+  await net.clock.advance(200);
+  assert.deepEqual(order, ["200"]);
+  await net.clock.advance(800);
+  await Promise.all(asks);
+  assert.deepEqual(order, ["200", "1000"]);
+  assert.equal(a.stats()[0]!.asksInFlight, 0);
+});
+
+test("a lost connection fails all that is in flight at once, aborts what was served, and is dialed again", async (defer) => {
+  const { net, a, b, served } = pair(defer);
+  await net.tick();
+  const asks = Array.from({ length: 10 }, () => assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError));
+  await net.tick();
+  net.dialed[0]!.lose("cable cut");
+  net.dialed[0]!.other.lose("cable cut");
+  await Promise.all(asks);
+  assert.ok(served.every(({ signal }) => signal.aborted));
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), /down: cable cut/);
+  await assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError);
+  await net.clock.advance(50);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+  assert.equal(stateOf(b, "a"), "open");
+});
+
+test("a peer that cannot be reached is dialed with growing delays, and asks fail at once meanwhile", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const a = net.hub("a", { log });
+  defer(() => a.close());
+  a.setPeers([record("b", "http://b")]);
+  await settle();
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  await net.clock.advance(10_000);
+  const delays = net.dialedAtMs.slice(1).map((atMs, i) => atMs - net.dialedAtMs[i]!);
+  assert.deepEqual(delays.slice(0, 8), [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
+  assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 1, "said once, not at each try");
+  const b = net.hub("b", { serve: () => text("back") });
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  await net.clock.advance(2_000);
+  const ask = a.peer("b")!.get("dict", "x", patient);
+  await net.tick();
+  assert.equal(bodyOf(await ask), "back");
+});
+
+test("a connection that is lost as soon as it opens is not dialed in a tight loop", async (defer) => {
+  const { net } = pair(defer);
+  for (let i = 0; i < 6; i++) {
+    await net.tick();
+    net.dialed.at(-1)!.lose("flap");
+    net.dialed.at(-1)!.other.lose("flap");
+    const dials = net.dialed.length;
+    while (net.dialed.length === dials) await net.clock.advance(10);
+  }
+  const delays = net.dialedAtMs.slice(1).map((atMs, i) => atMs - net.dialedAtMs[i]!);
+  assert.deepEqual(delays, [50, 100, 200, 400, 800, 1_600]);
+});
+
+test("an ask made while a new peer is being connected waits for it, at either end", async (defer) => {
+  const { net, a, b } = pair(defer, { serve: (_, key) => text(key) });
+  const forth = a.peer("b")!.get("dict", "forth", patient);
+  const back = b.peer("a")!.get("dict", "back", patient);
+  const leaver = new AbortController();
+  const gone = assert.rejects(b.peer("a")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 9 }), /bored/);
+  leaver.abort(new Error("bored"));
+  await gone;
+  await net.tick();
+  assert.equal(bodyOf(await forth), "forth");
+  assert.equal(bodyOf(await back), "back");
+});
+
+test("a peer that was expected to dial and does not is down after a bounded time", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  const impatient = assert.rejects(b.peer("a")!.get("dict", "x", { signal: never, timeoutMs: 100 }), PeerError);
+  const waiting = assert.rejects(b.peer("a")!.get("dict", "x", { signal: never, timeoutMs: 9_000 }), PeerError);
+  await net.clock.advance(100);
+  await impatient;
+  assert.equal(stateOf(b, "a"), "connecting");
+  await net.clock.advance(900);
+  await waiting;
+  assert.equal(stateOf(b, "a"), "down");
+});
+
+test("asks in the air are bounded at the asker, and asks being served at the owner", async (defer) => {
+  const { net, a, served } = pair(defer, { limits: { asksInFlight: 3 } });
+  await net.tick();
+  const leavers = Array.from({ length: 3 }, () => new AbortController());
+  const inTheAir = leavers.map(({ signal }) =>
+    assert.rejects(a.peer("b")!.get("dict", "x", { signal, timeoutMs: 1_000 }), /bored/)
+  );
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  await net.tick();
+  assert.equal(served.length, 3);
+  leavers[0]!.abort(new Error("bored"));
+  const room = a.peer("b")!.get("dict", "y", patient);
+  await net.tick();
+  served[3]!.resolve(text("room"));
+  for (const leaver of leavers) leaver.abort(new Error("bored"));
+  await net.tick();
+  assert.equal(bodyOf(await room), "room");
+  await Promise.all(inTheAir);
+});
+
+test("the owner's bound is on its work: asks that were cancelled count until their work has ended", async (defer) => {
+  const { net, a, served } = pair(defer, { limits: { servedInFlight: 2 } });
+  await net.tick();
+  const leaver = new AbortController();
+  const options = { signal: leaver.signal, timeoutMs: 1_000 };
+  const gone = [1, 2].map(() => assert.rejects(a.peer("b")!.get("dict", "x", options), /bored/));
+  await net.tick();
+  leaver.abort(new Error("bored"));
+  await Promise.all(gone);
+  const refused = assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  await net.tick();
+  await refused;
+  for (const one of served) one.reject(one.signal.reason);
+  const ask = a.peer("b")!.get("dict", "x", patient);
+  await net.tick();
+  served[2]!.resolve(text("room again"));
+  await net.tick();
+  assert.equal(bodyOf(await ask), "room again");
+});
+
+test("a peer that reads slowly gets its answers as it reads, without copies piling up", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000 };
+  const big = new Uint8Array(5_000);
+  const value = { body: big, contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const { net, a, b } = pair(defer, { limits, serve: () => value });
+  await net.tick();
+  const far = net.dialed[0]!.other;
+  far.stalled = true;
+  const asks = Array.from({ length: 20 }, () => a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }));
+  await net.tick();
+  assert.ok(far.bufferedBytes < 20_000, `${far.bufferedBytes} bytes are buffered`);
+  assert.ok(b.stats()[0]!.servedInFlight > 10);
+  for (let i = 0; i < 20; i++) {
+    far.deliver();
+    far.stalled = true;
+    await net.clock.advance(10);
+    await net.tick();
+    assert.ok(far.bufferedBytes < 20_000);
+  }
+  assert.deepEqual(new Set((await Promise.all(asks)).map(({ body }) => body.length)), new Set([5_000]));
+});
+
+test("a peer that reads nothing for a while is given up, and what it asked is aborted", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000, stallMs: 1_000 };
+  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const { net, a, b } = pair(defer, { limits, serve: () => value });
+  await net.tick();
+  net.dialed[0]!.other.stalled = true;
+  const ask = assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
+  await net.tick();
+  await net.clock.advance(900);
+  assert.equal(stateOf(b, "a"), "open");
+  await net.clock.advance(102);
+  assert.equal(stateOf(b, "a"), "down");
+  assert.match(net.dialed[0]!.other.closedWith!.reason, /takes nothing for 1000 ms/);
+  await ask;
+});
+
+test("a malformed frame closes the connection with a reason, and the link opens anew", async (defer) => {
+  const log = new MemoryLog();
+  const { net, a, b } = pair(defer, { log });
+  await net.tick();
+  const near: MemorySocket = net.dialed[0]!;
+  near.send(new Uint8Array([99, 0, 0]));
+  await net.tick();
+  assert.match(near.other.closedWith!.reason, /malformed frame/);
+  assert.ok(log.lines.some((line) => line.includes("peer a: connection closed: malformed frame")));
+  await net.clock.advance(50);
+  await net.tick();
+  assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
+});
+
+test("a peer that drained and leaves the roster finishes what is in flight, then its connection closes", async (defer) => {
+  const { net, a, b, served } = pair(defer);
+  await net.tick();
+  const peer = a.peer("b")!;
+  const ask = peer.get("dict", "x", patient);
+  await net.tick();
+  a.setPeers([{ ...record("b", "http://b"), state: "draining" }]);
+  a.setPeers([]);
+  const drained = b.drain();
+  assert.equal(a.peer("b"), undefined);
+  await assert.rejects(peer.get("dict", "y", patient), PeerError);
+  served[0]!.resolve(text("finished"));
+  await net.tick();
+  assert.equal(bodyOf(await ask), "finished");
+  assert.ok(net.dialed[0]!.closedWith !== undefined);
+  await drained;
+});
+
+test("a peer that drained, left and never finishes is closed after a bounded time, with nothing left to wait for", async (defer) => {
+  const { net, a, b } = pair(defer);
+  await net.tick();
+  const ask = assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
+  await net.tick();
+  a.setPeers([{ ...record("b", "http://b"), state: "draining" }]);
+  a.setPeers([]);
+  await net.clock.advance(4_999);
+  assert.equal(net.dialed[0]!.closedWith, undefined);
+  await net.clock.advance(1);
+  await ask;
+  b.close();
+  assert.equal(net.clock.pending, 0);
+});
+
+test("closing fails what is in flight and leaves no timer behind", async (defer) => {
+  const { net, a, b } = pair(defer);
+  await net.tick();
+  const forth = assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  await net.tick();
+  a.setPeers([]);
+  a.close();
+  await forth;
+  b.close();
+  await net.tick();
+  assert.equal(net.clock.pending, 0);
+  assert.equal(b.peer("a"), undefined);
+});

@@ -1,0 +1,558 @@
+/** Polls, vouches, peeks and pushes: what nodes ask each other about themselves, and about what they hold. */
+import assert from "node:assert/strict";
+import { NotFoundError, OriginTimeoutError, OverloadedError, PeerError } from "../../lib/core/errors.ts";
+import type { Suspect } from "../../lib/core/liveness.ts";
+import type { AskOptions, Entry } from "../../lib/core/ports.ts";
+import type { Value } from "../../lib/core/value.ts";
+import { FrameWriter } from "../../lib/peer/frame-writer.ts";
+import { MAX_BODY_BYTES, MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import type { PeerHub } from "../../lib/peer/hub.ts";
+import type { Link } from "../../lib/peer/link.ts";
+import type { PeerService } from "../../lib/peer/service.ts";
+import { settle } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+import { type Defer, test } from "../support/test.ts";
+import { type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
+import { record } from "./support.ts";
+
+const never = new AbortController().signal;
+const patient = { signal: never, timeoutMs: 1_000 };
+const draining = { state: "draining" } as const;
+
+function text(body: string, bornAtMs = 0, expiresAtMs = Infinity): Value {
+  return { body: new TextEncoder().encode(body), contentType: "text/plain", bornAtMs, expiresAtMs };
+}
+const bodyOf = (value: Value | undefined) => value && new TextDecoder().decode(value.body);
+const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
+const noLoad = () => assert.fail("nothing is to be loaded");
+
+/** Two hubs that list each other, `b` with the service of the test. The dial is not delivered yet. */
+function pair(defer: Defer, service: Partial<PeerService> = {}, options: HubOptions = {}) {
+  const net = new MemoryNetwork();
+  const a = net.hub("a", options);
+  const b = net.hub("b", { ...options, service: { get: noLoad, ...service } });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("a", "http://a"), record("b", "http://b")]);
+  b.setPeers([record("a", "http://a"), record("b", "http://b")]);
+  return { net, a, b };
+}
+
+/** A service method whose calls the test answers by hand. */
+function byHand<Args extends unknown[], Result>() {
+  const calls: { args: Args; resolve: (result: Result) => void; reject: (error: unknown) => void }[] = [];
+  const method = (...args: Args) => new Promise<Result>((resolve, reject) => calls.push({ args, resolve, reject }));
+  return { calls, method };
+}
+
+test("a peek brings what is in memory, what is about to be, or nothing, and starts no load", async (defer) => {
+  const { calls, method } = byHand<[string, string, AskOptions], Value | undefined>();
+  const { net, a } = pair(defer, {
+    peek: (group, key, options) =>
+      key === "held"
+        ? text("held", net.clock.nowMs() - 40, net.clock.nowMs() + 60)
+        : key === "none"
+        ? undefined
+        : method(group, key, options),
+  });
+  await net.tick();
+  const peeks = ["held", "none", "coming", "gone"].map((key) => a.peer("b")!.peek("dict", key, patient));
+  await net.tick();
+  calls[0]!.resolve(text("came"));
+  calls[1]!.resolve(undefined);
+  await net.tick();
+  const found = await Promise.all(peeks);
+  assert.deepEqual(found.map(bodyOf), ["held", undefined, "came", undefined]);
+  assert.equal(found[0]!.bornAtMs, net.clock.nowMs() - 40);
+  assert.equal(found[0]!.expiresAtMs, net.clock.nowMs() + 60);
+  assert.equal(a.stats()[0]!.asked, 4);
+});
+
+test("a peek that fails for whatever reason is no answer about the key: the asker goes on by itself", async (defer) => {
+  const log = new MemoryLog();
+  const errors = [
+    new NotFoundError("x"),
+    new OriginTimeoutError("x"),
+    new OverloadedError("x"),
+    new TypeError("secret"),
+  ];
+  const { net, a } = pair(defer, {
+    peek(_, key) {
+      if (Number(key) % 2 === 0) throw errors[Number(key)];
+      return Promise.reject(errors[Number(key)]);
+    },
+  }, { log });
+  await net.tick();
+  const peeks = errors.map((_, i) => assert.rejects(a.peer("b")!.peek("dict", `${i}`, patient), PeerError));
+  await net.tick();
+  await Promise.all(peeks);
+  assert.equal(log.lines.filter((line) => line.startsWith("error") && line.includes("secret")).length, 1);
+});
+
+test("a peek that is overdue finds nothing in time, and one that is abandoned is aborted at the peer", async (defer) => {
+  const { calls, method } = byHand<[string, string, AskOptions], Value | undefined>();
+  const { net, a, b } = pair(defer, { peek: method });
+  await net.tick();
+  const leaver = new AbortController();
+  const overdue = a.peer("b")!.peek("dict", "x", patient);
+  const gone = assert.rejects(a.peer("b")!.peek("dict", "x", { signal: leaver.signal, timeoutMs: 1_000 }), /bored/);
+  await net.tick();
+  leaver.abort(new Error("bored"));
+  await gone;
+  await net.tick();
+  assert.deepEqual(calls.map(({ args }) => args[2].signal.aborted), [false, true]);
+  await net.clock.advance(900);
+  await net.tick();
+  assert.equal(await overdue, undefined);
+  assert.equal(calls[0]!.args[2].signal.aborted, true);
+  assert.equal(b.stats()[0]!.servedInFlight, 0);
+});
+
+test("peeks count among the asks of the asker and the work of the peer, and are refused beyond it", async (defer) => {
+  const limits = { asksInFlight: 2 };
+  const { calls, method } = byHand<[string, string, AskOptions], Value | undefined>();
+  const { net, a } = pair(defer, { peek: method }, { limits });
+  await net.tick();
+  const peeks = [1, 2].map(() => a.peer("b")!.peek("dict", "x", patient));
+  await assert.rejects(a.peer("b")!.peek("dict", "x", patient), PeerError);
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  await net.tick();
+  assert.equal(a.stats()[0]!.asksInFlight, 2);
+  for (const { resolve } of calls) resolve(undefined);
+  await net.tick();
+  await Promise.all(peeks);
+  const busy = pair(defer, { peek: method }, { limits: { servedInFlight: 1 } });
+  await busy.net.tick();
+  const first = busy.a.peer("b")!.peek("dict", "x", patient);
+  const second = assert.rejects(busy.a.peer("b")!.peek("dict", "x", patient), PeerError);
+  await busy.net.tick();
+  await second;
+  calls[2]!.resolve(text("first"));
+  await busy.net.tick();
+  assert.equal(bodyOf(await first), "first");
+});
+
+test("entries that are pushed keep their age and the rest of their lifetime, on the taker's clock", async (defer) => {
+  const taken: { group: string; entries: readonly Entry[]; from: string }[] = [];
+  const { net, a } = pair(defer, {
+    push: (group, entries, from) => {
+      taken.push({ group, entries, from });
+      return entries.length - 1;
+    },
+  });
+  await net.tick();
+  const nowMs = net.clock.nowMs();
+  const entries = [
+    { key: "x", value: text("1", nowMs - 500, nowMs + 1_500) },
+    { key: "ü", value: text("22", nowMs - 7) },
+    { key: "z", value: text("", nowMs - 9_000, nowMs - 1) },
+  ];
+  const push = a.peer("b")!.push("dict", entries, patient);
+  await net.tick();
+  assert.equal(await push, 2);
+  assert.equal(taken.length, 1);
+  assert.deepEqual([taken[0]!.group, taken[0]!.from], ["dict", "a"]);
+  assert.deepEqual(taken[0]!.entries[0], entries[0]);
+  assert.deepEqual(taken[0]!.entries[1], entries[1]);
+  assert.equal(taken[0]!.entries[2]!.value.expiresAtMs, nowMs);
+  const frames = net.dialed[0]!.frames.length;
+  assert.equal(await a.peer("b")!.push("dict", [], patient), 0);
+  await net.tick();
+  assert.equal(net.dialed[0]!.frames.length, frames, "nothing to push is nothing to say");
+});
+
+test("a push that the taker fails, or to a group that it does not serve, falls back; one too large is refused here", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const a = net.hub("a", { groups: ["other", "dict"] });
+  const b = net.hub("b", {
+    log,
+    service: {
+      get: noLoad,
+      push: () => {
+        throw new TypeError("broken");
+      },
+    },
+  });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const entries = [{ key: "x", value: text("1") }];
+  const failed = assert.rejects(a.peer("b")!.push("dict", entries, patient), PeerError);
+  const unknown = assert.rejects(a.peer("b")!.push("other", entries, patient), PeerError);
+  const unknownPeek = assert.rejects(a.peer("b")!.peek("other", "x", patient), PeerError);
+  await net.tick();
+  await Promise.all([failed, unknown, unknownPeek]);
+  assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("broken")));
+  await assert.rejects(a.peer("b")!.push("nobody's", entries, patient), TypeError);
+  await assert.rejects(a.peer("b")!.push("dict", new Array(4_097).fill(entries[0]), patient), RangeError);
+  assert.equal(stateOf(a, "b"), "open");
+});
+
+test("an entry that no frame can hold is left out of a push, and does not spoil it for the others", async (defer) => {
+  const taken: string[] = [];
+  const { net, a } = pair(defer, { push: (_, entries) => taken.push(...entries.map(({ key }) => key)) });
+  await net.tick();
+  const huge = { ...text(""), body: new Uint8Array(MAX_BODY_BYTES + 1) };
+  const odd = { ...text(""), contentType: "ü".repeat(513) };
+  const entries = [
+    { key: "x", value: text("1") },
+    { key: "huge", value: huge },
+    { key: "odd", value: odd },
+    { key: "y", value: { ...text("2"), contentType: "c".repeat(1_024) } },
+  ];
+  const push = a.peer("b")!.push("dict", entries, patient);
+  await net.tick();
+  assert.equal(await push, 2);
+  assert.deepEqual(taken, ["x", "y"]);
+  assert.equal(await a.peer("b")!.push("dict", [{ key: "huge", value: huge }], patient), 0);
+});
+
+test("a node without the means answers nothing, none and no", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const link = a.link("b")!;
+  const answers = Promise.all([
+    a.peer("b")!.peek("dict", "x", patient),
+    a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient),
+    link.vouch({ name: "c", incarnation: "01-c" }, patient),
+    link.poll(patient),
+  ]);
+  await net.tick();
+  assert.deepEqual(await answers, [undefined, 0, false, undefined]);
+});
+
+test("a vouch does not wait for a link that is not open; peeks and pushes wait for a peer that is new", async (defer) => {
+  const net = new MemoryNetwork();
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  assert.equal(stateOf(b, "a"), "connecting");
+  const brief = { ...patient, timeoutMs: 250 };
+  const entries = [{ key: "x", value: text("1") }];
+  const early = [
+    assert.rejects(b.peer("a")!.peek("dict", "x", brief), /not connected in time/),
+    assert.rejects(b.peer("a")!.push("dict", entries, brief), /not connected in time/),
+  ];
+  await net.clock.advance(250);
+  await Promise.all(early);
+  for (const expected of ["connecting", "down"]) {
+    assert.equal(stateOf(b, "a"), expected);
+    await assert.rejects(b.link("a")!.vouch({ name: "c", incarnation: "01-c" }, patient), PeerError);
+    await net.clock.advance(750);
+  }
+  await assert.rejects(b.peer("a")!.peek("dict", "x", patient), PeerError);
+  await assert.rejects(b.peer("a")!.push("dict", entries, patient), PeerError);
+});
+
+test("who joins finds its values though its links are still opening", async (defer) => {
+  const { net, a } = pair(defer, { peek: () => text("held") });
+  const peeked = a.peer("b")!.peek("dict", "x", patient);
+  await net.tick();
+  assert.equal(bodyOf(await peeked), "held");
+});
+
+test("a poll is answered by a peer that is busy with all that it may be asked", async (defer) => {
+  const { method } = byHand<[string, string, AskOptions], Value>();
+  const { net, a, b } = pair(defer, { get: method }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
+  await net.tick();
+  const gets = [1, 2].map(() => assert.rejects(a.peer("b")!.get("dict", "x", patient)));
+  const poll = a.link("b")!.poll({ timeoutMs: 250 });
+  await net.tick();
+  await poll;
+  const back = b.link("a")!.poll({ timeoutMs: 250 });
+  await net.tick();
+  await back;
+  a.close();
+  await Promise.all(gets);
+});
+
+test("polls, vouches and pushes in the air are bounded, apart from gets and peeks", async (defer) => {
+  const { net, a } = pair(defer, {}, { limits: { membershipInFlight: 3 } });
+  await net.tick();
+  const link = a.link("b")!;
+  const polls = Array.from({ length: 3 }, () => link.poll({ timeoutMs: 250 }));
+  // It was not sent, which says nothing about the peer.
+  await assert.rejects(link.poll({ timeoutMs: 250 }), OverloadedError);
+  await assert.rejects(link.vouch({ name: "c", incarnation: "01-c" }, patient), PeerError);
+  await assert.rejects(a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient), PeerError);
+  const peek = a.peer("b")!.peek("dict", "x", patient);
+  await net.tick();
+  await Promise.all(polls);
+  assert.equal(await peek, undefined);
+  const again = link.poll({ timeoutMs: 250 });
+  await net.tick();
+  await again;
+});
+
+test("a poll fails at its time when the peer is silent, and at once when the connection is lost", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  net.dialed[0]!.stalled = true;
+  let ended = "";
+  const silent = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError).then(() => ended = "silent");
+  await net.tick();
+  await net.clock.advance(249);
+  assert.equal(ended, "");
+  await net.clock.advance(1);
+  await silent;
+  const lost = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /lost/);
+  await net.tick();
+  net.dialed[0]!.lose("cable cut");
+  await lost;
+  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /down: cable cut/);
+});
+
+test("a poll of a peer that is new waits for the connection, within its time", async (defer) => {
+  const { net, a, b } = pair(defer);
+  const forth = a.link("b")!.poll({ timeoutMs: 250 });
+  const back = b.link("a")!.poll({ timeoutMs: 250 });
+  await net.tick();
+  await Promise.all([forth, back]);
+  const lonely = new MemoryNetwork();
+  const c = lonely.hub("c");
+  defer(() => c.close());
+  c.setPeers([record("a", "http://a")]);
+  const poll = assert.rejects(c.link("a")!.poll({ timeoutMs: 250 }), PeerError);
+  await lonely.clock.advance(250);
+  await poll;
+  assert.equal(stateOf(c, "a"), "connecting");
+});
+
+test("a poll over a link that is down dials at once instead of later, one try at a time, and not in a tight loop", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  defer(() => a.close());
+  a.setPeers([record("b", "http://b")]);
+  // The delays have grown to 2 s.
+  await net.clock.advance(10_000);
+  const before = net.dialed.length;
+  const poll = () => assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+  for (let i = 0; i < 10; i++) await poll();
+  assert.equal(net.dialed.length, before + 1, "the ten polls of one moment dial once");
+  await settle();
+  await net.clock.advance(49);
+  await poll();
+  assert.equal(net.dialed.length, before + 1);
+  await net.clock.advance(1);
+  await poll();
+  assert.equal(net.dialed.length, before + 2);
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  await net.clock.advance(250);
+  await poll();
+  await net.tick();
+  const answered = a.link("b")!.poll({ timeoutMs: 250 });
+  await net.tick();
+  await answered;
+});
+
+test("a poll starts no second try beside one that hangs, and none at the end that does not dial", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  defer(() => a.close());
+  // It accepts and says nothing, as a stopped process does.
+  net.hosts.set("b", () => {});
+  a.setPeers([record("b", "http://b")]);
+  await net.clock.advance(1_500);
+  for (let i = 0; i < 10; i++) {
+    await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+    await net.clock.advance(250);
+  }
+  assert.equal(net.dialed.length, 1);
+  const other = new MemoryNetwork();
+  const c = other.hub("c");
+  defer(() => c.close());
+  c.setPeers([record("b", "http://b")]);
+  await other.clock.advance(1_500);
+  await assert.rejects(c.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+  assert.equal(other.dialed.length, 0);
+});
+
+test("a poll over a connection to another life of the peer counts as unanswered", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const [near] = socketPair();
+  const groups = [{ name: "dict", revision: 0 }];
+  const greeting = { protocol: PROTOCOL, name: "b", incarnation: "02-b", expects: "01-a", groups } as const;
+  (a.link("b") as Link).open(near, greeting);
+  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /its life 02-b/);
+});
+
+test("a peer says of a suspect what it found by itself", async (defer) => {
+  const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
+  const { net, a } = pair(defer, { vouch: method });
+  await net.tick();
+  const suspect = { name: "c", incarnation: "01-c" };
+  const vouches = [1, 2].map(() => a.link("b")!.vouch(suspect, { timeoutMs: 500 }));
+  await net.tick();
+  assert.deepEqual(calls[0]!.args, [suspect, { timeoutMs: 450 }]);
+  calls[0]!.resolve(true);
+  calls[1]!.resolve(false);
+  await net.tick();
+  assert.deepEqual(await Promise.all(vouches), [true, false]);
+});
+
+test("a peer that cannot tell, or not in time, does not call the suspect dead", async (defer) => {
+  const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
+  const { net, a } = pair(defer, { vouch: method });
+  await net.tick();
+  const suspect = { name: "c", incarnation: "01-c" };
+  const ask = () => assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), PeerError);
+  const failed = ask();
+  await net.tick();
+  calls[0]!.reject(new PeerError("not in my roster"));
+  await net.tick();
+  await failed;
+  const slow = assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), /cannot tell in time/);
+  await net.tick();
+  await net.clock.advance(450);
+  await net.tick();
+  await slow;
+  net.dialed[0]!.stalled = true;
+  const silent = assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), /did not answer in time/);
+  await net.clock.advance(500);
+  await silent;
+});
+
+test("vouches being worked on are bounded, in number and in time", async (defer) => {
+  const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
+  const { net, a, b } = pair(defer, { vouch: method });
+  await net.tick();
+  const suspect = { name: "c", incarnation: "01-c" };
+  const vouches = Array.from({ length: 70 }, () => a.link("b")!.vouch(suspect, { timeoutMs: 86_400_000 }));
+  const ends = Promise.allSettled(vouches);
+  await net.tick();
+  assert.equal(calls.length, 64);
+  assert.ok(calls.every(({ args }) => args[1].timeoutMs === 10_000));
+  await net.clock.advance(10_000);
+  await net.tick();
+  assert.ok((await ends).every(({ status }) => status === "rejected"));
+  assert.equal(b.stats()[0]!.servedInFlight, 0);
+});
+
+test("who waits for a peer that is evicted falls back at once, at both ends", async (defer) => {
+  const { method } = byHand<[string, string, AskOptions], Value>();
+  const net = new MemoryNetwork();
+  const [a, b] = [net.hub("a", { serve: method }), net.hub("b", { serve: method })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const asks = [
+    assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError),
+    assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError),
+  ];
+  await net.tick();
+  const atMs = net.clock.nowMs();
+  a.setPeers([]);
+  await Promise.all(asks);
+  assert.equal(net.clock.nowMs(), atMs);
+  assert.equal(a.peer("b"), undefined);
+  // It was alive, and puts itself back in the same life.
+  a.setPeers([record("b", "http://b")]);
+  await net.clock.advance(100);
+  await net.tick();
+  assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
+});
+
+test("a draining peer can be asked until its record goes, whichever group hears of it first", async (defer) => {
+  const { calls, method } = byHand<[string, string, AskOptions], Value>();
+  const { net, a, b } = pair(defer, { get: method, peek: () => text("held") });
+  await net.tick();
+  const link = a.link("b")!;
+  a.setPeers([record("b", "http://b"), { ...record("b", "http://b"), ...draining }]);
+  assert.equal(a.link("b"), link);
+  assert.deepEqual(a.polled(), [link]);
+  assert.equal(link.record.state, "draining");
+  const get = a.peer("b")!.get("dict", "x", patient);
+  const peek = a.peer("b")!.peek("dict", "x", patient);
+  const poll = link.poll({ timeoutMs: 250 });
+  await net.tick();
+  assert.equal(bodyOf(await peek), "held");
+  await poll;
+  a.setPeers([]);
+  assert.equal(a.link("b"), undefined);
+  assert.deepEqual(a.polled(), []);
+  await assert.rejects(link.poll({ timeoutMs: 250 }), PeerError);
+  const drained = b.drain();
+  calls[0]!.resolve(text("last"));
+  await net.tick();
+  assert.equal(bodyOf(await get), "last");
+  await drained;
+});
+
+test("a push waits behind a full socket as a reference, within a bound, and a poll there counts as unanswered", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000, pushBacklogBytes: 30_000 };
+  const taken: number[] = [];
+  const { net, a } = pair(defer, { push: (_, entries) => taken.push(entries[0]!.value.body.length) }, { limits });
+  await net.tick();
+  const near = net.dialed[0]!;
+  near.stalled = true;
+  const entries = [{ key: "x", value: { ...text(""), body: new Uint8Array(12_000) } }];
+  const slow = { signal: never, timeoutMs: 60_000 };
+  const pushes = [1, 2, 3].map(() => a.peer("b")!.push("dict", entries, slow));
+  await assert.rejects(a.peer("b")!.push("dict", entries, slow), /full/);
+  const unsendable = a.peer("b")!.push("dict", [{ key: "", value: text("") }], slow);
+  const poll = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+  await net.tick();
+  await net.clock.advance(250);
+  await poll;
+  assert.ok(near.bufferedBytes < 13_000, `${near.bufferedBytes} bytes are buffered`);
+  const refused = assert.rejects(unsendable, { name: "BadKeyError" });
+  for (let i = 0; i < 6; i++) {
+    near.deliver();
+    near.stalled = true;
+    await net.clock.advance(10);
+    await net.tick();
+    assert.ok(near.bufferedBytes < 13_000);
+  }
+  assert.deepEqual(await Promise.all(pushes), [1, 1, 1]);
+  assert.deepEqual(taken, [12_000, 12_000, 12_000]);
+  await refused;
+});
+
+test("an answer of another kind than its question closes the connection, and fails what was asked", async (defer) => {
+  const log = new MemoryLog();
+  const { net, a } = pair(defer, { get: () => new Promise<Value>(() => {}) }, { log });
+  const writer = new FrameWriter();
+  const answers: [() => Promise<unknown>, (id: number) => void][] = [
+    [() => a.peer("b")!.get("dict", "x", patient), (id) => writer.taken(id, 1)],
+    [() => a.peer("b")!.get("dict", "x", patient), (id) => writer.bare(MessageType.nothing, id)],
+    [() => a.link("b")!.poll(patient), (id) => writer.value(id, text("x"), 0)],
+    [() => a.link("b")!.vouch({ name: "c", incarnation: "1" }, patient), (id) => writer.bare(MessageType.polled, id)],
+    [() => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient), (id) => writer.vouched(id, true)],
+  ];
+  for (const [ask, answer] of answers) {
+    while (stateOf(a, "b") !== "open") {
+      await net.clock.advance(50);
+      await net.tick();
+    }
+    const failed = assert.rejects(ask(), /malformed answer/);
+    answer(1);
+    net.dialed.at(-1)!.other.send(writer.take());
+    await net.tick();
+    await failed;
+    assert.match(net.dialed.at(-1)!.closedWith!.reason, /malformed answer/);
+  }
+  assert.equal(log.lines.filter((line) => /^warn .*malformed answer/.test(line)).length, 1, "said once");
+});
+
+test("more taken than was pushed is no more than was pushed; an answer that nobody waits for is none", async (defer) => {
+  const { net, a } = pair(defer, { push: () => 1_000 });
+  await net.tick();
+  const push = a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient);
+  await net.tick();
+  assert.equal(await push, 1);
+  const writer = new FrameWriter();
+  for (const type of [MessageType.nothing, MessageType.polled]) writer.bare(type, 77);
+  writer.taken(77, 1);
+  writer.vouched(77, true);
+  net.dialed[0]!.other.send(writer.take());
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+});

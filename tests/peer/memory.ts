@@ -1,0 +1,121 @@
+/** Sockets in memory that obey the rules of the real ones: they copy what is sent, and deliver in a later turn. */
+import type { PeerLimits } from "../../lib/peer/limits.ts";
+import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
+import type { PeerService } from "../../lib/peer/service.ts";
+import type { SocketHandler, SocketLike } from "../../lib/peer/socket.ts";
+import { ManualClock, settle } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+
+export type HubOptions = Partial<PeerHubOptions> & { limits?: Partial<PeerLimits>; serve?: PeerService["get"] };
+
+const DEAF: SocketHandler = { opened() {}, received() {}, closed() {} };
+
+export class MemorySocket implements SocketLike {
+  handler: SocketHandler = DEAF;
+  other!: MemorySocket;
+  /** Bytes that the other end has not read. */
+  bufferedBytes = 0;
+  /** The other end reads nothing while set. */
+  stalled = false;
+  closedWith: { code: number; reason: string } | undefined;
+  readonly frames: ArrayBuffer[] = [];
+  #unread: ArrayBuffer[] = [];
+
+  send(frame: Uint8Array<ArrayBuffer>): boolean {
+    if (this.closedWith !== undefined) return false;
+    const copy = frame.slice().buffer;
+    this.frames.push(copy);
+    this.bufferedBytes += copy.byteLength;
+    this.#unread.push(copy);
+    if (!this.stalled) queueMicrotask(() => this.deliver());
+    return true;
+  }
+
+  deliver(): void {
+    this.stalled = false;
+    const frames = this.#unread;
+    this.#unread = [];
+    for (const frame of frames) {
+      this.bufferedBytes -= frame.byteLength;
+      if (this.other.closedWith === undefined) this.other.handler.received(frame);
+    }
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closedWith !== undefined) return;
+    this.closedWith = { code, reason };
+    this.handler = DEAF;
+    queueMicrotask(() => this.other.lose(reason));
+  }
+
+  /** The connection breaks at this end. */
+  lose(reason: string): void {
+    if (this.closedWith !== undefined) return;
+    this.closedWith = { code: 1006, reason };
+    const handler = this.handler;
+    this.handler = DEAF;
+    handler.closed(reason);
+  }
+}
+
+export function socketPair(): [MemorySocket, MemorySocket] {
+  const [a, b] = [new MemorySocket(), new MemorySocket()];
+  a.other = b;
+  b.other = a;
+  return [a, b];
+}
+
+/** Hubs by their host name; dialing one that is not listed fails. */
+export class MemoryNetwork {
+  readonly hosts = new Map<string, (socket: MemorySocket) => void>();
+  /** The dialing end of each connection, in the order of the dials. */
+  readonly dialed: MemorySocket[] = [];
+  /** When each dial was made, by the clock. */
+  readonly dialedAtMs: number[] = [];
+  readonly clock = new ManualClock();
+  #tick: (() => void)[] = [];
+
+  openSocket = (url: string): SocketLike => {
+    const [near, far] = socketPair();
+    this.dialed.push(near);
+    this.dialedAtMs.push(this.clock.nowMs());
+    const accept = this.hosts.get(new URL(url).hostname);
+    queueMicrotask(() => {
+      if (accept === undefined) return near.lose("connection refused");
+      accept(far);
+      near.handler.opened();
+    });
+    return near;
+  };
+
+  /** Ends the tick: what was scheduled runs, with all that follows from it. */
+  async tick(): Promise<void> {
+    await settle();
+    for (let rounds = 0; rounds < 20 && this.#tick.length > 0; rounds++) {
+      const due = this.#tick;
+      this.#tick = [];
+      for (const action of due) action();
+      await settle();
+    }
+  }
+
+  /** @param options.serve a service that answers gets only */
+  hub(name: string, { serve, ...options }: HubOptions = {}): PeerHub {
+    const hub = new PeerHub({
+      self: { name, incarnation: `01-${name}` },
+      groups: ["dict"],
+      revisions: () => ({ dict: 3 }),
+      service: { get: serve ?? (() => Promise.reject(new Error("nothing is served here"))) },
+      clock: this.clock,
+      log: new MemoryLog(),
+      openSocket: this.openSocket,
+      schedule: (action) => this.#tick.push(action),
+      random: () => 1,
+      ...options,
+      // Tests count seconds by hand.
+      limits: { firstOpenMs: 1_000, ...options.limits },
+    });
+    this.hosts.set(name, (socket) => hub.accept(socket));
+    return hub;
+  }
+}

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { MAX_FRAME_BYTES } from "../../lib/peer/frames.ts";
+import { maskedMessage, MessageReader, Opcode } from "../../lib/peer/rfc6455.ts";
+import { test } from "../support/test.ts";
+
+/** A frame as a server writes it: without a mask. */
+function serverFrame(opcode: number, payload: Uint8Array, isFinal = true): Uint8Array {
+  const n = payload.length;
+  const head = n < 126
+    ? [n]
+    : n < 65536
+    ? [126, n >> 8, n & 255]
+    : [127, 0, 0, 0, 0, 0, n >> 16, n >> 8 & 255, n & 255];
+  return Uint8Array.from([(isFinal ? 0x80 : 0) | opcode, ...head, ...payload]);
+}
+
+/** Reads a client's message by the letter of RFC 6455, 5.2. */
+function unmask(message: Uint8Array): { opcode: number; payload: Uint8Array } {
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const short = message[1]! & 0x7f;
+  assert.equal(message[0]! & 0xf0, 0x80);
+  assert.equal(message[1]! & 0x80, 0x80);
+  const at = short === 126 ? 4 : short === 127 ? 10 : 2;
+  const length = short === 126 ? view.getUint16(2) : short === 127 ? Number(view.getBigUint64(2)) : short;
+  assert.equal(message.length, at + 4 + length);
+  const mask = message.subarray(at, at + 4);
+  return { opcode: message[0]! & 0x0f, payload: message.subarray(at + 4).map((byte, i) => byte ^ mask[i % 4]!) };
+}
+
+test("a message of any length is masked as the RFC says", () => {
+  for (const length of [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_535, 65_536, 70_001]) {
+    const payload = new Uint8Array(length).map((_, i) => i * 7);
+    const message = maskedMessage(Opcode.binary, payload);
+    assert.deepEqual(unmask(message), { opcode: Opcode.binary, payload });
+  }
+});
+
+test("messages are read whole however the stream is cut, fragments and pings between them included", () => {
+  const payload = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constant(new Uint8Array(66_000).fill(5)));
+  const message = fc.array(payload, { minLength: 1, maxLength: 3 });
+  fc.assert(
+    fc.property(fc.array(message, { maxLength: 5 }), fc.array(fc.integer({ min: 1, max: 5_000 })), (messages, cuts) => {
+      const frames = messages.flatMap((parts) =>
+        parts.flatMap((part, i) => [
+          serverFrame(i === 0 ? Opcode.binary : Opcode.continuation, part, i === parts.length - 1),
+          serverFrame(Opcode.ping, new Uint8Array([i])),
+        ])
+      );
+      const stream = Buffer.concat(frames);
+      const read: Uint8Array[] = [];
+      let pings = 0;
+      const reader = new MessageReader((opcode, payload) => {
+        assert.equal(payload.buffer.byteLength, payload.length);
+        if (opcode === Opcode.ping) pings++;
+        else read.push(payload);
+      });
+      for (let at = 0, i = 0; at < stream.length; i++) {
+        const size = cuts.length === 0 ? stream.length : cuts[i % cuts.length]!;
+        assert.equal(reader.read(stream.subarray(at, at + size)), undefined);
+        at += size;
+      }
+      assert.equal(pings, messages.flat().length);
+      assert.deepEqual(read.map((bytes) => Buffer.from(bytes)), messages.map((parts) => Buffer.concat(parts)));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("frames that break the RFC or the bounds are refused, and random bytes never throw", () => {
+  const read = (bytes: Uint8Array) => new MessageReader(() => {}).read(bytes) ?? "read";
+  const huge = new Uint8Array(10);
+  huge.set([0x82, 127]);
+  new DataView(huge.buffer).setBigUint64(2, BigInt(MAX_FRAME_BYTES + 1));
+  assert.match(read(huge), /too long/);
+  huge.fill(0xff, 2);
+  assert.match(read(huge), /too long/);
+  assert.match(read(Uint8Array.of(0x82, 0x81, 0, 0, 0, 0, 1)), /malformed/);
+  assert.match(read(Uint8Array.of(0xc2, 1, 1)), /malformed/);
+  assert.match(read(Uint8Array.of(0x80, 1, 1)), /out of order/);
+  assert.match(read(Uint8Array.of(0x02, 1, 1, 0x82, 1, 1)), /out of order/);
+  assert.match(read(Uint8Array.of(0x09, 0)), /control frame/);
+  assert.match(read(Uint8Array.of(0x89, 126, 0, 126)), /control frame/);
+  const endless = Buffer.concat([serverFrame(2, new Uint8Array(1), false), Buffer.alloc(4_000, Buffer.from([0, 0]))]);
+  assert.match(read(endless), /too many fragments/);
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => void read(bytes)), { numRuns: 1_000 });
+});

@@ -1,0 +1,280 @@
+/** The transport over real sockets of the runtime that runs the test, with Hono's upgrade in between. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { connect, createServer, type Socket } from "node:net";
+import { NotFoundError, PeerError } from "../../lib/core/errors.ts";
+import type { Value } from "../../lib/core/value.ts";
+import { FrameWriter } from "../../lib/peer/frame-writer.ts";
+import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import type { Greeting } from "../../lib/peer/greeting.ts";
+import { PeerHub } from "../../lib/peer/hub.ts";
+import type { PeerLimits } from "../../lib/peer/limits.ts";
+import type { PeerService } from "../../lib/peer/service.ts";
+import { maskedMessage, Opcode } from "../../lib/peer/rfc6455.ts";
+import { dialTcp } from "../../lib/peer/tcp-socket.ts";
+import { MemoryLog } from "../support/log.ts";
+import { type Defer, test } from "../support/test.ts";
+import { record, serveHub, systemClock } from "./support.ts";
+
+type Serve = PeerService["get"];
+
+const patient = { signal: new AbortController().signal, timeoutMs: 10_000 };
+
+function value(body: Uint8Array<ArrayBuffer>): Value {
+  return { body, contentType: "text/plain; charset=utf-8", bornAtMs: Date.now() - 1_000, expiresAtMs: Infinity };
+}
+const text = (body: string) => value(new TextEncoder().encode(body));
+
+function makeHub(name: string, serve: Serve, log = new MemoryLog(), limits: Partial<PeerLimits> = {}): PeerHub {
+  const self = { name, incarnation: `01-${name}` };
+  return new PeerHub({
+    self,
+    groups: ["dict"],
+    revisions: () => ({}),
+    service: { get: serve },
+    clock: systemClock,
+    log,
+    limits,
+  });
+}
+
+/** `a` has dialed `b`, which serves as told; both are open when this returns. */
+async function pair(defer: Defer, serveB: Serve, serveA: Serve = () => text("from a")) {
+  const a = makeHub("a", serveA);
+  const b = makeHub("b", serveB);
+  const server = await serveHub(() => b);
+  defer(() => server.stop());
+  defer(() => b.close());
+  defer(() => a.close());
+  b.setPeers([record("a")]);
+  a.setPeers([record("b", server.url)]);
+  const opened = a.peer("b")!.get("dict", "warm-up", patient);
+  await Promise.allSettled([opened]);
+  return { a, b, server };
+}
+
+test("a thousand concurrent gets in both directions are answered each with its own value", async (defer) => {
+  const serve: Serve = (_, key) => Promise.resolve(text(`value of ${key}`));
+  const { a, b } = await pair(defer, serve, serve);
+  const keys = Array.from({ length: 1_000 }, (_, i) => `key ${i} — ü`);
+  const ask = (hub: PeerHub, peer: string) => Promise.all(keys.map((key) => hub.peer(peer)!.get("dict", key, patient)));
+  for (const values of await Promise.all([ask(a, "b"), ask(b, "a")])) {
+    assert.deepEqual(values.map(({ body }) => new TextDecoder().decode(body)), keys.map((key) => `value of ${key}`));
+  }
+  assert.equal(a.stats()[0]!.opens, 1);
+  assert.ok(a.stats()[0]!.framesOut < 500, `${a.stats()[0]!.framesOut} frames for 2,000 messages`);
+});
+
+test("values of 8 MiB travel whole in both directions, several at once", async (defer) => {
+  const big = new Uint8Array(8 * 1024 * 1024);
+  for (let i = 0; i < big.length; i++) big[i] = i * 31 + (i >> 13);
+  const { a, b } = await pair(defer, () => value(big), () => value(big));
+  const asks = [a.peer("b")!, b.peer("a")!].flatMap((peer) => [1, 2, 3, 4].map(() => peer.get("dict", "big", patient)));
+  for (const { body } of await Promise.all(asks)) {
+    assert.equal(body.length, big.length);
+    assert.equal(Buffer.compare(body, big), 0);
+  }
+});
+
+test("frames that are sent in one tick do not overwrite each other", async (defer) => {
+  // Each is a frame of its own, written where the one before it was, which the system may not have taken yet.
+  const serve: Serve = (_, key) => value(new Uint8Array(300 * 1024).fill(Number(key)));
+  const { a, b } = await pair(defer, serve, serve);
+  for (const peer of [a.peer("b")!, b.peer("a")!]) {
+    const values = await Promise.all(Array.from({ length: 40 }, (_, i) => peer.get("dict", `${i}`, patient)));
+    for (const [i, { body }] of values.entries()) {
+      assert.equal(body.length, 300 * 1024);
+      assert.ok(body.every((byte) => byte === i), `value ${i} was overwritten`);
+    }
+  }
+});
+
+test("a value too large for a frame is the owner's final failure, and the link lives on", async (defer) => {
+  const huge = value(new Uint8Array(16 * 1024 * 1024 + 1));
+  const { a } = await pair(defer, (_, key) => key === "huge" ? huge : text(key));
+  await assert.rejects(a.peer("b")!.get("dict", "huge", patient), { name: "OriginError" });
+  assert.equal((await a.peer("b")!.get("dict", "x", patient)).body.length, 1);
+  assert.equal(a.stats()[0]!.opens, 1);
+});
+
+test("a slow load does not delay a hit", async (defer) => {
+  const slow = Promise.withResolvers<Value>();
+  const { a } = await pair(defer, (_, key) => key === "slow" ? slow.promise : text("hit"));
+  let isSlowDone = false;
+  const load = a.peer("b")!.get("dict", "slow", patient).then(() => isSlowDone = true);
+  for (let i = 0; i < 20; i++) await a.peer("b")!.get("dict", `hit ${i}`, patient);
+  assert.equal(isSlowDone, false);
+  slow.resolve(text("at last"));
+  await load;
+});
+
+test("a full batch in either direction does not wait for a delayed acknowledgement", async (defer) => {
+  const serve: Serve = () => value(new Uint8Array(1024));
+  const { a, b } = await pair(defer, serve, serve);
+  for (const peer of [a.peer("b")!, b.peer("a")!]) {
+    const roundsMs: number[] = [];
+    for (let round = 0; round < 15; round++) {
+      const startMs = performance.now();
+      await Promise.all(Array.from({ length: 100 }, (_, i) => peer.get("dict", `a key of some length ${i}`, patient)));
+      roundsMs.push(performance.now() - startMs);
+    }
+    const medianMs = roundsMs.sort((x, y) => x - y)[7]!;
+    assert.ok(medianMs < 35, `the median round took ${medianMs} ms: Nagle's algorithm waits 40`);
+  }
+});
+
+test("errors and cancels cross real sockets", async (defer) => {
+  const aborted = Promise.withResolvers<void>();
+  const { a } = await pair(defer, (_, key, { signal }) => {
+    if (key !== "slow") return Promise.reject(new NotFoundError(`no ${key}`));
+    return new Promise((_, reject) =>
+      signal.addEventListener("abort", () => {
+        aborted.resolve();
+        reject(signal.reason);
+      })
+    );
+  });
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), (error) => error instanceof NotFoundError);
+  const leaver = new AbortController();
+  const ask = a.peer("b")!.get("dict", "slow", { signal: leaver.signal, timeoutMs: 10_000 });
+  const behind = a.peer("b")!.get("dict", "behind", patient);
+  await assert.rejects(behind, NotFoundError);
+  leaver.abort(new Error("bored"));
+  await assert.rejects(ask, /bored/);
+  await aborted.promise;
+});
+
+test("a peer that closes in mid-flight fails its asks at once, and is connected again when it is back", async (defer) => {
+  const asked = Promise.withResolvers<void>();
+  const { a, b, server } = await pair(defer, (_, key) => {
+    if (key !== "slow") return text(key);
+    asked.resolve();
+    return new Promise(() => {});
+  });
+  const asks = [1, 2, 3].map(() => assert.rejects(a.peer("b")!.get("dict", "slow", patient), PeerError));
+  await asked.promise;
+  b.close();
+  await Promise.all(asks);
+  await server.stop();
+  await assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  const reborn = makeHub("b", () => text("reborn"));
+  const second = await serveHub(() => reborn);
+  defer(() => second.stop());
+  defer(() => reborn.close());
+  reborn.setPeers([record("a")]);
+  a.setPeers([record("b", second.url)]);
+  const got = await a.peer("b")!.get("dict", "x", patient);
+  assert.equal(new TextDecoder().decode(got.body), "reborn");
+});
+
+/** A TCP server that does with its connections what the test says. */
+async function rawServer(defer: Defer, onConnection: (socket: Socket) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    onConnection(socket);
+  });
+  const listening = Promise.withResolvers<void>();
+  server.listen(0, "127.0.0.1", () => listening.resolve());
+  await listening.promise;
+  defer(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `ws://127.0.0.1:${(server.address() as { port: number }).port}/_peer`;
+}
+
+test("what is no WebSocket server is refused with a reason", async (defer) => {
+  const answers: [string, RegExp][] = [
+    ["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", /answered with 404/],
+    ["HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: wrong\r\n\r\n", /wrong key/],
+    ["+OK hello\r\n\r\n", /no HTTP/],
+    ["x".repeat(20_000), /too long/],
+  ];
+  for (const [answer, expected] of answers) {
+    const url = await rawServer(defer, (socket) => socket.once("data", () => socket.write(answer)));
+    const socket = dialTcp(url);
+    const closed = Promise.withResolvers<string>();
+    socket.handler = { opened: () => assert.fail("opened"), received() {}, closed: closed.resolve };
+    assert.match(await closed.promise, expected);
+    assert.equal(socket.send(new Uint8Array(1)), false);
+  }
+});
+
+/** Resolves when the condition holds; the test's own time limit is the bound. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const MEBIBYTE = value(new Uint8Array(1024 * 1024));
+const STALL_LIMITS = { stallMs: 300, socketBytes: 2 * 1024 * 1024 };
+
+/** Says a greeting and asks for 64 MiB, whichever end of the connection this is. */
+function greetAndAsk(send: (frame: Uint8Array<ArrayBuffer>) => void, type: number, greeting: Greeting): void {
+  const writer = new FrameWriter();
+  writer.greeting(type, greeting);
+  send(writer.take().slice());
+  for (let id = 1; id <= 64; id++) writer.ask(MessageType.get, id, 0, 20_000, "x");
+  send(writer.take().slice());
+}
+
+test("a dialer that stops reading is given up by the peer that accepted it", async (defer) => {
+  const b = makeHub("b", () => MEBIBYTE, new MemoryLog(), STALL_LIMITS);
+  const server = await serveHub(() => b);
+  defer(() => server.stop());
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const socket = connect({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
+  defer(() => socket.destroy());
+  socket.on("error", () => {});
+  socket.write(
+    "GET /_peer HTTP/1.1\r\nHost: b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+  );
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.pause();
+  const groups = [{ name: "dict", revision: 0 }];
+  greetAndAsk(
+    (frame) => socket.write(maskedMessage(Opcode.binary, frame)),
+    MessageType.hello,
+    { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups },
+  );
+  await until(() => b.stats()[0]!.state === "open");
+  await until(() => b.stats()[0]!.servedInFlight > 0);
+  await until(() => b.stats()[0]!.state === "down");
+});
+
+test("an accepting peer that stops reading is given up by its dialer", async (defer) => {
+  const url = await rawServer(defer, (socket) =>
+    socket.once("data", (head) => {
+      socket.pause();
+      const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];
+      const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+      socket.write(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+          `Sec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      );
+      const groups = [{ name: "dict", revision: 0 }];
+      greetAndAsk(
+        (frame) => socket.write(Uint8Array.of(0x82, 126, frame.length >> 8, frame.length & 255, ...frame)),
+        MessageType.welcome,
+        { protocol: PROTOCOL, name: "b", incarnation: "01-b", expects: "01-a", groups },
+      );
+    }));
+  const a = makeHub("a", () => MEBIBYTE, new MemoryLog(), STALL_LIMITS);
+  defer(() => a.close());
+  a.setPeers([record("b", url.replace("ws:", "http:"))]);
+  await until(() => a.stats()[0]!.state === "open");
+  await until(() => a.stats()[0]!.servedInFlight > 0);
+  await until(() => a.stats()[0]!.state === "down");
+});
+
+test("a server that dies under load fails every ask at once", async (defer) => {
+  const url = await rawServer(defer, (socket) => socket.once("data", () => socket.destroy()));
+  const a = makeHub("a", () => text("x"));
+  defer(() => a.close());
+  a.setPeers([record("b", url.replace("ws:", "http:"))]);
+  const asks = Array.from({ length: 50 }, () => assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError));
+  await Promise.all(asks);
+});

@@ -1,0 +1,68 @@
+/** A Hono app on a real port of either runtime, and a clock that ticks by itself. */
+import { Hono } from "hono";
+import type { UpgradeWebSocket } from "hono/ws";
+import type { Clock } from "../../lib/core/clock.ts";
+import type { PeerRecord } from "../../lib/core/roster.ts";
+import type { PeerHub } from "../../lib/peer/hub.ts";
+import { PEER_PATH } from "../../lib/peer/link.ts";
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+export function record(name: string, url = "http://127.0.0.1:1", incarnation = `01-${name}`): PeerRecord {
+  const joined = "2026-01-01T00:00:00.000Z";
+  return { name, url, incarnation, state: "serving", weight: 1, zone: "", joined, version: "0.1.0", runtime: "test" };
+}
+
+export interface Served {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** What the tests need of `Bun.serve` and `Deno.serve`. */
+interface Runtimes {
+  Bun?: {
+    serve(options: Record<string, unknown>): { port: number; stop(abrupt: boolean): Promise<void> };
+  };
+  Deno?: {
+    serve(options: Record<string, unknown>, handler: (request: Request) => Response | Promise<Response>): {
+      addr: { port: number };
+      shutdown(): Promise<void>;
+    };
+  };
+}
+
+/** Serves the hub's endpoint on a free port of 127.0.0.1. */
+export async function serveHub(hub: () => PeerHub): Promise<Served> {
+  const { Bun, Deno } = globalThis as unknown as Runtimes;
+  const app = new Hono();
+  if (Bun !== undefined) {
+    const { upgradeWebSocket, websocket } = await import("hono/bun");
+    mount(app, upgradeWebSocket, hub);
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: app.fetch,
+      websocket: {
+        ...websocket,
+        maxPayloadLength: 17 * 1024 * 1024,
+        backpressureLimit: 64 * 1024 * 1024,
+        perMessageDeflate: false,
+      },
+    });
+    return { url: `http://127.0.0.1:${server.port}`, stop: () => server.stop(true) };
+  }
+  const { upgradeWebSocket } = await import("hono/deno");
+  mount(app, upgradeWebSocket, hub);
+  const server = Deno!.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => app.fetch(request));
+  return { url: `http://127.0.0.1:${server.addr.port}`, stop: () => server.shutdown() };
+}
+
+function mount(app: Hono, upgradeWebSocket: UpgradeWebSocket, hub: () => PeerHub): void {
+  app.get(PEER_PATH, upgradeWebSocket(() => hub().endpoint()));
+}

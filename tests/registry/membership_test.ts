@@ -1,0 +1,324 @@
+/** Delays, races and floods, in memory and on a clock that stands still. */
+import assert from "node:assert/strict";
+import type { PeerRecord } from "../../lib/core/roster.ts";
+import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
+import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.ts";
+import { encodeRecord } from "../../lib/registry/record.ts";
+import { type Entry, type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
+import { ManualClock, settle } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+import { test } from "../support/test.ts";
+import { bytesOf, recordOf } from "./support.ts";
+
+function nodeIn(bucket: MemoryBucket, name: string, options: Partial<MembershipOptions> = {}) {
+  const clock = new ManualClock();
+  const log = new MemoryLog();
+  const self = recordOf(name);
+  const memoryStore = bucket.open();
+  const membership = new Membership({
+    store: memoryStore,
+    groups: ["dict"],
+    self,
+    clock,
+    log,
+    isAlive: async () => false,
+    onRoster: () => {},
+    random: () => 0,
+    ...options,
+  });
+  const names = () => membership.roster("dict").peers.map((peer) => peer.name).join(" ");
+  return { membership, clock, log, self, names, memoryStore };
+}
+
+const revisionOf = (bucket: MemoryBucket, key: string): number => bucket.entries.get(key)?.revision ?? 0;
+const stands = (bucket: MemoryBucket, key: string): boolean => bucket.entries.get(key)?.value !== undefined;
+
+test("a record that is deleted again and again comes back ever more slowly, and at once after a quiet minute", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock } = nodeIn(bucket, "a");
+  membership.start();
+  await settle(50);
+  const remove = async (): Promise<void> => {
+    bucket.write("dict.a", undefined, revisionOf(bucket, "dict.a"));
+    await settle(50);
+  };
+  await remove();
+  assert.ok(stands(bucket, "dict.a"), "the first time at once");
+  for (const delayMs of [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+    await remove();
+    await clock.advance(delayMs - 1);
+    assert.ok(!stands(bucket, "dict.a"), `not before ${delayMs} ms`);
+    await clock.advance(1);
+    await settle(50);
+    assert.ok(stands(bucket, "dict.a"), `after ${delayMs} ms`);
+  }
+  await clock.advance(60_000);
+  await remove();
+  assert.ok(stands(bucket, "dict.a"), "at once again");
+  await membership.close();
+  assert.equal(clock.pending, 0);
+});
+
+test("peers whose record was lost with the bucket stay for the grace time, unless the store is away", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock, names } = nodeIn(bucket, "a", { lostGraceMs: 10_000 });
+  bucket.write("dict.b", encodeRecord("dict", recordOf("b")), 0);
+  membership.start();
+  await settle(50);
+  assert.equal(names(), "a b");
+  bucket.loseBucket();
+  await settle(50);
+  assert.equal(names(), "a b");
+  await clock.advance(9_000);
+  bucket.goAway();
+  await settle();
+  await clock.advance(30_000);
+  assert.equal(names(), "a b");
+  bucket.comeBack();
+  await clock.advance(20_000);
+  assert.equal(names(), "a");
+  await membership.close();
+});
+
+test("a peer that returns to a new bucket and is deleted there is not kept", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, names } = nodeIn(bucket, "a");
+  bucket.write("dict.b", encodeRecord("dict", recordOf("b")), 0);
+  membership.start();
+  await settle(50);
+  bucket.loseBucket();
+  await settle(50);
+  bucket.write("dict.b", encodeRecord("dict", recordOf("b")), 0);
+  bucket.write("dict.b", undefined, revisionOf(bucket, "dict.b"));
+  await settle(50);
+  assert.equal(names(), "a");
+  await membership.close();
+});
+
+test("who leaves before it is back in a new bucket is not kept either", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, names } = nodeIn(bucket, "a");
+  const leaver = nodeIn(bucket, "b").membership;
+  for (const each of [membership, leaver]) each.start();
+  await settle(50);
+  assert.equal(names(), "a b");
+  bucket.loseBucket();
+  assert.equal(await leaver.leave(1_000), true);
+  await settle(50);
+  assert.equal(names(), "a");
+  for (const each of [membership, leaver]) await each.close();
+});
+
+/** A store whose puts reach the bucket only when told, if at all: a write that is on its way for long. */
+class SlowStore implements PeerStore {
+  readonly held: (() => void)[] = [];
+  isHolding = false;
+  readonly #inner: MemoryStore;
+  constructor(inner: MemoryStore) {
+    this.#inner = inner;
+  }
+  read(key: string): Promise<Entry> {
+    return this.#inner.read(key);
+  }
+  put(key: string, value: Uint8Array, replaces: number): Promise<number> {
+    if (!this.isHolding) return this.#inner.put(key, value, replaces);
+    return new Promise((resolve, reject) => {
+      this.held.push(() => {
+        this.#inner.put(key, value, replaces).then(resolve, reject);
+      });
+    });
+  }
+  delete(key: string, replaces: number): Promise<number> {
+    return this.#inner.delete(key, replaces);
+  }
+  watch(...args: Parameters<PeerStore["watch"]>): void {
+    this.#inner.watch(...args);
+  }
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
+}
+
+test("a join that is still on its way when the node leaves cannot list it afterwards", async () => {
+  for (const [what, prepare] of [["first", () => {}], ["put-back", deleteA]] as const) {
+    const bucket = new MemoryBucket();
+    const store = new SlowStore(bucket.open());
+    const { membership } = nodeIn(bucket, "a", { store });
+    store.isHolding = what === "first";
+    membership.start();
+    await settle(50);
+    store.isHolding = true;
+    prepare(bucket);
+    await settle(50);
+    assert.equal(store.held.length, 1, what);
+    assert.equal(await membership.leave(1_000), true, what);
+    store.held[0]!();
+    await settle(50);
+    assert.ok(!stands(bucket, "dict.a"), what);
+    await membership.close();
+  }
+});
+
+function deleteA(bucket: MemoryBucket): void {
+  bucket.write("dict.a", undefined, revisionOf(bucket, "dict.a"));
+}
+
+test("a join that arrives between the leaving node's read and its delete is deleted all the same", async () => {
+  const bucket = new MemoryBucket();
+  const store = new SlowStore(bucket.open());
+  store.isHolding = true;
+  const { membership, log } = nodeIn(bucket, "a", { store });
+  membership.start();
+  await settle(50);
+  const read = store.read.bind(store);
+  store.read = async (key) => {
+    const entry = await read(key);
+    store.held.shift()?.();
+    await settle(5);
+    return entry;
+  };
+  assert.equal(await membership.leave(1_000), true);
+  assert.ok(!stands(bucket, "dict.a"));
+  assert.ok(log.lines.includes("info removed myself from the peer list of dict before exiting"));
+  await membership.close();
+});
+
+test("a question about an earlier life that is never answered counts as no after five seconds", async () => {
+  const bucket = new MemoryBucket();
+  bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);
+  const { membership, clock } = nodeIn(bucket, "a", { isAlive: () => new Promise(() => {}) });
+  membership.start();
+  await settle(50);
+  await clock.advance(4_999);
+  assert.equal(membership.joined("dict"), false);
+  await clock.advance(1);
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  await membership.close();
+});
+
+test("an earlier life that is removed while it is asked about is no race lost for good", async () => {
+  const bucket = new MemoryBucket();
+  bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);
+  const asked = Promise.withResolvers<boolean>();
+  const { membership, clock } = nodeIn(bucket, "a", { isAlive: () => asked.promise });
+  membership.start();
+  await settle(50);
+  bucket.write("dict.a", undefined, 1);
+  asked.resolve(false);
+  await settle(50);
+  await clock.advance(1_000);
+  assert.equal(membership.joined("dict"), true);
+  assert.equal(revisionOf(bucket, "dict.a"), 3);
+  await membership.close();
+});
+
+test("a node that lost its name while it was cut off says so and does not fight for it", async () => {
+  const bucket = new MemoryBucket();
+  let asked = 0;
+  const { membership, clock, log } = nodeIn(bucket, "a", { isAlive: async () => ++asked > 0 });
+  membership.start();
+  await settle(50);
+  const other = encodeRecord("dict", recordOf("a", { url: "http://127.0.0.1:9999" }));
+  bucket.write("dict.a", other, 1);
+  await settle(50);
+  await clock.advance(10_000);
+  for (const name of ["b", "c", "d"]) {
+    bucket.write(`dict.${name}`, encodeRecord("dict", recordOf(name)), 0);
+    await settle(50);
+  }
+  assert.equal(asked, 1);
+  await clock.advance(25_000);
+  assert.equal(asked, 2);
+  assert.equal(revisionOf(bucket, "dict.a"), 2);
+  assert.equal(membership.joined("dict"), false);
+  assert.equal(log.lines.filter((line) => line.startsWith("error another live node")).length, 1);
+  // When the other one goes, the name is free again.
+  bucket.write("dict.a", undefined, 2);
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  await membership.close();
+});
+
+test("a state that changes while the join is on its way ends up in the record", async () => {
+  const bucket = new MemoryBucket();
+  const store = new SlowStore(bucket.open());
+  store.isHolding = true;
+  const { membership } = nodeIn(bucket, "a", { store });
+  membership.start();
+  await settle(50);
+  store.isHolding = false;
+  const isDone = membership.setState("draining", 1_000);
+  store.held[0]!();
+  assert.equal(await isDone, true);
+  const record: PeerRecord = JSON.parse(new TextDecoder().decode(bucket.entries.get("dict.a")!.value));
+  assert.equal(record.state, "draining");
+  await membership.close();
+});
+
+test("a change of state is given up in time when the store is away, and made up for later", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock, names } = nodeIn(bucket, "a");
+  membership.start();
+  await settle(50);
+  bucket.goAway();
+  const isDone = membership.setState("draining", 1_000);
+  await clock.advance(1_000);
+  assert.equal(await isDone, false);
+  bucket.comeBack();
+  await clock.advance(5_000);
+  assert.deepEqual([names(), membership.roster("dict").peers[0]!.state], ["a", "draining"]);
+  await membership.close();
+});
+
+test("thousands of hostile records cost a few lines, and the oldest thousand sound ones count", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, log, names } = nodeIn(bucket, "me");
+  membership.start();
+  await settle(50);
+  for (let i = 0; i < 2_000; i++) bucket.write(`dict.broken${i}`, bytesOf(`nonsense ${i}`), 0);
+  await settle(50);
+  assert.equal(names(), "me");
+  for (let i = 0; i < 2_000; i++) bucket.write(`dict.a${i}`, encodeRecord("dict", recordOf(`a${i}`)), 0);
+  await settle(50);
+  const { peers, revision } = membership.roster("dict");
+  assert.equal(peers.length, 1_000);
+  assert.equal(revision, 4_001);
+  assert.ok(peers.some((peer) => peer.name === "me"));
+  assert.ok(peers.some((peer) => peer.name === "a998") && !peers.some((peer) => peer.name === "a999"));
+  const complaints = log.lines.filter((line) => line.startsWith("warn ignoring"));
+  assert.deepEqual(complaints, [
+    "warn ignoring dict.broken1999 (revision 2001), which is no peer record: not JSON in UTF-8, " +
+    "and at least 1999 more in the peer list of dict likewise",
+  ]);
+  assert.equal(log.lines.filter((line) => line.includes("records: only the 1000 oldest count")).length, 1);
+  await membership.close();
+});
+
+test("a store that refuses what it is asked is complained about once", async () => {
+  const bucket = new MemoryBucket();
+  const inner = bucket.open();
+  const store = new SlowStore(inner);
+  store.put = () => Promise.reject(new UnavailableError("no permission"));
+  const { membership, clock, log } = nodeIn(bucket, "a", { store });
+  membership.start();
+  await settle(50);
+  await clock.advance(120_000);
+  const lines = log.lines.filter((line) => line.includes("no permission"));
+  assert.deepEqual(lines, ["warn still cannot list myself in dict, trying again: no permission"]);
+  await membership.close();
+});
+
+test("a listener that throws does not stop the registry", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, log } = nodeIn(bucket, "a", {
+    onRoster: () => {
+      throw new Error("not today");
+    },
+  });
+  membership.start();
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  assert.ok(log.lines.some((line) => line.startsWith("error cannot use the new peer list of dict: not today")));
+  await membership.close();
+});

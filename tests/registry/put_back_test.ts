@@ -1,0 +1,159 @@
+/** A record that others take away or write over while its node lives, on a clock that stands still. */
+import assert from "node:assert/strict";
+import type { PeerRecord } from "../../lib/core/roster.ts";
+import { Complaints } from "../../lib/registry/complaints.ts";
+import { Membership } from "../../lib/registry/membership.ts";
+import { MemoryBucket } from "../../lib/registry/memory-store.ts";
+import { encodeRecord } from "../../lib/registry/record.ts";
+import type { PeerStore } from "../../lib/registry/store.ts";
+import { ManualClock, settle } from "../support/clock.ts";
+import { MemoryLog } from "../support/log.ts";
+import { test } from "../support/test.ts";
+import { bytesOf, recordOf } from "./support.ts";
+
+async function listed(bucket: MemoryBucket, name: string, store: PeerStore = bucket.open()) {
+  const clock = new ManualClock();
+  const log = new MemoryLog();
+  const self = recordOf(name);
+  const membership = new Membership({
+    store,
+    groups: ["dict"],
+    self,
+    clock,
+    log,
+    isAlive: async () => false,
+    onRoster: () => {},
+    random: () => 0,
+  });
+  membership.start();
+  await settle(50);
+  assert.ok(membership.joined("dict"));
+  return { membership, clock, log, self };
+}
+
+function overwrite(bucket: MemoryBucket, key: string, value: Uint8Array | undefined): void {
+  bucket.write(key, value, bucket.entries.get(key)!.revision);
+}
+
+function recordIn(bucket: MemoryBucket, key: string): PeerRecord {
+  return JSON.parse(new TextDecoder().decode(bucket.entries.get(key)!.value));
+}
+
+test("whatever stands in the place of a live node's record, it is put right ever more slowly, and is not joined meanwhile", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock, self } = await listed(bucket, "a");
+  const changed = { ...self, weight: 7 };
+  const drained = { ...self, state: "draining" } as const;
+  const others: [delayMs: number, value: Uint8Array | undefined][] = [
+    [0, bytesOf("nonsense")],
+    [500, encodeRecord("dict", changed)],
+    // A stranger who writes our own next state must not get a faster answer than any other.
+    [1_000, encodeRecord("dict", drained)],
+    [2_000, undefined],
+    [4_000, encodeRecord("dict", drained)],
+  ];
+  for (const [delayMs, value] of others) {
+    overwrite(bucket, "dict.a", value);
+    await settle(50);
+    if (delayMs > 0) {
+      assert.equal(membership.joined("dict"), false, `before ${delayMs} ms`);
+      await clock.advance(delayMs - 1);
+      assert.equal(membership.joined("dict"), false, `before ${delayMs} ms`);
+      await clock.advance(1);
+      await settle(50);
+    }
+    assert.equal(membership.joined("dict"), true, `after ${delayMs} ms`);
+    assert.deepEqual(recordIn(bucket, "dict.a"), self);
+  }
+  await membership.close();
+});
+
+test("a node that starts to drain while it waits to put itself back comes back as draining", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock } = await listed(bucket, "a");
+  overwrite(bucket, "dict.a", undefined);
+  await settle(50);
+  overwrite(bucket, "dict.a", undefined);
+  await settle(50);
+  assert.equal(membership.joined("dict"), false);
+  const isDone = membership.setState("draining", 200);
+  await clock.advance(200);
+  assert.equal(await isDone, false);
+  await clock.advance(300);
+  await settle(50);
+  assert.equal(recordIn(bucket, "dict.a").state, "draining");
+  assert.equal(membership.joined("dict"), true);
+  await membership.close();
+});
+
+test("who leaves while it waits to put itself back stays away", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock } = await listed(bucket, "a");
+  for (let i = 0; i < 2; i++) {
+    overwrite(bucket, "dict.a", undefined);
+    await settle(50);
+  }
+  assert.equal(await membership.leave(1_000), true);
+  await clock.advance(60_000);
+  assert.equal(bucket.entries.get("dict.a")!.value, undefined);
+  assert.equal(await membership.setState("serving", 1_000), false);
+  await membership.close();
+  assert.equal(clock.pending, 0);
+});
+
+test("a change of state is written at once, and a second one while the first is on its way wins", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, self } = await listed(bucket, "a");
+  const changes = [membership.setState("draining", 1_000), membership.setState("serving", 1_000)];
+  await settle(100);
+  assert.equal((await Promise.all(changes))[1], true);
+  assert.deepEqual(recordIn(bucket, "dict.a"), self);
+  assert.equal(await membership.setState("draining", 1_000), true);
+  assert.equal(recordIn(bucket, "dict.a").state, "draining");
+  await membership.close();
+});
+
+test("an eviction that is decided while the registry is away is not even asked for, nor one after the end", async () => {
+  const bucket = new MemoryBucket();
+  const dead = recordOf("dead");
+  bucket.write("dict.dead", encodeRecord("dict", dead), 0);
+  const store = bucket.open();
+  const deleted: string[] = [];
+  const remove = store.delete.bind(store);
+  store.delete = (key, replaces) => {
+    deleted.push(key);
+    return remove(key, replaces);
+  };
+  const { membership } = await listed(bucket, "a", store);
+  bucket.goAway();
+  await settle();
+  assert.equal(membership.isAway, true);
+  assert.equal(await membership.evict(dead), false);
+  // The server is there again, but this node has not heard what happened meanwhile.
+  bucket.comeBack();
+  assert.equal(await membership.evict(dead), false);
+  assert.deepEqual(deleted, []);
+  await settle();
+  assert.equal(await membership.evict(dead), true);
+  assert.deepEqual(deleted, ["dict.dead"]);
+  await membership.close();
+  assert.equal(await membership.evict(dead), false);
+  assert.equal(deleted.length, 1);
+});
+
+test("a kind of fault that comes and goes is told once a minute, and again when there are a hundred times as many", async () => {
+  const clock = new ManualClock();
+  const log = new MemoryLog();
+  const complaints = new Complaints("dict", clock, log);
+  const say = (count: number): number => {
+    const keys = Array.from(
+      { length: count },
+      (_, i) => [`dict.k${i}`, { revision: i + 1, fault: "no good" }] as const,
+    );
+    complaints.say(new Map(keys));
+    return log.lines.length;
+  };
+  assert.deepEqual([say(1), say(0), say(1), say(99), say(100), say(100), say(0)], [1, 1, 1, 1, 2, 2, 2]);
+  await clock.advance(60_000);
+  assert.deepEqual([say(1), say(0), say(1)], [2, 2, 3]);
+});

@@ -1,0 +1,165 @@
+/** What every store promises, checked on the one in memory and on NATS. */
+import assert from "node:assert/strict";
+import { WrongRevisionError } from "../../lib/core/errors.ts";
+import { UnavailableError } from "../../lib/registry/store.ts";
+import { type Defer, test } from "../support/test.ts";
+import { memory, nats } from "./harnesses.ts";
+import { bytesOf, type Harness, textOf, until, Watcher } from "./support.ts";
+
+for (const kind of [memory, nats]) {
+  const contract = (name: string, run: (harness: Harness, defer: Defer) => Promise<void>): void =>
+    test(`${kind.name}: ${name}`, kind.needs, async (defer) => run(await kind.start(defer), defer));
+
+  /** A store that is connected, and what it was told. */
+  const opened = async (harness: Harness, groups?: string[]) => {
+    const { store, loseNextAnswer } = await harness.open();
+    const watcher = new Watcher(store, groups);
+    await until("the first contact", () => watcher.isBack);
+    return { store, watcher, loseNextAnswer };
+  };
+
+  contract("a key that was never written is created at revision 0, by one of two", async (harness) => {
+    const one = (await opened(harness)).store;
+    const two = (await opened(harness)).store;
+    assert.deepEqual(await one.read("dict.a"), { value: undefined, revision: 0 });
+    const results = await Promise.allSettled([
+      one.put("dict.a", bytesOf("one"), 0),
+      two.put("dict.a", bytesOf("two"), 0),
+    ]);
+    const won = results.findIndex((result) => result.status === "fulfilled");
+    const lost = results[1 - won] as PromiseRejectedResult;
+    assert.ok(lost.reason instanceof WrongRevisionError, String(lost.reason));
+    const entry = await two.read("dict.a");
+    assert.equal(textOf(entry.value), ["one", "two"][won]);
+    assert.equal(entry.revision, (results[won] as PromiseFulfilledResult<number>).value);
+  });
+
+  contract("a write that names another revision than the last one changes nothing", async (harness) => {
+    const { store } = await opened(harness);
+    const first = await store.put("dict.a", bytesOf("1"), 0);
+    const second = await store.put("dict.a", bytesOf("2"), first);
+    assert.ok(second > first);
+    for (const wrong of [0, first, second + 1, second + 1_000_000]) {
+      await assert.rejects(store.put("dict.a", bytesOf("no"), wrong), WrongRevisionError, `put at ${wrong}`);
+      await assert.rejects(store.delete("dict.a", wrong), WrongRevisionError, `delete at ${wrong}`);
+    }
+    assert.deepEqual(await store.read("dict.a"), { value: bytesOf("2"), revision: second });
+  });
+
+  contract("a delete leaves a marker, and only who names it may write again", async (harness) => {
+    const { store } = await opened(harness);
+    const put = await store.put("dict.a", bytesOf("1"), 0);
+    const marker = await store.delete("dict.a", put);
+    assert.deepEqual(await store.read("dict.a"), { value: undefined, revision: marker });
+    await assert.rejects(store.put("dict.a", bytesOf("2"), 0), WrongRevisionError);
+    await assert.rejects(store.put("dict.a", bytesOf("2"), put), WrongRevisionError);
+    assert.equal(await store.put("dict.a", bytesOf("2"), marker), marker + 1);
+  });
+
+  contract("a delete of what was never there beats a create that is on its way", async (harness) => {
+    const { store } = await opened(harness);
+    const marker = await store.delete("dict.a", 0);
+    await assert.rejects(store.put("dict.a", bytesOf("late"), 0), WrongRevisionError);
+    assert.deepEqual(await store.read("dict.a"), { value: undefined, revision: marker });
+  });
+
+  contract("views come in order, end at the last write, and know their group only", async (harness) => {
+    const { store } = await opened(harness);
+    const { watcher } = await opened(harness, ["dict", "other"]);
+    const a = await store.put("dict.a", bytesOf("a1"), 0);
+    await store.put("other.x", bytesOf("x"), 0);
+    await store.put("dicta.b", bytesOf("not in dict"), 0);
+    const b = await store.put("dict.b", bytesOf("b1"), 0);
+    await store.put("dict.a", bytesOf("a2"), a);
+    const gone = await store.delete("dict.b", b);
+    const ofDict = () => watcher.views.filter((view) => view.group === "dict");
+    const ofOther = () => watcher.views.filter((view) => view.group === "other");
+    // Each group's views come at their own pace.
+    await until("the last views", () => ofDict().at(-1)?.revision === gone && ofOther().at(-1)?.revision === a + 1);
+    assert.deepEqual(ofDict().at(-1)!.values, { "dict.a": "a2", "dict.b": undefined });
+    const revisions = ofDict().map((view) => view.revision);
+    assert.deepEqual(revisions, revisions.toSorted((x, y) => x - y));
+    const other = ofOther().at(-1)!;
+    assert.deepEqual(other.values, { "other.x": "x" });
+    assert.equal(other.revision, a + 1);
+  });
+
+  contract("who watches late names the same revision, also when the last change was a delete", async (harness) => {
+    const { store, watcher: early } = await opened(harness);
+    await store.put("dict.a", bytesOf("a"), 0);
+    const b = await store.put("dict.b", bytesOf("b"), 0);
+    const marker = await store.delete("dict.b", b);
+    await store.put("other.x", bytesOf("later, elsewhere"), 0);
+    const { watcher: late } = await opened(harness);
+    await until("the marker", () => early.last?.revision === marker && late.last?.revision === marker);
+    assert.deepEqual(late.last, early.last);
+  });
+
+  contract("an outage is told once, fails what is asked, and ends with a fresh view", async (harness) => {
+    const { store, watcher } = await opened(harness);
+    const a = await store.put("dict.a", bytesOf("a"), 0);
+    await until("the view", () => watcher.last?.revision === a);
+    const seen = watcher.views.length;
+    await harness.goAway();
+    await until("the outage", () => watcher.events.at(-1) === "away");
+    await assert.rejects(store.read("dict.a"), UnavailableError);
+    await assert.rejects(store.put("dict.a", bytesOf("b"), a), UnavailableError);
+    await assert.rejects(store.delete("dict.a", a), UnavailableError);
+    await harness.comeBack();
+    await until("the return", () => watcher.isBack);
+    assert.deepEqual(watcher.events, ["back", "away", "back"]);
+    assert.ok(watcher.views.length > seen);
+    assert.deepEqual(watcher.last!.values, { "dict.a": "a" });
+    const b = await store.put("dict.a", bytesOf("b"), a);
+    await until("a view after the return", () => watcher.last?.revision === b);
+  });
+
+  contract("a bucket that is lost and made again is another epoch, and its watch goes on", async (harness) => {
+    const { store, watcher } = await opened(harness);
+    const a = await store.put("dict.a", bytesOf("a"), 0);
+    await until("the view", () => watcher.last?.revision === a);
+    const { epoch } = watcher.last!;
+    await harness.loseBucket();
+    await until("the empty view", () => watcher.last!.epoch !== epoch && watcher.last!.revision === 0);
+    assert.deepEqual(watcher.last!.values, {});
+    await until("the store", () => watcher.isBack);
+    const again = await store.put("dict.a", bytesOf("again"), 0);
+    await until("the view of the new bucket", () => watcher.last?.revision === again);
+  });
+
+  contract(
+    "a purge, which sends no event, is found out, and the revision is what the bucket still holds",
+    async (harness) => {
+      const { store, watcher } = await opened(harness);
+      const a = await store.put("dict.a", bytesOf("a"), 0);
+      const b = await store.put("dict.b", bytesOf("b"), 0);
+      await until("both", () => watcher.last?.revision === b);
+      await harness.purge("dict.b");
+      await until("the purge", () => watcher.last?.revision === a);
+      assert.deepEqual(watcher.last!.values, { "dict.a": "a" });
+      const { watcher: late } = await opened(harness);
+      assert.deepEqual(late.last, watcher.last);
+      assert.deepEqual(await store.read("dict.b"), { value: undefined, revision: 0 });
+    },
+  );
+
+  contract("a write whose answer is lost says so, and was applied", async (harness) => {
+    const { store, loseNextAnswer } = await opened(harness);
+    const { store: other } = await opened(harness);
+    loseNextAnswer();
+    await assert.rejects(store.put("dict.a", bytesOf("a"), 0), UnavailableError);
+    assert.equal(textOf((await other.read("dict.a")).value), "a");
+  });
+
+  contract("a closed store tells nothing more", async (harness) => {
+    const { store, watcher } = await opened(harness);
+    const { store: other } = await opened(harness);
+    await store.close();
+    const told = watcher.views.length;
+    const { watcher: witness } = await opened(harness);
+    const a = await other.put("dict.a", bytesOf("a"), 0);
+    await until("the witness", () => witness.last?.revision === a);
+    assert.equal(watcher.views.length, told);
+    await assert.rejects(store.read("dict.a"), UnavailableError);
+  });
+}

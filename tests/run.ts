@@ -3,17 +3,21 @@
  *
  * `bun run tests/run.ts [path ...]` runs only the tests under the given paths.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
 const SUITE_TIMEOUT_MS = 20 * 60 * 1000;
+const PIPE_TIMEOUT_MS = 5_000;
 const required = process.env.CI === "true";
 const reports = mkdtempSync(join(tmpdir(), "muster-tests-"));
 const paths = process.argv.slice(2);
 const total = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, said again at the end: a log that is cut keeps its end. */
+const failures: string[] = [];
+const FAILURE_LINES = 60;
 
 /** The pinned development dependency, else what PATH has. */
 function program(name: string): string | undefined {
@@ -22,25 +26,61 @@ function program(name: string): string | undefined {
   return spawnSync("/bin/sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim() || undefined;
 }
 
-function run(title: string, command: string[]): boolean {
+/** Runs a command to its end, shows what it prints as it comes, and resolves to whether it went well and to its lines. */
+async function run(title: string, command: string[]): Promise<{ ok: boolean; lines: string[] }> {
   console.log(`\n== ${title}: ${command.join(" ")}`);
-  const { status, error, signal } = spawnSync(command[0]!, command.slice(1), {
-    stdio: "inherit",
+  const child = spawn(command[0]!, command.slice(1), {
+    stdio: ["ignore", "pipe", "pipe"],
     timeout: SUITE_TIMEOUT_MS,
     // Every child, and what it starts, sees the pinned runtimes first.
     env: { ...process.env, PATH: `${join(process.cwd(), "node_modules", ".bin")}:${process.env.PATH}`, NO_COLOR: "1" },
   });
-  if (status !== 0) console.log(`== ${title} failed: ${error?.message ?? signal ?? `exit code ${status}`}`);
-  return status === 0;
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      printed += text;
+      process.stdout.write(text);
+    });
+  }
+  const outcome = await new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => {
+      const outcome = code === 0 ? "" : signal ?? `exit code ${code}`;
+      child.once("close", () => resolve(outcome));
+      // A process that a test left behind holds the pipes open, and must not hold up the rest.
+      setTimeout(() => resolve(outcome), PIPE_TIMEOUT_MS).unref();
+    });
+  });
+  if (outcome !== "") console.log(`== ${title} failed: ${outcome}`);
+  return { ok: outcome === "", lines: printed.split("\n") };
 }
 
-function check(title: string, command: string[]): void {
-  total[run(title, command) ? "passed" : "failed"]++;
+async function check(title: string, command: string[]): Promise<void> {
+  const { ok, lines } = await run(title, command);
+  total[ok ? "passed" : "failed"]++;
+  if (!ok) failures.push(`${title}:\n${lines.slice(-FAILURE_LINES).join("\n")}`);
+}
+
+/** Each failed test's line with what was printed before it, back to the test before: the error and the test's own log. */
+function failedTests(title: string, lines: string[]): string[] {
+  const found: string[] = [];
+  let from = 0;
+  lines.forEach((line, at) => {
+    if (/^\(fail\)|\.\.\. FAILED/.test(line)) {
+      found.push(`${title}:\n${lines.slice(Math.max(from, at - FAILURE_LINES), at + 1).join("\n")}`);
+    }
+    if (/^\((pass|fail|skip)\)|\.\.\. (ok|FAILED|ignored)/.test(line)) from = at + 1;
+  });
+  // Deno tells its errors after the last test.
+  const errors = lines.findIndex((line) => line.trim() === "ERRORS");
+  if (errors >= 0) found.push(`${title}:\n${lines.slice(errors, errors + FAILURE_LINES).join("\n")}`);
+  return found;
 }
 
 /** Counts what a suite's JUnit report tells; a suite that ends badly without a failed test is one failure. */
-function suite(title: string, command: string[], report: string): void {
-  const ok = run(title, command);
+async function suite(title: string, command: string[], report: string): Promise<void> {
+  const { ok, lines } = await run(title, command);
+  if (!ok) failures.push(...failedTests(title, lines));
   const xml = existsSync(report) ? readFileSync(report, "utf8") : "";
   const count = (pattern: RegExp) => xml.match(pattern)?.length ?? 0;
   const skipped = count(/<skipped\b/g);
@@ -62,19 +102,19 @@ const under = paths.length > 0 ? paths : ["tests"];
 try {
   if (deno === undefined) missing("deno");
   else if (paths.length === 0) {
-    check("format", [deno, "fmt", "--check"]);
-    check("lint", [deno, "lint"]);
-    check("types", [deno, "check", "main.ts", "lib", "tests"]);
+    await check("format", [deno, "fmt", "--check"]);
+    await check("lint", [deno, "lint"]);
+    await check("types", [deno, "check", "main.ts", "lib", "tests"]);
   }
   if (bun === undefined) missing("bun");
   else {
     const report = join(reports, "bun.xml");
     const files = under.map((path) => `./${path}`);
-    suite("bun", [bun, "test", ...files, "--reporter=junit", `--reporter-outfile=${report}`], report);
+    await suite("bun", [bun, "test", ...files, "--reporter=junit", `--reporter-outfile=${report}`], report);
   }
   if (deno !== undefined) {
     const report = join(reports, "deno.xml");
-    suite("deno", [deno, "test", "-A", "--no-check", ...under, `--junit-path=${report}`], report);
+    await suite("deno", [deno, "test", "-A", "--no-check", ...under, `--junit-path=${report}`], report);
   }
 } finally {
   rmSync(reports, { recursive: true, force: true });
@@ -83,5 +123,6 @@ if (required && total.skipped > 0) {
   console.log(`\n== ${total.skipped} skipped, and in CI nothing may be`);
   total.failed += total.skipped;
 }
+for (const failure of failures) console.log(`\n== failed in ${failure}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
 process.exit(total.failed > 0 ? 1 : 0);

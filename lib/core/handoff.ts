@@ -31,6 +31,8 @@ export interface HandoffStats {
 
 /** All that may hold a value are asked at once. After 20 joins a key has had 1.5 owners more on average, hardly ever 8. */
 const MAX_HOLDERS = 8;
+/** With those that may have a hot copy. */
+const MAX_PEEKED = 16;
 /**
  * What a peek may cost a miss at the most, a load in flight at the holder included. It is an answer from memory, so this
  * much passes only when a holder stands still, and it is struck off the roster soon after; or when the machine is so busy
@@ -58,15 +60,19 @@ export class Handoff {
   /**
    * Asks those that may hold the value, all at once; the first that has it wins. `undefined` when nobody could hold it,
    * which needs no wait, or when nobody has it. Never rejects.
+   *
+   * Where the one who should hold it is lost, or this node stands in for it, the others are asked as well: what is popular
+   * has hot copies, so that a crash costs the origin only what nobody else asked for twice.
    */
   fetch(key: string, signal: AbortSignal): Promise<Value | undefined> | undefined {
-    const { picker, group, clock } = this.#options;
+    const { picker, clock } = this.#options;
     const holders = picker.holders(key, MAX_HOLDERS);
     if (holders.length === 0) return undefined;
     this.stats.peeks++;
     return new Promise((resolve) => {
       const others = new AbortController();
-      let waiting = holders.length;
+      const asked = new Set<Peer>();
+      let waiting = 0;
       const end = (value: Value | undefined) => {
         cancelTimer();
         signal.removeEventListener("abort", leave);
@@ -77,16 +83,33 @@ export class Handoff {
       const leave = () => end(undefined);
       const cancelTimer = clock.after(PEEK_TIMEOUT_MS, leave);
       signal.addEventListener("abort", leave, { once: true });
-      for (const holder of holders) {
-        holder.peek(group, key, { signal: others.signal, timeoutMs: PEEK_TIMEOUT_MS }).catch(() => undefined)
-          .then((value) => {
+      const ask = (peers: readonly (Peer | undefined)[]) => {
+        for (const peer of peers) {
+          if (peer === undefined || asked.has(peer) || asked.size === MAX_PEEKED) continue;
+          asked.add(peer);
+          waiting++;
+          void this.#peek(peer, key, others.signal).then(({ value, isLost }) => {
             if (others.signal.aborted) return;
             waiting--;
-            if (value !== undefined && value.expiresAtMs > clock.nowMs()) end(value);
+            if (isLost) ask(picker.ranked(key, MAX_PEEKED));
+            if (value !== undefined) end(value);
             else if (waiting === 0) end(undefined);
           });
-      }
+        }
+      };
+      ask(holders);
+      if (picker.pick(key) !== undefined) ask(picker.ranked(key, MAX_PEEKED));
     });
+  }
+
+  async #peek(peer: Peer, key: string, signal: AbortSignal): Promise<{ value?: Value | undefined; isLost: boolean }> {
+    const { group, clock } = this.#options;
+    try {
+      const value = await peer.peek(group, key, { signal, timeoutMs: PEEK_TIMEOUT_MS });
+      return { value: value !== undefined && value.expiresAtMs > clock.nowMs() ? value : undefined, isLost: false };
+    } catch {
+      return { isLost: true };
+    }
   }
 
   /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing that is here. */

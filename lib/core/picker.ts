@@ -24,6 +24,7 @@ interface Former extends Ownership {
  * whose owner has changed are looked for elsewhere, so a long memory costs the others nothing.
  */
 const MAX_FORMER = 32;
+const MAX_LOST = 100;
 const FORMER_FOR_MS = 300_000;
 const NOBODY: readonly Peer[] = [];
 
@@ -36,6 +37,8 @@ export class RosterPicker implements PeerPicker {
   #ownership: Ownership = { rendezvous: new Rendezvous([]), records: [], peers: [] };
   /** The latest first. */
   #former: readonly Former[] = [];
+  /** Who owned keys and was off the roster the next moment, without having drained: dead, or taken to be. */
+  #lost: ReadonlySet<string> = new Set();
   #wasListed = false;
 
   /**
@@ -66,11 +69,14 @@ export class RosterPicker implements PeerPicker {
         this.#wasListed = true;
         former.push(...this.#predecessors(self, serving));
       }
+      const listed = new Set(roster.peers.map(({ name }) => name));
+      const missing = [...this.#lost, ...before.records.map(({ name }) => name)].filter((name) => !listed.has(name));
       const nowMs = this.#clock.nowMs();
       this.#former = former
         .filter(({ records }) => records.length > 0)
         .map((ownership) => ({ untilMs: nowMs + FORMER_FOR_MS, ...ownership }))
         .slice(0, MAX_FORMER);
+      this.#lost = new Set(missing.slice(-MAX_LOST));
     }
     this.#ownership = next;
     return isChange;
@@ -105,8 +111,9 @@ export class RosterPicker implements PeerPicker {
       if (found.length >= count) break;
       const { name } = records[rendezvous.owner(hash)]!;
       if (name === this.#selfName || found.some((peer) => peer.name === name)) continue;
-      // As it is reached today: it may have started anew since, or be gone.
-      const peer = this.#peerOf(name);
+      // As it is reached today: it may have started anew since, or be gone. Who drained has handed over what it had; who
+      // was lost has not, and that is told by a peer that fails.
+      const peer = this.#peerOf(name) ?? (this.#lost.has(name) ? unreachable(name) : undefined);
       if (peer !== undefined) found.push(peer);
     }
     return found;

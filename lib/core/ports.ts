@@ -59,7 +59,10 @@ export interface PeerPicker {
   ranked(key: string, count: number): readonly (Peer | undefined)[];
   /** As `ranked`, by the roster before the last change of owners; empty when there was none lately. */
   rankedBefore(key: string, count: number): readonly (Peer | undefined)[];
-  /** Other nodes that may hold the key's value already: its owner, and its owners not long ago; the latest first. */
+  /**
+   * Other nodes that may hold the key's value already: its owner, and its owners not long ago; the latest first. One that
+   * was lost is among them, and fails when it is asked.
+   */
   holders(key: string, count: number): readonly Peer[];
 }
 

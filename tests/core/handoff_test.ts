@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
+import { RosterPicker } from "../../lib/core/picker.ts";
+import { rosterOf } from "../../lib/core/roster.ts";
 import { makeCluster, read, record, text } from "./cluster.ts";
 
 const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
@@ -97,6 +99,45 @@ test("a load in the air at the former owner is waited for, not made again", asyn
   gate.resolve();
   await Promise.all([...early, ...late]);
   assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("what a killed node owned and others have hot costs no load, before its eviction and after it", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"]);
+  // Twice: what comes for the second time is kept as a hot copy.
+  await askAll(cluster, ["a"]);
+  await askAll(cluster, ["a"]);
+  const isOf = (name: string) => (key: string) => cluster.pickers.get("a")!.pick(key)?.name === name;
+  const [lost, others] = [keys.filter(isOf("d")), ["b", "c"]];
+  cluster.dead.add("d");
+  for (const name of others) for (const key of lost.slice(0, 20)) await cluster.groups.get(name)!.get(key);
+  assert.equal(cluster.origin.loads.length, keys.length, "not yet evicted");
+  cluster.swap(["a", "b", "c"], ["a", "b", "c"]);
+  for (const name of others) for (const key of lost) await cluster.groups.get(name)!.get(key);
+  assert.equal(cluster.origin.loads.length, keys.length, "evicted");
+});
+
+test("what a killed node owned and nobody else has is loaded once, by whoever is asked first", async () => {
+  const cluster = makeCluster(["a", "b", "c", "d"]);
+  const lost = keys.filter((key) => cluster.pickers.get("a")!.pick(key)?.name === "d");
+  await Promise.all(lost.map((key) => cluster.groups.get("d")!.get(key)));
+  cluster.dead.add("d");
+  cluster.swap(["a", "b", "c"], ["a", "b", "c"]);
+  for (const name of ["a", "b", "c"]) await Promise.all(lost.map((key) => cluster.groups.get(name)!.get(key)));
+  assert.equal(cluster.origin.loads.length, 2 * lost.length);
+});
+
+test("who left after draining has handed over what it had: the others are not asked for copies", () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const picker = cluster.pickers.get("a")!;
+  const unreached = new RosterPicker("dict", "a", () => undefined, cluster.clock);
+  unreached.swap(rosterOf("dict", 1, ["a", "b", "c"].map(record)));
+  const key = keys.find((key) => picker.pick(key)?.name === "c" && picker.ranked(key, 2)[1] === undefined)!;
+  unreached.swap(rosterOf("dict", 2, [record("a"), record("b"), { ...record("c"), state: "draining" }]));
+  unreached.swap(rosterOf("dict", 3, [record("a"), record("b")]));
+  assert.deepEqual(unreached.holders(key, 8), []);
+  unreached.swap(rosterOf("dict", 4, ["a", "b", "c"].map(record)));
+  unreached.swap(rosterOf("dict", 5, ["a", "b"].map(record)));
+  assert.deepEqual(unreached.holders(key, 8).map(({ name }) => name), ["c"], "lost");
 });
 
 test("a former owner that says nothing costs a miss two seconds, and no more", async () => {

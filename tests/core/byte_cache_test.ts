@@ -91,7 +91,7 @@ test("a key that is read between writes survives any byte pressure", () => {
 
 test("what is read often outlives a scan of keys read once", () => {
   const caches = new MainAndHot(100 * 1_000);
-  const often = Array.from({ length: 50 }, (_, i) => `often-${i}`);
+  const often = Array.from({ length: 40 }, (_, i) => `often-${i}`);
   for (const key of often) caches.store(caches.main, key, value(990));
   for (let i = 0; i < 5_000; i++) {
     caches.main.get(often[i % often.length]!, now);

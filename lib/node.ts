@@ -20,7 +20,7 @@ import { Membership } from "./registry/membership.ts";
 import { MemoryStore } from "./registry/memory-store.ts";
 import { NatsStore } from "./registry/nats-store.ts";
 import type { PeerStore } from "./registry/store.ts";
-import { environment, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
+import { environment, isTextFaster, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
@@ -116,6 +116,7 @@ export class Node {
       groups: new Map([...this.#served].map(([group, { group: cache }]) => [group, this.#face(cache)])),
       peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
       log: this.#log,
+      isTextFaster,
     });
     this.#answer = (request, server) => app.fetch(request, server as object);
     this.#log.info(`listening on ${url}`, { name, incarnation: this.#incarnation });

@@ -3,7 +3,7 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Log } from "../core/log.ts";
 import { CacheRoutes } from "./cache-routes.ts";
 import { jsonResponse } from "./json.ts";
-import { rawPathOf } from "./key.ts";
+import { pathStart, rawPathOf } from "./key.ts";
 import type { CacheGroup, NodeFace } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
 
@@ -14,7 +14,12 @@ export interface AppOptions {
   /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` when the request is none. */
   readonly peerEndpoint?: MiddlewareHandler;
   readonly log: Log;
+  /** Whether the runtime sends a string faster than bytes. @default false */
+  readonly isTextFaster?: boolean;
 }
+
+/** Routes whose paths go on with a key: the router sees the prefix only, which it finds in a table, without a pattern. */
+const keyRoutes = ["/define/", "/cache/", "/_groupcache/"] as const;
 
 /**
  * The app whose `fetch` a server is given. More GET routes may be added until its first request.
@@ -24,12 +29,12 @@ export interface AppOptions {
  *
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
-export function createApp({ node, groups, peerEndpoint, log }: AppOptions): Hono {
-  const app = new Hono({ getPath: (request) => rawPathOf(request.url) });
-  const routes = new CacheRoutes(node.name, groups, log);
-  app.get("/define/*", routes.define);
-  app.get("/cache/*", routes.cache);
-  app.get("/_groupcache/*", routes.groupcache);
+export function createApp({ node, groups, peerEndpoint, log, isTextFaster = false }: AppOptions): Hono {
+  const app = new Hono({ getPath: (request) => routeOf(request.url) });
+  const routes = new CacheRoutes(node.name, groups, log, isTextFaster);
+  app.on("GET", ["/define/", "/define"], routes.define);
+  app.on("GET", ["/cache/", "/cache"], routes.cache);
+  app.on("GET", ["/_groupcache/", "/_groupcache"], routes.groupcache);
   if (peerEndpoint !== undefined) app.get("/_peer", peerEndpoint, upgradeRequired);
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
@@ -45,6 +50,12 @@ export function createApp({ node, groups, peerEndpoint, log }: AppOptions): Hono
     return problemResponse({ status: 500, detail: "something went wrong inside this node" });
   });
   return app;
+}
+
+function routeOf(url: string): string {
+  const start = pathStart(url);
+  for (const prefix of keyRoutes) if (url.startsWith(prefix, start)) return prefix;
+  return rawPathOf(url);
 }
 
 function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): object {

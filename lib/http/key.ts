@@ -101,11 +101,16 @@ export function decodeGroupcacheKeyPath(rawPathTail: string): string {
  * normalised. Bun gives a bare path as the URL when the Host header is unusable.
  */
 export function rawPathOf(url: string): string {
-  // "http://" and one character of host is 8 long, and so is "https://".
-  const start = url.charCodeAt(0) === 0x2f ? 0 : url.indexOf("/", 8);
+  const start = pathStart(url);
   if (start < 0) return "/";
   const query = url.indexOf("?", start);
   return query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
+/** Where the path of a URL as a server gives it begins; -1 when it has none. */
+export function pathStart(url: string): number {
+  // "http://" and one character of host is 8 long, and so is "https://".
+  return url.charCodeAt(0) === 0x2f ? 0 : url.indexOf("/", 8);
 }
 
 /** Whether a tail is its own key: visible ASCII in which nothing needs decoding or a second look. */

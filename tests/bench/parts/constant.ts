@@ -9,13 +9,15 @@ interface Runtimes {
 }
 
 const body = new Uint8Array(Buffer.from(valueOf(keyOf(0))));
-const headers = {
-  "content-type": "application/octet-stream",
-  "content-length": String(body.byteLength),
-  "cache-status": '"127-0-0-1-8000"; hit',
-  "x-content-type-options": "nosniff",
+// As a node does it: a Headers object made once is what both runtimes send fastest, and they count the bytes themselves.
+const init = {
+  headers: new Headers({
+    "content-type": "application/octet-stream",
+    "cache-status": '"127-0-0-1-8000"; hit',
+    "x-content-type-options": "nosniff",
+  }),
 };
-const fetch = () => new Response(body, { headers });
+const fetch = () => new Response(body, init);
 const { Bun, Deno } = globalThis as unknown as Runtimes;
 const hostname = "127.0.0.1";
 const port = Bun !== undefined

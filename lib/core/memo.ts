@@ -1,0 +1,19 @@
+import QuickLRU from "quick-lru";
+
+/** What was made of a thing, kept for the next time; bounded by entries. */
+export class Memo<K extends NonNullable<unknown>, V extends NonNullable<unknown>> {
+  readonly #made: QuickLRU<K, V>;
+  readonly #make: (from: K) => V;
+
+  /** @param maxEntries quick-lru keeps up to twice as many */
+  constructor(maxEntries: number, make: (from: K) => V) {
+    this.#made = new QuickLRU({ maxSize: maxEntries });
+    this.#make = make;
+  }
+
+  get(from: K): V {
+    let made = this.#made.get(from);
+    if (made === undefined) this.#made.set(from, made = this.#make(from));
+    return made;
+  }
+}

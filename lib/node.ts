@@ -1,10 +1,10 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
 import { advertised, type Config, version } from "./config.ts";
+import type { CancelSignal } from "./core/cancel.ts";
 import type { Clock } from "./core/clock.ts";
 import { OriginError } from "./core/errors.ts";
 import { Group } from "./core/group.ts";
-import type { Value } from "./core/value.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { Liveness } from "./core/liveness.ts";
 import type { Log } from "./core/log.ts";
@@ -115,6 +115,7 @@ export class Node {
       },
       groups: new Map([...this.#served].map(([group, { group: cache }]) => [group, this.#face(cache)])),
       peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
+      clock: this.#clock,
       log: this.#log,
       isTextFaster,
     });
@@ -164,10 +165,10 @@ export class Node {
       revisions: () =>
         Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
       service: {
-        get: (group, key, options): Value | Promise<Value> => {
-          const { group: cache } = this.#served.get(group)!;
-          // The signal is made when it is read: a hit does without.
-          return cache.lookupAsOwner(key)?.value ?? cache.loadAsOwner(key, options).then(({ value }) => value);
+        lookup: (group, key) => this.#served.get(group)!.group.lookupAsOwner(key)?.value,
+        get: async (group, key, options) => {
+          const { value } = await this.#served.get(group)!.group.loadAsOwner(key, options);
+          return value;
         },
         peek: (group, key, options) => this.#served.get(group)!.group.peek(key, options),
         push: (group, entries, from) => this.#served.get(group)!.group.accept(entries, from),
@@ -192,8 +193,8 @@ export class Node {
     return {
       name: group.name,
       lookup: (key: string) => group.lookup(key),
-      load: (key: string, options: { signal: AbortSignal }) => group.load(key, options),
-      getAsOwner: (key: string, options: { signal: AbortSignal }) => group.getAsOwner(key, options),
+      load: (key: string, options: { signal: CancelSignal }) => group.load(key, options),
+      getAsOwner: (key: string, options: { signal: CancelSignal }) => group.getAsOwner(key, options),
       stats: () => ({ ...group.stats(), roster: this.#roster(group.name) }),
     };
   }

@@ -2,10 +2,12 @@
  * Asking the owner, or whoever stands in for it. An owner that cannot be reached is passed over for the next in rank, by
  * every node alike; one that is slow is not dead: after a while the next in rank is asked as well, for a few requests.
  */
+import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { PeerError } from "./errors.ts";
 import { PeerHealth } from "./peer-health.ts";
 import type { Peer, PeerPicker } from "./ports.ts";
+import { Sweep } from "./sweep.ts";
 import type { Value } from "./value.ts";
 
 export interface FailoverOptions {
@@ -15,7 +17,7 @@ export interface FailoverOptions {
   /** For one ask, in milliseconds. */
   readonly timeoutMs: number;
   /** This node's own load, where it is the next in rank. */
-  readonly loadHere: (key: string, signal: AbortSignal) => Promise<Value>;
+  readonly loadHere: (key: string, signal: CancelSignal) => Promise<Value>;
   readonly onPeerError: () => void;
   readonly onHedge: () => void;
 }
@@ -26,14 +28,32 @@ const MAX_PEERS_ASKED = 3;
 const HEDGES_PER_ASK = 0.03;
 const MAX_HEDGES_SAVED = 20;
 
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** A question to a peer for which another may be asked as well. */
+interface Hedged {
+  readonly peer: Peer;
+  readonly health: PeerHealth;
+  readonly key: string;
+  readonly signal: CancelSignal;
+  readonly failed: ReadonlySet<string>;
+  readonly resolve: (value: Value) => void;
+  /** The peer is silent if it has answered nobody since then. */
+  sinceMs: number;
+  hedgeAtMs: number;
+}
+
 /** One group's way to the peers that answer for its keys. */
 export class Failover {
   readonly #options: FailoverOptions;
   readonly #health = new WeakMap<Peer, PeerHealth>();
+  readonly #hedged = new Set<Hedged>();
+  readonly #sweep: Sweep;
   #hedges = 1;
 
   constructor(options: FailoverOptions) {
     this.#options = options;
+    this.#sweep = new Sweep(options.clock, (nowMs) => this.#hedgeOverdue(nowMs));
   }
 
   /**
@@ -43,24 +63,22 @@ export class Failover {
    *
    * @throws the owner's final answers; OverloadedError; the signal's reason
    */
-  async fetch(key: string, signal: AbortSignal): Promise<Value | undefined> {
+  async fetch(key: string, signal: CancelSignal): Promise<Value | undefined> {
     const { picker, onPeerError } = this.#options;
     this.#hedges = Math.min(MAX_HEDGES_SAVED, this.#hedges + HEDGES_PER_ASK);
-    const failed = new Set<string>();
+    let failed = NOBODY;
     while (failed.size < MAX_PEERS_ASKED) {
-      const peer = this.#next(picker.ranked(key, failed.size + 1), failed);
+      const peer = failed.size === 0 ? picker.pick(key) : this.#next(picker.ranked(key, failed.size + 1), failed);
       if (peer === undefined) return undefined;
-      if (this.#healthOf(peer).isPaused(this.#options.clock.nowMs())) {
-        failed.add(peer.name);
-        continue;
+      if (!this.#healthOf(peer).isPaused(this.#options.clock.nowMs())) {
+        try {
+          return await this.#ask(peer, key, signal, failed);
+        } catch (error) {
+          if (signal.aborted || !(error instanceof PeerError)) throw error;
+          onPeerError();
+        }
       }
-      try {
-        return await this.#ask(peer, key, signal, failed);
-      } catch (error) {
-        if (signal.aborted || !(error instanceof PeerError)) throw error;
-        onPeerError();
-        failed.add(peer.name);
-      }
+      failed = new Set([...failed, peer.name]);
     }
     return undefined;
   }
@@ -70,51 +88,75 @@ export class Failover {
   }
 
   /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
-  #ask(peer: Peer, key: string, signal: AbortSignal, failed: ReadonlySet<string>): Promise<Value> {
-    const { clock } = this.#options;
-    const health = this.#healthOf(peer);
-    const first = this.#askOne(peer, key, signal);
+  #ask(peer: Peer, key: string, signal: CancelSignal, failed: ReadonlySet<string>): Promise<Value> {
     return new Promise((resolve, reject) => {
-      let cancelHedge = (): void => {};
-      const hedgeLater = () => {
-        const sinceMs = clock.nowMs();
-        cancelHedge = clock.after(health.hedgeMs, () => {
-          if (health.hasAnsweredSince(sinceMs)) return hedgeLater();
-          // A second ask that fails says nothing: the first one is still on its way.
-          this.#hedge(peer, key, signal, failed)?.then(resolve, () => {});
-        });
+      const sinceMs = this.#options.clock.nowMs();
+      const health = this.#healthOf(peer);
+      const hedged: Hedged = {
+        peer,
+        health,
+        key,
+        signal,
+        failed,
+        resolve,
+        sinceMs,
+        hedgeAtMs: sinceMs + health.hedgeMs,
       };
-      hedgeLater();
-      first.then((value) => (cancelHedge(), resolve(value)), (error) => (cancelHedge(), reject(error)));
+      this.#hedged.add(hedged);
+      this.#sweep.cover(hedged.hedgeAtMs);
+      this.#askOne(peer, key, signal, sinceMs).then((value) => {
+        this.#hedged.delete(hedged);
+        resolve(value);
+      }, (error) => {
+        this.#hedged.delete(hedged);
+        reject(error);
+      });
     });
   }
 
+  /** Hedges what is overdue. @returns when the next is, or Infinity */
+  #hedgeOverdue(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const hedged of this.#hedged) {
+      if (hedged.hedgeAtMs <= nowMs && hedged.health.hasAnsweredSince(hedged.sinceMs)) {
+        hedged.sinceMs = nowMs;
+        hedged.hedgeAtMs = nowMs + hedged.health.hedgeMs;
+      }
+      if (hedged.hedgeAtMs > nowMs) {
+        nextMs = Math.min(nextMs, hedged.hedgeAtMs);
+        continue;
+      }
+      this.#hedged.delete(hedged);
+      // A second ask that fails says nothing: the first one is still on its way.
+      this.#hedge(hedged)?.then(hedged.resolve, () => {});
+    }
+    return nextMs;
+  }
+
   /** @returns `undefined` when too many were asked twice of late */
-  #hedge(slow: Peer, key: string, signal: AbortSignal, failed: ReadonlySet<string>): Promise<Value> | undefined {
-    const { picker, onHedge, loadHere } = this.#options;
+  #hedge({ peer: slow, key, signal, failed }: Hedged): Promise<Value> | undefined {
+    const { picker, clock, onHedge, loadHere } = this.#options;
     if (this.#hedges < 1 || signal.aborted) return undefined;
     const others = picker.ranked(key, failed.size + 2).filter((peer) => peer !== slow);
     const next = this.#next(others, failed);
     this.#hedges--;
     onHedge();
     // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
-    return next === undefined ? loadHere(key, signal) : this.#askOne(next, key, signal);
+    return next === undefined ? loadHere(key, signal) : this.#askOne(next, key, signal, clock.nowMs());
   }
 
-  async #askOne(peer: Peer, key: string, signal: AbortSignal): Promise<Value> {
+  #askOne(peer: Peer, key: string, signal: CancelSignal, sinceMs: number): Promise<Value> {
     const { group, clock, timeoutMs } = this.#options;
     const health = this.#healthOf(peer);
-    const sinceMs = clock.nowMs();
-    try {
-      const value = await peer.get(group, key, { signal, timeoutMs });
+    return peer.get(group, key, { signal, timeoutMs }).then((value) => {
       const nowMs = clock.nowMs();
       health.answered(nowMs - sinceMs, nowMs);
       return value;
-    } catch (error) {
+    }, (error) => {
       const nowMs = clock.nowMs();
       if (error instanceof PeerError) health.failed(nowMs - sinceMs, nowMs);
       throw error;
-    }
+    });
   }
 
   #healthOf(peer: Peer): PeerHealth {

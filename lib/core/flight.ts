@@ -4,13 +4,25 @@
  * A waiter that goes away leaves alone; the flight is cancelled when its last waiter has gone (as in tailscale's
  * util/singleflight) or its own deadline has passed.
  */
+import { Cancel, type CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { OriginTimeoutError, OverloadedError } from "./errors.ts";
+import { Sweep } from "./sweep.ts";
 
 interface Flight<T> {
-  readonly result: Promise<T>;
-  readonly controller: AbortController;
-  waiters: number;
+  readonly key: string;
+  readonly deadlineMs: number;
+  readonly cancel: Cancel;
+  /** Empty when it is over: it has landed, or nobody waits any more. */
+  waiters: Waiter<T>[];
+}
+
+/** One who waits; its own abort listener. */
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+  readonly signal: CancelSignal | undefined;
+  handleEvent(): void;
 }
 
 export interface FlightOptions {
@@ -25,9 +37,12 @@ export interface FlightOptions {
 export class Flights<T> {
   readonly #options: FlightOptions;
   readonly #flights = new Map<string, Flight<T>>();
+  /** One timer for all deadlines. */
+  readonly #sweep: Sweep;
 
   constructor(options: FlightOptions) {
     this.#options = options;
+    this.#sweep = new Sweep(options.clock, (nowMs) => this.#endOverdue(nowMs));
   }
 
   get size(): number {
@@ -42,72 +57,89 @@ export class Flights<T> {
    * @throws OriginTimeoutError the deadline has passed
    * @throws OverloadedError too many flights are in the air
    */
-  run(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  run(key: string, signal: CancelSignal | undefined, start: (signal: Cancel) => Promise<T>): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    let flight = this.#flights.get(key);
-    if (flight === undefined) {
-      if (this.#flights.size >= this.#options.maxFlights) {
-        return Promise.reject(new OverloadedError(`Too many loads at once: ${this.#options.maxFlights}`));
-      }
-      flight = this.#launch(key, start);
+    const present = this.#flights.get(key);
+    if (present !== undefined) return this.#wait(present, signal);
+    const { clock, timeoutMs, maxFlights } = this.#options;
+    if (this.#flights.size >= maxFlights) {
+      return Promise.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
     }
-    flight.waiters++;
-    return signal === undefined ? flight.result : this.#waitUntilAborted(key, flight, signal);
+    const flight: Flight<T> = { key, deadlineMs: clock.nowMs() + timeoutMs, cancel: new Cancel(), waiters: [] };
+    this.#flights.set(key, flight);
+    this.#sweep.cover(flight.deadlineMs);
+    const landing = this.#wait(flight, signal);
+    this.#launch(flight, start);
+    return landing;
   }
 
   /** Waits for the flight of `key` as `run` does; `undefined` when there is none. */
-  join(key: string, signal: AbortSignal): Promise<T> | undefined {
+  join(key: string, signal: CancelSignal): Promise<T> | undefined {
     const flight = this.#flights.get(key);
     if (flight === undefined) return undefined;
-    if (signal.aborted) return Promise.reject(signal.reason);
-    flight.waiters++;
-    return this.#waitUntilAborted(key, flight, signal);
+    return signal.aborted ? Promise.reject(signal.reason) : this.#wait(flight, signal);
   }
 
-  #launch(key: string, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
-    const controller = new AbortController();
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const flight: Flight<T> = { result: promise, controller, waiters: 0 };
-    // Whoever waits sees the failure; when all have gone, nobody does, and that is no unhandled rejection.
-    promise.catch(() => {});
-    const cancelTimer = this.#options.clock.after(this.#options.timeoutMs, () => {
-      this.#land(key, flight);
-      reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
-      controller.abort(new OriginTimeoutError("deadline"));
-    });
-    const end = () => {
-      cancelTimer();
-      this.#land(key, flight);
-    };
-    this.#flights.set(key, flight);
-    controller.signal.addEventListener("abort", cancelTimer, { once: true });
-    // A `start` that throws at once must not leave its flight in the table.
-    new Promise<T>((begun) => begun(start(controller.signal))).then(
-      (value) => (end(), resolve(value)),
-      (error) => (end(), reject(error)),
-    );
-    return flight;
-  }
-
-  /** Takes a flight out of the table, unless a later one has its place. */
-  #land(key: string, flight: Flight<T>): void {
-    if (this.#flights.get(key) === flight) this.#flights.delete(key);
-  }
-
-  #waitUntilAborted(key: string, flight: Flight<T>, signal: AbortSignal): Promise<T> {
+  #wait(flight: Flight<T>, signal: CancelSignal | undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const leave = () => {
-        reject(signal.reason);
-        if (--flight.waiters > 0) return;
-        // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
-        this.#land(key, flight);
-        flight.controller.abort(signal.reason);
-      };
-      signal.addEventListener("abort", leave, { once: true });
-      flight.result.then(
-        (value) => (signal.removeEventListener("abort", leave), resolve(value)),
-        (error) => (signal.removeEventListener("abort", leave), reject(error)),
-      );
+      const waiter: Waiter<T> = { resolve, reject, signal, handleEvent: () => this.#leave(flight, waiter) };
+      flight.waiters.push(waiter);
+      signal?.addEventListener("abort", waiter, ONCE);
     });
+  }
+
+  #launch(flight: Flight<T>, start: (signal: Cancel) => Promise<T>): void {
+    let result: Promise<T>;
+    try {
+      result = start(flight.cancel);
+    } catch (error) {
+      // A `start` that throws at once must not leave its flight in the table.
+      for (const { reject } of this.#end(flight)) reject(error);
+      return;
+    }
+    result.then((value) => {
+      for (const { resolve } of this.#end(flight)) resolve(value);
+    }, (error) => {
+      for (const { reject } of this.#end(flight)) reject(error);
+    });
+  }
+
+  /** Takes a flight out of the table, unless a later one has its place. @returns those who still waited for it */
+  #end(flight: Flight<T>): readonly Waiter<T>[] {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
+    const { waiters } = flight;
+    flight.waiters = [];
+    for (const waiter of waiters) waiter.signal?.removeEventListener("abort", waiter);
+    return waiters;
+  }
+
+  #leave(flight: Flight<T>, waiter: Waiter<T>): void {
+    const at = flight.waiters.indexOf(waiter);
+    if (at < 0) return;
+    flight.waiters.splice(at, 1);
+    const reason = waiter.signal!.reason;
+    waiter.reject(reason);
+    if (flight.waiters.length > 0) return;
+    // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
+    this.#end(flight);
+    flight.cancel.abort(reason);
+  }
+
+  /** @returns the earliest deadline left, or Infinity */
+  #endOverdue(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const flight of this.#flights.values()) {
+      if (flight.deadlineMs > nowMs) {
+        nextMs = Math.min(nextMs, flight.deadlineMs);
+        continue;
+      }
+      for (const { reject } of this.#end(flight)) {
+        reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
+      }
+      flight.cancel.abort(new OriginTimeoutError("deadline"));
+    }
+    return nextMs;
   }
 }
+
+const ONCE = { once: true };

@@ -4,10 +4,12 @@
  */
 import QuickLRU from "quick-lru";
 import { type CacheStats, MainAndHot } from "./byte-cache.ts";
+import type { Cancel, CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
 import { Flights } from "./flight.ts";
 import { Handoff, type HandoffStats } from "./handoff.ts";
+import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 
@@ -68,6 +70,7 @@ export interface GroupStats extends HandoffStats {
 /** How many keys have their fetches counted; the longest unfetched are forgotten first. */
 const MAX_COUNTED_KEYS = 8_192;
 const MAX_FLIGHTS = 10_000;
+const MAX_CONTENT_TYPES = 128;
 
 /** One named cache of this node. */
 export class Group {
@@ -89,6 +92,8 @@ export class Group {
   readonly #fetches: Flights<Loaded>;
   /** Keys that the origin is being asked for at this moment. */
   readonly #atOrigin = new Set<string>();
+  /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
+  readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
   readonly #counters = {
     gets: 0,
@@ -148,7 +153,7 @@ export class Group {
    *
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason when the caller left
    */
-  load(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<Loaded> {
+  load(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     this.#counters.loads++;
     const owner = this.#picker.pick(key);
     if (owner === undefined) return this.#loadFromOrigin(key, signal);
@@ -159,7 +164,7 @@ export class Group {
   }
 
   /** Lookup, then load. May ask a peer; @throws as `load` does. */
-  async get(key: string, options: { signal?: AbortSignal } = {}): Promise<Loaded> {
+  async get(key: string, options: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookup(key);
     return hit === undefined ? await this.load(key, options) : { value: hit.value, source: hit.from, stored: true };
   }
@@ -171,13 +176,13 @@ export class Group {
   }
 
   /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Throws as `load`. */
-  loadAsOwner(key: string, { signal }: { signal?: AbortSignal } = {}): Promise<Loaded> {
+  loadAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     this.#counters.loads++;
     return this.#loadFromOrigin(key, signal);
   }
 
   /** Both of the above, one after the other. */
-  async getAsOwner(key: string, options: { signal?: AbortSignal } = {}): Promise<Loaded> {
+  async getAsOwner(key: string, options: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookupAsOwner(key);
     return hit === undefined
       ? await this.loadAsOwner(key, options)
@@ -188,7 +193,7 @@ export class Group {
    * What this node has of a peer's key, in memory or in the air; no load is started, and nobody else is asked. A flight
    * that is itself still looking among the peers is joined at the owner only: else two nodes could wait for each other.
    */
-  peek(key: string, options: { signal: AbortSignal }): Value | undefined | Promise<Value | undefined> {
+  peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const value = this.#fresh(this.#caches.main.peek(key) ?? this.#caches.hot.peek(key));
     if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
     return this.#loads.join(key, options.signal)?.then((loaded) => loaded.value, () => undefined);
@@ -219,7 +224,7 @@ export class Group {
   }
 
   /** As whoever is to have the value: from memory, from where it was before, or from the origin. */
-  #loadFromOrigin(key: string, signal: AbortSignal | undefined): Promise<Loaded> {
+  #loadFromOrigin(key: string, signal: CancelSignal | undefined): Promise<Loaded> {
     return this.#loads.run(key, signal, async (flightSignal) => {
       this.#counters.loadsDeduped++;
       const main = this.#caches.main;
@@ -247,13 +252,13 @@ export class Group {
     });
   }
 
-  async #askOrigin(key: string, signal: AbortSignal): Promise<Value> {
+  async #askOrigin(key: string, signal: Cancel): Promise<Value> {
     signal.throwIfAborted();
     this.#counters.originLoads++;
     this.#atOrigin.add(key);
     let fresh: Fresh;
     try {
-      fresh = await this.#origin.load(key, signal);
+      fresh = await this.#origin.load(key, signal.abortSignal());
     } catch (error) {
       this.#counters.localLoadErrs++;
       throw error;
@@ -263,10 +268,10 @@ export class Group {
     this.#counters.localLoads++;
     const bornAtMs = this.#clock.nowMs();
     const expiresAtMs = this.#ttlMs === null ? Infinity : bornAtMs + this.#ttlMs;
-    return { body: fresh.body, contentType: fresh.contentType, bornAtMs, expiresAtMs };
+    return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
   }
 
-  async #fetchFromPeers(key: string, signal: AbortSignal): Promise<Loaded> {
+  async #fetchFromPeers(key: string, signal: CancelSignal): Promise<Loaded> {
     const value = await this.#failover.fetch(key, signal);
     if (value === undefined) return await this.#loadFromOrigin(key, signal);
     this.#counters.peerLoads++;

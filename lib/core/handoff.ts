@@ -6,6 +6,7 @@
  */
 import type { MainAndHot } from "./byte-cache.ts";
 import { entryBytes } from "./byte-cache.ts";
+import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
 import type { Value } from "./value.ts";
@@ -64,7 +65,7 @@ export class Handoff {
    * Where the one who should hold it is lost, or this node stands in for it, the others are asked as well: what is popular
    * has hot copies, so that a crash costs the origin only what nobody else asked for twice.
    */
-  fetch(key: string, signal: AbortSignal): Promise<Value | undefined> | undefined {
+  fetch(key: string, signal: CancelSignal): Promise<Value | undefined> | undefined {
     const { picker, clock } = this.#options;
     const holders = picker.holders(key, MAX_HOLDERS);
     if (holders.length === 0) return undefined;

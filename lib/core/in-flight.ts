@@ -2,6 +2,9 @@
 export class InFlight {
   #count = 0;
   #onNone: (() => void)[] = [];
+  readonly #ended = () => {
+    if (--this.#count === 0) { for (const resolve of this.#onNone.splice(0)) resolve(); }
+  };
 
   get count(): number {
     return this.#count;
@@ -10,9 +13,8 @@ export class InFlight {
   /** The same promise, counted until it settles. */
   track<T>(work: Promise<T>): Promise<T> {
     this.#count++;
-    return work.finally(() => {
-      if (--this.#count === 0) { for (const resolve of this.#onNone.splice(0)) resolve(); }
-    });
+    work.then(this.#ended, this.#ended);
+    return work;
   }
 
   /** Resolves when nothing is in flight; at once if so now. */

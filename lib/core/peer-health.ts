@@ -5,6 +5,8 @@ const SAMPLES = 64;
 /** Below this many, nothing is known. */
 const MIN_SAMPLES = 16;
 const UNKNOWN_HEDGE_MS = 500;
+/** How often the delay is reckoned anew: sorting for every few answers would cost as much as they do. */
+const RECKON_EVERY_ANSWERS = 256;
 /** A pause of a runtime is no reason to ask twice. */
 const MIN_HEDGE_MS = 100;
 /** Beyond the slowest twentieth of the answers, with as much again for chance. */
@@ -43,7 +45,8 @@ export class PeerHealth {
     this.#slowFailures = 0;
     this.#answeredAtMs = nowMs;
     this.#latenciesMs[this.#answers++ % SAMPLES] = tookMs;
-    if (this.#answers % MIN_SAMPLES !== 0) return;
+    const every = this.#answers < RECKON_EVERY_ANSWERS ? MIN_SAMPLES : RECKON_EVERY_ANSWERS;
+    if (this.#answers % every !== 0) return;
     const sorted = this.#latenciesMs.slice(0, Math.min(this.#answers, SAMPLES)).sort();
     this.#hedgeMs = Math.max(MIN_HEDGE_MS, HEDGE_FACTOR * sorted[Math.floor(HEDGE_QUANTILE * sorted.length)]!);
   }

@@ -1,4 +1,5 @@
 /** What a group needs from the rest of the node: an origin, other nodes, and the choice among them. */
+import type { CancelSignal } from "./cancel.ts";
 import type { Fresh, Value } from "./value.ts";
 
 /** Where a value comes from on a miss (groupcache's Getter). */
@@ -42,7 +43,7 @@ export interface Peer {
 
 /** What bounds every question to a peer. */
 export interface AskOptions {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   readonly timeoutMs: number;
 }
 

@@ -1,7 +1,9 @@
 /** The HTTP edge of a node: every route, on the public port. */
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { CacheRoutes } from "./cache-routes.ts";
+import { ClientSignals } from "./client-signal.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
 import type { CacheGroup, NodeFace } from "./ports.ts";
@@ -13,6 +15,7 @@ export interface AppOptions {
   readonly groups: ReadonlyMap<string, CacheGroup>;
   /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` when the request is none. */
   readonly peerEndpoint?: MiddlewareHandler;
+  readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends a string faster than bytes. @default false */
   readonly isTextFaster?: boolean;
@@ -29,9 +32,9 @@ const keyRoutes = ["/define/", "/cache/", "/_groupcache/"] as const;
  *
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
-export function createApp({ node, groups, peerEndpoint, log, isTextFaster = false }: AppOptions): Hono {
+export function createApp({ node, groups, peerEndpoint, clock, log, isTextFaster = false }: AppOptions): Hono {
   const app = new Hono({ getPath: (request) => routeOf(request.url) });
-  const routes = new CacheRoutes(node.name, groups, log, isTextFaster);
+  const routes = new CacheRoutes({ nodeName: node.name, groups, signals: new ClientSignals(clock), log, isTextFaster });
   app.on("GET", ["/define/", "/define"], routes.define);
   app.on("GET", ["/cache/", "/cache"], routes.cache);
   app.on("GET", ["/_groupcache/", "/_groupcache"], routes.groupcache);

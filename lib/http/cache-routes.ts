@@ -1,17 +1,18 @@
 /**
  * The three routes that answer from a cache. A hit is answered without a promise, an `async` function or a URL object:
- * the handlers are plain functions that return a Response on a hit and a promise only on a miss, and even the request's
- * `signal`, which costs both runtimes an object, is touched on a miss only.
+ * the handlers are plain functions that return a Response on a hit and a promise only on a miss.
  *
  * Headers of hits are made once for each media type: a `Headers` object is copied by both runtimes a fifth faster than a
  * plain one is read.
  */
 import type { Context } from "hono";
 import { BadKeyError } from "../core/errors.ts";
+import type { CancelSignal } from "../core/cancel.ts";
 import type { Value } from "../core/value.ts";
 import type { Log } from "../core/log.ts";
 import { Memo } from "../core/memo.ts";
 import { CacheStatus } from "./cache-status.ts";
+import type { ClientSignals } from "./client-signal.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathStart, rawPathOf } from "./key.ts";
 import type { CacheGroup } from "./ports.ts";
@@ -28,19 +29,29 @@ const MAX_STATUSES = 16;
 /** The group that `/define/` asks. */
 const defineGroup = "dict";
 
+export interface CacheRoutesOptions {
+  readonly nodeName: string;
+  readonly groups: ReadonlyMap<string, CacheGroup>;
+  readonly signals: ClientSignals;
+  readonly log: Log;
+  /** Whether the runtime sends a string faster than bytes. */
+  readonly isTextFaster: boolean;
+}
+
 /** The handlers, as values, for a router. */
 export class CacheRoutes {
   readonly #status: CacheStatus;
   readonly #groups: ReadonlyMap<string, CacheGroup>;
+  readonly #signals: ClientSignals;
   readonly #log: Log;
   /** What values are answered with besides the body, by cache status and media type. */
   readonly #inits = new Memo(MAX_STATUSES, preparedInits);
   readonly #texts: TextBodies | undefined;
 
-  /** @param isTextFaster whether the runtime sends a string faster than bytes */
-  constructor(nodeName: string, groups: ReadonlyMap<string, CacheGroup>, log: Log, isTextFaster: boolean) {
+  constructor({ nodeName, groups, signals, log, isTextFaster }: CacheRoutesOptions) {
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
+    this.#signals = signals;
     this.#log = log;
     this.#texts = isTextFaster ? new TextBodies() : undefined;
   }
@@ -61,13 +72,13 @@ export class CacheRoutes {
   readonly groupcache: Handler = async (c) => {
     const [groupPath, tail] = splitTail(tailOf(c.req.raw.url, "/_groupcache/".length));
     let groupName = groupPath;
-    let signal: AbortSignal | undefined;
+    let signal: CancelSignal | undefined;
     try {
       const key = decodeGroupcacheKeyPath(tail);
       groupName = decodeGroupcacheKeyPath(groupPath);
       const group = this.#groups.get(groupName);
       if (group === undefined) return this.#noSuchGroup(groupName);
-      signal = c.req.raw.signal;
+      signal = this.#signals.of(c.req.raw);
       const { value, source, stored } = await group.getAsOwner(key, { signal });
       return bytesResponse(
         encodeGetResponse({ value: value.body }),
@@ -101,7 +112,7 @@ export class CacheRoutes {
   }
 
   async #loadAndAnswer(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
-    const { signal } = request;
+    const signal = this.#signals.of(request);
     try {
       const { value, source, stored } = await group.load(key, { signal });
       return this.#valueResponse(request, value, this.#status.loaded(source, stored));
@@ -124,7 +135,7 @@ export class CacheRoutes {
   }
 
   /** @param signal `undefined` when no load was begun */
-  #failed(error: unknown, group: string, thing: string, signal: AbortSignal | undefined): Response {
+  #failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response {
     if (signal?.aborted === true) {
       // Nobody reads this: it ends the request, and keeps a departure from being logged as a fault.
       return problemResponse({ status: 499, detail: "the client went away" }, {

@@ -1,4 +1,7 @@
 /** What the HTTP edge needs from the rest of the node; the composition root hands it in. */
+import type { CancelSignal } from "../core/cancel.ts";
+import type { GroupStats } from "../core/group.ts";
+import type { Roster } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import type { Source } from "./cache-status.ts";
 
@@ -8,6 +11,29 @@ export interface Loaded {
   readonly source: Source;
   /** Whether this node keeps it. */
   readonly stored: boolean;
+}
+
+/** What a group has done and holds. A figure that it leaves out is not shown. */
+export type GroupFigures = Partial<GroupStats> & { readonly roster?: Pick<Roster, "revision" | "peers"> };
+
+/** What went over the link to one peer: over the connection that stands, 0 when there is none. */
+export interface LinkFigures {
+  /** The peer's. */
+  readonly name: string;
+  /** `open` when it can be asked. */
+  readonly state: string;
+  readonly asked: number;
+  readonly answered: number;
+  readonly asksInFlight: number;
+  readonly servedInFlight: number;
+  readonly framesOut: number;
+  readonly framesIn: number;
+  readonly bytesOut: number;
+}
+
+/** Whatever is the node's rather than one group's. */
+export interface NodeFigures {
+  readonly links?: readonly LinkFigures[];
 }
 
 /** A named cache, as far as HTTP asks it. */
@@ -21,11 +47,11 @@ export interface CacheGroup {
    * @param options.signal aborted when the client has gone
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
-  load(key: string, options: { signal: AbortSignal }): Promise<Loaded>;
+  load(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
   /** For a groupcache peer: from a cache or by one load from the origin, never from another peer. Throws as `load`. */
-  getAsOwner(key: string, options: { signal: AbortSignal }): Promise<Loaded>;
-  /** Counters, as they are to be printed in JSON. */
-  stats(): object;
+  getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
+  /** Counters, as they are to be printed in JSON and for Prometheus. */
+  stats(): GroupFigures;
 }
 
 /** The node, as its probes and its statistics show it. */
@@ -36,6 +62,6 @@ export interface NodeFace {
   readonly runtime: string;
   /** Joined and serving, not starting or draining. */
   isReady(): boolean;
-  /** Whatever is the node's rather than one group's, as it is to be printed in JSON. */
-  stats(): object;
+  /** As they are to be printed in JSON, those that have no name here included. */
+  stats(): NodeFigures;
 }

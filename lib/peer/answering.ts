@@ -7,7 +7,7 @@ import { codeOf } from "./failures.ts";
 import { FailureCode, MessageType, type PushedEntry } from "./frames.ts";
 import type { Greeting } from "./greeting.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Sweep } from "./sweep.ts";
+import type { Sweep } from "../core/sweep.ts";
 
 /** Suspects that are polled for one peer at once, and how long each may take, whatever the peer says. */
 const MAX_VOUCHES = 64;
@@ -145,9 +145,12 @@ export class Answering {
       return this.#outbox.failure(id, FailureCode.overloaded, `serves ${limits.servedInFlight} asks already`);
     }
     this.answered++;
-    const served = this.#newServed(type, timeoutMs);
+    let served: ServedAsk;
     let result: Value | undefined | Promise<Value | undefined>;
     try {
+      const found = isGet ? service.lookup?.(group, key) : undefined;
+      if (found !== undefined) return this.#outbox.value(id, found);
+      served = this.#newServed(type, timeoutMs);
       result = isGet ? service.get(group, key, served) : service.peek?.(group, key, served);
     } catch (error) {
       return this.#fail(type, id, error);

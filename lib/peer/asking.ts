@@ -1,3 +1,4 @@
+import type { CancelSignal } from "../core/cancel.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { Suspect } from "../core/liveness.ts";
 import type { AskOptions, Entry } from "../core/ports.ts";
@@ -8,7 +9,7 @@ import { errorOf } from "./failures.ts";
 import { canTravel } from "./frame-writer.ts";
 import { type FailureCode, MessageType, type QuestionType } from "./frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Sweep } from "./sweep.ts";
+import type { Sweep } from "../core/sweep.ts";
 
 /**
  * The share of an ask's time that is kept for the way back: an owner whose origin is slow says so within the asker's
@@ -171,7 +172,7 @@ export class Asking {
   #askOf<T extends Answer>(
     type: QuestionType,
     timeoutMs: number,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     write: (id: number) => void,
   ): Promise<T> {
     const others = this.#asks.size - this.#keyAsks;
@@ -189,7 +190,7 @@ export class Asking {
   }
 
   /** Why a question is not sent. */
-  #refusal(type: QuestionType, signal: AbortSignal | undefined): unknown {
+  #refusal(type: QuestionType, signal: CancelSignal | undefined): unknown {
     if (signal?.aborted) return signal.reason;
     if (this.#closedBecause !== undefined) return this.#lostError(this.#closedBecause);
     const message = `${this.#asks.size} asks of ${this.#remote} are in the air`;
@@ -202,7 +203,7 @@ export class Asking {
     type: QuestionType,
     id: number,
     timeoutMs: number,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<T> {
     // The write may have found the socket dead.
     if (this.#closedBecause !== undefined) return Promise.reject(this.#lostError(this.#closedBecause));

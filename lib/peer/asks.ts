@@ -1,3 +1,4 @@
+import { Cancel, type CancelSignal } from "../core/cancel.ts";
 import type { AskOptions } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 import type { QuestionType } from "./frames.ts";
@@ -10,16 +11,16 @@ export class Ask {
   readonly type: QuestionType;
   readonly id: number;
   readonly deadlineMs: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
-  readonly #abandon: (ask: Ask) => void;
+  private readonly abandon: (ask: Ask) => void;
 
   constructor(
     type: QuestionType,
     id: number,
     deadlineMs: number,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     resolve: (answer: Answer) => void,
     reject: (error: unknown) => void,
     abandon: (ask: Ask) => void,
@@ -30,11 +31,11 @@ export class Ask {
     this.signal = signal;
     this.resolve = resolve;
     this.reject = reject;
-    this.#abandon = abandon;
+    this.abandon = abandon;
   }
 
   handleEvent(): void {
-    this.#abandon(this);
+    this.abandon(this);
   }
 }
 
@@ -43,8 +44,8 @@ export class ServedAsk implements AskOptions {
   readonly type: QuestionType;
   readonly timeoutMs: number;
   readonly deadlineMs: number;
-  #controller: AbortController | undefined;
-  #reason: unknown;
+  // Not `#`: one is made for each question, and engines are slow to give an object such fields.
+  private cancel: Cancel | undefined = undefined;
 
   constructor(type: QuestionType, timeoutMs: number, deadlineMs: number) {
     this.type = type;
@@ -52,16 +53,12 @@ export class ServedAsk implements AskOptions {
     this.deadlineMs = deadlineMs;
   }
 
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
+  get signal(): CancelSignal {
+    return this.cancel ??= new Cancel();
   }
 
   abort(reason: Error): void {
-    this.#reason = reason;
-    this.#controller?.abort(reason);
+    this.cancel ??= new Cancel();
+    this.cancel.abort(reason);
   }
 }

@@ -9,7 +9,7 @@ import { type FailureCode, type FrameVisitor, MessageType, type PushedEntry } fr
 import type { Greeting } from "./greeting.ts";
 import { Outbox } from "./outbox.ts";
 import { CloseCode, type SocketHandler, type SocketLike } from "./socket.ts";
-import { Sweep } from "./sweep.ts";
+import { Sweep } from "../core/sweep.ts";
 
 /** Why a connection ended; `isFault`: the peer broke the rules. */
 export type OnLost = (reason: string, isFault: boolean) => void;

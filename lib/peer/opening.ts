@@ -1,3 +1,4 @@
+import type { CancelSignal } from "../core/cancel.ts";
 import type { Clock } from "../core/clock.ts";
 import { PeerError } from "../core/errors.ts";
 import type { Channel } from "./channel.ts";
@@ -34,7 +35,7 @@ export class Opening {
    * @throws PeerError it failed, or was not open in time; the signal's reason when it aborts; what `ask` throws
    */
   wait<T>(
-    { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs: number },
+    { signal, timeoutMs }: { signal?: CancelSignal; timeoutMs: number },
     ask: (channel: Channel, leftMs: number) => Promise<T>,
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);

@@ -7,11 +7,17 @@ import type { Value } from "../core/value.ts";
  * greeted, and for groups that both ends named there; whether the peer is listed in that very group, the roster knows.
  *
  * A value returned without a promise travels back at the end of the frame that asked for it; `options.signal` is made
- * when it is first read, so a hit that does not look at it does not pay for it.
+ * when it is first read.
  */
 export interface PeerService {
   /**
-   * Answers as owner.
+   * What is in memory of what a peer asks of the owner. Without an options object, so that a hit costs none.
+   *
+   * @default nothing: `get` is asked at once
+   */
+  lookup?(group: string, key: string): Value | undefined;
+  /**
+   * Answers as owner, when the lookup found nothing.
    *
    * @throws the group's errors; PeerError lets the asker fall back
    */

@@ -65,7 +65,8 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
   const nats = isAlone ? "off" : (await startNats(defer)).url;
   const nodes = await Promise.all(budgets.map(async (budget, i) => {
     const file = join(folder, `${i}.json`);
-    writeFileSync(file, JSON.stringify({ groups: { [groupName]: { origin: origin.template, budgetBytes: budget } } }));
+    const group = { origin: origin.template, budgetBytes: budget, hotAfterFetches: budget === 0 ? 0 : 2 };
+    writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
     // A port that is in use again by the time is told by the node, and ends the row: it has not been seen yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     return await startMuster(defer, kind, args, { cores: cores?.[i] });

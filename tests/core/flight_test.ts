@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Cancel, type CancelSignal } from "../../lib/core/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
 import { Flights } from "../../lib/core/flight.ts";
 import { ManualClock, settle } from "../support/clock.ts";
@@ -33,7 +34,7 @@ test("a failure reaches every waiter, and the next call starts anew", async () =
 });
 
 test("a start that throws at once leaves nothing behind", async () => {
-  const { flights, clock } = setUp();
+  const { flights } = setUp();
   await assert.rejects(
     flights.run("k", undefined, () => {
       throw new NotFoundError("no");
@@ -41,14 +42,13 @@ test("a start that throws at once leaves nothing behind", async () => {
     NotFoundError,
   );
   assert.equal(flights.size, 0);
-  assert.equal(clock.pending, 0);
 });
 
 test("a waiter that goes away leaves alone; the last one takes the flight with it", async () => {
   const { flights, clock } = setUp();
   const [first, second] = [new AbortController(), new AbortController()];
-  let seen: AbortSignal | undefined;
-  const start = (signal: AbortSignal) => {
+  let seen: CancelSignal | undefined;
+  const start = (signal: CancelSignal) => {
     seen = signal;
     return new Promise<string>(() => {});
   };
@@ -62,7 +62,8 @@ test("a waiter that goes away leaves alone; the last one takes the flight with i
   await assert.rejects(b, /left too/);
   assert.equal(seen!.aborted, true);
   assert.equal(flights.size, 0);
-  assert.equal(clock.pending, 0, "the deadline of a cancelled flight is cancelled");
+  const again = flights.run("k", undefined, () => clock.advance(999).then(() => "v"));
+  assert.equal(await again, "v", "the deadline of a cancelled flight ends no other");
 });
 
 test("who comes after the last waiter has gone gets a new flight, and the old one's end does not disturb it", async () => {
@@ -84,7 +85,7 @@ test("who comes after the last waiter has gone gets a new flight, and the old on
 
 test("a flight has a deadline of its own", async () => {
   const { flights, clock } = setUp({ timeoutMs: 500 });
-  let seen: AbortSignal | undefined;
+  let seen: CancelSignal | undefined;
   const waits = flights.run("k", undefined, (signal) => ((seen = signal), new Promise(() => {})));
   const fails = assert.rejects(waits, OriginTimeoutError);
   await clock.advance(499);
@@ -93,6 +94,42 @@ test("a flight has a deadline of its own", async () => {
   await fails;
   assert.equal(seen!.aborted, true);
   assert.equal(flights.size, 0);
+});
+
+test("all deadlines are kept, whichever flight began first", async () => {
+  const { flights, clock } = setUp({ timeoutMs: 500 });
+  const never = () => new Promise<string>(() => {});
+  const ends: string[] = [];
+  const watch = (key: string) => flights.run(key, undefined, never).catch(() => ends.push(`${key} ${clock.nowMs()}`));
+  const startMs = clock.nowMs();
+  for (const key of ["a", "b", "c"]) {
+    void watch(key);
+    await clock.advance(100);
+  }
+  await clock.advance(1_000);
+  assert.deepEqual(ends, [500, 600, 700].map((ms, i) => `${"abc"[i]} ${startMs + ms}`));
+  assert.equal(clock.pending, 0);
+});
+
+test("a cancel tells each listener once, and its platform signal says the same, whenever it is asked for", () => {
+  const cancel = new Cancel();
+  const heard: string[] = [];
+  const gone = () => heard.push("gone");
+  cancel.addEventListener("abort", gone);
+  cancel.addEventListener("abort", { handleEvent: () => heard.push("object") });
+  cancel.addEventListener("abort", () => heard.push("function"));
+  cancel.removeEventListener("abort", gone);
+  const early = cancel.abortSignal();
+  assert.equal(early.aborted, false);
+  cancel.throwIfAborted();
+  cancel.abort(new Error("first"));
+  cancel.abort(new Error("second"));
+  assert.deepEqual(heard, ["object", "function"]);
+  assert.throws(() => cancel.throwIfAborted(), /first/);
+  assert.match(String(early.reason), /first/);
+  const late = new Cancel();
+  late.abort(new Error("before"));
+  assert.match(String(late.abortSignal().reason), /before/);
 });
 
 test("one flight too many is refused, and those in the air go on", async () => {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
 import type { Loaded } from "../../lib/http/ports.ts";
+import type { CancelSignal } from "../../lib/core/cancel.ts";
+import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { appWith, MemoryGroup, valueOf } from "./support.ts";
 
@@ -140,8 +142,9 @@ test("an unknown group is another 404 than an unknown word, and a bad key is a 4
 });
 
 test("a client that went away ends its load through the signal, and is not logged as a fault", async () => {
-  const { app, g, log } = appWith();
-  const started = Promise.withResolvers<AbortSignal>();
+  const clock = new ManualClock();
+  const { app, g, log } = appWith({ clock });
+  const started = Promise.withResolvers<CancelSignal>();
   g.onLoad = (_key, signal) => {
     started.resolve(signal);
     return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -150,8 +153,42 @@ test("a client that went away ends its load through the signal, and is not logge
   const response = app.fetch(new Request("http://h/cache/g/k", { signal: client.signal }));
   assert.equal((await started.promise).aborted, false);
   client.abort();
+  await clock.advance(20);
   assert.equal((await response).status, 499);
   assert.deepEqual(log.lines, []);
+});
+
+test("a request is asked for its signal only when it has waited for a while", async () => {
+  const clock = new ManualClock();
+  const { app, g } = appWith({ clock });
+  let asked = 0;
+  const request = (key: string) =>
+    ({
+      url: `http://h/cache/g/${key}`,
+      method: "GET",
+      get signal() {
+        asked++;
+        return new AbortController().signal;
+      },
+    }) as unknown as Request;
+  const gates = ["quick", "slow"].map(() => Promise.withResolvers<Loaded>());
+  g.onLoad = (key, signal) => {
+    const { promise } = gates[key === "quick" ? 0 : 1]!;
+    const left = () => {};
+    signal.addEventListener("abort", left);
+    return promise.finally(() => signal.removeEventListener("abort", left));
+  };
+  const loaded: Loaded = { value: valueOf("v"), source: "peer", stored: false };
+  const answers = ["quick", "slow"].map((key) => app.fetch(request(key)));
+  await clock.advance(9);
+  gates[0]!.resolve(loaded);
+  assert.equal(await (await answers[0]!).text(), "v");
+  await clock.advance(11);
+  assert.equal(asked, 1, "the one that still waits");
+  gates[1]!.resolve(loaded);
+  assert.equal(await (await answers[1]!).text(), "v");
+  await clock.advance(100);
+  assert.deepEqual([asked, clock.pending], [1, 0]);
 });
 
 test("the probes tell a live node from a ready one", async () => {

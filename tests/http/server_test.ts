@@ -3,6 +3,8 @@ import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { WSEvents } from "hono/ws";
 import { encodeKeyPath } from "../../lib/http/key.ts";
+import type { CancelSignal } from "../../lib/core/cancel.ts";
+import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { anyString, isKey } from "./strings.ts";
 import { appWith, onBun, openSocket, rawRequest, serve, valueOf } from "./support.ts";
@@ -165,9 +167,10 @@ test("bodies arrive byte for byte, empty ones and large ones too", async (defer)
 });
 
 test("a client that hangs up cancels its own load, and not that of another", async (defer) => {
-  const { app, g, log } = appWith();
+  const clock = new ManualClock();
+  const { app, g, log } = appWith({ clock });
   const port = serve(app.fetch, defer);
-  const signals = new Map<string, PromiseWithResolvers<AbortSignal>>(
+  const signals = new Map<string, PromiseWithResolvers<CancelSignal>>(
     ["leaves", "stays"].map((key) => [key, Promise.withResolvers()]),
   );
   const release = Promise.withResolvers<void>();
@@ -188,6 +191,7 @@ test("a client that hangs up cancels its own load, and not that of another", asy
     if (leaving.aborted) resolve();
     else leaving.addEventListener("abort", () => resolve(), { once: true });
   });
+  await clock.advance(20);
   socket.destroy();
   await aborted;
   assert.equal(staying.aborted, false);

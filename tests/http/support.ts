@@ -1,9 +1,11 @@
 /** What the tests of the HTTP edge share: a server of this very runtime, a raw client, and a group that remembers. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import type { CancelSignal } from "../../lib/core/cancel.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
-import type { CacheGroup, Loaded } from "../../lib/http/ports.ts";
+import type { CacheGroup, GroupFigures, LinkFigures, Loaded } from "../../lib/http/ports.ts";
+import { systemClock } from "../../lib/runtime.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
 
@@ -92,8 +94,10 @@ export class MemoryGroup implements CacheGroup {
   readonly hot = new Map<string, Value>();
   readonly calls: string[] = [];
   readonly loadedKeys: string[] = [];
+  /** What its statistics show besides the calls. */
+  figures: GroupFigures = {};
   /** What a miss answers; replaced by tests. */
-  onLoad: (key: string, signal: AbortSignal) => Promise<Loaded> = (key) =>
+  onLoad: (key: string, signal: CancelSignal) => Promise<Loaded> = (key) =>
     Promise.resolve({ value: valueOf(key), source: "origin", stored: true });
 
   constructor(name: string) {
@@ -108,13 +112,13 @@ export class MemoryGroup implements CacheGroup {
     return hot === undefined ? undefined : { value: hot, from: "hot" };
   }
 
-  load(key: string, { signal }: { signal: AbortSignal }): Promise<Loaded> {
+  load(key: string, { signal }: { signal: CancelSignal }): Promise<Loaded> {
     this.calls.push(`load ${key}`);
     this.loadedKeys.push(key);
     return this.onLoad(key, signal);
   }
 
-  getAsOwner(key: string, { signal }: { signal: AbortSignal }): Promise<Loaded> {
+  getAsOwner(key: string, { signal }: { signal: CancelSignal }): Promise<Loaded> {
     this.calls.push(`getAsOwner ${key}`);
     this.loadedKeys.push(key);
     const main = this.main.get(key);
@@ -122,8 +126,8 @@ export class MemoryGroup implements CacheGroup {
     return this.onLoad(key, signal);
   }
 
-  stats(): object {
-    return { gets: this.calls.length };
+  stats(): GroupFigures {
+    return { gets: this.calls.length, ...this.figures };
   }
 }
 
@@ -132,7 +136,7 @@ export function appWith(options: Partial<AppOptions> = {}) {
   const dict = new MemoryGroup("dict");
   const g = new MemoryGroup("g");
   const log = new MemoryLog();
-  const state = { ready: true };
+  const state: { ready: boolean; links?: readonly LinkFigures[] } = { ready: true };
   const app = createApp({
     node: {
       name: "n1",
@@ -140,9 +144,10 @@ export function appWith(options: Partial<AppOptions> = {}) {
       version: "0.1.0",
       runtime: "test 1",
       isReady: () => state.ready,
-      stats: () => ({ uptimeMs: 5 }),
+      stats: () => ({ uptimeMs: 5, links: state.links }),
     },
     groups: new Map([["dict", dict], ["g", g]]),
+    clock: systemClock,
     log,
     ...options,
   });

@@ -1,10 +1,10 @@
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "./clock.ts";
 
-/** A peer names its asks' time itself, up to 49 days; a timer of over 24.8 days would fire at once, for ever. */
+/** A peer may name 49 days, and a timer of over 24.8 days would fire at once, for ever. */
 const MAX_DELAY_MS = 60_000;
 
 /**
- * One timer for all deadlines of a channel: a timer per ask would cost more than the ask. The timer stands for the
+ * One timer for all deadlines of a kind: a timer for each would cost more than what it bounds. The timer stands for the
  * earliest deadline known; what was answered meanwhile is not taken out, the next sweep just does not find it.
  */
 export class Sweep {

@@ -6,6 +6,7 @@ import { CacheRoutes } from "./cache-routes.ts";
 import { ClientSignals } from "./client-signal.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
+import { Metrics } from "./metrics.ts";
 import type { CacheGroup, NodeFace } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
 
@@ -46,6 +47,8 @@ export function createApp({ node, groups, peerEndpoint, clock, log, isTextFaster
     return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation });
   });
   app.get("/stats", () => jsonResponse(statsOf(node, groups)));
+  const metrics = new Metrics(node, groups);
+  app.get("/metrics", () => metrics.answer());
 
   app.notFound((c) => notFoundOrNotAllowed(app, c));
   app.onError((error, c) => {

@@ -9,6 +9,7 @@ import { pathStart, rawPathOf } from "./key.ts";
 import { Metrics } from "./metrics.ts";
 import type { CacheGroup, NodeFace } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
+import { statusPage } from "./status-page.ts";
 
 export interface AppOptions {
   readonly node: NodeFace;
@@ -49,6 +50,7 @@ export function createApp({ node, groups, peerEndpoint, clock, log, isTextFaster
   app.get("/stats", () => jsonResponse(statsOf(node, groups)));
   const metrics = new Metrics(node, groups);
   app.get("/metrics", () => metrics.answer());
+  app.get("/", () => statusPage(node, groups));
 
   app.notFound((c) => notFoundOrNotAllowed(app, c));
   app.onError((error, c) => {

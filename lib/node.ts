@@ -60,6 +60,8 @@ export class Node {
   /** Requests that have no answer yet. */
   readonly #requests = new InFlight();
   #isStopping = false;
+  /** To all whom it found when it joined; those who come later are no reason to take it out of service. */
+  #isConnected = false;
   /** Before everything is wired, the port is open, but nobody knows it yet. */
   #answer: (request: Request, server: unknown) => Response | Promise<Response> = () =>
     new Response("starting", { status: 503 });
@@ -275,8 +277,9 @@ export class Node {
 
   #isReady(): boolean {
     const membership = this.#membership;
-    return membership !== undefined && !this.#isStopping &&
-      [...this.#served.keys()].every((group) => membership.joined(group));
+    if (membership === undefined || this.#isStopping) return false;
+    if (![...this.#served.keys()].every((group) => membership.joined(group))) return false;
+    return this.#isConnected ||= !this.#hub!.isConnecting;
   }
 
   async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {

@@ -23,7 +23,7 @@ interface Former extends Ownership {
  * So many former ownerships are remembered, each for so long: by then what they held was asked for, or is cold. Only keys
  * whose owner has changed are looked for elsewhere, so a long memory costs the others nothing.
  */
-const MAX_FORMER = 32;
+const MAX_FORMER = 128;
 const MAX_LOST = 100;
 const FORMER_FOR_MS = 300_000;
 const NOBODY: readonly Peer[] = [];

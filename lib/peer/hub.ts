@@ -138,6 +138,11 @@ export class PeerHub {
     return [...this.#links.values()];
   }
 
+  /** Whether a peer has neither been connected with yet nor been found unreachable. */
+  get isConnecting(): boolean {
+    return [...this.#links.values()].some(({ state }) => state === "connecting");
+  }
+
   /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */
   endpoint(): WSEvents {
     return acceptEvents((socket) => this.#reception.enter(socket));

@@ -28,16 +28,25 @@ export class WatchCheck {
    */
   async run(groups: readonly string[]): Promise<void> {
     const isDistrusted = this.#isDistrusted;
-    if (!isDistrusted && this.#watches.every((watch) => watch.isHeld && !watch.isAhead)) {
+    if (!isDistrusted && this.#watches.every((watch) => watch.isHeld && !watch.isAhead && !watch.isPolled)) {
       if (fingerprintOf(await this.#bucket.info()) === this.#passed) return;
     }
     const info = await this.#bucket.info(groups.length === 1 ? `${groups[0]}.>` : ">");
     const keys = this.#bucket.keysOf(info);
     const doubts = await Promise.all(this.#watches.map((watch) => watch.isDoubtful(info, keys)));
     const doubtful = this.#watches.filter((_, index) => isDistrusted || doubts[index]);
-    await Promise.all(doubtful.map((watch) => watch.resync()));
+    await Promise.all(doubtful.map((watch) => this.#resync(watch)));
     if (isDistrusted) this.#isDistrusted = false;
     this.#passed = this.#watches.some((watch) => watch.isAhead) ? "" : fingerprintOf(info);
+  }
+
+  /** What is asked for is up to date without a watch, which may come later. */
+  async #resync(watch: GroupWatch): Promise<void> {
+    try {
+      await watch.resync();
+    } catch (error) {
+      if (!watch.isPolled) throw error;
+    }
   }
 }
 

@@ -1,18 +1,27 @@
-/** One opened KV watch: everything that one group holds, collected afresh, and then kept up to date until it ends. */
+/**
+ * Everything that one group holds, collected afresh, and then kept up to date until it ends: by a KV watch or, where NATS
+ * has none to give, by asking the leader of the bucket for one change after the other.
+ */
 import type { KvEntry, QueuedIterator } from "nats";
-import { isDelete, type NatsBucket } from "./nats-bucket.ts";
+import type { Clock } from "../core/clock.ts";
+import { type Change, isDelete, type NatsBucket } from "./nats-bucket.ts";
 import { maxRecordBytes, parseRecord } from "./record.ts";
 import { type Entry, maxKeysPerGroup, UnavailableError, type View } from "./store.ts";
 
 export interface CollectionOptions {
   readonly group: string;
   readonly bucket: NatsBucket;
+  readonly clock: Clock;
+  /** Asks, instead of watching. */
+  readonly isPolled: boolean;
   /** Something changed after all had been collected; a burst counts once. */
   onChange(): void;
 }
 
 /** In the place of every value that is too long, so that a bucket full of them takes no memory: it is refused as they are. */
 const tooLong = new Uint8Array(maxRecordBytes + 1);
+/** Between two questions whether anything is new. */
+const pollMs = 250;
 
 /** What one watch has collected. It is whole from `whole` on, until `ended`. */
 export class Collection {
@@ -51,16 +60,40 @@ export class Collection {
     return { group: this.#options.group, epoch, revision, entries };
   }
 
+  /** Whether it has no watch: a stopgap. */
+  get isPolled(): boolean {
+    return this.#options.isPolled;
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#watch?.stop();
   }
 
   async #run(onWhole: () => void): Promise<void> {
-    const { group, bucket } = this.#options;
+    const { bucket } = this.#options;
     const info = await bucket.info();
     this.epoch = String(info.created);
     this.coveredRevision = info.state.last_seq;
+    await (this.isPolled ? this.#poll(onWhole) : this.#follow(onWhole));
+  }
+
+  async #poll(onWhole: () => void): Promise<void> {
+    const { group, bucket, clock } = this.#options;
+    while (!this.#isStopped) {
+      const change = await bucket.readAfter(this.revision, `${group}.>`);
+      if (change !== undefined) {
+        this.#take(change);
+        if (this.#isWhole) this.#settle(onWhole);
+        continue;
+      }
+      if (!this.#isWhole) this.#settle(onWhole);
+      await new Promise<void>((over) => clock.after(pollMs, over));
+    }
+  }
+
+  async #follow(onWhole: () => void): Promise<void> {
+    const { group, bucket } = this.#options;
     let isEmpty = false;
     let watch: QueuedIterator<KvEntry>;
     try {
@@ -73,7 +106,6 @@ export class Collection {
     // Called before the first entry was taken out, the signal means "nothing there" only when nothing is queued.
     if (isEmpty && watch.getPending() === 0) this.#settle(onWhole);
     for await (const entry of watch) {
-      this.received++;
       this.#take(entry);
       // More is on its way: a burst of changes becomes one view.
       if ((entry.delta ?? 0) === 0) this.#settle(onWhole);
@@ -87,7 +119,8 @@ export class Collection {
   }
 
   /** Only what fits: somebody may write a million keys, or values of a megabyte, into a bucket that is open to all. */
-  #take({ key, revision, operation, value }: KvEntry): void {
+  #take({ key, revision, operation, value }: Change): void {
+    this.received++;
     this.revision = Math.max(this.revision, revision);
     if (this.entries.size >= maxKeysPerGroup && !this.entries.has(key) && !this.#hasRoom()) return;
     const kept = isDelete(operation) ? undefined : value.byteLength > maxRecordBytes ? tooLong : value.slice();

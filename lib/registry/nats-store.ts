@@ -24,7 +24,11 @@ export interface NatsStoreOptions {
   readonly connectionName?: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** @default 2_000 */
+  /**
+   * How long one question may take. While a cluster chooses a leader it answers nothing, so a long wait is a blind one.
+   *
+   * @default 1_000
+   */
   readonly requestTimeoutMs?: number;
   /** How often the watches are compared with the stream, give or take a fifth. @default 3_000 */
   readonly checkIntervalMs?: number;
@@ -61,7 +65,7 @@ export class NatsStore implements PeerStore {
       bucket: "peers",
       replicas: 1,
       connectionName: "muster",
-      requestTimeoutMs: 2_000,
+      requestTimeoutMs: 1_000,
       checkIntervalMs: 3_000,
       retryMostMs: 1_000,
       random: Math.random,

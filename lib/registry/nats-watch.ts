@@ -27,7 +27,8 @@ export interface WatchOptions {
 const viewPaceMs = 25;
 /**
  * In a replicated bucket a watch lives on one of the servers, and for 10 s and more after a server died NATS still puts
- * new ones there, where they never answer. One more that is opened beside it finds another server.
+ * new ones there, where they never answer. One more that is opened beside it finds another server; every second one asks
+ * the leader instead, so that a node is not blind meanwhile.
  */
 const mostRivals = 8;
 /** Longest collection, also when it makes progress. */
@@ -56,6 +57,11 @@ export class GroupWatch {
     return this.#held !== undefined;
   }
 
+  /** Whether what is held is asked for, since no watch was to be had. */
+  get isPolled(): boolean {
+    return this.#held?.isPolled === true;
+  }
+
   /**
    * Collects everything and swaps it in; resolves once the view has been delivered.
    *
@@ -68,7 +74,8 @@ export class GroupWatch {
     let tries = 0;
     let cancelNext = (): void => {};
     const open = (): void => {
-      const rival = new Collection({ ...this.#options, onChange: () => this.#changed(rival) });
+      const isPolled = tries % 2 === 1 && !this.isPolled;
+      const rival = new Collection({ ...this.#options, isPolled, onChange: () => this.#changed(rival) });
       rivals.add(rival);
       this.#rivals.add(rival);
       rival.whole.then(() => won.resolve(rival), (error) => {
@@ -97,6 +104,7 @@ export class GroupWatch {
    */
   async isDoubtful(info: StreamInfo, keys: ReadonlySet<string>): Promise<boolean> {
     const held = this.#held;
+    if (held?.isPolled) return true;
     if (held === undefined || held.epoch !== String(info.created)) return true;
     const lastRevision = info.state.last_seq;
     if (lastRevision < held.revision) return true;

@@ -54,7 +54,9 @@ const asksOf = (net: MemoryNetwork) => net.dialed.at(-1)!.frames.length - 1;
 
 test("the peer with the smaller name dials, and both ends ask over that one connection", async (defer) => {
   const { net, a, b, served } = pair(defer);
+  assert.deepEqual([a.isConnecting, b.isConnecting], [true, true]);
   await net.tick();
+  assert.deepEqual([a.isConnecting, b.isConnecting], [false, false]);
   assert.equal(net.dialed.length, 1);
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
@@ -346,6 +348,7 @@ test("a peer that was expected to dial and does not is down after a bounded time
   await net.clock.advance(900);
   await waiting;
   assert.equal(stateOf(b, "a"), "down");
+  assert.equal(b.isConnecting, false, "who cannot be reached holds up nobody");
 });
 
 test("asks in the air are bounded at the asker, and asks being served at the owner", async (defer) => {

@@ -44,7 +44,7 @@ export interface CacheStats {
 
 /** A power of two. At a million entries each map holds 16,000, and is rehashed in a millisecond or two. */
 const SHARDS = 64;
-/** The end of a key tells keys apart better than their common beginning does. */
+/** So many units of a long key, evenly spread: keys may differ at the beginning, at the end or in the middle. */
 const HASHED_UNITS = 16;
 /**
  * Of the two candidates for eviction it is the one that nobody has read for longer; a candidate among the read ones counts
@@ -62,7 +62,8 @@ export function entryBytes(key: string, value: Value): number {
 function shardOf(key: string): number {
   const { length } = key;
   let hash = length;
-  for (let i = length > HASHED_UNITS ? length - HASHED_UNITS : 0; i < length; i++) {
+  const step = Math.max(1, (length / HASHED_UNITS) | 0);
+  for (let i = 0; i < length; i += step) {
     hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   }
   return (hash ^ (hash >>> 15)) & (SHARDS - 1);
@@ -79,7 +80,7 @@ export class ByteCache {
   readonly #unread = emptyList();
   /** What was read, in the order in which eviction last looked at it. */
   readonly #read = emptyList();
-  /** Moves on at each insertion, so that "read since" is exact between any two of them. */
+  /** Moves on at each insertion and each eviction, so that "read since" is exact between any two of them. */
   #tick = 1;
   #bytes = 0;
   #items = 0;
@@ -165,6 +166,8 @@ export class ByteCache {
     const victim = unread === undefined || (read !== undefined && this.#isIdler(read, unread)) ? read : unread;
     this.#delete(victim!);
     this.#evictions++;
+    // What is read from now on was read after this look, also when it is the other cache that grows.
+    this.#tick++;
     return true;
   }
 

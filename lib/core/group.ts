@@ -236,8 +236,10 @@ export class Group {
         // Meanwhile it may have been handed over, too.
         present = this.#fresh(main.peek(key));
         if (present === undefined && value !== undefined) {
-          // Asked in the place of a slow owner, which has it: there it stays.
-          if (this.#picker.pick(key) !== undefined) return { value, source: "peer", stored: false };
+          // Asked in the place of an owner that is slow or lost: what it may still have stays there.
+          if (this.#picker.pick(key) !== undefined) {
+            return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
+          }
           this.#handoff.copy(key, value);
           return { value, source: "peer", stored: this.#caches.store(main, key, value) };
         }

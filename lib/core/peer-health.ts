@@ -53,7 +53,8 @@ export class PeerHealth {
 
   /** A refusal or a reset costs nobody time: it is asked again at once, as soon as it can be reached. */
   failed(tookMs: number, nowMs: number): void {
-    if (tookMs < SLOW_FAILURE_MS) return;
+    // One lost connection fails all that waited for it: that is one failure.
+    if (tookMs < SLOW_FAILURE_MS || this.isPaused(nowMs)) return;
     this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#slowFailures++);
   }
 }

@@ -6,8 +6,8 @@ import { Memo } from "../core/memo.ts";
 import type { Value } from "../core/value.ts";
 
 /** What is asked for over and over has its text at hand; quick-lru keeps up to twice as many. */
-const MAX_TEXTS = 4_096;
-/** With the number above: at most 32 MiB besides the budgets of the caches. */
+const MAX_TEXTS = 2_048;
+/** With the number above, doubled: at most 16 MiB of texts, and as much of values that only they keep. */
 const MAX_TEXT_BYTES = 4_096;
 
 /** The texts of the values that were sent lately. */

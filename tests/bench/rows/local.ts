@@ -11,6 +11,8 @@ import {
 } from "../clusters.ts";
 import { atLeast, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
+import { hasProgram } from "../machine.ts";
+import { nginx, startNginx } from "../nginx.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runToEnd, serverCore, startServer } from "../processes.ts";
 import type { Bench, Outcome, Row } from "../types.ts";
@@ -72,7 +74,7 @@ export const localHit: Row = {
   stage: "local",
   what: "local hit, server on one core",
   how: "wrk, 64 connections, 1,000 keys of 1 KiB, node and wrk pinned to different cores; GOMAXPROCS=1",
-  maxSeconds: [9, 120],
+  maxSeconds: [9, 180],
   targets: {
     "requests/s vs golang/groupcache": both(atLeast(1.6), atLeast(1.1)),
     "p99: theirs / ours": both(atLeast(1)),
@@ -81,6 +83,9 @@ export const localHit: Row = {
     const judge = new Judge(localHit, outcome);
     const go = goContestants(bench, outcome, bench.quick ? [golang] : [golang, groupcacheV3]);
     const targets = await Promise.all([...bothRuntimes, ...go].map((contestant) => holding(bench, contestant)));
+    if (hasProgram("nginx")) {
+      targets.push({ name: nginx, url: await startNginx(bench.defer, firstKeys(keyCount), serverCore) });
+    } else outcome.notes.push(`without ${nginx}: it is not installed`);
     await turns(bench, outcome, judge, targets);
     for (const kind of bothRuntimes) {
       judge.ratio(kind, "requests/s vs golang/groupcache", "requests/s", label(kind), golang, bench.go.reason);

@@ -6,8 +6,8 @@
  * is evicted next is told by two lists that run through all entries: what came and was not read since, in the order of
  * arrival, and what was read, in the order in which it was last looked at. A hit writes one number and moves nothing.
  *
- * A map of a million entries that keeps deleting and inserting is rehashed as a whole now and then, which takes up to a
- * second; so there are many small ones, each with its share of the keys.
+ * A map of a million entries that keeps deleting and inserting is rehashed as a whole now and then, which takes tens of
+ * milliseconds; so there are many small ones, each with its share of the keys.
  */
 import QuickLRU from "quick-lru";
 import type { Value } from "./value.ts";
@@ -48,8 +48,7 @@ const SHARDS = 64;
 const HASHED_UNITS = 16;
 /**
  * Of the two candidates for eviction it is the one that nobody has read for longer; a candidate among the read ones counts
- * as so much more idle, since it was looked at later than it was read. Found by simulation: with 1 a hot set that shifts
- * is let go a little too late.
+ * as so much more idle. Found by simulation: with 1, or less, a hot set that has shifted is let go a little too late.
  */
 const READ_IDLE_FACTOR = 1.15;
 

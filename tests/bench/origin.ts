@@ -1,6 +1,5 @@
 /** The origin of every contestant: gives a key's value, after a delay if one is set, and counts. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { serveBodies } from "../support/serve-bodies.ts";
 import type { Defer } from "../support/test.ts";
 import { valueOf } from "./keys.ts";
 
@@ -13,24 +12,11 @@ export interface BenchOrigin {
 
 /** Starts it in this process; ended with the row. */
 export async function startOrigin(defer: Defer): Promise<BenchOrigin> {
-  const server = createServer((request, response) => {
+  const origin = { template: "", delayMs: 0, loads: 0 };
+  const url = await serveBodies(defer, (path) => {
     origin.loads++;
-    const body = valueOf(decodeURIComponent(request.url!.slice(1)));
-    const answer = () => {
-      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": body.length });
-      response.end(body);
-    };
-    if (origin.delayMs > 0) setTimeout(answer, origin.delayMs);
-    else answer();
+    return { body: valueOf(decodeURIComponent(path.slice(1))), delayMs: origin.delayMs };
   });
-  // An idle connection of a contestant must not end under it.
-  server.keepAliveTimeout = 0;
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
-  defer(() => {
-    server.closeAllConnections();
-    return new Promise((closed) => server.close(closed));
-  });
-  const { port } = server.address() as AddressInfo;
-  const origin: BenchOrigin = { template: `http://127.0.0.1:${port}/{key}`, delayMs: 0, loads: 0 };
+  origin.template = `${url}/{key}`;
   return origin;
 }

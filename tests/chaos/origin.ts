@@ -1,6 +1,5 @@
 /** The origin of the chaos program: takes its time, and counts every load of every key, and for whom it was. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { serveBodies } from "../support/serve-bodies.ts";
 import type { Defer } from "../support/test.ts";
 import { valueOf } from "./keys.ts";
 
@@ -51,25 +50,11 @@ export class CountingOrigin {
   }
 
   async start(defer: Defer): Promise<void> {
-    const server = createServer((request, response) => {
-      const [, by = "", key = ""] = request.url!.split("/").map(decodeURIComponent);
+    this.#url = await serveBodies(defer, (path) => {
+      const [, by = "", key = ""] = path.split("/").map(decodeURIComponent);
       this.#count(key, by);
-      const answer = () => {
-        const body = valueOf(key);
-        response.writeHead(200, { "content-type": "application/octet-stream", "content-length": body.length });
-        response.end(body);
-      };
-      if (this.delayMs > 0) setTimeout(answer, this.delayMs);
-      else answer();
+      return { body: valueOf(key), delayMs: this.delayMs };
     });
-    // A node's idle connections must not end under it: that would be a fault of the origin.
-    server.keepAliveTimeout = 0;
-    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
-    defer(() => {
-      server.closeAllConnections();
-      return new Promise((closed) => server.close(closed));
-    });
-    this.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
   #count(key: string, by: string): void {

@@ -1,0 +1,31 @@
+/** An HTTP server of this process that answers every request with a body, after a while: the part that origins share. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Defer } from "./test.ts";
+
+/**
+ * @param take called once for each request, with its path; gives the body and after how many milliseconds it is sent
+ * @returns the server's URL, without a slash at the end; it is closed with `defer`
+ */
+export async function serveBodies(
+  defer: Defer,
+  take: (path: string) => { readonly body: Uint8Array; readonly delayMs: number },
+): Promise<string> {
+  const server = createServer((request, response) => {
+    const { body, delayMs } = take(request.url!);
+    const answer = () => {
+      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": body.length });
+      response.end(body);
+    };
+    if (delayMs > 0) setTimeout(answer, delayMs);
+    else answer();
+  });
+  // A node's idle connections must not end under it: that would be a fault of the origin.
+  server.keepAliveTimeout = 0;
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
+  defer(() => {
+    server.closeAllConnections();
+    return new Promise((closed) => server.close(closed));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}

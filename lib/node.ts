@@ -168,14 +168,12 @@ export class Node {
         Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
       service: {
         lookup: (group, key) => this.#served.get(group)!.group.lookupAsOwner(key)?.value,
-        get: async (group, key, options) => {
-          const { value } = await this.#served.get(group)!.group.loadAsOwner(key, options);
-          return value;
-        },
+        get: async (group, key, options) => (await this.#served.get(group)!.group.loadAsOwner(key, options)).value,
         peek: (group, key, options) => this.#served.get(group)!.group.peek(key, options),
         push: (group, entries, from) => this.#served.get(group)!.group.accept(entries, from),
         vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
       },
+      onUnlisted: () => this.#membership?.hurry(),
       clock: this.#clock,
       log: this.#log,
     });

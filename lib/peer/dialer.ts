@@ -21,7 +21,10 @@ export interface DialerOptions {
   readonly onFailure: (refusal: Refusal) => void;
 }
 
-/** Dials one peer until it welcomes us, and again after `redial`, with jittered growing delays. */
+/**
+ * Dials one peer until it welcomes us, and again after `redial`, with jittered growing delays; while it does not know us,
+ * at once.
+ */
 export class Dialer {
   readonly #options: DialerOptions;
   #socket: SocketLike | undefined;
@@ -105,6 +108,8 @@ export class Dialer {
   #fail(refusal: Refusal): void {
     this.#socket?.close(CloseCode.done, refusal.code);
     this.#socket = undefined;
+    // It held our hello as long as it could: at its door, we are let in as soon as it hears of us.
+    if (refusal.code === "stranger") this.#failures = 0;
     this.redial();
     this.#options.onFailure(refusal);
   }

@@ -1,9 +1,10 @@
 /**
  * What two peers say before they ask: who they are, what they serve, and why not.
  *
- * The peer with the smaller name dials; it says hello, the other end says welcome or refuses. Both greetings have the
- * same content, so that both ends know the other's groups (a get names its group by its place in the asker's list) and
- * how far the other has heard of each roster.
+ * The peer with the smaller name dials; it says hello, the other end says welcome or refuses. The one that waits to be
+ * dialed, in vain, says hello as well: it is refused, but heard of. Both greetings have the same content, so that both
+ * ends know the other's groups (a get names its group by its place in the asker's list) and how far the other has heard
+ * of each roster.
  */
 import * as v from "valibot";
 import { readFrame } from "./frame-reader.ts";
@@ -25,7 +26,7 @@ const GreetingSchema = v.object({
 export type Greeting = v.InferOutput<typeof GreetingSchema>;
 
 const RefusalSchema = v.object({
-  /** `protocol`, `stranger`, `incarnation`, `direction`, `malformed`; a newer peer may know more. */
+  /** `protocol`, `stranger`, `outlived`, `incarnation`, `direction`, `malformed`; a newer peer may know more. */
   code: v.pipe(v.string(), v.maxLength(32)),
   detail: v.pipe(v.string(), v.maxLength(512)),
 });
@@ -63,6 +64,14 @@ function parseGreeting(json: unknown): Greeting | Refusal {
   const parsed = v.safeParse(GreetingSchema, json);
   if (parsed.success) return parsed.output;
   return { code: "malformed", detail: parsed.issues[0].message.slice(0, 200) };
+}
+
+/**
+ * Whether the one who refuses is the peer that was meant, in its life: it lives, but does not know us yet, or it does and
+ * will dial.
+ */
+export function isSignOfLife({ code }: Refusal): boolean {
+  return code === "stranger" || code === "direction";
 }
 
 /** Tells a refusal from a greeting. */

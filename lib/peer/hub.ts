@@ -23,6 +23,8 @@ export interface PeerHubOptions {
   /** The revision of each group's roster now; told in greetings. */
   readonly revisions: () => Readonly<Record<string, number>>;
   readonly service: PeerService;
+  /** A peer that the roster does not tell of wants to connect, and goes on wanting to. @default nothing */
+  readonly onUnlisted?: () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** @default dialTcp */
@@ -78,6 +80,7 @@ export class PeerHub {
     this.#reception = new Reception({
       judge: (hello) => this.#judge(hello),
       onGreeted: (socket, hello) => this.#links.get(hello.name)!.open(socket, hello),
+      onHeld: options.onUnlisted ?? (() => {}),
       clock,
       log,
       limits,
@@ -206,17 +209,15 @@ export class PeerHub {
     if (hello.expects !== self.incarnation) {
       return refuse("incarnation", `this is ${self.name} in its life ${self.incarnation}, not ${hello.expects}`);
     }
-    if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
     const record = this.#links.get(hello.name)?.record;
     if (record?.incarnation === hello.incarnation) {
+      if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
       return { welcome: greetingOf(self, hello.incarnation, groups, revisions()) };
     }
-    const stranger = {
-      code: "stranger",
-      detail: `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`,
-    };
+    const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
     // Incarnations are ULIDs: an earlier one will not come back, a later one the roster may be about to tell of.
-    return record !== undefined && record.incarnation > hello.incarnation ? { refuse: stranger } : { hold: stranger };
+    if (record !== undefined && record.incarnation > hello.incarnation) return refuse("outlived", detail);
+    return { hold: { code: "stranger", detail } };
   }
 }
 

@@ -24,6 +24,10 @@ export interface PeerLimits {
   readonly greetingMs: number;
   /** How long a hello waits for the roster to tell of its sender; under `greetingMs`. */
   readonly heldHelloMs: number;
+  /** While a hello is held, the roster is asked for again so often: it may be this node that hears nothing. */
+  readonly heldAskMs: number;
+  /** Who waits for a new peer to dial, and hears nothing for so long, makes itself known to it. */
+  readonly knockAfterMs: number;
   /** Accepted sockets that have not been welcomed yet; the oldest gives way. */
   readonly strangers: number;
   readonly firstRetryMs: number;
@@ -47,6 +51,8 @@ export const PEER_LIMITS: PeerLimits = {
   firstOpenMs: 3_000,
   greetingMs: 5_000,
   heldHelloMs: 2_000,
+  heldAskMs: 250,
+  knockAfterMs: 250,
   strangers: 64,
   firstRetryMs: 50,
   lastRetryMs: 2_000,

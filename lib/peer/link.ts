@@ -6,7 +6,7 @@ import type { Value } from "../core/value.ts";
 import { Channel } from "./channel.ts";
 import type { ChannelContext } from "./channel-context.ts";
 import { Dialer } from "./dialer.ts";
-import { type Greeting, greetingOf, type Refusal, type Self } from "./greeting.ts";
+import { type Greeting, greetingOf, isSignOfLife, type Refusal, type Self } from "./greeting.ts";
 import { Opening } from "./opening.ts";
 import { CloseCode, type SocketLike } from "./socket.ts";
 
@@ -38,7 +38,8 @@ export function dials(self: string, peer: string): boolean {
 export class Link implements Peer, PolledPeer {
   readonly name: string;
   readonly #context: LinkContext;
-  readonly #dialer: Dialer | undefined;
+  /** The peer that waits to be dialed has one, too, until then: to be heard of by a peer that does not know of it yet. */
+  readonly #dialer: Dialer;
   readonly #refusalsLogged = new Set<string>();
   /** Not forgotten when the peer connects again: whoever breaks the rules may do so at each connection. */
   readonly #faultsLogged = new Set<string>();
@@ -49,6 +50,9 @@ export class Link implements Peer, PolledPeer {
   #closed = false;
   readonly #opening: Opening;
   #cancelFirstOpen: () => void;
+  #cancelKnock = (): void => {};
+  /** The last try was refused by the peer that is meant, which does not know of us yet. */
+  #isUnknownThere = false;
   #endLinger: ((reason: string) => void) | undefined;
   opens = 0;
 
@@ -57,10 +61,15 @@ export class Link implements Peer, PolledPeer {
     this.#record = record;
     this.#context = context;
     this.#opening = new Opening(record.name, context.clock);
-    const { firstOpenMs } = context.limits;
-    this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#down(`not open after ${firstOpenMs} ms`));
-    this.#dialer = dials(context.self.name, record.name) ? this.#makeDialer() : undefined;
-    this.#dialer?.dial();
+    const { firstOpenMs, knockAfterMs } = context.limits;
+    this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#late(`not open after ${firstOpenMs} ms`));
+    this.#dialer = this.#makeDialer();
+    if (this.#isDialing) this.#dialer.dial();
+    else this.#cancelKnock = context.clock.after(knockAfterMs, () => this.#dialer.dial());
+  }
+
+  get #isDialing(): boolean {
+    return dials(this.#context.self.name, this.name);
   }
 
   /** The latest that was learned, of the one life. */
@@ -102,8 +111,8 @@ export class Link implements Peer, PolledPeer {
   }
 
   /**
-   * What the peer has in memory or is loading. A link that is down is not waited for, as this only spares a load; one to
-   * a peer that is new is: who joins looks for its values while its links open.
+   * What the peer has in memory or is loading. A peer that cannot be reached is not waited for, as this only spares a
+   * load; one that is new or has not heard of us yet is: who joins looks for its values while its links open.
    *
    * @throws PeerError, BadKeyError; the signal's reason when it aborts
    */
@@ -125,23 +134,27 @@ export class Link implements Peer, PolledPeer {
   #onceOpen<T>(options: AskOptions, ask: (channel: Channel, timeoutMs: number) => Promise<T>): Promise<T> {
     if (this.#channel !== undefined) return ask(this.#channel, options.timeoutMs);
     const { asksInFlight } = this.#context.limits;
-    if (this.#state !== "connecting" || this.#opening.waiters >= asksInFlight) return Promise.reject(this.#downError());
+    if (this.#opening.isOver || this.#opening.waiters >= asksInFlight) return Promise.reject(this.#downError());
     return this.#opening.wait(options, ask);
   }
 
   /**
-   * Resolves when the peer has answered, in this life. Fails at once when the link is down; it is then dialed
-   * without the delay that was due, so that the next poll is fresh evidence.
+   * Resolves when the peer has answered, in this life; that it does not know of us yet is an answer, too. Fails at once
+   * when the link is down; it is then dialed without the delay that was due, so that the next poll is fresh evidence.
    *
    * @throws PeerError; OverloadedError so many are in the air that it was not sent
    */
   poll({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     const channel = this.#channel;
     if (channel !== undefined) return this.#pollOver(channel, timeoutMs);
+    if (this.#isUnknownThere) {
+      this.#dialer.hurry();
+      return Promise.resolve();
+    }
     if (this.#state === "connecting") {
       return this.#opening.wait({ timeoutMs }, (opened, leftMs) => this.#pollOver(opened, leftMs));
     }
-    this.#dialer?.hurry();
+    this.#dialer.hurry();
     return Promise.reject(this.#downError());
   }
 
@@ -158,11 +171,13 @@ export class Link implements Peer, PolledPeer {
       if (this.#channel !== channel) return;
       this.#channel = undefined;
       this.#down(reason);
-      this.#dialer?.redial();
+      if (this.#isDialing) this.#dialer.redial();
     });
     this.#channel = channel;
     this.#state = "open";
     this.opens++;
+    this.#isUnknownThere = false;
+    if (!this.#isDialing) this.#endKnocking();
     this.#cancelFirstOpen();
     this.#opening.open(channel);
     this.#refusalsLogged.clear();
@@ -195,12 +210,24 @@ export class Link implements Peer, PolledPeer {
   #stop(reason: string): void {
     this.#closed = true;
     this.#channel = undefined;
-    this.#dialer?.stop();
+    this.#endKnocking();
     this.#down(reason);
+  }
+
+  #endKnocking(): void {
+    this.#cancelKnock();
+    this.#dialer.stop();
+  }
+
+  /** Gets go past it from now on; what spares a load still waits, within its own time. */
+  #late(reason: string): void {
+    this.#state = "down";
+    this.#downBecause = reason;
   }
 
   #down(reason: string): void {
     this.#cancelFirstOpen();
+    this.#isUnknownThere = false;
     if (this.#state === "open") this.#context.log.debug(`peer ${this.name}: connection lost: ${reason}`);
     this.#state = "down";
     this.#downBecause = reason;
@@ -240,15 +267,19 @@ export class Link implements Peer, PolledPeer {
 
   #checkWelcome({ name, incarnation, expects }: Greeting): Refusal | undefined {
     const { self } = this.#context;
+    if (!this.#isDialing) return { code: "malformed", detail: `${name} was to dial, not to welcome` };
     if (name === this.name && incarnation === this.record.incarnation && expects === self.incarnation) return undefined;
     return { code: "incarnation", detail: `${this.record.url} is ${name} in its life ${incarnation}` };
   }
 
-  #dialFailed({ code, detail }: Refusal): void {
+  #dialFailed(refusal: Refusal): void {
     if (this.#closed) return;
+    const { code, detail } = refusal;
     const said = `peer ${this.name}: ${code}: ${detail}`;
     // A peer that is new in our roster may not have us in its own yet: it is reachable, asks go on waiting.
-    if (code !== "stranger") this.#down(`${code}: ${detail}`);
+    if (isSignOfLife(refusal)) this.#isUnknownThere = true;
+    else this.#down(`${code}: ${detail}`);
+    if (code === "direction") return;
     if (this.#refusalsLogged.has(code) || this.#refusalsLogged.size >= MAX_LOGGED) return;
     this.#refusalsLogged.add(code);
     this.#context.log.warn(`cannot connect to ${said}`);

@@ -9,6 +9,7 @@ export class Opening {
   readonly #clock: Clock;
   readonly #opened = Promise.withResolvers<Channel>();
   #waiters = 0;
+  #isOver = false;
 
   constructor(peer: string, clock: Clock) {
     this.#peer = peer;
@@ -20,12 +21,19 @@ export class Opening {
     return this.#waiters;
   }
 
+  /** Whether it was opened or has failed: there is nothing more to wait for. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** Counts once, as does `fail`, whichever comes first. */
   open(channel: Channel): void {
+    this.#isOver = true;
     this.#opened.resolve(channel);
   }
 
   fail(reason: string): void {
+    this.#isOver = true;
     this.#opened.reject(new PeerError(`${this.#peer} cannot be reached: ${reason}`));
   }
 

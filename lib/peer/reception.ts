@@ -12,6 +12,8 @@ export type Verdict = { readonly welcome: Greeting } | { readonly refuse: Refusa
 export interface ReceptionOptions {
   readonly judge: (hello: Greeting) => Verdict;
   readonly onGreeted: (socket: SocketLike, hello: Greeting) => void;
+  /** A hello is held, and was for a while: whoever keeps the roster had better look again. */
+  readonly onHeld: () => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: PeerLimits;
@@ -35,6 +37,7 @@ export class Reception {
   /** In the order of their coming. */
   readonly #guests = new Set<Guest>();
   readonly #logged = new Set<string>();
+  #cancelAsk: (() => void) | undefined;
   #closed = false;
 
   constructor(options: ReceptionOptions) {
@@ -74,6 +77,7 @@ export class Reception {
 
   close(): void {
     this.#closed = true;
+    this.#cancelAsk?.();
     for (const guest of [...this.#guests]) this.#turnAway(guest, CloseCode.removed, "closing");
   }
 
@@ -99,6 +103,17 @@ export class Reception {
     guest.hello = hello;
     guest.cancelTimer();
     guest.cancelTimer = clock.after(limits.heldHelloMs, () => this.#refuse(guest, hello.name, refusal));
+    this.#askSoon();
+  }
+
+  #askSoon(): void {
+    const { clock, limits, onHeld } = this.#options;
+    this.#cancelAsk ??= clock.after(limits.heldAskMs, () => {
+      this.#cancelAsk = undefined;
+      if (this.#closed || ![...this.#guests].some(({ hello }) => hello !== undefined)) return;
+      onHeld();
+      this.#askSoon();
+    });
   }
 
   #refuse(guest: Guest, name: string, refusal: Refusal): void {

@@ -86,6 +86,11 @@ export class Membership {
     return this.#of(group).registration.isListed;
   }
 
+  /** Has the lists looked at now: somebody knows more than they tell. */
+  hurry(): void {
+    if (!this.#isClosed) this.#options.store.hurry();
+  }
+
   /** The list that stands; before the registry was heard, this node alone at revision 0. */
   roster(group: string): Roster {
     return this.#of(group).reader.roster;

@@ -107,6 +107,9 @@ export class MemoryStore implements PeerStore {
     return this.#write(key, undefined, replaces);
   }
 
+  /** Nothing is ever late here. */
+  hurry(): void {}
+
   watch(groups: readonly string[], listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
     this.#groups = groups;

@@ -55,7 +55,7 @@ export class NatsStore implements PeerStore {
   #isAway = false;
   #running: Promise<void> | undefined;
   #saidDifference: string | undefined;
-  /** Ends the wait for the next check. */
+  /** Ends the wait for the next check or the next try to connect. */
   #hurry = new AbortController();
 
   /** @throws TypeError for URLs that cannot be used */
@@ -92,6 +92,10 @@ export class NatsStore implements PeerStore {
     this.#running = Promise.resolve().then(() => this.#run());
   }
 
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#hurry.abort();
@@ -123,7 +127,8 @@ export class NatsStore implements PeerStore {
       }
       if (this.#closing.signal.aborted) return;
       this.#setAway(reason);
-      await pause(clock, backoffMs(attempt++, retryFirstMs, retryMostMs, random), this.#closing.signal);
+      this.#hurry = new AbortController();
+      await pause(clock, backoffMs(attempt++, retryFirstMs, retryMostMs, random), this.#hurry.signal);
     }
   }
 

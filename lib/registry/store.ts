@@ -67,6 +67,8 @@ export interface PeerStore {
   delete(key: string, replaces: number): Promise<number>;
   /** Starts delivering; to be called once. Nothing is delivered before it returns, nor after `close`. */
   watch(groups: readonly string[], listener: StoreListener): void;
+  /** Looks without waiting for the next look that is due: there may be something that the watch has not told. */
+  hurry(): void;
   /** Ends the watch and lets go of connections, also while it is still connecting. Never throws. */
   close(): Promise<void>;
 }

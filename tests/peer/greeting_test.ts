@@ -50,7 +50,7 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
     [HELLO, "welcome"],
     [{ ...HELLO, protocol: 2, name: 7 }, "protocol"],
     [{ ...HELLO, expects: "01-an-earlier-life" }, "incarnation"],
-    [{ ...HELLO, incarnation: "00-an-earlier-life" }, "stranger"],
+    [{ ...HELLO, incarnation: "00-an-earlier-life" }, "outlived"],
     [{ ...HELLO, name: "c", incarnation: "01-c" }, "direction"],
     [{ ...HELLO, groups: "dict" }, "malformed"],
     [{ ...HELLO, groups: [{ name: "dict", revision: -1 }] }, "malformed"],
@@ -234,4 +234,67 @@ test("hostile URLs in the roster cost one warning each and nothing else", async 
 test("so many groups that a hello cannot hold them are refused when the hub is made", () => {
   const groups = Array.from({ length: 500 }, (_, i) => `group-${i}`);
   assert.throws(() => new MemoryNetwork().hub("a", { groups }), RangeError);
+});
+
+test("who waits in vain to be dialed makes itself known, so that a peer that hears nothing asks for its roster", async (defer) => {
+  const net = new MemoryNetwork();
+  let askedAtMs: number[] = [];
+  const log = new MemoryLog();
+  const a = net.hub("a", { onUnlisted: () => askedAtMs.push(net.clock.nowMs()) });
+  const b = net.hub("b", { log });
+  defer(() => a.close());
+  defer(() => b.close());
+  const startMs = net.clock.nowMs();
+  b.setPeers([record("a", "http://a")]);
+  await net.clock.advance(249);
+  assert.equal(net.dialed.length, 0, "it is for the other one to dial");
+  await net.clock.advance(1);
+  assert.equal(net.dialed.length, 1);
+  await net.clock.advance(750);
+  assert.deepEqual(askedAtMs.map((atMs) => atMs - startMs), [500, 750, 1_000], "as long as the hello is held");
+  a.setPeers([record("b", "http://b")]);
+  await net.tick();
+  assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
+  assert.equal(net.dialed.length, 2, "the peer dials as soon as it knows");
+  askedAtMs = [];
+  await net.clock.advance(10_000);
+  assert.deepEqual(askedAtMs, []);
+  assert.equal(net.dialed.length, 2);
+  assert.deepEqual(log.lines.filter((line) => line.startsWith("warn")), []);
+});
+
+test("a peer that does not know us yet is alive to a poll, until it is lost", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b");
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  const poll = () => a.link("b")!.poll({ timeoutMs: 250 });
+  const early = assert.rejects(poll(), /not connected in time/);
+  await net.clock.advance(250);
+  await early;
+  // Its hello was held, refused after 2 s, and is held again.
+  await net.clock.advance(2_000);
+  assert.equal(stateOf(a, "b"), "down", "gets go past it");
+  await poll();
+  await net.clock.advance(5_000);
+  await poll();
+  net.hosts.delete("b");
+  b.close();
+  await net.tick();
+  await assert.rejects(poll(), PeerError);
+});
+
+test("a node that was replaced by a later life of its own is refused at once, and does not dial in a tight loop", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b");
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a", "02-a")]);
+  await net.clock.advance(10_000);
+  assert.ok(net.dialed.length > 3 && net.dialed.length <= 25, `${net.dialed.length} dials`);
+  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /down: outlived/);
 });

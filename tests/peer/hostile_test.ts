@@ -160,7 +160,7 @@ test("a stranger can ask nothing, nor can one that asks before its welcome", asy
   const late = await Client.connect(url, defer);
   late.writer.greeting(MessageType.hello, { ...HELLO, incarnation: "00-a" });
   late.send();
-  assert.equal(await late.next(), "refused: stranger");
+  assert.equal(await late.next(), "refused: outlived");
   assert.deepEqual(reached, []);
   assert.equal(warnings(log).length, 1);
 });

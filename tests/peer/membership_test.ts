@@ -228,23 +228,24 @@ test("a vouch does not wait for a link that is not open; peeks and pushes wait f
   const net = new MemoryNetwork();
   const b = net.hub("b");
   defer(() => b.close());
+  // It accepts and says nothing.
+  net.hosts.set("a", () => {});
   b.setPeers([record("a", "http://a")]);
-  assert.equal(stateOf(b, "a"), "connecting");
   const brief = { ...patient, timeoutMs: 250 };
   const entries = [{ key: "x", value: text("1") }];
-  const early = [
-    assert.rejects(b.peer("a")!.peek("dict", "x", brief), /not connected in time/),
-    assert.rejects(b.peer("a")!.push("dict", entries, brief), /not connected in time/),
-  ];
-  await net.clock.advance(250);
-  await Promise.all(early);
-  for (const expected of ["connecting", "down"]) {
+  for (const expected of ["connecting", "connecting", "connecting", "connecting", "down"]) {
     assert.equal(stateOf(b, "a"), expected);
     await assert.rejects(b.link("a")!.vouch({ name: "c", incarnation: "01-c" }, patient), PeerError);
-    await net.clock.advance(750);
+    const asked = [
+      assert.rejects(b.peer("a")!.peek("dict", "x", brief), /not connected in time/),
+      assert.rejects(b.peer("a")!.push("dict", entries, brief), /not connected in time/),
+    ];
+    await net.clock.advance(250);
+    await Promise.all(asked);
   }
-  await assert.rejects(b.peer("a")!.peek("dict", "x", patient), PeerError);
-  await assert.rejects(b.peer("a")!.push("dict", entries, patient), PeerError);
+  net.dialed[0]!.lose("cable cut");
+  await assert.rejects(b.peer("a")!.peek("dict", "x", patient), /down: .*cable cut/);
+  await assert.rejects(b.peer("a")!.push("dict", entries, patient), /down: .*cable cut/);
 });
 
 test("who joins finds its values though its links are still opening", async (defer) => {
@@ -314,6 +315,7 @@ test("a poll of a peer that is new waits for the connection, within its time", a
   const lonely = new MemoryNetwork();
   const c = lonely.hub("c");
   defer(() => c.close());
+  lonely.hosts.set("a", () => {});
   c.setPeers([record("a", "http://a")]);
   const poll = assert.rejects(c.link("a")!.poll({ timeoutMs: 250 }), PeerError);
   await lonely.clock.advance(250);
@@ -363,13 +365,15 @@ test("a poll starts no second try beside one that hangs, and none at the end tha
     await net.clock.advance(250);
   }
   assert.equal(net.dialed.length, 1);
-  const other = new MemoryNetwork();
-  const c = other.hub("c");
-  defer(() => c.close());
-  c.setPeers([record("b", "http://b")]);
-  await other.clock.advance(1_500);
-  await assert.rejects(c.link("b")!.poll({ timeoutMs: 250 }), PeerError);
-  assert.equal(other.dialed.length, 0);
+  const other = pair(defer);
+  await other.net.tick();
+  other.net.dialed[0]!.other.lose("cable cut");
+  other.a.close();
+  for (let i = 0; i < 10; i++) {
+    await assert.rejects(other.b.link("a")!.poll({ timeoutMs: 250 }), PeerError);
+    await other.net.clock.advance(250);
+  }
+  assert.equal(other.net.dialed.length, 1);
 });
 
 test("a poll over a connection to another life of the peer counts as unanswered", async (defer) => {

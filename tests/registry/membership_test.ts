@@ -134,6 +134,9 @@ class SlowStore implements PeerStore {
   watch(...args: Parameters<PeerStore["watch"]>): void {
     this.#inner.watch(...args);
   }
+  hurry(): void {
+    this.#inner.hurry();
+  }
   close(): Promise<void> {
     return this.#inner.close();
   }

@@ -182,3 +182,18 @@ test("what other groups do is no reason to collect a group again", { timeoutMs: 
   const told = after.out_msgs - before.out_msgs;
   assert.ok(told < 200, `${told} messages, where one collection takes 200`);
 });
+
+test("who is told to hurry does not wait for the look that is due", { timeoutMs: 60_000 }, async (defer) => {
+  const server = await startNats(defer);
+  const { store } = storeOn(defer, [server.url], { checkIntervalMs: 3_600_000 });
+  const watcher = new Watcher(store);
+  await until("the first contact", () => watcher.isBack);
+  await store.put("dict.a", bytesOf("a"), 0);
+  await until("the record", () => watcher.last?.values["dict.a"] === "a");
+  const connection = await connect({ servers: server.url });
+  defer(() => connection.close());
+  // No watch tells of a purge.
+  await (await connection.jetstreamManager()).streams.purge("KV_peers", { filter: "$KV.peers.dict.a" });
+  store.hurry();
+  await until("the purge", () => !("dict.a" in watcher.last!.values));
+});

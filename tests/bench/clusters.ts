@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly workers?: "auto";
   /** For a node on its own: one thread for Go code. */
   readonly oneThread?: boolean;
+  /** Flags of muster's runtime for the first node. */
+  readonly flags?: readonly string[];
 }
 
 export const budgetBytes = 64 * 1024 * 1024;
@@ -69,7 +71,7 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
     // A port that is in use again by the time is told by the node, and ends the row: it has not been seen yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
-    return await startMuster(defer, kind, args, { cores: cores?.[i] });
+    return await startMuster(defer, kind, args, { cores: cores?.[i], flags: i === 0 ? options.flags : [] });
   }));
   await assembled(nodes as NodeProcess[], groupName, 20_000);
   return {

@@ -1,6 +1,6 @@
 /** From rounds to verdicts. */
 import type { RuntimeKind } from "../support/node.ts";
-import type { Outcome, Row, Series, Target, Verdict } from "./types.ts";
+import type { Outcome, Row, Series, Target } from "./types.ts";
 
 /** The middle one; of an even count the mean of the two in the middle; NaN of none. */
 export function median(numbers: readonly number[]): number {
@@ -51,7 +51,7 @@ export class Judge {
     return found;
   }
 
-  /** The ratio of the medians, with the least and the greatest ratio of one round. */
+  /** The ratio of the medians, with the ratio of each round. */
   ratio(runtime: RuntimeKind, verdict: string, measure: string, ours: string, theirs: string, missing?: string): void {
     const a = this.series(ours, measure).rounds;
     const b = this.series(theirs, measure).rounds;
@@ -59,13 +59,13 @@ export class Judge {
       return this.omit(runtime, verdict, missing ?? `${a.length === 0 ? ours : theirs} was not measured`);
     }
     const ratios = a.map((value, i) => value / b[i]!);
-    this.#tell(runtime, verdict, "x", median(a) / median(b), Math.min(...ratios), Math.max(...ratios));
+    this.#tell(runtime, verdict, "x", median(a) / median(b), ratios);
   }
 
   /** The median of a series. */
   absolute(runtime: RuntimeKind, verdict: string, measure: string, contestant: string): void {
     const { rounds, unit } = this.series(contestant, measure);
-    this.#tell(runtime, verdict, unit, median(rounds), Math.min(...rounds), Math.max(...rounds));
+    this.#tell(runtime, verdict, unit, median(rounds), rounds);
   }
 
   omit(runtime: RuntimeKind, measure: string, reason: string): void {
@@ -73,11 +73,10 @@ export class Judge {
     this.#outcome.verdicts.push({ runtime, measure, unit: "", target, status: "skip", reason });
   }
 
-  #tell(runtime: RuntimeKind, measure: string, unit: string, value: number, low: number, high: number): void {
+  #tell(runtime: RuntimeKind, measure: string, unit: string, value: number, rounds: readonly number[]): void {
     const target = this.#target(runtime, measure);
-    const status: Verdict["status"] = isMet(value, target) && this.#outcome.errors === 0 ? "pass" : "miss";
-    const reason = this.#outcome.errors > 0 ? `${this.#outcome.errors} errors` : undefined;
-    this.#outcome.verdicts.push({ runtime, measure, unit, value, low, high, target, status, reason });
+    const status = isMet(value, target) ? "pass" : "miss";
+    this.#outcome.verdicts.push({ runtime, measure, unit, value, rounds: [...rounds], target, status });
   }
 
   #target(runtime: RuntimeKind, measure: string): Target {

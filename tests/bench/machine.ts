@@ -1,8 +1,9 @@
 /** On what the figures were taken. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { cpus, release, totalmem } from "node:os";
-import { runtimeProgram } from "../support/node.ts";
+import { root, runtimeProgram } from "../support/node.ts";
 
 export interface Machine {
   readonly date: string;
@@ -25,23 +26,31 @@ export function hasProgram(program: string): boolean {
   }
 }
 
-function versionOf(program: string, ...args: string[]): string {
+function firstLineOf(program: string, ...args: string[]): string {
   try {
     // wrk tells its version with an exit code of 1.
     const command = '"$0" "$@" 2>&1 || true';
-    return execFileSync("/bin/sh", ["-c", command, program, ...args], { encoding: "utf8" }).split("\n")[0]!.slice(
-      0,
-      80,
-    );
+    return execFileSync("/bin/sh", ["-c", command, program, ...args], { encoding: "utf8" }).split("\n")[0]!;
   } catch {
-    return "not here";
+    return "";
   }
+}
+
+function versionOf(program: string, ...args: string[]): string {
+  return (hasProgram(program) ? /\d+(\.\d+)+[^\s,)]*/.exec(firstLineOf(program, ...args))?.[0] : undefined) ??
+    "not here";
+}
+
+/** Of the modules that the Go contestants are built of. */
+function moduleVersion(module: string): string {
+  const text = readFileSync(join(root, "tests/bench/contestants/go.mod"), "utf8");
+  return new RegExp(`${module} v(\\S+)`).exec(text)?.[1]?.split("-")[0] ?? "not here";
 }
 
 /** Asks the machine and the programs. */
 export function describeMachine(): Machine {
-  const revision = versionOf("git", "rev-parse", "--short", "HEAD");
-  const isChanged = versionOf("git", "status", "--porcelain", "lib", "main.ts") !== "";
+  const revision = firstLineOf("git", "-C", root, "rev-parse", "--short", "HEAD");
+  const isChanged = firstLineOf("git", "-C", root, "status", "--porcelain", "lib", "main.ts") !== "";
   return {
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model ?? "unknown",
@@ -53,9 +62,11 @@ export function describeMachine(): Machine {
       muster: revision + (isChanged ? ", with changes" : ""),
       bun: versionOf(runtimeProgram("bun"), "--version"),
       deno: versionOf(runtimeProgram("deno"), "--version"),
-      go: hasProgram("go") ? versionOf("go", "version") : "not here",
-      wrk: hasProgram("wrk") ? versionOf("wrk", "--version") : "not here",
-      nginx: hasProgram("nginx") ? versionOf("nginx", "-v") : "not here",
+      go: versionOf("go", "version"),
+      "groupcache-go": moduleVersion("github.com/groupcache/groupcache-go/v3"),
+      wrk: versionOf("wrk", "--version"),
+      nginx: versionOf("nginx", "-v"),
+      memcached: versionOf("memcached", "-V"),
     },
   };
 }

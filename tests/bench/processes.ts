@@ -44,14 +44,15 @@ export async function startServer(
   return server;
 }
 
-/** A muster node of this runtime on a free port. */
+/** A muster node of this runtime on a free port, with the runtime's own flags before all else. */
 export function startMuster(
   defer: Defer,
   kind: RuntimeKind,
   args: readonly string[],
-  options: StartOptions = {},
+  { flags = [], ...options }: StartOptions & { flags?: readonly string[] } = {},
 ): Promise<Server> {
-  return startServer(defer, kind, [...commandOf(kind), "--addr", "127.0.0.1:0", ...args], options);
+  const [program, run, ...rest] = commandOf(kind);
+  return startServer(defer, kind, [program!, run!, ...flags, ...rest, "--addr", "127.0.0.1:0", ...args], options);
 }
 
 /** Runs a program of the bench to its end and returns the JSON that it prints last. */

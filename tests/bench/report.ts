@@ -1,45 +1,55 @@
-/** What was found, as a Markdown table and as one HTML page with a plot per measure. */
+/** What was found, as text: a Markdown table, and lines for profiles. */
 import { median } from "./figures.ts";
 import type { Machine } from "./machine.ts";
-import type { RowResult, Series, Verdict } from "./types.ts";
+import type { Profile, RowResult, Verdict } from "./types.ts";
 
 export interface Report {
   readonly machine: Machine;
+  /** What was run. */
+  readonly command: string;
   readonly quick: boolean;
   readonly rounds: number;
   readonly turnMs: number;
   readonly tookMs: number;
   readonly rows: readonly RowResult[];
+  readonly profiles: readonly Profile[];
 }
 
-const shown = (value: number) =>
-  !Number.isFinite(value)
-    ? "none"
-    : Math.abs(value) >= 1_000
-    ? Math.round(value).toLocaleString("en-US")
-    : Math.abs(value) >= 100
-    ? value.toFixed(0)
-    : Math.abs(value) >= 10
-    ? value.toFixed(1)
-    : value.toFixed(Math.abs(value) >= 1 ? 2 : 3);
+/** Three digits or so, and no exponent. */
+export function shown(value: number): string {
+  if (!Number.isFinite(value)) return "none";
+  const size = Math.abs(value);
+  if (size >= 1_000) return Math.round(value).toLocaleString("en-US");
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+}
 
-const wanted = ({ target }: Verdict) => `${target.is === "==" ? "exactly" : target.is} ${target.limit}`;
+export const wanted = ({ target }: Verdict): string => `${target.is === "==" ? "exactly" : target.is} ${target.limit}`;
+const withUnit = (value: number, unit: string) => `${shown(value)}${unit === "x" ? " x" : ` ${unit}`}`;
 
-function found({ value, low, high, unit, status, reason }: Verdict): string {
-  if (value === undefined) return `skipped: ${reason}`;
-  const span = low === high ? "" : ` (${shown(low!)} to ${shown(high!)})`;
-  return `${shown(value)}${unit === "x" ? " x" : ` ${unit}`}${span}${reason ? `; ${reason}` : ""} ${status}`;
+/** The figure with the least and the greatest of a round, and whether it is what was wanted. */
+export function found({ value, rounds = [], unit, status, reason }: Verdict): string {
+  if (value === undefined) return status === "skip" ? `skipped: ${reason}` : `**miss**: ${reason}`;
+  const [low, high] = [Math.min(...rounds), Math.max(...rounds)];
+  const span = rounds.length < 2 || low === high ? "" : ` (${shown(low)} to ${shown(high)})`;
+  return `${withUnit(value, unit)}${span}${reason ? `; ${reason}` : ""} ${status === "miss" ? "**miss**" : status}`;
 }
 
 /** Where the figures come from, in one line. */
-export function machineLine({ machine, rounds, turnMs, quick }: Report): string {
+export function machineLine({ machine, command, rounds, turnMs, tookMs, quick }: Report): string {
   const { cpu, cores, memoryGiB, kernel, date, versions, loadBefore } = machine;
-  const programs = Object.entries(versions).map(([name, version]) => `${name}: ${version}`).join("; ");
-  return `${date}; ${cpu}, ${cores} cores, ${memoryGiB} GiB, Linux ${kernel}, load before ${loadBefore}; ${programs}; ` +
-    `${rounds} rounds, turns of ${turnMs} ms${quick ? " (--quick: too short to judge by)" : ""}`;
+  const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  const hurried = quick ? "; --quick is too short to judge by" : "";
+  return `${
+    date.slice(0, 16)
+  }Z, ${cores} cores (${cpu}), ${memoryGiB} GiB, Linux ${kernel}, load before ${loadBefore}; ` +
+    `${programs}; \`${command}\`: ${rounds} rounds, turns of ${turnMs} ms, ${
+      (tookMs / 1_000).toFixed(0)
+    } s in all${hurried}`;
 }
 
-/** The table of the issue, filled in: medians, with the least and the greatest of a round. */
+const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+/** The table of verdicts: medians, with the least and the greatest of a round. */
 export function markdown(report: Report): string {
   const lines = [
     machineLine(report),
@@ -53,61 +63,43 @@ export function markdown(report: Report): string {
         const verdict = verdicts.find((one) => one.measure === measure && one.runtime === runtime);
         return verdict === undefined ? ["", ""] : [found(verdict), wanted(verdict)];
       });
-      lines.push(`| ${what} | ${measure} | ${cells.join(" | ")} |`);
+      lines.push(`| ${[what, measure, ...cells].map(cell).join(" | ")} |`);
     }
   }
-  lines.push("", ...report.rows.filter(({ errors }) => errors > 0).map(({ id, errors }) => `${id}: ${errors} errors`));
+  const total = (of: (row: RowResult) => number) => report.rows.reduce((sum, row) => sum + of(row), 0);
+  const checked = total((row) => row.checked).toLocaleString("en-US");
+  const failed = report.rows.filter(({ errors }) => errors > 0).map(({ id, errors }) => ` ${id}: ${errors}.`);
+  lines.push("", `${checked} bodies compared byte for byte, ${total((row) => row.errors)} errors.${failed.join("")}`);
   return lines.join("\n");
 }
 
-const escape = (text: string) => text.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
-const colourOf = (contestant: string) =>
-  /bun/.test(contestant) ? "#c06a2b" : /deno/.test(contestant) ? "#3b6ea5" : "#8a8a8a";
-
-/** Bars of the medians, a whisker from the least to the greatest, a dot per round. */
-function plot(measure: string, all: readonly Series[]): string {
-  const [left, width, height] = [190, 520, 26];
-  const most = Math.max(...all.flatMap(({ rounds }) => rounds), 1e-9);
-  const x = (value: number) => left + Math.max(0, value) / most * width;
-  const bars = all.map(({ contestant, unit, rounds }, i) => {
-    const y = 22 + i * height;
-    const middle = y + 8;
-    const dots = rounds.slice(0, 40).map((value) => `<circle cx="${x(value)}" cy="${middle}" r="2.2" fill="#222"/>`);
-    const [low, high] = [Math.min(...rounds), Math.max(...rounds)];
-    return `<text x="${left - 8}" y="${middle + 4}" text-anchor="end">${escape(contestant)}</text>` +
-      `<rect x="${left}" y="${y}" width="${x(median(rounds)) - left}" height="16" fill="${colourOf(contestant)}"/>` +
-      `<line x1="${x(low)}" x2="${x(high)}" y1="${middle}" y2="${middle}" stroke="#222"/>${dots.join("")}` +
-      `<text x="${left + width + 12}" y="${middle + 4}">${escape(`${shown(median(rounds))} ${unit}`)}</text>`;
-  });
-  const tall = 26 + all.length * height;
-  return `<svg viewBox="0 0 900 ${tall}" width="900" height="${tall}" role="img"><title>${escape(measure)}</title>` +
-    `<text x="${left}" y="14" font-weight="bold">${escape(measure)}</text>${bars.join("")}</svg>`;
+/** The contestants of a row, measure by measure, for those who want more than the verdicts. */
+export function contestantLines({ series }: RowResult): { measure: string; contestant: string; cells: string[] }[] {
+  return series.filter(({ rounds }) => rounds.length > 0).map(({ contestant, measure, unit, rounds }) => ({
+    measure: `${measure}, ${unit}`,
+    contestant,
+    cells: [median(rounds), Math.min(...rounds), Math.max(...rounds)].map(shown),
+  }));
 }
 
-function section(row: RowResult): string {
-  const verdicts = row.verdicts.map((verdict) =>
-    `<tr class="${verdict.status}"><td>${verdict.runtime}</td><td>${escape(verdict.measure)}</td>` +
-    `<td>${escape(found(verdict))}</td><td>${escape(wanted(verdict))}</td></tr>`
-  );
-  const measures = [...new Set(row.series.map(({ measure }) => measure))];
-  const plots = measures.map((measure) =>
-    plot(measure, row.series.filter((one) => one.measure === measure && one.rounds.length > 0))
-  );
-  const notes = row.notes.map((note) => `<li>${escape(note)}</li>`);
-  return `<h2 id="${row.id}">${escape(row.what)}</h2><p>${escape(row.how)}. ${row.errors} errors, ` +
-    `${row.checked.toLocaleString("en-US")} bodies compared byte for byte, ${(row.tookMs / 1_000).toFixed(1)} s.</p>` +
-    `<table>${verdicts.join("")}</table>${plots.join("")}<ul>${notes.join("")}</ul>`;
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+/** Where the time of a profiled node goes, and how far it is from its limit. */
+export function profileHead(profile: Profile): string {
+  const { row, runtime, requestsPerSecond, profiledPerSecond, constantPerSecond, native } = profile;
+  const share = percent(requestsPerSecond / constantPerSecond);
+  return `${row} on ${runtime}: ${shown(requestsPerSecond)} requests/s, ${share} of the runtime's constant answer ` +
+    `(${shown(constantPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
+      percent(native)
+    } of the CPU time ` +
+    "is native";
 }
 
-/** One page without anything from elsewhere. */
-export function html(report: Report): string {
-  const style =
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em}svg{display:block;" +
-    "font:12px system-ui,sans-serif;max-width:100%}td{padding:2px 12px 2px 0}.miss td{color:#a00}.skip td{color:#777}" +
-    ".pass td{color:#060}h2{margin-top:2em}";
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>muster: bench</title><style>${style}</style>` +
-    `<h1>muster: bench</h1><p>${escape(machineLine(report))}</p>` +
-    `<p>Bars are medians, dots are rounds. Contestants take turns within each round.</p>${
-      report.rows.map(section).join("")
-    }</html>\n`;
+/** The same as text, with the functions that take the most time by themselves. */
+export function profileLines(profiles: readonly Profile[]): string[] {
+  return profiles.flatMap((profile) => [
+    "",
+    profileHead(profile),
+    ...profile.top.map(({ share, what }) => `${percent(share).padStart(8)}  ${what}`),
+  ]);
 }

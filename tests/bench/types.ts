@@ -21,8 +21,8 @@ export interface Verdict {
   readonly unit: string;
   /** Undefined: not measured, and `reason` says why. */
   readonly value?: number;
-  readonly low?: number;
-  readonly high?: number;
+  /** What each round gave: ratios, where the value is one. */
+  readonly rounds?: readonly number[];
   readonly target: Target;
   readonly status: "pass" | "miss" | "skip";
   readonly reason?: string;
@@ -56,6 +56,28 @@ export interface Go {
   readonly reason?: string;
 }
 
+/** Where the time of a node under load goes. */
+export interface Profile {
+  readonly row: string;
+  readonly runtime: RuntimeKind;
+  readonly requestsPerSecond: number;
+  readonly profiledPerSecond: number;
+  /** What the runtime's constant answer reached on the same cores. */
+  readonly constantPerSecond: number;
+  /** What the process used while it was profiled under load, all threads. */
+  readonly cpuMs: number;
+  /** Functions by their own time, as shares of `cpuMs`, the greatest first. */
+  readonly top: readonly ProfileEntry[];
+  /** The share of `cpuMs` in no function of JavaScript: sockets, the kernel, the collector, the compilers. */
+  readonly native: number;
+}
+
+export interface ProfileEntry {
+  readonly share: number;
+  /** Name, file and line. */
+  readonly what: string;
+}
+
 export interface Bench {
   readonly quick: boolean;
   /** How often each contestant has its turn. */
@@ -77,7 +99,7 @@ export interface Row {
   readonly how: string;
   /** Rows beside each other with the same stage share their servers. */
   readonly stage?: string;
-  /** What it may take, in seconds: quick, full. */
+  /** What it may take, in seconds: quick, and full with five rounds. A full row that takes longer has missed its targets. */
   readonly maxSeconds: readonly [number, number];
   /** Targets by measure and runtime, for what is skipped. */
   readonly targets: Readonly<Record<string, Readonly<Partial<Record<RuntimeKind, Target>>>>>;

@@ -1,12 +1,11 @@
 /** Load from wrk: closed loop, as fast as the servers answer. */
 import process from "node:process";
-import { root } from "../support/node.ts";
+import { NodeProcess, root } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { hasProgram } from "./machine.ts";
-import { groupName, valueBytes } from "./keys.ts";
+import { groupName } from "./keys.ts";
 import { type Cores, start } from "./processes.ts";
 import { type Outcome, Skip } from "./types.ts";
-import { NodeProcess } from "../support/node.ts";
 
 export interface Load {
   /** One thread per node. */
@@ -16,10 +15,6 @@ export interface Load {
   readonly turnMs: number;
   readonly mix?: "uniform" | "zipf";
   readonly cores?: Cores;
-  /** Compare every body; costs wrk much of its speed, so never in a turn that counts. */
-  readonly check?: boolean;
-  /** @default /cache/bench/ */
-  readonly path?: string;
 }
 
 export interface LoadFigures {
@@ -32,10 +27,7 @@ export interface LoadFigures {
 /** Longer than any turn: it ends by SIGINT, after which wrk tells what it has seen. */
 const longestSeconds = 120;
 
-/**
- * One turn. What fails is added to the outcome's errors: statuses, sockets, bodies that are not the key's, and (where
- * bodies are not compared) answers that are too short, on the mean, to hold one.
- */
+/** One turn, every body compared. What fails is added to the outcome's errors: statuses, sockets, bodies that are no value. */
 export async function load(defer: Defer, outcome: Outcome, options: Load): Promise<LoadFigures> {
   if (!hasProgram("wrk")) throw new Skip("wrk is not on this machine");
   const { urls, connections, turnMs } = options;
@@ -50,9 +42,8 @@ export async function load(defer: Defer, outcome: Outcome, options: Load): Promi
       env: {
         BENCH_KEYS: options.keyFile,
         BENCH_MIX: options.mix ?? "uniform",
-        BENCH_CHECK: options.check === true ? "1" : "0",
         BENCH_NODES: urls.map((url) => new URL(url).host).join(),
-        BENCH_PATH: options.path ?? `/cache/${groupName}/`,
+        BENCH_PATH: `/cache/${groupName}/`,
       },
     }),
   );
@@ -65,9 +56,11 @@ export async function load(defer: Defer, outcome: Outcome, options: Load): Promi
   const told = JSON.parse(line[1]!);
   outcome.errors += told.failed + told.wrong;
   outcome.checked += told.checked - told.wrong;
-  if (told.requests === 0 || told.bytes / told.requests < valueBytes) {
-    outcome.errors++;
-    outcome.notes.push(`${urls[0]}: ${told.requests} answers of ${Math.round(told.bytes / told.requests)} bytes`);
+  if (told.requests === 0 || told.checked !== told.requests || told.failed + told.wrong > 0) {
+    outcome.errors ||= 1;
+    outcome.notes.push(
+      `${urls[0]}: ${told.requests} answers, ${told.checked} compared, ${told.wrong} wrong, ${told.failed} failed`,
+    );
   }
   return {
     requestsPerSecond: told.requests / (told.micros / 1e6),

@@ -1,0 +1,41 @@
+/** What the README tells of the bench is written by the bench: a table between two markers, and plots beside it. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../support/node.ts";
+import { bars, targets } from "./plot.ts";
+import { markdown, type Report } from "./report.ts";
+
+const folder = "tests/bench/report";
+/** The rows whose requests/s are drawn. */
+const drawn = ["local-hit", "hop-64", "zipf"];
+
+/** The text with what stands between the markers exchanged. @throws where they do not stand once each */
+export function exchanged(text: string, name: string, inside: string): string {
+  const [from, to] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
+  const [before, rest, ...more] = text.split(from);
+  const [, after, ...evenMore] = rest?.split(to) ?? [];
+  if (after === undefined || more.length + evenMore.length > 0) {
+    throw new Error(`the text must have ${from.trim()} and ${to.trim()} once each, on lines of their own`);
+  }
+  return before + from + inside + to + after;
+}
+
+/** Writes the README's table and its two plots. */
+export function writeReadme(report: Report): void {
+  const panels = report.rows.filter(({ id }) => drawn.includes(id)).map(({ what, series }) => ({
+    title: what,
+    series: series.filter(({ measure, rounds }) => measure === "requests/s" && rounds.length > 0),
+  }));
+  mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, folder, "requests.svg"), bars(panels));
+  writeFileSync(join(root, folder, "targets.svg"), targets(report.rows));
+  const inside = [
+    markdown(report),
+    "",
+    `![Requests per second of every contestant: medians, a dot for each round](${folder}/requests.svg)`,
+    "",
+    `![Every figure against its target](${folder}/targets.svg)`,
+  ].join("\n");
+  const path = join(root, "README.md");
+  writeFileSync(path, exchanged(readFileSync(path, "utf8"), "bench", inside));
+}

@@ -36,7 +36,7 @@ function section(row: RowResult): string {
   const plot = told.length === 0
     ? ""
     : bars(measures.map((measure) => ({ title: measure, series: told.filter((one) => one.measure === measure) })));
-  const contestants = contestantLines(row).map(({ contestant, measure, cells: figures }) =>
+  const contestants = contestantLines(row).map(({ contestant, measure, figures }) =>
     `<tr>${cells([measure, contestant])}${numbers(figures)}</tr>`
   );
   const notes = row.notes.map((note) => `<li>${escape(note)}</li>`);

@@ -107,7 +107,7 @@ export function bars(panels: readonly Panel[]): string {
         ) => ({
           type: "text",
           style: { text: shown(value(0)), font: `12px ${font}`, fill: "#222", textVerticalAlign: "middle" },
-          position: [width - 100, coord([0, value(1)])[1]! - 6],
+          position: [width - 100, coord([0, value(1)])[1]!],
         }),
         data: series.map(({ rounds }, at) => [median(rounds), at]),
       },

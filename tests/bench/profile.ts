@@ -15,6 +15,7 @@ const keyCount = 1_000;
 const connections = 64;
 const maxEntries = 15;
 const intervalMs = 1;
+const warmUpMs = 700;
 const fileName = "node.cpuprofile";
 
 /** The profile that both runtimes write, as Chrome's tools read it. */
@@ -60,21 +61,24 @@ async function profileOf(row: Profile["row"], kind: RuntimeKind, defer: Defer, t
     await verify(defer, outcome, cluster.urls[0]!, keys);
     return { node: cluster.nodes[0]!, url: cluster.urls[0]!, file: keyFile(defer, keys) };
   };
-  const turn = async (url: string, file: string) => {
-    const cores = isAlone ? loadCore : undefined;
-    return (await load(defer, outcome, { urls: [url], keyFile: file, connections, turnMs, cores })).requestsPerSecond;
+  const turn = async (url: string, file: string, ms = turnMs) => {
+    const options = { urls: [url], keyFile: file, connections, turnMs: ms, cores: isAlone ? loadCore : undefined };
+    return (await load(defer, outcome, options)).requestsPerSecond;
   };
   const plain = await start([]);
   const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
   const constant = await startServer(defer, kind, [...command, join(root, "tests/bench/parts/constant.ts")], {
     cores: isAlone ? serverCore : undefined,
   });
-  for (const { url } of [plain, constant]) await turn(url, plain.file);
+  // The constant is the value of the first of all keys, which the asking node of a hop may own.
+  const constantFile = keyFile(defer, firstKeys(keyCount));
+  await turn(plain.url, plain.file, warmUpMs);
+  await turn(constant.url, constantFile, warmUpMs);
   const requestsPerSecond = await turn(plain.url, plain.file);
-  const constantPerSecond = await turn(constant.url, plain.file);
+  const constantPerSecond = await turn(constant.url, constantFile);
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${fileName}`];
   const profiled = await start(flags);
-  await turn(profiled.url, profiled.file);
+  await turn(profiled.url, profiled.file, warmUpMs);
   const [beforeMs, sinceMs] = [cpuMsOf(profiled.node.child.pid!), performance.now()];
   const profiledPerSecond = await turn(profiled.url, profiled.file);
   const cpuMs = cpuMsOf(profiled.node.child.pid!) - beforeMs;

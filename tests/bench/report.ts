@@ -74,12 +74,15 @@ export function markdown(report: Report): string {
 }
 
 /** The contestants of a row, measure by measure, for those who want more than the verdicts. */
-export function contestantLines({ series }: RowResult): { measure: string; contestant: string; cells: string[] }[] {
-  return series.filter(({ rounds }) => rounds.length > 0).map(({ contestant, measure, unit, rounds }) => ({
-    measure: `${measure}, ${unit}`,
-    contestant,
-    cells: [median(rounds), Math.min(...rounds), Math.max(...rounds)].map(shown),
-  }));
+export function contestantLines({ series }: RowResult): { measure: string; contestant: string; figures: string[] }[] {
+  const told = series.filter(({ rounds }) => rounds.length > 0);
+  return [...new Set(told.map(({ measure }) => measure))].flatMap((measure) =>
+    told.filter((one) => one.measure === measure).map(({ contestant, unit, rounds }) => ({
+      measure: measure === unit ? measure : `${measure}, ${unit}`,
+      contestant,
+      figures: [median(rounds), Math.min(...rounds), Math.max(...rounds)].map(shown),
+    }))
+  );
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;

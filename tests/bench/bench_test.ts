@@ -1,0 +1,159 @@
+/** The bench judges others: what it makes of figures must be right. */
+import assert from "node:assert/strict";
+import { test } from "../support/test.ts";
+import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
+import { html } from "./page.ts";
+import { type CpuProfile, summary } from "./profile.ts";
+import { exchanged } from "./readme.ts";
+import { markdown, type Report, shown } from "./report.ts";
+import { Runner } from "./runner.ts";
+import { type Bench, type Outcome, type Row, type RowResult, Skip } from "./types.ts";
+
+function rowThat(run: Row["run"]): Row {
+  return {
+    id: "a-row",
+    what: "a < b | c",
+    how: "so",
+    maxSeconds: [1, 1],
+    targets: { "requests/s": both(atLeast(100), atMost(100)) },
+    run,
+  };
+}
+
+/** Measures 90, 120 and 110 on both runtimes: Bun's target is met, Deno's is not. */
+function measured(row: () => Row, outcome: Outcome): void {
+  const judge = new Judge(row(), outcome);
+  for (const kind of ["bun", "deno"] as const) {
+    for (const value of [90, 120, 110]) judge.add(kind, "requests/s", "requests/s", value);
+    judge.absolute(kind, "requests/s", "requests/s", kind);
+  }
+}
+
+async function resultOf(run: (bench: Bench, outcome: Outcome, row: Row) => unknown): Promise<RowResult> {
+  const row = rowThat(async (bench, outcome) => void await run(bench, outcome, row));
+  const runner = new Runner({ quick: false, rounds: 5, turnMs: 1, say: () => {}, isShared: true });
+  return await runner.run(row, undefined, {});
+}
+
+const statuses = ({ verdicts }: RowResult) => verdicts.map(({ runtime, status }) => `${runtime} ${status}`);
+
+function reportOf(rows: readonly RowResult[]): Report {
+  const machine = {
+    date: "2026-01-01T00:00:00.000Z",
+    cpu: "one",
+    cores: 2,
+    memoryGiB: 1,
+    kernel: "6",
+    loadBefore: 0,
+    versions: { bun: "1" },
+  };
+  return { machine, command: "npm run bench", quick: false, rounds: 3, turnMs: 1, tookMs: 1_000, rows, profiles: [] };
+}
+
+test("the median and the quantiles of a few numbers are those of the book", () => {
+  assert.equal(median([3, 1, 2]), 2);
+  assert.equal(median([4, 1, 2, 3]), 2.5);
+  assert.ok(Number.isNaN(median([])));
+  assert.equal(quantile([5, 1, 4, 2, 3], 0.5), 3);
+  assert.equal(quantile([1, 2], 1), 2);
+});
+
+test("a ratio is one of medians, and tells the ratio of every round", () => {
+  const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
+  const judge = new Judge(rowThat(() => Promise.resolve()), outcome);
+  for (const [ours, theirs] of [[200, 100], [300, 100], [100, 200]] as const) {
+    judge.add("ours", "figure", "1/s", ours);
+    judge.add("theirs", "figure", "1/s", theirs);
+  }
+  judge.ratio("bun", "requests/s", "figure", "ours", "theirs");
+  const [verdict] = outcome.verdicts;
+  assert.equal(verdict!.value, 2);
+  assert.deepEqual(verdict!.rounds, [2, 3, 0.5]);
+});
+
+test("a row passes where its target is met and misses where it is not", async () => {
+  assert.deepEqual(statuses(await resultOf((_, outcome, row) => measured(() => row, outcome))), [
+    "bun pass",
+    "deno miss",
+  ]);
+});
+
+test("no figure passes beside an error, even one that came after it", async () => {
+  const result = await resultOf((_, outcome, row) => {
+    measured(() => row, outcome);
+    outcome.errors++;
+  });
+  assert.deepEqual(statuses(result), ["bun miss", "deno miss"]);
+});
+
+test("a row that throws has missed, and what it had started is ended; one that the machine cannot run is skipped", async () => {
+  let ended = 0;
+  const failed = await resultOf(({ defer }) => {
+    defer(() => ended++);
+    throw new Error("no answer");
+  });
+  assert.deepEqual(statuses(failed), ["bun miss", "deno miss"]);
+  assert.equal(failed.errors, 1);
+  assert.equal(ended, 1);
+  const skipped = await resultOf(() => {
+    throw new Skip("no wrk");
+  });
+  assert.deepEqual(skipped.verdicts.map(({ status, reason }) => `${status} ${reason}`), ["skip no wrk", "skip no wrk"]);
+  assert.equal(skipped.errors, 0);
+});
+
+test("a row that takes longer than it may has missed", async () => {
+  const result = await resultOf(() => new Promise(() => {}));
+  assert.deepEqual(statuses(result), ["bun miss", "deno miss"]);
+  assert.match(result.verdicts[0]!.reason!, /not done within 1 s/);
+});
+
+test("the table and the page tell the figures, and draw a plot of each", async () => {
+  const report = reportOf([await resultOf((_, outcome, row) => measured(() => row, outcome))]);
+  assert.match(
+    markdown(report),
+    /\| a < b \\\| c \| requests\/s \| 110 requests\/s \(90\.0 to 120\) pass \| >= 100 \|/,
+  );
+  const page = html(report);
+  assert.equal(page.match(/<svg /g)?.length, 2);
+  assert.match(page, /a &#60; b/);
+  assert.match(page, />110<\/text>/);
+});
+
+test("numbers are shown with three digits or so", () => {
+  assert.deepEqual([0.1234, 1.234, 12.34, 123.4, 12_345.6, NaN].map(shown), [
+    "0.123",
+    "1.23",
+    "12.3",
+    "123",
+    "12,346",
+    "none",
+  ]);
+});
+
+test("only what stands between the markers of the README is exchanged", () => {
+  const text = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n";
+  assert.equal(exchanged(text, "x", "new\nlines"), "a\n<!-- x -->\nnew\nlines\n<!-- /x -->\nb\n");
+  for (const bad of ["a", "<!-- x -->\nb", text + text]) assert.throws(() => exchanged(bad, "x", "new"));
+});
+
+test("a profile counts the samples of its last moments, and calls the rest of the CPU time native", () => {
+  const frame = (id: number, functionName: string, url = "") => ({
+    id,
+    callFrame: { functionName, url, lineNumber: 6 },
+  });
+  const profile: CpuProfile = {
+    nodes: [
+      frame(1, "(program)"),
+      frame(2, "start", "file:///a.ts"),
+      frame(3, "serve", "file:///b.ts"),
+      frame(4, "Response"),
+    ],
+    samples: [2, 2, 2, 3, 3, 1, 4],
+    timeDeltas: [1_000, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000],
+  };
+  assert.deepEqual(summary(profile, 3.5, 10), {
+    top: [{ what: "serve /b.ts:7", share: 0.2 }, { what: "Response (native)", share: 0.1 }],
+    native: 0.7,
+  });
+});

@@ -20,6 +20,10 @@ test("the README's option table is the one that the parser reads by", () => {
   assert.equal(between(read("README.md"), "<!-- options -->", "<!-- /options -->"), optionTableMarkdown());
 });
 
+test("the bench finds the place in the README that it writes", () => {
+  assert.match(between(read("README.md"), "<!-- bench -->", "<!-- /bench -->") ?? "", /^\| what \| measure \|/m);
+});
+
 test("what one runs with npm one runs with deno task", () => {
   const scripts = Object.keys(JSON.parse(read("package.json")).scripts ?? {});
   assert.ok(scripts.includes("start") && scripts.includes("test"));

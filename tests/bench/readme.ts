@@ -27,8 +27,10 @@ export function writeReadme(report: Report): void {
     series: series.filter(({ measure, rounds }) => measure === "requests/s" && rounds.length > 0),
   }));
   mkdirSync(join(root, folder), { recursive: true });
-  writeFileSync(join(root, folder, "requests.svg"), bars(panels));
-  writeFileSync(join(root, folder, "targets.svg"), targets(report.rows));
+  for (const [name, plot] of [["requests", bars(panels)], ["targets", targets(report.rows)]] as const) {
+    // What is drawn is not for a formatter.
+    writeFileSync(join(root, folder, `${name}.svg`), `<!-- deno-fmt-ignore-file -->\n${plot}\n`);
+  }
   const inside = [
     markdown(report),
     "",

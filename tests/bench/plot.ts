@@ -120,7 +120,7 @@ function towards({ is, limit }: Verdict["target"], value: number): number {
   return is === ">=" ? value / limit : limit / value;
 }
 
-const [least, most] = [0.1, 100];
+const [least, most] = [0.1, 10];
 const within = (factor: number) => Math.min(most, Math.max(least, factor));
 
 /** Every verdict that has a figure against its target, on one logarithmic axis; a line spans the rounds. */

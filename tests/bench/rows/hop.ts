@@ -139,10 +139,10 @@ export const hopLatency: Row = {
       await verify(bench.defer, outcome, cluster.urls[0]!, keys);
       return { cluster, keys };
     }));
-    for (let round = 0; round < (bench.quick ? 1 : bench.rounds); round++) {
+    for (let round = 0; round < bench.rounds; round++) {
       for (const [at, { cluster, keys }] of sides.entries()) {
         const name = label(contestants[at]!);
-        bench.step(`round ${round + 1}: ${name}`);
+        bench.step(`round ${round + 1} of ${bench.rounds}: ${name}`);
         const hit = await paced(bench, outcome, cluster.urls[1]!, keys);
         const hop = await paced(bench, outcome, cluster.urls[0]!, keys);
         for (const [what, told] of [["hit", hit], ["hop", hop]] as const) {

@@ -19,7 +19,7 @@ import { writeReadme } from "./readme.ts";
 import { markdown, profileLines, type Report } from "./report.ts";
 import { rows } from "./rows/all.ts";
 import { Runner } from "./runner.ts";
-import type { RowResult, Verdict } from "./types.ts";
+import type { Profile, RowResult, Verdict } from "./types.ts";
 
 /** Five rounds of it in turn make all rows end within a quarter of an hour; `--rounds` makes more of it where that is wanted. */
 const fullTurnMs = 1_500;
@@ -72,6 +72,7 @@ function say(text: string): void {
 }
 
 async function runAll(): Promise<RowResult[]> {
+  say("building the Go contestants");
   const go = await buildGo(runner.deferWhole, quick);
   const results: RowResult[] = [];
   for (const [at, row] of chosen.entries()) {
@@ -88,12 +89,16 @@ async function runAll(): Promise<RowResult[]> {
 }
 
 const machine = describeMachine();
-say("building the Go contestants");
-const results = chosen.length > 0 ? await runAll() : [];
-const profiles = profile && !runner.isStopping ? await profileNodes(runner.deferWhole, say, turnMs) : [];
-// The signal's handler ends the process when all is cleaned up.
-if (runner.isStopping) await new Promise(() => {});
-await runner.end();
+let results: RowResult[] = [];
+let profiles: Profile[] = [];
+try {
+  if (chosen.length > 0) results = await runAll();
+  if (profile && !runner.isStopping) profiles = await profileNodes(runner.deferWhole, say, turnMs);
+} finally {
+  // The signal's handler ends the process when all is cleaned up.
+  if (runner.isStopping) await new Promise(() => {});
+  await runner.end();
+}
 const command = ["npm run bench", ...(process.argv.length > 2 ? ["--", ...process.argv.slice(2)] : [])].join(" ");
 const report: Report = { machine, command, quick, rounds, turnMs, tookMs: runner.tookMs, rows: results, profiles };
 console.log([markdown(report), ...profileLines(profiles)].join("\n"));

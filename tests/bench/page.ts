@@ -13,6 +13,10 @@ td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabula
 .pass { color: #06640a } .miss { color: #b00 } .skip { color: #777 }
 .small { color: #555; font-size: 14px }`;
 
+const legend =
+  "<p>Contestants take turns within each round. Bars are medians, dots are rounds; the lines of the first plot " +
+  "span the rounds. A ratio is one of medians; beside it stand the ratios of the rounds.</p>";
+
 const escape = (text: string) => text.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
 
 function table(head: readonly string[], lines: readonly string[]): string {
@@ -63,8 +67,7 @@ export function html(report: Report): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>muster: bench</title><style>${style}</style>` +
     `<h1>muster: bench</h1><p class="small">${escape(machineLine(report))}</p><p>${links}</p>` +
     (hasFigures ? targets(rows) : "") +
-    "<p>Contestants take turns within each round. Bars are medians, dots are rounds; the lines of the first plot span the " +
-    `rounds. A ratio is one of medians.</p>${rows.map(section).join("")}` +
+    (rows.length > 0 ? legend : "") + rows.map(section).join("") +
     (profiles.length > 0 ? `<h2 id="profile">Where the time goes</h2>${profiles.map(profileSection).join("")}` : "") +
     "</html>\n";
 }

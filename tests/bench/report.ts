@@ -51,26 +51,32 @@ const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ")
 
 /** The table of verdicts: medians, with the least and the greatest of a round. */
 export function markdown(report: Report): string {
-  const lines = [
-    machineLine(report),
-    "",
-    "| what | measure | Bun | target | Deno | target |",
-    "| --- | --- | --- | --- | --- | --- |",
-  ];
-  for (const { what, verdicts } of report.rows) {
-    for (const measure of new Set(verdicts.map((verdict) => verdict.measure))) {
+  const { rows } = report;
+  if (rows.length === 0) return machineLine(report);
+  const lines = rows.flatMap(({ what, verdicts }) =>
+    [...new Set(verdicts.map(({ measure }) => measure))].map((measure) => {
       const cells = (["bun", "deno"] as const).flatMap((runtime) => {
         const verdict = verdicts.find((one) => one.measure === measure && one.runtime === runtime);
         return verdict === undefined ? ["", ""] : [found(verdict), wanted(verdict)];
       });
-      lines.push(`| ${[what, measure, ...cells].map(cell).join(" | ")} |`);
-    }
-  }
-  const total = (of: (row: RowResult) => number) => report.rows.reduce((sum, row) => sum + of(row), 0);
+      return `| ${[what, measure, ...cells].map(cell).join(" | ")} |`;
+    })
+  );
+  const total = (of: (row: RowResult) => number) => rows.reduce((sum, row) => sum + of(row), 0);
   const checked = total((row) => row.checked).toLocaleString("en-US");
-  const failed = report.rows.filter(({ errors }) => errors > 0).map(({ id, errors }) => ` ${id}: ${errors}.`);
-  lines.push("", `${checked} bodies compared byte for byte, ${total((row) => row.errors)} errors.${failed.join("")}`);
-  return lines.join("\n");
+  const failed = rows.filter(({ errors }) => errors > 0).map(({ id, errors }) => ` ${id}: ${errors}.`);
+  const took = rows.map(({ id, tookMs }) => `${id} ${(tookMs / 1_000).toFixed(0)} s`).join(", ");
+  return [
+    machineLine(report),
+    "",
+    "| what | measure | Bun | target | Deno | target |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...lines,
+    "",
+    `${checked} bodies compared byte for byte, ${total((row) => row.errors)} errors.${
+      failed.join("")
+    } Rows took: ${took}.`,
+  ].join("\n");
 }
 
 /** The contestants of a row, measure by measure, for those who want more than the verdicts. */

@@ -6,10 +6,11 @@ import { CacheRoutes } from "./cache-routes.ts";
 import { ClientSignals } from "./client-signal.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
+import { machineStats } from "./machine.ts";
 import { Metrics } from "./metrics.ts";
-import type { CacheGroup, NodeFace } from "./ports.ts";
+import type { CacheGroup, MachineFace, NodeFace, NodeReport } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
-import { statusPage } from "./status-page.ts";
+import { machinePage, statusPage } from "./status-page.ts";
 
 export interface AppOptions {
   readonly node: NodeFace;
@@ -21,6 +22,8 @@ export interface AppOptions {
   readonly log: Log;
   /** Whether the runtime sends a string faster than bytes. @default false */
   readonly isTextFaster?: boolean;
+  /** Given, the statistics are those of all workers of the machine. */
+  readonly machine?: MachineFace;
 }
 
 /** Routes whose paths go on with a key: the router sees the prefix only, which it finds in a table, without a pattern. */
@@ -34,7 +37,8 @@ const keyRoutes = ["/define/", "/cache/", "/_groupcache/"] as const;
  *
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
-export function createApp({ node, groups, peerEndpoint, clock, log, isTextFaster = false }: AppOptions): Hono {
+export function createApp(options: AppOptions): Hono {
+  const { node, groups, peerEndpoint, clock, log, isTextFaster = false } = options;
   const app = new Hono({ getPath: (request) => routeOf(request.url) });
   const routes = new CacheRoutes({ nodeName: node.name, groups, signals: new ClientSignals(clock), log, isTextFaster });
   app.on("GET", ["/define/", "/define"], routes.define);
@@ -47,10 +51,7 @@ export function createApp({ node, groups, peerEndpoint, clock, log, isTextFaster
     if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
     return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation });
   });
-  app.get("/stats", () => jsonResponse(statsOf(node, groups)));
-  const metrics = new Metrics(node, groups);
-  app.get("/metrics", () => metrics.answer());
-  app.get("/", () => statusPage(node, groups));
+  addStatistics(app, options);
 
   app.notFound((c) => notFoundOrNotAllowed(app, c));
   app.onError((error, c) => {
@@ -66,7 +67,25 @@ function routeOf(url: string): string {
   return rawPathOf(url);
 }
 
-function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): object {
+function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
+  const own = () => statsOf(node, groups);
+  if (machine === undefined) {
+    const metrics = new Metrics();
+    app.get("/stats", () => jsonResponse(own()));
+    app.get("/metrics", () => metrics.answer([{ labels: {}, report: { ...own(), ready: node.isReady() } }]));
+    app.get("/", () => statusPage(own(), node.isReady()));
+    return;
+  }
+  const metrics = new Metrics(["worker"]);
+  app.get("/stats", async () => jsonResponse(machineStats(machine, own(), await machine.workers(own()))));
+  app.get("/metrics", async () => {
+    const workers = await machine.workers(own());
+    return await metrics.answer(workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
+  });
+  app.get("/", async () => machinePage(machine, own(), await machine.workers(own())));
+}
+
+function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): NodeReport {
   const { name, incarnation, version, runtime } = node;
   const byGroup = Object.fromEntries([...groups].map(([group, cache]) => [group, cache.stats()]));
   return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };

@@ -5,7 +5,7 @@
  */
 import { Counter, Gauge, Registry } from "@prometheus-io/client";
 import type { CacheStats } from "../core/byte-cache.ts";
-import type { CacheGroup, GroupFigures, LinkFigures, NodeFace } from "./ports.ts";
+import type { GroupFigures, LinkFigures, NodeReport } from "./ports.ts";
 
 /** By the convention of Prometheus a name that ends in `_total` is a counter's; the others are gauges. */
 type Row<Subject> = readonly [name: string, help: string, value: (subject: Subject) => number | undefined];
@@ -57,41 +57,57 @@ const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_bytes_out_total", "Bytes sent to the peer.", (link) => link.bytesOut],
 ];
 
-const ofNode: readonly Row<NodeFace>[] = [
-  ["muster_ready", "1 while this node has joined and serves, as /readyz tells.", (node) => Number(node.isReady())],
+const ofNode: readonly Row<NodeReport>[] = [
+  ["muster_ready", "1 while this node has joined and serves, as /readyz tells.", (node) => Number(node.ready === true)],
 ];
 
-const ofNodeInfo: readonly Row<NodeFace>[] = [["muster_node_info", "Which node this is.", () => 1]];
+const ofNodeInfo: readonly Row<NodeReport>[] = [["muster_node_info", "Which node this is.", () => 1]];
+
+const ofWorker: readonly Row<MeteredNode>[] = [
+  ["muster_worker_up", "1 while this worker answers the others of its machine.", (node) => Number(!!node.report)],
+];
+
+/** A node whose figures are shown. */
+export interface MeteredNode {
+  /** Stand on every sample of it. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Absent when it could not be asked. */
+  readonly report: NodeReport | undefined;
+}
 
 /** Everything of one moment, so that the figures of one answer fit together. */
 interface Snapshot {
+  readonly workers: readonly Labelled<MeteredNode>[];
+  readonly nodes: readonly Labelled<NodeReport>[];
+  readonly infos: readonly Labelled<NodeReport>[];
   readonly groups: readonly Labelled<GroupFigures>[];
   readonly caches: readonly Labelled<CacheStats | undefined>[];
   readonly links: readonly Labelled<LinkFigures>[];
 }
 
-/** The metrics of one app; their registry is its own, since a process may have several nodes. */
+/**
+ * The metrics of one app; their registry is its own, since a process may have several nodes. Those of several nodes are
+ * not added up: a counter that starts again at 0, as one worker's does when it is restarted, must be seen to do so, and
+ * `sum without (worker)` is right over any time.
+ */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #node: NodeFace;
-  readonly #groups: ReadonlyMap<string, CacheGroup>;
-  #snapshot: Snapshot = { groups: [], caches: [], links: [] };
+  #snapshot: Snapshot = { workers: [], nodes: [], infos: [], groups: [], caches: [], links: [] };
 
-  constructor(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>) {
-    this.#node = node;
-    this.#groups = groups;
-    const { name, incarnation, version, runtime } = node;
-    const info = { name, incarnation, version, runtime };
-    this.#register(ofNodeInfo, Object.keys(info), () => [[info, node]]);
-    this.#register(ofNode, [], () => [[{}, node]]);
-    this.#register(ofGroup, ["group"], () => this.#snapshot.groups);
-    this.#register(ofCache, ["group", "cache"], () => this.#snapshot.caches);
-    this.#register(ofLink, ["peer"], () => this.#snapshot.links);
+  /** @param common the names of the labels by which the nodes are told apart */
+  constructor(common: readonly string[] = []) {
+    const names = (...own: string[]) => [...common, ...own];
+    if (common.length > 0) this.#register(ofWorker, names(), () => this.#snapshot.workers);
+    this.#register(ofNodeInfo, names("name", "incarnation", "version", "runtime"), () => this.#snapshot.infos);
+    this.#register(ofNode, names(), () => this.#snapshot.nodes);
+    this.#register(ofGroup, names("group"), () => this.#snapshot.groups);
+    this.#register(ofCache, names("group", "cache"), () => this.#snapshot.caches);
+    this.#register(ofLink, names("peer"), () => this.#snapshot.links);
   }
 
-  /** All of them, as of now. */
-  async answer(): Promise<Response> {
-    this.#snapshot = this.#look();
+  /** All of them, as these nodes have reported. */
+  async answer(metered: readonly MeteredNode[]): Promise<Response> {
+    this.#snapshot = snapshotOf(metered);
     const body = new TextEncoder().encode(await this.#registry.metrics());
     return new Response(body, {
       headers: {
@@ -101,18 +117,6 @@ export class Metrics {
         "x-content-type-options": "nosniff",
       },
     });
-  }
-
-  #look(): Snapshot {
-    const groups = [...this.#groups].map(([group, cache]) => [{ group }, cache.stats()] as const);
-    return {
-      groups,
-      caches: groups.flatMap(([labels, { mainCache, hotCache }]) => [
-        [{ ...labels, cache: "main" }, mainCache] as const,
-        [{ ...labels, cache: "hot" }, hotCache] as const,
-      ]),
-      links: (this.#node.stats().links ?? []).map((link) => [{ peer: link.name }, link] as const),
-    };
   }
 
   #register<Subject>(
@@ -138,4 +142,27 @@ export class Metrics {
       });
     }
   }
+}
+
+function snapshotOf(metered: readonly MeteredNode[]): Snapshot {
+  const nodes = metered.flatMap(({ labels, report }) => report === undefined ? [] : [[labels, report] as const]);
+  const groups = nodes.flatMap(([labels, { groups }]) =>
+    Object.entries(groups).map(([group, figures]) => [{ ...labels, group }, figures] as const)
+  );
+  return {
+    workers: metered.map((node) => [node.labels, node]),
+    nodes,
+    infos: nodes.map(([labels, report]) => {
+      const { name, incarnation, version, runtime } = report;
+      return [{ ...labels, name, incarnation, version, runtime }, report];
+    }),
+    groups,
+    caches: groups.flatMap(([labels, { mainCache, hotCache }]) => [
+      [{ ...labels, cache: "main" }, mainCache] as const,
+      [{ ...labels, cache: "hot" }, hotCache] as const,
+    ]),
+    links: nodes.flatMap(([labels, { links = [] }]) =>
+      links.map((link) => [{ ...labels, peer: link.name }, link] as const)
+    ),
+  };
 }

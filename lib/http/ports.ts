@@ -33,7 +33,35 @@ export interface LinkFigures {
 
 /** Whatever is the node's rather than one group's. */
 export interface NodeFigures {
+  /** As `/readyz` tells. */
+  readonly ready?: boolean;
   readonly links?: readonly LinkFigures[];
+}
+
+/** One node at one moment: what its `/stats` prints. */
+export interface NodeReport extends NodeFigures {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly version: string;
+  readonly runtime: string;
+  readonly groups: Readonly<Record<string, GroupFigures>>;
+}
+
+/** One of the nodes behind a machine's public address: its report, or why there is none. */
+export interface WorkerReport {
+  readonly name: string;
+  /** Where it answers for itself alone. */
+  readonly url?: string;
+  readonly report?: NodeReport;
+  readonly fault?: string;
+}
+
+/** The machine that this node is a worker of, for the routes that answer for all its workers. */
+export interface MachineFace {
+  readonly name: string;
+  readonly url: string;
+  /** Everyone's report, within a bounded time; `own` is this node's. Never rejects. */
+  workers(own: NodeReport): Promise<readonly WorkerReport[]>;
 }
 
 /** A named cache, as far as HTTP asks it. */

@@ -72,6 +72,9 @@ export const defaultPolicy: GroupPolicy = {
   hotAfterFetches: v.getDefault(groupFields.hotAfterFetches.schema),
 };
 
+/** What an option's value may be in the file. */
+export type FileKind = "text" | "number" | "number or text";
+
 export interface ConfigFile {
   /** Option values as a flag would say them, under the option's field name. */
   readonly values: ReadonlyMap<string, string>;
@@ -90,7 +93,7 @@ const maxNesting = 32;
  *
  * @param fields the options a file may hold, by field name, with what each is in JSON
  */
-export function readConfigFile(text: string, fields: ReadonlyMap<string, "text" | "number">): ConfigFile {
+export function readConfigFile(text: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
   const values = new Map<string, string>();
   if (text.length > maxFileChars) {
     return { values, faults: [`must have at most ${maxFileChars} characters: it has ${text.length}`] };
@@ -104,7 +107,7 @@ export function readConfigFile(text: string, fields: ReadonlyMap<string, "text" 
     const type = fields.get(key);
     if (key === "groups") continue;
     if (type === undefined) faults.push(`has an unknown field ${shown(key)}`);
-    else if (typeof value !== "number" && type === "number" || typeof value !== "string" && type === "text") {
+    else if (!(typeof value === "number" && type !== "text" || typeof value === "string" && type !== "number")) {
       faults.push(`${key} must be a ${type}: it is ${kindOf(value)}`);
     } else values.set(key, String(value));
   }

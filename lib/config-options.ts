@@ -1,31 +1,19 @@
 /** The option table: every option's flag, variable, default, unit, rule, and how its text is read. */
-import { isIPv6 } from "node:net";
+import { readAdvertise, readHostPort, readNats } from "./config-addresses.ts";
+import type { FileKind } from "./config-file.ts";
 import type { OptionText } from "./usage.ts";
 
-export interface HostPort {
-  /** A name or an address, IPv6 without brackets. */
-  readonly host: string;
-  /** 0 to 65535; 0 is any free one. */
-  readonly port: number;
-}
-
-/** What `--nats` can say. */
-export type NatsSetting =
-  | { readonly kind: "off" }
-  | {
-    readonly kind: "urls";
-    /** `nats://[login@]host:port` or `tls://…`, at least one. A login is a secret: log them only {@link redacted}. */
-    readonly urls: readonly string[];
-  };
-
 export interface Option<T> extends OptionText {
-  /** How the JSON file has it: a text, a number, groups with their policies, or not at all. */
-  readonly kind: "text" | "number" | "groups" | "flag only";
+  /** How the JSON file has it: a text, a number, either, groups with their policies, or not at all. */
+  readonly kind: FileKind | "groups" | "flag only";
   /** True where a login may stand before an `@`: a fault shows the text without it. */
   readonly mayHoldSecret?: boolean;
   /** The value, or `undefined` for a text that breaks the rule. */
   readonly read: (text: string) => T | undefined;
 }
+
+/** More than any machine has cores for. */
+export const MOST_WORKERS = 256;
 
 /** A text that matches. */
 const matches = (pattern: RegExp) => (text: string): string | undefined => pattern.test(text) ? text : undefined;
@@ -177,6 +165,16 @@ export const options = {
     description: "Where this node stands",
     read: matches(/^[A-Za-z0-9._-]{0,64}$/),
   },
+  workers: {
+    flag: "workers",
+    value: "n|auto",
+    env: "MUSTER_WORKERS",
+    kind: "number or text",
+    fallback: "1",
+    rule: `a whole number from 1 to ${MOST_WORKERS}, or auto for one per core`,
+    description: "How many nodes to run on this machine, behind the one address",
+    read: (text: string): number | "auto" | undefined => text === "auto" ? text : between(1, MOST_WORKERS)(text),
+  },
   drainTimeout: {
     flag: "drain-timeout",
     value: "time",
@@ -229,57 +227,9 @@ export const options = {
   },
 } as const satisfies Record<string, Option<unknown>>;
 
-function readHostPort(text: string): HostPort | undefined {
-  const parts = /^(?:\[([^\]%]*)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5})$/.exec(text);
-  if (parts === null) return undefined;
-  const [, address, name, digits] = parts;
-  const port = Number(digits);
-  if (port > 65535 || (address !== undefined && !isIPv6(address))) return undefined;
-  // The URL parser knows that 999.1.1.1 is no name either.
-  if (name !== undefined && !URL.canParse(`http://${name}`)) return undefined;
-  return { host: address ?? name!, port };
-}
-
-function readAdvertise(text: string): string | undefined {
-  if (!/^https?:\/\/[^/?#@\\\s]+\/?$/.test(text) || !URL.canParse(text)) return undefined;
-  return new URL(text).port === "0" ? undefined : text.replace(/\/$/, "");
-}
-
-function readNats(text: string): NatsSetting | undefined {
-  if (text === "off") return { kind: "off" };
-  const urls: string[] = [];
-  const logins = new Set<string>();
-  for (const piece of text.split(",")) {
-    const parts = /^(?:(nats|tls):\/\/)?([^/@?#\s]+@)?([^/@?#\s]+)\/?$/.exec(piece.trim());
-    if (parts === null) return undefined;
-    const [, scheme, login = "", place] = parts;
-    // A bare word without a port is more likely a slip ("of") than a server.
-    const server = readHostPort(scheme === undefined || /:\d+$/.test(place) ? place : `${place}:4222`);
-    if (server === undefined || server.port === 0 || !isDecodable(login)) return undefined;
-    urls.push(`${scheme ?? "nats"}://${login}${hostInUrl(server.host)}:${server.port}`);
-    if (login !== "") logins.add(login);
-  }
-  // The client logs in with the same words everywhere: a second login would be ignored in silence.
-  return logins.size > 1 ? undefined : { kind: "urls", urls };
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false; // a percent sign that is no escape
-  }
-}
-
 function readGroup(text: string): { name: string; origin: string } | undefined {
   const parts = /^([A-Za-z0-9_-]{1,64})=(.+)$/s.exec(text);
   return parts === null ? undefined : { name: parts[1], origin: parts[2] };
-}
-
-/** A host as it stands in an URL: an IPv6 address in brackets. */
-export function hostInUrl(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 /**

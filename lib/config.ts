@@ -2,10 +2,11 @@
  * From flags, variables, the JSON file and the defaults to one checked configuration. DESIGN section 5. The options
  * themselves are data, in config-options.ts.
  */
-import { parseArgs } from "node:util";
 import manifest from "../package.json" with { type: "json" };
 import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./config-file.ts";
-import { hostInUrl, type HostPort, type NatsSetting, type Option, options, redacted } from "./config-options.ts";
+import { hostInUrl, type HostPort, type NatsSetting } from "./config-addresses.ts";
+import { readFlags } from "./config-flags.ts";
+import { MOST_WORKERS, type Option, options, redacted } from "./config-options.ts";
 import { ConfigError } from "./core/errors.ts";
 import { helpText, markdownTables, type OptionText } from "./usage.ts";
 
@@ -38,6 +39,8 @@ export interface Config {
   readonly weight: number;
   /** `""` for none. */
   readonly zone: string;
+  /** 1: this process is the node. More: it starts so many of them. */
+  readonly workers: number | "auto";
   readonly drainTimeoutMs: number;
   readonly polling: PollingConfig;
 }
@@ -81,7 +84,9 @@ const switches = { help: "Print this and exit", version: "Print the version and 
 
 /** What the JSON file may say beside its groups. */
 const fileFields = new Map(
-  Object.entries(options).flatMap(([field, { kind }]) => kind === "text" || kind === "number" ? [[field, kind]] : []),
+  Object.entries(options).flatMap(([field, { kind }]) =>
+    kind === "groups" || kind === "flag only" ? [] : [[field, kind]]
+  ),
 );
 
 const texts: readonly OptionText[] = [
@@ -104,7 +109,7 @@ export function optionTableMarkdown(): string {
  */
 export function parseConfig(input: ConfigInput): Parsed {
   const faults: string[] = [];
-  const flags = readFlags(input.argv, faults);
+  const flags = readFlags(texts, input.argv, faults);
   // Whoever asks for help is helped, whatever else is wrong.
   if (flags.has("help")) return { kind: "help", text: helpText(texts, Object.values(groupFields), version) };
   if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
@@ -127,36 +132,9 @@ export function advertised(
   return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
 }
 
-/** The values of each flag in the order given; faults go to `faults`. */
-function readFlags(argv: readonly string[], faults: string[]): Map<string, string[]> {
-  const known = new Map(texts.map((text) => [text.flag, text.value !== ""]));
-  // `npm start -- …` passed on by a task runner arrives with its dashes.
-  const rest = argv[0] === "--" ? argv.slice(1) : [...argv];
-  const { tokens } = parseArgs({
-    // One dash is as good as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
-    args: rest.map((arg) => /^-[A-Za-z]/.test(arg) ? `-${arg}` : arg),
-    options: Object.fromEntries([...known].map(([flag, taking]) => [flag, { type: taking ? "string" : "boolean" }])),
-    strict: false, // its own messages stop at the first fault
-    allowPositionals: true,
-    tokens: true,
-  });
-  const found = new Map<string, string[]>();
-  for (const token of tokens) {
-    if (token.kind === "positional") {
-      faults.push(`there are no arguments without a flag: ${shown(redacted(token.value))}`);
-    }
-    if (token.kind !== "option") continue;
-    const taking = known.get(token.name);
-    if (taking === undefined) faults.push(`there is no option ${token.rawName}`);
-    else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
-    else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
-      // "--name --zone a": the next flag is not a value; one that does begin with a dash is written with "=".
-      faults.push(
-        `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,
-      );
-    } else found.set(token.name, [...found.get(token.name) ?? [], token.value ?? ""]);
-  }
-  return found;
+/** What the registry calls worker `number` (from 1) of the machine `base`. */
+export function workerName(base: string, number: number): string {
+  return `${base}-w${number}`;
 }
 
 type Field = keyof typeof options;
@@ -196,6 +174,7 @@ class Reader {
       log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
       weight: this.#value("weight"),
       zone: this.#value("zone"),
+      workers: this.#value("workers"),
       drainTimeoutMs: this.#value("drainTimeout"),
       polling: {
         pollIntervalMs: this.#value("pollInterval"),
@@ -204,10 +183,21 @@ class Reader {
         pollJitter: this.#value("pollJitter"),
       },
     };
-    if (this.#faults.length === 0 && advertised(config, 65535).name.length > maxNameLength) {
-      this.#faults.push(`--name must be given: the advertised host makes a name of over ${maxNameLength} characters`);
-    }
+    if (this.#faults.length === 0) this.#judge(config);
     return config;
+  }
+
+  /** What no option breaks on its own. */
+  #judge(config: Config): void {
+    const isOne = config.workers === 1;
+    const most = isOne ? maxNameLength : maxNameLength - workerName("", MOST_WORKERS).length;
+    if (advertised(config, 65535).name.length > most) {
+      const what = config.name === undefined ? "given: the advertised host makes a name" : "shorter: it is a name";
+      this.#faults.push(`--name must be ${what} of over ${most} characters`);
+    }
+    if (!isOne && config.advertise?.startsWith("https:")) {
+      this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");
+    }
   }
 
   /** A flag or the variable says which groups there are; their policies are still the file's. */

@@ -75,6 +75,7 @@ test("without any option a node has the documented defaults", () => {
     log: "text",
     weight: 1,
     zone: "",
+    workers: 1,
     drainTimeoutMs: 5_000,
     polling: { pollIntervalMs: 250, pollTimeoutMs: 250, pollMisses: 10, pollJitter: 0.1 },
   });
@@ -95,6 +96,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     log: "json",
     weight: 2.5,
     zone: "z.1",
+    workers: 3,
     drainTimeout: "2.5s",
     pollInterval: "100ms",
     pollTimeout: "1s",
@@ -222,6 +224,7 @@ test("values that break a rule are refused, those at the edge of it are not", ()
     ["poll-misses", ["1", "1000"], ["0", "1001", "1.5"]],
     ["poll-jitter", ["0", "0.1", "0.5"], ["0.6", "1", "-0.1", ".1"]],
     ["zone", ["", "eu-1.a_B", "x".repeat(64)], ["a b", "a/b", "x".repeat(65), "ä"]],
+    ["workers", ["1", "256", "auto"], ["0", "257", "1.5", "-1", "", "AUTO", "auto "]],
     ["log", ["text", "json"], ["", "TEXT", "xml"]],
     ["group", ["a=x", "A_-9=dict://h/*", `${"x".repeat(64)}=y`], ["", "a", "=x", "a=", "a.b=x", `${"x".repeat(65)}=y`]],
   ];
@@ -411,6 +414,21 @@ test("a node is listed under the address that it listens on, unless told otherwi
   const long = `${"a".repeat(60)}.${"b".repeat(60)}.example`;
   assert.match(faultsOf(["--addr", `${long}:1`])[0], /^--name must be given/);
   assert.equal(run(["--addr", `${long}:1`, "--name", "short"]).name, "short");
+});
+
+test("workers share a name with a mark each, and no TLS end", () => {
+  assert.equal(run(withFile, file({ workers: "auto" })).workers, "auto");
+  assert.equal(run(withFile, file({ workers: 2 })).workers, 2);
+  assert.deepEqual(faultsOf(withFile, file({ workers: true })), [
+    "--config muster.json: workers must be a number or text: it is true",
+  ]);
+  const rule = "--advertise must be http:// with more than one of --workers: each has a port of its own";
+  assert.deepEqual(faultsOf(["--workers", "2", "--advertise", "https://h"]), [rule]);
+  run(["--workers", "1", "--advertise", "https://h"]);
+  run(["--workers", "2", "--name", "x".repeat(123)]);
+  assert.deepEqual(faultsOf(["--workers", "2", "--name", "x".repeat(124)]), [
+    "--name must be shorter: it is a name of over 123 characters",
+  ]);
 });
 
 test("--help tells every flag, variable and default; --version the version of the package", () => {

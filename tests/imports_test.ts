@@ -17,7 +17,10 @@ const bottom = ["errors", "config"];
 const core = ["group", "leaves", ...bottom];
 
 const layers: readonly Layer[] = [
-  { name: "main", files: /^main\.ts$/, mayImport: ["node", ...middle, "logging", ...core] },
+  { name: "main", files: /^main\.ts$/, mayImport: ["workers", "node", ...middle, "logging", ...core] },
+  // One process runs several others, and each of those runs a node: so this stands above the node, which knows nothing
+  // of its neighbours.
+  { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "logging", ...core] },
   { name: "node", files: /^lib\/node\.ts$/, mayImport: [...middle, "logging", ...core] },
   { name: "http", files: /^lib\/http\//, mayImport: core },
   { name: "peer", files: /^lib\/peer\//, mayImport: core },
@@ -28,7 +31,7 @@ const layers: readonly Layer[] = [
   { name: "group", files: /^lib\/core\/(group|picker)\.ts$/, mayImport: ["leaves", ...bottom] },
   { name: "errors", files: /^lib\/core\/errors\.ts$/, mayImport: [] },
   { name: "leaves", files: /^lib\/core\//, mayImport: bottom },
-  { name: "config", files: /^lib\/(config|config-file|config-options|usage)\.ts$/, mayImport: ["errors"] },
+  { name: "config", files: /^lib\/(config(-\w+)?|usage)\.ts$/, mayImport: ["errors"] },
 ];
 
 /** Packages that only some files may know; any other package is open to all but the core. */

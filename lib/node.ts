@@ -1,26 +1,24 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
 import { advertised, type Config, version } from "./config.ts";
-import type { CancelSignal } from "./core/cancel.ts";
+import type { HostPort } from "./config-addresses.ts";
 import type { Clock } from "./core/clock.ts";
 import { OriginError } from "./core/errors.ts";
-import { Group } from "./core/group.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { Liveness } from "./core/liveness.ts";
 import type { Log } from "./core/log.ts";
-import { RosterPicker } from "./core/picker.ts";
 import { type PeerRecord, type Roster, rosterOf } from "./core/roster.ts";
-import { createApp } from "./http/app.ts";
-import { type CheckedOrigin, createOrigin, parseOrigin } from "./origins/origin.ts";
-import { reported } from "./origins/reported.ts";
+import { type AppOptions, createApp } from "./http/app.ts";
+import type { MachineFace } from "./http/ports.ts";
+import type { CheckedOrigin } from "./origins/origin.ts";
 import { PeerHub } from "./peer/hub.ts";
-import { EmbeddedNats } from "./registry/embedded.ts";
+import { faceOf, type Served, serveGroup } from "./node-group.ts";
+import { openRegistry } from "./node-registry.ts";
+import type { EmbeddedNats } from "./registry/embedded.ts";
 import { isAlive } from "./registry/is-alive.ts";
 import { Membership } from "./registry/membership.ts";
-import { MemoryStore } from "./registry/memory-store.ts";
-import { NatsStore } from "./registry/nats-store.ts";
 import type { PeerStore } from "./registry/store.ts";
-import { environment, isTextFaster, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
+import { isTextFaster, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
@@ -34,25 +32,31 @@ const CLOSING_MS = 1_000;
 /** What is in flight may be answered until then, counted from the end of the time for the stop. */
 const CLOSE_SOCKETS_MS = 300;
 
-/** A group of this node, with what feeds and steers it. */
-interface Served {
-  readonly group: Group;
-  readonly picker: RosterPicker;
-  readonly origin: CheckedOrigin;
+export interface NodeOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For a node that is one of several on its machine. */
+  readonly worker?: {
+    /** Under which URL and name it is listed, once its own listener is on `port`. */
+    listedAs(port: number): { url: string; name: string };
+    /** The registry, where the options say that there is none. */
+    readonly store?: PeerStore;
+  };
 }
-
-/** The environment variables that a node reads besides those of the option table. */
-const SERVER_PATHS = ["PATH", "NATS_SERVER_BIN"] as const;
 
 /** One node: a process has one, a test may have several. */
 export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
   readonly #served = new Map<string, Served>();
   readonly #failed = Promise.withResolvers<Error>();
   #listener: Listener | undefined;
+  #shared: Listener | undefined;
+  #unshared: Promise<void> | undefined;
+  #appOptions: AppOptions | undefined;
   #hub: PeerHub | undefined;
   #membership: Membership | undefined;
   #embedded: EmbeddedNats | undefined;
@@ -66,10 +70,11 @@ export class Node {
   #answer: (request: Request, server: unknown) => Response | Promise<Response> = () =>
     new Response("starting", { status: 503 });
 
-  constructor(config: Config, { clock, log }: { clock: Clock; log: Log }) {
+  constructor(config: Config, { clock, log, worker }: NodeOptions) {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
+    this.#worker = worker;
   }
 
   /**
@@ -87,11 +92,9 @@ export class Node {
    */
   async start(): Promise<void> {
     const { addr } = this.#config;
-    this.#listener = await listen(addr, (request, server) => {
-      const answer = this.#answer(request, server);
-      return answer instanceof Response ? answer : this.#requests.track(answer);
-    });
-    const { url, name } = advertised(this.#config, this.#listener.port);
+    this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)));
+    const { port } = this.#listener;
+    const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
     const self: PeerRecord = {
       name,
       url,
@@ -105,26 +108,62 @@ export class Node {
     };
     const hub = this.#makeHub(name);
     this.#hub = hub;
-    for (const policy of this.#config.groups) this.#serve(policy, name, hub);
-    const app = createApp({
+    for (const options of this.#config.groups) {
+      this.#served.set(options.name, serveGroup(options, name, hub, { clock: this.#clock, log: this.#log }));
+    }
+    this.#appOptions = {
       node: {
         name,
         incarnation: this.#incarnation,
         version,
         runtime: self.runtime,
-        isReady: () => this.#isReady(),
-        stats: () => ({ url, zone: self.zone, weight: self.weight, links: hub.stats() }),
+        isReady: () => this.isReady(),
+        stats: () => ({ url, zone: self.zone, weight: self.weight, ready: this.isReady(), links: hub.stats() }),
       },
-      groups: new Map([...this.#served].map(([group, { group: cache }]) => [group, this.#face(cache)])),
-      peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
+      groups: new Map(
+        [...this.#served].map(([name, { group }]) => [name, faceOf(group, () => this.#roster(name))]),
+      ),
       clock: this.#clock,
       log: this.#log,
       isTextFaster,
-    });
+    };
+    const app = createApp({ ...this.#appOptions, peerEndpoint: await webSocketEndpoint(() => hub.endpoint()) });
     this.#answer = (request, server) => app.fetch(request, server as object);
-    this.#log.info(`listening on ${url}`, { name, incarnation: this.#incarnation });
+    this.#log.info(`${this.#worker === undefined ? "listening on" : "other nodes reach me at"} ${url}`, {
+      name,
+      incarnation: this.#incarnation,
+    });
     for (const { group, origin } of this.#served.values()) void this.#checkOrigin(group.name, origin);
     this.#join(self);
+  }
+
+  /**
+   * Serves clients at an address that it shares with other nodes of its machine, whose figures it shows there.
+   * To be called after `start`.
+   *
+   * @throws Error the address cannot be had
+   */
+  async share(addr: HostPort, machine: MachineFace): Promise<void> {
+    const app = createApp({ ...this.#appOptions!, machine });
+    this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)));
+  }
+
+  /** Takes no more connections at the shared address; those that stand are served. */
+  unshare(): Promise<void> {
+    return this.#unshared ??= this.#shared?.stop() ?? Promise.resolve();
+  }
+
+  /** Joined and serving, not starting or leaving. */
+  isReady(): boolean {
+    const membership = this.#membership;
+    if (membership === undefined || this.#isStopping) return false;
+    if (![...this.#served.keys()].every((group) => membership.joined(group))) return false;
+    return this.#isConnected ||= !this.#hub!.isConnecting;
+  }
+
+  /** Where its own listener is. */
+  get port(): number {
+    return this.#listener!.port;
   }
 
   /**
@@ -143,7 +182,7 @@ export class Node {
     await farewell;
     const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
-    const closed = this.#listener?.stop();
+    const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
     await this.#atMost(until(CLOSE_SOCKETS_MS), this.#requests.none().then(() => this.#hub?.drain()));
     this.#hub?.close();
@@ -179,30 +218,12 @@ export class Node {
     });
   }
 
-  #serve(config: Config["groups"][number], selfName: string, hub: PeerHub): void {
-    const { name, origin: text, ...policy } = config;
-    const watchers = { clock: this.#clock, log: this.#log };
-    const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
-    const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), this.#clock);
-    const group = new Group({ ...policy, name, origin, picker, clock: this.#clock });
-    this.#served.set(name, { group, picker, origin });
-  }
-
-  /** A group as HTTP sees it, its roster among its figures. */
-  #face(group: Group) {
-    return {
-      name: group.name,
-      lookup: (key: string) => group.lookup(key),
-      load: (key: string, options: { signal: CancelSignal }) => group.load(key, options),
-      getAsOwner: (key: string, options: { signal: CancelSignal }) => group.getAsOwner(key, options),
-      stats: () => ({ ...group.stats(), roster: this.#roster(group.name) }),
-    };
-  }
-
   #join(self: PeerRecord): void {
     const groups = [...this.#served.keys()];
+    const { store, embedded } = openRegistry(this.#config, this.#clock, this.#log, this.#worker?.store);
+    this.#embedded = embedded;
     this.#membership = new Membership({
-      store: this.#makeStore(),
+      store,
       groups,
       self,
       clock: this.#clock,
@@ -240,24 +261,6 @@ export class Node {
     });
   }
 
-  #makeStore(): PeerStore {
-    const { nats, bucket, replicas } = this.#config;
-    if (nats.kind === "off") return new MemoryStore();
-    const shared = { bucket, replicas, clock: this.#clock, log: this.#log };
-    if (nats.kind === "urls") return new NatsStore({ ...shared, urls: nats.urls });
-    const { port, storeDir } = nats;
-    const env = environment(SERVER_PATHS);
-    this.#embedded = new EmbeddedNats({
-      port,
-      storeDir,
-      searchPath: env["PATH"],
-      namedBinary: env["NATS_SERVER_BIN"],
-      clock: this.#clock,
-      log: this.#log,
-    });
-    return new NatsStore({ ...shared, urls: [`nats://127.0.0.1:${port}`] });
-  }
-
   /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
   #swap(roster: Roster): void {
     const all = [...this.#served.keys()].flatMap((group) =>
@@ -273,13 +276,6 @@ export class Node {
     return this.#membership?.roster(group) ?? rosterOf(group, 0, []);
   }
 
-  #isReady(): boolean {
-    const membership = this.#membership;
-    if (membership === undefined || this.#isStopping) return false;
-    if (![...this.#served.keys()].every((group) => membership.joined(group))) return false;
-    return this.#isConnected ||= !this.#hub!.isConnecting;
-  }
-
   async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {
     try {
       const warning = await origin.check();
@@ -287,6 +283,10 @@ export class Node {
     } catch (error) {
       this.#failed.resolve(error instanceof Error ? error : new OriginError(String(error)));
     }
+  }
+
+  #tracked(answer: Response | Promise<Response>): Response | Promise<Response> {
+    return answer instanceof Response ? answer : this.#requests.track(answer);
   }
 
   async #atMost(timeoutMs: number, work: Promise<unknown> | undefined): Promise<void> {

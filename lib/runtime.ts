@@ -17,14 +17,41 @@ interface DenoServer {
 }
 type Fetch = (request: Request, env?: unknown) => Response | Promise<Response>;
 
+/** What both runtimes give of a child that has its standard input and output on pipes. */
+interface Child {
+  readonly pid: number;
+  readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  kill(signal: string): void;
+}
+interface BunChild extends Child {
+  readonly stdin: { write(text: string): unknown; flush(): unknown };
+  readonly exited: Promise<number>;
+}
+interface DenoChild extends Child {
+  readonly stdin: WritableStream<Uint8Array<ArrayBuffer>>;
+  readonly status: Promise<{ code: number }>;
+}
+
 const { Bun, Deno, process } = globalThis as unknown as {
-  Bun?: { version: string; serve(options: Record<string, unknown>): BunServer };
-  Deno?: { version: { deno: string }; serve(options: Record<string, unknown>, handler: Fetch): DenoServer };
+  Bun?: {
+    version: string;
+    serve(options: Record<string, unknown>): BunServer;
+    spawn(command: string[], options: Record<string, unknown>): BunChild;
+  };
+  Deno?: {
+    version: { deno: string };
+    serve(options: Record<string, unknown>, handler: Fetch): DenoServer;
+    Command: new (program: string, options: Record<string, unknown>) => { spawn(): DenoChild };
+    permissions: { querySync(descriptor: { name: string }): { state: string } };
+  };
   process: {
     argv: string[];
+    execArgv: string[];
+    execPath: string;
     env: Record<string, string | undefined>;
     exit(code: number): never;
     on(event: string, listener: (...args: unknown[]) => void): void;
+    stdin: { setEncoding(encoding: string): void; on(event: string, listener: (chunk: string) => void): void };
     stderr: { isTTY?: boolean; write(text: string): boolean };
     stdout: { write(text: string): boolean };
   };
@@ -84,6 +111,20 @@ export function writeOut(text: string): void {
   process.stdout.write(text);
 }
 
+/** Calls `listener` with each line of standard input, and `onEnd` when there will be no more. */
+export function onInputLine(listener: (line: string) => void, onEnd: () => void): void {
+  const split = lineSplitter(listener);
+  process.stdin.setEncoding("utf8");
+  process.stdin.on("data", split);
+  process.stdin.on("end", onEnd);
+  process.stdin.on("error", onEnd);
+}
+
+/** How many cores this process may use. */
+export function coreCount(): number {
+  return navigator.hardwareConcurrency;
+}
+
 /** Ends the process at once. */
 export function exit(code: number): never {
   return process.exit(code);
@@ -103,6 +144,76 @@ export const systemClock: Clock = {
   },
 };
 
+/** This program, started once more. */
+export interface Twin {
+  readonly pid: number;
+  /** Its exit code; 128 and more when a signal ended it. */
+  readonly exited: Promise<number>;
+  /** To its standard input. What a process that has ended does not read is lost in silence. */
+  write(text: string): void;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** All that Deno can be permitted, as `-A` does. */
+const ALL_PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"];
+
+/**
+ * Starts this program with other arguments, in a session of its own: Ctrl+C reaches every process of the terminal's
+ * foreground group, and the twin is to stop when it is told. It writes to the same standard error.
+ *
+ * Under Deno it has all permissions where this process has them, else those of deno.json (`-P`), which permit no
+ * program but /bin/sh. Its environment is this process's: Deno's own way to start it reads none of it.
+ *
+ * @param onLine gets each line that it writes to standard output
+ * @throws Error the runtime does not permit it
+ */
+export function startTwin(args: readonly string[], onLine: (line: string) => void): Twin {
+  const main = process.argv[1]!;
+  const streams = { stdin: "piped", stdout: "piped", stderr: "inherit", detached: true };
+  if (Bun !== undefined) {
+    const command = [process.execPath, ...process.execArgv, "run", main, ...args];
+    const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
+    void readLines(child.stdout, onLine);
+    const write = (text: string): void => {
+      child.stdin.write(text);
+      void Promise.resolve(child.stdin.flush()).catch(() => {});
+    };
+    return { pid: child.pid, exited: child.exited, write, kill: () => child.kill("SIGKILL") };
+  }
+  const isAllPermitted = ALL_PERMISSIONS.every((name) => Deno!.permissions.querySync({ name }).state === "granted");
+  const command = [process.execPath, "run", isAllPermitted ? "-A" : "-P", "--no-prompt", main, ...args];
+  const child = new Deno!.Command("/bin/sh", { args: ["-c", 'exec "$@"', "sh", ...command], ...streams }).spawn();
+  void readLines(child.stdout, onLine);
+  const writer = child.stdin.getWriter();
+  return {
+    pid: child.pid,
+    exited: child.status.then(({ code }) => code),
+    write: (text) => void writer.write(new TextEncoder().encode(text)).catch(() => {}),
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+async function readLines(stream: ReadableStream<Uint8Array<ArrayBuffer>>, onLine: (line: string) => void) {
+  const split = lineSplitter(onLine);
+  // A stream that breaks has ended: the exit code tells the rest.
+  try {
+    for await (const chunk of stream.pipeThrough(new TextDecoderStream())) split(chunk);
+  } catch { /* the process has gone */ }
+}
+
+/** A line without an end is cut there: twins write none that long. */
+const MAX_LINE_CHARS = 16 * 1024 * 1024;
+
+function lineSplitter(onLine: (line: string) => void): (chunk: string) => void {
+  let rest = "";
+  return (chunk) => {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop()!.slice(0, MAX_LINE_CHARS);
+    for (const line of lines) onLine(line);
+  };
+}
+
 /** Turns a request for a WebSocket into one whose events go to what `makeEvents` returns. */
 export async function webSocketEndpoint(makeEvents: (context: Context) => WSEvents): Promise<MiddlewareHandler> {
   // Each adapter names its runtime when it is loaded, so only the one that fits may be.
@@ -114,17 +225,23 @@ export async function webSocketEndpoint(makeEvents: (context: Context) => WSEven
 /**
  * Listens for HTTP and WebSockets.
  *
+ * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT): the kernel then
+ * spreads the connections among them
  * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
  * @throws Error the address cannot be had: in use, not of this machine, or not permitted
  */
-export async function listen(address: { host: string; port: number }, fetch: Fetch): Promise<Listener> {
-  const { host: hostname, port } = address;
+export async function listen(
+  address: { host: string; port: number; isShared?: boolean },
+  fetch: Fetch,
+): Promise<Listener> {
+  const { host: hostname, port, isShared: reusePort = false } = address;
   try {
     if (Bun !== undefined) {
       const { websocket } = await import("hono/bun");
       const server = Bun.serve({
         hostname,
         port,
+        reusePort,
         fetch,
         idleTimeout: IDLE_TIMEOUT_SECONDS,
         maxRequestBodySize: MAX_REQUEST_BODY_BYTES,
@@ -137,7 +254,7 @@ export async function listen(address: { host: string; port: number }, fetch: Fet
       });
       return { port: server.port, stop: () => server.stop() };
     }
-    const server = Deno!.serve({ hostname, port, onListen() {} }, fetch);
+    const server = Deno!.serve({ hostname, port, reusePort, onListen() {} }, fetch);
     return { port: server.addr.port, stop: () => server.shutdown() };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -21,7 +21,7 @@ const layers: readonly Layer[] = [
   // One process runs several others, and each of those runs a node: so this stands above the node, which knows nothing
   // of its neighbours.
   { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "logging", ...core] },
-  { name: "node", files: /^lib\/node\.ts$/, mayImport: [...middle, "logging", ...core] },
+  { name: "node", files: /^lib\/node(-\w+)?\.ts$/, mayImport: [...middle, "logging", ...core] },
   { name: "http", files: /^lib\/http\//, mayImport: core },
   { name: "peer", files: /^lib\/peer\//, mayImport: core },
   { name: "registry", files: /^lib\/registry\//, mayImport: core },

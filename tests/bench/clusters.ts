@@ -73,7 +73,8 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     return await startMuster(defer, kind, args, { cores: cores?.[i], flags: i === 0 ? options.flags : [] });
   }));
-  await assembled(nodes as NodeProcess[], groupName, 20_000);
+  // Workers list each other under addresses of their own, and their public one is told when all have joined.
+  if (workers === undefined) await assembled(nodes as NodeProcess[], groupName, 20_000);
   return {
     contestant: kind,
     nodes,

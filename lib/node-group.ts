@@ -1,0 +1,43 @@
+/** One group of a node: its cache, with what feeds and steers it. */
+import type { GroupConfig } from "./config.ts";
+import type { CancelSignal } from "./core/cancel.ts";
+import type { Clock } from "./core/clock.ts";
+import { Group } from "./core/group.ts";
+import type { Log } from "./core/log.ts";
+import { RosterPicker } from "./core/picker.ts";
+import type { Roster } from "./core/roster.ts";
+import type { CacheGroup } from "./http/ports.ts";
+import { type CheckedOrigin, createOrigin, parseOrigin } from "./origins/origin.ts";
+import { reported } from "./origins/reported.ts";
+import type { PeerHub } from "./peer/hub.ts";
+
+export interface Served {
+  readonly group: Group;
+  readonly picker: RosterPicker;
+  readonly origin: CheckedOrigin;
+}
+
+/** @param selfName as the registry calls this node */
+export function serveGroup(
+  config: GroupConfig,
+  selfName: string,
+  hub: PeerHub,
+  watchers: { readonly clock: Clock; readonly log: Log },
+): Served {
+  const { name, origin: text, ...policy } = config;
+  const { clock } = watchers;
+  const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
+  const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
+  return { group: new Group({ ...policy, name, origin, picker, clock }), picker, origin };
+}
+
+/** A group as HTTP sees it, its roster among its figures. */
+export function faceOf(group: Group, roster: () => Roster): CacheGroup {
+  return {
+    name: group.name,
+    lookup: (key: string) => group.lookup(key),
+    load: (key: string, options: { signal: CancelSignal }) => group.load(key, options),
+    getAsOwner: (key: string, options: { signal: CancelSignal }) => group.getAsOwner(key, options),
+    stats: () => ({ ...group.stats(), roster: roster() }),
+  };
+}

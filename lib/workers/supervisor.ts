@@ -1,0 +1,166 @@
+/** Keeps the workers of a machine running, and ends them together. Knows no runtime: what starts them is handed in. */
+import type { Clock } from "../core/clock.ts";
+import { ConfigError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+
+/** One life of a worker. */
+export interface WorkerProcess {
+  readonly pid: number;
+  /** Its exit code. */
+  readonly exited: Promise<number>;
+  send(message: ToWorker): void;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+export interface SupervisorOptions {
+  /** One per worker. */
+  readonly names: readonly string[];
+  /** @throws Error it cannot be started at all */
+  readonly start: (name: string, onMessage: (message: FromWorker) => void) => WorkerProcess;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const FIRST_RESTART_MS = 100;
+const LONGEST_RESTART_MS = 10_000;
+/** After so long a life the next end is the first one again. */
+const STABLE_MS = 30_000;
+/** A worker that does not share the address by then hangs, and is ended. */
+const START_TIMEOUT_MS = 30_000;
+
+interface Slot {
+  readonly name: string;
+  process: WorkerProcess | undefined;
+  /** Of its own listener. */
+  port: number | undefined;
+  isSharing: boolean;
+  /** Ends in a row, each after a short life. */
+  falls: number;
+  cancelRestart: () => void;
+}
+
+/** Starts workers, starts each again that falls, and stops them all. */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #slots: readonly Slot[];
+  readonly #allShare = Promise.withResolvers<void>();
+  readonly #failed = Promise.withResolvers<Error>();
+  #hasStarted = false;
+  #isStopping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#slots = options.names.map((name) => ({
+      name,
+      process: undefined,
+      port: undefined,
+      isSharing: false,
+      falls: 0,
+      cancelRestart: () => {},
+    }));
+  }
+
+  /**
+   * Resolves when the machine cannot go on: a worker has ended before all were up, or refuses to run. ConfigError where
+   * the worker's exit code says so.
+   */
+  get failed(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
+  /**
+   * Resolves when every worker takes connections at the shared address, each having been so once.
+   *
+   * @throws Error a worker cannot be started at all
+   */
+  async start(): Promise<void> {
+    for (const slot of this.#slots) this.#begin(slot);
+    await this.#allShare.promise;
+  }
+
+  /** Has all of them stop, and ends those that still run after `timeoutMs`. Resolves when none is left. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#isStopping = true;
+    const running = this.#slots.flatMap(({ process }) => process ?? []);
+    for (const { cancelRestart } of this.#slots) cancelRestart();
+    for (const process of running) process.send({ type: "stop" });
+    const cancel = this.#options.clock.after(timeoutMs, () => {
+      for (const { name, process } of this.#slots) {
+        if (process === undefined) continue;
+        this.#options.log.warn(`${name} did not stop in time: ended it`, { pid: process.pid });
+        process.kill();
+      }
+    });
+    await Promise.all(running.map(({ exited }) => exited));
+    cancel();
+  }
+
+  /** Ends all at once. */
+  kill(): void {
+    this.#isStopping = true;
+    for (const { process } of this.#slots) process?.kill();
+  }
+
+  #begin(slot: Slot): void {
+    const { clock, start, log } = this.#options;
+    const sinceMs = clock.nowMs();
+    let refuses = false;
+    const process = start(slot.name, (message) => {
+      if (message.type === "refuses") refuses = true;
+      else if (message.type === "listening") this.#placed(slot, message.port);
+      else if (message.type === "sharing") this.#shares(slot, cancelTimer);
+    });
+    const cancelTimer = clock.after(START_TIMEOUT_MS, () => {
+      log.error(`${slot.name} does not come up within ${START_TIMEOUT_MS} ms: ending it`, { pid: process.pid });
+      process.kill();
+    });
+    slot.process = process;
+    void process.exited.then((code) => {
+      cancelTimer();
+      this.#ended(slot, code, refuses || code === 2, clock.nowMs() - sinceMs);
+    });
+  }
+
+  #shares(slot: Slot, cancelTimer: () => void): void {
+    cancelTimer();
+    slot.isSharing = true;
+    if (this.#hasStarted || !this.#slots.every(({ isSharing }) => isSharing)) return;
+    this.#hasStarted = true;
+    this.#allShare.resolve();
+  }
+
+  /** Everyone is told where everyone is: figures are gathered by whoever is asked for them. */
+  #placed(slot: Slot, port: number | undefined): void {
+    slot.port = port;
+    const workers = this.#slots.map(({ name, port }) => ({ name, port }));
+    for (const { process } of this.#slots) process?.send({ type: "workers", workers });
+  }
+
+  #ended(slot: Slot, code: number, isFinal: boolean, livedMs: number): void {
+    const { clock, log } = this.#options;
+    const pid = slot.process?.pid;
+    slot.process = undefined;
+    slot.isSharing = false;
+    if (this.#isStopping) return;
+    if (isFinal || !this.#hasStarted) {
+      const what = isFinal ? "refuses to run" : "ended before all workers were up";
+      const message = `${slot.name} ${what} (exit code ${code}): its log tells why`;
+      return this.#failed.resolve(code === 2 ? new ConfigError(message) : new Error(message));
+    }
+    this.#placed(slot, undefined);
+    slot.falls = livedMs >= STABLE_MS ? 1 : slot.falls + 1;
+    const delayMs = Math.min(FIRST_RESTART_MS * 2 ** Math.min(slot.falls - 1, 10), LONGEST_RESTART_MS);
+    log.warn(`${slot.name} has ended with exit code ${code}: starting it again in ${delayMs} ms`, { pid, code });
+    slot.cancelRestart = clock.after(delayMs, () => this.#beginAgain(slot));
+  }
+
+  #beginAgain(slot: Slot): void {
+    try {
+      this.#begin(slot);
+    } catch (error) {
+      this.#failed.resolve(error as Error);
+    }
+  }
+}

@@ -1,9 +1,10 @@
-/** The two places on which the contract is checked: memory, and a real nats-server. */
+/** The places on which the contract is checked: memory, the same behind a pipe, and a real nats-server. */
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { connect } from "nats";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { NatsStore } from "../../lib/registry/nats-store.ts";
 import { MemoryLog } from "../support/log.ts";
+import { PipeStore, serveStore } from "../../lib/workers/pipe-store.ts";
 import { startNats } from "../support/nats-server.ts";
 import type { Defer } from "../support/test.ts";
 import { type HarnessKind, realClock } from "./support.ts";
@@ -17,6 +18,28 @@ export const memory: HarnessKind = {
       async open() {
         const store = bucket.open();
         return { store, loseNextAnswer: () => store.loseNextAnswer() };
+      },
+      goAway: async () => bucket.goAway(),
+      comeBack: async () => bucket.comeBack(),
+      loseBucket: async () => bucket.loseBucket(),
+      purge: async (key) => bucket.dropPurge(key),
+    };
+  },
+};
+
+/** The one in memory again, reached as a worker reaches its supervisor's: each message through JSON, and later. */
+export const pipe: HarnessKind = {
+  name: "pipe",
+  needs: {},
+  async start() {
+    const bucket = new MemoryBucket();
+    const copied = <T>(message: T): T => JSON.parse(JSON.stringify(message));
+    return {
+      async open() {
+        const behind = bucket.open();
+        const serve = serveStore(behind, (message) => setImmediate(() => store.receive(copied(message))));
+        const store = new PipeStore((message) => setImmediate(() => serve(copied(message))));
+        return { store, loseNextAnswer: () => behind.loseNextAnswer() };
       },
       goAway: async () => bucket.goAway(),
       comeBack: async () => bucket.comeBack(),

@@ -1,12 +1,12 @@
-/** What every store promises, checked on the one in memory and on NATS. */
+/** What every store promises, checked on the one in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
 import { WrongRevisionError } from "../../lib/core/errors.ts";
 import { UnavailableError } from "../../lib/registry/store.ts";
 import { type Defer, test } from "../support/test.ts";
-import { memory, nats } from "./harnesses.ts";
+import { memory, nats, pipe } from "./harnesses.ts";
 import { bytesOf, type Harness, textOf, until, Watcher } from "./support.ts";
 
-for (const kind of [memory, nats]) {
+for (const kind of [memory, pipe, nats]) {
   const contract = (name: string, run: (harness: Harness, defer: Defer) => Promise<void>): void =>
     test(`${kind.name}: ${name}`, kind.needs, async (defer) => run(await kind.start(defer), defer));
 

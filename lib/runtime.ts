@@ -175,10 +175,12 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
     const command = [process.execPath, ...process.execArgv, "run", main, ...args];
     const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
     void readLines(child.stdout, onLine);
-    const write = (text: string): void => {
-      child.stdin.write(text);
-      void Promise.resolve(child.stdin.flush()).catch(() => {});
-    };
+    // To one that has just ended it throws, at once or later.
+    const write = (text: string): void =>
+      void (async () => {
+        child.stdin.write(text);
+        await child.stdin.flush();
+      })().catch(() => {});
     return { pid: child.pid, exited: child.exited, write, kill: () => child.kill("SIGKILL") };
   }
   const isAllPermitted = ALL_PERMISSIONS.every((name) => Deno!.permissions.querySync({ name }).state === "granted");

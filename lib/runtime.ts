@@ -53,7 +53,7 @@ const { Bun, Deno, process } = globalThis as unknown as {
     on(event: string, listener: (...args: unknown[]) => void): void;
     stdin: { setEncoding(encoding: string): void; on(event: string, listener: (chunk: string) => void): void };
     stderr: { isTTY?: boolean; write(text: string): boolean };
-    stdout: { write(text: string): boolean };
+    stdout: { write(text: string): boolean; on(event: "error", listener: () => void): void };
   };
 };
 
@@ -111,10 +111,20 @@ export function writeOut(text: string): void {
   process.stdout.write(text);
 }
 
+/** To standard output, for a reader that may be gone: then it is lost in silence. */
+export function tell(text: string): void {
+  // Bun throws where Deno emits.
+  try {
+    process.stdout.write(text);
+  } catch { /* nobody reads */ }
+}
+
 /** Calls `listener` with each line of standard input, and `onEnd` when there will be no more. */
 export function onInputLine(listener: (line: string) => void, onEnd: () => void): void {
   const split = lineSplitter(listener);
   process.stdin.setEncoding("utf8");
+  // Who has written to us is who reads what we tell: its end is heard of here.
+  process.stdout.on("error", () => {});
   process.stdin.on("data", split);
   process.stdin.on("end", onEnd);
   process.stdin.on("error", onEnd);

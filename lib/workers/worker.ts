@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { createLog } from "../logging.ts";
 import { Node } from "../node.ts";
-import { onInputLine, writeError, writeOut } from "../runtime.ts";
+import { onInputLine, tell, writeError } from "../runtime.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { Siblings } from "./siblings.ts";
@@ -37,7 +37,7 @@ export class Worker {
         if (message.type === "setup") resolve(worker = new Worker(message.setup, clock));
         else worker?.heard(message);
       }, () => {
-        worker?.dismiss();
+        worker?.abandon();
         reject(new Error("A worker is started by its supervisor: use --workers"));
       });
     });
@@ -88,14 +88,14 @@ export class Worker {
   /** Takes what the supervisor says after the options. */
   heard(message: Exclude<ToWorker, { type: "setup" }>): void {
     if (message.type === "workers") this.#siblings.moved(message.workers);
-    else if (message.type === "stop") this.dismiss();
+    else if (message.type === "stop") this.#dismiss();
     else this.#store.receive(message);
   }
 
-  /** The supervisor has all workers stop, or there is none any more. */
-  dismiss(): void {
-    this.#isDismissed = true;
-    this.#dismissed.resolve();
+  /** There is no supervisor any more: what it kept cannot be reached. */
+  abandon(): void {
+    void this.#store.close();
+    this.#dismiss();
   }
 
   async #joined(): Promise<void> {
@@ -104,10 +104,15 @@ export class Worker {
       await new Promise<void>((resolve) => this.#clock.after(LOOK_MS, resolve));
     }
   }
+
+  #dismiss(): void {
+    this.#isDismissed = true;
+    this.#dismissed.resolve();
+  }
 }
 
 function say(message: FromWorker): void {
-  writeOut(lineOf(message));
+  tell(lineOf(message));
 }
 
 /** A log whose every line says which worker wrote it. */

@@ -32,7 +32,7 @@ const START_TIMEOUT_MS = 30_000;
 
 interface Slot {
   readonly name: string;
-  process: WorkerProcess | undefined;
+  life: WorkerProcess | undefined;
   /** Of its own listener. */
   port: number | undefined;
   isSharing: boolean;
@@ -54,7 +54,7 @@ export class Supervisor {
     this.#options = options;
     this.#slots = options.names.map((name) => ({
       name,
-      process: undefined,
+      life: undefined,
       port: undefined,
       isSharing: false,
       falls: 0,
@@ -83,14 +83,14 @@ export class Supervisor {
   /** Has all of them stop, and ends those that still run after `timeoutMs`. Resolves when none is left. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isStopping = true;
-    const running = this.#slots.flatMap(({ process }) => process ?? []);
+    const running = this.#slots.flatMap(({ life }) => life ?? []);
     for (const { cancelRestart } of this.#slots) cancelRestart();
-    for (const process of running) process.send({ type: "stop" });
+    for (const life of running) life.send({ type: "stop" });
     const cancel = this.#options.clock.after(timeoutMs, () => {
-      for (const { name, process } of this.#slots) {
-        if (process === undefined) continue;
-        this.#options.log.warn(`${name} did not stop in time: ended it`, { pid: process.pid });
-        process.kill();
+      for (const { name, life } of this.#slots) {
+        if (life === undefined) continue;
+        this.#options.log.warn(`${name} did not stop in time: ended it`, { pid: life.pid });
+        life.kill();
       }
     });
     await Promise.all(running.map(({ exited }) => exited));
@@ -100,24 +100,24 @@ export class Supervisor {
   /** Ends all at once. */
   kill(): void {
     this.#isStopping = true;
-    for (const { process } of this.#slots) process?.kill();
+    for (const { life } of this.#slots) life?.kill();
   }
 
   #begin(slot: Slot): void {
     const { clock, start, log } = this.#options;
     const sinceMs = clock.nowMs();
     let refuses = false;
-    const process = start(slot.name, (message) => {
+    const life = start(slot.name, (message) => {
       if (message.type === "refuses") refuses = true;
       else if (message.type === "listening") this.#placed(slot, message.port);
       else if (message.type === "sharing") this.#shares(slot, cancelTimer);
     });
     const cancelTimer = clock.after(START_TIMEOUT_MS, () => {
-      log.error(`${slot.name} does not come up within ${START_TIMEOUT_MS} ms: ending it`, { pid: process.pid });
-      process.kill();
+      log.error(`${slot.name} does not come up within ${START_TIMEOUT_MS} ms: ending it`, { pid: life.pid });
+      life.kill();
     });
-    slot.process = process;
-    void process.exited.then((code) => {
+    slot.life = life;
+    void life.exited.then((code) => {
       cancelTimer();
       this.#ended(slot, code, refuses || code === 2, clock.nowMs() - sinceMs);
     });
@@ -135,13 +135,13 @@ export class Supervisor {
   #placed(slot: Slot, port: number | undefined): void {
     slot.port = port;
     const workers = this.#slots.map(({ name, port }) => ({ name, port }));
-    for (const { process } of this.#slots) process?.send({ type: "workers", workers });
+    for (const { life } of this.#slots) life?.send({ type: "workers", workers });
   }
 
   #ended(slot: Slot, code: number, isFinal: boolean, livedMs: number): void {
     const { clock, log } = this.#options;
-    const pid = slot.process?.pid;
-    slot.process = undefined;
+    const pid = slot.life?.pid;
+    slot.life = undefined;
     slot.isSharing = false;
     if (this.#isStopping) return;
     if (isFinal || !this.#hasStarted) {

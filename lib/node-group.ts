@@ -2,6 +2,7 @@
 import type { GroupConfig } from "./config.ts";
 import type { CancelSignal } from "./core/cancel.ts";
 import type { Clock } from "./core/clock.ts";
+import { PeerError } from "./core/errors.ts";
 import { Group } from "./core/group.ts";
 import type { Log } from "./core/log.ts";
 import { RosterPicker } from "./core/picker.ts";
@@ -10,6 +11,7 @@ import type { CacheGroup } from "./http/ports.ts";
 import { type CheckedOrigin, createOrigin, parseOrigin } from "./origins/origin.ts";
 import { reported } from "./origins/reported.ts";
 import type { PeerHub } from "./peer/hub.ts";
+import type { PeerService } from "./peer/service.ts";
 
 export interface Served {
   readonly group: Group;
@@ -29,6 +31,25 @@ export function serveGroup(
   const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
   const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
   return { group: new Group({ ...policy, name, origin, picker, clock }), picker, origin };
+}
+
+/**
+ * What this node answers to the others.
+ *
+ * @param isInTouch whether it has connected with the peers that it found. Until then what they have is out of its reach,
+ * so it passes what it would have to load: the next in rank is who had it before, or can ask who had it
+ */
+export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => boolean): PeerService {
+  const groupOf = (name: string) => served.get(name)!.group;
+  return {
+    lookup: (group, key) => groupOf(group).lookupAsOwner(key)?.value,
+    get: async (group, key, options) => {
+      if (!isInTouch()) throw new PeerError("it has just joined, and is not in touch with all peers yet");
+      return (await groupOf(group).loadAsOwner(key, options)).value;
+    },
+    peek: (group, key, options) => groupOf(group).peek(key, options),
+    push: (group, entries, from) => groupOf(group).accept(entries, from),
+  };
 }
 
 /** A group as HTTP sees it, its roster among its figures. */

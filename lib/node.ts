@@ -12,7 +12,7 @@ import { type AppOptions, createApp } from "./http/app.ts";
 import type { MachineFace } from "./http/ports.ts";
 import type { CheckedOrigin } from "./origins/origin.ts";
 import { PeerHub } from "./peer/hub.ts";
-import { faceOf, type Served, serveGroup } from "./node-group.ts";
+import { faceOf, type Served, serveGroup, serviceOf } from "./node-group.ts";
 import { openRegistry } from "./node-registry.ts";
 import type { EmbeddedNats } from "./registry/embedded.ts";
 import { isAlive } from "./registry/is-alive.ts";
@@ -155,10 +155,16 @@ export class Node {
 
   /** Joined and serving, not starting or leaving. */
   isReady(): boolean {
-    const membership = this.#membership;
-    if (membership === undefined || this.#isStopping) return false;
-    if (![...this.#served.keys()].every((group) => membership.joined(group))) return false;
-    return this.#isConnected ||= !this.#hub!.isConnecting;
+    return !this.#isStopping && this.#isJoined() && this.#isInTouch();
+  }
+
+  /** Whether it has joined, and has connected with all whom it found or given them up. */
+  #isInTouch(): boolean {
+    return this.#isConnected ||= this.#isJoined() && !this.#hub!.isConnecting;
+  }
+
+  #isJoined(): boolean {
+    return [...this.#served.keys()].every((group) => this.#membership?.joined(group));
   }
 
   /** Where its own listener is. */
@@ -206,10 +212,7 @@ export class Node {
       revisions: () =>
         Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
       service: {
-        lookup: (group, key) => this.#served.get(group)!.group.lookupAsOwner(key)?.value,
-        get: async (group, key, options) => (await this.#served.get(group)!.group.loadAsOwner(key, options)).value,
-        peek: (group, key, options) => this.#served.get(group)!.group.peek(key, options),
-        push: (group, entries, from) => this.#served.get(group)!.group.accept(entries, from),
+        ...serviceOf(this.#served, () => this.#isInTouch()),
         vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
@@ -285,9 +288,8 @@ export class Node {
     }
   }
 
-  #tracked(answer: Response | Promise<Response>): Response | Promise<Response> {
-    return answer instanceof Response ? answer : this.#requests.track(answer);
-  }
+  #tracked = (answer: Response | Promise<Response>): Response | Promise<Response> =>
+    answer instanceof Response ? answer : this.#requests.track(answer);
 
   async #atMost(timeoutMs: number, work: Promise<unknown> | undefined): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<void>();

@@ -5,7 +5,11 @@ import { type Greeting, isRefusal, readAnswer, type Refusal } from "./greeting.t
 import type { PeerLimits } from "./limits.ts";
 import { CloseCode, type SocketLike } from "./socket.ts";
 
+/** The path, on every node's public port, where peers connect. */
+export const PEER_PATH = "/_peer";
+
 export interface DialerOptions {
+  /** As the peer advertises it. */
   readonly url: string;
   readonly openSocket: (url: string) => SocketLike;
   readonly hello: () => Greeting;
@@ -46,7 +50,7 @@ export class Dialer {
     this.#dialedAtMs = clock.nowMs();
     let socket: SocketLike;
     try {
-      socket = openSocket(url);
+      socket = openSocket(peerUrl(url));
     } catch (error) {
       return this.#fail({ code: "unreachable", detail: `${error}` });
     }
@@ -113,4 +117,11 @@ export class Dialer {
     this.redial();
     this.#options.onFailure(refusal);
   }
+}
+
+/** @throws TypeError no URL */
+function peerUrl(url: string): string {
+  const target = new URL(PEER_PATH, url);
+  target.protocol = target.protocol === "https:" ? "wss:" : "ws:";
+  return target.href;
 }

@@ -141,9 +141,9 @@ export class PeerHub {
     return [...this.#links.values()];
   }
 
-  /** Whether a peer has neither been connected with yet nor been found unreachable. */
+  /** Whether a peer has neither been connected with yet nor been given up. */
   get isConnecting(): boolean {
-    return [...this.#links.values()].some(({ state }) => state === "connecting");
+    return [...this.#links.values()].some((link) => link.isConnecting);
   }
 
   /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */

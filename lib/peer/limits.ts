@@ -28,6 +28,8 @@ export interface PeerLimits {
   readonly heldAskMs: number;
   /** Who waits for a new peer to dial, and hears nothing for so long, makes itself known to it. */
   readonly knockAfterMs: number;
+  /** Who joins waits so long for a peer that lives and does not list it: NATS may take 10 s to tell it. */
+  readonly unknownMs: number;
   /** Accepted sockets that have not been welcomed yet; the oldest gives way. */
   readonly strangers: number;
   readonly firstRetryMs: number;
@@ -53,6 +55,7 @@ export const PEER_LIMITS: PeerLimits = {
   heldHelloMs: 2_000,
   heldAskMs: 250,
   knockAfterMs: 250,
+  unknownMs: 15_000,
   strangers: 64,
   firstRetryMs: 50,
   lastRetryMs: 2_000,

@@ -23,9 +23,6 @@ export interface LinkContext extends ChannelContext {
   readonly random: () => number;
 }
 
-/** The path, on every node's public port, where peers connect. */
-export const PEER_PATH = "/_peer";
-
 /** Codes of refusals, and kinds of faults, come from the other end. */
 const MAX_LOGGED = 16;
 
@@ -49,6 +46,7 @@ export class Link implements Peer, PolledPeer {
   #downBecause = "not connected yet";
   #closed = false;
   readonly #opening: Opening;
+  readonly #sinceMs: number;
   #cancelFirstOpen: () => void;
   #cancelKnock = (): void => {};
   /** The last try was refused by the peer that is meant, which does not know of us yet. */
@@ -61,6 +59,7 @@ export class Link implements Peer, PolledPeer {
     this.#record = record;
     this.#context = context;
     this.#opening = new Opening(record.name, context.clock);
+    this.#sinceMs = context.clock.nowMs();
     const { firstOpenMs, knockAfterMs } = context.limits;
     this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#late(`not open after ${firstOpenMs} ms`));
     this.#dialer = this.#makeDialer();
@@ -84,6 +83,12 @@ export class Link implements Peer, PolledPeer {
 
   get state(): LinkState {
     return this.#state;
+  }
+
+  /** Whether it is worth waiting for: it is new, or it lives and has not heard of us yet, which may last for a while. */
+  get isConnecting(): boolean {
+    const ageMs = this.#context.clock.nowMs() - this.#sinceMs;
+    return this.#state === "connecting" || this.#isUnknownThere && ageMs < this.#context.limits.unknownMs;
   }
 
   /** The connection that stands, for statistics. */
@@ -254,7 +259,7 @@ export class Link implements Peer, PolledPeer {
     const { self, groups, revisions, clock, limits, random, openSocket } = this.#context;
     return new Dialer({
       url: this.record.url,
-      openSocket: (url) => openSocket(peerUrl(url)),
+      openSocket,
       hello: () => greetingOf(self, this.record.incarnation, groups, revisions()),
       check: (welcome) => this.#checkWelcome(welcome),
       clock,
@@ -284,11 +289,4 @@ export class Link implements Peer, PolledPeer {
     this.#refusalsLogged.add(code);
     this.#context.log.warn(`cannot connect to ${said}`);
   }
-}
-
-/** @throws TypeError no URL */
-function peerUrl(url: string): string {
-  const target = new URL(PEER_PATH, url);
-  target.protocol = target.protocol === "https:" ? "wss:" : "ws:";
-  return target.href;
 }

@@ -118,7 +118,8 @@ export class Reception {
 
   #refuse(guest: Guest, name: string, refusal: Refusal): void {
     const said = `${name}: ${refusal.code}`;
-    if (!this.#logged.has(said)) {
+    // One that made itself known, and will be dialed.
+    if (refusal.code !== "direction" && !this.#logged.has(said)) {
       if (this.#logged.size >= MAX_LOGGED) this.#logged.clear();
       this.#logged.add(said);
       this.#options.log.warn(`refused a connection from ${JSON.stringify(name)}: ${refusal.code}: ${refusal.detail}`);

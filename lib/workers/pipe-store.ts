@@ -108,6 +108,9 @@ export class PipeStore implements PeerStore {
     return (await this.#ask((id) => ({ type: "write", id, key, replaces }))).revision;
   }
 
+  /** Nothing is ever late here: it comes down the pipe in its order. */
+  hurry(): void {}
+
   watch(groups: readonly string[], listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
     this.#listener = listener;

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:net";
 import fc from "fast-check";
+import { connect } from "nats";
+import { PrefixHash } from "../../lib/core/hash.ts";
+import { Rendezvous } from "../../lib/core/rendezvous.ts";
+import type { PeerRecord } from "../../lib/core/roster.ts";
 import { encodeKeyPath } from "../../lib/http/key.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, startNode } from "../support/node.ts";
@@ -172,5 +177,43 @@ test(
       }),
       { numRuns: 300 },
     );
+  },
+);
+
+test(
+  "a node that is not in touch with all peers yet passes what it would have to load",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const { nats, origin, nodes: [old], args } = await startCluster(defer, ["bun"]);
+    const connection = await connect({ servers: nats.url });
+    defer(() => connection.close());
+    // A peer that accepts connections and says nothing: nobody can tell yet whether it holds anything.
+    const silent = createServer((socket) => socket.on("error", () => {}));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    defer(() => silent.close());
+    const url = `http://127.0.0.1:${(silent.address() as { port: number }).port}`;
+    const times = { joined: new Date().toISOString(), version: "0.1.0", runtime: "none" };
+    const ghost = { name: "ghost", url, incarnation: "01", state: "serving", weight: 0.01, zone: "", ...times };
+    await (await connection.jetstream().views.kv("peers")).put("dict.ghost", JSON.stringify(ghost));
+    const joiner = await startNode(defer, "deno", args);
+    const peersOf = async () => (await old!.stats()).groups["dict"]!.roster.peers as PeerRecord[];
+    await until(async () => (await peersOf()).length === 3, 10_000, () => "the old node never listed the other two");
+    const peers = await peersOf();
+    const rendezvous = new Rendezvous(peers);
+    const hash = new PrefixHash("dict\0");
+    const keys = Array.from({ length: 1_000 }, (_, i) => `key-${i}`);
+    const key = keys.find((key) =>
+      rendezvous.ranked(hash.hash(key), 3).map((at) => peers[at]!.url).join() === [joiner.url, old!.url, url].join()
+    )!;
+    const isReady = async () => (await fetch(`${joiner.url}/readyz`)).status === 200;
+    const { text, cache } = await ask(old!, key);
+    assert.equal(await isReady(), false, "this came too late to show anything");
+    assert.equal(text, key);
+    assert.match(cache, /detail=origin/, "the next in rank has loaded it");
+    // It takes the value from there when it can.
+    await until(isReady, 10_000, () => "it never gave the silent one up");
+    assert.equal((await ask(joiner, key)).text, key);
+    assert.equal((await joiner.stats()).groups["dict"]!.originLoads, 0);
+    assert.equal(origin.loads.length, 1);
   },
 );

@@ -298,3 +298,28 @@ test("a node that was replaced by a later life of its own is refused at once, an
   assert.ok(net.dialed.length > 3 && net.dialed.length <= 25, `${net.dialed.length} dials`);
   await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /down: outlived/);
 });
+
+test("who joins is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {
+  for (const [self, peer] of [["a", "b"], ["b", "a"]] as const) {
+    const net = new MemoryNetwork();
+    const joiner = net.hub(self, { limits: { unknownMs: 10_000, firstOpenMs: 3_000 } });
+    const blind = net.hub(peer);
+    defer(() => joiner.close());
+    defer(() => blind.close());
+    joiner.setPeers([record(peer, `http://${peer}`)]);
+    await net.clock.advance(9_999);
+    assert.equal(joiner.isConnecting, true, self);
+    await net.clock.advance(1);
+    assert.equal(joiner.isConnecting, false, self);
+    assert.notEqual(stateOf(joiner, peer), "open");
+    const prompt = net.hub(self, { self: { name: self, incarnation: "02" } });
+    defer(() => prompt.close());
+    prompt.setPeers([record(peer, `http://${peer}`)]);
+    await net.clock.advance(5_000);
+    assert.equal(prompt.isConnecting, true);
+    blind.setPeers([record(self, `http://${self}`, "02")]);
+    await net.tick();
+    assert.equal(prompt.isConnecting, false);
+    assert.equal(stateOf(prompt, peer), "open");
+  }
+});

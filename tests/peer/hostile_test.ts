@@ -5,7 +5,7 @@ import { FrameWriter } from "../../lib/peer/frame-writer.ts";
 import { readFrame } from "../../lib/peer/frame-reader.ts";
 import { FailureCode, MAX_ENTRIES, MAX_FRAME_BYTES, MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
-import { PEER_PATH } from "../../lib/peer/link.ts";
+import { PEER_PATH } from "../../lib/peer/dialer.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
 import type { SocketLike } from "../../lib/peer/socket.ts";
 import { dialTcp } from "../../lib/peer/tcp-socket.ts";

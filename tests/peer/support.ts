@@ -4,7 +4,7 @@ import type { UpgradeWebSocket } from "hono/ws";
 import type { Clock } from "../../lib/core/clock.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
-import { PEER_PATH } from "../../lib/peer/link.ts";
+import { PEER_PATH } from "../../lib/peer/dialer.ts";
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),

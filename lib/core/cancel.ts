@@ -17,7 +17,9 @@ export class Cancel implements CancelSignal {
   // Not `#`: one is made for each flight, and engines are slow to give an object such fields.
   private isAborted = false;
   private why: unknown = undefined;
-  private listeners: CancelListener[] | undefined = undefined;
+  /** Most signals have one listener: an array for it would cost as much as the signal. */
+  private listener: CancelListener | undefined = undefined;
+  private others: CancelListener[] | undefined = undefined;
   private platform: AbortController | undefined = undefined;
 
   get aborted(): boolean {
@@ -29,7 +31,7 @@ export class Cancel implements CancelSignal {
   }
 
   get hasListeners(): boolean {
-    return this.listeners !== undefined && this.listeners.length > 0;
+    return this.listener !== undefined || (this.others !== undefined && this.others.length > 0);
   }
 
   throwIfAborted(): void {
@@ -38,13 +40,18 @@ export class Cancel implements CancelSignal {
 
   addEventListener(_type: "abort", listener: CancelListener): void {
     if (this.isAborted) return;
-    if (this.listeners === undefined) this.listeners = [listener];
-    else this.listeners.push(listener);
+    if (this.listener === undefined) this.listener = listener;
+    else if (this.others === undefined) this.others = [listener];
+    else this.others.push(listener);
   }
 
   removeEventListener(_type: "abort", listener: CancelListener): void {
-    const at = this.listeners?.indexOf(listener) ?? -1;
-    if (at >= 0) this.listeners!.splice(at, 1);
+    if (this.listener === listener) {
+      this.listener = undefined;
+      return;
+    }
+    const at = this.others?.indexOf(listener) ?? -1;
+    if (at >= 0) this.others!.splice(at, 1);
   }
 
   /** Counts once. */
@@ -52,12 +59,10 @@ export class Cancel implements CancelSignal {
     if (this.isAborted) return;
     this.isAborted = true;
     this.why = reason;
-    const listeners = this.listeners ?? [];
-    this.listeners = undefined;
-    for (const listener of listeners) {
-      if (typeof listener === "function") listener();
-      else listener.handleEvent();
-    }
+    const { listener, others } = this;
+    this.listener = this.others = undefined;
+    if (listener !== undefined) tell(listener);
+    if (others !== undefined) { for (const other of others) tell(other); }
     this.platform?.abort(reason);
   }
 
@@ -69,4 +74,9 @@ export class Cancel implements CancelSignal {
     }
     return this.platform.signal;
   }
+}
+
+function tell(listener: CancelListener): void {
+  if (typeof listener === "function") listener();
+  else listener.handleEvent();
 }

@@ -9,20 +9,62 @@ import type { Clock } from "./clock.ts";
 import { OriginTimeoutError, OverloadedError } from "./errors.ts";
 import { Sweep } from "./sweep.ts";
 
-interface Flight<T> {
+/** A flight as whoever makes it sees it: aborted when nobody waits any more, or its deadline has passed. */
+export interface Landing<T> extends CancelSignal {
+  /** Answers all who still wait. Counts once, as does `fail`, whichever comes first. */
+  land(value: T): void;
+  fail(error: unknown): void;
+}
+
+/** Its own signal: one object for each load instead of two. */
+class Flight<T> extends Cancel implements Landing<T> {
   readonly key: string;
   readonly deadlineMs: number;
-  readonly cancel: Cancel;
+  private readonly end: (flight: Flight<T>) => readonly Waiter<T>[];
   /** Empty when it is over: it has landed, or nobody waits any more. */
-  waiters: Waiter<T>[];
+  waiters: Waiter<T>[] = [];
+
+  constructor(key: string, deadlineMs: number, end: (flight: Flight<T>) => readonly Waiter<T>[]) {
+    super();
+    this.key = key;
+    this.deadlineMs = deadlineMs;
+    this.end = end;
+  }
+
+  land(value: T): void {
+    for (const { resolve } of this.end(this)) resolve(value);
+  }
+
+  fail(error: unknown): void {
+    for (const { reject } of this.end(this)) reject(error);
+  }
 }
 
 /** One who waits; its own abort listener. */
-interface Waiter<T> {
+class Waiter<T> {
+  readonly flight: Flight<T>;
+  readonly signal: CancelSignal | undefined;
   readonly resolve: (value: T) => void;
   readonly reject: (error: unknown) => void;
-  readonly signal: CancelSignal | undefined;
-  handleEvent(): void;
+  private readonly left: (waiter: Waiter<T>) => void;
+
+  constructor(
+    flight: Flight<T>,
+    signal: CancelSignal | undefined,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+    left: (waiter: Waiter<T>) => void,
+  ) {
+    this.flight = flight;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.left = left;
+  }
+
+  handleEvent(): void {
+    this.left(this);
+  }
 }
 
 export interface FlightOptions {
@@ -39,6 +81,8 @@ export class Flights<T> {
   readonly #flights = new Map<string, Flight<T>>();
   /** One timer for all deadlines. */
   readonly #sweep: Sweep;
+  readonly #ended = (flight: Flight<T>) => this.#end(flight);
+  readonly #left = (waiter: Waiter<T>) => this.#leave(waiter);
 
   constructor(options: FlightOptions) {
     this.#options = options;
@@ -58,19 +102,14 @@ export class Flights<T> {
    * @throws OverloadedError too many flights are in the air
    */
   run(key: string, signal: CancelSignal | undefined, start: (signal: Cancel) => Promise<T>): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    const present = this.#flights.get(key);
-    if (present !== undefined) return this.#wait(present, signal);
-    const { clock, timeoutMs, maxFlights } = this.#options;
-    if (this.#flights.size >= maxFlights) {
-      return Promise.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
-    }
-    const flight: Flight<T> = { key, deadlineMs: clock.nowMs() + timeoutMs, cancel: new Cancel(), waiters: [] };
-    this.#flights.set(key, flight);
-    this.#sweep.cover(flight.deadlineMs);
-    const landing = this.#wait(flight, signal);
-    this.#launch(flight, start);
-    return landing;
+    return this.#join(key, signal, (flight) => {
+      start(flight).then((value) => flight.land(value), (error) => flight.fail(error));
+    });
+  }
+
+  /** As `run`, for a `start` that calls back: without the promises between it and those who wait. */
+  fly(key: string, signal: CancelSignal | undefined, start: (landing: Landing<T>) => void): Promise<T> {
+    return this.#join(key, signal, start);
   }
 
   /** Waits for the flight of `key` as `run` does; `undefined` when there is none. */
@@ -80,27 +119,32 @@ export class Flights<T> {
     return signal.aborted ? Promise.reject(signal.reason) : this.#wait(flight, signal);
   }
 
-  #wait(flight: Flight<T>, signal: CancelSignal | undefined): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiter: Waiter<T> = { resolve, reject, signal, handleEvent: () => this.#leave(flight, waiter) };
-      flight.waiters.push(waiter);
-      signal?.addEventListener("abort", waiter, ONCE);
-    });
-  }
-
-  #launch(flight: Flight<T>, start: (signal: Cancel) => Promise<T>): void {
-    let result: Promise<T>;
+  #join(key: string, signal: CancelSignal | undefined, start: (flight: Flight<T>) => void): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const present = this.#flights.get(key);
+    if (present !== undefined) return this.#wait(present, signal);
+    const { clock, timeoutMs, maxFlights } = this.#options;
+    if (this.#flights.size >= maxFlights) {
+      return Promise.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
+    }
+    const flight = new Flight(key, clock.nowMs() + timeoutMs, this.#ended);
+    this.#flights.set(key, flight);
+    this.#sweep.cover(flight.deadlineMs);
+    const landing = this.#wait(flight, signal);
     try {
-      result = start(flight.cancel);
+      start(flight);
     } catch (error) {
       // A `start` that throws at once must not leave its flight in the table.
-      for (const { reject } of this.#end(flight)) reject(error);
-      return;
+      flight.fail(error);
     }
-    result.then((value) => {
-      for (const { resolve } of this.#end(flight)) resolve(value);
-    }, (error) => {
-      for (const { reject } of this.#end(flight)) reject(error);
+    return landing;
+  }
+
+  #wait(flight: Flight<T>, signal: CancelSignal | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const waiter = new Waiter(flight, signal, resolve, reject, this.#left);
+      flight.waiters.push(waiter);
+      signal?.addEventListener("abort", waiter, ONCE);
     });
   }
 
@@ -113,7 +157,8 @@ export class Flights<T> {
     return waiters;
   }
 
-  #leave(flight: Flight<T>, waiter: Waiter<T>): void {
+  #leave(waiter: Waiter<T>): void {
+    const { flight } = waiter;
     const at = flight.waiters.indexOf(waiter);
     if (at < 0) return;
     flight.waiters.splice(at, 1);
@@ -122,7 +167,7 @@ export class Flights<T> {
     if (flight.waiters.length > 0) return;
     // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
     this.#end(flight);
-    flight.cancel.abort(reason);
+    flight.abort(reason);
   }
 
   /** @returns the earliest deadline left, or Infinity */
@@ -133,10 +178,8 @@ export class Flights<T> {
         nextMs = Math.min(nextMs, flight.deadlineMs);
         continue;
       }
-      for (const { reject } of this.#end(flight)) {
-        reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
-      }
-      flight.cancel.abort(new OriginTimeoutError("deadline"));
+      flight.fail(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
+      flight.abort(new OriginTimeoutError("deadline"));
     }
     return nextMs;
   }

@@ -7,7 +7,7 @@ import { type CacheStats, MainAndHot } from "./byte-cache.ts";
 import type { Cancel, CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
-import { Flights } from "./flight.ts";
+import { Flights, type Landing } from "./flight.ts";
 import { Handoff, type HandoffStats } from "./handoff.ts";
 import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";
@@ -83,7 +83,7 @@ export class Group {
   readonly #caches: MainAndHot;
   readonly #hotAfterFetches: number;
   readonly #handoff: Handoff;
-  readonly #failover: Failover;
+  readonly #failover: Failover<Loaded>;
   /**
    * Two tables, so that what a peer asks of us never waits for a flight that itself waits for a peer: two nodes with
    * different rosters would wait for each other for ever (mailgun/groupcache issue 72).
@@ -125,6 +125,10 @@ export class Group {
       picker,
       clock,
       timeoutMs: loadTimeoutMs,
+      onValue: (landing, key, value) => this.#fetched(landing, key, value),
+      onOwnTurn: (landing, key) => {
+        this.#loadFromOrigin(key, landing).then((loaded) => landing.land(loaded), (error) => landing.fail(error));
+      },
       loadHere: async (key, signal) => (await this.#loadFromOrigin(key, signal)).value,
       onPeerError: () => this.#counters.peerErrors++,
       onHedge: () => this.#counters.hedges++,
@@ -157,9 +161,9 @@ export class Group {
     this.#counters.loads++;
     const owner = this.#picker.pick(key);
     if (owner === undefined) return this.#loadFromOrigin(key, signal);
-    return this.#fetches.run(key, signal, (flightSignal) => {
+    return this.#fetches.fly(key, signal, (landing) => {
       this.#counters.loadsDeduped++;
-      return this.#fetchFromPeers(key, flightSignal);
+      this.#failover.fetch(key, landing);
     });
   }
 
@@ -273,11 +277,9 @@ export class Group {
     return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
   }
 
-  async #fetchFromPeers(key: string, signal: CancelSignal): Promise<Loaded> {
-    const value = await this.#failover.fetch(key, signal);
-    if (value === undefined) return await this.#loadFromOrigin(key, signal);
+  #fetched(landing: Landing<Loaded>, key: string, value: Value): void {
     this.#counters.peerLoads++;
-    return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
+    landing.land({ value, source: "peer", stored: this.#keepIfPopular(key, value) });
   }
 
   #keepIfPopular(key: string, value: Value): boolean {

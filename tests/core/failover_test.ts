@@ -131,3 +131,17 @@ test("an owner that refuses is asked again by the next request; one that let cal
   await cluster.clock.advance(200);
   await again;
 });
+
+test("once a second ask was answered, the loss of the first is nobody's trouble", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const [key] = keysOfB(cluster);
+  cluster.lateDeath("b", 700);
+  const a = cluster.groups.get("a")!;
+  const asked = a.get(key!);
+  await cluster.clock.advance(500);
+  assert.equal(read(await asked), `value of ${key}`);
+  await cluster.clock.advance(200);
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"], "and nobody is asked in its place");
+  const { peerLoads, peerErrors, hedges } = a.stats();
+  assert.deepEqual({ peerLoads, peerErrors, hedges }, { peerLoads: 1, peerErrors: 0, hedges: 1 });
+});

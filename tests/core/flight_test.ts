@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Cancel, type CancelSignal } from "../../lib/core/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import { Flights } from "../../lib/core/flight.ts";
+import { Flights, type Landing } from "../../lib/core/flight.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 
@@ -145,4 +145,38 @@ test("who is gone before asking starts nothing", async () => {
   const { flights } = setUp();
   const gone = AbortSignal.abort(new Error("gone"));
   await assert.rejects(flights.run("k", gone, () => assert.fail("started")), /gone/);
+});
+
+test("a flight that calls back lands once, for all who wait, and frees its key first", async () => {
+  const { flights } = setUp();
+  const landings: Landing<string>[] = [];
+  const start = (landing: Landing<string>) => void landings.push(landing);
+  const asked = [1, 2, 3].map(() => flights.fly("k", undefined, start));
+  assert.equal(landings.length, 1);
+  landings[0]!.land("first");
+  assert.equal(flights.size, 0);
+  // What comes late must neither end nor answer the flight that has taken its place.
+  const next = flights.fly("k", undefined, start);
+  landings[0]!.land("second");
+  landings[0]!.fail(new Error("late"));
+  assert.deepEqual(await Promise.all(asked), ["first", "first", "first"]);
+  assert.equal(flights.size, 1);
+  landings[1]!.fail(new NotFoundError("no"));
+  await assert.rejects(next, NotFoundError);
+});
+
+test("a flight that calls back is aborted with its last waiter, and one that throws leaves nothing behind", async () => {
+  const { flights } = setUp();
+  const client = new AbortController();
+  let seen: Landing<string> | undefined;
+  const asked = flights.fly("k", client.signal, (landing) => void (seen = landing));
+  client.abort(new Error("left"));
+  await assert.rejects(asked, /left/);
+  assert.equal(seen!.aborted, true);
+  seen!.land("too late");
+  const thrown = flights.fly("k", undefined, () => {
+    throw new NotFoundError("no");
+  });
+  await assert.rejects(thrown, NotFoundError);
+  assert.equal(flights.size, 0);
 });

@@ -111,14 +111,17 @@ export class CacheRoutes {
     }
   }
 
-  async #loadAndAnswer(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
+  /** Not an `async` function: its frame, and the promise that it awaits with, are kept alive for each get in the air. */
+  #loadAndAnswer(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
     const signal = this.#signals.of(request);
-    try {
-      const { value, source, stored } = await group.load(key, { signal });
-      return this.#valueResponse(request, value, this.#status.loaded(source, stored));
-    } catch (error) {
-      return this.#failed(error, group.name, thing, signal);
-    }
+    const failed = (error: unknown) => this.#failed(error, group.name, thing, signal);
+    return group.load(key, { signal }).then(({ value, source, stored }) => {
+      try {
+        return this.#valueResponse(request, value, this.#status.loaded(source, stored));
+      } catch (error) {
+        return failed(error);
+      }
+    }, failed);
   }
 
   /** HEAD sends the headers of GET without the body, which is where the servers would count the bytes. */

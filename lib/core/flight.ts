@@ -14,6 +14,8 @@ export interface Landing<T> extends CancelSignal {
   /** Answers all who still wait. Counts once, as does `fail`, whichever comes first. */
   land(value: T): void;
   fail(error: unknown): void;
+  /** Ends as this work does. */
+  follow(work: Promise<T>): void;
 }
 
 /** Its own signal: one object for each load instead of two. */
@@ -37,6 +39,10 @@ class Flight<T> extends Cancel implements Landing<T> {
 
   fail(error: unknown): void {
     for (const { reject } of this.end(this)) reject(error);
+  }
+
+  follow(work: Promise<T>): void {
+    work.then((value) => this.land(value), (error) => this.fail(error));
   }
 }
 
@@ -102,9 +108,7 @@ export class Flights<T> {
    * @throws OverloadedError too many flights are in the air
    */
   run(key: string, signal: CancelSignal | undefined, start: (signal: Cancel) => Promise<T>): Promise<T> {
-    return this.#join(key, signal, (flight) => {
-      start(flight).then((value) => flight.land(value), (error) => flight.fail(error));
-    });
+    return this.#join(key, signal, (flight) => flight.follow(start(flight)));
   }
 
   /** As `run`, for a `start` that calls back: without the promises between it and those who wait. */

@@ -126,9 +126,7 @@ export class Group {
       clock,
       timeoutMs: loadTimeoutMs,
       onValue: (landing, key, value) => this.#fetched(landing, key, value),
-      onOwnTurn: (landing, key) => {
-        this.#loadFromOrigin(key, landing).then((loaded) => landing.land(loaded), (error) => landing.fail(error));
-      },
+      onOwnTurn: (landing, key) => landing.follow(this.#loadFromOrigin(key, landing)),
       loadHere: async (key, signal) => (await this.#loadFromOrigin(key, signal)).value,
       onPeerError: () => this.#counters.peerErrors++,
       onHedge: () => this.#counters.hedges++,

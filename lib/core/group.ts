@@ -290,7 +290,8 @@ export class Group {
     this.#fetchCounts.delete(key);
     // While the owner was asked, this node may have become the owner and loaded it: the main cache's copy stays.
     if (this.#caches.main.peek(key) !== undefined) return false;
-    return this.#caches.store(this.#caches.hot, key, value);
+    // It may be a part of a frame with many others, which a cache must not keep alive.
+    return this.#caches.store(this.#caches.hot, key, { ...value, body: value.body.slice() });
   }
 
   #fresh(value: Value | undefined): Value | undefined {

@@ -102,7 +102,9 @@ export class Asking {
     if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
     this.#forget(ask);
     const nowMs = this.#context.clock.nowMs();
-    ask.resolve({ body, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
+    // What was peeked at is on its way into a cache; what was asked for is answered, and seldom kept.
+    const own = ask.type === MessageType.peek ? body.slice() : body;
+    ask.resolve({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
   }
 
   /** Any answer but a value or a failure; returns as `onValue`. */

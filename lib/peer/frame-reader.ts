@@ -179,7 +179,7 @@ function readValue(
   if (bodyStart - typeStart > MAX_CONTENT_TYPE_BYTES) return "malformed value: the content type is too long";
   const contentType = decodeContentType(bytes, typeStart, bodyStart);
   if (contentType === undefined) return "malformed value: the content type is not UTF-8";
-  return visitor.onValue(id, ageMs, ttlLeftMs, contentType, bytes.slice(bodyStart, end)) ?? undefined;
+  return visitor.onValue(id, ageMs, ttlLeftMs, contentType, bytes.subarray(bodyStart, end)) ?? undefined;
 }
 
 function readVouch(

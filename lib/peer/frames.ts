@@ -109,7 +109,7 @@ export interface FrameVisitor {
   onGreeting(type: number, json: unknown): string | void;
   onGet(id: number, group: number, timeoutMs: number, key: string): string | void;
   onCancel(id: number): string | void;
-  /** `body` is a copy: it keeps nothing of the frame alive. */
+  /** `body` is a part of the frame, and keeps all of it alive: who keeps it for longer than an answer takes a copy. */
   onValue(
     id: number,
     ageMs: number,

@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { entryBytes, MainAndHot } from "../../lib/core/byte-cache.ts";
+import type { Value } from "../../lib/core/value.ts";
+import { test } from "../support/test.ts";
+
+const value = (bytes: number, expiresAtMs: number): Value => ({
+  body: new Uint8Array(bytes),
+  contentType: "application/octet-stream",
+  bornAtMs: 0,
+  expiresAtMs,
+});
+
+/** The policy in a page, with nothing kept but what it needs: arrays, searched from the front. */
+class PlainCaches {
+  readonly main = new PlainCache();
+  readonly hot = new PlainCache();
+  readonly budget: number;
+
+  constructor(budget: number) {
+    this.budget = budget;
+  }
+
+  get bytes(): number {
+    return this.main.bytes + this.hot.bytes;
+  }
+
+  store(cache: PlainCache, key: string, next: Value): boolean {
+    this.main.remove(key);
+    this.hot.remove(key);
+    const bytes = entryBytes(key, next);
+    if (bytes > this.budget) return false;
+    while (this.bytes + bytes > this.budget) {
+      const { main, hot } = this;
+      (hot.all.length > 0 && (hot.bytes > main.bytes / 8 || main.all.length === 0) ? hot : main).evict();
+    }
+    const tick = cache.tick++;
+    cache.unread.push({ key, value: next, bytes, usedAt: tick, seenAt: tick });
+    return true;
+  }
+}
+
+interface PlainEntry {
+  readonly key: string;
+  readonly value: Value;
+  readonly bytes: number;
+  usedAt: number;
+  seenAt: number;
+}
+
+class PlainCache {
+  unread: PlainEntry[] = [];
+  read: PlainEntry[] = [];
+  tick = 1;
+
+  get all(): PlainEntry[] {
+    return [...this.unread, ...this.read];
+  }
+
+  get bytes(): number {
+    return this.all.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  get(key: string, nowMs: number): Value | undefined {
+    const found = this.all.find((one) => one.key === key);
+    if (found === undefined) return undefined;
+    if (found.value.expiresAtMs <= nowMs) return void this.remove(key);
+    found.usedAt = this.tick;
+    return found.value;
+  }
+
+  remove(key: string): void {
+    this.unread = this.unread.filter((one) => one.key !== key);
+    this.read = this.read.filter((one) => one.key !== key);
+  }
+
+  evict(): void {
+    const [unread, read] = [this.#first("unread"), this.#first("read")];
+    const isReadOne = read !== undefined &&
+      (unread === undefined || (this.tick - read.usedAt) * 1.15 > this.tick - unread.usedAt);
+    this.remove((isReadOne ? read : unread)!.key);
+    this.tick++;
+  }
+
+  /** The first that was not read since it came to where it stands; those before it go to the end of the read ones. */
+  #first(list: "unread" | "read"): PlainEntry | undefined {
+    for (let first = this[list][0]; first !== undefined; first = this[list][0]) {
+      if (first.usedAt === first.seenAt) return first;
+      first.seenAt = first.usedAt;
+      this[list].shift();
+      this.read.push(first);
+    }
+    return undefined;
+  }
+
+  byRecency(): { key: string; value: Value }[] {
+    return this.all.sort((a, b) => b.usedAt - a.usedAt).map(({ key, value }) => ({ key, value }));
+  }
+}
+
+type Step =
+  | { kind: "store" | "storeIfRoom"; key: string; bytes: number; ttlMs: number; hot: boolean }
+  | { kind: "get"; key: string; hot: boolean }
+  | { kind: "remove"; key: string; hot: boolean }
+  | { kind: "wait"; ms: number };
+
+const fewKeys = fc.nat(39).map((at) => `key-${at}`);
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("store" as const, "store" as const, "storeIfRoom" as const),
+      key: fewKeys,
+      bytes: fc.nat(120),
+      ttlMs: fc.constantFrom(Infinity, Infinity, 5, 50),
+      hot: fc.boolean(),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("get" as const), key: fewKeys, hot: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("remove" as const), key: fewKeys, hot: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.nat(20) }) },
+);
+
+test("it answers, holds and evicts as a plain model of the policy does, in the same order", () => {
+  fc.assert(
+    fc.property(
+      fc.array(anyStep, { maxLength: 200, size: "max" }),
+      fc.integer({ min: 100, max: 1_500 }),
+      (steps, budget) => {
+        const caches = new MainAndHot(budget);
+        const model = new PlainCaches(budget);
+        let nowMs = 0;
+        for (const step of steps) {
+          if (step.kind === "wait") {
+            nowMs += step.ms;
+            continue;
+          }
+          const which = step.hot ? "hot" : "main";
+          const { key } = step;
+          if (step.kind === "get") {
+            assert.equal(caches[which].get(key, () => nowMs), model[which].get(key, nowMs));
+          } else if (step.kind === "remove") {
+            caches[which].remove(key);
+            model[which].remove(key);
+          } else {
+            const next = value(step.bytes, nowMs + step.ttlMs);
+            const isKept = step.kind === "store"
+              ? caches.store(caches[which], key, next)
+              : caches.storeIfRoom(caches[which], key, next);
+            const isTried = step.kind === "store" || model.bytes + entryBytes(key, next) <= budget;
+            assert.equal(isKept, isTried && model.store(model[which], key, next));
+          }
+          for (const one of ["main", "hot"] as const) {
+            assert.deepEqual(keysOf(caches[one]), keysOf(model[one]));
+            assert.equal(caches[one].bytes, model[one].bytes);
+          }
+          assert.ok(caches.main.bytes + caches.hot.bytes <= budget);
+        }
+        for (const one of ["main", "hot"] as const) {
+          const [held, expected] = [caches[one].byRecency(), model[one].byRecency()];
+          for (const [at, { value }] of held.entries()) assert.equal(value, expected[at]!.value);
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+function keysOf(cache: { byRecency(): { key: string }[] }): string[] {
+  return cache.byRecency().map(({ key }) => key);
+}

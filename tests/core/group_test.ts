@@ -99,7 +99,11 @@ test("a key fetched twice from its owner is kept as a hot copy, not by chance", 
   const third = await a.get(key);
   assert.deepEqual([third.source, asks.length], ["hot", 2]);
   assert.equal(a.stats().hotCache.items, 1);
-  assert.notEqual(a.lookup(key)!.value.body.buffer, second.value.body.buffer, "a copy: the rest of its frame is let go");
+  assert.notEqual(
+    a.lookup(key)!.value.body.buffer,
+    second.value.body.buffer,
+    "a copy: the rest of its frame is let go",
+  );
 });
 
 test("concurrent callers count as one fetch", async () => {

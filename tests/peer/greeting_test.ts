@@ -5,8 +5,8 @@ import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
 import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/greeting.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { MemoryLog } from "../support/log.ts";
-import { test } from "../support/test.ts";
-import { MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
+import { type Defer, test } from "../support/test.ts";
+import { type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
 import { record } from "./support.ts";
 
 const HELLO: Greeting = {
@@ -19,6 +19,16 @@ const HELLO: Greeting = {
 
 const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
 const patient = { signal: new AbortController().signal, timeoutMs: 60_000 };
+
+/** Two hubs that do not list each other yet. */
+function strangers(defer: Defer, optionsOfA: HubOptions = {}, optionsOfB: HubOptions = {}) {
+  const net = new MemoryNetwork();
+  const a = net.hub("a", optionsOfA);
+  const b = net.hub("b", optionsOfB);
+  defer(() => a.close());
+  defer(() => b.close());
+  return { net, a, b };
+}
 
 /** Connects to a hub as anybody may. */
 function knock(hub: PeerHub): MemorySocket {
@@ -88,11 +98,7 @@ test("the first frame of a stranger must be a hello, and come in time", async (d
 });
 
 test("a joiner that dials before the roster tells of it is held, and welcomed when the roster does", async (defer) => {
-  const net = new MemoryNetwork();
-  const a = net.hub("a");
-  const b = net.hub("b");
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
   await net.tick();
   await net.clock.advance(1_500);
@@ -105,12 +111,8 @@ test("a joiner that dials before the roster tells of it is held, and welcomed wh
 });
 
 test("a held hello is refused after a bounded time, said once, and tried again with growing delays", async (defer) => {
-  const net = new MemoryNetwork();
   const [logA, logB] = [new MemoryLog(), new MemoryLog()];
-  const a = net.hub("a", { log: logA });
-  const b = net.hub("b", { log: logB });
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a } = strangers(defer, { log: logA }, { log: logB });
   a.setPeers([record("b", "http://b")]);
   await net.clock.advance(20_000);
   assert.ok(net.dialed.length > 3);
@@ -171,11 +173,7 @@ test("a second greeting on an open connection closes it", async (defer) => {
 });
 
 test("a new life or another address of a peer replaces its link; its state, weight and zone do not", async (defer) => {
-  const net = new MemoryNetwork();
-  const a = net.hub("a");
-  const b = net.hub("b");
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a, b } = strangers(defer);
   b.setPeers([record("a", "http://a")]);
   a.setPeers([record("b", "http://b")]);
   await net.tick();
@@ -237,13 +235,9 @@ test("so many groups that a hello cannot hold them are refused when the hub is m
 });
 
 test("who waits in vain to be dialed makes itself known, so that a peer that hears nothing asks for its roster", async (defer) => {
-  const net = new MemoryNetwork();
   let askedAtMs: number[] = [];
   const log = new MemoryLog();
-  const a = net.hub("a", { onUnlisted: () => askedAtMs.push(net.clock.nowMs()) });
-  const b = net.hub("b", { log });
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a, b } = strangers(defer, { onUnlisted: () => askedAtMs.push(net.clock.nowMs()) }, { log });
   const startMs = net.clock.nowMs();
   b.setPeers([record("a", "http://a")]);
   await net.clock.advance(249);
@@ -264,11 +258,7 @@ test("who waits in vain to be dialed makes itself known, so that a peer that hea
 });
 
 test("a peer that does not know us yet is alive to a poll, until it is lost", async (defer) => {
-  const net = new MemoryNetwork();
-  const a = net.hub("a");
-  const b = net.hub("b");
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
   const poll = () => a.link("b")!.poll({ timeoutMs: 250 });
   const early = assert.rejects(poll(), /not connected in time/);
@@ -287,11 +277,7 @@ test("a peer that does not know us yet is alive to a poll, until it is lost", as
 });
 
 test("a node that was replaced by a later life of its own is refused at once, and does not dial in a tight loop", async (defer) => {
-  const net = new MemoryNetwork();
-  const a = net.hub("a");
-  const b = net.hub("b");
-  defer(() => a.close());
-  defer(() => b.close());
+  const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
   b.setPeers([record("a", "http://a", "02-a")]);
   await net.clock.advance(10_000);

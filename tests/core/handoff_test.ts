@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
+import { PrefixHash } from "../../lib/core/hash.ts";
 import { RosterPicker } from "../../lib/core/picker.ts";
+import { Rendezvous } from "../../lib/core/rendezvous.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { makeCluster, read, record, text } from "./cluster.ts";
 
@@ -44,6 +46,30 @@ test("three that join one after another find what is three rosters back", async 
   cluster.swap([...first, x, y, z], names);
   await askAll(cluster, names);
   assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("a value is found with the first of twelve owners that a key has had since anybody asked for it", async () => {
+  const records = Array.from({ length: 40 }, (_, i) => ({
+    ...record(`n${i}`),
+    joined: new Date(Date.UTC(2026, 0, 1, 0, 0, i)).toISOString(),
+  }));
+  const hash = new PrefixHash("dict\0");
+  const ownerOf = (key: string, count: number) => new Rendezvous(records.slice(0, count)).owner(hash.hash(key));
+  let key = "";
+  let owners: number[] = [];
+  for (let i = 0; owners.length !== 12; i++) {
+    key = `key-${i}`;
+    owners = [...new Set(records.map((_, last) => ownerOf(key, last + 1)))];
+  }
+  const names = records.map(({ name }) => name);
+  const cluster = makeCluster(names, { rosters: Object.fromEntries(names.map((name) => [name, []])) });
+  for (let count = 1; count <= records.length; count++) {
+    cluster.swap(records.slice(0, count), names.slice(0, count));
+    if (count === 1) await cluster.groups.get("n0")!.get(key);
+  }
+  const last = await cluster.groups.get(names[owners.at(-1)!]!)!.get(key);
+  assert.equal(read(last), `value of ${key}`);
+  assert.deepEqual(cluster.origin.loads, [key]);
 });
 
 test("who leaves hands its entries over, and its keys cost no load", async () => {

@@ -77,12 +77,22 @@ function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
     return;
   }
   const metrics = new Metrics(["worker"]);
-  app.get("/stats", async () => jsonResponse(machineStats(machine, own(), await machine.workers(own()))));
+  const gathered = async () => {
+    const report = own();
+    return { report, workers: await machine.workers(report) };
+  };
+  app.get("/stats", async () => {
+    const { report, workers } = await gathered();
+    return jsonResponse(machineStats(machine, report, workers));
+  });
   app.get("/metrics", async () => {
-    const workers = await machine.workers(own());
+    const { workers } = await gathered();
     return await metrics.answer(workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
   });
-  app.get("/", async () => machinePage(machine, own(), await machine.workers(own())));
+  app.get("/", async () => {
+    const { report, workers } = await gathered();
+    return machinePage(machine, report, workers);
+  });
 }
 
 function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): NodeReport {

@@ -15,8 +15,8 @@ export type { PolledPeer, Suspect } from "./polled-peer.ts";
 
 /** Peers polled beyond those that this node is a poller of. */
 const MAX_EXTRA = 64;
-/** One peer after the other is polled once, so far apart, whoever its pollers are. */
-const ROVE_MS = 1_000;
+/** One peer after the other is polled once, at every so many beats, whoever its pollers are. */
+const ROVE_BEATS = 4;
 /** Then the eviction counts as lost; where it was not, the next roster tells. */
 const EVICT_TIMEOUT_MS = 5_000;
 
@@ -26,6 +26,8 @@ const EVICT_TIMEOUT_MS = 5_000;
  * - Each peer is polled by POLLERS others. While one of these does not answer, who polls it polls its wards too, so a
  *   peer that died together with its pollers is found as soon. And each node polls one peer after the other in turn,
  *   so that even a set whose pollers are all in the set is found.
+ * - Who answers is polled at the beat, all in one tick: an idle process pays for each time that it wakes, far more than
+ *   for what it does then. Who does not answer is followed at a pace of its own, so that no poll waits for a beat.
  * - A poll that is not answered by the peer in the life that is listed is a miss; `pollMisses` in a row make a suspect.
  * - Others are asked then; see `Tribunal` for who must agree. When they do not, it is kept, and they are asked again
  *   after as many further misses.
@@ -48,7 +50,9 @@ export class Liveness {
   /** Whether anybody ever answered this node. */
   #hasHeard = false;
   #evictions = 0;
-  #cancelRove = (): void => {};
+  #cancelBeat: (() => void) | undefined;
+  #beatDueMs = 0;
+  #beats = 0;
   #roved = "";
 
   /** @throws RangeError for options that are no durations, counts and shares */
@@ -78,13 +82,12 @@ export class Liveness {
     if (this.#state !== "new") return;
     this.#state = "running";
     this.rosterChanged();
-    this.#rove();
   }
 
   /** Ends all polling; what is under way has no effect any more. */
   stop(): void {
     this.#state = "stopped";
-    this.#cancelRove();
+    this.#cancelBeat?.();
     for (const watch of this.#watches.values()) watch.cancel();
     this.#watches.clear();
   }
@@ -111,6 +114,8 @@ export class Liveness {
       else if (!isListed) watch.forget(this.#polling.pollMisses);
     }
     for (const name of wards) this.#watch(name, { isExtra: false });
+    // Pollers of one peer spread over the interval.
+    if (this.#cancelBeat === undefined) this.#awaitBeat(this.#options.random() * this.#polling.pollIntervalMs);
   }
 
   /**
@@ -140,15 +145,10 @@ export class Liveness {
     const peer = this.#peers.get(name);
     if (peer === undefined || this.#watches.has(name)) return;
     if (isExtra && [...this.#watches.values()].filter((watch) => watch.isExtra).length >= MAX_EXTRA) return;
-    // Pollers of one peer spread over the interval; who is polled for a reason that is here now, is polled now.
-    const delayMs = isExtra ? 0 : this.#options.random() * this.#polling.pollIntervalMs;
-    const watch = new Watch(peer, {
-      isExtra,
-      dueMs: this.#options.clock.nowMs() + delayMs,
-      judgedAtMisses: this.#polling.pollMisses,
-    });
+    const watch = new Watch(peer, { isExtra, judgedAtMisses: this.#polling.pollMisses });
     this.#watches.set(name, watch);
-    watch.cancel = this.#options.clock.after(delayMs, () => void this.#turn(watch));
+    // Who is polled for a reason that is here now, is polled now.
+    if (isExtra) this.#turnAt(watch, this.#options.clock.nowMs());
   }
 
   #drop(watch: Watch): void {
@@ -156,18 +156,52 @@ export class Liveness {
     if (this.#isCurrent(watch)) this.#watches.delete(watch.peer.record.name);
   }
 
+  /** Calls the next beat after `delayMs`; a node that is alone has none. */
+  #awaitBeat(delayMs: number): void {
+    const { clock } = this.#options;
+    this.#cancelBeat = undefined;
+    if (this.#peers.size === 0) return;
+    this.#beatDueMs = clock.nowMs() + delayMs;
+    this.#cancelBeat = clock.after(delayMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    this.#beats++;
+    const dueMs = this.#beatDueMs;
+    this.#awaitBeat(this.#dueAfter(dueMs) - this.#options.clock.nowMs());
+    if (this.#beats % ROVE_BEATS === 0) this.#rove();
+    for (const watch of this.#watches.values()) {
+      if (!watch.isOnBeat) continue;
+      watch.dueMs = dueMs;
+      void this.#turn(watch);
+    }
+  }
+
+  /** When to poll next after a poll that was due at `dueMs`: counted from there, or timers that are late would add up. */
+  #dueAfter(dueMs: number): number {
+    const { clock, random } = this.#options;
+    const pauseMs = this.#polling.pollIntervalMs * (1 - this.#polling.pollJitter * random());
+    const nowMs = clock.nowMs();
+    return Math.min(Math.max(nowMs, dueMs + pauseMs), nowMs + pauseMs);
+  }
+
+  #turnAt(watch: Watch, dueMs: number): void {
+    watch.isOnBeat = false;
+    watch.dueMs = dueMs;
+    watch.cancel = this.#options.clock.after(dueMs - this.#options.clock.nowMs(), () => void this.#turn(watch));
+  }
+
   async #turn(watch: Watch): Promise<void> {
+    const beat = this.#beats;
+    watch.isOnBeat = false;
     const outcome = await this.#polls.poll(watch.peer, this.#polling.pollTimeoutMs);
     if (!this.#isCurrent(watch)) return;
     if (outcome === "answered") this.#answered(watch);
     else if (outcome === "missed") this.#missed(watch);
     if (!this.#isCurrent(watch)) return;
-    const { clock, random } = this.#options;
-    // Counted from when this poll was due, or timers that are late would add up.
-    const pauseMs = this.#polling.pollIntervalMs * (1 - this.#polling.pollJitter * random());
-    const nowMs = clock.nowMs();
-    watch.dueMs = Math.min(Math.max(nowMs, watch.dueMs + pauseMs), nowMs + pauseMs);
-    watch.cancel = clock.after(watch.dueMs - nowMs, () => void this.#turn(watch));
+    // Who answered so late that a beat has passed is polled again before the next.
+    watch.isOnBeat = outcome === "answered" && this.#beats === beat;
+    if (!watch.isOnBeat) this.#turnAt(watch, this.#dueAfter(watch.dueMs));
   }
 
   #answered(watch: Watch): void {
@@ -187,15 +221,11 @@ export class Liveness {
   }
 
   #rove(): void {
-    const { clock, random } = this.#options;
-    this.#cancelRove = clock.after(ROVE_MS * (1 - this.#polling.pollJitter * random()), () => {
-      const { names } = this.#plan;
-      // From a place of its own, or all nodes would start with the same peer.
-      if (this.#roved === "") this.#roved = names[Math.floor(random() * names.length)] ?? "";
-      this.#roved = names.find((name) => name > this.#roved) ?? names[0]!;
-      this.#watch(this.#roved, { isExtra: true });
-      this.#rove();
-    });
+    const { names } = this.#plan;
+    // From a place of its own, or all nodes would start with the same peer.
+    if (this.#roved === "") this.#roved = names[Math.floor(this.#options.random() * names.length)] ?? "";
+    this.#roved = names.find((name) => name > this.#roved) ?? names[0]!;
+    this.#watch(this.#roved, { isExtra: true });
   }
 
   async #judge(watch: Watch): Promise<void> {

@@ -30,14 +30,15 @@ export class Watch {
   /** Who did not answer when asked about this peer; others are asked in their place. */
   readonly mute = new Set<string>();
   lastAnsweredAtMs: number | undefined;
-  /** When the next poll is due. */
-  dueMs: number;
+  /** Polled at the next beat; otherwise a poll is in the air, or due at a time of its own. */
+  isOnBeat = true;
+  /** When its last poll was due, or its next one is if that has a time of its own. */
+  dueMs = 0;
   cancel: () => void = () => {};
 
-  constructor(peer: PolledPeer, options: { isExtra: boolean; dueMs: number; judgedAtMisses: number }) {
+  constructor(peer: PolledPeer, options: { isExtra: boolean; judgedAtMisses: number }) {
     this.peer = peer;
     this.isExtra = options.isExtra;
-    this.dueMs = options.dueMs;
     this.judgedAtMisses = options.judgedAtMisses;
   }
 

@@ -31,6 +31,9 @@ export class FakePeer implements PolledPeer {
   answer: Answer = "answers";
   opinion: Opinion = "truth";
   polls = 0;
+  /** When each of them was asked for. */
+  readonly polledAtMs: number[] = [];
+  answersAfterMs = 0;
   inFlight = 0;
   mostInFlight = 0;
   asked: string[] = [];
@@ -43,11 +46,13 @@ export class FakePeer implements PolledPeer {
 
   async poll({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     this.polls++;
+    this.polledAtMs.push(this.#stage.clock.nowMs());
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     try {
       if (this.answer === "busy") throw new OverloadedError("too many asks");
       if (this.answer === "refuses") throw new PeerError("refused");
       if (this.answer === "silent") await this.#stage.silence(timeoutMs);
+      if (this.answersAfterMs > 0) await this.#stage.pause(this.answersAfterMs);
     } finally {
       this.inFlight--;
     }
@@ -111,6 +116,10 @@ export class Stage {
 
   peer(name: string): FakePeer {
     return this.peers.get(name)!;
+  }
+
+  pause(delayMs: number): Promise<void> {
+    return new Promise((over) => this.clock.after(delayMs, over));
   }
 
   silence(timeoutMs: number): Promise<void> {

@@ -272,6 +272,57 @@ test("polling shows its figures", async (defer) => {
   assert.deepEqual([stage.liveness.stats().votes, stage.liveness.stats().evictions], [1, 1]);
 });
 
+test("all who answer are polled in one tick, at every interval", async (defer) => {
+  const stage = new Stage("b c d");
+  defer(() => stage.liveness.stop());
+  await stage.play(["wait 9000"]);
+  const beats = stage.peer("b").polledAtMs;
+  for (const name of ["c", "d"]) assert.deepEqual(stage.peer(name).polledAtMs, beats, name);
+  for (const [i, atMs] of beats.slice(1).entries()) assert.equal(atMs - beats[i]!, 237.5);
+  assert.ok(beats.length >= 41, `${beats.length} in 10 s`);
+});
+
+test("who does not answer is followed at a pace of its own, and is back at the beat with its answer", async (defer) => {
+  const stage = new Stage("b c d");
+  defer(() => stage.liveness.stop());
+  await stage.play([]);
+  const [b, c] = [stage.peer("b"), stage.peer("c")];
+  await stage.do("silence b");
+  await stage.clock.advance(1_500);
+  const silentMs = b.polledAtMs.slice(-4);
+  assert.deepEqual(silentMs.map((atMs) => Math.round(atMs - silentMs[0]!)), [0, 250, 500, 750]);
+  await stage.do("heal b");
+  await stage.clock.advance(600);
+  assert.equal(b.polledAtMs.at(-1), c.polledAtMs.at(-1));
+});
+
+test("who answers so late that a beat has passed is polled again before the next", async (defer) => {
+  const stage = new Stage("b c d");
+  defer(() => stage.liveness.stop());
+  await stage.play([]);
+  const b = stage.peer("b");
+  // Between the next beat, after 237.5 ms, and the end of its time.
+  b.answersAfterMs = 245;
+  await stage.clock.advance(250);
+  const sentAtMs = b.polledAtMs.at(-1)!;
+  await stage.clock.advance(sentAtMs + 246 - stage.clock.nowMs());
+  assert.equal(stage.misses("b"), 0);
+  assert.equal(b.polledAtMs.at(-1), sentAtMs + 245);
+});
+
+test("a node that is alone has no timer, and one that others join begins to poll", async (defer) => {
+  const stage = new Stage("");
+  defer(() => stage.liveness.stop());
+  await stage.play([]);
+  assert.equal(stage.clock.pending, 0);
+  await stage.do("joins b");
+  await stage.clock.advance(300);
+  assert.ok(stage.peer("b").polls > 0);
+  await stage.do("leaves b");
+  await stage.clock.advance(300);
+  assert.equal(stage.clock.pending, 0);
+});
+
 test("a vote that ends after this node stood still is void", async (defer) => {
   const stage = new Stage("b c d");
   defer(() => stage.liveness.stop());

@@ -1,13 +1,14 @@
 /** The bench judges others: what it makes of figures must be right. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
+import { contestantsOf, golang, groupcacheV3 } from "./clusters.ts";
 import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
 import { exchanged } from "./readme.ts";
 import { markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
-import { type Bench, type Outcome, type Row, type RowResult, Skip } from "./types.ts";
+import { type Bench, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
 
 function rowThat(run: Row["run"]): Row {
   return {
@@ -58,18 +59,38 @@ test("the median and the quantiles of a few numbers are those of the book", () =
   assert.equal(quantile([1, 2], 1), 2);
 });
 
-test("a ratio is one of medians, and tells the ratio of every round", () => {
+function ratioOf(rounds: readonly (readonly [number, number])[]): Verdict {
   const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
   const judge = new Judge(rowThat(() => Promise.resolve()), outcome);
-  for (const [ours, theirs] of [[200, 100], [300, 100], [100, 200]] as const) {
+  for (const [ours, theirs] of rounds) {
     judge.add("ours", "figure", "1/s", ours);
     judge.add("theirs", "figure", "1/s", theirs);
   }
   judge.ratio("bun", "requests/s", "figure", "ours", "theirs");
-  const [verdict] = outcome.verdicts;
-  assert.equal(verdict!.value, 2);
-  assert.deepEqual(verdict!.rounds, [2, 3, 0.5]);
+  return outcome.verdicts[0]!;
+}
+
+test("a ratio is the median of those of every round, and tells them", () => {
+  const verdict = ratioOf([[200, 100], [300, 100], [100, 200]]);
+  assert.equal(verdict.value, 2);
+  assert.deepEqual(verdict.rounds, [2, 3, 0.5]);
 });
+
+test("a machine that slows down between two turns changes the ratio of one round, not the verdict", () => {
+  const verdict = ratioOf([[200, 100], [100, 50], [200, 50]]);
+  assert.deepEqual(verdict.rounds, [2, 2, 4]);
+  assert.equal(verdict.value, 2);
+});
+
+for (const rivals of [[golang], [golang, groupcacheV3]] as const) {
+  test(`golang/groupcache has its turn between the two that are compared with it, of ${rivals.length + 2}`, () => {
+    const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
+    const order = contestantsOf({ go: { folder: "/go" } } as Bench, outcome, rivals);
+    assert.deepEqual(order, ["bun", golang, "deno", ...rivals.slice(1)]);
+    assert.deepEqual(contestantsOf({ go: { reason: "no go" } } as Bench, outcome, rivals), ["bun", "deno"]);
+    assert.match(outcome.notes[0]!, /no go/);
+  });
+}
 
 test("a row passes where its target is met and misses where it is not", async () => {
   assert.deepEqual(statuses(await resultOf((_, outcome, row) => measured(() => row, outcome))), [

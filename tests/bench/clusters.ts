@@ -6,7 +6,7 @@ import { Rendezvous } from "../../lib/core/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
-import { assembled, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
+import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { firstKeys, groupName, keyOf, valueOf } from "./keys.ts";
 import type { BenchOrigin } from "./origin.ts";
@@ -45,11 +45,14 @@ export interface ClusterOptions {
 
 export const budgetBytes = 64 * 1024 * 1024;
 
-/** The Go contestants that can be run; says in the notes why there are none. */
-export function goContestants(bench: Bench, outcome: Outcome, all: readonly Contestant[] = [golang]): Contestant[] {
-  if (bench.go.folder !== undefined) return [...all];
-  outcome.notes.push(`without ${all.join(" and ")}: ${bench.go.reason}`);
-  return [];
+/**
+ * All that can be run, in the order of their turns: the first rival stands between the two that are compared with it, as
+ * a shared machine may be half as fast half a minute later. Says in the notes why there are no rivals.
+ */
+export function contestantsOf(bench: Bench, outcome: Outcome, rivals: readonly Contestant[] = [golang]): Contestant[] {
+  if (bench.go.folder !== undefined) return ["bun", rivals[0]!, "deno", ...rivals.slice(1)];
+  outcome.notes.push(`without ${rivals.join(" and ")}: ${bench.go.reason}`);
+  return [...bothRuntimes];
 }
 
 /** Starts nodes that all list each other. */
@@ -127,10 +130,9 @@ async function goCluster(bench: Bench, contestant: Contestant, options: ClusterO
     nodes,
     urls: nodes.map(({ url }) => url),
     keysOf: async (index, count) => {
-      // With two nodes the other one's "elsewhere" is this one.
-      if (nodes.length > 2) throw new Error("owners are told for two nodes only");
-      const answer = await fetch(`${nodes[1 - index]!.url}/elsewhere?count=${count}`);
-      return (await answer.json() as number[]).map(keyOf);
+      const answer = await fetch(`${nodes[index]!.url}/elsewhere?count=${count}`);
+      const elsewhere = new Set((await answer.json() as number[]).map(keyOf));
+      return firstKeys(count).filter((key) => !elsewhere.has(key));
     },
     hops: async () => {
       const all = await Promise.all(nodes.map(async ({ url }) => await (await fetch(`${url}/figures`)).json()));

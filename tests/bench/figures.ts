@@ -51,7 +51,10 @@ export class Judge {
     return found;
   }
 
-  /** The ratio of the medians, with the ratio of each round. */
+  /**
+   * The median of the rounds' ratios: both have their turns of a round beside each other, so a machine that is half as fast
+   * in some of the rounds does not tell in it, as it would between medians.
+   */
   ratio(runtime: RuntimeKind, verdict: string, measure: string, ours: string, theirs: string, missing?: string): void {
     const a = this.series(ours, measure).rounds;
     const b = this.series(theirs, measure).rounds;
@@ -59,7 +62,7 @@ export class Judge {
       return this.omit(runtime, verdict, missing ?? `${a.length === 0 ? ours : theirs} was not measured`);
     }
     const ratios = a.map((value, i) => value / b[i]!);
-    this.#tell(runtime, verdict, "x", median(a) / median(b), ratios);
+    this.#tell(runtime, verdict, "x", median(ratios), ratios);
   }
 
   /** The median of a series. */

@@ -13,7 +13,7 @@ export function keyOf(rank: number): string {
 }
 
 /** 1 KiB that follows from the key. */
-export function valueOf(key: string): Buffer {
+export function valueOf(key: string): Buffer<ArrayBuffer> {
   return Buffer.alloc(valueBytes, `${key}|`, "latin1");
 }
 

@@ -1,20 +1,25 @@
 /** Load from wrk: closed loop, as fast as the servers answer. */
-import process from "node:process";
 import { NodeProcess, root } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
+import { until } from "../support/until.ts";
 import { hasProgram } from "./machine.ts";
 import { groupName } from "./keys.ts";
 import { type Cores, start } from "./processes.ts";
 import { type Outcome, Skip } from "./types.ts";
 
-export interface Load {
+type Wrk = NodeProcess<"wrk">;
+
+interface Aim {
   /** One thread per node. */
   readonly urls: readonly string[];
   readonly keyFile: string;
   readonly connections: number;
+  readonly cores?: Cores;
+}
+
+export interface Load extends Aim {
   readonly turnMs: number;
   readonly mix?: "uniform" | "zipf";
-  readonly cores?: Cores;
 }
 
 export interface LoadFigures {
@@ -24,42 +29,70 @@ export interface LoadFigures {
   readonly requests: number;
 }
 
-/** Longer than any turn: it ends by SIGINT, after which wrk tells what it has seen. */
-const longestSeconds = 120;
+/** Longer than any turn and any fill: it ends by SIGINT, after which wrk tells what it has seen. */
+const longestSeconds = 600;
+const startTimeoutMs = 15_000;
+/** Of the last turn. The draws of another turn would be those keys again that the warm-up has made hot. */
+let seed = 0;
 
 /** One turn, every body compared. What fails is added to the outcome's errors: statuses, sockets, bodies that are no value. */
 export async function load(defer: Defer, outcome: Outcome, options: Load): Promise<LoadFigures> {
+  const wrk = await startWrk(defer, options, options.mix ?? "uniform");
+  await Promise.race([wrk.exited, new Promise((over) => setTimeout(over, options.turnMs))]);
+  return await endWrk(wrk, outcome, options.urls[0]!);
+}
+
+/** Asks a node once for every key of the file, and compares every body. */
+export async function fill(
+  defer: Defer,
+  outcome: Outcome,
+  url: string,
+  options: { keyFile: string; connections: number; timeoutMs: number },
+): Promise<void> {
+  const wrk = await startWrk(defer, { urls: [url], ...options }, "once");
+  const isOver = () => wrk.lines.includes("BENCH filled") || wrk.exitCode !== undefined;
+  await until(isOver, options.timeoutMs, () => `${url} is not filled`);
+  await endWrk(wrk, outcome, url);
+}
+
+/** Starts wrk and waits until all its threads are at work. */
+async function startWrk(defer: Defer, { urls, keyFile, connections, cores }: Aim, mix: string): Promise<Wrk> {
   if (!hasProgram("wrk")) throw new Skip("wrk is not on this machine");
-  const { urls, connections, turnMs } = options;
   const threads = urls.length;
-  const child = new NodeProcess<string>(
+  const wrk: Wrk = new NodeProcess(
     "wrk",
     start([
       ...["wrk", "-t", String(threads), "-c", String(Math.max(connections, threads)), "-d", `${longestSeconds}s`],
       ...["--timeout", "5s", "-s", `${root}/tests/bench/wrk.lua`, urls[0]!],
     ], {
-      cores: options.cores,
+      cores,
       env: {
-        BENCH_KEYS: options.keyFile,
-        BENCH_MIX: options.mix ?? "uniform",
+        BENCH_KEYS: keyFile,
+        BENCH_MIX: mix,
         BENCH_NODES: urls.map((url) => new URL(url).host).join(),
         BENCH_PATH: `/cache/${groupName}/`,
+        BENCH_SEED: String(++seed),
       },
     }),
   );
-  defer(() => child.end("SIGKILL"));
-  const timer = setTimeout(() => process.kill(child.child.pid!, "SIGINT"), turnMs);
-  const code = await child.exited;
-  clearTimeout(timer);
-  const line = /^BENCH (.*)$/m.exec(child.stdout);
-  if (line === null) throw new Error(`wrk ended with ${code}: ${child.stdout}${child.lines.join("\n")}`);
+  defer(() => wrk.end("SIGKILL"));
+  // Until it says so it ignores SIGINT, and a turn that ends before it has begun would last for `longestSeconds`.
+  const isRunning = () => wrk.stdout.includes("Running ") || wrk.exitCode !== undefined;
+  await until(isRunning, startTimeoutMs, () => wrk.account("that it is running"));
+  return wrk;
+}
+
+async function endWrk(wrk: Wrk, outcome: Outcome, url: string): Promise<LoadFigures> {
+  const { code } = await wrk.end("SIGINT");
+  const line = /^BENCH (.*)$/m.exec(wrk.stdout);
+  if (line === null) throw new Error(`wrk ended with ${code}: ${wrk.stdout}${wrk.lines.join("\n")}`);
   const told = JSON.parse(line[1]!);
   outcome.errors += told.failed + told.wrong;
   outcome.checked += told.checked - told.wrong;
   if (told.requests === 0 || told.checked !== told.requests || told.failed + told.wrong > 0) {
     outcome.errors ||= 1;
     outcome.notes.push(
-      `${urls[0]}: ${told.requests} answers, ${told.checked} compared, ${told.wrong} wrong, ${told.failed} failed`,
+      `${url}: ${told.requests} answers, ${told.checked} compared, ${told.wrong} wrong, ${told.failed} failed`,
     );
   }
   return {

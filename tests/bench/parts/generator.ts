@@ -4,17 +4,15 @@
  * - `open`: requests at a fixed rate, whether answers come or not; the latency of each runs from the moment for which it
  *   was scheduled, so that a server that stalls is charged for all who would have come meanwhile (no coordinated omission)
  * - `burst`: all callers ask for one cold key at once, key after key
- * - `fill`: every key once
  */
-import { groupName, keyOf } from "../keys.ts";
+import { groupName } from "../keys.ts";
 import { quantile } from "../figures.ts";
 import { Client } from "./client.ts";
 import process from "node:process";
 
 export type Order =
   | { mode: "open"; url: string; keys: string[]; perSecond: number; seconds: number; warmUpSeconds: number }
-  | { mode: "burst"; urls: string[]; prefix: string; keys: number; callers: number }
-  | { mode: "fill"; urls: string[]; keys: number; connections: number };
+  | { mode: "burst"; urls: string[]; prefix: string; keys: number; callers: number };
 
 export interface Told {
   requests: number;
@@ -26,15 +24,13 @@ export interface Told {
 
 const path = `/cache/${groupName}/`;
 const maxWaiting = 20_000;
-const maxErrors = 1_000;
 
 const order: Order = JSON.parse(process.argv[2]!);
 const latenciesMs: number[] = [];
 let errors = 0;
 
 if (order.mode === "open") await open(order);
-else if (order.mode === "burst") await burst(order);
-else await fill(order);
+else await burst(order);
 const told: Told = {
   requests: latenciesMs.length,
   errors,
@@ -98,25 +94,4 @@ async function burst({ urls, prefix, keys, callers }: Order & { mode: "burst" })
       ),
     );
   }
-}
-
-async function fill({ urls, keys, connections }: Order & { mode: "fill" }): Promise<void> {
-  const clients = await Promise.all(Array.from({ length: connections }, (_, i) => Client.open(urls[i % urls.length]!)));
-  let next = 0;
-  await Promise.all(clients.map((client) =>
-    new Promise<void>((resolve) => {
-      const one = () => {
-        if (next >= keys) return resolve();
-        const sinceMs = performance.now();
-        client.ask(path, keyOf(next++), (isRight, atMs) => {
-          // A server that is gone fails at once, for ever.
-          if (!isRight && ++errors >= maxErrors) next = keys;
-          if (latenciesMs.length < 100_000) latenciesMs.push(atMs - sinceMs);
-          // Not from within: a lost connection answers before `ask` returns.
-          queueMicrotask(one);
-        });
-      };
-      one();
-    })
-  ));
 }

@@ -89,6 +89,9 @@ function muster(): Cache {
 function ordered(isMovedByReads: boolean): Cache {
   const held = new Map<string, number>();
   let bytes = 0;
+  // One iterator for good: what it has given is evicted and what is new stands behind it, so it goes on to the oldest.
+  // A fresh one would step over all that was deleted before it, at each eviction.
+  const fromOldest = held.entries();
   return (key, id) => {
     const found = held.get(key);
     if (found !== undefined) {
@@ -100,7 +103,7 @@ function ordered(isMovedByReads: boolean): Cache {
     }
     const own = utf8Bytes(key) + bytesOf(id);
     while (bytes + own > budgetBytes) {
-      const [oldest, size] = held.entries().next().value!;
+      const [oldest, size] = fromOldest.next().value!;
       held.delete(oldest);
       bytes -= size;
     }

@@ -1,5 +1,5 @@
 /** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
-import { budgetBytes, type Contestant, goContestants, golang, label, startCluster, verify } from "../clusters.ts";
+import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
 import { keyFile } from "../keys.ts";
 import { startOrigin } from "../origin.ts";
@@ -50,7 +50,7 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
     async run(bench, outcome) {
       const { defer, turnMs, rounds, step } = bench;
       const judge = new Judge(row, outcome);
-      const contestants = [...bothRuntimes, ...goContestants(bench, outcome)];
+      const contestants = contestantsOf(bench, outcome);
       const sides = await Promise.all(
         contestants.map((one) => bench.shared(one, () => askerAndOwner(bench, outcome, one, isPinned))),
       );
@@ -130,7 +130,7 @@ export const hopLatency: Row = {
   async run(bench, outcome) {
     const judge = new Judge(hopLatency, outcome);
     // No target names Go here: it stands beside as a figure.
-    const contestants = [...bothRuntimes, ...(bench.quick ? [] : goContestants(bench, outcome))];
+    const contestants = bench.quick ? bothRuntimes : contestantsOf(bench, outcome);
     const sides = await Promise.all(contestants.map(async (contestant) => {
       const origin = await startOrigin(bench.defer);
       const options = { origin, budgets: [0, budgetBytes], cores: [serverCore, serverCore] };

@@ -1,15 +1,16 @@
 /** What a node costs before and while it serves: its start, and the memory of what it holds. */
 import { join } from "node:path";
-import { goContestants, golang, label, startCluster } from "../clusters.ts";
+import { contestantsOf, golang, label, startCluster } from "../clusters.ts";
 import { atMost, both, Judge } from "../figures.ts";
+import { firstKeys, keyFile } from "../keys.ts";
 import { rssOf } from "../machine.ts";
 import { startOrigin } from "../origin.ts";
-import { runPart, start } from "../processes.ts";
+import { start } from "../processes.ts";
 import type { Bench, Row } from "../types.ts";
 import { freePort } from "../../support/free-port.ts";
 import { bothRuntimes, commandOf, NodeProcess, type RuntimeKind, temporaryDirectory } from "../../support/node.ts";
 import { until } from "../../support/until.ts";
-import type { Order, Told } from "../parts/generator.ts";
+import { fill } from "../wrk.ts";
 
 const maxStartMs = 15_000;
 
@@ -69,6 +70,8 @@ async function isOk(url: string): Promise<boolean> {
   }
 }
 
+const maxFillMs = 200_000;
+
 export const memory: Row = {
   id: "memory",
   what: "resident memory per entry of 1 KiB at 500,000 entries",
@@ -80,19 +83,15 @@ export const memory: Row = {
     const judge = new Judge(memory, outcome);
     const keys = bench.quick ? 4_000 : 500_000;
     if (bench.quick) outcome.notes.push(`--quick: ${keys} entries`);
+    const file = keyFile(bench.defer, firstKeys(keys));
     const budgets = [2 * 1024 ** 3];
-    for (const contestant of [...bothRuntimes, ...goContestants(bench, outcome)]) {
+    for (const contestant of contestantsOf(bench, outcome)) {
       bench.step(`filling ${label(contestant)}`);
       const origin = await startOrigin(bench.defer);
       const { nodes, urls } = await startCluster(bench, contestant, { origin, budgets });
       const pid = nodes[0]!.child.pid!;
       const before = rssOf(pid);
-      const order: Order = { mode: "fill", urls: [...urls], keys, connections: 32 };
-      const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], {
-        timeoutMs: 200_000,
-      });
-      outcome.errors += told.errors;
-      outcome.checked += keys - told.errors;
+      await fill(bench.defer, outcome, urls[0]!, { keyFile: file, connections: 32, timeoutMs: maxFillMs });
       judge.add(label(contestant), "right after the fill", "bytes per entry", (rssOf(pid) - before) / keys);
       judge.add(
         label(contestant),

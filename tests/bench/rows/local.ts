@@ -2,7 +2,7 @@
 import {
   budgetBytes,
   type Contestant,
-  goContestants,
+  contestantsOf,
   golang,
   groupcacheV3,
   label,
@@ -57,15 +57,16 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
   const { defer } = bench;
   const keys = firstKeys(keyCount);
   const targets = await Promise.all(
-    [...bothRuntimes, ...goContestants(bench, outcome, [golang, groupcacheV3])].map((one) =>
-      holding(bench, outcome, one)
-    ),
+    contestantsOf(bench, outcome, [golang, groupcacheV3]).map((one) => holding(bench, outcome, one)),
   );
   for (const kind of bothRuntimes) {
     const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
     const file = `${root}/tests/bench/parts/constant.ts`;
     const { url } = await startServer(defer, kind, [...command, file], { cores: serverCore });
-    targets.push({ name: constantOf(kind), url });
+    const constant = { name: constantOf(kind), url };
+    // Beside the node that it is compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
+    const at = targets.findIndex(({ name }) => name === label(kind));
+    targets.splice(kind === "bun" ? at : at + 1, 0, constant);
   }
   if (hasProgram("nginx")) targets.push({ name: nginx, url: await startNginx(defer, keys, serverCore) });
   else outcome.notes.push(`without ${nginx}: it is not installed`);
@@ -144,10 +145,9 @@ export const workers: Row = {
 
 async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promise<void> {
   const { defer, turnMs, rounds } = bench;
-  const go = goContestants(bench, outcome);
   const file = keyFile(defer, firstKeys(keyCount));
   const targets: Target[] = [];
-  for (const contestant of [...bothRuntimes, ...go]) {
+  for (const contestant of contestantsOf(bench, outcome)) {
     const options = { origin: await startOrigin(defer), budgets: [budgetBytes], workers: "auto" as const };
     const { urls } = await startCluster(bench, contestant, options);
     await verify(defer, outcome, urls[0]!, firstKeys(keyCount));

@@ -126,7 +126,7 @@ export const hitRatio: Row = {
   what: "hit ratio under the byte budget against exact LRU of the same bytes",
   how:
     "100,000 keys of 256 to 1,792 bytes, a tenth of them fits; 1 million requests per trace, the first tenth not counted",
-  maxSeconds: [8, 60],
+  maxSeconds: [8, 120],
   targets: Object.fromEntries(traces.map((trace) => [`${trace}: ours / LRU`, both(atLeast(1))])),
   async run(bench, outcome) {
     const judge = new Judge(hitRatio, outcome);

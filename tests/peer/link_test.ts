@@ -98,6 +98,18 @@ test("answers at hand leave at the end of the frame that asked, without waiting 
   assert.equal(net.dialed[0]!.other.frames.length, 2);
 });
 
+test("answers that were waited for leave ahead of the rest of the tick, those of one moment in one frame", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const asks = ["x", "y"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
+  await net.tick();
+  for (const { key, resolve } of served) resolve(text(`value of ${key}`));
+  // The tick does not end here.
+  await settle();
+  assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["value of x", "value of y"]);
+  assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
+});
+
 test("answers return in the order in which they are ready", async (defer) => {
   const { net, a, served } = pair(defer);
   await net.tick();

@@ -3,7 +3,8 @@ import type { GroupConfig } from "./config.ts";
 import type { CancelSignal } from "./core/cancel.ts";
 import type { Clock } from "./core/clock.ts";
 import { PeerError } from "./core/errors.ts";
-import { Group } from "./core/group.ts";
+import type { Waiter } from "./core/flight.ts";
+import { Group, type Loaded } from "./core/group.ts";
 import type { Log } from "./core/log.ts";
 import { RosterPicker } from "./core/picker.ts";
 import type { Roster } from "./core/roster.ts";
@@ -57,7 +58,7 @@ export function faceOf(group: Group, roster: () => Roster): CacheGroup {
   return {
     name: group.name,
     lookup: (key: string) => group.lookup(key),
-    load: (key: string, options: { signal: CancelSignal }) => group.load(key, options),
+    load: (key: string, waiter: Waiter<Loaded>) => group.load(key, waiter),
     getAsOwner: (key: string, options: { signal: CancelSignal }) => group.getAsOwner(key, options),
     stats: () => ({ ...group.stats(), roster: roster() }),
   };

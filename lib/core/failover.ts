@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import { PeerError } from "./errors.ts";
 import type { Landing } from "./flight.ts";
 import { PeerHealth } from "./peer-health.ts";
-import type { AskOptions, Peer, PeerPicker } from "./ports.ts";
+import type { Peer, PeerPicker, Question } from "./ports.ts";
 import { Sweep } from "./sweep.ts";
 import type { Value } from "./value.ts";
 
@@ -35,15 +35,16 @@ const MAX_HEDGES_SAVED = 20;
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** A question to a peer for which another may be asked as well; also the options that the peer sees. */
-class Question<T> implements AskOptions {
+/** A question to a peer for which another may be asked as well. */
+class FirstAsk<T> implements Question {
+  readonly failover: Failover<T>;
   readonly peer: Peer;
   readonly health: PeerHealth;
   readonly key: string;
   readonly signal: Landing<T>;
   readonly timeoutMs: number;
   /** Who was asked before, in vain. */
-  readonly failed: ReadonlySet<string>;
+  readonly failures: ReadonlySet<string>;
   readonly askedAtMs: number;
   /** The peer is silent if it has answered nobody since then. */
   sinceMs: number;
@@ -51,23 +52,58 @@ class Question<T> implements AskOptions {
   isOver = false;
 
   constructor(
+    failover: Failover<T>,
     peer: Peer,
     health: PeerHealth,
     key: string,
     signal: Landing<T>,
     timeoutMs: number,
-    failed: ReadonlySet<string>,
+    failures: ReadonlySet<string>,
     nowMs: number,
   ) {
+    this.failover = failover;
     this.peer = peer;
     this.health = health;
     this.key = key;
     this.signal = signal;
     this.timeoutMs = timeoutMs;
-    this.failed = failed;
+    this.failures = failures;
     this.askedAtMs = nowMs;
     this.sinceMs = nowMs;
     this.hedgeAtMs = nowMs + health.hedgeMs;
+  }
+
+  answered(value: Value): void {
+    this.failover.answered(this, value);
+  }
+
+  failed(error: unknown): void {
+    this.failover.failed(this, error);
+  }
+}
+
+/** The second ask, of a peer next in rank. That it fails says nothing: the first one is still on its way. */
+class SecondAsk<T> implements Question {
+  readonly first: FirstAsk<T>;
+  readonly health: PeerHealth;
+  readonly signal: Landing<T>;
+  readonly timeoutMs: number;
+  readonly askedAtMs: number;
+
+  constructor(first: FirstAsk<T>, health: PeerHealth, nowMs: number) {
+    this.first = first;
+    this.health = health;
+    this.signal = first.signal;
+    this.timeoutMs = first.timeoutMs;
+    this.askedAtMs = nowMs;
+  }
+
+  answered(value: Value): void {
+    this.first.failover.answeredSecond(this, value);
+  }
+
+  failed(error: unknown): void {
+    this.first.failover.failedSecond(this, error);
   }
 }
 
@@ -76,7 +112,7 @@ export class Failover<T> {
   readonly #options: FailoverOptions<T>;
   readonly #health = new WeakMap<Peer, PeerHealth>();
   /** Those that are in the air, and have not been hedged. */
-  readonly #questions = new Set<Question<T>>();
+  readonly #asks = new Set<FirstAsk<T>>();
   readonly #sweep: Sweep;
   #hedges = 1;
 
@@ -105,104 +141,106 @@ export class Failover<T> {
       const health = this.#healthOf(peer);
       const nowMs = clock.nowMs();
       if (!health.isPaused(nowMs)) {
-        return this.#ask(new Question(peer, health, key, landing, timeoutMs, failed, nowMs));
+        return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, nowMs));
       }
       failed = new Set([...failed, peer.name]);
     }
     onOwnTurn(landing, key);
   }
 
-  /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
-  #ask(question: Question<T>): void {
-    this.#questions.add(question);
-    this.#sweep.cover(question.hedgeAtMs);
-    question.peer.get(this.#options.group, question.key, question).then(
-      (value) => {
-        const nowMs = this.#options.clock.nowMs();
-        question.health.answered(nowMs - question.askedAtMs, nowMs);
-        this.#land(question, value);
-      },
-      (error) => this.#failed(question, error),
-    );
+  /** For questions. */
+  answered(ask: FirstAsk<T>, value: Value): void {
+    const nowMs = this.#options.clock.nowMs();
+    ask.health.answered(nowMs - ask.askedAtMs, nowMs);
+    this.#land(ask, value);
   }
 
-  #land(question: Question<T>, value: Value): void {
-    if (!this.#end(question)) return;
-    try {
-      this.#options.onValue(question.signal, question.key, value);
-    } catch (error) {
-      question.signal.fail(error);
-    }
-  }
-
-  #failed(question: Question<T>, error: unknown): void {
-    const { peer, health, key, signal: landing, failed, askedAtMs } = question;
-    if (error instanceof PeerError) {
-      const nowMs = this.#options.clock.nowMs();
-      health.failed(nowMs - askedAtMs, nowMs);
-    }
-    if (!this.#end(question)) return;
+  /** For questions. */
+  failed(ask: FirstAsk<T>, error: unknown): void {
+    const { peer, key, signal: landing, failures } = ask;
+    this.#noteFailure(ask, error);
+    if (!this.#end(ask)) return;
     if (landing.aborted || !(error instanceof PeerError)) return landing.fail(error);
     this.#options.onPeerError();
     try {
-      this.#askNext(key, landing, new Set([...failed, peer.name]));
+      this.#askNext(key, landing, new Set([...failures, peer.name]));
     } catch (fault) {
       landing.fail(fault);
     }
   }
 
+  /** For second questions. */
+  answeredSecond({ first, health, askedAtMs }: SecondAsk<T>, value: Value): void {
+    const nowMs = this.#options.clock.nowMs();
+    health.answered(nowMs - askedAtMs, nowMs);
+    this.#land(first, value);
+  }
+
+  /** For second questions. */
+  failedSecond(ask: SecondAsk<T>, error: unknown): void {
+    this.#noteFailure(ask, error);
+  }
+
+  /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
+  #ask(ask: FirstAsk<T>): void {
+    this.#asks.add(ask);
+    this.#sweep.cover(ask.hedgeAtMs);
+    ask.peer.ask(this.#options.group, ask.key, ask);
+  }
+
+  #land(ask: FirstAsk<T>, value: Value): void {
+    if (!this.#end(ask)) return;
+    try {
+      this.#options.onValue(ask.signal, ask.key, value);
+    } catch (error) {
+      ask.signal.fail(error);
+    }
+  }
+
+  #noteFailure({ health, askedAtMs }: FirstAsk<T> | SecondAsk<T>, error: unknown): void {
+    if (!(error instanceof PeerError)) return;
+    const nowMs = this.#options.clock.nowMs();
+    health.failed(nowMs - askedAtMs, nowMs);
+  }
+
   /** @returns whether it had not ended before */
-  #end(question: Question<T>): boolean {
-    this.#questions.delete(question);
-    if (question.isOver) return false;
-    question.isOver = true;
+  #end(ask: FirstAsk<T>): boolean {
+    this.#asks.delete(ask);
+    if (ask.isOver) return false;
+    ask.isOver = true;
     return true;
   }
 
   /** Hedges what is overdue. @returns when the next is, or Infinity */
   #hedgeOverdue(nowMs: number): number {
     let nextMs = Infinity;
-    for (const question of this.#questions) {
-      if (question.hedgeAtMs <= nowMs && question.health.hasAnsweredSince(question.sinceMs)) {
-        question.sinceMs = nowMs;
-        question.hedgeAtMs = nowMs + question.health.hedgeMs;
+    for (const ask of this.#asks) {
+      if (ask.hedgeAtMs <= nowMs && ask.health.hasAnsweredSince(ask.sinceMs)) {
+        ask.sinceMs = nowMs;
+        ask.hedgeAtMs = nowMs + ask.health.hedgeMs;
       }
-      if (question.hedgeAtMs > nowMs) {
-        nextMs = Math.min(nextMs, question.hedgeAtMs);
+      if (ask.hedgeAtMs > nowMs) {
+        nextMs = Math.min(nextMs, ask.hedgeAtMs);
         continue;
       }
-      this.#questions.delete(question);
-      // A second ask that fails says nothing: the first one is still on its way.
-      this.#hedge(question)?.then((value) => this.#land(question, value), () => {});
+      this.#asks.delete(ask);
+      this.#hedge(ask, nowMs);
     }
     return nextMs;
   }
 
-  /** @returns `undefined` when too many were asked twice of late */
-  #hedge({ peer: slow, key, signal, failed }: Question<T>): Promise<Value> | undefined {
-    const { picker, onHedge, loadHere } = this.#options;
-    if (this.#hedges < 1 || signal.aborted) return undefined;
-    const others = picker.ranked(key, failed.size + 2).filter((peer) => peer !== slow);
-    const second = next(others, failed);
+  /** Asks nobody when too many were asked twice of late. */
+  #hedge(ask: FirstAsk<T>, nowMs: number): void {
+    const { peer: slow, key, signal, failures } = ask;
+    const { group, picker, onHedge, loadHere } = this.#options;
+    if (this.#hedges < 1 || signal.aborted) return;
+    const others = picker.ranked(key, failures.size + 2).filter((peer) => peer !== slow);
+    const second = next(others, failures);
     this.#hedges--;
     onHedge();
     // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
-    return second === undefined ? loadHere(key, signal) : this.#askSecond(second, key, signal);
-  }
-
-  #askSecond(peer: Peer, key: string, signal: CancelSignal): Promise<Value> {
-    const { group, clock, timeoutMs } = this.#options;
-    const health = this.#healthOf(peer);
-    const askedAtMs = clock.nowMs();
-    return peer.get(group, key, { signal, timeoutMs }).then((value) => {
-      const nowMs = clock.nowMs();
-      health.answered(nowMs - askedAtMs, nowMs);
-      return value;
-    }, (error) => {
-      const nowMs = clock.nowMs();
-      if (error instanceof PeerError) health.failed(nowMs - askedAtMs, nowMs);
-      throw error;
-    });
+    if (second === undefined) loadHere(key, signal).then((value) => this.#land(ask, value), () => {});
+    else second.ask(group, key, new SecondAsk(ask, this.#healthOf(second), nowMs));
   }
 
   #healthOf(peer: Peer): PeerHealth {

@@ -16,61 +16,91 @@ export interface Landing<T> extends CancelSignal {
   fail(error: unknown): void;
   /** Ends as this work does. */
   follow(work: Promise<T>): void;
+  /** Itself, for what takes nothing less, such as `fetch`. */
+  abortSignal(): AbortSignal;
 }
 
 /** Its own signal: one object for each load instead of two. */
 class Flight<T> extends Cancel implements Landing<T> {
   readonly key: string;
   readonly deadlineMs: number;
-  private readonly end: (flight: Flight<T>) => readonly Waiter<T>[];
+  private readonly flights: Flights<T>;
   /** Empty when it is over: it has landed, or nobody waits any more. */
   waiters: Waiter<T>[] = [];
 
-  constructor(key: string, deadlineMs: number, end: (flight: Flight<T>) => readonly Waiter<T>[]) {
+  constructor(key: string, deadlineMs: number, flights: Flights<T>) {
     super();
     this.key = key;
     this.deadlineMs = deadlineMs;
-    this.end = end;
+    this.flights = flights;
   }
 
   land(value: T): void {
-    for (const { resolve } of this.end(this)) resolve(value);
+    for (const waiter of this.flights.end(this)) waiter.landed(value);
   }
 
   fail(error: unknown): void {
-    for (const { reject } of this.end(this)) reject(error);
+    for (const waiter of this.flights.end(this)) waiter.failed(error);
   }
 
   follow(work: Promise<T>): void {
     work.then((value) => this.land(value), (error) => this.fail(error));
   }
+
+  leave(waiter: Waiter<T>): void {
+    this.flights.leave(waiter, this);
+  }
 }
 
-/** One who waits; its own abort listener. */
-class Waiter<T> {
-  readonly flight: Flight<T>;
+/**
+ * One who waits for one flight, and its own abort listener. One of `landed` and `failed` is called, once, and neither may
+ * throw: a promise for each would cost a tenth of a fetch from a peer.
+ */
+export abstract class Waiter<T> {
+  /** When it aborts, `failed` gets its reason, and the others wait on. */
   readonly signal: CancelSignal | undefined;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: unknown) => void;
-  private readonly left: (waiter: Waiter<T>) => void;
+  private flight: Flight<T> | undefined = undefined;
 
-  constructor(
-    flight: Flight<T>,
-    signal: CancelSignal | undefined,
-    resolve: (value: T) => void,
-    reject: (error: unknown) => void,
-    left: (waiter: Waiter<T>) => void,
-  ) {
-    this.flight = flight;
+  constructor(signal: CancelSignal | undefined) {
     this.signal = signal;
-    this.resolve = resolve;
-    this.reject = reject;
-    this.left = left;
+  }
+
+  abstract landed(value: T): void;
+  /** @param error what the load failed with; OriginTimeoutError, OverloadedError; the signal's reason */
+  abstract failed(error: unknown): void;
+
+  board(flight: Flight<T>): void {
+    this.flight = flight;
+    this.signal?.addEventListener("abort", this, ONCE);
   }
 
   handleEvent(): void {
-    this.left(this);
+    this.flight?.leave(this);
   }
+}
+
+class PromiseWaiter<T> extends Waiter<T> {
+  private readonly resolve: (value: T) => void;
+  private readonly reject: (error: unknown) => void;
+
+  constructor(signal: CancelSignal | undefined, resolve: (value: T) => void, reject: (error: unknown) => void) {
+    super(signal);
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  landed(value: T): void {
+    this.resolve(value);
+  }
+
+  failed(error: unknown): void {
+    this.reject(error);
+  }
+}
+
+/** Waits by a promise: for what is not asked often. */
+export function promised<T>(signal: CancelSignal | undefined, wait: (waiter: Waiter<T>) => void): Promise<T> {
+  return new Promise((resolve, reject) => wait(new PromiseWaiter(signal, resolve, reject)));
 }
 
 export interface FlightOptions {
@@ -87,8 +117,6 @@ export class Flights<T> {
   readonly #flights = new Map<string, Flight<T>>();
   /** One timer for all deadlines. */
   readonly #sweep: Sweep;
-  readonly #ended = (flight: Flight<T>) => this.#end(flight);
-  readonly #left = (waiter: Waiter<T>) => this.#leave(waiter);
 
   constructor(options: FlightOptions) {
     this.#options = options;
@@ -102,58 +130,45 @@ export class Flights<T> {
   /**
    * Waits for the flight of `key`; starts it with `start` when there is none.
    *
-   * @param signal of the waiter: when it aborts, this call rejects with its reason, and the others wait on
-   * @param start is given a signal that aborts when nobody waits any more or the deadline has passed
-   * @throws OriginTimeoutError the deadline has passed
-   * @throws OverloadedError too many flights are in the air
+   * @param start is given what lands the flight, also the signal that aborts when nobody waits any more or the deadline
+   * has passed
    */
-  run(key: string, signal: CancelSignal | undefined, start: (signal: Cancel) => Promise<T>): Promise<T> {
-    return this.#join(key, signal, (flight) => flight.follow(start(flight)));
-  }
-
-  /** As `run`, for a `start` that calls back: without the promises between it and those who wait. */
-  fly(key: string, signal: CancelSignal | undefined, start: (landing: Landing<T>) => void): Promise<T> {
-    return this.#join(key, signal, start);
-  }
-
-  /** Waits for the flight of `key` as `run` does; `undefined` when there is none. */
-  join(key: string, signal: CancelSignal): Promise<T> | undefined {
-    const flight = this.#flights.get(key);
-    if (flight === undefined) return undefined;
-    return signal.aborted ? Promise.reject(signal.reason) : this.#wait(flight, signal);
-  }
-
-  #join(key: string, signal: CancelSignal | undefined, start: (flight: Flight<T>) => void): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  fly(key: string, waiter: Waiter<T>, start: (landing: Landing<T>) => void): void {
+    const { signal } = waiter;
+    if (signal?.aborted) return waiter.failed(signal.reason);
     const present = this.#flights.get(key);
-    if (present !== undefined) return this.#wait(present, signal);
+    if (present !== undefined) return board(waiter, present);
     const { clock, timeoutMs, maxFlights } = this.#options;
     if (this.#flights.size >= maxFlights) {
-      return Promise.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
+      return waiter.failed(new OverloadedError(`Too many loads at once: ${maxFlights}`));
     }
-    const flight = new Flight(key, clock.nowMs() + timeoutMs, this.#ended);
+    const flight = new Flight(key, clock.nowMs() + timeoutMs, this);
     this.#flights.set(key, flight);
     this.#sweep.cover(flight.deadlineMs);
-    const landing = this.#wait(flight, signal);
+    board(waiter, flight);
     try {
       start(flight);
     } catch (error) {
       // A `start` that throws at once must not leave its flight in the table.
       flight.fail(error);
     }
-    return landing;
   }
 
-  #wait(flight: Flight<T>, signal: CancelSignal | undefined): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiter = new Waiter(flight, signal, resolve, reject, this.#left);
-      flight.waiters.push(waiter);
-      signal?.addEventListener("abort", waiter, ONCE);
-    });
+  /** Waits for the flight of `key` as `fly` does, if there is one. @returns whether there is */
+  join(key: string, waiter: Waiter<T>): boolean {
+    const flight = this.#flights.get(key);
+    if (flight === undefined) return false;
+    if (waiter.signal?.aborted) waiter.failed(waiter.signal.reason);
+    else board(waiter, flight);
+    return true;
   }
 
-  /** Takes a flight out of the table, unless a later one has its place. @returns those who still waited for it */
-  #end(flight: Flight<T>): readonly Waiter<T>[] {
+  /**
+   * For flights: takes one out of the table, unless a later one has its place.
+   *
+   * @returns those who still waited for it
+   */
+  end(flight: Flight<T>): readonly Waiter<T>[] {
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
     const { waiters } = flight;
     flight.waiters = [];
@@ -161,16 +176,16 @@ export class Flights<T> {
     return waiters;
   }
 
-  #leave(waiter: Waiter<T>): void {
-    const { flight } = waiter;
+  /** For flights: a waiter has gone. */
+  leave(waiter: Waiter<T>, flight: Flight<T>): void {
     const at = flight.waiters.indexOf(waiter);
     if (at < 0) return;
     flight.waiters.splice(at, 1);
     const reason = waiter.signal!.reason;
-    waiter.reject(reason);
+    waiter.failed(reason);
     if (flight.waiters.length > 0) return;
     // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
-    this.#end(flight);
+    this.end(flight);
     flight.abort(reason);
   }
 
@@ -187,6 +202,11 @@ export class Flights<T> {
     }
     return nextMs;
   }
+}
+
+function board<T>(waiter: Waiter<T>, flight: Flight<T>): void {
+  flight.waiters.push(waiter);
+  waiter.board(flight);
 }
 
 const ONCE = { once: true };

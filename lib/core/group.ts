@@ -3,17 +3,26 @@
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
 import QuickLRU from "quick-lru";
-import { type CacheStats, MainAndHot } from "./byte-cache.ts";
-import type { Cancel, CancelSignal } from "./cancel.ts";
+import { MainAndHot } from "./byte-cache.ts";
+import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
-import { Flights, type Landing } from "./flight.ts";
-import { Handoff, type HandoffStats } from "./handoff.ts";
+import { Flights, type Landing, promised, type Waiter } from "./flight.ts";
+import { type GroupStats, newCounters } from "./group-stats.ts";
+import { Handoff } from "./handoff.ts";
 import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 
-export { type AskOptions, type Entry, NoPeers, type Origin, type Peer, type PeerPicker } from "./ports.ts";
+export {
+  type AskOptions,
+  type Entry,
+  NoPeers,
+  type Origin,
+  type Peer,
+  type PeerPicker,
+  type Question,
+} from "./ports.ts";
 
 /** A value found in this node's memory. */
 export interface Hit {
@@ -48,25 +57,6 @@ export interface GroupOptions {
   readonly maxFlights?: number;
 }
 
-/** What a group has done, under the names that groupcache made standard. */
-export interface GroupStats extends HandoffStats {
-  gets: number;
-  cacheHits: number;
-  peerLoads: number;
-  peerErrors: number;
-  loads: number;
-  loadsDeduped: number;
-  localLoads: number;
-  localLoadErrs: number;
-  serverRequests: number;
-  /** What the origin was really asked. */
-  originLoads: number;
-  /** Second asks, because the first one was slow. */
-  hedges: number;
-  mainCache: CacheStats;
-  hotCache: CacheStats;
-}
-
 /** How many keys have their fetches counted; the longest unfetched are forgotten first. */
 const MAX_COUNTED_KEYS = 8_192;
 const MAX_FLIGHTS = 10_000;
@@ -95,19 +85,7 @@ export class Group {
   /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
-  readonly #counters = {
-    gets: 0,
-    cacheHits: 0,
-    peerLoads: 0,
-    peerErrors: 0,
-    loads: 0,
-    loadsDeduped: 0,
-    localLoads: 0,
-    localLoadErrs: 0,
-    serverRequests: 0,
-    originLoads: 0,
-    hedges: 0,
-  };
+  readonly #counters = newCounters();
 
   constructor(options: GroupOptions) {
     const { clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
@@ -126,8 +104,8 @@ export class Group {
       clock,
       timeoutMs: loadTimeoutMs,
       onValue: (landing, key, value) => this.#fetched(landing, key, value),
-      onOwnTurn: (landing, key) => landing.follow(this.#loadFromOrigin(key, landing)),
-      loadHere: async (key, signal) => (await this.#loadFromOrigin(key, signal)).value,
+      onOwnTurn: (landing, key) => landing.follow(this.#loadHere(key, landing)),
+      loadHere: async (key, signal) => (await this.#loadHere(key, signal)).value,
       onPeerError: () => this.#counters.peerErrors++,
       onHedge: () => this.#counters.hedges++,
     });
@@ -150,25 +128,22 @@ export class Group {
     return { value: copy, from: "hot" };
   }
 
+  /** The rest of a get whose lookup found nothing: from the origin when this node owns the key, else from its owner. */
+  load(key: string, waiter: Waiter<Loaded>): void {
+    this.#counters.loads++;
+    if (this.#picker.pick(key) === undefined) this.#loadFromOrigin(key, waiter);
+    else this.#fetches.fly(key, waiter, (landing) => this.#fetch(key, landing));
+  }
+
   /**
-   * The rest of a get whose lookup found nothing: from the origin when this node owns the key, else from its owner.
+   * Lookup, then load. May ask a peer.
    *
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason when the caller left
    */
-  load(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
-    this.#counters.loads++;
-    const owner = this.#picker.pick(key);
-    if (owner === undefined) return this.#loadFromOrigin(key, signal);
-    return this.#fetches.fly(key, signal, (landing) => {
-      this.#counters.loadsDeduped++;
-      this.#failover.fetch(key, landing);
-    });
-  }
-
-  /** Lookup, then load. May ask a peer; @throws as `load` does. */
-  async get(key: string, options: { signal?: CancelSignal } = {}): Promise<Loaded> {
+  async get(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookup(key);
-    return hit === undefined ? await this.load(key, options) : { value: hit.value, source: hit.from, stored: true };
+    if (hit !== undefined) return { value: hit.value, source: hit.from, stored: true };
+    return await promised(signal, (waiter) => this.load(key, waiter));
   }
 
   /** What this node has in memory of what a peer asks of it. Synchronous, as `lookup`. */
@@ -177,10 +152,10 @@ export class Group {
     return this.lookup(key);
   }
 
-  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Throws as `load`. */
+  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Throws as `get`. */
   loadAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     this.#counters.loads++;
-    return this.#loadFromOrigin(key, signal);
+    return this.#loadHere(key, signal);
   }
 
   /** Both of the above, one after the other. */
@@ -198,7 +173,9 @@ export class Group {
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const value = this.#fresh(this.#caches.main.peek(key) ?? this.#caches.hot.peek(key));
     if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
-    return this.#loads.join(key, options.signal)?.then((loaded) => loaded.value, () => undefined);
+    let isInTheAir = false;
+    const loaded = promised<Loaded>(options.signal, (waiter) => isInTheAir = this.#loads.join(key, waiter));
+    return isInTheAir ? loaded.then(({ value }) => value, () => undefined) : undefined;
   }
 
   /** Takes what a peer hands over, as far as this node is to have it and there is room. @returns how many entries */
@@ -225,38 +202,44 @@ export class Group {
     };
   }
 
-  /** As whoever is to have the value: from memory, from where it was before, or from the origin. */
-  #loadFromOrigin(key: string, signal: CancelSignal | undefined): Promise<Loaded> {
-    return this.#loads.run(key, signal, async (flightSignal) => {
-      this.#counters.loadsDeduped++;
-      const main = this.#caches.main;
-      // While a peer was asked in vain, somebody else's load may have brought it.
-      let present = this.#fresh(main.peek(key));
-      const held = present === undefined ? this.#handoff.fetch(key, flightSignal) : undefined;
-      if (held !== undefined) {
-        const value = await held;
-        // Meanwhile it may have been handed over, too.
-        present = this.#fresh(main.peek(key));
-        if (present === undefined && value !== undefined) {
-          // Asked in the place of an owner that is slow or lost: what it may still have stays there.
-          if (this.#picker.pick(key) !== undefined) {
-            return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
-          }
-          this.#handoff.copy(key, value);
-          return { value, source: "peer", stored: this.#caches.store(main, key, value) };
-        }
-      }
-      if (present !== undefined) return { value: present, source: "main", stored: true };
-      const value = await this.#askOrigin(key, flightSignal);
-      // Kept even when nobody waits any more, as the origin has been paid for it; but what comes after the deadline may
-      // be older than what a later flight has stored.
-      const late = flightSignal.aborted && main.peek(key) !== undefined;
-      if (!late) this.#handoff.copy(key, value);
-      return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
-    });
+  #loadHere(key: string, signal: CancelSignal | undefined): Promise<Loaded> {
+    return promised(signal, (waiter) => this.#loadFromOrigin(key, waiter));
   }
 
-  async #askOrigin(key: string, signal: Cancel): Promise<Value> {
+  /** As whoever is to have the value: from memory, from where it was before, or from the origin. */
+  #loadFromOrigin(key: string, waiter: Waiter<Loaded>): void {
+    this.#loads.fly(key, waiter, (landing) => landing.follow(this.#make(key, landing)));
+  }
+
+  async #make(key: string, flightSignal: Landing<Loaded>): Promise<Loaded> {
+    this.#counters.loadsDeduped++;
+    const main = this.#caches.main;
+    // While a peer was asked in vain, somebody else's load may have brought it.
+    let present = this.#fresh(main.peek(key));
+    const held = present === undefined ? this.#handoff.fetch(key, flightSignal) : undefined;
+    if (held !== undefined) {
+      const value = await held;
+      // Meanwhile it may have been handed over, too.
+      present = this.#fresh(main.peek(key));
+      if (present === undefined && value !== undefined) {
+        // Asked in the place of an owner that is slow or lost: what it may still have stays there.
+        if (this.#picker.pick(key) !== undefined) {
+          return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
+        }
+        this.#handoff.copy(key, value);
+        return { value, source: "peer", stored: this.#caches.store(main, key, value) };
+      }
+    }
+    if (present !== undefined) return { value: present, source: "main", stored: true };
+    const value = await this.#askOrigin(key, flightSignal);
+    // Kept even when nobody waits any more, as the origin has been paid for it; but what comes after the deadline may
+    // be older than what a later flight has stored.
+    const late = flightSignal.aborted && main.peek(key) !== undefined;
+    if (!late) this.#handoff.copy(key, value);
+    return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
+  }
+
+  async #askOrigin(key: string, signal: Landing<Loaded>): Promise<Value> {
     signal.throwIfAborted();
     this.#counters.originLoads++;
     this.#atOrigin.add(key);
@@ -273,6 +256,11 @@ export class Group {
     const bornAtMs = this.#clock.nowMs();
     const expiresAtMs = this.#ttlMs === null ? Infinity : bornAtMs + this.#ttlMs;
     return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
+  }
+
+  #fetch(key: string, landing: Landing<Loaded>): void {
+    this.#counters.loadsDeduped++;
+    this.#failover.fetch(key, landing);
   }
 
   #fetched(landing: Landing<Loaded>, key: string, value: Value): void {

@@ -163,6 +163,7 @@ function isSame(a: readonly PeerRecord[], b: readonly PeerRecord[]): boolean {
 
 /** A listed peer to which there is no connection at all still owns its keys: asking it fails over to the next in rank. */
 function unreachable(name: string): Peer {
-  const fail = () => Promise.reject(new PeerError(`Cannot ask ${name} as there is no connection to it`));
-  return { name, get: fail, peek: fail, push: fail };
+  const error = () => new PeerError(`Cannot ask ${name} as there is no connection to it`);
+  const fail = () => Promise.reject(error());
+  return { name, ask: (_group, _key, question) => question.failed(error()), peek: fail, push: fail };
 }

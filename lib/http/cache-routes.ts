@@ -8,6 +8,7 @@
 import type { Context } from "hono";
 import { BadKeyError } from "../core/errors.ts";
 import type { CancelSignal } from "../core/cancel.ts";
+import { Waiter } from "../core/flight.ts";
 import type { Value } from "../core/value.ts";
 import type { Log } from "../core/log.ts";
 import { Memo } from "../core/memo.ts";
@@ -15,7 +16,7 @@ import { CacheStatus } from "./cache-status.ts";
 import type { ClientSignals } from "./client-signal.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathStart, rawPathOf } from "./key.ts";
-import type { CacheGroup } from "./ports.ts";
+import type { CacheGroup, Loaded } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
 import { TextBodies } from "./text-bodies.ts";
 
@@ -86,7 +87,7 @@ export class CacheRoutes {
         this.#status.loaded(source, stored),
       );
     } catch (error) {
-      return this.#failed(error, groupName, "key", signal);
+      return this.failed(error, groupName, "key", signal);
     }
   };
 
@@ -102,26 +103,21 @@ export class CacheRoutes {
       if (group === undefined) return this.#noSuchGroup(groupName);
       const found = group.lookup(key);
       const { raw: request } = c.req;
-      if (found === undefined) return this.#loadAndAnswer(request, group, key, thing);
+      if (found === undefined) {
+        const signal = this.#signals.of(request);
+        return new Promise((answer) => group.load(key, new Miss(this, request, group.name, thing, signal, answer)));
+      }
       const { value, from } = found;
       const cacheStatus = from === "hot" ? this.#status.hotHit : this.#status.hit;
       return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
     } catch (error) {
-      return this.#failed(error, groupName, thing, undefined);
+      return this.failed(error, groupName, thing, undefined);
     }
   }
 
-  /** Not an `async` function: its frame, and the promise that it awaits with, are kept alive for each get in the air. */
-  #loadAndAnswer(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
-    const signal = this.#signals.of(request);
-    const failed = (error: unknown) => this.#failed(error, group.name, thing, signal);
-    return group.load(key, { signal }).then(({ value, source, stored }) => {
-      try {
-        return this.#valueResponse(request, value, this.#status.loaded(source, stored));
-      } catch (error) {
-        return failed(error);
-      }
-    }, failed);
+  /** For what waits for a value. */
+  loaded(request: Request, { value, source, stored }: Loaded): Response {
+    return this.#valueResponse(request, value, this.#status.loaded(source, stored));
   }
 
   /** HEAD sends the headers of GET without the body, which is where the servers would count the bytes. */
@@ -138,7 +134,7 @@ export class CacheRoutes {
   }
 
   /** @param signal `undefined` when no load was begun */
-  #failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response {
+  failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response {
     if (signal?.aborted === true) {
       // Nobody reads this: it ends the request, and keeps a departure from being logged as a fault.
       return problemResponse({ status: 499, detail: "the client went away" }, {
@@ -151,6 +147,43 @@ export class CacheRoutes {
       ? this.#status.refused(problem.code)
       : this.#status.failed(problem.code);
     return problemResponse(problem, { "cache-status": cacheStatus });
+  }
+}
+
+/** A request that waits for its value. */
+class Miss extends Waiter<Loaded> {
+  private readonly routes: CacheRoutes;
+  private readonly request: Request;
+  private readonly group: string;
+  private readonly thing: string;
+  private readonly answer: (response: Response) => void;
+
+  constructor(
+    routes: CacheRoutes,
+    request: Request,
+    group: string,
+    thing: string,
+    signal: CancelSignal,
+    answer: (response: Response) => void,
+  ) {
+    super(signal);
+    this.routes = routes;
+    this.request = request;
+    this.group = group;
+    this.thing = thing;
+    this.answer = answer;
+  }
+
+  landed(loaded: Loaded): void {
+    try {
+      this.answer(this.routes.loaded(this.request, loaded));
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  failed(error: unknown): void {
+    this.answer(this.routes.failed(error, this.group, this.thing, this.signal));
   }
 }
 

@@ -1,6 +1,7 @@
 /** What the HTTP edge needs from the rest of the node; the composition root hands it in. */
 import type { CancelSignal } from "../core/cancel.ts";
-import type { GroupStats } from "../core/group.ts";
+import type { Waiter } from "../core/flight.ts";
+import type { GroupStats } from "../core/group-stats.ts";
 import type { Roster } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import type { Source } from "./cache-status.ts";
@@ -69,14 +70,14 @@ export interface CacheGroup {
   readonly name: string;
   /** Main cache, then hot cache, without waiting; `undefined` on a miss. Counts the get. */
   lookup(key: string): { value: Value; from: "main" | "hot" } | undefined;
+  /** The rest of a get after a failed {@linkcode lookup}, which is not counted again. Never throws. */
+  load(key: string, waiter: Waiter<Loaded>): void;
   /**
-   * The rest of a get after a failed {@linkcode lookup}, which is not counted again.
+   * For a groupcache peer: from a cache or by one load from the origin, never from another peer.
    *
    * @param options.signal aborted when the client has gone
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
-  load(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
-  /** For a groupcache peer: from a cache or by one load from the origin, never from another peer. Throws as `load`. */
   getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
   /** Counters, as they are to be printed in JSON and for Prometheus. */
   stats(): GroupFigures;

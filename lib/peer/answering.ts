@@ -170,6 +170,7 @@ export class Answering {
     result.then(
       (value) => {
         if (this.#settled(id, served)) this.#answer(served.type, id, value);
+        this.#outbox.flushSoon();
         this.#onSettled();
       },
       (error) => {

@@ -1,9 +1,9 @@
 import type { CancelSignal } from "../core/cancel.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { Suspect } from "../core/liveness.ts";
-import type { AskOptions, Entry } from "../core/ports.ts";
+import type { AskOptions, Entry, Question } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
-import { type Answer, Ask } from "./asks.ts";
+import { type Answer, Ask, type Hearer } from "./asks.ts";
 import type { ChannelContext } from "./channel-context.ts";
 import { errorOf } from "./failures.ts";
 import { canTravel } from "./frame-writer.ts";
@@ -51,14 +51,14 @@ export class Asking {
     return this.#asks.size;
   }
 
-  /** @throws the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts */
-  get(group: string, key: string, options: AskOptions): Promise<Value> {
-    return this.#askFor(MessageType.get, group, key, options);
+  /** It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
+  get(group: string, key: string, question: Question): void {
+    this.#askFor(MessageType.get, group, key, question, question as Hearer);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
-    return this.#askFor(MessageType.peek, group, key, options);
+    return promised((hearer) => this.#askFor(MessageType.peek, group, key, options, hearer));
   }
 
   /** @throws PeerError; OverloadedError so many are in the air that it was not sent */
@@ -104,7 +104,7 @@ export class Asking {
     const nowMs = this.#context.clock.nowMs();
     // What was peeked at is on its way into a cache; what was asked for is answered, and seldom kept.
     const own = ask.type === MessageType.peek ? body.slice() : body;
-    ask.resolve({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
+    ask.hearer.answered({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
   }
 
   /** Any answer but a value or a failure; returns as `onValue`. */
@@ -113,7 +113,7 @@ export class Asking {
     if (ask === undefined) return;
     if (ask.type !== type) return MISFIT;
     this.#forget(ask);
-    ask.resolve(answer);
+    ask.hearer.answered(answer);
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
@@ -123,7 +123,7 @@ export class Asking {
     const error = errorOf(code, detail, this.#remote);
     // What is final for a get only means that this peer is no help with anything else.
     const isFinal = ask.type === MessageType.get || error instanceof PeerError;
-    ask.reject(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
+    ask.hearer.failed(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
   }
 
   /** Ends what is overdue. @returns the earliest deadline left, or Infinity */
@@ -134,7 +134,7 @@ export class Asking {
       else {
         this.#forget(ask);
         this.#cancel(ask);
-        ask.reject(new PeerError(`${this.#remote} did not answer in time`));
+        ask.hearer.failed(new PeerError(`${this.#remote} did not answer in time`));
       }
     }
     return nextMs;
@@ -144,31 +144,32 @@ export class Asking {
     this.#closedBecause = reason;
     for (const ask of this.#asks.values()) {
       ask.signal?.removeEventListener("abort", ask);
-      ask.reject(this.#lostError(reason));
+      ask.hearer.failed(this.#lostError(reason));
     }
     this.#asks.clear();
   }
 
-  #askFor<T extends Value | undefined>(
+  #askFor(
     type: typeof MessageType["get" | "peek"],
     group: string,
     key: string,
     { signal, timeoutMs }: AskOptions,
-  ): Promise<T> {
+    hearer: Hearer,
+  ): void {
     if (signal.aborted || this.#closedBecause !== undefined || this.#keyAsks >= this.#context.limits.asksInFlight) {
-      return Promise.reject(this.#refusal(type, signal));
+      return hearer.failed(this.#refusal(type, signal));
     }
     const index = this.#groupIndex.get(group);
-    if (index === undefined) return Promise.reject(notServed(group));
+    if (index === undefined) return hearer.failed(notServed(group));
     const id = this.#nextId;
     this.#nextId = (id + 1) >>> 0;
     try {
       this.#outbox.ask(type, id, index, timeWithoutWayBack(timeoutMs), key);
     } catch (error) {
-      return Promise.reject(error);
+      return hearer.failed(error);
     }
     this.asked++;
-    return this.#answerTo(type, id, timeoutMs, signal);
+    this.#await(type, id, timeoutMs, signal, hearer);
   }
 
   #askOf<T extends Answer>(
@@ -188,7 +189,7 @@ export class Asking {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#answerTo(type, id, timeoutMs, signal);
+    return promised((hearer) => this.#await(type, id, timeoutMs, signal, hearer));
   }
 
   /** Why a question is not sent. */
@@ -201,29 +202,28 @@ export class Asking {
     return isOurs ? new OverloadedError(message) : new PeerError(message);
   }
 
-  #answerTo<T extends Answer>(
+  #await(
     type: QuestionType,
     id: number,
     timeoutMs: number,
     signal: CancelSignal | undefined,
-  ): Promise<T> {
+    hearer: Hearer,
+  ): void {
     // The write may have found the socket dead.
-    if (this.#closedBecause !== undefined) return Promise.reject(this.#lostError(this.#closedBecause));
+    if (this.#closedBecause !== undefined) return hearer.failed(this.#lostError(this.#closedBecause));
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
-    return new Promise<T>((resolve, reject) => {
-      const ask = new Ask(type, id, deadlineMs, signal, resolve as (answer: Answer) => void, reject, this.#abandon);
-      this.#asks.set(id, ask);
-      if (isForKey(type)) this.#keyAsks++;
-      signal?.addEventListener("abort", ask, ONCE);
-      this.#sweep.cover(deadlineMs);
-    });
+    const ask = new Ask(type, id, deadlineMs, signal, hearer, this.#abandon);
+    this.#asks.set(id, ask);
+    if (isForKey(type)) this.#keyAsks++;
+    signal?.addEventListener("abort", ask, ONCE);
+    this.#sweep.cover(deadlineMs);
   }
 
   #reject(id: number, error: unknown): void {
     const ask = this.#asks.get(id);
     if (ask === undefined) return;
     this.#forget(ask);
-    ask.reject(error);
+    ask.hearer.failed(error);
   }
 
   #forget(ask: Ask): void {
@@ -235,7 +235,7 @@ export class Asking {
     if (this.#asks.get(ask.id) !== ask) return;
     this.#forget(ask);
     this.#cancel(ask);
-    ask.reject(ask.signal!.reason);
+    ask.hearer.failed(ask.signal!.reason);
     this.#onSettled();
   }
 
@@ -247,6 +247,11 @@ export class Asking {
   #lostError(reason: string): PeerError {
     return new PeerError(`${this.#remote} was lost: ${reason}`);
   }
+}
+
+/** By a promise: for all but gets. */
+function promised<T extends Answer>(ask: (hearer: Hearer) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => ask({ answered: resolve as Hearer["answered"], failed: reject }));
 }
 
 function isForKey(type: QuestionType): boolean {

@@ -6,14 +6,19 @@ import type { QuestionType } from "./frames.ts";
 /** What a question may be answered with: a value or nothing, a yes or no, a count. */
 export type Answer = Value | boolean | number | undefined | void;
 
+/** Who hears what became of a question: one of both is called, once. */
+export interface Hearer {
+  answered(answer: Answer): void;
+  failed(error: unknown): void;
+}
+
 /** A question in the air. It is its own abort listener: a closure per ask would cost more than the ask. */
 export class Ask {
   readonly type: QuestionType;
   readonly id: number;
   readonly deadlineMs: number;
   readonly signal: CancelSignal | undefined;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: unknown) => void;
+  readonly hearer: Hearer;
   private readonly abandon: (ask: Ask) => void;
 
   constructor(
@@ -21,16 +26,14 @@ export class Ask {
     id: number,
     deadlineMs: number,
     signal: CancelSignal | undefined,
-    resolve: (answer: Answer) => void,
-    reject: (error: unknown) => void,
+    hearer: Hearer,
     abandon: (ask: Ask) => void,
   ) {
     this.type = type;
     this.id = id;
     this.deadlineMs = deadlineMs;
     this.signal = signal;
-    this.resolve = resolve;
-    this.reject = reject;
+    this.hearer = hearer;
     this.abandon = abandon;
   }
 

@@ -1,5 +1,5 @@
 import type { Suspect } from "../core/liveness.ts";
-import type { AskOptions, Entry } from "../core/ports.ts";
+import type { AskOptions, Entry, Question } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 import { Answering } from "./answering.ts";
 import { Asking } from "./asking.ts";
@@ -45,11 +45,11 @@ export class Channel implements SocketHandler, FrameVisitor {
   }
 
   /**
-   * @throws the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts.
-   * Never throws synchronously, nor do the questions below
+   * It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts.
+   * Never throws, nor do the questions below, synchronously.
    */
-  get(group: string, key: string, options: AskOptions): Promise<Value> {
-    return this.#asking.get(group, key, options);
+  get(group: string, key: string, question: Question): void {
+    this.#asking.get(group, key, question);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */

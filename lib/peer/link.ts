@@ -1,6 +1,6 @@
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { PolledPeer, Suspect } from "../core/liveness.ts";
-import type { AskOptions, Entry, Peer } from "../core/ports.ts";
+import { asked, type AskOptions, type Entry, type Peer, type Question } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import { Channel } from "./channel.ts";
@@ -97,22 +97,23 @@ export class Link implements Peer, PolledPeer {
   }
 
   /**
-   * Asks the peer as owner.
-   *
-   * @throws the owner's final answers; PeerError when it cannot be reached, is lost or is silent; OverloadedError when
-   * too many asks are in the air; the signal's reason when it aborts
+   * Asks the peer as owner. The question fails with the owner's final answers; PeerError when the peer cannot be reached,
+   * is lost or is silent; OverloadedError when too many asks are in the air; the signal's reason when it aborts.
    */
-  get(group: string, key: string, options: AskOptions): Promise<Value> {
+  ask(group: string, key: string, question: Question): void {
     const channel = this.#channel;
-    if (channel !== undefined) return channel.get(group, key, options);
-    if (this.#state !== "connecting") return Promise.reject(this.#downError());
+    if (channel !== undefined) return channel.get(group, key, question);
+    if (this.#state !== "connecting") return question.failed(this.#downError());
     const { asksInFlight } = this.#context.limits;
     if (this.#opening.waiters >= asksInFlight) {
-      return Promise.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
+      return question.failed(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
-    return this.#opening.wait(options, (opened, leftMs) => {
-      return opened.get(group, key, { signal: options.signal, timeoutMs: leftMs });
-    });
+    const { signal } = question;
+    const value = this.#opening.wait(
+      question,
+      (opened, timeoutMs) => asked({ signal, timeoutMs }, (later) => opened.get(group, key, later)),
+    );
+    value.then((value) => question.answered(value), (error) => question.failed(error));
   }
 
   /**

@@ -40,6 +40,11 @@ export class Outbox {
     this.#scheduled = false;
     this.flush();
   };
+  readonly #flushNow = () => {
+    this.#isFlushingSoon = false;
+    this.flush();
+  };
+  #isFlushingSoon = false;
   #scheduled = false;
   #corked = false;
   #full = false;
@@ -142,6 +147,16 @@ export class Outbox {
   /** Values that wait for the socket to take what it has. */
   get backlog(): number {
     return this.#waiting.length - this.#waitingPushes;
+  }
+
+  /**
+   * Sends what is written ahead of what else this turn of the event loop has to do, with whatever is written until its
+   * promises are settled: an answer that others wait for elsewhere is not to wait for all who wait here.
+   */
+  flushSoon(): void {
+    if (this.#isFlushingSoon || this.#corked || this.#writer.length === 0) return;
+    this.#isFlushingSoon = true;
+    queueMicrotask(this.#flushNow);
   }
 
   /** Sends what is written, unless the socket is full. */

@@ -1,7 +1,8 @@
 /** Groups of one process that are each other's peers; no socket, no timer, no registry. */
+import type { CancelSignal } from "../../lib/core/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions, NoPeers, type Peer } from "../../lib/core/group.ts";
-import type { Fresh } from "../../lib/core/value.ts";
+import type { Fresh, Value } from "../../lib/core/value.ts";
 import { RosterPicker } from "../../lib/core/picker.ts";
 import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock } from "../support/clock.ts";
@@ -38,6 +39,13 @@ export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOri
   return { clock, group };
 }
 
+/** A peer that answers by a promise. */
+export function askBy(get: (key: string, signal: CancelSignal) => Promise<Value>): Peer["ask"] {
+  return (_group, key, question) => {
+    get(key, question.signal).then((value) => question.answered(value), (error) => question.failed(error));
+  };
+}
+
 /** Nodes in one process; `asks` is what crosses between them. A node in `dead` is listed but cannot be reached. */
 export function makeCluster(
   names: string[],
@@ -60,7 +68,7 @@ export function makeCluster(
   for (const self of names) {
     const makePeer = (name: string): Peer => ({
       name,
-      async get(_group, key, { signal }) {
+      ask: askBy(async (key, signal) => {
         asks.push(`${self}>${name}`);
         await reach(name);
         const afterMs = late.get(name);
@@ -69,7 +77,7 @@ export function makeCluster(
           throw new PeerError(`${name} was lost`);
         }
         return (await groups.get(name)!.getAsOwner(key, { signal })).value;
-      },
+      }),
       async peek(_group, key, { signal }) {
         peeks.push(`${self}>${name}`);
         await reach(name);

@@ -1,13 +1,31 @@
 import assert from "node:assert/strict";
 import { Cancel, type CancelSignal } from "../../lib/core/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import { Flights, type Landing } from "../../lib/core/flight.ts";
+import { Flights, type Landing, promised } from "../../lib/core/flight.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 
 function setUp({ timeoutMs = 1_000, maxFlights = 10 } = {}) {
   const clock = new ManualClock();
   return { clock, flights: new Flights<string>({ clock, timeoutMs, maxFlights }) };
+}
+
+function fly(
+  flights: Flights<string>,
+  key: string,
+  signal: CancelSignal | undefined,
+  start: (landing: Landing<string>) => void,
+): Promise<string> {
+  return promised(signal, (waiter) => flights.fly(key, waiter, start));
+}
+
+function run(
+  flights: Flights<string>,
+  key: string,
+  signal: CancelSignal | undefined,
+  start: (landing: Landing<string>) => Promise<string>,
+): Promise<string> {
+  return fly(flights, key, signal, (landing) => landing.follow(start(landing)));
 }
 
 test("all who ask while a load is in the air share it", async () => {
@@ -17,7 +35,7 @@ test("all who ask while a load is in the air share it", async () => {
   const start = () => (starts++, gate.promise);
   const asked = Array.from(
     { length: 100 },
-    (_, i) => flights.run("k", i % 2 === 0 ? new AbortController().signal : undefined, start),
+    (_, i) => run(flights, "k", i % 2 === 0 ? new AbortController().signal : undefined, start),
   );
   gate.resolve("v");
   assert.deepEqual(new Set(await Promise.all(asked)), new Set(["v"]));
@@ -29,14 +47,14 @@ test("a failure reaches every waiter, and the next call starts anew", async () =
   const { flights } = setUp();
   const failing = () => Promise.reject(new NotFoundError("no"));
   const signal = new AbortController().signal;
-  await Promise.all([1, 2].map(() => assert.rejects(flights.run("k", signal, failing), NotFoundError)));
-  assert.equal(await flights.run("k", signal, () => Promise.resolve("v")), "v");
+  await Promise.all([1, 2].map(() => assert.rejects(run(flights, "k", signal, failing), NotFoundError)));
+  assert.equal(await run(flights, "k", signal, () => Promise.resolve("v")), "v");
 });
 
 test("a start that throws at once leaves nothing behind", async () => {
   const { flights } = setUp();
   await assert.rejects(
-    flights.run("k", undefined, () => {
+    run(flights, "k", undefined, () => {
       throw new NotFoundError("no");
     }),
     NotFoundError,
@@ -52,8 +70,8 @@ test("a waiter that goes away leaves alone; the last one takes the flight with i
     seen = signal;
     return new Promise<string>(() => {});
   };
-  const a = flights.run("k", first.signal, start);
-  const b = flights.run("k", second.signal, start);
+  const a = run(flights, "k", first.signal, start);
+  const b = run(flights, "k", second.signal, start);
   first.abort(new Error("left"));
   await assert.rejects(a, /left/);
   assert.equal(seen!.aborted, false);
@@ -62,7 +80,7 @@ test("a waiter that goes away leaves alone; the last one takes the flight with i
   await assert.rejects(b, /left too/);
   assert.equal(seen!.aborted, true);
   assert.equal(flights.size, 0);
-  const again = flights.run("k", undefined, () => clock.advance(999).then(() => "v"));
+  const again = run(flights, "k", undefined, () => clock.advance(999).then(() => "v"));
   assert.equal(await again, "v", "the deadline of a cancelled flight ends no other");
 });
 
@@ -72,10 +90,10 @@ test("who comes after the last waiter has gone gets a new flight, and the old on
   let starts = 0;
   const start = () => gates[starts++]!.promise;
   const controller = new AbortController();
-  const gone = flights.run("k", controller.signal, start);
+  const gone = run(flights, "k", controller.signal, start);
   controller.abort(new Error("left"));
   await assert.rejects(gone);
-  const stays = flights.run("k", new AbortController().signal, start);
+  const stays = run(flights, "k", new AbortController().signal, start);
   gates[0]!.resolve("old");
   await settle();
   assert.equal(flights.size, 1);
@@ -86,7 +104,7 @@ test("who comes after the last waiter has gone gets a new flight, and the old on
 test("a flight has a deadline of its own", async () => {
   const { flights, clock } = setUp({ timeoutMs: 500 });
   let seen: CancelSignal | undefined;
-  const waits = flights.run("k", undefined, (signal) => ((seen = signal), new Promise(() => {})));
+  const waits = run(flights, "k", undefined, (signal) => ((seen = signal), new Promise(() => {})));
   const fails = assert.rejects(waits, OriginTimeoutError);
   await clock.advance(499);
   assert.equal(seen!.aborted, false);
@@ -100,7 +118,7 @@ test("all deadlines are kept, whichever flight began first", async () => {
   const { flights, clock } = setUp({ timeoutMs: 500 });
   const never = () => new Promise<string>(() => {});
   const ends: string[] = [];
-  const watch = (key: string) => flights.run(key, undefined, never).catch(() => ends.push(`${key} ${clock.nowMs()}`));
+  const watch = (key: string) => run(flights, key, undefined, never).catch(() => ends.push(`${key} ${clock.nowMs()}`));
   const startMs = clock.nowMs();
   for (const key of ["a", "b", "c"]) {
     void watch(key);
@@ -135,8 +153,8 @@ test("a cancel tells each listener once, and its platform signal says the same, 
 test("one flight too many is refused, and those in the air go on", async () => {
   const { flights } = setUp({ maxFlights: 2 });
   const gate = Promise.withResolvers<string>();
-  const asked = ["a", "b", "a"].map((key) => flights.run(key, undefined, () => gate.promise));
-  await assert.rejects(flights.run("c", undefined, () => gate.promise), OverloadedError);
+  const asked = ["a", "b", "a"].map((key) => run(flights, key, undefined, () => gate.promise));
+  await assert.rejects(run(flights, "c", undefined, () => gate.promise), OverloadedError);
   gate.resolve("v");
   assert.deepEqual(await Promise.all(asked), ["v", "v", "v"]);
 });
@@ -144,19 +162,19 @@ test("one flight too many is refused, and those in the air go on", async () => {
 test("who is gone before asking starts nothing", async () => {
   const { flights } = setUp();
   const gone = AbortSignal.abort(new Error("gone"));
-  await assert.rejects(flights.run("k", gone, () => assert.fail("started")), /gone/);
+  await assert.rejects(run(flights, "k", gone, () => assert.fail("started")), /gone/);
 });
 
 test("a flight that calls back lands once, for all who wait, and frees its key first", async () => {
   const { flights } = setUp();
   const landings: Landing<string>[] = [];
   const start = (landing: Landing<string>) => void landings.push(landing);
-  const asked = [1, 2, 3].map(() => flights.fly("k", undefined, start));
+  const asked = [1, 2, 3].map(() => fly(flights, "k", undefined, start));
   assert.equal(landings.length, 1);
   landings[0]!.land("first");
   assert.equal(flights.size, 0);
   // What comes late must neither end nor answer the flight that has taken its place.
-  const next = flights.fly("k", undefined, start);
+  const next = fly(flights, "k", undefined, start);
   landings[0]!.land("second");
   landings[0]!.fail(new Error("late"));
   assert.deepEqual(await Promise.all(asked), ["first", "first", "first"]);
@@ -169,12 +187,12 @@ test("a flight that calls back is aborted with its last waiter, and one that thr
   const { flights } = setUp();
   const client = new AbortController();
   let seen: Landing<string> | undefined;
-  const asked = flights.fly("k", client.signal, (landing) => void (seen = landing));
+  const asked = fly(flights, "k", client.signal, (landing) => void (seen = landing));
   client.abort(new Error("left"));
   await assert.rejects(asked, /left/);
   assert.equal(seen!.aborted, true);
   seen!.land("too late");
-  const thrown = flights.fly("k", undefined, () => {
+  const thrown = fly(flights, "k", undefined, () => {
     throw new NotFoundError("no");
   });
   await assert.rejects(thrown, NotFoundError);

@@ -5,10 +5,10 @@ import { RosterPicker } from "../../lib/core/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
-import { CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
+import { askBy, CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
 
 const fail = () => Promise.reject(new PeerError("lost"));
-const unreachable = (name: string): Peer => ({ name, get: fail, peek: fail, push: fail });
+const unreachable = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail });
 const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
 
 test("the second get is a hit, and the origin is asked once", async () => {
@@ -181,10 +181,10 @@ test("what a peer's ask brought while an owner was asked in vain is not loaded a
   const origin = new CountingOrigin();
   const failing: Peer = {
     name: "b",
-    get: async () => {
+    ask: askBy(async () => {
       await gate.promise;
       throw new PeerError("lost");
-    },
+    }),
     peek: () => Promise.reject(new PeerError("lost")),
     push: () => Promise.reject(new PeerError("lost")),
   };

@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import type { CancelSignal } from "../../lib/core/cancel.ts";
+import type { Waiter } from "../../lib/core/flight.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
 import type { CacheGroup, GroupFigures, LinkFigures, Loaded } from "../../lib/http/ports.ts";
@@ -112,10 +113,10 @@ export class MemoryGroup implements CacheGroup {
     return hot === undefined ? undefined : { value: hot, from: "hot" };
   }
 
-  load(key: string, { signal }: { signal: CancelSignal }): Promise<Loaded> {
+  load(key: string, waiter: Waiter<Loaded>): void {
     this.calls.push(`load ${key}`);
     this.loadedKeys.push(key);
-    return this.onLoad(key, signal);
+    this.onLoad(key, waiter.signal!).then((loaded) => waiter.landed(loaded), (error) => waiter.failed(error));
   }
 
   getAsOwner(key: string, { signal }: { signal: CancelSignal }): Promise<Loaded> {

@@ -6,7 +6,7 @@ import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/greeting.ts
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
+import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
 import { record } from "./support.ts";
 
 const HELLO: Greeting = {
@@ -149,7 +149,7 @@ test("a second connection of the same peer replaces the first, which may be half
   const first = knock(b);
   say(first, HELLO);
   await net.tick();
-  const ask = assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError);
+  const ask = assert.rejects(getFrom(b.peer("a")!, "dict", "x", patient), PeerError);
   const second = knock(b);
   say(second, HELLO);
   await net.tick();
@@ -180,7 +180,7 @@ test("a new life or another address of a peer replaces its link; its state, weig
   const link = a.peer("b");
   a.setPeers([{ ...record("b", "http://b"), state: "draining", weight: 7, zone: "z" }]);
   assert.equal(a.peer("b"), link);
-  const lost = assert.rejects(link!.get("dict", "x", patient), PeerError);
+  const lost = assert.rejects(getFrom(link!, "dict", "x", patient), PeerError);
   a.setPeers([record("b", "http://b", "02-b")]);
   await lost;
   assert.notEqual(a.peer("b"), link);

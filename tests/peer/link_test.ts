@@ -13,7 +13,7 @@ import type { PeerHub } from "../../lib/peer/hub.ts";
 import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { MemoryNetwork, type MemorySocket } from "./memory.ts";
+import { getFrom, MemoryNetwork, type MemorySocket } from "./memory.ts";
 import { record } from "./support.ts";
 
 /** A served ask that the test answers by hand. */
@@ -61,8 +61,8 @@ test("the peer with the smaller name dials, and both ends ask over that one conn
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
   assert.equal(a.peer("a"), undefined);
-  const forth = a.peer("b")!.get("dict", "x", patient);
-  const back = b.peer("a")!.get("dict", "y", patient);
+  const forth = getFrom(a.peer("b")!, "dict", "x", patient);
+  const back = getFrom(b.peer("a")!, "dict", "y", patient);
   await net.tick();
   served[0]!.resolve(text("from b"));
   await net.tick();
@@ -73,7 +73,7 @@ test("the peer with the smaller name dials, and both ends ask over that one conn
 test("what is asked in one tick travels in one frame, and so do answers that are ready in one tick", async (defer) => {
   const { net, a, served } = pair(defer);
   await net.tick();
-  const asks = Array.from({ length: 100 }, (_, i) => a.peer("b")!.get("dict", `key ${i}`, patient));
+  const asks = Array.from({ length: 100 }, (_, i) => getFrom(a.peer("b")!, "dict", `key ${i}`, patient));
   await net.tick();
   assert.equal(asksOf(net), 1);
   assert.deepEqual(served.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => `key ${i}`));
@@ -92,17 +92,31 @@ test("answers at hand leave at the end of the frame that asked, without waiting 
   a.setPeers([record("b", "http://b")]);
   b.setPeers([record("a", "http://a")]);
   await net.tick();
-  const asks = ["x", "y"].map((key) => a.peer("b")!.get("dict", key, patient));
+  const asks = ["x", "y"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
   await net.tick();
   assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["at hand", "at hand"]);
   assert.equal(net.dialed[0]!.other.frames.length, 2);
+});
+
+test("answers that were waited for leave ahead of the rest of the tick, those of one moment in one frame", async (defer) => {
+  const { net, a, served } = pair(defer);
+  await net.tick();
+  const asks = ["x", "y"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
+  await net.tick();
+  for (const { key, resolve } of served) resolve(text(`value of ${key}`));
+  // The tick does not end here.
+  await settle();
+  assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["value of x", "value of y"]);
+  assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
 });
 
 test("answers return in the order in which they are ready", async (defer) => {
   const { net, a, served } = pair(defer);
   await net.tick();
   const order: string[] = [];
-  for (const key of ["slow", "fast"]) void a.peer("b")!.get("dict", key, patient).then((v) => order.push(bodyOf(v)));
+  for (const key of ["slow", "fast"]) {
+    void getFrom(a.peer("b")!, "dict", key, patient).then((v) => order.push(bodyOf(v)));
+  }
   await net.tick();
   served[1]!.resolve(text("fast"));
   await net.tick();
@@ -116,7 +130,7 @@ test("a value keeps its age and the rest of its lifetime, on the asker's clock",
   const { net, a, served } = pair(defer);
   await net.tick();
   const nowMs = net.clock.nowMs();
-  const asks = ["mortal", "eternal"].map((key) => a.peer("b")!.get("dict", key, patient));
+  const asks = ["mortal", "eternal"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
   await net.tick();
   served[0]!.resolve(text("m", nowMs - 500, nowMs + 1_500));
   served[1]!.resolve(text("e", nowMs - 7, Infinity));
@@ -139,7 +153,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
     new PeerError("closing"),
   ];
   for (const error of errors) {
-    const ask = a.peer("b")!.get("dict", "x", patient);
+    const ask = getFrom(a.peer("b")!, "dict", "x", patient);
     await net.tick();
     served.pop()!.reject(error);
     await Promise.all([
@@ -147,7 +161,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
       net.tick(),
     ]);
   }
-  const defect = a.peer("b")!.get("dict", "x", patient);
+  const defect = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
   served.pop()!.reject(new TypeError("secret"));
   await Promise.all([
@@ -166,8 +180,8 @@ test("an ask for a group that the peer does not serve falls back", async (defer)
   a.setPeers([record("b", "http://b")]);
   b.setPeers([record("a", "http://a")]);
   await net.tick();
-  const unknown = assert.rejects(a.peer("b")!.get("other", "x", patient), PeerError);
-  const known = a.peer("b")!.get("dict", "x", patient);
+  const unknown = assert.rejects(getFrom(a.peer("b")!, "other", "x", patient), PeerError);
+  const known = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
   await unknown;
   assert.equal(bodyOf(await known), "dict x");
@@ -176,9 +190,9 @@ test("an ask for a group that the peer does not serve falls back", async (defer)
 test("a key that cannot travel is refused at once, and harms nobody else", async (defer) => {
   const { net, a } = pair(defer, { serve: (_, key) => text(key) });
   await net.tick();
-  const good = a.peer("b")!.get("dict", "good", patient);
-  await assert.rejects(a.peer("b")!.get("dict", "", patient), BadKeyError);
-  await assert.rejects(a.peer("b")!.get("dict", "\udc00", patient), BadKeyError);
+  const good = getFrom(a.peer("b")!, "dict", "good", patient);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "", patient), BadKeyError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "\udc00", patient), BadKeyError);
   await net.tick();
   assert.equal(bodyOf(await good), "good");
 });
@@ -187,8 +201,8 @@ test("an asker that goes away aborts its own ask at the owner, and no other", as
   const { net, a, served } = pair(defer);
   await net.tick();
   const leaver = new AbortController();
-  const gone = a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1_000 });
-  const stays = a.peer("b")!.get("dict", "x", patient);
+  const gone = getFrom(a.peer("b")!, "dict", "x", { signal: leaver.signal, timeoutMs: 1_000 });
+  const stays = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
   leaver.abort(new Error("bored"));
   await assert.rejects(gone, /bored/);
@@ -199,20 +213,20 @@ test("an asker that goes away aborts its own ask at the owner, and no other", as
   await net.tick();
   assert.equal(bodyOf(await stays), "in time");
   assert.equal(net.dialed[0]!.other.frames.length, 2, "nothing was answered to the one that left");
-  await assert.rejects(a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1 }), /bored/);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: leaver.signal, timeoutMs: 1 }), /bored/);
 });
 
 test("a cancel that crosses its answer on the way is no harm", async (defer) => {
   const { net, a, served } = pair(defer);
   await net.tick();
   const leaver = new AbortController();
-  const gone = assert.rejects(a.peer("b")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 1_000 }), /bored/);
+  const gone = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: leaver.signal, timeoutMs: 1_000 }), /bored/);
   await net.tick();
   served[0]!.resolve(text("crossing"));
   leaver.abort(new Error("bored"));
   await net.tick();
   await gone;
-  const next = a.peer("b")!.get("dict", "y", patient);
+  const next = getFrom(a.peer("b")!, "dict", "y", patient);
   await net.tick();
   served[1]!.resolve(text("next"));
   await net.tick();
@@ -222,7 +236,7 @@ test("a cancel that crosses its answer on the way is no harm", async (defer) => 
 test("an owner that cannot answer in time says so while the asker still waits", async (defer) => {
   const { net, a, b, served } = pair(defer);
   await net.tick();
-  const ask = a.peer("b")!.get("dict", "x", patient);
+  const ask = getFrom(a.peer("b")!, "dict", "x", patient);
   const outcome = assert.rejects(ask, OriginTimeoutError);
   await net.tick();
   assert.equal(served[0]!.timeoutMs, 900);
@@ -242,7 +256,7 @@ test("an ask with the longest time that a frame can name arms no timer that woul
     return after(delayMs, action);
   };
   await net.tick();
-  const ask = a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 2 ** 40 });
+  const ask = getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 2 ** 40 });
   await net.tick();
   await net.clock.advance(600_000);
   assert.ok(delays.length < 60 && Math.max(...delays) <= 60_000, `${delays}`);
@@ -259,7 +273,7 @@ test("a silent peer makes the asker fall back at its deadline", async (defer) =>
   dialed.stalled = true;
   const order: string[] = [];
   const ask = (timeoutMs: number) =>
-    assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs }), PeerError)
+    assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs }), PeerError)
       .then(() => order.push(`${timeoutMs}`));
   const asks = [ask(1_000), ask(200)];
   await net.tick();
@@ -274,14 +288,14 @@ test("a silent peer makes the asker fall back at its deadline", async (defer) =>
 test("a lost connection fails all that is in flight at once, aborts what was served, and is dialed again", async (defer) => {
   const { net, a, b, served } = pair(defer);
   await net.tick();
-  const asks = Array.from({ length: 10 }, () => assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError));
+  const asks = Array.from({ length: 10 }, () => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError));
   await net.tick();
   net.dialed[0]!.lose("cable cut");
   net.dialed[0]!.other.lose("cable cut");
   await Promise.all(asks);
   assert.ok(served.every(({ signal }) => signal.aborted));
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), /down: cable cut/);
-  await assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), /down: cable cut/);
+  await assert.rejects(getFrom(b.peer("a")!, "dict", "x", patient), PeerError);
   await net.clock.advance(50);
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");
@@ -295,7 +309,7 @@ test("a peer that cannot be reached is dialed with growing delays, and asks fail
   defer(() => a.close());
   a.setPeers([record("b", "http://b")]);
   await settle();
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError);
   await net.clock.advance(10_000);
   const delays = net.dialedAtMs.slice(1).map((atMs, i) => atMs - net.dialedAtMs[i]!);
   assert.deepEqual(delays.slice(0, 8), [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
@@ -304,7 +318,7 @@ test("a peer that cannot be reached is dialed with growing delays, and asks fail
   defer(() => b.close());
   b.setPeers([record("a", "http://a")]);
   await net.clock.advance(2_000);
-  const ask = a.peer("b")!.get("dict", "x", patient);
+  const ask = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
   assert.equal(bodyOf(await ask), "back");
 });
@@ -324,10 +338,10 @@ test("a connection that is lost as soon as it opens is not dialed in a tight loo
 
 test("an ask made while a new peer is being connected waits for it, at either end", async (defer) => {
   const { net, a, b } = pair(defer, { serve: (_, key) => text(key) });
-  const forth = a.peer("b")!.get("dict", "forth", patient);
-  const back = b.peer("a")!.get("dict", "back", patient);
+  const forth = getFrom(a.peer("b")!, "dict", "forth", patient);
+  const back = getFrom(b.peer("a")!, "dict", "back", patient);
   const leaver = new AbortController();
-  const gone = assert.rejects(b.peer("a")!.get("dict", "x", { signal: leaver.signal, timeoutMs: 9 }), /bored/);
+  const gone = assert.rejects(getFrom(b.peer("a")!, "dict", "x", { signal: leaver.signal, timeoutMs: 9 }), /bored/);
   leaver.abort(new Error("bored"));
   await gone;
   await net.tick();
@@ -340,8 +354,8 @@ test("a peer that was expected to dial and does not is down after a bounded time
   const b = net.hub("b");
   defer(() => b.close());
   b.setPeers([record("a", "http://a")]);
-  const impatient = assert.rejects(b.peer("a")!.get("dict", "x", { signal: never, timeoutMs: 100 }), PeerError);
-  const waiting = assert.rejects(b.peer("a")!.get("dict", "x", { signal: never, timeoutMs: 9_000 }), PeerError);
+  const impatient = assert.rejects(getFrom(b.peer("a")!, "dict", "x", { signal: never, timeoutMs: 100 }), PeerError);
+  const waiting = assert.rejects(getFrom(b.peer("a")!, "dict", "x", { signal: never, timeoutMs: 9_000 }), PeerError);
   await net.clock.advance(100);
   await impatient;
   assert.equal(stateOf(b, "a"), "connecting");
@@ -356,13 +370,13 @@ test("asks in the air are bounded at the asker, and asks being served at the own
   await net.tick();
   const leavers = Array.from({ length: 3 }, () => new AbortController());
   const inTheAir = leavers.map(({ signal }) =>
-    assert.rejects(a.peer("b")!.get("dict", "x", { signal, timeoutMs: 1_000 }), /bored/)
+    assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal, timeoutMs: 1_000 }), /bored/)
   );
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), OverloadedError);
   await net.tick();
   assert.equal(served.length, 3);
   leavers[0]!.abort(new Error("bored"));
-  const room = a.peer("b")!.get("dict", "y", patient);
+  const room = getFrom(a.peer("b")!, "dict", "y", patient);
   await net.tick();
   served[3]!.resolve(text("room"));
   for (const leaver of leavers) leaver.abort(new Error("bored"));
@@ -376,15 +390,15 @@ test("the owner's bound is on its work: asks that were cancelled count until the
   await net.tick();
   const leaver = new AbortController();
   const options = { signal: leaver.signal, timeoutMs: 1_000 };
-  const gone = [1, 2].map(() => assert.rejects(a.peer("b")!.get("dict", "x", options), /bored/));
+  const gone = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", options), /bored/));
   await net.tick();
   leaver.abort(new Error("bored"));
   await Promise.all(gone);
-  const refused = assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  const refused = assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), OverloadedError);
   await net.tick();
   await refused;
   for (const one of served) one.reject(one.signal.reason);
-  const ask = a.peer("b")!.get("dict", "x", patient);
+  const ask = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
   served[2]!.resolve(text("room again"));
   await net.tick();
@@ -399,7 +413,10 @@ test("a peer that reads slowly gets its answers as it reads, without copies pili
   await net.tick();
   const far = net.dialed[0]!.other;
   far.stalled = true;
-  const asks = Array.from({ length: 20 }, () => a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }));
+  const asks = Array.from(
+    { length: 20 },
+    () => getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 60_000 }),
+  );
   await net.tick();
   assert.ok(far.bufferedBytes < 20_000, `${far.bufferedBytes} bytes are buffered`);
   assert.ok(b.stats()[0]!.servedInFlight > 10);
@@ -419,7 +436,7 @@ test("a peer that reads nothing for a while is given up, and what it asked is ab
   const { net, a, b } = pair(defer, { limits, serve: () => value });
   await net.tick();
   net.dialed[0]!.other.stalled = true;
-  const ask = assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
+  const ask = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
   await net.tick();
   await net.clock.advance(900);
   assert.equal(stateOf(b, "a"), "open");
@@ -447,13 +464,13 @@ test("a peer that drained and leaves the roster finishes what is in flight, then
   const { net, a, b, served } = pair(defer);
   await net.tick();
   const peer = a.peer("b")!;
-  const ask = peer.get("dict", "x", patient);
+  const ask = getFrom(peer, "dict", "x", patient);
   await net.tick();
   a.setPeers([{ ...record("b", "http://b"), state: "draining" }]);
   a.setPeers([]);
   const drained = b.drain();
   assert.equal(a.peer("b"), undefined);
-  await assert.rejects(peer.get("dict", "y", patient), PeerError);
+  await assert.rejects(getFrom(peer, "dict", "y", patient), PeerError);
   served[0]!.resolve(text("finished"));
   await net.tick();
   assert.equal(bodyOf(await ask), "finished");
@@ -464,7 +481,7 @@ test("a peer that drained and leaves the roster finishes what is in flight, then
 test("a peer that drained, left and never finishes is closed after a bounded time, with nothing left to wait for", async (defer) => {
   const { net, a, b } = pair(defer);
   await net.tick();
-  const ask = assert.rejects(a.peer("b")!.get("dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
+  const ask = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
   await net.tick();
   a.setPeers([{ ...record("b", "http://b"), state: "draining" }]);
   a.setPeers([]);
@@ -479,7 +496,7 @@ test("a peer that drained, left and never finishes is closed after a bounded tim
 test("closing fails what is in flight and leaves no timer behind", async (defer) => {
   const { net, a, b } = pair(defer);
   await net.tick();
-  const forth = assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  const forth = assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError);
   await net.tick();
   a.setPeers([]);
   a.close();

@@ -12,7 +12,7 @@ import type { PeerService } from "../../lib/peer/service.ts";
 import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
+import { getFrom, type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
 import { record } from "./support.ts";
 
 const never = new AbortController().signal;
@@ -115,7 +115,7 @@ test("peeks count among the asks of the asker and the work of the peer, and are 
   await net.tick();
   const peeks = [1, 2].map(() => a.peer("b")!.peek("dict", "x", patient));
   await assert.rejects(a.peer("b")!.peek("dict", "x", patient), PeerError);
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), OverloadedError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), OverloadedError);
   await net.tick();
   assert.equal(a.stats()[0]!.asksInFlight, 2);
   for (const { resolve } of calls) resolve(undefined);
@@ -259,7 +259,7 @@ test("a poll is answered by a peer that is busy with all that it may be asked", 
   const { method } = byHand<[string, string, AskOptions], Value>();
   const { net, a, b } = pair(defer, { get: method }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
   await net.tick();
-  const gets = [1, 2].map(() => assert.rejects(a.peer("b")!.get("dict", "x", patient)));
+  const gets = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient)));
   const poll = a.link("b")!.poll({ timeoutMs: 250 });
   await net.tick();
   await poll;
@@ -448,8 +448,8 @@ test("who waits for a peer that is evicted falls back at once, at both ends", as
   b.setPeers([record("a", "http://a")]);
   await net.tick();
   const asks = [
-    assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError),
-    assert.rejects(b.peer("a")!.get("dict", "x", patient), PeerError),
+    assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError),
+    assert.rejects(getFrom(b.peer("a")!, "dict", "x", patient), PeerError),
   ];
   await net.tick();
   const atMs = net.clock.nowMs();
@@ -473,7 +473,7 @@ test("a draining peer can be asked until its record goes, whichever group hears 
   assert.equal(a.link("b"), link);
   assert.deepEqual(a.polled(), [link]);
   assert.equal(link.record.state, "draining");
-  const get = a.peer("b")!.get("dict", "x", patient);
+  const get = getFrom(a.peer("b")!, "dict", "x", patient);
   const peek = a.peer("b")!.peek("dict", "x", patient);
   const poll = link.poll({ timeoutMs: 250 });
   await net.tick();
@@ -525,8 +525,8 @@ test("an answer of another kind than its question closes the connection, and fai
   const { net, a } = pair(defer, { get: () => new Promise<Value>(() => {}) }, { log });
   const writer = new FrameWriter();
   const answers: [() => Promise<unknown>, (id: number) => void][] = [
-    [() => a.peer("b")!.get("dict", "x", patient), (id) => writer.taken(id, 1)],
-    [() => a.peer("b")!.get("dict", "x", patient), (id) => writer.bare(MessageType.nothing, id)],
+    [() => getFrom(a.peer("b")!, "dict", "x", patient), (id) => writer.taken(id, 1)],
+    [() => getFrom(a.peer("b")!, "dict", "x", patient), (id) => writer.bare(MessageType.nothing, id)],
     [() => a.link("b")!.poll(patient), (id) => writer.value(id, text("x"), 0)],
     [() => a.link("b")!.vouch({ name: "c", incarnation: "1" }, patient), (id) => writer.bare(MessageType.polled, id)],
     [() => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient), (id) => writer.vouched(id, true)],

@@ -1,4 +1,6 @@
 /** Sockets in memory that obey the rules of the real ones: they copy what is sent, and deliver in a later turn. */
+import { asked, type AskOptions, type Peer } from "../../lib/core/ports.ts";
+import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
 import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
@@ -56,6 +58,11 @@ export class MemorySocket implements SocketLike {
     this.handler = DEAF;
     handler.closed(reason);
   }
+}
+
+/** Asks by a promise. */
+export function getFrom(peer: Peer, group: string, key: string, options: AskOptions): Promise<Value> {
+  return asked(options, (question) => peer.ask(group, key, question));
 }
 
 export function socketPair(): [MemorySocket, MemorySocket] {

@@ -1,4 +1,5 @@
 /** The transport over real sockets of the runtime that runs the test, with Hono's upgrade in between. */
+import { getFrom } from "./memory.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
@@ -48,7 +49,7 @@ async function pair(defer: Defer, serveB: Serve, serveA: Serve = () => text("fro
   defer(() => a.close());
   b.setPeers([record("a")]);
   a.setPeers([record("b", server.url)]);
-  const opened = a.peer("b")!.get("dict", "warm-up", patient);
+  const opened = getFrom(a.peer("b")!, "dict", "warm-up", patient);
   await Promise.allSettled([opened]);
   return { a, b, server };
 }
@@ -57,7 +58,8 @@ test("a thousand concurrent gets in both directions are answered each with its o
   const serve: Serve = (_, key) => Promise.resolve(text(`value of ${key}`));
   const { a, b } = await pair(defer, serve, serve);
   const keys = Array.from({ length: 1_000 }, (_, i) => `key ${i} — ü`);
-  const ask = (hub: PeerHub, peer: string) => Promise.all(keys.map((key) => hub.peer(peer)!.get("dict", key, patient)));
+  const ask = (hub: PeerHub, peer: string) =>
+    Promise.all(keys.map((key) => getFrom(hub.peer(peer)!, "dict", key, patient)));
   for (const values of await Promise.all([ask(a, "b"), ask(b, "a")])) {
     assert.deepEqual(values.map(({ body }) => new TextDecoder().decode(body)), keys.map((key) => `value of ${key}`));
   }
@@ -69,7 +71,9 @@ test("values of 8 MiB travel whole in both directions, several at once", async (
   const big = new Uint8Array(8 * 1024 * 1024);
   for (let i = 0; i < big.length; i++) big[i] = i * 31 + (i >> 13);
   const { a, b } = await pair(defer, () => value(big), () => value(big));
-  const asks = [a.peer("b")!, b.peer("a")!].flatMap((peer) => [1, 2, 3, 4].map(() => peer.get("dict", "big", patient)));
+  const asks = [a.peer("b")!, b.peer("a")!].flatMap((peer) =>
+    [1, 2, 3, 4].map(() => getFrom(peer, "dict", "big", patient))
+  );
   for (const { body } of await Promise.all(asks)) {
     assert.equal(body.length, big.length);
     assert.equal(Buffer.compare(body, big), 0);
@@ -81,7 +85,7 @@ test("frames that are sent in one tick do not overwrite each other", async (defe
   const serve: Serve = (_, key) => value(new Uint8Array(300 * 1024).fill(Number(key)));
   const { a, b } = await pair(defer, serve, serve);
   for (const peer of [a.peer("b")!, b.peer("a")!]) {
-    const values = await Promise.all(Array.from({ length: 40 }, (_, i) => peer.get("dict", `${i}`, patient)));
+    const values = await Promise.all(Array.from({ length: 40 }, (_, i) => getFrom(peer, "dict", `${i}`, patient)));
     for (const [i, { body }] of values.entries()) {
       assert.equal(body.length, 300 * 1024);
       assert.ok(body.every((byte) => byte === i), `value ${i} was overwritten`);
@@ -92,8 +96,8 @@ test("frames that are sent in one tick do not overwrite each other", async (defe
 test("a value too large for a frame is the owner's final failure, and the link lives on", async (defer) => {
   const huge = value(new Uint8Array(16 * 1024 * 1024 + 1));
   const { a } = await pair(defer, (_, key) => key === "huge" ? huge : text(key));
-  await assert.rejects(a.peer("b")!.get("dict", "huge", patient), { name: "OriginError" });
-  assert.equal((await a.peer("b")!.get("dict", "x", patient)).body.length, 1);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "huge", patient), { name: "OriginError" });
+  assert.equal((await getFrom(a.peer("b")!, "dict", "x", patient)).body.length, 1);
   assert.equal(a.stats()[0]!.opens, 1);
 });
 
@@ -101,8 +105,8 @@ test("a slow load does not delay a hit", async (defer) => {
   const slow = Promise.withResolvers<Value>();
   const { a } = await pair(defer, (_, key) => key === "slow" ? slow.promise : text("hit"));
   let isSlowDone = false;
-  const load = a.peer("b")!.get("dict", "slow", patient).then(() => isSlowDone = true);
-  for (let i = 0; i < 20; i++) await a.peer("b")!.get("dict", `hit ${i}`, patient);
+  const load = getFrom(a.peer("b")!, "dict", "slow", patient).then(() => isSlowDone = true);
+  for (let i = 0; i < 20; i++) await getFrom(a.peer("b")!, "dict", `hit ${i}`, patient);
   assert.equal(isSlowDone, false);
   slow.resolve(text("at last"));
   await load;
@@ -115,7 +119,9 @@ test("a full batch in either direction does not wait for a delayed acknowledgeme
     const roundsMs: number[] = [];
     for (let round = 0; round < 15; round++) {
       const startMs = performance.now();
-      await Promise.all(Array.from({ length: 100 }, (_, i) => peer.get("dict", `a key of some length ${i}`, patient)));
+      await Promise.all(
+        Array.from({ length: 100 }, (_, i) => getFrom(peer, "dict", `a key of some length ${i}`, patient)),
+      );
       roundsMs.push(performance.now() - startMs);
     }
     const medianMs = roundsMs.sort((x, y) => x - y)[7]!;
@@ -134,10 +140,10 @@ test("errors and cancels cross real sockets", async (defer) => {
       })
     );
   });
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), (error) => error instanceof NotFoundError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), (error) => error instanceof NotFoundError);
   const leaver = new AbortController();
-  const ask = a.peer("b")!.get("dict", "slow", { signal: leaver.signal, timeoutMs: 10_000 });
-  const behind = a.peer("b")!.get("dict", "behind", patient);
+  const ask = getFrom(a.peer("b")!, "dict", "slow", { signal: leaver.signal, timeoutMs: 10_000 });
+  const behind = getFrom(a.peer("b")!, "dict", "behind", patient);
   await assert.rejects(behind, NotFoundError);
   leaver.abort(new Error("bored"));
   await assert.rejects(ask, /bored/);
@@ -151,19 +157,19 @@ test("a peer that closes in mid-flight fails its asks at once, and is connected 
     asked.resolve();
     return new Promise(() => {});
   });
-  const asks = [1, 2, 3].map(() => assert.rejects(a.peer("b")!.get("dict", "slow", patient), PeerError));
+  const asks = [1, 2, 3].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "slow", patient), PeerError));
   await asked.promise;
   b.close();
   await Promise.all(asks);
   await server.stop();
-  await assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError);
+  await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError);
   const reborn = makeHub("b", () => text("reborn"));
   const second = await serveHub(() => reborn);
   defer(() => second.stop());
   defer(() => reborn.close());
   reborn.setPeers([record("a")]);
   a.setPeers([record("b", second.url)]);
-  const got = await a.peer("b")!.get("dict", "x", patient);
+  const got = await getFrom(a.peer("b")!, "dict", "x", patient);
   assert.equal(new TextDecoder().decode(got.body), "reborn");
 });
 
@@ -275,6 +281,6 @@ test("a server that dies under load fails every ask at once", async (defer) => {
   const a = makeHub("a", () => text("x"));
   defer(() => a.close());
   a.setPeers([record("b", url.replace("ws:", "http:"))]);
-  const asks = Array.from({ length: 50 }, () => assert.rejects(a.peer("b")!.get("dict", "x", patient), PeerError));
+  const asks = Array.from({ length: 50 }, () => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError));
   await Promise.all(asks);
 });

@@ -40,9 +40,11 @@ export class Rendezvous {
   owner(hash: number): number {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;
     const seeds = this.#seeds;
-    let best = -1;
-    let bestScore = -0x80000001;
-    for (let i = 0; i < seeds.length; i++) {
+    if (seeds.length === 0) return -1;
+    let best = 0;
+    // Not "less than any": that is no 32-bit integer, and V8 would then compare all of them as doubles.
+    let bestScore = signedScore(hash, seeds[0]!);
+    for (let i = 1; i < seeds.length; i++) {
       const score = signedScore(hash, seeds[i]!);
       if (score > bestScore) {
         bestScore = score;

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../support/node.ts";
 import { bars, targets } from "./plot.ts";
-import { markdown, type Report } from "./report.ts";
+import { markdown, profileLines, type Report } from "./report.ts";
 
 const folder = "tests/bench/report";
 /** The rows whose requests/s are drawn. */
@@ -20,8 +20,9 @@ export function exchanged(text: string, name: string, inside: string): string {
   return before + from + inside + to + after;
 }
 
-/** Writes the README's table and its two plots. */
+/** Writes the README's table, its two plots, and where the time of the profiled nodes goes. */
 export function writeReadme(report: Report): void {
+  const { profiles } = report;
   const panels = report.rows.filter(({ id }) => drawn.includes(id)).map(({ what, series }) => ({
     title: what,
     series: series.filter(({ measure, rounds }) => measure === "requests/s" && rounds.length > 0),
@@ -37,6 +38,7 @@ export function writeReadme(report: Report): void {
     `![Requests per second of every contestant: medians, a dot for each round](${folder}/requests.svg)`,
     "",
     `![Every figure against its target](${folder}/targets.svg)`,
+    ...(profiles.length === 0 ? [] : ["", "```text", ...profileLines(profiles).slice(1), "```"]),
   ].join("\n");
   const path = join(root, "README.md");
   writeFileSync(path, exchanged(readFileSync(path, "utf8"), "bench", inside));

@@ -1,7 +1,8 @@
 /** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
 import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
-import { keyFile } from "../keys.ts";
+import { firstKeys, keyFile } from "../keys.ts";
+import { constantLaterOf, startConstant } from "../limit.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runPart, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row } from "../types.ts";
@@ -54,16 +55,18 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
       const sides = await Promise.all(
         contestants.map((one) => bench.shared(one, () => askerAndOwner(bench, outcome, one, isPinned))),
       );
-      const turn = (at: number) =>
-        load(defer, outcome, {
-          urls: [sides[at]!.cluster.urls[0]!],
-          keyFile: sides[at]!.file,
-          connections,
-          turnMs,
-          cores: isPinned ? loadCore : undefined,
-        });
+      // One key: what they answer is its value.
+      const oneKey = keyFile(defer, firstKeys(1));
+      const limits = await Promise.all((bench.quick ? [] : bothRuntimes).map(async (kind) => {
+        const options = { isLater: true, cores: isPinned ? serverCore : undefined };
+        return { name: constantLaterOf(kind), url: await startConstant(defer, kind, options) };
+      }));
+      const ask = (url: string, keyFile: string) =>
+        load(defer, outcome, { urls: [url], keyFile, connections, turnMs, cores: isPinned ? loadCore : undefined });
+      const turn = (at: number) => ask(sides[at]!.cluster.urls[0]!, sides[at]!.file);
       step("warming up");
       for (const at of sides.keys()) await turn(at);
+      for (const { url } of limits) await ask(url, oneKey);
       for (let round = 0; round < rounds; round++) {
         for (const [at, { cluster, origin }] of sides.entries()) {
           const name = label(contestants[at]!);
@@ -77,6 +80,11 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
             outcome.errors++;
             outcome.notes.push(`${name}: ${origin.loads - loads} loads from the origin in a turn of hops`);
           }
+        }
+        for (const { name, url } of limits) {
+          const told = await ask(url, oneKey);
+          judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
+          judge.add(name, "p99", "ms", told.p99Ms);
         }
       }
       for (const kind of bothRuntimes) {

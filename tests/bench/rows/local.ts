@@ -11,13 +11,14 @@ import {
 } from "../clusters.ts";
 import { atLeast, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
+import { constantOf, startConstant } from "../limit.ts";
 import { hasProgram } from "../machine.ts";
 import { isMemcached, loadMemcached, memcached, startMemcached } from "../memcached.ts";
 import { nginx, startNginx } from "../nginx.ts";
 import { startOrigin } from "../origin.ts";
-import { loadCore, runToEnd, serverCore, startServer } from "../processes.ts";
+import { loadCore, runToEnd, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row, Series } from "../types.ts";
-import { bothRuntimes, commandOf, root, type RuntimeKind, runtimeProgram } from "../../support/node.ts";
+import { bothRuntimes, commandOf } from "../../support/node.ts";
 import { load } from "../wrk.ts";
 
 const keyCount = 1_000;
@@ -27,8 +28,6 @@ interface Target {
   readonly name: string;
   readonly url: string;
 }
-
-const constantOf = (kind: RuntimeKind) => `constant on ${kind}`;
 
 /** What both rows of the stage are told from: all contestants in turn, round after round. */
 function turns(bench: Bench, outcome: Outcome): Promise<Series[]> {
@@ -60,10 +59,7 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
     contestantsOf(bench, outcome, [golang, groupcacheV3]).map((one) => holding(bench, outcome, one)),
   );
   for (const kind of bothRuntimes) {
-    const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
-    const file = `${root}/tests/bench/parts/constant.ts`;
-    const { url } = await startServer(defer, kind, [...command, file], { cores: serverCore });
-    const constant = { name: constantOf(kind), url };
+    const constant = { name: constantOf(kind), url: await startConstant(defer, kind, { cores: serverCore }) };
     // Beside the node that it is compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
     const at = targets.findIndex(({ name }) => name === label(kind));
     targets.splice(kind === "bun" ? at : at + 1, 0, constant);

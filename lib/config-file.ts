@@ -46,7 +46,8 @@ export const groupFields = {
     unit: "fetches",
     shownDefault: "2",
     rule: "a whole number from 0 to 1000, 0 for never",
-    description: "How often a value is fetched from its owner before this node keeps a hot copy",
+    description:
+      "How often a value is fetched from its owner before a hot copy may displace others; while there is room, one is kept at once",
     schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(1000)), 2),
   },
 } as const satisfies Record<string, FieldText & { schema: v.GenericSchema }>;

@@ -258,10 +258,17 @@ export class MainAndHot {
     return true;
   }
 
-  /** As `store`, but displaces nothing: what does not fit is not kept. */
-  storeIfRoom(cache: ByteCache, key: string, value: Value): boolean {
-    if (this.main.bytes + this.hot.bytes + entryBytes(key, value) > this.budgetBytes) return false;
-    return this.store(cache, key, value);
+  /** Whether it fits beside all that is here. */
+  hasRoom(key: string, value: Value): boolean {
+    return this.main.bytes + this.hot.bytes + entryBytes(key, value) <= this.budgetBytes;
+  }
+
+  /** Stores a value in the main cache as `store` does, but displaces hot copies only: else it is not kept. */
+  storeForHotOnes(key: string, value: Value): boolean {
+    const bytes = entryBytes(key, value);
+    if (this.main.bytes + bytes > this.budgetBytes) return false;
+    while (!this.hasRoom(key, value)) this.hot.evictOne();
+    return this.store(this.main, key, value);
   }
 
   /** The hot cache pays while it holds more than an eighth of the main cache (as in groupcache). */

@@ -51,7 +51,10 @@ export interface GroupOptions {
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
   readonly replicas?: number;
-  /** A key that was fetched from its owner this often, not long ago, is popular: a copy is kept. 0: never. @default 2 */
+  /**
+   * A key that was fetched from its owner this often, not long ago, is popular: a copy may displace others. While there is
+   * room, one is kept at once. 0: never. @default 2
+   */
   readonly hotAfterFetches?: number;
   /** Loads, and fetches from peers, in the air at once. @default 10_000 */
   readonly maxFlights?: number;
@@ -224,7 +227,7 @@ export class Group {
       if (present === undefined && value !== undefined) {
         // Asked in the place of an owner that is slow or lost: what it may still have stays there.
         if (this.#picker.pick(key) !== undefined) {
-          return { value, source: "peer", stored: this.#keepIfPopular(key, value) };
+          return { value, source: "peer", stored: this.#keepCopy(key, value) };
         }
         this.#handoff.copy(key, value);
         return { value, source: "peer", stored: this.#caches.store(main, key, value) };
@@ -265,21 +268,25 @@ export class Group {
 
   #fetched(landing: Landing<Loaded>, key: string, value: Value): void {
     this.#counters.peerLoads++;
-    landing.land({ value, source: "peer", stored: this.#keepIfPopular(key, value) });
+    landing.land({ value, source: "peer", stored: this.#keepCopy(key, value) });
   }
 
-  #keepIfPopular(key: string, value: Value): boolean {
+  /**
+   * A copy of what others own displaces something only when it is popular; room that nobody needs is filled at once.
+   *
+   * @returns whether it is kept as popular: what only fills room is the first to go, and no word is given for it
+   */
+  #keepCopy(key: string, value: Value): boolean {
     if (this.#hotAfterFetches === 0) return false;
     const fetches = (this.#fetchCounts.get(key) ?? 0) + 1;
-    if (fetches < this.#hotAfterFetches) {
-      this.#fetchCounts.set(key, fetches);
-      return false;
-    }
-    this.#fetchCounts.delete(key);
+    const isPopular = fetches >= this.#hotAfterFetches;
+    if (isPopular) this.#fetchCounts.delete(key);
+    else this.#fetchCounts.set(key, fetches);
+    const { main, hot } = this.#caches;
     // While the owner was asked, this node may have become the owner and loaded it: the main cache's copy stays.
-    if (this.#caches.main.peek(key) !== undefined) return false;
+    if (main.peek(key) !== undefined || !isPopular && !this.#caches.hasRoom(key, value)) return false;
     // It may be a part of a frame with many others, which a cache must not keep alive.
-    return this.#caches.store(this.#caches.hot, key, { ...value, body: value.body.slice() });
+    return this.#caches.store(hot, key, { ...value, body: value.body.slice() }) && isPopular;
   }
 
   #fresh(value: Value | undefined): Value | undefined {

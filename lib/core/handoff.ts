@@ -116,7 +116,7 @@ export class Handoff {
     }
   }
 
-  /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing that is here. */
+  /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing but hot copies. */
   accept(entries: readonly Entry[], from: string): number {
     const { caches, clock } = this.#options;
     const nowMs = clock.nowMs();
@@ -125,7 +125,7 @@ export class Handoff {
       if (value.expiresAtMs <= nowMs || !this.#isToKeep(key, from)) continue;
       const present = caches.main.peek(key);
       if (present !== undefined && present.bornAtMs >= value.bornAtMs) continue;
-      if (caches.storeIfRoom(caches.main, key, value)) taken++;
+      if (caches.storeForHotOnes(key, value)) taken++;
     }
     this.stats.entriesTaken += taken;
     return taken;
@@ -149,11 +149,11 @@ export class Handoff {
    * A later change begins it anew.
    */
   async rebalance(): Promise<void> {
-    const { picker, replicas } = this.#options;
+    const { picker, caches, replicas } = this.#options;
     this.#rebalance.abort();
     if (replicas < 2) return;
     this.#rebalance = new AbortController();
-    await this.#pushAll((key) => {
+    await this.#pushAll(caches.main.byRecency(), (key) => {
       const [owner, second] = picker.ranked(key, replicas);
       if (owner !== undefined || second === undefined) return undefined;
       const before = picker.rankedBefore(key, replicas);
@@ -162,11 +162,16 @@ export class Handoff {
     }, this.#rebalance.signal);
   }
 
-  /** Hands all that this node holds to its next owners, the most recently used first, until done or aborted. */
+  /**
+   * Hands all that this node holds as owner to its next owners, the most recently used first, until done or aborted; also
+   * hot copies of keys that have become its own since, when their owner was lost.
+   */
   async drain(signal: AbortSignal): Promise<void> {
-    const { picker } = this.#options;
+    const { picker, caches } = this.#options;
     this.#rebalance.abort();
-    await this.#pushAll((key) => picker.ranked(key, 2).find((peer) => peer !== undefined), signal);
+    const isOwn = ({ key }: Entry) => [...picker.ranked(key, 1), ...picker.rankedBefore(key, 1)].includes(undefined);
+    const held = [...caches.main.byRecency(), ...caches.hot.byRecency().filter(isOwn)];
+    await this.#pushAll(held, (key) => picker.ranked(key, 2).find((peer) => peer !== undefined), signal);
   }
 
   /** The sender is out of the count: it may be leaving, and this node's roster may not know that yet. */
@@ -178,9 +183,13 @@ export class Handoff {
   }
 
   /** One batch at a time to each peer, so that what waits is bounded by the peers, not by the entries. */
-  async #pushAll(target: (key: string) => Peer | undefined, signal: AbortSignal): Promise<void> {
+  async #pushAll(
+    held: readonly Entry[],
+    target: (key: string) => Peer | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const byPeer = new Map<Peer, Entry[]>();
-    for (const entry of this.#options.caches.main.byRecency()) {
+    for (const entry of held) {
       const peer = target(entry.key);
       if (peer === undefined) continue;
       const entries = byPeer.get(peer);

@@ -89,30 +89,67 @@ test("not found and a failed origin are final: nobody else is asked", async () =
   }
 });
 
-test("a key fetched twice from its owner is kept as a hot copy, not by chance", async () => {
+/** A hundred keys, by whether this node owns them. */
+function sharedOut(picker: PeerPicker): { own: string[]; others: string[] } {
+  const isOwn = (key: string) => picker.pick(key) === undefined;
+  return { own: hundred.filter(isOwn), others: hundred.filter((key) => !isOwn(key)) };
+}
+
+test("what was fetched from its owner is kept at once while there is room, and no word is given for it", async () => {
   const { groups, pickers, asks } = makeCluster(["a", "b"]);
   const key = hundred.find((key) => pickers.get("a")!.pick(key)?.name === "b")!;
   const a = groups.get("a")!;
+  const first = await a.get(key);
+  assert.deepEqual([first.source, first.stored], ["peer", false]);
+  assert.deepEqual([(await a.get(key)).source, asks.length], ["hot", 1]);
+  assert.notEqual(
+    a.lookup(key)!.value.body.buffer,
+    first.value.body.buffer,
+    "a copy: the rest of its frame is let go",
+  );
+});
+
+test("where there is no room, a key fetched twice from its owner is kept as a hot copy, not by chance", async () => {
+  const { groups, pickers, asks } = makeCluster(["a", "b"], { options: { budgetBytes: 100 } });
+  const { own, others } = sharedOut(pickers.get("a")!);
+  const a = groups.get("a")!;
+  // Full of what it owns.
+  while (a.stats().mainCache.evictions === 0) await a.get(own.shift()!);
+  const key = others[0]!;
   assert.deepEqual([(await a.get(key)).source, a.lookup(key)], ["peer", undefined]);
   const second = await a.get(key);
   assert.deepEqual([second.source, second.stored], ["peer", true]);
   const third = await a.get(key);
   assert.deepEqual([third.source, asks.length], ["hot", 2]);
   assert.equal(a.stats().hotCache.items, 1);
-  assert.notEqual(
-    a.lookup(key)!.value.body.buffer,
-    second.value.body.buffer,
-    "a copy: the rest of its frame is let go",
-  );
 });
 
 test("concurrent callers count as one fetch", async () => {
-  const { groups, pickers } = makeCluster(["a", "b"]);
-  const key = hundred.find((key) => pickers.get("a")!.pick(key)?.name === "b")!;
+  const { groups, pickers } = makeCluster(["a", "b"], { options: { budgetBytes: 100 } });
+  const { own, others } = sharedOut(pickers.get("a")!);
   const a = groups.get("a")!;
-  await Promise.all(Array.from({ length: 50 }, () => a.get(key)));
+  while (a.stats().mainCache.evictions === 0) await a.get(own.shift()!);
+  await Promise.all(Array.from({ length: 50 }, () => a.get(others[0]!)));
   assert.equal(a.stats().hotCache.items, 0);
   assert.equal(a.stats().peerLoads, 1);
+});
+
+test("hot copies that only fill room give way to what peers hand over, values of one's own do not", async () => {
+  const { groups, pickers } = makeCluster(["a", "b"], { options: { budgetBytes: 1_000 } });
+  const { own, others } = sharedOut(pickers.get("a")!);
+  const a = groups.get("a")!;
+  for (const key of others) await a.get(key);
+  assert.equal(a.stats().hotCache.evictions, 0, "none displaces another");
+  const hotBefore = a.stats().hotCache.items;
+  const entries = own.map((key) => ({
+    key,
+    value: { ...text(`value of ${key}`), bornAtMs: 0, expiresAtMs: Infinity },
+  }));
+  const taken = a.accept(entries, "b");
+  const { mainCache, hotCache } = a.stats();
+  assert.ok(hotBefore > hotCache.items && taken === mainCache.items);
+  assert.ok(taken === entries.length || hotCache.items === 0);
+  assert.deepEqual([a.accept(entries, "b"), a.stats().mainCache.evictions], [0, 0], "what is here stays");
 });
 
 test("a caller that leaves cancels nothing for the others; the last one cancels the load", async () => {

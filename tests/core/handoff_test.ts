@@ -94,6 +94,24 @@ test("a draining node's entries are taken by those whose roster does not know ye
   assert.equal(entriesPushed, mainCache.items);
 });
 
+test("hot copies of what a killed node owned are handed over by who owns it now", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["b"]);
+  cluster.dead.add("c");
+  cluster.swap(["a", "b"], ["a", "b"]);
+  cluster.swap([record("a"), { ...record("b"), state: "draining" }], ["a", "b"]);
+  await drainOf(cluster, "b");
+  cluster.dead.add("b");
+  cluster.swap(["a"], ["a"]);
+  const isOf = (name: string) => (key: string) => cluster.pickers.get("c")!.pick(key)?.name === name;
+  // What a owned from the beginning, and what b owned, also after c's death; what a took over from c is another test's.
+  const ofB = keys.filter((key) => isOf("b")(key));
+  for (const key of ofB) await cluster.groups.get("a")!.get(key);
+  const inherited = cluster.groups.get("b")!.stats().entriesPushed - ofB.length;
+  assert.ok(inherited > 10, `b has handed over ${inherited} of c's keys`);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
 test("while a node drains it answers what is asked of it, though it owns nothing", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);

@@ -5,8 +5,9 @@
 --   BENCH_NODES  host:port,...: one per thread; without it all threads ask the host of the URL
 --   BENCH_PATH   what stands before the key
 --   BENCH_SEED   a number of its own for each turn
--- It ends by SIGINT only. wrk ignores that until every thread has begun, and says "Running" from then on; `once` says "BENCH
--- filled" on standard error when its last key has been answered.
+--   BENCH_REQUESTS  so many answers of a thread are the end of its work; without it there is no end but SIGINT
+-- It ends by SIGINT only. wrk ignores that until every thread has begun, and says "Running" from then on. A thread says
+-- "BENCH finished" on standard error at the end of its work, if that has one (as that of `once` has).
 local ffi = require("ffi")
 ffi.cdef("int memcmp(const void *, const void *, size_t);")
 local value_bytes = 1024
@@ -123,18 +124,22 @@ local function key_of(body)
   return key
 end
 
+local function finish()
+  io.stderr:write("BENCH finished\n")
+  wrk.thread:stop()
+end
+
+local wanted = tonumber(os.getenv("BENCH_REQUESTS"))
 function response(status, _, body)
   checked = checked + 1
+  if checked == wanted then finish() end
   local key = key_of(body)
   if status ~= 200 or key == nil then
     wrong = wrong + 1
   elseif missing[key] then
     missing[key] = nil
     missing_count = missing_count - 1
-    if missing_count == 0 then
-      io.stderr:write("BENCH filled\n")
-      wrk.thread:stop()
-    end
+    if missing_count == 0 then finish() end
   end
 end
 function done(summary, latency)

@@ -19,7 +19,14 @@ interface Aim {
 
 export interface Load extends Aim {
   readonly turnMs: number;
-  readonly mix?: "uniform" | "zipf";
+}
+
+export interface Draws extends Aim {
+  /** Together; each thread makes as many. */
+  readonly requests: number;
+  /** The same one makes the same requests. */
+  readonly seed: number;
+  readonly timeoutMs: number;
 }
 
 export interface LoadFigures {
@@ -37,9 +44,18 @@ let seed = 0;
 
 /** One turn, every body compared. What fails is added to the outcome's errors: statuses, sockets, bodies that are no value. */
 export async function load(defer: Defer, outcome: Outcome, options: Load): Promise<LoadFigures> {
-  const wrk = await startWrk(defer, options, options.mix ?? "uniform");
+  const wrk = await startWrk(defer, options, "uniform");
   await Promise.race([wrk.exited, new Promise((over) => setTimeout(over, options.turnMs))]);
   return await endWrk(wrk, outcome, options.urls[0]!);
+}
+
+/** So many requests of a Zipf mix instead of a time, for contestants that are to have been asked the same. */
+export async function draw(defer: Defer, outcome: Outcome, options: Draws): Promise<LoadFigures> {
+  const { urls, requests, seed, timeoutMs } = options;
+  const each = String(Math.ceil(requests / urls.length));
+  const wrk = await startWrk(defer, options, "zipf", { BENCH_SEED: `${seed}`, BENCH_REQUESTS: each });
+  await finished(wrk, urls.length, timeoutMs);
+  return await endWrk(wrk, outcome, urls[0]!);
 }
 
 /** Asks a node once for every key of the file, and compares every body. */
@@ -50,13 +66,24 @@ export async function fill(
   options: { keyFile: string; connections: number; timeoutMs: number },
 ): Promise<void> {
   const wrk = await startWrk(defer, { urls: [url], ...options }, "once");
-  const isOver = () => wrk.lines.includes("BENCH filled") || wrk.exitCode !== undefined;
-  await until(isOver, options.timeoutMs, () => `${url} is not filled`);
+  await finished(wrk, 1, options.timeoutMs);
   await endWrk(wrk, outcome, url);
 }
 
+/** Waits until all threads have said that they are at their end. */
+async function finished(wrk: Wrk, threads: number, timeoutMs: number): Promise<void> {
+  const isOver = () =>
+    wrk.lines.filter((line) => line === "BENCH finished").length === threads || wrk.exitCode !== undefined;
+  await until(isOver, timeoutMs, () => wrk.account("its end"));
+}
+
 /** Starts wrk and waits until all its threads are at work. */
-async function startWrk(defer: Defer, { urls, keyFile, connections, cores }: Aim, mix: string): Promise<Wrk> {
+async function startWrk(
+  defer: Defer,
+  { urls, keyFile, connections, cores }: Aim,
+  mix: string,
+  more: Record<string, string> = {},
+): Promise<Wrk> {
   if (!hasProgram("wrk")) throw new Skip("wrk is not on this machine");
   const threads = urls.length;
   const wrk: Wrk = new NodeProcess(
@@ -72,6 +99,7 @@ async function startWrk(defer: Defer, { urls, keyFile, connections, cores }: Aim
         BENCH_NODES: urls.map((url) => new URL(url).host).join(),
         BENCH_PATH: `/cache/${groupName}/`,
         BENCH_SEED: String(++seed),
+        ...more,
       },
     }),
   );

@@ -4,7 +4,7 @@ import { serveBodies } from "../support/serve-bodies.ts";
 import { type Defer, test } from "../support/test.ts";
 import { firstKeys, keyFile, keyOf, valueOf } from "./keys.ts";
 import type { Outcome } from "./types.ts";
-import { fill, load } from "./wrk.ts";
+import { draw, fill, load } from "./wrk.ts";
 
 const needs = { programs: ["wrk"] };
 const keyOfPath = (path: string) => path.slice(path.lastIndexOf("/") + 1);
@@ -27,7 +27,6 @@ test("a turn ends when it is over, however long wrk takes to begin", needs, asyn
     keyFile: keyFile(defer, firstKeys(100_000)),
     connections: 4,
     turnMs: 1,
-    mix: "zipf",
   });
   assert.ok(told.requests > 0);
   assert.deepEqual([outcome.errors, outcome.checked], [0, told.requests]);
@@ -83,3 +82,24 @@ for (const [what, body] of Object.entries(wrongs)) {
     assert.equal(outcome.errors + outcome.checked, told.requests);
   });
 }
+
+test("draws end with their number, and the same seed draws the same", needs, async (defer) => {
+  let asked: string[] = [];
+  const url = await serve(defer, (key) => {
+    asked.push(key);
+    return valueOf(key);
+  });
+  const outcome = emptyOutcome();
+  const options = { urls: [url], keyFile: keyFile(defer, firstKeys(1_000)), connections: 1, timeoutMs: 10_000 };
+  const turn = async (seed: number) => {
+    asked = [];
+    const { requests } = await draw(defer, outcome, { ...options, requests: 100, seed });
+    // One more may be asked for before the thread has stopped.
+    assert.ok(requests >= 100 && requests <= 101, `${requests}`);
+    return asked.slice(0, 100);
+  };
+  const first = await turn(1);
+  assert.deepEqual(await turn(1), first);
+  assert.notDeepEqual(await turn(2), first);
+  assert.equal(outcome.errors, 0);
+});

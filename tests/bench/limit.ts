@@ -1,12 +1,16 @@
 /** What the runtimes' own servers reach with a constant in place of a cache: how far a node is from that. */
 import { root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
+import { firstKeys, keyFile } from "./keys.ts";
 import { type Cores, startServer } from "./processes.ts";
 
 export const constantOf = (kind: RuntimeKind) => `constant on ${kind}`;
 
 /** The least that whoever has to ask somebody else for the answer can do. */
 export const constantLaterOf = (kind: RuntimeKind) => `constant on ${kind}, a turn of the event loop later`;
+
+/** A file with the one key whose value the constant is. */
+export const constantKeys = (defer: Defer) => keyFile(defer, firstKeys(1));
 
 /** @returns its URL */
 export async function startConstant(

@@ -1,13 +1,14 @@
 /** Where a node's time goes under load, by the CPU profiler of its runtime, and how far it is from the runtime's limit. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { bothRuntimes, root, type RuntimeKind, runtimeProgram, temporaryDirectory } from "../support/node.ts";
+import { bothRuntimes, root, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { budgetBytes, startCluster, verify } from "./clusters.ts";
 import { firstKeys, keyFile } from "./keys.ts";
+import { constantKeys, startConstant } from "./limit.ts";
 import { cpuMsOf } from "./machine.ts";
 import { startOrigin } from "./origin.ts";
-import { loadCore, serverCore, startServer } from "./processes.ts";
+import { loadCore, serverCore } from "./processes.ts";
 import type { Bench, Outcome, Profile, ProfileEntry } from "./types.ts";
 import { load } from "./wrk.ts";
 
@@ -66,16 +67,12 @@ async function profileOf(row: Profile["row"], kind: RuntimeKind, defer: Defer, t
     return (await load(defer, outcome, options)).requestsPerSecond;
   };
   const plain = await start([]);
-  const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
-  const constant = await startServer(defer, kind, [...command, join(root, "tests/bench/parts/constant.ts")], {
-    cores: isAlone ? serverCore : undefined,
-  });
-  // The constant is the value of the first of all keys, which the asking node of a hop may own.
-  const constantFile = keyFile(defer, firstKeys(keyCount));
+  const constantUrl = await startConstant(defer, kind, { cores: isAlone ? serverCore : undefined, isLater: !isAlone });
+  const constantFile = constantKeys(defer);
   await turn(plain.url, plain.file, warmUpMs);
-  await turn(constant.url, constantFile, warmUpMs);
+  await turn(constantUrl, constantFile, warmUpMs);
   const requestsPerSecond = await turn(plain.url, plain.file);
-  const constantPerSecond = await turn(constant.url, constantFile);
+  const constantPerSecond = await turn(constantUrl, constantFile);
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${fileName}`];
   const profiled = await start(flags);
   await turn(profiled.url, profiled.file, warmUpMs);

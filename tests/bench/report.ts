@@ -97,7 +97,10 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 export function profileHead(profile: Profile): string {
   const { row, runtime, requestsPerSecond, profiledPerSecond, constantPerSecond, native } = profile;
   const share = percent(requestsPerSecond / constantPerSecond);
-  return `${row} on ${runtime}: ${shown(requestsPerSecond)} requests/s, ${share} of the runtime's constant answer ` +
+  const later = row === "local-hit" ? "" : " a turn of the event loop later";
+  return `${row} on ${runtime}: ${
+    shown(requestsPerSecond)
+  } requests/s, ${share} of the runtime's constant answer${later} ` +
     `(${shown(constantPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
       percent(native)
     } of the CPU time ` +

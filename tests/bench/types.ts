@@ -62,7 +62,7 @@ export interface Profile {
   readonly runtime: RuntimeKind;
   readonly requestsPerSecond: number;
   readonly profiledPerSecond: number;
-  /** What the runtime's constant answer reached on the same cores. */
+  /** What the runtime's constant answer reached on the same cores; for a hop, in a later turn of the event loop. */
   readonly constantPerSecond: number;
   /** What the process used while it was profiled under load, all threads. */
   readonly cpuMs: number;

@@ -1,8 +1,8 @@
 /** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
 import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
-import { firstKeys, keyFile } from "../keys.ts";
-import { constantLaterOf, startConstant } from "../limit.ts";
+import { keyFile } from "../keys.ts";
+import { constantKeys, constantLaterOf, startConstant } from "../limit.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runPart, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row } from "../types.ts";
@@ -55,8 +55,7 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
       const sides = await Promise.all(
         contestants.map((one) => bench.shared(one, () => askerAndOwner(bench, outcome, one, isPinned))),
       );
-      // One key: what they answer is its value.
-      const oneKey = keyFile(defer, firstKeys(1));
+      const oneKey = constantKeys(defer);
       const limits = await Promise.all((bench.quick ? [] : bothRuntimes).map(async (kind) => {
         const options = { isLater: true, cores: isPinned ? serverCore : undefined };
         return { name: constantLaterOf(kind), url: await startConstant(defer, kind, options) };

@@ -11,7 +11,7 @@ import {
 } from "../clusters.ts";
 import { atLeast, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
-import { constantOf, startConstant } from "../limit.ts";
+import { constantKeys, constantOf, startConstant } from "../limit.ts";
 import { hasProgram } from "../machine.ts";
 import { isMemcached, loadMemcached, memcached, startMemcached } from "../memcached.ts";
 import { nginx, startNginx } from "../nginx.ts";
@@ -27,6 +27,8 @@ const connections = 64;
 interface Target {
   readonly name: string;
   readonly url: string;
+  /** The keys that it is asked for. @default all */
+  readonly keyFile?: string;
 }
 
 /** What both rows of the stage are told from: all contestants in turn, round after round. */
@@ -35,9 +37,9 @@ function turns(bench: Bench, outcome: Outcome): Promise<Series[]> {
     const targets = await contestants(bench, outcome);
     const judge = new Judge(localHit, { ...outcome, series: [] });
     const common = { keyFile: keyFile(bench.defer, firstKeys(keyCount)), connections, cores: loadCore };
-    const turn = async ({ name, url }: Target, isCounted: boolean) => {
+    const turn = async ({ name, url, keyFile = common.keyFile }: Target, isCounted: boolean) => {
       const loadOf = isMemcached(url) ? loadMemcached : load;
-      const told = await loadOf(bench.defer, outcome, { ...common, urls: [url], turnMs: bench.turnMs });
+      const told = await loadOf(bench.defer, outcome, { ...common, keyFile, urls: [url], turnMs: bench.turnMs });
       if (!isCounted) return;
       judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
       judge.add(name, "p99", "ms", told.p99Ms);
@@ -59,7 +61,8 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
     contestantsOf(bench, outcome, [golang, groupcacheV3]).map((one) => holding(bench, outcome, one)),
   );
   for (const kind of bothRuntimes) {
-    const constant = { name: constantOf(kind), url: await startConstant(defer, kind, { cores: serverCore }) };
+    const url = await startConstant(defer, kind, { cores: serverCore });
+    const constant = { name: constantOf(kind), url, keyFile: constantKeys(defer) };
     // Beside the node that it is compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
     const at = targets.findIndex(({ name }) => name === label(kind));
     targets.splice(kind === "bun" ? at : at + 1, 0, constant);

@@ -253,22 +253,26 @@ export class MainAndHot {
     this.hot.remove(key, shard);
     const bytes = entryBytes(key, value);
     if (bytes > this.budgetBytes) return false;
-    while (this.main.bytes + this.hot.bytes + bytes > this.budgetBytes) this.#victim().evictOne();
+    while (!this.#fits(bytes)) this.#victim().evictOne();
     cache.add(key, value, bytes, shard);
     return true;
   }
 
   /** Whether it fits beside all that is here. */
   hasRoom(key: string, value: Value): boolean {
-    return this.main.bytes + this.hot.bytes + entryBytes(key, value) <= this.budgetBytes;
+    return this.#fits(entryBytes(key, value));
   }
 
   /** Stores a value in the main cache as `store` does, but displaces hot copies only: else it is not kept. */
   storeForHotOnes(key: string, value: Value): boolean {
     const bytes = entryBytes(key, value);
     if (this.main.bytes + bytes > this.budgetBytes) return false;
-    while (!this.hasRoom(key, value)) this.hot.evictOne();
+    while (!this.#fits(bytes)) this.hot.evictOne();
     return this.store(this.main, key, value);
+  }
+
+  #fits(bytes: number): boolean {
+    return this.main.bytes + this.hot.bytes + bytes <= this.budgetBytes;
   }
 
   /** The hot cache pays while it holds more than an eighth of the main cache (as in groupcache). */

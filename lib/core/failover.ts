@@ -150,8 +150,7 @@ export class Failover<T> {
 
   /** For questions. */
   answered(ask: FirstAsk<T>, value: Value): void {
-    const nowMs = this.#options.clock.nowMs();
-    ask.health.answered(nowMs - ask.askedAtMs, nowMs);
+    this.#noteAnswer(ask);
     this.#land(ask, value);
   }
 
@@ -170,10 +169,9 @@ export class Failover<T> {
   }
 
   /** For second questions. */
-  answeredSecond({ first, health, askedAtMs }: SecondAsk<T>, value: Value): void {
-    const nowMs = this.#options.clock.nowMs();
-    health.answered(nowMs - askedAtMs, nowMs);
-    this.#land(first, value);
+  answeredSecond(ask: SecondAsk<T>, value: Value): void {
+    this.#noteAnswer(ask);
+    this.#land(ask.first, value);
   }
 
   /** For second questions. */
@@ -195,6 +193,11 @@ export class Failover<T> {
     } catch (error) {
       ask.signal.fail(error);
     }
+  }
+
+  #noteAnswer({ health, askedAtMs }: FirstAsk<T> | SecondAsk<T>): void {
+    const nowMs = this.#options.clock.nowMs();
+    health.answered(nowMs - askedAtMs, nowMs);
   }
 
   #noteFailure({ health, askedAtMs }: FirstAsk<T> | SecondAsk<T>, error: unknown): void {

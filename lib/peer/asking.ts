@@ -53,7 +53,7 @@ export class Asking {
 
   /** It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
   get(group: string, key: string, question: Question): void {
-    this.#askFor(MessageType.get, group, key, question, question as Hearer);
+    this.#askFor(MessageType.get, group, key, question, question);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */

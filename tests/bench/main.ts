@@ -5,8 +5,8 @@
  *     [--readme] [--list]
  *
  * `--readme` writes the table and its plots into the README, `--profile` says where a node's time goes instead of running
- * all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is none; with `--quick`:
- * when there was no error), 1 otherwise, 2 for a wrong option.
+ * all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is none; with
+ * `--quick`: when there was no error), 1 otherwise, 2 for a wrong option.
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";
@@ -94,11 +94,15 @@ let profiles: Profile[] = [];
 let isProfiled = true;
 try {
   if (chosen.length > 0) results = await runAll();
-  if (profile && !runner.isStopping) profiles = await profileNodes(runner.deferWhole, say, turnMs);
-} catch (error) {
-  // What the rows have found in a quarter of an hour is told all the same.
-  isProfiled = false;
-  say(`no profile: ${(error as Error).message}`);
+  if (profile && !runner.isStopping) {
+    try {
+      profiles = await profileNodes(runner.deferWhole, say, turnMs);
+    } catch (error) {
+      // What the rows have found in a quarter of an hour is told all the same.
+      isProfiled = false;
+      say(`no profile: ${(error as Error).message}`);
+    }
+  }
 } finally {
   // The signal's handler ends the process when all is cleaned up.
   if (runner.isStopping) await new Promise(() => {});

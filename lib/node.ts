@@ -7,6 +7,7 @@ import { OriginError } from "./core/errors.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { Liveness } from "./core/liveness.ts";
 import type { Log } from "./core/log.ts";
+import { settledWithin } from "./core/poll.ts";
 import { type PeerRecord, type Roster, rosterOf } from "./core/roster.ts";
 import { type AppOptions, createApp } from "./http/app.ts";
 import type { MachineFace } from "./http/ports.ts";
@@ -190,9 +191,10 @@ export class Node {
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
     const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
-    await this.#atMost(until(CLOSE_SOCKETS_MS), this.#requests.none().then(() => this.#hub?.drain()));
+    const drained = () => this.#requests.none().then(() => this.#hub?.drain());
+    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS), drained);
     this.#hub?.close();
-    await this.#atMost(until(CLOSE_SOCKETS_MS / 2), closed);
+    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed);
     await this.#membership?.close();
     await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
     await this.#embedded?.stop();
@@ -216,6 +218,7 @@ export class Node {
         vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
+      onPolled: () => this.#liveness?.polled(),
       clock: this.#clock,
       log: this.#log,
     });
@@ -290,11 +293,4 @@ export class Node {
 
   #tracked = (answer: Response | Promise<Response>): Response | Promise<Response> =>
     answer instanceof Response ? answer : this.#requests.track(answer);
-
-  async #atMost(timeoutMs: number, work: Promise<unknown> | undefined): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(timeoutMs, resolve);
-    await Promise.race([work, late]);
-    cancel();
-  }
 }

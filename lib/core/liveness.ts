@@ -2,6 +2,7 @@
  * Polling of peers, made safe: dead ones are found over the path that requests take, and struck off the lists when
  * others agree. See `Liveness` for the rules.
  */
+import { Beat } from "./beat.ts";
 import { Leftovers } from "./leftovers.ts";
 import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOptions } from "./liveness-options.ts";
 import { LATE_MS, Polls, settledWithin } from "./poll.ts";
@@ -16,7 +17,7 @@ export type { PolledPeer, Suspect } from "./polled-peer.ts";
 /** Peers polled beyond those that this node is a poller of. */
 const MAX_EXTRA = 64;
 /** One peer after the other is polled once, at every so many beats, whoever its pollers are. */
-const ROVE_BEATS = 4;
+const ROVE_BEATS = 2;
 /** Then the eviction counts as lost; where it was not, the next roster tells. */
 const EVICT_TIMEOUT_MS = 5_000;
 
@@ -27,7 +28,8 @@ const EVICT_TIMEOUT_MS = 5_000;
  *   peer that died together with its pollers is found as soon. And each node polls one peer after the other in turn,
  *   so that even a set whose pollers are all in the set is found.
  * - Who answers is polled at the beat, all in one tick: an idle process pays for each time that it wakes, far more than
- *   for what it does then. Who does not answer is followed at a pace of its own, so that no poll waits for a beat.
+ *   for what it does then. So a poll that comes in brings the beat with it, and the cluster falls into step. Who does
+ *   not answer is followed at a pace of its own, so that no poll waits for a beat.
  * - A poll that is not answered by the peer in the life that is listed is a miss; `pollMisses` in a row make a suspect.
  * - Others are asked then; see `Tribunal` for who must agree. When they do not, it is kept, and they are asked again
  *   after as many further misses.
@@ -50,9 +52,7 @@ export class Liveness {
   /** Whether anybody ever answered this node. */
   #hasHeard = false;
   #evictions = 0;
-  #cancelBeat: (() => void) | undefined;
-  #beatDueMs = 0;
-  #beats = 0;
+  readonly #beat: Beat;
   #roved = "";
 
   /** @throws RangeError for options that are no durations, counts and shares */
@@ -60,7 +60,14 @@ export class Liveness {
     this.#options = options;
     this.#polling = pollingOf(options.options);
     const { self, clock, isListed } = options;
-    const { pollTimeoutMs } = this.#polling;
+    const { pollIntervalMs, pollTimeoutMs, pollJitter } = this.#polling;
+    this.#beat = new Beat({
+      clock,
+      random: options.random,
+      intervalMs: pollIntervalMs,
+      jitter: pollJitter,
+      act: (dueMs) => this.#pollAll(dueMs),
+    });
     this.#polls = new Polls(clock);
     this.#plan = new PollPlan([self.name]);
     // A voter needs the time of a poll before it can say "dead".
@@ -87,7 +94,7 @@ export class Liveness {
   /** Ends all polling; what is under way has no effect any more. */
   stop(): void {
     this.#state = "stopped";
-    this.#cancelBeat?.();
+    this.#beat.stop();
     for (const watch of this.#watches.values()) watch.cancel();
     this.#watches.clear();
   }
@@ -114,8 +121,13 @@ export class Liveness {
       else if (!isListed) watch.forget(this.#polling.pollMisses);
     }
     for (const name of wards) this.#watch(name, { isExtra: false });
-    // Pollers of one peer spread over the interval.
-    if (this.#cancelBeat === undefined) this.#awaitBeat(this.#options.random() * this.#polling.pollIntervalMs);
+    if (this.#peers.size > 0) this.#beat.start();
+    else this.#beat.stop();
+  }
+
+  /** To be called when another polls this node. */
+  polled(): void {
+    this.#beat.soon();
   }
 
   /**
@@ -156,33 +168,13 @@ export class Liveness {
     if (this.#isCurrent(watch)) this.#watches.delete(watch.peer.record.name);
   }
 
-  /** Calls the next beat after `delayMs`; a node that is alone has none. */
-  #awaitBeat(delayMs: number): void {
-    const { clock } = this.#options;
-    this.#cancelBeat = undefined;
-    if (this.#peers.size === 0) return;
-    this.#beatDueMs = clock.nowMs() + delayMs;
-    this.#cancelBeat = clock.after(delayMs, () => this.#beat());
-  }
-
-  #beat(): void {
-    this.#beats++;
-    const dueMs = this.#beatDueMs;
-    this.#awaitBeat(this.#dueAfter(dueMs) - this.#options.clock.nowMs());
-    if (this.#beats % ROVE_BEATS === 0) this.#rove();
+  #pollAll(dueMs: number): void {
+    if (this.#beat.count % ROVE_BEATS === 0) this.#rove();
     for (const watch of this.#watches.values()) {
       if (!watch.isOnBeat) continue;
       watch.dueMs = dueMs;
       void this.#turn(watch);
     }
-  }
-
-  /** When to poll next after a poll that was due at `dueMs`: counted from there, or timers that are late would add up. */
-  #dueAfter(dueMs: number): number {
-    const { clock, random } = this.#options;
-    const pauseMs = this.#polling.pollIntervalMs * (1 - this.#polling.pollJitter * random());
-    const nowMs = clock.nowMs();
-    return Math.min(Math.max(nowMs, dueMs + pauseMs), nowMs + pauseMs);
   }
 
   #turnAt(watch: Watch, dueMs: number): void {
@@ -192,7 +184,7 @@ export class Liveness {
   }
 
   async #turn(watch: Watch): Promise<void> {
-    const beat = this.#beats;
+    const beat = this.#beat.count;
     watch.isOnBeat = false;
     const outcome = await this.#polls.poll(watch.peer, this.#polling.pollTimeoutMs);
     if (!this.#isCurrent(watch)) return;
@@ -200,8 +192,8 @@ export class Liveness {
     else if (outcome === "missed") this.#missed(watch);
     if (!this.#isCurrent(watch)) return;
     // Who answered so late that a beat has passed is polled again before the next.
-    watch.isOnBeat = outcome === "answered" && this.#beats === beat;
-    if (!watch.isOnBeat) this.#turnAt(watch, this.#dueAfter(watch.dueMs));
+    watch.isOnBeat = outcome === "answered" && this.#beat.count === beat;
+    if (!watch.isOnBeat) this.#turnAt(watch, this.#beat.dueAfter(watch.dueMs));
   }
 
   #answered(watch: Watch): void {

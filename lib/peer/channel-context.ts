@@ -9,6 +9,8 @@ export interface ChannelContext {
   /** Own groups, in the order of one's own greeting. */
   readonly groups: readonly string[];
   readonly service: PeerService;
+  /** The peer at the other end has polled this node, which answers by itself. */
+  readonly onPolled: () => void;
   readonly clock: Clock;
   readonly schedule: Schedule;
   readonly log: Log;

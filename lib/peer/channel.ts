@@ -160,7 +160,9 @@ export class Channel implements SocketHandler, FrameVisitor {
   }
 
   onPoll(id: number): string | void {
-    return this.#closedBecause ?? this.#outbox.bare(MessageType.polled, id);
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    this.#outbox.bare(MessageType.polled, id);
+    this.#context.onPolled();
   }
 
   onVouch(id: number, timeoutMs: number, name: string, incarnation: string): string | void {

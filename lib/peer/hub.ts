@@ -25,6 +25,8 @@ export interface PeerHubOptions {
   readonly service: PeerService;
   /** A peer that the roster does not tell of wants to connect, and goes on wanting to. @default nothing */
   readonly onUnlisted?: () => void;
+  /** A peer polls this node, which is answered without it. @default nothing */
+  readonly onPolled?: () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** @default dialTcp */
@@ -70,6 +72,7 @@ export class PeerHub {
       groups,
       revisions,
       service,
+      onPolled: options.onPolled ?? (() => {}),
       clock,
       log,
       limits,

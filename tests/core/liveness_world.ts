@@ -198,7 +198,11 @@ export class World {
   link(from: Machine, record: PeerRecord): PolledPeer {
     return {
       record,
-      poll: ({ timeoutMs }) => this.#ask(from, record, timeoutMs, () => Promise.resolve()),
+      poll: ({ timeoutMs }) =>
+        this.#ask(from, record, timeoutMs, (to) => {
+          to.liveness.polled();
+          return Promise.resolve();
+        }),
       vouch: (suspect, { timeoutMs }) =>
         this.#ask(from, record, timeoutMs, (to) => to.liveness.vouch(suspect, { timeoutMs })),
     };

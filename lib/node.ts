@@ -213,6 +213,7 @@ export class Node {
       groups: this.#config.groups.map((group) => group.name),
       revisions: () =>
         Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
+      isEmpty: (group) => this.#served.get(group)!.group.isEmpty,
       service: {
         ...serviceOf(this.#served, () => this.#isInTouch()),
         vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),

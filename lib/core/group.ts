@@ -196,6 +196,11 @@ export class Group {
     return this.#handoff.drain(signal);
   }
 
+  /** Whether there is nothing here that a peer could look for. */
+  get isEmpty(): boolean {
+    return this.#caches.main.items === 0 && this.#caches.hot.items === 0 && this.#loads.size === 0;
+  }
+
   stats(): GroupStats {
     return {
       ...this.#counters,

@@ -16,6 +16,8 @@ interface Ownership {
 }
 
 interface Former extends Ownership {
+  /** When it was followed by another, or this node first heard of any. */
+  readonly sinceMs: number;
   readonly untilMs: number;
 }
 
@@ -30,6 +32,7 @@ const NOBODY: readonly Peer[] = [];
 
 /** Picks by rendezvous over the serving peers of the latest roster. */
 export class RosterPicker implements PeerPicker {
+  readonly #group: string;
   readonly #selfName: string;
   readonly #hash: PrefixHash;
   readonly #peerOf: (name: string) => Peer | undefined;
@@ -46,6 +49,7 @@ export class RosterPicker implements PeerPicker {
    * @param peerOf how another node is reached now
    */
   constructor(group: string, selfName: string, peerOf: (name: string) => Peer | undefined, clock: Clock) {
+    this.#group = group;
     this.#selfName = selfName;
     this.#hash = new PrefixHash(`${group}\0`);
     this.#peerOf = peerOf;
@@ -74,7 +78,7 @@ export class RosterPicker implements PeerPicker {
       const nowMs = this.#clock.nowMs();
       this.#former = former
         .filter(({ records }) => records.length > 0)
-        .map((ownership) => ({ untilMs: nowMs + FORMER_FOR_MS, ...ownership }))
+        .map((ownership) => ({ sinceMs: nowMs, untilMs: nowMs + FORMER_FOR_MS, ...ownership }))
         .slice(0, MAX_FORMER);
       this.#lost = new Set(missing.slice(-MAX_LOST));
     }
@@ -107,14 +111,16 @@ export class RosterPicker implements PeerPicker {
     if (former.length === 0 && owner === undefined) return NOBODY;
     const hash = this.#hash.hash(key);
     const found = owner === undefined ? [] : [owner];
-    for (const { rendezvous, records } of former) {
+    for (const { rendezvous, records, sinceMs } of former) {
       if (found.length >= count) break;
       const { name } = records[rendezvous.owner(hash)]!;
       if (name === this.#selfName || found.some((peer) => peer.name === name)) continue;
       // As it is reached today: it may have started anew since, or be gone. Who drained has handed over what it had; who
       // was lost has not, and that is told by a peer that fails.
       const peer = this.#peerOf(name) ?? (this.#lost.has(name) ? unreachable(name) : undefined);
-      if (peer !== undefined) found.push(peer);
+      // Who was empty after that has nothing from then.
+      if (peer === undefined || (peer.emptyAtMs?.(this.#group) ?? 0) >= sinceMs) continue;
+      found.push(peer);
     }
     return found;
   }

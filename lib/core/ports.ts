@@ -19,6 +19,11 @@ export interface Origin {
 /** Another node, as the one who asks it sees it. */
 export interface Peer {
   readonly name: string;
+  /**
+   * When the peer said, as it greeted, that it had nothing of the group in memory or in the air; its roster listed this
+   * node then. `undefined`: it had something, or is not connected. What it has come to have since is not counted.
+   */
+  emptyAtMs?(group: string): number | undefined;
   /** Asks the peer for a value; it answers as owner and never forwards. Never throws. */
   ask(group: string, key: string, question: Question): void;
   /**

@@ -24,6 +24,7 @@ export class Channel implements SocketHandler, FrameVisitor {
   readonly #asking: Asking;
   readonly #answering: Answering;
   readonly #sweep: Sweep;
+  readonly #openedAtMs: number;
   #closedBecause: string | undefined;
   #onIdle: (() => void) | undefined;
   framesIn = 0;
@@ -33,6 +34,7 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#socket = socket;
     this.#context = context;
     this.#onLost = onLost;
+    this.#openedAtMs = context.clock.nowMs();
     this.#outbox = new Outbox(socket, context.clock, context.schedule, context.limits, (code, reason) => {
       this.close(code, reason);
       this.#onLost(reason, false);
@@ -42,6 +44,12 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#asking = new Asking(remote.name, context, this.#outbox, this.#sweep, settled);
     this.#answering = new Answering(remote, context, this.#outbox, this.#sweep, settled);
     socket.handler = this;
+  }
+
+  /** When it greeted, if the other end had nothing of the group then. */
+  emptyAtMs(group: string): number | undefined {
+    const told = this.remote.groups.find(({ name }) => name === group);
+    return told?.isEmpty === true ? this.#openedAtMs : undefined;
   }
 
   /**

@@ -19,7 +19,12 @@ const GreetingSchema = v.object({
   /** The incarnation of the peer that is meant: somebody else on its port must not answer for it. */
   expects: text,
   groups: v.pipe(
-    v.array(v.object({ name: text, revision: v.pipe(v.number(), v.safeInteger(), v.minValue(0)) })),
+    v.array(v.object({
+      name: text,
+      revision: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+      /** It has nothing of this group, in memory or in the air: what was its own before is not to be looked for here. */
+      isEmpty: v.optional(v.boolean()),
+    })),
     v.maxLength(1024),
   ),
 });
@@ -38,19 +43,23 @@ export interface Self {
   readonly incarnation: string;
 }
 
-/** @param groups in the order by which gets name them */
+/**
+ * @param groups in the order by which gets name them
+ * @param isEmpty whether this node has nothing of a group now
+ */
 export function greetingOf(
   self: Self,
   expects: string,
   groups: readonly string[],
   revisions: Readonly<Record<string, number>>,
+  isEmpty: (group: string) => boolean,
 ): Greeting {
   return {
     protocol: PROTOCOL,
     name: self.name,
     incarnation: self.incarnation,
     expects,
-    groups: groups.map((name) => ({ name, revision: revisions[name] ?? 0 })),
+    groups: groups.map((name) => ({ name, revision: revisions[name] ?? 0, isEmpty: isEmpty(name) })),
   };
 }
 

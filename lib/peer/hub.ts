@@ -22,6 +22,8 @@ export interface PeerHubOptions {
   readonly groups: readonly string[];
   /** The revision of each group's roster now; told in greetings. */
   readonly revisions: () => Readonly<Record<string, number>>;
+  /** Whether this node has nothing of a group, in memory or in the air; told in greetings. @default never */
+  readonly isEmpty?: (group: string) => boolean;
   readonly service: PeerService;
   /** A peer that the roster does not tell of wants to connect, and goes on wanting to. @default nothing */
   readonly onUnlisted?: () => void;
@@ -71,6 +73,7 @@ export class PeerHub {
       self,
       groups,
       revisions,
+      isEmpty: options.isEmpty ?? (() => false),
       service,
       onPolled: options.onPolled ?? (() => {}),
       clock,
@@ -89,7 +92,7 @@ export class PeerHub {
       limits,
     });
     const widest = Object.fromEntries(groups.map((group) => [group, Number.MAX_SAFE_INTEGER]));
-    new FrameWriter().greeting(MessageType.hello, greetingOf(self, self.incarnation, groups, widest));
+    new FrameWriter().greeting(MessageType.hello, greetingOf(self, self.incarnation, groups, widest, () => false));
   }
 
   /**
@@ -208,14 +211,14 @@ export class PeerHub {
   }
 
   #judge(hello: Greeting): Verdict {
-    const { self, groups, revisions } = this.#context;
+    const { self, groups, revisions, isEmpty } = this.#context;
     if (hello.expects !== self.incarnation) {
       return refuse("incarnation", `this is ${self.name} in its life ${self.incarnation}, not ${hello.expects}`);
     }
     const record = this.#links.get(hello.name)?.record;
     if (record?.incarnation === hello.incarnation) {
       if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
-      return { welcome: greetingOf(self, hello.incarnation, groups, revisions()) };
+      return { welcome: greetingOf(self, hello.incarnation, groups, revisions(), isEmpty) };
     }
     const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
     // Incarnations are ULIDs: an earlier one will not come back, a later one the roster may be about to tell of.

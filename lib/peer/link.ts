@@ -19,6 +19,7 @@ export type LinkState = "connecting" | "open" | "down";
 export interface LinkContext extends ChannelContext {
   readonly self: Self;
   readonly revisions: () => Readonly<Record<string, number>>;
+  readonly isEmpty: (group: string) => boolean;
   readonly openSocket: (url: string) => SocketLike;
   readonly random: () => number;
 }
@@ -114,6 +115,11 @@ export class Link implements Peer, PolledPeer {
       (opened, timeoutMs) => asked({ signal, timeoutMs }, (later) => opened.get(group, key, later)),
     );
     value.then((value) => question.answered(value), (error) => question.failed(error));
+  }
+
+  /** When it said that it had nothing of the group, if it did so on the connection that stands. */
+  emptyAtMs(group: string): number | undefined {
+    return this.#channel?.emptyAtMs(group);
   }
 
   /**
@@ -257,11 +263,11 @@ export class Link implements Peer, PolledPeer {
   }
 
   #makeDialer(): Dialer {
-    const { self, groups, revisions, clock, limits, random, openSocket } = this.#context;
+    const { self, groups, revisions, isEmpty, clock, limits, random, openSocket } = this.#context;
     return new Dialer({
       url: this.record.url,
       openSocket,
-      hello: () => greetingOf(self, this.record.incarnation, groups, revisions()),
+      hello: () => greetingOf(self, this.record.incarnation, groups, revisions(), isEmpty),
       check: (welcome) => this.#checkWelcome(welcome),
       clock,
       limits,

@@ -59,6 +59,7 @@ export function makeCluster(
   /** Takes what it is asked and says nothing. */
   const stalled = new Set<string>();
   const late = new Map<string, number>();
+  const emptyAtMs = new Map<string, number>();
   const reach = async (name: string) => {
     if (stalled.has(name)) await new Promise(() => {});
     if (dead.has(name)) throw new PeerError(`${name} is dead`);
@@ -68,6 +69,7 @@ export function makeCluster(
   for (const self of names) {
     const makePeer = (name: string): Peer => ({
       name,
+      emptyAtMs: () => emptyAtMs.get(name),
       ask: askBy(async (key, signal) => {
         asks.push(`${self}>${name}`);
         await reach(name);
@@ -106,7 +108,12 @@ export function makeCluster(
   };
   /** From now on a node is lost so long after it was asked for a value. */
   const lateDeath = (name: string, afterMs: number) => late.set(name, afterMs);
-  return { lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
+  /** A node tells the others whether it has anything, as it does whenever it connects. */
+  const greet = (name: string) => {
+    if (groups.get(name)!.isEmpty) emptyAtMs.set(name, clock.nowMs());
+    else emptyAtMs.delete(name);
+  };
+  return { greet, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
 }
 
 export function record(name: string): PeerRecord {

@@ -254,3 +254,16 @@ test("an empty roster, or one without this node, still has an answer for every k
   picker.swap(rosterOf("dict", 4, [record("b")]));
   assert.equal(picker.pick("k")!.name, "b");
 });
+
+test("a group is empty while nothing is stored, and nothing on its way", async () => {
+  const origin = new CountingOrigin();
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const { group } = makeGroup({ origin });
+  assert.equal(group.isEmpty, true);
+  const loading = group.get("a");
+  assert.equal(group.isEmpty, false, "in the air");
+  gate.resolve();
+  await loading;
+  assert.equal(group.isEmpty, false, "stored");
+});

@@ -184,6 +184,29 @@ test("who left after draining has handed over what it had: the others are not as
   assert.deepEqual(unreached.holders(key, 8).map(({ name }) => name), ["c"], "lost");
 });
 
+test("in a cold start nobody is asked for what nobody has", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] } });
+  cluster.swap(["a", "b"]);
+  for (const name of ["a", "b"]) cluster.greet(name);
+  for (const name of ["a", "b"]) await Promise.all(keys.map((key) => cluster.groups.get(name)!.get(key)));
+  assert.deepEqual([cluster.peeks, cluster.origin.loads.length], [[], keys.length]);
+});
+
+test("a former owner that has something, or greeted before the last change of owners, is asked", async () => {
+  for (const isGreetingLate of [true, false]) {
+    const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a"] } });
+    const moved = keys.filter((key) => cluster.pickers.get("b")!.pick(key)?.name === "a").slice(0, 20);
+    if (!isGreetingLate) cluster.greet("a");
+    await cluster.clock.advance(1);
+    await Promise.all(moved.map((key) => cluster.groups.get("a")!.get(key)));
+    cluster.swap(["a", "b"]);
+    if (isGreetingLate) cluster.greet("a");
+    for (const name of ["a", "b"]) await Promise.all(moved.map((key) => cluster.groups.get(name)!.get(key)));
+    assert.ok(cluster.peeks.includes("b>a"));
+    assert.equal(cluster.origin.loads.length, moved.length, "each was loaded once, by its first owner");
+  }
+});
+
 test("a former owner that says nothing costs a miss two seconds, and no more", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
   cluster.swap(["a"], ["a"]);

@@ -52,6 +52,29 @@ const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.
 /** Frames that the dialing end of the last connection has sent, the hello left out. */
 const asksOf = (net: MemoryNetwork) => net.dialed.at(-1)!.frames.length - 1;
 
+test("each end hears at the greeting whether the other has anything of a group, and hears it anew on a new connection", async (defer) => {
+  const net = new MemoryNetwork();
+  const empty = new Set(["a"]);
+  const [a, b] = ["a", "b"].map((name) => net.hub(name, { isEmpty: () => empty.has(name) }));
+  defer(() => a!.close());
+  defer(() => b!.close());
+  for (const hub of [a!, b!]) hub.setPeers([record("a", "http://a"), record("b", "http://b")]);
+  assert.equal(b!.peer("a")!.emptyAtMs!("dict"), undefined, "not connected");
+  await net.tick();
+  const openedMs = net.clock.nowMs();
+  await net.clock.advance(5_000);
+  assert.equal(b!.peer("a")!.emptyAtMs!("dict"), openedMs);
+  assert.equal(b!.peer("a")!.emptyAtMs!("other"), undefined);
+  assert.equal(a!.peer("b")!.emptyAtMs!("dict"), undefined, "it has something");
+  empty.clear();
+  net.dialed.at(-1)!.lose("cable cut");
+  net.dialed.at(-1)!.other.lose("cable cut");
+  await net.clock.advance(5_000);
+  await net.tick();
+  assert.equal(stateOf(b!, "a"), "open");
+  assert.equal(b!.peer("a")!.emptyAtMs!("dict"), undefined);
+});
+
 test("the peer with the smaller name dials, and both ends ask over that one connection", async (defer) => {
   const { net, a, b, served } = pair(defer);
   assert.deepEqual([a.isConnecting, b.isConnecting], [true, true]);

@@ -13,6 +13,7 @@ import { type CheckedOrigin, createOrigin, parseOrigin } from "./origins/origin.
 import { reported } from "./origins/reported.ts";
 import type { PeerHub } from "./peer/hub.ts";
 import type { PeerService } from "./peer/service.ts";
+import { isHashFaster } from "./runtime.ts";
 
 export interface Served {
   readonly group: Group;
@@ -31,7 +32,7 @@ export function serveGroup(
   const { clock } = watchers;
   const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
   const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
-  return { group: new Group({ ...policy, name, origin, picker, clock }), picker, origin };
+  return { group: new Group({ ...policy, name, origin, picker, clock, isHashed: isHashFaster }), picker, origin };
 }
 
 /**

@@ -81,6 +81,9 @@ export function runtimeName(): string {
 /** Whether this runtime's server sends a string faster than bytes: Deno copies the bytes of each answer. */
 export const isTextFaster = Bun === undefined;
 
+/** Whether this runtime's maps find a number sooner than a string: V8's do. */
+export const isHashFaster = Bun === undefined;
+
 /** What stands behind `main.ts` on the command line. */
 export function commandLine(): string[] {
   return process.argv.slice(2);

@@ -11,7 +11,7 @@
  */
 import QuickLRU from "quick-lru";
 import type { Value } from "./value.ts";
-import { utf8Bytes } from "./hash.ts";
+import { mix32, utf8Bytes } from "./hash.ts";
 
 /** Also the head of a list, which is a ring: it needs no case for its ends. */
 interface Linked {
@@ -19,11 +19,11 @@ interface Linked {
   next: Linked;
 }
 
-type Shard = QuickLRU<string, Entry>;
+type Shard = QuickLRU<string | number, Entry>;
 
 interface Entry extends Linked {
   readonly key: string;
-  readonly shard: Shard;
+  readonly hash: number;
   readonly value: Value;
   /** UTF-8 bytes of the key + bytes of the body. */
   readonly bytes: number;
@@ -44,8 +44,10 @@ export interface CacheStats {
 
 /** A power of two. At a million entries each map holds 16,000, and is rehashed in a millisecond or two. */
 const SHARDS = 64;
-/** So many units of a long key, evenly spread: keys may differ at the beginning, at the end or in the middle. */
-const HASHED_UNITS = 16;
+const SHARD_BITS = 6;
+const NOBODY: readonly Entry[] = [];
+/** Another one in each process, so that nobody can prepare keys with one hash. */
+const SEED = Math.random() * 2 ** 32 | 0;
 /**
  * Of the two candidates for eviction it is the one that nobody has read for longer; a candidate among the read ones counts
  * as so much more idle. Found by simulation: with 1, or less, a hot set that has shifted is let go a little too late.
@@ -57,24 +59,23 @@ export function entryBytes(key: string, value: Value): number {
   return utf8Bytes(key) + value.body.byteLength;
 }
 
-/** Which of the maps has a key, from 0 to SHARDS - 1. */
-function shardOf(key: string): number {
-  const { length } = key;
-  let hash = length;
-  const step = Math.max(1, (length / HASHED_UNITS) | 0);
-  for (let i = 0; i < length; i += step) {
-    hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  }
-  return (hash ^ (hash >>> 15)) & (SHARDS - 1);
+/** 32 bits: FNV-1a over the units, mixed, as its low bits choose the map and the others are what is found in it. */
+export function hashOf(key: string): number {
+  let hash = SEED;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return mix32(hash);
 }
 
 /** One cache of values with exact bytes. It evicts when told: the budget may be shared (see MainAndHot). */
 export class ByteCache {
+  readonly #isHashed: boolean;
   // Never reached: bytes bound this cache, so quick-lru keeps one generation.
   readonly #shards = Array.from(
     { length: SHARDS },
-    () => new QuickLRU<string, Entry>({ maxSize: Number.MAX_SAFE_INTEGER }),
+    (): Shard => new QuickLRU({ maxSize: Number.MAX_SAFE_INTEGER }),
   );
+  /** Entries whose hash is that of another, which the map has: of a million, some hundred. */
+  readonly #namesakes = new Map<number, readonly Entry[]>();
   /** What was not read since it came, the oldest first. */
   readonly #unread = emptyList();
   /** What was read, in the order in which eviction last looked at it. */
@@ -86,6 +87,15 @@ export class ByteCache {
   #gets = 0;
   #hits = 0;
   #evictions = 0;
+
+  /**
+   * @param isHashed whether entries are found by the hash of their key, with a look at the key itself, and not by the key.
+   * V8 makes a string unique in the process before it looks for it in a map, in a table that it rehashes as a whole: a
+   * third of the time, and the longest pause, at a million entries
+   */
+  constructor(isHashed = false) {
+    this.#isHashed = isHashed;
+  }
 
   get bytes(): number {
     return this.#bytes;
@@ -109,7 +119,7 @@ export class ByteCache {
   get(key: string, nowMs: () => number): Value | undefined {
     this.#gets++;
     if (this.#items === 0) return undefined;
-    const entry = this.#shards[shardOf(key)]!.get(key);
+    const entry = this.#find(key, hashOf(key));
     if (entry === undefined) return undefined;
     const { value } = entry;
     if (value.expiresAtMs !== Infinity && value.expiresAtMs <= nowMs()) {
@@ -123,34 +133,36 @@ export class ByteCache {
 
   /** The value, with no trace of the look. */
   peek(key: string): Value | undefined {
-    return this.#shards[shardOf(key)]!.get(key)?.value;
+    return this.#find(key, hashOf(key))?.value;
   }
 
   /** Stores or replaces. The caller has made room before. */
   set(key: string, value: Value): void {
-    const shard = shardOf(key);
-    this.remove(key, shard);
-    this.add(key, value, entryBytes(key, value), shard);
+    const hash = hashOf(key);
+    this.remove(key, hash);
+    this.add(key, value, entryBytes(key, value), hash);
   }
 
   /** Stores under a key that is not there. @param bytes as `entryBytes` counts them */
-  add(key: string, value: Value, bytes: number, shardIndex: number): void {
+  add(key: string, value: Value, bytes: number, hash: number): void {
     const tick = this.#tick++;
-    const shard = this.#shards[shardIndex]!;
     const list = this.#unread;
     const { previous } = list;
-    const entry: Entry = { key, shard, value, bytes, usedAt: tick, seenAt: tick, previous, next: list };
+    const entry: Entry = { key, hash, value, bytes, usedAt: tick, seenAt: tick, previous, next: list };
     previous.next = entry;
     list.previous = entry;
-    shard.set(key, entry);
+    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    if (!this.#isHashed) shard.set(key, entry);
+    else if (shard.get(hash >>> SHARD_BITS) === undefined) shard.set(hash >>> SHARD_BITS, entry);
+    else this.#namesakes.set(hash, [...this.#namesakesOf(hash), entry]);
     this.#bytes += bytes;
     this.#items++;
   }
 
   /** @returns whether it was there */
-  remove(key: string, shardIndex = shardOf(key)): boolean {
+  remove(key: string, hash = hashOf(key)): boolean {
     if (this.#items === 0) return false;
-    const entry = this.#shards[shardIndex]!.get(key);
+    const entry = this.#find(key, hash);
     if (entry === undefined) return false;
     this.#delete(entry);
     return true;
@@ -188,12 +200,38 @@ export class ByteCache {
     return undefined;
   }
 
+  #find(key: string, hash: number): Entry | undefined {
+    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    if (!this.#isHashed) return shard.get(key);
+    const entry = shard.get(hash >>> SHARD_BITS);
+    if (entry === undefined || entry.key === key) return entry;
+    return this.#namesakesOf(hash).find((namesake) => namesake.key === key);
+  }
+
+  /** Takes an entry out of its map; of those with its hash, one takes its place. */
+  #unfind(entry: Entry): void {
+    const { key, hash } = entry;
+    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    if (!this.#isHashed) return void shard.delete(key);
+    const namesakes = this.#namesakesOf(hash);
+    if (namesakes.length === 0) return void shard.delete(hash >>> SHARD_BITS);
+    const isFirst = !namesakes.includes(entry);
+    if (isFirst) shard.set(hash >>> SHARD_BITS, namesakes[0]!);
+    const left = isFirst ? namesakes.slice(1) : namesakes.filter((namesake) => namesake !== entry);
+    if (left.length === 0) this.#namesakes.delete(hash);
+    else this.#namesakes.set(hash, left);
+  }
+
+  #namesakesOf(hash: number): readonly Entry[] {
+    return this.#namesakes.get(hash) ?? NOBODY;
+  }
+
   #isIdler(read: Entry, unread: Entry): boolean {
     return (this.#tick - read.usedAt) * READ_IDLE_FACTOR > this.#tick - unread.usedAt;
   }
 
   #delete(entry: Entry): void {
-    entry.shard.delete(entry.key);
+    this.#unfind(entry);
     unlink(entry);
     this.#bytes -= entry.bytes;
     this.#items--;
@@ -220,63 +258,4 @@ function unlink(entry: Linked): void {
 
 function* entriesOf(list: Linked): Generator<Entry> {
   for (let one = list.next; one !== list; one = one.next) yield one as Entry;
-}
-
-/** The main and the hot cache of a group under one budget. A key is in one of them at the most. */
-export class MainAndHot {
-  readonly main = new ByteCache();
-  readonly hot = new ByteCache();
-  readonly budgetBytes: number;
-
-  /**
-   * @param budgetBytes 0 keeps nothing
-   * @throws RangeError unless the budget is a whole number of bytes
-   */
-  constructor(budgetBytes: number) {
-    if (!Number.isSafeInteger(budgetBytes) || budgetBytes < 0) {
-      throw new RangeError(
-        `Cannot make a cache as budgetBytes must be a whole number: current value is ${budgetBytes}`,
-      );
-    }
-    this.budgetBytes = budgetBytes;
-  }
-
-  /**
-   * Stores a value in `cache`, making room first, so that the budget is never exceeded, not even for a moment.
-   *
-   * @returns false when the value is larger than the whole budget: it is served, but not stored
-   */
-  store(cache: ByteCache, key: string, value: Value): boolean {
-    // Also when the new value is too large to keep: the old one is not what the origin says any more.
-    const shard = shardOf(key);
-    this.main.remove(key, shard);
-    this.hot.remove(key, shard);
-    const bytes = entryBytes(key, value);
-    if (bytes > this.budgetBytes) return false;
-    while (!this.#fits(bytes)) this.#victim().evictOne();
-    cache.add(key, value, bytes, shard);
-    return true;
-  }
-
-  /** Whether it fits beside all that is here. */
-  hasRoom(key: string, value: Value): boolean {
-    return this.#fits(entryBytes(key, value));
-  }
-
-  /** Stores a value in the main cache as `store` does, but displaces hot copies only: else it is not kept. */
-  storeForHotOnes(key: string, value: Value): boolean {
-    const bytes = entryBytes(key, value);
-    if (this.main.bytes + bytes > this.budgetBytes) return false;
-    while (!this.#fits(bytes)) this.hot.evictOne();
-    return this.store(this.main, key, value);
-  }
-
-  #fits(bytes: number): boolean {
-    return this.main.bytes + this.hot.bytes + bytes <= this.budgetBytes;
-  }
-
-  /** The hot cache pays while it holds more than an eighth of the main cache (as in groupcache). */
-  #victim(): ByteCache {
-    return this.hot.items > 0 && (this.hot.bytes > this.main.bytes / 8 || this.main.items === 0) ? this.hot : this.main;
-  }
 }

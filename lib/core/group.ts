@@ -3,7 +3,7 @@
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
 import QuickLRU from "quick-lru";
-import { MainAndHot } from "./byte-cache.ts";
+import { MainAndHot } from "./main-and-hot.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
@@ -13,16 +13,6 @@ import { Handoff } from "./handoff.ts";
 import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
-
-export {
-  type AskOptions,
-  type Entry,
-  NoPeers,
-  type Origin,
-  type Peer,
-  type PeerPicker,
-  type Question,
-} from "./ports.ts";
 
 /** A value found in this node's memory. */
 export interface Hit {
@@ -45,6 +35,8 @@ export interface GroupOptions {
   readonly clock: Clock;
   /** Main and hot cache together: bytes of keys and values in UTF-8. */
   readonly budgetBytes: number;
+  /** Whether the caches find entries by the hash of their key: see ByteCache. @default false */
+  readonly isHashed?: boolean;
   /** How long a value may be served, in milliseconds; null: until it is evicted. */
   readonly ttlMs: number | null;
   /** How long a load from the origin may take, in milliseconds. */
@@ -99,7 +91,7 @@ export class Group {
     this.#nowMs = () => clock.nowMs();
     this.#ttlMs = options.ttlMs;
     this.#hotAfterFetches = options.hotAfterFetches ?? 2;
-    this.#caches = new MainAndHot(options.budgetBytes);
+    this.#caches = new MainAndHot(options.budgetBytes, options.isHashed);
     this.#handoff = new Handoff({ group: options.name, picker, caches: this.#caches, clock, replicas });
     this.#failover = new Failover({
       group: options.name,

@@ -4,7 +4,7 @@
  *
  * Nothing here is needed for an answer to be right: whatever fails, the origin is asked.
  */
-import type { MainAndHot } from "./byte-cache.ts";
+import type { MainAndHot } from "./main-and-hot.ts";
 import { entryBytes } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";

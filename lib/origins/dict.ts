@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
-import type { Origin } from "../core/group.ts";
+import type { Origin } from "../core/ports.ts";
 import type { Fresh } from "../core/value.ts";
 import { type Outcome, UnknownDatabaseError } from "./dict-answer.ts";
 import { type Ask, DictConnection } from "./dict-connection.ts";

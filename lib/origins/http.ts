@@ -3,7 +3,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
-import type { Origin } from "../core/group.ts";
+import type { Origin } from "../core/ports.ts";
 import type { Fresh } from "../core/value.ts";
 
 /** From the call of `load` to the last byte of the body. */

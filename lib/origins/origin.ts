@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { ConfigError } from "../core/errors.ts";
-import type { Origin } from "../core/group.ts";
+import type { Origin } from "../core/ports.ts";
 import { DictOrigin } from "./dict.ts";
 import { HttpOrigin } from "./http.ts";
 import { WordnetOrigin } from "./wordnet.ts";

@@ -8,7 +8,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, NotFoundError, OriginError, OverloadedError } from "../core/errors.ts";
-import type { Origin } from "../core/group.ts";
+import type { Origin } from "../core/ports.ts";
 import type { Fresh } from "../core/value.ts";
 import { broken, DataFile, findLine } from "./wordnet-files.ts";
 import { type PartOfSpeech, printEntry, type Section, type Sense } from "./wordnet-text.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { entryBytes, MainAndHot } from "../../lib/core/byte-cache.ts";
+import { entryBytes, hashOf } from "../../lib/core/byte-cache.ts";
+import { MainAndHot } from "../../lib/core/main-and-hot.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { test } from "../support/test.ts";
 
@@ -111,7 +112,24 @@ type Step =
   | { kind: "remove"; key: string; hot: boolean }
   | { kind: "wait"; ms: number };
 
-const fewKeys = fc.nat(39).map((at) => `key-${at}`);
+/** Four keys with one hash: two that share it, twice, as what follows is hashed alike. */
+function namesakes(): string[] {
+  const twoAfter = (start: string): [string, string] => {
+    const seen = new Map<number, string>();
+    for (let i = 0; i < 2_000_000; i++) {
+      const key = `${start}${i.toString(36)}.`;
+      const before = seen.get(hashOf(key));
+      if (before !== undefined) return [before, key];
+      seen.set(hashOf(key), key);
+    }
+    throw new Error("no two keys with one hash in two million");
+  };
+  const [first, second] = twoAfter("");
+  return twoAfter(first).flatMap((key) => [key, second + key.slice(first.length)]);
+}
+
+const four = namesakes();
+const fewKeys = fc.nat(39).map((at) => four[at] ?? `key-${at}`);
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
@@ -128,13 +146,22 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.nat(20) }) },
 );
 
-test("it answers, holds and evicts as a plain model of the policy does, in the same order", () => {
+test("the keys that are to share a hash do", () => {
+  assert.deepEqual([new Set(four).size, new Set(four.map(hashOf)).size], [4, 1]);
+});
+
+test("it answers, holds and evicts as a plain model of the policy does, in the same order", () =>
+  behavesAsModel(false));
+
+test("so it does where entries are found by a hash, which some keys share", () => behavesAsModel(true));
+
+function behavesAsModel(isHashed: boolean): void {
   fc.assert(
     fc.property(
       fc.array(anyStep, { maxLength: 200, size: "max" }),
       fc.integer({ min: 100, max: 1_500 }),
       (steps, budget) => {
-        const caches = new MainAndHot(budget);
+        const caches = new MainAndHot(budget, isHashed);
         const model = new PlainCaches(budget);
         let nowMs = 0;
         for (const step of steps) {
@@ -171,7 +198,7 @@ test("it answers, holds and evicts as a plain model of the policy does, in the s
     ),
     { numRuns: 200 },
   );
-});
+}
 
 function keysOf(cache: { byRecency(): { key: string }[] }): string[] {
   return cache.byRecency().map(({ key }) => key);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ByteCache, entryBytes, MainAndHot } from "../../lib/core/byte-cache.ts";
+import { ByteCache, entryBytes } from "../../lib/core/byte-cache.ts";
+import { MainAndHot } from "../../lib/core/main-and-hot.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { test } from "../support/test.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
-import type { Peer, PeerPicker } from "../../lib/core/group.ts";
+import type { Peer, PeerPicker } from "../../lib/core/ports.ts";
 import { RosterPicker } from "../../lib/core/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock, settle } from "../support/clock.ts";

@@ -1,5 +1,5 @@
 /** Hit ratio of the byte cache and of exact LRU under the same bytes, on the same requests. Prints JSON. */
-import { MainAndHot } from "../../../lib/core/byte-cache.ts";
+import { MainAndHot } from "../../../lib/core/main-and-hot.ts";
 import { utf8Bytes } from "../../../lib/core/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { keyOf } from "../keys.ts";

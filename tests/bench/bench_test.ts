@@ -1,12 +1,13 @@
 /** The bench judges others: what it makes of figures must be right. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
-import { contestantsOf, golang, groupcacheV3 } from "./clusters.ts";
+import { contestantsOf, golang, groupcacheV3, label } from "./clusters.ts";
 import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
 import { exchanged } from "./readme.ts";
-import { markdown, type Report, shown } from "./report.ts";
+import { constantLaterOf, constantOf } from "./limit.ts";
+import { limits, markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
 import { type Bench, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
 
@@ -177,4 +178,26 @@ test("a profile counts the samples of its last moments, and calls the rest of th
     top: [{ what: "serve /b.ts:7", share: 0.2 }, { what: "Response (native)", share: 0.1 }],
     native: 0.7,
   });
+});
+
+test("how far a node could go is told for the rows in which constants had their turns, round by round", async () => {
+  const row = (made: Record<string, number[]>) =>
+    resultOf((_, outcome, row) => {
+      const judge = new Judge(row, outcome);
+      for (const [name, rounds] of Object.entries(made)) {
+        for (const value of rounds) judge.add(name, "requests/s", "requests/s", value);
+      }
+    });
+  const all = {
+    [golang]: [10, 20, 10],
+    [label("bun")]: [30, 50, 20],
+    [constantOf("bun")]: [40, 100, 40],
+    [label("deno")]: [15, 30, 15],
+    [constantLaterOf("deno")]: [30, 60, 20],
+  };
+  const { [golang]: _, ...withoutGo } = all;
+  assert.deepEqual(limits([await row(all)]).split("\n").slice(2), [
+    "| a < b \\| c | 4.00 x | 50.0 % | 3.00 x | 50.0 % |",
+  ]);
+  assert.equal(limits([await row(withoutGo), await row({})]), "");
 });

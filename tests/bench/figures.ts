@@ -15,6 +15,11 @@ export function quantile(numbers: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
 }
 
+/** Round by round: both have their turns of a round beside each other. */
+export function ratiosOf(ours: readonly number[], theirs: readonly number[]): number[] {
+  return ours.map((value, i) => value / theirs[i]!);
+}
+
 export const atLeast = (limit: number): Target => ({ is: ">=", limit });
 export const atMost = (limit: number): Target => ({ is: "<=", limit });
 export const exactly = (limit: number): Target => ({ is: "==", limit });
@@ -61,7 +66,7 @@ export class Judge {
     if (a.length === 0 || b.length === 0) {
       return this.omit(runtime, verdict, missing ?? `${a.length === 0 ? ours : theirs} was not measured`);
     }
-    const ratios = a.map((value, i) => value / b[i]!);
+    const ratios = ratiosOf(a, b);
     this.#tell(runtime, verdict, "x", median(ratios), ratios);
   }
 

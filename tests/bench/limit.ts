@@ -12,14 +12,18 @@ export const constantLaterOf = (kind: RuntimeKind) => `constant on ${kind}, a tu
 /** A file with the one key whose value the constant is. */
 export const constantKeys = (defer: Defer) => keyFile(defer, firstKeys(1));
 
-/** @returns its URL */
+/**
+ * @param options.port shared with others that are given it
+ * @returns its URL
+ */
 export async function startConstant(
   defer: Defer,
   kind: RuntimeKind,
-  { cores, isLater = false }: { cores?: Cores; isLater?: boolean } = {},
+  { cores, isLater = false, port }: { cores?: Cores; isLater?: boolean; port?: number } = {},
 ): Promise<string> {
   const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
   const file = `${root}/tests/bench/parts/constant.ts`;
-  const { url } = await startServer(defer, kind, [...command, file, ...(isLater ? ["later"] : [])], { cores });
+  const args = [isLater ? "later" : "now", ...(port === undefined ? [] : [String(port)])];
+  const { url } = await startServer(defer, kind, [...command, file, ...args], { cores });
   return url;
 }

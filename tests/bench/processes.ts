@@ -9,7 +9,7 @@ import { hasProgram } from "./machine.ts";
 /** The list of cores that a program may use; undefined: all. */
 export type Cores = string | undefined;
 
-const cores = availableParallelism();
+export const cores = availableParallelism();
 const canPin = cores >= 2 && hasProgram("taskset");
 /** Servers and load apart: the first core and the last one. */
 export const serverCore: Cores = canPin ? "0" : undefined;

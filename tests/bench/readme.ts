@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../support/node.ts";
 import { bars, targets } from "./plot.ts";
-import { markdown, profileLines, type Report } from "./report.ts";
+import { limits, markdown, profileLines, type Report } from "./report.ts";
 
 const folder = "tests/bench/report";
 /** The rows whose requests/s are drawn. */
@@ -34,6 +34,11 @@ export function writeReadme(report: Report): void {
   }
   const inside = [
     markdown(report),
+    "",
+    "The limit: requests/s of the runtime's server with a constant in place of a cache; in the rows of hops it answers a turn of",
+    "the event loop later, as whoever asks somebody else must.",
+    "",
+    limits(report.rows),
     "",
     `![Requests per second of every contestant: medians, a dot for each round](${folder}/requests.svg)`,
     "",

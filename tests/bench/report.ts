@@ -1,5 +1,8 @@
 /** What was found, as text: a Markdown table, and lines for profiles. */
-import { median } from "./figures.ts";
+import { bothRuntimes } from "../support/node.ts";
+import { golang, label } from "./clusters.ts";
+import { median, ratiosOf } from "./figures.ts";
+import { constantLaterOf, constantOf } from "./limit.ts";
 import type { Machine } from "./machine.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";
 
@@ -47,6 +50,7 @@ export function machineLine({ machine, command, rounds, turnMs, tookMs, quick }:
     } s in all${hurried}`;
 }
 
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 
 /** The table of verdicts: medians, with the least and the greatest of a round. */
@@ -79,6 +83,31 @@ export function markdown(report: Report): string {
   ].join("\n");
 }
 
+/**
+ * How far it could go: what the runtime's own server makes of the same load when it answers a constant, and what share of
+ * that a node makes. Of the rows in which such servers had their turns.
+ */
+export function limits(rows: readonly RowResult[]): string {
+  const lines = rows.flatMap(({ what, series }) => {
+    const roundsOf = (name: string) =>
+      series.find(({ contestant, measure }) => contestant === name && measure === "requests/s")?.rounds ?? [];
+    const go = roundsOf(golang);
+    const cells = bothRuntimes.flatMap((kind) => {
+      const limit = [constantOf(kind), constantLaterOf(kind)].map(roundsOf).find((rounds) => rounds.length > 0);
+      if (limit === undefined || go.length === 0) return [];
+      const share = median(ratiosOf(roundsOf(label(kind)), limit));
+      return [`${shown(median(ratiosOf(limit, go)))} x`, percent(share)];
+    });
+    return cells.length === 0 ? [] : [`| ${[what, ...cells].map(cell).join(" | ")} |`];
+  });
+  if (lines.length === 0) return "";
+  return [
+    "| what | constant on Bun / golang/groupcache | node / constant | constant on Deno / golang/groupcache | node / constant |",
+    "| --- | --- | --- | --- | --- |",
+    ...lines,
+  ].join("\n");
+}
+
 /** The contestants of a row, measure by measure, for those who want more than the verdicts. */
 export function contestantLines({ series }: RowResult): { measure: string; contestant: string; figures: string[] }[] {
   const told = series.filter(({ rounds }) => rounds.length > 0);
@@ -90,8 +119,6 @@ export function contestantLines({ series }: RowResult): { measure: string; conte
     }))
   );
 }
-
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
 /** Where the time of a profiled node goes, and how far it is from its limit. */
 export function profileHead(profile: Profile): string {

@@ -1,6 +1,6 @@
 /**
- * The limit: what the runtime's server reaches when there is nothing to do but answer 1 KiB with a node's headers; given
- * `later`, in a later turn of the event loop, as whoever has to ask somebody else for it.
+ * The limit: what the runtime's server reaches when there is nothing to do but answer 1 KiB with a node's headers; told
+ * `later`, in a later turn of the event loop, as whoever has to ask somebody else for it. Given a port, it shares that.
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
@@ -26,7 +26,9 @@ const later = () => new Promise<Response>((resolve) => setImmediate(() => resolv
 const fetch: Fetch = process.argv[2] === "later" ? later : answer;
 const { Bun, Deno } = globalThis as unknown as Runtimes;
 const hostname = "127.0.0.1";
+const reusePort = process.argv[3] !== undefined;
+const address = { hostname, port: Number(process.argv[3] ?? 0), reusePort };
 const port = Bun !== undefined
-  ? Bun.serve({ hostname, port: 0, fetch }).port
-  : Deno!.serve({ hostname, port: 0, onListen() {} }, fetch).addr.port;
+  ? Bun.serve({ ...address, fetch }).port
+  : Deno!.serve({ ...address, onListen() {} }, fetch).addr.port;
 process.stderr.write(`listening on http://${hostname}:${port}\n`);

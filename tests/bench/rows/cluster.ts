@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { budgetBytes, contestantsOf, golang, groupcacheV3, groupStats, label, startCluster } from "../clusters.ts";
 import { atLeast, atMost, both, exactly, Judge, median } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
+import { constantKeys, constantOf, startConstant } from "../limit.ts";
 import { cpuMsOf, hasProgram } from "../machine.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runPart, startMuster } from "../processes.ts";
@@ -51,13 +52,19 @@ export const zipf: Row = {
         await fill(defer, outcome, url, { keyFile: keyFile(defer, own), connections: 16, timeoutMs: maxFillMs });
       }));
     }
-    const options = { keyFile: file, connections: nodeCount * 16, timeoutMs: maxTurnMs };
-    const turn = (urls: readonly string[], seed: number, requests: number) =>
-      draw(defer, outcome, { ...options, urls, seed, requests: quick ? 1_000 : requests });
+    const options = { connections: nodeCount * 16, timeoutMs: maxTurnMs };
+    const turn = (urls: readonly string[], seed: number, requests: number, keyFile = file) =>
+      draw(defer, outcome, { ...options, keyFile, urls, seed, requests: quick ? 1_000 : requests });
     for (const { urls, contestant } of clusters) {
       step(`warming up ${label(contestant)}`);
       await turn(urls, 0, warmUpRequests);
     }
+    const oneKey = constantKeys(defer);
+    const limits = await Promise.all((quick ? [] : bothRuntimes).map(async (kind) => {
+      const urls = await Promise.all(Array.from({ length: nodeCount }, () => startConstant(defer, kind)));
+      return { name: constantOf(kind), urls };
+    }));
+    for (const { urls } of limits) await turn(urls, 0, warmUpRequests, oneKey);
     for (let round = 0; round < rounds; round++) {
       for (const cluster of clusters) {
         const name = label(cluster.contestant);
@@ -67,6 +74,10 @@ export const zipf: Row = {
         judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
         judge.add(name, "p99", "ms", told.p99Ms);
         judge.add(name, "hops per request", "hops", (await cluster.hops() - hops) / told.requests);
+      }
+      for (const { name, urls } of limits) {
+        const told = await turn(urls, round + 1, turnRequests, oneKey);
+        judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
       }
     }
     for (const kind of bothRuntimes) {

@@ -16,8 +16,9 @@ import { hasProgram } from "../machine.ts";
 import { isMemcached, loadMemcached, memcached, startMemcached } from "../memcached.ts";
 import { nginx, startNginx } from "../nginx.ts";
 import { startOrigin } from "../origin.ts";
-import { loadCore, runToEnd, serverCore } from "../processes.ts";
+import { cores, loadCore, runToEnd, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row, Series } from "../types.ts";
+import { freePort } from "../../support/free-port.ts";
 import { bothRuntimes, commandOf } from "../../support/node.ts";
 import { load } from "../wrk.ts";
 
@@ -97,8 +98,7 @@ export const localHit: Row = {
   },
   async run(bench, outcome) {
     const judge = new Judge(localHit, outcome);
-    const all = await turns(bench, outcome);
-    outcome.series.push(...all.filter(({ contestant }) => !contestant.startsWith("constant")));
+    outcome.series.push(...await turns(bench, outcome));
     for (const kind of bothRuntimes) {
       judge.ratio(kind, "requests/s vs golang/groupcache", "requests/s", label(kind), golang, bench.go.reason);
       judge.ratio(kind, "p99: theirs / ours", "p99", golang, label(kind), bench.go.reason);
@@ -153,10 +153,17 @@ async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promi
     await load(defer, outcome, { urls: [urls[0]!], keyFile: file, connections, turnMs });
     targets.push({ name: label(contestant), url: urls[0]! });
   }
+  for (const kind of bench.quick ? [] : bothRuntimes) {
+    const port = await freePort();
+    const [url] = await Promise.all(Array.from({ length: cores }, () => startConstant(defer, kind, { port })));
+    const constant = { name: constantOf(kind), url: url!, keyFile: constantKeys(defer) };
+    await load(defer, outcome, { urls: [constant.url], keyFile: constant.keyFile, connections, turnMs });
+    targets.push(constant);
+  }
   for (let round = 0; round < rounds; round++) {
     bench.step(`round ${round + 1} of ${rounds}`);
-    for (const { name, url } of targets) {
-      const told = await load(defer, outcome, { urls: [url], keyFile: file, connections, turnMs });
+    for (const { name, url, keyFile = file } of targets) {
+      const told = await load(defer, outcome, { urls: [url], keyFile, connections, turnMs });
       judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
     }
   }

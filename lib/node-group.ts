@@ -46,7 +46,10 @@ export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => 
   return {
     lookup: (group, key) => groupOf(group).lookupAsOwner(key)?.value,
     get: async (group, key, options) => {
-      if (!isInTouch()) throw new PeerError("it has just joined, and is not in touch with all peers yet");
+      if (!isInTouch()) {
+        served.get(group)!.picker.stoodAside();
+        throw new PeerError("it has just joined, and is not in touch with all peers yet");
+      }
       return (await groupOf(group).loadAsOwner(key, options)).value;
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),

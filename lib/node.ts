@@ -161,7 +161,10 @@ export class Node {
 
   /** Whether it has joined, and has connected with all whom it found or given them up. */
   #isInTouch(): boolean {
-    return this.#isConnected ||= this.#isJoined() && !this.#hub!.isConnecting;
+    if (this.#isConnected || !this.#isJoined() || this.#hub!.isConnecting) return this.#isConnected;
+    // Who could not be connected with may have gone past this node.
+    if (!this.#hub!.isWhole) { for (const { picker } of this.#served.values()) picker.stoodAside(); }
+    return this.#isConnected = true;
   }
 
   #isJoined(): boolean {
@@ -191,8 +194,8 @@ export class Node {
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
     const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
-    const drained = () => this.#requests.none().then(() => this.#hub?.drain());
-    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS), drained);
+    const answered = this.#requests.none().then(() => this.#hub?.drain());
+    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS), () => answered);
     this.#hub?.close();
     await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed);
     await this.#membership?.close();

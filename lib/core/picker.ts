@@ -43,6 +43,7 @@ export class RosterPicker implements PeerPicker {
   /** Who owned keys and was off the roster the next moment, without having drained: dead, or taken to be. */
   #lost: ReadonlySet<string> = new Set();
   #wasListed = false;
+  #asideAtMs = -Infinity;
 
   /**
    * @param group its name, hashed before every key, so that groups share out their keys independently
@@ -86,6 +87,14 @@ export class RosterPicker implements PeerPicker {
     return isChange;
   }
 
+  /**
+   * This node has passed a key on, or may have been passed over: others may have loaded what it owns in its place, so who
+   * was empty until now is asked all the same.
+   */
+  stoodAside(): void {
+    this.#asideAtMs = this.#clock.nowMs();
+  }
+
   pick(key: string): Peer | undefined {
     const { rendezvous, peers } = this.#ownership;
     // An empty roster owns nothing, and somebody has to load: this node.
@@ -118,8 +127,9 @@ export class RosterPicker implements PeerPicker {
       // As it is reached today: it may have started anew since, or be gone. Who drained has handed over what it had; who
       // was lost has not, and that is told by a peer that fails.
       const peer = this.#peerOf(name) ?? (this.#lost.has(name) ? unreachable(name) : undefined);
+      const emptyAtMs = peer?.emptyAtMs?.(this.#group) ?? -Infinity;
       // Who was empty after that has nothing from then.
-      if (peer === undefined || (peer.emptyAtMs?.(this.#group) ?? 0) >= sinceMs) continue;
+      if (peer === undefined || emptyAtMs >= sinceMs && emptyAtMs > this.#asideAtMs) continue;
       found.push(peer);
     }
     return found;

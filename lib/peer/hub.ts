@@ -152,6 +152,11 @@ export class PeerHub {
     return [...this.#links.values()].some((link) => link.isConnecting);
   }
 
+  /** Whether every peer is connected. */
+  get isWhole(): boolean {
+    return [...this.#links.values()].every(({ state }) => state === "open");
+  }
+
   /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */
   endpoint(): WSEvents {
     return acceptEvents((socket) => this.#reception.enter(socket));

@@ -207,6 +207,19 @@ test("a former owner that has something, or greeted before the last change of ow
   }
 });
 
+test("who stood aside asks those, too, that were empty until then: they may have loaded in its place", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] } });
+  cluster.swap(["a", "b"]);
+  cluster.greet("a");
+  const key = keys.find((key) => cluster.pickers.get("b")!.pick(key) === undefined)!;
+  await cluster.clock.advance(1);
+  cluster.pickers.get("b")!.stoodAside();
+  // Asked as owner by one that was sent on by b.
+  await cluster.groups.get("a")!.getAsOwner(key);
+  await cluster.groups.get("b")!.get(key);
+  assert.deepEqual(cluster.origin.loads, [key]);
+});
+
 test("a former owner that says nothing costs a miss two seconds, and no more", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
   cluster.swap(["a"], ["a"]);

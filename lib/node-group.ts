@@ -47,7 +47,7 @@ export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => 
     lookup: (group, key) => groupOf(group).lookupAsOwner(key)?.value,
     get: async (group, key, options) => {
       if (!isInTouch()) {
-        served.get(group)!.picker.stoodAside();
+        served.get(group)!.picker.standAside();
         throw new PeerError("it has just joined, and is not in touch with all peers yet");
       }
       return (await groupOf(group).loadAsOwner(key, options)).value;

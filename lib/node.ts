@@ -163,7 +163,7 @@ export class Node {
   #isInTouch(): boolean {
     if (this.#isConnected || !this.#isJoined() || this.#hub!.isConnecting) return this.#isConnected;
     // Who could not be connected with may have gone past this node.
-    if (!this.#hub!.isWhole) { for (const { picker } of this.#served.values()) picker.stoodAside(); }
+    if (!this.#hub!.isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
     return this.#isConnected = true;
   }
 

@@ -43,7 +43,7 @@ export class RosterPicker implements PeerPicker {
   /** Who owned keys and was off the roster the next moment, without having drained: dead, or taken to be. */
   #lost: ReadonlySet<string> = new Set();
   #wasListed = false;
-  #asideAtMs = -Infinity;
+  #hasStoodAside = false;
 
   /**
    * @param group its name, hashed before every key, so that groups share out their keys independently
@@ -88,11 +88,11 @@ export class RosterPicker implements PeerPicker {
   }
 
   /**
-   * This node has passed a key on, or may have been passed over: others may have loaded what it owns in its place, so who
-   * was empty until now is asked all the same.
+   * This node passes a key on, or may have been passed over: others may load what it owns in its place, so that they were
+   * empty before says nothing any more.
    */
-  stoodAside(): void {
-    this.#asideAtMs = this.#clock.nowMs();
+  standAside(): void {
+    this.#hasStoodAside = true;
   }
 
   pick(key: string): Peer | undefined {
@@ -129,7 +129,7 @@ export class RosterPicker implements PeerPicker {
       const peer = this.#peerOf(name) ?? (this.#lost.has(name) ? unreachable(name) : undefined);
       const emptyAtMs = peer?.emptyAtMs?.(this.#group) ?? -Infinity;
       // Who was empty after that has nothing from then.
-      if (peer === undefined || emptyAtMs >= sinceMs && emptyAtMs > this.#asideAtMs) continue;
+      if (peer === undefined || emptyAtMs >= sinceMs && !this.#hasStoodAside) continue;
       found.push(peer);
     }
     return found;

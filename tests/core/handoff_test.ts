@@ -213,7 +213,7 @@ test("who stood aside asks those, too, that were empty until then: they may have
   cluster.greet("a");
   const key = keys.find((key) => cluster.pickers.get("b")!.pick(key) === undefined)!;
   await cluster.clock.advance(1);
-  cluster.pickers.get("b")!.stoodAside();
+  cluster.pickers.get("b")!.standAside();
   // Asked as owner by one that was sent on by b.
   await cluster.groups.get("a")!.getAsOwner(key);
   await cluster.groups.get("b")!.get(key);

@@ -30,7 +30,7 @@ export class Beat {
     return this.#count;
   }
 
-  /** The first beat is after a random part of the interval, or all who start together would stay together. */
+  /** The first beat is after a random part of the interval: who starts does not wait a whole one, nor do all poll at once. */
   start(): void {
     if (this.#cancel !== undefined) return;
     const { clock, random, intervalMs } = this.#options;

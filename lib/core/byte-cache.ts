@@ -42,9 +42,9 @@ export interface CacheStats {
   evictions: number;
 }
 
-/** A power of two. At a million entries each map holds 16,000, and is rehashed in a millisecond or two. */
-const SHARDS = 64;
+/** Of a hash, for 64 maps. At a million entries each holds 16,000, and is rehashed in a millisecond or two. */
 const SHARD_BITS = 6;
+const SHARDS = 1 << SHARD_BITS;
 const NOBODY: readonly Entry[] = [];
 /** Another one in each process, so that nobody can prepare keys with one hash. */
 const SEED = Math.random() * 2 ** 32 | 0;
@@ -59,7 +59,10 @@ export function entryBytes(key: string, value: Value): number {
   return utf8Bytes(key) + value.body.byteLength;
 }
 
-/** 32 bits: FNV-1a over the units, mixed, as its low bits choose the map and the others are what is found in it. */
+/**
+ * 32 bits: FNV-1a over the units, mixed, as its low bits choose the map and the others are what is found in it. Each hit
+ * asks for one, and PrefixHash takes three times as long (72 ns for 10 characters against 25, on Bun).
+ */
 export function hashOf(key: string): number {
   let hash = SEED;
   for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
@@ -116,10 +119,10 @@ export class ByteCache {
   }
 
   /** The value, counted as a use; what has expired is removed and not found. */
-  get(key: string, nowMs: () => number): Value | undefined {
+  get(key: string, nowMs: () => number, hash = hashOf(key)): Value | undefined {
     this.#gets++;
     if (this.#items === 0) return undefined;
-    const entry = this.#find(key, hashOf(key));
+    const entry = this.#find(key, hash);
     if (entry === undefined) return undefined;
     const { value } = entry;
     if (value.expiresAtMs !== Infinity && value.expiresAtMs <= nowMs()) {
@@ -132,8 +135,8 @@ export class ByteCache {
   }
 
   /** The value, with no trace of the look. */
-  peek(key: string): Value | undefined {
-    return this.#find(key, hashOf(key))?.value;
+  peek(key: string, hash = hashOf(key)): Value | undefined {
+    return this.#find(key, hash)?.value;
   }
 
   /** Stores or replaces. The caller has made room before. */
@@ -151,7 +154,7 @@ export class ByteCache {
     const entry: Entry = { key, hash, value, bytes, usedAt: tick, seenAt: tick, previous, next: list };
     previous.next = entry;
     list.previous = entry;
-    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    const shard = this.#shardOf(hash);
     if (!this.#isHashed) shard.set(key, entry);
     else if (shard.get(hash >>> SHARD_BITS) === undefined) shard.set(hash >>> SHARD_BITS, entry);
     else this.#namesakes.set(hash, [...this.#namesakesOf(hash), entry]);
@@ -200,8 +203,12 @@ export class ByteCache {
     return undefined;
   }
 
+  #shardOf(hash: number): Shard {
+    return this.#shards[hash & (SHARDS - 1)]!;
+  }
+
   #find(key: string, hash: number): Entry | undefined {
-    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    const shard = this.#shardOf(hash);
     if (!this.#isHashed) return shard.get(key);
     const entry = shard.get(hash >>> SHARD_BITS);
     if (entry === undefined || entry.key === key) return entry;
@@ -211,15 +218,15 @@ export class ByteCache {
   /** Takes an entry out of its map; of those with its hash, one takes its place. */
   #unfind(entry: Entry): void {
     const { key, hash } = entry;
-    const shard = this.#shards[hash & (SHARDS - 1)]!;
+    const shard = this.#shardOf(hash);
     if (!this.#isHashed) return void shard.delete(key);
+    const id = hash >>> SHARD_BITS;
     const namesakes = this.#namesakesOf(hash);
-    if (namesakes.length === 0) return void shard.delete(hash >>> SHARD_BITS);
-    const isFirst = !namesakes.includes(entry);
-    if (isFirst) shard.set(hash >>> SHARD_BITS, namesakes[0]!);
-    const left = isFirst ? namesakes.slice(1) : namesakes.filter((namesake) => namesake !== entry);
-    if (left.length === 0) this.#namesakes.delete(hash);
-    else this.#namesakes.set(hash, left);
+    if (namesakes.length === 0) return void shard.delete(id);
+    const [first, ...others] = [shard.get(id)!, ...namesakes].filter((one) => one !== entry);
+    shard.set(id, first!);
+    if (others.length === 0) this.#namesakes.delete(hash);
+    else this.#namesakes.set(hash, others);
   }
 
   #namesakesOf(hash: number): readonly Entry[] {

@@ -3,13 +3,14 @@
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
 import QuickLRU from "quick-lru";
-import { MainAndHot } from "./main-and-hot.ts";
+import { hashOf } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
 import { Flights, type Landing, promised, type Waiter } from "./flight.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { Handoff } from "./handoff.ts";
+import { MainAndHot } from "./main-and-hot.ts";
 import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
@@ -112,12 +113,13 @@ export class Group {
   /** What this node has in memory. Synchronous: a hit awaits nothing. */
   lookup(key: string): Hit | undefined {
     this.#counters.gets++;
-    const value = this.#caches.main.get(key, this.#nowMs);
+    const hash = hashOf(key);
+    const value = this.#caches.main.get(key, this.#nowMs, hash);
     if (value !== undefined) {
       this.#counters.cacheHits++;
       return { value, from: "main" };
     }
-    const copy = this.#caches.hot.get(key, this.#nowMs);
+    const copy = this.#caches.hot.get(key, this.#nowMs, hash);
     if (copy === undefined) return undefined;
     this.#counters.cacheHits++;
     return { value: copy, from: "hot" };
@@ -166,7 +168,8 @@ export class Group {
    * that is itself still looking among the peers is joined at the owner only: else two nodes could wait for each other.
    */
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
-    const value = this.#fresh(this.#caches.main.peek(key) ?? this.#caches.hot.peek(key));
+    const hash = hashOf(key);
+    const value = this.#fresh(this.#caches.main.peek(key, hash) ?? this.#caches.hot.peek(key, hash));
     if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
     let isInTheAir = false;
     const loaded = promised<Loaded>(options.signal, (waiter) => isInTheAir = this.#loads.join(key, waiter));

@@ -4,10 +4,10 @@
  *
  * Nothing here is needed for an answer to be right: whatever fails, the origin is asked.
  */
-import type { MainAndHot } from "./main-and-hot.ts";
 import { entryBytes } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
+import type { MainAndHot } from "./main-and-hot.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
 import type { Value } from "./value.ts";
 

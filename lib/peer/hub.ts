@@ -67,13 +67,12 @@ export class PeerHub {
 
   /** @throws RangeError so many groups that a hello cannot hold them */
   constructor(options: PeerHubOptions) {
-    const { self, clock, log, groups, revisions, service } = options;
+    const { self, clock, log, groups, revisions, isEmpty = () => false, service } = options;
     const limits = { ...PEER_LIMITS, ...options.limits };
     this.#context = {
       self,
       groups,
-      revisions,
-      isEmpty: options.isEmpty ?? (() => false),
+      greeting: (expects) => greetingOf(self, expects, groups, revisions(), isEmpty),
       service,
       onPolled: options.onPolled ?? (() => {}),
       clock,
@@ -216,14 +215,14 @@ export class PeerHub {
   }
 
   #judge(hello: Greeting): Verdict {
-    const { self, groups, revisions, isEmpty } = this.#context;
+    const { self, greeting } = this.#context;
     if (hello.expects !== self.incarnation) {
       return refuse("incarnation", `this is ${self.name} in its life ${self.incarnation}, not ${hello.expects}`);
     }
     const record = this.#links.get(hello.name)?.record;
     if (record?.incarnation === hello.incarnation) {
       if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
-      return { welcome: greetingOf(self, hello.incarnation, groups, revisions(), isEmpty) };
+      return { welcome: greeting(hello.incarnation) };
     }
     const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
     // Incarnations are ULIDs: an earlier one will not come back, a later one the roster may be about to tell of.

@@ -6,7 +6,7 @@ import type { Value } from "../core/value.ts";
 import { Channel } from "./channel.ts";
 import type { ChannelContext } from "./channel-context.ts";
 import { Dialer } from "./dialer.ts";
-import { type Greeting, greetingOf, isSignOfLife, type Refusal, type Self } from "./greeting.ts";
+import { type Greeting, isSignOfLife, type Refusal, type Self } from "./greeting.ts";
 import { Opening } from "./opening.ts";
 import { CloseCode, type SocketLike } from "./socket.ts";
 
@@ -18,8 +18,8 @@ export type LinkState = "connecting" | "open" | "down";
 
 export interface LinkContext extends ChannelContext {
   readonly self: Self;
-  readonly revisions: () => Readonly<Record<string, number>>;
-  readonly isEmpty: (group: string) => boolean;
+  /** One's own greeting for the peer that is in the life `expects`, as things stand now. */
+  readonly greeting: (expects: string) => Greeting;
   readonly openSocket: (url: string) => SocketLike;
   readonly random: () => number;
 }
@@ -263,11 +263,11 @@ export class Link implements Peer, PolledPeer {
   }
 
   #makeDialer(): Dialer {
-    const { self, groups, revisions, isEmpty, clock, limits, random, openSocket } = this.#context;
+    const { greeting, clock, limits, random, openSocket } = this.#context;
     return new Dialer({
       url: this.record.url,
       openSocket,
-      hello: () => greetingOf(self, this.record.incarnation, groups, revisions(), isEmpty),
+      hello: () => greeting(this.record.incarnation),
       check: (welcome) => this.#checkWelcome(welcome),
       clock,
       limits,

@@ -6,7 +6,7 @@ import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
 import { exchanged } from "./readme.ts";
-import { constantLaterOf, constantOf } from "./limit.ts";
+import { bareHerdOf, bareHopOf, constantOf } from "./limit.ts";
 import { limits, markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
 import { type Bench, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
@@ -180,12 +180,12 @@ test("a profile counts the samples of its last moments, and calls the rest of th
   });
 });
 
-test("how far a node could go is told for the rows in which constants had their turns, round by round", async () => {
-  const row = (made: Record<string, number[]>) =>
+test("how far a node could go is told for the rows in which bare programs had their turns, round by round", async () => {
+  const row = (made: Record<string, number[]>, measure = "requests/s") =>
     resultOf((_, outcome, row) => {
       const judge = new Judge(row, outcome);
       for (const [name, rounds] of Object.entries(made)) {
-        for (const value of rounds) judge.add(name, "requests/s", "requests/s", value);
+        for (const value of rounds) judge.add(name, measure, "", value);
       }
     });
   const all = {
@@ -193,11 +193,18 @@ test("how far a node could go is told for the rows in which constants had their 
     [label("bun")]: [30, 50, 20],
     [constantOf("bun")]: [40, 100, 40],
     [label("deno")]: [15, 30, 15],
-    [constantLaterOf("deno")]: [30, 60, 20],
+    [bareHopOf("deno")]: [30, 60, 20],
+  };
+  const times = {
+    [label("bun")]: [90, 66, 70],
+    [bareHerdOf("bun")]: [60, 60, 80],
+    [label("deno")]: [80, 80, 80],
+    [bareHerdOf("deno")]: [80, 70, 100],
   };
   const { [golang]: _, ...withoutGo } = all;
-  assert.deepEqual(limits([await row(all)]).split("\n").slice(2), [
-    "| a < b \\| c | 4.00 x | 50.0 % | 3.00 x | 50.0 % |",
+  assert.deepEqual(limits([await row(all), await row(times, "p99")]).split("\n").slice(2), [
+    "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
+    "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
   ]);
   assert.equal(limits([await row(withoutGo), await row({})]), "");
 });

@@ -1,29 +1,48 @@
-/** What the runtimes' own servers reach with a constant in place of a cache: how far a node is from that. */
+/** What the runtimes' own servers reach with next to nothing to do: how far a node could go. */
 import { root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { firstKeys, keyFile } from "./keys.ts";
 import { type Cores, startServer } from "./processes.ts";
 
 export const constantOf = (kind: RuntimeKind) => `constant on ${kind}`;
-
-/** The least that whoever has to ask somebody else for the answer can do. */
-export const constantLaterOf = (kind: RuntimeKind) => `constant on ${kind}, a turn of the event loop later`;
+export const bareHopOf = (kind: RuntimeKind) => `bare hop on ${kind}`;
+export const bareHerdOf = (kind: RuntimeKind) => `bare servers on ${kind}`;
 
 /** A file with the one key whose value the constant is. */
 export const constantKeys = (defer: Defer) => keyFile(defer, firstKeys(1));
 
 /**
+ * A server that answers a constant.
+ *
  * @param options.port shared with others that are given it
  * @returns its URL
  */
-export async function startConstant(
+export function startConstant(
   defer: Defer,
   kind: RuntimeKind,
-  { cores, isLater = false, port }: { cores?: Cores; isLater?: boolean; port?: number } = {},
+  { cores, port }: { cores?: Cores; port?: number } = {},
 ): Promise<string> {
+  return startBare(defer, kind, ["constant", ...(port === undefined ? [] : [String(port)])], cores);
+}
+
+/**
+ * Two processes, of which one answers with what it gets from the other.
+ *
+ * @param cores of the one that asks
+ * @returns the URL of that one
+ */
+export async function startBareHop(defer: Defer, kind: RuntimeKind, cores?: Cores): Promise<string> {
+  const owner = await startBare(defer, kind, ["owner"]);
+  return await startBare(defer, kind, ["asker", new URL(owner).port], cores);
+}
+
+/** A server that answers a key for the first time after `delayMs`. @returns its URL */
+export function startBareHerd(defer: Defer, kind: RuntimeKind, delayMs: number): Promise<string> {
+  return startBare(defer, kind, ["herd", String(delayMs)]);
+}
+
+async function startBare(defer: Defer, kind: RuntimeKind, args: readonly string[], cores?: Cores): Promise<string> {
   const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
-  const file = `${root}/tests/bench/parts/constant.ts`;
-  const args = [isLater ? "later" : "now", ...(port === undefined ? [] : [String(port)])];
-  const { url } = await startServer(defer, kind, [...command, file, ...args], { cores });
+  const { url } = await startServer(defer, kind, [...command, `${root}/tests/bench/parts/bare.ts`, ...args], { cores });
   return url;
 }

@@ -5,7 +5,7 @@ import { bothRuntimes, root, type RuntimeKind, temporaryDirectory } from "../sup
 import type { Defer } from "../support/test.ts";
 import { budgetBytes, startCluster, verify } from "./clusters.ts";
 import { firstKeys, keyFile } from "./keys.ts";
-import { constantKeys, startConstant } from "./limit.ts";
+import { constantKeys, startBareHop, startConstant } from "./limit.ts";
 import { cpuMsOf } from "./machine.ts";
 import { startOrigin } from "./origin.ts";
 import { loadCore, serverCore } from "./processes.ts";
@@ -67,12 +67,12 @@ async function profileOf(row: Profile["row"], kind: RuntimeKind, defer: Defer, t
     return (await load(defer, outcome, options)).requestsPerSecond;
   };
   const plain = await start([]);
-  const constantUrl = await startConstant(defer, kind, { cores: isAlone ? serverCore : undefined, isLater: !isAlone });
-  const constantFile = constantKeys(defer);
+  const bareUrl = await (isAlone ? startConstant(defer, kind, { cores: serverCore }) : startBareHop(defer, kind));
+  const bareFile = isAlone ? constantKeys(defer) : keyFile(defer, firstKeys(keyCount));
   await turn(plain.url, plain.file, warmUpMs);
-  await turn(constantUrl, constantFile, warmUpMs);
+  await turn(bareUrl, bareFile, warmUpMs);
   const requestsPerSecond = await turn(plain.url, plain.file);
-  const constantPerSecond = await turn(constantUrl, constantFile);
+  const limitPerSecond = await turn(bareUrl, bareFile);
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${fileName}`];
   const profiled = await start(flags);
   await turn(profiled.url, profiled.file, warmUpMs);
@@ -84,7 +84,7 @@ async function profileOf(row: Profile["row"], kind: RuntimeKind, defer: Defer, t
   if (outcome.errors > 0) throw new Error(`${row} on ${kind}: ${outcome.errors} errors: ${outcome.notes[0]}`);
   const written: CpuProfile = JSON.parse(readFileSync(join(folder, fileName), "utf8"));
   const told = summary(written, performance.now() - sinceMs, cpuMs);
-  return { row, runtime: kind, requestsPerSecond, profiledPerSecond, constantPerSecond, cpuMs, ...told };
+  return { row, runtime: kind, requestsPerSecond, profiledPerSecond, limitPerSecond, cpuMs, ...told };
 }
 
 /**

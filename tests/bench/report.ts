@@ -1,8 +1,8 @@
 /** What was found, as text: a Markdown table, and lines for profiles. */
-import { bothRuntimes } from "../support/node.ts";
+import { bothRuntimes, type RuntimeKind } from "../support/node.ts";
 import { golang, label } from "./clusters.ts";
 import { median, ratiosOf } from "./figures.ts";
-import { constantLaterOf, constantOf } from "./limit.ts";
+import { bareHerdOf, bareHopOf, constantOf } from "./limit.ts";
 import type { Machine } from "./machine.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";
 
@@ -84,28 +84,35 @@ export function markdown(report: Report): string {
 }
 
 /**
- * How far it could go: what the runtime's own server makes of the same load when it answers a constant, and what share of
- * that a node makes. Of the rows in which such servers had their turns.
+ * How far it could go, of the rows in which bare programs had their turns: what they make of the same load, and what share
+ * of that a node makes (of a time: how many times that).
  */
 export function limits(rows: readonly RowResult[]): string {
-  const lines = rows.flatMap(({ what, series }) => {
-    const roundsOf = (name: string) =>
-      series.find(({ contestant, measure }) => contestant === name && measure === "requests/s")?.rounds ?? [];
-    const go = roundsOf(golang);
-    const cells = bothRuntimes.flatMap((kind) => {
-      const limit = [constantOf(kind), constantLaterOf(kind)].map(roundsOf).find((rounds) => rounds.length > 0);
-      if (limit === undefined || go.length === 0) return [];
-      const share = median(ratiosOf(roundsOf(label(kind)), limit));
-      return [`${shown(median(ratiosOf(limit, go)))} x`, percent(share)];
-    });
-    return cells.length === 0 ? [] : [`| ${[what, ...cells].map(cell).join(" | ")} |`];
+  const lines = rows.flatMap((row) => {
+    const cells = bothRuntimes.flatMap((kind) => limitOf(row, kind) ?? []);
+    return cells.length === 0 ? [] : [`| ${[row.what, ...cells].map(cell).join(" | ")} |`];
   });
   if (lines.length === 0) return "";
   return [
-    "| what | constant on Bun / golang/groupcache | node / constant | constant on Deno / golang/groupcache | node / constant |",
+    "| what | limit on Bun | node / limit | limit on Deno | node / limit |",
     "| --- | --- | --- | --- | --- |",
     ...lines,
   ].join("\n");
+}
+
+function limitOf({ series }: RowResult, kind: RuntimeKind): [string, string] | undefined {
+  const roundsOf = (name: string, measure: string) =>
+    series.find((one) => one.contestant === name && one.measure === measure)?.rounds ?? [];
+  const herd = roundsOf(bareHerdOf(kind), "p99");
+  if (herd.length > 0) {
+    return [`p99 ${shown(median(herd))} ms`, percent(median(ratiosOf(roundsOf(label(kind), "p99"), herd)))];
+  }
+  const go = roundsOf(golang, "requests/s");
+  const bare = [constantOf(kind), bareHopOf(kind)].map((name) => roundsOf(name, "requests/s"))
+    .find((rounds) => rounds.length > 0);
+  if (bare === undefined || go.length === 0) return undefined;
+  const share = percent(median(ratiosOf(roundsOf(label(kind), "requests/s"), bare)));
+  return [`${shown(median(ratiosOf(bare, go)))} x ${golang}`, share];
 }
 
 /** The contestants of a row, measure by measure, for those who want more than the verdicts. */
@@ -122,13 +129,11 @@ export function contestantLines({ series }: RowResult): { measure: string; conte
 
 /** Where the time of a profiled node goes, and how far it is from its limit. */
 export function profileHead(profile: Profile): string {
-  const { row, runtime, requestsPerSecond, profiledPerSecond, constantPerSecond, native } = profile;
-  const share = percent(requestsPerSecond / constantPerSecond);
-  const later = row === "local-hit" ? "" : " a turn of the event loop later";
-  return `${row} on ${runtime}: ${
-    shown(requestsPerSecond)
-  } requests/s, ${share} of the runtime's constant answer${later} ` +
-    `(${shown(constantPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
+  const { row, runtime, requestsPerSecond, profiledPerSecond, limitPerSecond, native } = profile;
+  const share = percent(requestsPerSecond / limitPerSecond);
+  const limit = row === "local-hit" ? "the runtime's constant answer" : "a bare hop";
+  return `${row} on ${runtime}: ${shown(requestsPerSecond)} requests/s, ${share} of ${limit} ` +
+    `(${shown(limitPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
       percent(native)
     } of the CPU time ` +
     "is native";

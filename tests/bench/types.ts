@@ -62,8 +62,8 @@ export interface Profile {
   readonly runtime: RuntimeKind;
   readonly requestsPerSecond: number;
   readonly profiledPerSecond: number;
-  /** What the runtime's constant answer reached on the same cores; for a hop, in a later turn of the event loop. */
-  readonly constantPerSecond: number;
+  /** What the runtime's constant answer reached on the same cores; for a hop, what a bare hop did. */
+  readonly limitPerSecond: number;
   /** What the process used while it was profiled under load, all threads. */
   readonly cpuMs: number;
   /** Functions by their own time, as shares of `cpuMs`, the greatest first. */

@@ -1,8 +1,8 @@
 /** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
 import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
-import { keyFile } from "../keys.ts";
-import { constantKeys, constantLaterOf, startConstant } from "../limit.ts";
+import { firstKeys, keyFile } from "../keys.ts";
+import { bareHopOf, startBareHop } from "../limit.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runPart, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row } from "../types.ts";
@@ -55,17 +55,16 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
       const sides = await Promise.all(
         contestants.map((one) => bench.shared(one, () => askerAndOwner(bench, outcome, one, isPinned))),
       );
-      const oneKey = constantKeys(defer);
+      const bareKeys = keyFile(defer, firstKeys(keyCount));
       const limits = await Promise.all((bench.quick ? [] : bothRuntimes).map(async (kind) => {
-        const options = { isLater: true, cores: isPinned ? serverCore : undefined };
-        return { name: constantLaterOf(kind), url: await startConstant(defer, kind, options) };
+        return { name: bareHopOf(kind), url: await startBareHop(defer, kind, isPinned ? serverCore : undefined) };
       }));
       const ask = (url: string, keyFile: string) =>
         load(defer, outcome, { urls: [url], keyFile, connections, turnMs, cores: isPinned ? loadCore : undefined });
       const turn = (at: number) => ask(sides[at]!.cluster.urls[0]!, sides[at]!.file);
       step("warming up");
       for (const at of sides.keys()) await turn(at);
-      for (const { url } of limits) await ask(url, oneKey);
+      for (const { url } of limits) await ask(url, bareKeys);
       for (let round = 0; round < rounds; round++) {
         for (const [at, { cluster, origin }] of sides.entries()) {
           const name = label(contestants[at]!);
@@ -81,7 +80,7 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
           }
         }
         for (const { name, url } of limits) {
-          const told = await ask(url, oneKey);
+          const told = await ask(url, bareKeys);
           judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
           judge.add(name, "p99", "ms", told.p99Ms);
         }

@@ -9,6 +9,7 @@
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { keyOf, valueBytes, valueOf } from "../keys.ts";
 
 interface Runtimes {
@@ -39,7 +40,7 @@ if (mode === "constant") {
   serve(async (request) => {
     const key = keyIn(request);
     let value = values.get(key);
-    if (value === undefined) values.set(key, value = later(new Uint8Array(valueOf(key)), Number(argument)));
+    if (value === undefined) values.set(key, value = setTimeout(Number(argument), new Uint8Array(valueOf(key))));
     return answer(await value);
   });
 } else if (mode === "owner") own();
@@ -57,10 +58,6 @@ function serve(fetch: Fetch, shared = 0): void {
 /** In the words in which servers of the bench tell their addresses, though an owner speaks no HTTP. */
 function tell(port: number): void {
   process.stderr.write(`listening on http://${hostname}:${port}\n`);
-}
-
-function later<T>(value: T, ms: number): Promise<T> {
-  return new Promise((resolve) => setTimeout(() => resolve(value), ms));
 }
 
 /** A question is its id, the length of its key and the key; an answer is the id and the value. */

@@ -11,13 +11,8 @@
  */
 import QuickLRU from "quick-lru";
 import type { Value } from "./value.ts";
-import { mix32, utf8Bytes } from "./hash.ts";
-
-/** Also the head of a list, which is a ring: it needs no case for its ends. */
-interface Linked {
-  previous: Linked;
-  next: Linked;
-}
+import { hashOf, utf8Bytes } from "./hash.ts";
+import { append, emptyList, type Linked, unlink } from "./linked.ts";
 
 type Shard = QuickLRU<string | number, Entry>;
 
@@ -46,8 +41,6 @@ export interface CacheStats {
 const SHARD_BITS = 6;
 const SHARDS = 1 << SHARD_BITS;
 const NOBODY: readonly Entry[] = [];
-/** Another one in each process, so that nobody can prepare keys with one hash. */
-const SEED = Math.random() * 2 ** 32 | 0;
 /**
  * Of the two candidates for eviction it is the one that nobody has read for longer; a candidate among the read ones counts
  * as so much more idle. Found by simulation: with 1, or less, a hot set that has shifted is let go a little too late.
@@ -57,16 +50,6 @@ const READ_IDLE_FACTOR = 1.15;
 /** The size that a value is accounted with, in bytes. */
 export function entryBytes(key: string, value: Value): number {
   return utf8Bytes(key) + value.body.byteLength;
-}
-
-/**
- * 32 bits: FNV-1a over the units, mixed, as its low bits choose the map and the others are what is found in it. Each hit
- * asks for one, and PrefixHash takes three times as long (72 ns for 10 characters against 25, on Bun).
- */
-export function hashOf(key: string): number {
-  let hash = SEED;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  return mix32(hash);
 }
 
 /** One cache of values with exact bytes. It evicts when told: the budget may be shared (see MainAndHot). */
@@ -243,24 +226,6 @@ export class ByteCache {
     this.#bytes -= entry.bytes;
     this.#items--;
   }
-}
-
-function emptyList(): Linked {
-  const head = {} as Linked;
-  head.previous = head.next = head;
-  return head;
-}
-
-function append(list: Linked, entry: Linked): void {
-  entry.previous = list.previous;
-  entry.next = list;
-  list.previous.next = entry;
-  list.previous = entry;
-}
-
-function unlink(entry: Linked): void {
-  entry.previous.next = entry.next;
-  entry.next.previous = entry.previous;
 }
 
 function* entriesOf(list: Linked): Generator<Entry> {

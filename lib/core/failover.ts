@@ -6,6 +6,7 @@ import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { PeerError } from "./errors.ts";
 import type { Landing } from "./flight.ts";
+import { append, emptyList, type Linked, unlink } from "./linked.ts";
 import { PeerHealth } from "./peer-health.ts";
 import type { Peer, PeerPicker, Question } from "./ports.ts";
 import { Sweep } from "./sweep.ts";
@@ -36,7 +37,9 @@ const MAX_HEDGES_SAVED = 20;
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** A question to a peer for which another may be asked as well. */
-class FirstAsk<T> implements Question {
+class FirstAsk<T> implements Question, Linked {
+  previous: Linked = this;
+  next: Linked = this;
   readonly failover: Failover<T>;
   readonly peer: Peer;
   readonly health: PeerHealth;
@@ -112,7 +115,7 @@ export class Failover<T> {
   readonly #options: FailoverOptions<T>;
   readonly #health = new WeakMap<Peer, PeerHealth>();
   /** Those that are in the air, and have not been hedged. */
-  readonly #asks = new Set<FirstAsk<T>>();
+  readonly #asks = emptyList();
   readonly #sweep: Sweep;
   #hedges = 1;
 
@@ -181,7 +184,7 @@ export class Failover<T> {
 
   /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
   #ask(ask: FirstAsk<T>): void {
-    this.#asks.add(ask);
+    append(this.#asks, ask);
     this.#sweep.cover(ask.hedgeAtMs);
     ask.peer.ask(this.#options.group, ask.key, ask);
   }
@@ -208,7 +211,7 @@ export class Failover<T> {
 
   /** @returns whether it had not ended before */
   #end(ask: FirstAsk<T>): boolean {
-    this.#asks.delete(ask);
+    unlink(ask);
     if (ask.isOver) return false;
     ask.isOver = true;
     return true;
@@ -217,16 +220,20 @@ export class Failover<T> {
   /** Hedges what is overdue. @returns when the next is, or Infinity */
   #hedgeOverdue(nowMs: number): number {
     let nextMs = Infinity;
-    for (const ask of this.#asks) {
+    const due: FirstAsk<T>[] = [];
+    for (let one = this.#asks.next; one !== this.#asks; one = one.next) {
+      const ask = one as FirstAsk<T>;
       if (ask.hedgeAtMs <= nowMs && ask.health.hasAnsweredSince(ask.sinceMs)) {
         ask.sinceMs = nowMs;
         ask.hedgeAtMs = nowMs + ask.health.hedgeMs;
       }
-      if (ask.hedgeAtMs > nowMs) {
-        nextMs = Math.min(nextMs, ask.hedgeAtMs);
-        continue;
-      }
-      this.#asks.delete(ask);
+      if (ask.hedgeAtMs > nowMs) nextMs = Math.min(nextMs, ask.hedgeAtMs);
+      else due.push(ask);
+    }
+    for (const ask of due) {
+      // To hedge one may have found a connection dead, and ended others.
+      if (ask.isOver) continue;
+      unlink(ask);
       this.#hedge(ask, nowMs);
     }
     return nextMs;

@@ -5,8 +5,10 @@
  * util/singleflight) or its own deadline has passed.
  */
 import { Cancel, type CancelSignal } from "./cancel.ts";
+import { type Chained, ChainedTable } from "./chained-table.ts";
 import type { Clock } from "./clock.ts";
 import { OriginTimeoutError, OverloadedError } from "./errors.ts";
+import { hashOf } from "./hash.ts";
 import { Sweep } from "./sweep.ts";
 
 /** A flight as whoever makes it sees it: aborted when nobody waits any more, or its deadline has passed. */
@@ -21,16 +23,20 @@ export interface Landing<T> extends CancelSignal {
 }
 
 /** Its own signal: one object for each load instead of two. */
-class Flight<T> extends Cancel implements Landing<T> {
+class Flight<T> extends Cancel implements Landing<T>, Chained<Flight<T>> {
   readonly key: string;
+  /** The hash of the key. */
+  readonly number: number;
+  follower: Flight<T> | undefined = undefined;
   readonly deadlineMs: number;
   private readonly flights: Flights<T>;
   /** Empty when it is over: it has landed, or nobody waits any more. */
   waiters: Waiter<T>[] = [];
 
-  constructor(key: string, deadlineMs: number, flights: Flights<T>) {
+  constructor(key: string, hash: number, deadlineMs: number, flights: Flights<T>) {
     super();
     this.key = key;
+    this.number = hash;
     this.deadlineMs = deadlineMs;
     this.flights = flights;
   }
@@ -114,7 +120,7 @@ export interface FlightOptions {
 /** The flights of one kind, by key. */
 export class Flights<T> {
   readonly #options: FlightOptions;
-  readonly #flights = new Map<string, Flight<T>>();
+  readonly #flights = new ChainedTable<Flight<T>>();
   /** One timer for all deadlines. */
   readonly #sweep: Sweep;
 
@@ -136,14 +142,15 @@ export class Flights<T> {
   fly(key: string, waiter: Waiter<T>, start: (landing: Landing<T>) => void): void {
     const { signal } = waiter;
     if (signal?.aborted) return waiter.failed(signal.reason);
-    const present = this.#flights.get(key);
+    const hash = hashOf(key);
+    const present = this.#find(key, hash);
     if (present !== undefined) return board(waiter, present);
     const { clock, timeoutMs, maxFlights } = this.#options;
     if (this.#flights.size >= maxFlights) {
       return waiter.failed(new OverloadedError(`Too many loads at once: ${maxFlights}`));
     }
-    const flight = new Flight(key, clock.nowMs() + timeoutMs, this);
-    this.#flights.set(key, flight);
+    const flight = new Flight(key, hash, clock.nowMs() + timeoutMs, this);
+    this.#flights.add(flight);
     this.#sweep.cover(flight.deadlineMs);
     board(waiter, flight);
     try {
@@ -156,7 +163,7 @@ export class Flights<T> {
 
   /** Waits for the flight of `key` as `fly` does, if there is one. @returns whether there is */
   join(key: string, waiter: Waiter<T>): boolean {
-    const flight = this.#flights.get(key);
+    const flight = this.#find(key, hashOf(key));
     if (flight === undefined) return false;
     if (waiter.signal?.aborted) waiter.failed(waiter.signal.reason);
     else board(waiter, flight);
@@ -164,12 +171,12 @@ export class Flights<T> {
   }
 
   /**
-   * For flights: takes one out of the table, unless a later one has its place.
+   * For flights: takes one out of the table, if it is still there.
    *
    * @returns those who still waited for it
    */
   end(flight: Flight<T>): readonly Waiter<T>[] {
-    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
+    this.#flights.delete(flight);
     const { waiters } = flight;
     flight.waiters = [];
     for (const waiter of waiters) waiter.signal?.removeEventListener("abort", waiter);
@@ -189,14 +196,22 @@ export class Flights<T> {
     flight.abort(reason);
   }
 
+  #find(key: string, hash: number): Flight<T> | undefined {
+    let flight = this.#flights.first(hash);
+    while (flight !== undefined && flight.key !== key) flight = this.#flights.after(flight);
+    return flight;
+  }
+
   /** @returns the earliest deadline left, or Infinity */
   #endOverdue(nowMs: number): number {
     let nextMs = Infinity;
-    for (const flight of this.#flights.values()) {
+    for (const flight of this.#flights.all()) {
       if (flight.deadlineMs > nowMs) {
         nextMs = Math.min(nextMs, flight.deadlineMs);
         continue;
       }
+      // Whoever heard of the end of another may have left this one.
+      if (flight.waiters.length === 0) continue;
       flight.fail(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
       flight.abort(new OriginTimeoutError("deadline"));
     }

@@ -3,13 +3,13 @@
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
 import QuickLRU from "quick-lru";
-import { hashOf } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import { Failover } from "./failover.ts";
 import { Flights, type Landing, promised, type Waiter } from "./flight.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { Handoff } from "./handoff.ts";
+import { hashOf } from "./hash.ts";
 import { MainAndHot } from "./main-and-hot.ts";
 import { Memo } from "./memo.ts";
 import type { Entry, Origin, PeerPicker } from "./ports.ts";

@@ -1,6 +1,7 @@
 /**
- * MurmurHash3 x86 32-bit (Austin Appleby, public domain, https://github.com/aappleby/smhasher) over the UTF-8 bytes of
- * a string, read straight from its UTF-16 units: no encoder and no allocation per key.
+ * What all peers agree on: MurmurHash3 x86 32-bit (Austin Appleby, public domain, https://github.com/aappleby/smhasher)
+ * over the UTF-8 bytes of a string, read straight from its UTF-16 units, with no encoder and no allocation per key. And
+ * a faster hash for the tables of one process.
  */
 
 const C1 = 0xcc9e2d51 | 0;
@@ -99,4 +100,18 @@ export function utf8Bytes(text: string): number {
     }
   }
   return bytes;
+}
+
+/** Another one in each process, so that nobody can prepare keys with one hash. */
+const SEED = Math.random() * 2 ** 32 | 0;
+
+/**
+ * For tables of this process: 32 bits, FNV-1a over the units, mixed, as the low bits choose a bucket or a map and the
+ * others are what is found in it. Each hit asks for one, and PrefixHash takes three times as long (72 ns for 10 characters
+ * against 25, on Bun).
+ */
+export function hashOf(key: string): number {
+  let hash = SEED;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return mix32(hash);
 }

@@ -1,4 +1,5 @@
-import { ByteCache, entryBytes, hashOf } from "./byte-cache.ts";
+import { ByteCache, entryBytes } from "./byte-cache.ts";
+import { hashOf } from "./hash.ts";
 import type { Value } from "./value.ts";
 
 /** The main and the hot cache of a group under one budget. A key is in one of them at the most. */

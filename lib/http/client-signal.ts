@@ -5,6 +5,7 @@
  */
 import { Cancel, type CancelListener, type CancelSignal } from "../core/cancel.ts";
 import type { Clock } from "../core/clock.ts";
+import { append, emptyList, isLinked, type Linked, unlink } from "../core/linked.ts";
 
 /** A request that waits is listened to after this at the earliest, and twice this at the latest. */
 const LISTEN_AFTER_MS = 10;
@@ -13,8 +14,8 @@ const LISTEN_AFTER_MS = 10;
 export class ClientSignals {
   readonly #clock: Clock;
   /** Those that wait and are not listened to yet: the ones that came since the last look, and those before. */
-  #young = new Set<ClientSignal>();
-  #old = new Set<ClientSignal>();
+  #young = emptyList();
+  #old = emptyList();
   #isLooking = false;
 
   constructor(clock: Clock) {
@@ -28,7 +29,7 @@ export class ClientSignals {
 
   /** Sees to it that a request that waits is listened to after a while. */
   watch(signal: ClientSignal): void {
-    this.#young.add(signal);
+    if (!isLinked(signal)) append(this.#young, signal);
     if (this.#isLooking) return;
     this.#isLooking = true;
     this.#clock.after(LISTEN_AFTER_MS, () => this.#look());
@@ -36,20 +37,27 @@ export class ClientSignals {
 
   /** It waits no more. */
   forget(signal: ClientSignal): void {
-    if (!this.#young.delete(signal)) this.#old.delete(signal);
+    unlink(signal);
   }
 
   #look(): void {
     const due = this.#old;
     this.#old = this.#young;
-    this.#young = new Set();
-    this.#isLooking = this.#old.size > 0;
+    this.#young = emptyList();
+    this.#isLooking = isLinked(this.#old);
     if (this.#isLooking) this.#clock.after(LISTEN_AFTER_MS, () => this.#look());
-    for (const signal of due) signal.listen();
+    // One that finds its client gone may end the waiting of others.
+    while (isLinked(due)) {
+      const signal = due.next as ClientSignal;
+      unlink(signal);
+      signal.listen();
+    }
   }
 }
 
-class ClientSignal extends Cancel {
+class ClientSignal extends Cancel implements Linked {
+  previous: Linked = this;
+  next: Linked = this;
   // Not `#`: one is made for each miss, and engines are slow to give an object such fields.
   private readonly request: Request;
   private readonly signals: ClientSignals;

@@ -1,4 +1,5 @@
 import type { CancelSignal } from "../core/cancel.ts";
+import { ChainedTable } from "../core/chained-table.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { Suspect } from "../core/liveness.ts";
 import type { AskOptions, Entry, Question } from "../core/ports.ts";
@@ -28,7 +29,7 @@ export class Asking {
   readonly #sweep: Sweep;
   readonly #onSettled: () => void;
   readonly #groupIndex: ReadonlyMap<string, number>;
-  readonly #asks = new Map<number, Ask>();
+  readonly #asks = new ChainedTable<Ask>();
   readonly #abandon = (ask: Ask) => this.#abandoned(ask);
   /** Gets and peeks among them; the others have room of their own, so that a busy peer does not look dead for it. */
   #keyAsks = 0;
@@ -97,7 +98,7 @@ export class Asking {
     contentType: string,
     body: Uint8Array<ArrayBuffer>,
   ): string | void {
-    const ask = this.#asks.get(id);
+    const ask = this.#asks.first(id);
     if (ask === undefined) return;
     if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
     this.#forget(ask);
@@ -109,7 +110,7 @@ export class Asking {
 
   /** Any answer but a value or a failure; returns as `onValue`. */
   onAnswer(type: QuestionType, id: number, answer: Answer): string | void {
-    const ask = this.#asks.get(id);
+    const ask = this.#asks.first(id);
     if (ask === undefined) return;
     if (ask.type !== type) return MISFIT;
     this.#forget(ask);
@@ -117,7 +118,7 @@ export class Asking {
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
-    const ask = this.#asks.get(id);
+    const ask = this.#asks.first(id);
     if (ask === undefined) return;
     this.#forget(ask);
     const error = errorOf(code, detail, this.#remote);
@@ -129,10 +130,9 @@ export class Asking {
   /** Ends what is overdue. @returns the earliest deadline left, or Infinity */
   endOverdue(nowMs: number): number {
     let nextMs = Infinity;
-    for (const ask of this.#asks.values()) {
+    for (const ask of this.#asks.all()) {
       if (ask.deadlineMs > nowMs) nextMs = Math.min(nextMs, ask.deadlineMs);
-      else {
-        this.#forget(ask);
+      else if (this.#forget(ask)) {
         this.#cancel(ask);
         ask.hearer.failed(new PeerError(`${this.#remote} did not answer in time`));
       }
@@ -142,11 +142,8 @@ export class Asking {
 
   close(reason: string): void {
     this.#closedBecause = reason;
-    for (const ask of this.#asks.values()) {
-      ask.signal?.removeEventListener("abort", ask);
-      ask.hearer.failed(this.#lostError(reason));
-    }
-    this.#asks.clear();
+    // Whoever hears of the end of one may abandon others.
+    for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.hearer.failed(this.#lostError(reason));
   }
 
   #askFor(
@@ -213,35 +210,37 @@ export class Asking {
     if (this.#closedBecause !== undefined) return hearer.failed(this.#lostError(this.#closedBecause));
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
     const ask = new Ask(type, id, deadlineMs, signal, hearer, this.#abandon);
-    this.#asks.set(id, ask);
+    this.#asks.add(ask);
     if (isForKey(type)) this.#keyAsks++;
     signal?.addEventListener("abort", ask, ONCE);
     this.#sweep.cover(deadlineMs);
   }
 
   #reject(id: number, error: unknown): void {
-    const ask = this.#asks.get(id);
+    const ask = this.#asks.first(id);
     if (ask === undefined) return;
     this.#forget(ask);
     ask.hearer.failed(error);
   }
 
-  #forget(ask: Ask): void {
-    if (this.#asks.delete(ask.id) && isForKey(ask.type)) this.#keyAsks--;
+  /** @returns whether it was still in the air */
+  #forget(ask: Ask): boolean {
+    if (!this.#asks.delete(ask)) return false;
+    if (isForKey(ask.type)) this.#keyAsks--;
     ask.signal?.removeEventListener("abort", ask);
+    return true;
   }
 
   #abandoned(ask: Ask): void {
-    if (this.#asks.get(ask.id) !== ask) return;
-    this.#forget(ask);
+    if (!this.#forget(ask)) return;
     this.#cancel(ask);
     ask.hearer.failed(ask.signal!.reason);
     this.#onSettled();
   }
 
   /** Polls and pushes are answered as they are read: there is no work that a cancel could spare the peer. */
-  #cancel({ type, id }: Ask): void {
-    if (type !== MessageType.poll && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, id);
+  #cancel({ type, number }: Ask): void {
+    if (type !== MessageType.poll && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
   }
 
   #lostError(reason: string): PeerError {

@@ -1,4 +1,5 @@
 import { Cancel, type CancelSignal } from "../core/cancel.ts";
+import type { Chained } from "../core/chained-table.ts";
 import type { AskOptions } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 import type { QuestionType } from "./frames.ts";
@@ -13,9 +14,11 @@ export interface Hearer {
 }
 
 /** A question in the air. It is its own abort listener: a closure per ask would cost more than the ask. */
-export class Ask {
+export class Ask implements Chained<Ask> {
   readonly type: QuestionType;
-  readonly id: number;
+  /** Its id in frames. */
+  readonly number: number;
+  follower: Ask | undefined = undefined;
   readonly deadlineMs: number;
   readonly signal: CancelSignal | undefined;
   readonly hearer: Hearer;
@@ -30,7 +33,7 @@ export class Ask {
     abandon: (ask: Ask) => void,
   ) {
     this.type = type;
-    this.id = id;
+    this.number = id;
     this.deadlineMs = deadlineMs;
     this.signal = signal;
     this.hearer = hearer;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { entryBytes, hashOf } from "../../lib/core/byte-cache.ts";
-import { mix32 } from "../../lib/core/hash.ts";
+import { entryBytes } from "../../lib/core/byte-cache.ts";
+import { hashOf, mix32 } from "../../lib/core/hash.ts";
 import { MainAndHot } from "../../lib/core/main-and-hot.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { test } from "../support/test.ts";

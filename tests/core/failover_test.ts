@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { settle } from "../support/clock.ts";
+import { PeerError } from "../../lib/core/errors.ts";
+import { Failover } from "../../lib/core/failover.ts";
+import { Flights, promised } from "../../lib/core/flight.ts";
+import { NoPeers, type Peer, type Question } from "../../lib/core/ports.ts";
+import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { makeCluster, read } from "./cluster.ts";
 
@@ -144,4 +148,43 @@ test("once a second ask was answered, the loss of the first is nobody's trouble"
   assert.deepEqual(cluster.asks, ["a>b", "a>c"], "and nobody is asked in its place");
   const { peerLoads, peerErrors, hedges } = a.stats();
   assert.deepEqual({ peerLoads, peerErrors, hedges }, { peerLoads: 1, peerErrors: 0, hedges: 1 });
+});
+
+test("to ask another may find the slow peer's connection dead: what that has ended is not asked for twice", async () => {
+  const clock = new ManualClock();
+  const value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
+  const atB: Question[] = [];
+  let bIsQuick = true;
+  const askedOfC: string[] = [];
+  const peer = (name: string, ask: Peer["ask"]) => ({ name, ask }) as Peer;
+  const b = peer("b", (_group, _key, question) => bIsQuick ? question.answered(value) : void atB.push(question));
+  const c = peer("c", (_group, key, question) => {
+    askedOfC.push(key);
+    for (const lost of atB.splice(0)) lost.failed(new PeerError("b was lost"));
+    question.answered(value);
+  });
+  let hedges = 0;
+  const failover = new Failover<string>({
+    group: "g",
+    picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, c].slice(0, count) },
+    clock,
+    timeoutMs: 10_000,
+    onValue: (landing, key) => landing.land(`value of ${key}`),
+    onOwnTurn: () => assert.fail("c is there"),
+    loadHere: () => assert.fail("c is there"),
+    onPeerError: () => {},
+    onHedge: () => hedges++,
+  });
+  const flights = new Flights<string>({ clock, timeoutMs: 30_000, maxFlights: 1_000 });
+  const get = (key: string) =>
+    promised<string>(undefined, (waiter) => flights.fly(key, waiter, (landing) => failover.fetch(key, landing)));
+  // So that two second asks at once would be allowed.
+  for (let i = 0; i < 100; i++) await get(`quick-${i}`);
+  bIsQuick = false;
+  const asked = ["x", "y", "z"].map(get);
+  await clock.advance(100);
+  assert.deepEqual(await Promise.all(asked), ["value of x", "value of y", "value of z"]);
+  assert.equal(hedges, 1, "y and z had ended by then");
+  assert.deepEqual(askedOfC.toSorted(), ["x", "x", "y", "z"]);
+  assert.deepEqual([flights.size, clock.pending > 2], [0, false]);
 });

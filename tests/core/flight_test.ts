@@ -129,6 +129,27 @@ test("all deadlines are kept, whichever flight began first", async () => {
   assert.equal(clock.pending, 0);
 });
 
+test("who hears that a flight is overdue may end another one that is: that one has landed, and is not aborted", async () => {
+  const { clock, flights } = setUp();
+  const landings = new Map<string, Landing<string>>();
+  const heard: string[] = [];
+  const aborted: string[] = [];
+  for (const [key, other] of [["a", "b"], ["b", "a"]] as const) {
+    const asked = fly(flights, key, undefined, (landing) => {
+      landings.set(key, landing);
+      landing.addEventListener("abort", () => {
+        aborted.push(key);
+        landings.get(other)!.land("in time");
+      });
+    });
+    asked.then((value) => heard.push(value), (error) => heard.push(error.constructor.name));
+  }
+  await clock.advance(1_000);
+  assert.deepEqual(heard.toSorted(), ["OriginTimeoutError", "in time"]);
+  assert.equal(aborted.length, 1);
+  assert.deepEqual([flights.size, clock.pending], [0, 0]);
+});
+
 test("a cancel tells each listener once, and its platform signal says the same, whenever it is asked for", () => {
   const cancel = new Cancel();
   const heard: string[] = [];

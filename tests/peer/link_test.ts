@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Cancel } from "../../lib/core/cancel.ts";
 import {
   BadKeyError,
   NotFoundError,
@@ -323,6 +324,30 @@ test("a lost connection fails all that is in flight at once, aborts what was ser
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
+});
+
+test("who hears that a connection is lost may abandon another question: each hears once, and none is sent again", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const clients = [new Cancel(), new Cancel()];
+  const heard: unknown[] = [];
+  for (const [i, key] of ["x", "y"].entries()) {
+    a.peer("b")!.ask("dict", key, {
+      signal: clients[i]!,
+      timeoutMs: 1_000,
+      answered: () => assert.fail("lost"),
+      failed: (error) => {
+        heard.push(error);
+        clients[1 - i]!.abort("left");
+      },
+    });
+  }
+  await net.tick();
+  net.dialed[0]!.lose("cable cut");
+  assert.equal(heard.length, 2);
+  assert.deepEqual([heard.filter((error) => error instanceof PeerError).length, heard.includes("left")], [1, true]);
+  await net.clock.advance(2_000);
+  assert.equal(heard.length, 2);
 });
 
 test("a peer that cannot be reached is dialed with growing delays, and asks fail at once meanwhile", async (defer) => {

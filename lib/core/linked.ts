@@ -1,0 +1,42 @@
+/**
+ * Lists of what comes and goes, through the things themselves.
+ *
+ * Why not a Set, or a Map: V8 gives one that lives long and keeps inserting and deleting a new table every so often, among
+ * what lives long, and all that the old table still names outlives its request there, with all that it holds. Of the
+ * requests that wait for a peer that was every third, and a fifth of the CPU time.
+ */
+
+/** One in a list, or by itself: a ring of one. Also the head of a list, which then needs no case for its ends. */
+export interface Linked {
+  previous: Linked;
+  next: Linked;
+}
+
+/** The head of a list with nothing in it. */
+export function emptyList(): Linked {
+  const head = {} as Linked;
+  head.previous = head.next = head;
+  return head;
+}
+
+/** Whether one is in a list; of a head, whether anything is in its list. */
+export function isLinked(one: Linked): boolean {
+  return one.next !== one;
+}
+
+/** Puts one that is in no list at the end of `list`. */
+export function append(list: Linked, one: Linked): void {
+  const { previous } = list;
+  one.previous = previous;
+  one.next = list;
+  previous.next = one;
+  list.previous = one;
+}
+
+/** Takes one out of its list, if it is in one. It names none of the others then, which it would keep with it. */
+export function unlink(one: Linked): void {
+  const { previous, next } = one;
+  previous.next = next;
+  next.previous = previous;
+  one.previous = one.next = one;
+}

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +42,12 @@ export async function startDictd(defer: Defer, ours: Record<string, string> = {}
     if (await answers(child, port)) return { port };
     if (attempt === 3) throw new Error(`dictd did not start: ${output.join("")}`);
   }
+}
+
+/** The plain headwords of one of Debian's databases, in the order of its index: tens of thousands. */
+export async function headwords(database: "gcide" | "wn"): Promise<string[]> {
+  const index = await readFile(join(DATABASES, `${database}.index`), "utf8");
+  return index.split("\n").map((line) => line.slice(0, line.indexOf("\t"))).filter((word) => /^[a-z]+$/.test(word));
 }
 
 /** What the `dict` client prints for the first definition, without its heading and its indentation of two. */

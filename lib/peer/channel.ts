@@ -121,7 +121,7 @@ export class Channel implements SocketHandler, FrameVisitor {
 
   opened(): void {}
 
-  received(frame: ArrayBuffer | undefined): void {
+  received(frame: Uint8Array<ArrayBuffer> | undefined): void {
     this.framesIn++;
     let reason: string | undefined;
     const workingBefore = this.#answering.working;

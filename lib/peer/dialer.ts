@@ -98,7 +98,7 @@ export class Dialer {
     this.#socket = undefined;
   }
 
-  #answered(socket: SocketLike, frame: ArrayBuffer | undefined): void {
+  #answered(socket: SocketLike, frame: Uint8Array<ArrayBuffer> | undefined): void {
     const answer = readAnswer(frame);
     if (isRefusal(answer)) return this.#fail(answer);
     const refusal = this.#options.check(answer);

@@ -31,12 +31,11 @@ const lenientDecoder = new TextDecoder();
  *
  * @returns why the connection must be closed, or nothing
  */
-export function readFrame(frame: ArrayBuffer, visitor: FrameVisitor): string | undefined {
-  const total = frame.byteLength;
+export function readFrame(bytes: Uint8Array<ArrayBuffer>, visitor: FrameVisitor): string | undefined {
+  const total = bytes.length;
   if (total === 0) return "malformed frame: empty";
   if (total > MAX_FRAME_BYTES) return `malformed frame: over ${MAX_FRAME_BYTES} bytes`;
-  const bytes = new Uint8Array(frame);
-  const view = new DataView(frame);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, total);
   let at = 0;
   while (at < total) {
     if (total - at < HEADER_BYTES) return "malformed frame: half a header";

@@ -89,14 +89,14 @@ export function isRefusal(answer: Greeting | Refusal): answer is Refusal {
 }
 
 /** The hello in a dialer's first frame. */
-export function readHello(frame: ArrayBuffer | undefined): Greeting | Refusal {
+export function readHello(frame: Uint8Array<ArrayBuffer> | undefined): Greeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;
   return read.type === MessageType.hello ? parseGreeting(read.json) : { code: "malformed", detail: "not a hello" };
 }
 
 /** The welcome or refusal in an acceptor's first frame. */
-export function readAnswer(frame: ArrayBuffer | undefined): Greeting | Refusal {
+export function readAnswer(frame: Uint8Array<ArrayBuffer> | undefined): Greeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;
   if (read.type === MessageType.welcome) return parseGreeting(read.json);
@@ -104,7 +104,7 @@ export function readAnswer(frame: ArrayBuffer | undefined): Greeting | Refusal {
   return parsed?.success ? parsed.output : { code: "malformed", detail: "neither welcome nor refusal" };
 }
 
-function readFirstFrame(frame: ArrayBuffer | undefined): { type: number; json: unknown } | Refusal {
+function readFirstFrame(frame: Uint8Array<ArrayBuffer> | undefined): { type: number; json: unknown } | Refusal {
   if (frame === undefined) return { code: "malformed", detail: "not a binary frame" };
   const tooEarly = () => "no greeting in the first frame";
   let read: { type: number; json: unknown } | undefined;

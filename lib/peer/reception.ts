@@ -81,7 +81,7 @@ export class Reception {
     for (const guest of [...this.#guests]) this.#turnAway(guest, CloseCode.removed, "closing");
   }
 
-  #heard(guest: Guest, frame: ArrayBuffer | undefined): void {
+  #heard(guest: Guest, frame: Uint8Array<ArrayBuffer> | undefined): void {
     if (guest.hello !== undefined) return this.#turnAway(guest, CloseCode.malformed, "asked before the welcome");
     const hello = readHello(frame);
     if (isRefusal(hello)) this.#refuse(guest, "a stranger", hello);

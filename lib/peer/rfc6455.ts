@@ -7,30 +7,44 @@ const FIN = 0x80;
 const MASKED = 0x80;
 export const Opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** One whole masked message (RFC 6455, 5.2 and 5.3) in memory of its own, its payload on a word's border. */
+/** Messages are made in slabs, a view each: an allocation of its own costs a small one as much as all the rest of it. */
+const SLAB_BYTES = 64 * 1024;
+let slabBytes = new Uint8Array(0);
+let slabWords = new Int32Array(0);
+let slabUsed = 0;
+
+/** One whole masked message (RFC 6455, 5.2 and 5.3) in memory that is not used again. */
 export function maskedMessage(opcode: number, payload: Uint8Array<ArrayBuffer>): Uint8Array {
   const length = payload.length;
   const headBytes = length < 126 ? 6 : length < 65536 ? 8 : 14;
-  const start = headBytes % 4 === 0 ? 0 : 2;
-  const message = new ArrayBuffer(start + headBytes + (length + 3 & ~3));
-  const view = new DataView(message);
-  view.setUint8(start, FIN | opcode);
-  if (headBytes === 6) view.setUint8(start + 1, MASKED | length);
-  else if (headBytes === 8) {
-    view.setUint8(start + 1, MASKED | 126);
-    view.setUint16(start + 2, length);
-  } else {
-    view.setUint8(start + 1, MASKED | 127);
-    view.setBigUint64(start + 2, BigInt(length));
-  }
-  const mask = nextMask();
+  // So that the payload begins on a word's border.
+  const start = slabFor(16 + length) + 16 - headBytes;
   const payloadStart = start + headBytes;
-  view.setInt32(payloadStart - 4, mask, true);
-  new Uint8Array(message, payloadStart).set(payload);
+  const bytes = slabBytes;
+  bytes[start] = FIN | opcode;
+  bytes[start + 1] = MASKED | (headBytes === 6 ? length : headBytes === 8 ? 126 : 127);
+  for (let at = payloadStart - 5, rest = length; at > start + 1; at--, rest = Math.floor(rest / 256)) bytes[at] = rest;
+  const mask = nextMask();
+  const firstWord = payloadStart / 4;
+  slabWords[firstWord - 1] = mask;
+  bytes.set(payload, payloadStart);
   // The machines that the runtimes support are little-endian, as is the mask above.
-  const words = new Int32Array(message, payloadStart);
-  for (let i = 0; i < words.length; i++) words[i]! ^= mask;
-  return new Uint8Array(message, start, headBytes + length);
+  const endWord = firstWord + (length + 3 >> 2);
+  for (let i = firstWord; i < endWord; i++) slabWords[i]! ^= mask;
+  return bytes.subarray(start, payloadStart + length);
+}
+
+/** @returns where in the slab so many bytes are free, on a word's border */
+function slabFor(needed: number): number {
+  const wholeWords = needed + 3 & ~3;
+  if (slabUsed + wholeWords > slabBytes.length) {
+    slabBytes = new Uint8Array(Math.max(wholeWords, SLAB_BYTES));
+    slabWords = new Int32Array(slabBytes.buffer);
+    slabUsed = 0;
+  }
+  const at = slabUsed;
+  slabUsed += wholeWords;
+  return at;
 }
 
 const masks = new Int32Array(256);
@@ -45,12 +59,13 @@ function nextMask(): number {
   return masks[masksUsed++]!;
 }
 
-/** Cuts the stream into messages; each comes in an ArrayBuffer of exactly its size. */
+/** Cuts the stream into messages. One that lies whole in its chunk is a view of it; others are put together. */
 export class MessageReader {
   readonly #onMessage: (opcode: number, payload: Uint8Array<ArrayBuffer>) => void;
-  /** At most the 10 bytes of an unmasked header. */
+  /** Of a header that comes in pieces: at most the 10 bytes of an unmasked one. */
   readonly #head = new Uint8Array(10);
   #headBytes = 0;
+  #first = 0;
   #payload: Uint8Array<ArrayBuffer> | undefined;
   #payloadBytes = 0;
   /** Of a message in fragments: what it is and what came so far. */
@@ -62,53 +77,61 @@ export class MessageReader {
     this.#onMessage = onMessage;
   }
 
-  /** @returns why the connection must end, or nothing */
-  read(chunk: Uint8Array): string | undefined {
+  /**
+   * @param chunk the caller's no longer: messages are views of it
+   * @returns why the connection must end, or nothing
+   */
+  read(chunk: Uint8Array<ArrayBuffer>): string | undefined {
     let at = 0;
     while (at < chunk.length) {
-      if (this.#payload === undefined) {
-        const needed = this.#headLength();
-        const taken = Math.min(needed - this.#headBytes, chunk.length - at);
-        this.#head.set(chunk.subarray(at, at + taken), this.#headBytes);
-        this.#headBytes += taken;
-        at += taken;
-        if (this.#headBytes < 2 || this.#headBytes < this.#headLength()) continue;
-        const fault = this.#startPayload();
+      let payload = this.#payload;
+      if (payload === undefined) {
+        let head = chunk;
+        let headAt = at;
+        if (this.#headBytes > 0 || headLength(chunk, at, chunk.length) > chunk.length - at) {
+          const needed = headLength(this.#head, 0, this.#headBytes);
+          const taken = Math.min(needed - this.#headBytes, chunk.length - at);
+          this.#head.set(chunk.subarray(at, at + taken), this.#headBytes);
+          this.#headBytes += taken;
+          at += taken;
+          if (headLength(this.#head, 0, this.#headBytes) > this.#headBytes) continue;
+          head = this.#head;
+          headAt = 0;
+          this.#headBytes = 0;
+        } else at += headLength(chunk, at, chunk.length);
+        const length = payloadLength(head, headAt);
+        const fault = this.#faultOf(head[headAt]!, head[headAt + 1]!, length);
         if (fault !== undefined) return fault;
+        this.#first = head[headAt]!;
+        if (chunk.length - at < length) {
+          payload = this.#payload = new Uint8Array(length);
+          this.#payloadBytes = 0;
+        } else {
+          payload = new Uint8Array(chunk.buffer, chunk.byteOffset + at, length);
+          this.#payloadBytes = length;
+          at += length;
+        }
       }
-      const payload: Uint8Array<ArrayBuffer> = this.#payload!;
       const taken = Math.min(payload.length - this.#payloadBytes, chunk.length - at);
-      payload.set(chunk.subarray(at, at + taken), this.#payloadBytes);
-      this.#payloadBytes += taken;
-      at += taken;
+      if (taken > 0) {
+        payload.set(chunk.subarray(at, at + taken), this.#payloadBytes);
+        this.#payloadBytes += taken;
+        at += taken;
+      }
       if (this.#payloadBytes < payload.length) continue;
-      this.#headBytes = 0;
       this.#payload = undefined;
-      const fault = this.#finish(this.#head[0]!, payload);
+      const fault = this.#finish(this.#first, payload);
       if (fault !== undefined) return fault;
     }
     return undefined;
   }
 
-  #headLength(): number {
-    if (this.#headBytes < 2) return 2;
-    const short = this.#head[1]! & 0x7f;
-    return short === 126 ? 4 : short === 127 ? 10 : 2;
-  }
-
-  #startPayload(): string | undefined {
-    const head = this.#head;
-    const view = new DataView(head.buffer);
-    const short = head[1]! & 0x7f;
-    const length = short === 126 ? view.getUint16(2) : short === 127 ? Number(view.getBigUint64(2)) : short;
-    if ((head[0]! & 0x70) !== 0 || (head[1]! & MASKED) !== 0) return "malformed WebSocket frame";
-    if ((head[0]! & 0x08) !== 0 && (length > MAX_CONTROL_BYTES || (head[0]! & FIN) === 0)) {
+  #faultOf(first: number, second: number, length: number): string | undefined {
+    if ((first & 0x70) !== 0 || (second & MASKED) !== 0) return "malformed WebSocket frame";
+    if ((first & 0x08) !== 0 && (length > MAX_CONTROL_BYTES || (first & FIN) === 0)) {
       return "malformed WebSocket frame: a control frame too long or in fragments";
     }
-    if (length + this.#fragmentBytes > MAX_FRAME_BYTES) return "malformed WebSocket frame: too long";
-    this.#payload = new Uint8Array(length);
-    this.#payloadBytes = 0;
-    return undefined;
+    return length + this.#fragmentBytes > MAX_FRAME_BYTES ? "malformed WebSocket frame: too long" : undefined;
   }
 
   #finish(first: number, payload: Uint8Array<ArrayBuffer>): string | undefined {
@@ -120,7 +143,8 @@ export class MessageReader {
     }
     if (opcode !== Opcode.continuation) this.#fragmentOpcode = opcode;
     if (isFinal && this.#fragments.length === 0) return void this.#onMessage(opcode, payload);
-    this.#fragments.push(payload);
+    // A copy, as the chunks of many small fragments would be kept.
+    this.#fragments.push(payload.slice());
     this.#fragmentBytes += payload.length;
     if (this.#fragments.length > MAX_FRAGMENTS) return "malformed WebSocket frame: too many fragments";
     if (!isFinal) return undefined;
@@ -135,4 +159,19 @@ export class MessageReader {
     this.#onMessage(this.#fragmentOpcode, whole);
     return undefined;
   }
+}
+
+/** Bytes of the header that begins at `at`, as far as it can be told from those before `end`. */
+function headLength(bytes: Uint8Array, at: number, end: number): number {
+  if (end - at < 2) return 2;
+  const short = bytes[at + 1]! & 0x7f;
+  return short === 126 ? 4 : short === 127 ? 10 : 2;
+}
+
+function payloadLength(bytes: Uint8Array, at: number): number {
+  const short = bytes[at + 1]! & 0x7f;
+  if (short < 126) return short;
+  let length = 0;
+  for (let i = at + 2; i < at + (short === 126 ? 4 : 10); i++) length = length * 256 + bytes[i]!;
+  return length;
 }

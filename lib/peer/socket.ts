@@ -9,8 +9,8 @@ import { MAX_FRAME_BYTES } from "./frames.ts";
 export interface SocketHandler {
   /** The socket may be written. Comes at most once, before any frame. */
   opened(): void;
-  /** `undefined`: not a binary message within bounds. */
-  received(frame: ArrayBuffer | undefined): void;
+  /** `undefined`: not a binary message within bounds. The frame is the handler's to keep. */
+  received(frame: Uint8Array<ArrayBuffer> | undefined): void;
   /** Comes once, when the connection is lost or closed by the other end, and not after one's own `close`. */
   closed(reason: string): void;
 }
@@ -81,7 +81,9 @@ class AcceptedSocket implements SocketLike {
   }
 
   heard(data: unknown): void {
-    this.handler.received(data instanceof ArrayBuffer && data.byteLength <= MAX_FRAME_BYTES ? data : undefined);
+    this.handler.received(
+      data instanceof ArrayBuffer && data.byteLength <= MAX_FRAME_BYTES ? new Uint8Array(data) : undefined,
+    );
   }
 
   lost(reason: string): void {

@@ -47,7 +47,7 @@ class TcpSocket implements SocketLike {
           `Connection: Upgrade\r\nSec-WebSocket-Key: ${this.#key}\r\nSec-WebSocket-Version: 13\r\n\r\n`,
       );
     });
-    raw.on("data", (chunk: Uint8Array) => this.#received(chunk));
+    raw.on("data", (chunk: Uint8Array<ArrayBuffer>) => this.#received(chunk));
     raw.on("error", (error: Error) => this.#lost(error.message || "the connection failed"));
     raw.on("close", () => this.#lost("the connection was closed"));
     raw.on("end", () => this.#lost("the connection was closed"));
@@ -88,9 +88,9 @@ class TcpSocket implements SocketLike {
     handler.closed(reason);
   }
 
-  #received(chunk: Uint8Array): void {
+  #received(chunk: Uint8Array<ArrayBuffer>): void {
     if (this.#gone) return;
-    let rest: Uint8Array = chunk;
+    let rest = chunk;
     if (!this.#isOpen) {
       const after = this.#handshake(chunk);
       if (after === undefined) return;
@@ -101,7 +101,7 @@ class TcpSocket implements SocketLike {
   }
 
   /** @returns what follows the head, once it is whole and right */
-  #handshake(chunk: Uint8Array): Uint8Array | undefined {
+  #handshake(chunk: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
     const seen = new Uint8Array(this.#head.length + chunk.length);
     seen.set(this.#head);
     seen.set(chunk, this.#head.length);
@@ -127,10 +127,10 @@ class TcpSocket implements SocketLike {
 
   #heard(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
     if (this.#gone) return;
-    if (opcode === Opcode.binary) this.handler.received(payload.buffer);
+    if (opcode === Opcode.binary) this.handler.received(payload);
     else if (opcode === Opcode.ping) this.#raw.write(maskedMessage(Opcode.pong, payload));
     else if (opcode === Opcode.close) {
-      const code = payload.length >= 2 ? new DataView(payload.buffer).getUint16(0) : CloseCode.done;
+      const code = payload.length >= 2 ? payload[0]! << 8 | payload[1]! : CloseCode.done;
       const reason = new TextDecoder().decode(payload.subarray(2));
       this.#raw.write(maskedMessage(Opcode.close, payload.subarray(0, 2)));
       this.#lost(reason || `closed with code ${code}`);

@@ -90,7 +90,7 @@ class Client {
     return this.#heard.shift()!;
   }
 
-  #received(frame: ArrayBuffer): void {
+  #received(frame: Uint8Array<ArrayBuffer>): void {
     const say = (text: string) => this.#say(text);
     const fault = readFrame(frame, {
       onGreeting: (type, json) =>

@@ -20,14 +20,14 @@ export class MemorySocket implements SocketLike {
   /** The other end reads nothing while set. */
   stalled = false;
   closedWith: { code: number; reason: string } | undefined;
-  readonly frames: ArrayBuffer[] = [];
-  #unread: ArrayBuffer[] = [];
+  readonly frames: Uint8Array<ArrayBuffer>[] = [];
+  #unread: Uint8Array<ArrayBuffer>[] = [];
 
   send(frame: Uint8Array<ArrayBuffer>): boolean {
     if (this.closedWith !== undefined) return false;
-    const copy = frame.slice().buffer;
+    const copy = frame.slice();
     this.frames.push(copy);
-    this.bufferedBytes += copy.byteLength;
+    this.bufferedBytes += copy.length;
     this.#unread.push(copy);
     if (!this.stalled) queueMicrotask(() => this.deliver());
     return true;
@@ -38,7 +38,7 @@ export class MemorySocket implements SocketLike {
     const frames = this.#unread;
     this.#unread = [];
     for (const frame of frames) {
-      this.bufferedBytes -= frame.byteLength;
+      this.bufferedBytes -= frame.length;
       if (this.other.closedWith === undefined) this.other.handler.received(frame);
     }
   }

@@ -159,7 +159,7 @@ test("only what stands between the markers of the README is exchanged", () => {
   for (const bad of ["a", "<!-- x -->\nb", text + text]) assert.throws(() => exchanged(bad, "x", "new"));
 });
 
-test("a profile counts the samples of its last moments, and calls the rest of the CPU time native", () => {
+test("a profile counts the samples of its window, and calls the rest of the CPU time native", () => {
   const frame = (id: number, functionName: string, url = "") => ({
     id,
     callFrame: { functionName, url, lineNumber: 6 },
@@ -171,10 +171,10 @@ test("a profile counts the samples of its last moments, and calls the rest of th
       frame(3, "serve", "file:///b.ts"),
       frame(4, "Response"),
     ],
-    samples: [2, 2, 2, 3, 3, 1, 4],
-    timeDeltas: [1_000, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000],
+    samples: [2, 2, 2, 3, 3, 1, 4, 2],
+    timeDeltas: Array<number>(8).fill(1_000),
   };
-  assert.deepEqual(summary(profile, 3.5, 10), {
+  assert.deepEqual(summary(profile, { fromMs: 3, untilMs: 7, cpuMs: 10 }), {
     top: [{ what: "serve /b.ts:7", share: 0.2 }, { what: "Response (native)", share: 0.1 }],
     native: 0.7,
   });

@@ -71,11 +71,20 @@ export function describeMachine(): Machine {
   };
 }
 
-/** User and system time of a process since its start, in milliseconds. */
+/** Behind the name in parentheses: state, then fields 4 and on. Times are in ticks of 10 ms. */
+function statOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ").map(Number);
+}
+
+/** User and system time of a process since its start (fields 14 and 15), in milliseconds. */
 export function cpuMsOf(pid: number): number {
-  // Behind the name in parentheses: state, then fields 4 and on; utime is field 14, stime 15, in ticks of 10 ms.
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  const fields = statOf(pid);
+  return (fields[11]! + fields[12]!) * 10;
+}
+
+/** How long ago a process was started (field 22, since the machine was), in milliseconds. */
+export function ageMsOf(pid: number): number {
+  return 1_000 * Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) - statOf(pid)[19]! * 10;
 }
 
 /** Resident memory of a process in bytes. */

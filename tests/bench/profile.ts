@@ -6,15 +6,18 @@ import type { Defer } from "../support/test.ts";
 import { budgetBytes, startCluster, verify } from "./clusters.ts";
 import { firstKeys, keyFile } from "./keys.ts";
 import { constantKeys, startBareHop, startConstant } from "./limit.ts";
-import { cpuMsOf } from "./machine.ts";
+import { ageMsOf, cpuMsOf } from "./machine.ts";
 import { startOrigin } from "./origin.ts";
-import { loadCore, serverCore } from "./processes.ts";
+import { loadCore, type Server, serverCore } from "./processes.ts";
 import type { Bench, Outcome, Profile, ProfileEntry } from "./types.ts";
-import { load } from "./wrk.ts";
+import { draw, fill, load } from "./wrk.ts";
 
 const keyCount = 1_000;
-const connections = 64;
-const maxEntries = 15;
+const zipfKeyCount = 20_000;
+/** As many for each key as in the row. */
+const zipfWarmUpRequests = 4 * zipfKeyCount;
+const maxTurnMs = 60_000;
+const maxEntries = 10;
 const intervalMs = 1;
 const warmUpMs = 700;
 const fileName = "node.cpuprofile";
@@ -31,10 +34,25 @@ export interface CpuProfile {
   readonly timeDeltas: readonly number[];
 }
 
-/** Profiles local-hit and hop-64 once on each runtime. Errors end the whole: a profile of errors is none. */
+interface Shape {
+  /** Of the nodes. The first is profiled, and asked; in `isZipf` all are asked, else for keys that the last one owns. */
+  readonly budgets: readonly number[];
+  readonly connections: number;
+  readonly isPinned?: boolean;
+  readonly isZipf?: boolean;
+}
+
+const shapes: Readonly<Record<string, Shape>> = {
+  "local-hit": { budgets: [budgetBytes], connections: 64, isPinned: true },
+  "hop-64": { budgets: [0, budgetBytes], connections: 64 },
+  "hop-8": { budgets: [0, budgetBytes], connections: 8 },
+  "zipf": { budgets: Array<number>(5).fill(budgetBytes), connections: 80, isZipf: true },
+};
+
+/** Profiles a node of each shape once on each runtime. Errors end the whole: a profile of errors is none. */
 export async function profileNodes(deferWhole: Defer, say: (text: string) => void, turnMs: number): Promise<Profile[]> {
   const profiles: Profile[] = [];
-  for (const row of ["local-hit", "hop-64"] as const) {
+  for (const row of Object.keys(shapes)) {
     for (const kind of bothRuntimes) {
       say(`profile: ${row} on ${kind}`);
       const undos: (() => unknown)[] = [];
@@ -49,60 +67,88 @@ export async function profileNodes(deferWhole: Defer, say: (text: string) => voi
   return profiles;
 }
 
-async function profileOf(row: Profile["row"], kind: RuntimeKind, defer: Defer, turnMs: number): Promise<Profile> {
-  const isAlone = row === "local-hit";
+interface Target {
+  readonly node?: Server;
+  readonly urls: readonly string[];
+  readonly keyFile: string;
+}
+
+async function profileOf(row: string, kind: RuntimeKind, defer: Defer, turnMs: number): Promise<Profile> {
+  const { budgets, connections, isPinned, isZipf } = shapes[row]!;
   const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
   const bench = { defer, go: {} } as Bench;
   const folder = temporaryDirectory(defer);
-  const start = async (flags: readonly string[]) => {
-    const budgets = isAlone ? [budgetBytes] : [0, budgetBytes];
-    const cores = isAlone ? [serverCore] : undefined;
-    const cluster = await startCluster(bench, kind, { origin: await startOrigin(defer), budgets, cores, flags });
-    const keys = isAlone ? firstKeys(keyCount) : (await cluster.keysOf(1, 3 * keyCount)).slice(0, keyCount);
-    await verify(defer, outcome, cluster.urls[0]!, keys);
-    return { node: cluster.nodes[0]!, url: cluster.urls[0]!, file: keyFile(defer, keys) };
+  const cores = isPinned ? loadCore : undefined;
+  const start = async (flags: readonly string[]): Promise<Target> => {
+    const options = { origin: await startOrigin(defer), budgets, cores: isPinned ? [serverCore] : undefined, flags };
+    const cluster = await startCluster(bench, kind, options);
+    const node = cluster.nodes[0]!;
+    if (!isZipf) {
+      const owner = budgets.length - 1;
+      const keys = (await cluster.keysOf(owner, 3 * keyCount)).slice(0, keyCount);
+      await verify(defer, outcome, cluster.urls[0]!, keys);
+      return { node, urls: cluster.urls.slice(0, 1), keyFile: keyFile(defer, keys) };
+    }
+    for (const [at, url] of cluster.urls.entries()) {
+      const own = keyFile(defer, await cluster.keysOf(at, zipfKeyCount));
+      await fill(defer, outcome, url, { keyFile: own, connections: 16, timeoutMs: maxTurnMs });
+    }
+    return { node, urls: cluster.urls, keyFile: keyFile(defer, firstKeys(zipfKeyCount)) };
   };
-  const turn = async (url: string, file: string, ms = turnMs) => {
-    const options = { urls: [url], keyFile: file, connections, turnMs: ms, cores: isAlone ? loadCore : undefined };
-    return (await load(defer, outcome, options)).requestsPerSecond;
+  const limit = async (): Promise<Target> => {
+    if (row.startsWith("hop")) {
+      return { urls: [await startBareHop(defer, kind)], keyFile: keyFile(defer, firstKeys(keyCount)) };
+    }
+    const constants = budgets.map(() => startConstant(defer, kind, { cores: isPinned ? serverCore : undefined }));
+    return { urls: await Promise.all(constants), keyFile: constantKeys(defer) };
   };
-  const plain = await start([]);
-  const bareUrl = await (isAlone ? startConstant(defer, kind, { cores: serverCore }) : startBareHop(defer, kind));
-  const bareFile = isAlone ? constantKeys(defer) : keyFile(defer, firstKeys(keyCount));
-  await turn(plain.url, plain.file, warmUpMs);
-  await turn(bareUrl, bareFile, warmUpMs);
-  const requestsPerSecond = await turn(plain.url, plain.file);
-  const limitPerSecond = await turn(bareUrl, bareFile);
-  const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${fileName}`];
-  const profiled = await start(flags);
-  await turn(profiled.url, profiled.file, warmUpMs);
-  const [beforeMs, sinceMs] = [cpuMsOf(profiled.node.child.pid!), performance.now()];
-  const profiledPerSecond = await turn(profiled.url, profiled.file);
-  const cpuMs = cpuMsOf(profiled.node.child.pid!) - beforeMs;
-  const { code } = await profiled.node.end("SIGTERM");
-  if (code !== 0) throw new Error(profiled.node.account("its profile"));
+  let seed = 0;
+  const turn = async ({ urls, keyFile }: Target, isWarmUp = false) => {
+    const aim = { urls, keyFile, connections, cores };
+    const requests = isWarmUp ? zipfWarmUpRequests : zipfKeyCount;
+    const told = isZipf
+      ? await draw(defer, outcome, { ...aim, requests, seed: ++seed, timeoutMs: maxTurnMs })
+      : await load(defer, outcome, { ...aim, turnMs: isWarmUp ? warmUpMs : turnMs });
+    return told.requestsPerSecond;
+  };
+  const [plain, bare] = [await start([]), await limit()];
+  await turn(plain, true);
+  await turn(bare, true);
+  const requestsPerSecond = await turn(plain);
+  const limitPerSecond = await turn(bare);
+  const profiled = await start(["--cpu-prof", `--cpu-prof-dir=${folder}`, `--cpu-prof-name=${fileName}`]);
+  const node = profiled.node!;
+  await turn(profiled, true);
+  const pid = node.child.pid!;
+  const [usedMs, fromMs] = [cpuMsOf(pid), ageMsOf(pid)];
+  const profiledPerSecond = await turn(profiled);
+  const [cpuMs, untilMs] = [cpuMsOf(pid) - usedMs, ageMsOf(pid)];
+  const { code } = await node.end("SIGTERM");
+  if (code !== 0) throw new Error(node.account("its profile"));
   if (outcome.errors > 0) throw new Error(`${row} on ${kind}: ${outcome.errors} errors: ${outcome.notes[0]}`);
   const written: CpuProfile = JSON.parse(readFileSync(join(folder, fileName), "utf8"));
-  const told = summary(written, performance.now() - sinceMs, cpuMs);
+  const told = summary(written, { fromMs, untilMs, cpuMs });
   return { row, runtime: kind, requestsPerSecond, profiledPerSecond, limitPerSecond, cpuMs, ...told };
 }
 
 /**
- * What the last `windowMs` of a profile say, as shares of the time that the process used. Samples are counted, one per
+ * What a part of a profile says, as shares of the time that the process used meanwhile. Samples are counted, one per
  * interval: Bun takes none outside JavaScript, and adds the time without samples to the one after.
+ *
+ * @param fromMs @param untilMs since the profile began, which is nearly when the process did
  */
 export function summary(
   { nodes, samples, timeDeltas }: CpuProfile,
-  windowMs: number,
-  cpuMs: number,
+  { fromMs, untilMs, cpuMs }: { fromMs: number; untilMs: number; cpuMs: number },
 ): { top: ProfileEntry[]; native: number } {
   const names = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]));
   const counts = new Map<string, number>();
   let sampled = 0;
-  let backMs = 0;
-  for (let at = samples.length - 1; at >= 0 && backMs <= windowMs; backMs += timeDeltas[at--]! / 1_000) {
-    const name = names.get(samples[at]!);
-    if (name === undefined) continue;
+  let atMs = 0;
+  for (const [i, sample] of samples.entries()) {
+    atMs += timeDeltas[i]! / 1_000;
+    const name = names.get(sample);
+    if (name === undefined || atMs <= fromMs || atMs > untilMs) continue;
     counts.set(name, (counts.get(name) ?? 0) + 1);
     sampled++;
   }

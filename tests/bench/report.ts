@@ -131,7 +131,7 @@ export function contestantLines({ series }: RowResult): { measure: string; conte
 export function profileHead(profile: Profile): string {
   const { row, runtime, requestsPerSecond, profiledPerSecond, limitPerSecond, native } = profile;
   const share = percent(requestsPerSecond / limitPerSecond);
-  const limit = row === "local-hit" ? "the runtime's constant answer" : "a bare hop";
+  const limit = row.startsWith("hop") ? "a bare hop" : "the runtime's constant answer";
   return `${row} on ${runtime}: ${shown(requestsPerSecond)} requests/s, ${share} of ${limit} ` +
     `(${shown(limitPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
       percent(native)

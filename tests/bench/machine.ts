@@ -1,5 +1,6 @@
 /** On what the figures were taken. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cpus, release, totalmem } from "node:os";
@@ -14,6 +15,19 @@ export interface Machine {
   /** Load average of the last minute when the bench began: above 0.3 somebody else was at work. */
   readonly loadBefore: number;
   readonly versions: Readonly<Record<string, string>>;
+}
+
+const hashedMiB = 32;
+
+/**
+ * How much SHA-256 one core does now, in MiB/s: the work of a fraction of a second. Neighbours on its host make a virtual
+ * machine half as fast for an hour, and nothing in it tells of them.
+ */
+export function hashingSpeed(): number {
+  const block = new Uint8Array(1 << 20);
+  const sinceMs = performance.now();
+  for (let i = 0; i < hashedMiB; i++) createHash("sha256").update(block).digest();
+  return hashedMiB / (performance.now() - sinceMs) * 1_000;
 }
 
 /** Whether a program is on PATH. */

@@ -12,7 +12,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { buildGo } from "./go.ts";
-import { describeMachine } from "./machine.ts";
+import { describeMachine, hashingSpeed } from "./machine.ts";
 import { html } from "./page.ts";
 import { profileNodes } from "./profile.ts";
 import { writeReadme } from "./readme.ts";
@@ -71,12 +71,15 @@ function say(text: string): void {
   process.stderr.write(isTerminal ? `\r\x1b[K${at} s  ${text}` : `${at} s  ${text}\n`);
 }
 
+const hashingSpeeds: number[] = [];
+
 async function runAll(): Promise<RowResult[]> {
   say("building the Go contestants");
   const go = await buildGo(runner.deferWhole, quick);
   const results: RowResult[] = [];
   for (const [at, row] of chosen.entries()) {
     if (runner.isStopping) break;
+    hashingSpeeds.push(hashingSpeed());
     const result = await runner.run(row, chosen[at + 1], go);
     results.push(result);
     const of = (status: Verdict["status"]) => result.verdicts.filter((verdict) => verdict.status === status).length;
@@ -109,7 +112,8 @@ try {
   await runner.end();
 }
 const command = ["npm run bench", ...(process.argv.length > 2 ? ["--", ...process.argv.slice(2)] : [])].join(" ");
-const report: Report = { machine, command, quick, rounds, turnMs, tookMs: runner.tookMs, rows: results, profiles };
+const { tookMs } = runner;
+const report: Report = { machine, hashingSpeeds, command, quick, rounds, turnMs, tookMs, rows: results, profiles };
 console.log([markdown(report), ...profileLines(profiles)].join("\n"));
 if (json !== undefined) writeFileSync(json, JSON.stringify(report, undefined, 2) + "\n");
 if (page !== undefined) writeFileSync(page, html(report));

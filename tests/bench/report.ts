@@ -8,6 +8,8 @@ import type { Profile, RowResult, Verdict } from "./types.ts";
 
 export interface Report {
   readonly machine: Machine;
+  /** MiB/s of SHA-256 on one core, before each row. */
+  readonly hashingSpeeds: readonly number[];
   /** What was run. */
   readonly command: string;
   readonly quick: boolean;
@@ -38,13 +40,17 @@ export function found({ value, rounds = [], unit, status, reason }: Verdict): st
 }
 
 /** Where the figures come from, in one line. */
-export function machineLine({ machine, command, rounds, turnMs, tookMs, quick }: Report): string {
+export function machineLine({ machine, hashingSpeeds, command, rounds, turnMs, tookMs, quick }: Report): string {
   const { cpu, cores, memoryGiB, kernel, date, versions, loadBefore } = machine;
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  const speeds = `${shown(Math.min(...hashingSpeeds))} to ${shown(Math.max(...hashingSpeeds))}`;
+  const speed = hashingSpeeds.length === 0
+    ? ""
+    : `, a core hashes ${shown(median(hashingSpeeds))} MiB/s (SHA-256; ${speeds} before each row)`;
   const hurried = quick ? "; --quick is too short to judge by" : "";
   return `${
     date.slice(0, 16)
-  }Z, ${cores} cores (${cpu}), ${memoryGiB} GiB, Linux ${kernel}, load before ${loadBefore}; ` +
+  }Z, ${cores} cores (${cpu}), ${memoryGiB} GiB, Linux ${kernel}, load before ${loadBefore}${speed}; ` +
     `${programs}; \`${command}\`: ${rounds} rounds, turns of ${turnMs} ms, ${
       (tookMs / 1_000).toFixed(0)
     } s in all${hurried}`;

@@ -179,7 +179,7 @@ export const headline: Row = {
       // What is compiled, connected and read at the first requests of a life is not what is measured.
       const urls = nodes.map(({ url }) => url);
       const others = await wordsBetween(chosen);
-      await warmUp(urls, others.splice(0, warmUpWords));
+      await warmUp(urls, others.splice(0, bench.quick ? warmUpWords / 8 : warmUpWords));
       const sockets = await Promise.all(nodes.map(({ url }) => openSocket(url)));
       bench.defer(() => sockets.forEach((socket) => socket.destroy()));
       return { kind, urls, others, sockets };

@@ -23,6 +23,7 @@ export function maskedMessage(opcode: number, payload: Uint8Array<ArrayBuffer>):
   const bytes = slabBytes;
   bytes[start] = FIN | opcode;
   bytes[start + 1] = MASKED | (headBytes === 6 ? length : headBytes === 8 ? 126 : 127);
+  // The long forms of the length, the last byte first.
   for (let at = payloadStart - 5, rest = length; at > start + 1; at--, rest = Math.floor(rest / 256)) bytes[at] = rest;
   const mask = nextMask();
   const firstWord = payloadStart / 4;
@@ -62,10 +63,10 @@ function nextMask(): number {
 /** Cuts the stream into messages. One that lies whole in its chunk is a view of it; others are put together. */
 export class MessageReader {
   readonly #onMessage: (opcode: number, payload: Uint8Array<ArrayBuffer>) => void;
-  /** Of a header that comes in pieces: at most the 10 bytes of an unmasked one. */
+  /** At most the 10 bytes of an unmasked header. */
   readonly #head = new Uint8Array(10);
   #headBytes = 0;
-  #first = 0;
+  /** Of a message that comes in pieces. */
   #payload: Uint8Array<ArrayBuffer> | undefined;
   #payloadBytes = 0;
   /** Of a message in fragments: what it is and what came so far. */
@@ -86,48 +87,52 @@ export class MessageReader {
     while (at < chunk.length) {
       let payload = this.#payload;
       if (payload === undefined) {
-        let head = chunk;
-        let headAt = at;
-        if (this.#headBytes > 0 || headLength(chunk, at, chunk.length) > chunk.length - at) {
-          const needed = headLength(this.#head, 0, this.#headBytes);
-          const taken = Math.min(needed - this.#headBytes, chunk.length - at);
-          this.#head.set(chunk.subarray(at, at + taken), this.#headBytes);
-          this.#headBytes += taken;
-          at += taken;
-          if (headLength(this.#head, 0, this.#headBytes) > this.#headBytes) continue;
-          head = this.#head;
-          headAt = 0;
-          this.#headBytes = 0;
-        } else at += headLength(chunk, at, chunk.length);
-        const length = payloadLength(head, headAt);
-        const fault = this.#faultOf(head[headAt]!, head[headAt + 1]!, length);
+        while (this.#headBytes < this.#headLength() && at < chunk.length) this.#head[this.#headBytes++] = chunk[at++]!;
+        if (this.#headBytes < this.#headLength()) return undefined;
+        const length = this.#payloadLength();
+        const fault = this.#faultOf(length);
         if (fault !== undefined) return fault;
-        this.#first = head[headAt]!;
-        if (chunk.length - at < length) {
-          payload = this.#payload = new Uint8Array(length);
-          this.#payloadBytes = 0;
-        } else {
-          payload = new Uint8Array(chunk.buffer, chunk.byteOffset + at, length);
-          this.#payloadBytes = length;
-          at += length;
+        if (length > chunk.length - at) {
+          this.#payload = new Uint8Array(length);
+          this.#payload.set(chunk.subarray(at));
+          this.#payloadBytes = chunk.length - at;
+          return undefined;
         }
-      }
-      const taken = Math.min(payload.length - this.#payloadBytes, chunk.length - at);
-      if (taken > 0) {
+        payload = new Uint8Array(chunk.buffer, chunk.byteOffset + at, length);
+        at += length;
+      } else {
+        const taken = Math.min(payload.length - this.#payloadBytes, chunk.length - at);
         payload.set(chunk.subarray(at, at + taken), this.#payloadBytes);
         this.#payloadBytes += taken;
         at += taken;
+        if (this.#payloadBytes < payload.length) return undefined;
+        this.#payload = undefined;
       }
-      if (this.#payloadBytes < payload.length) continue;
-      this.#payload = undefined;
-      const fault = this.#finish(this.#first, payload);
+      this.#headBytes = 0;
+      const fault = this.#finish(this.#head[0]!, payload);
       if (fault !== undefined) return fault;
     }
     return undefined;
   }
 
-  #faultOf(first: number, second: number, length: number): string | undefined {
-    if ((first & 0x70) !== 0 || (second & MASKED) !== 0) return "malformed WebSocket frame";
+  /** As far as it can be told from what is here of the header. */
+  #headLength(): number {
+    if (this.#headBytes < 2) return 2;
+    const short = this.#head[1]! & 0x7f;
+    return short === 126 ? 4 : short === 127 ? 10 : 2;
+  }
+
+  #payloadLength(): number {
+    const short = this.#head[1]! & 0x7f;
+    if (short < 126) return short;
+    let length = 0;
+    for (let i = 2; i < this.#headBytes; i++) length = length * 256 + this.#head[i]!;
+    return length;
+  }
+
+  #faultOf(length: number): string | undefined {
+    const first = this.#head[0]!;
+    if ((first & 0x70) !== 0 || (this.#head[1]! & MASKED) !== 0) return "malformed WebSocket frame";
     if ((first & 0x08) !== 0 && (length > MAX_CONTROL_BYTES || (first & FIN) === 0)) {
       return "malformed WebSocket frame: a control frame too long or in fragments";
     }
@@ -159,19 +164,4 @@ export class MessageReader {
     this.#onMessage(this.#fragmentOpcode, whole);
     return undefined;
   }
-}
-
-/** Bytes of the header that begins at `at`, as far as it can be told from those before `end`. */
-function headLength(bytes: Uint8Array, at: number, end: number): number {
-  if (end - at < 2) return 2;
-  const short = bytes[at + 1]! & 0x7f;
-  return short === 126 ? 4 : short === 127 ? 10 : 2;
-}
-
-function payloadLength(bytes: Uint8Array, at: number): number {
-  const short = bytes[at + 1]! & 0x7f;
-  if (short < 126) return short;
-  let length = 0;
-  for (let i = at + 2; i < at + (short === 126 ? 4 : 10); i++) length = length * 256 + bytes[i]!;
-  return length;
 }

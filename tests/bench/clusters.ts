@@ -8,10 +8,11 @@ import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
-import { firstKeys, groupName, keyOf, valueOf } from "./keys.ts";
+import { firstKeys, groupName, keyFile, keyOf, valueOf } from "./keys.ts";
 import type { BenchOrigin } from "./origin.ts";
 import { type Cores, type Server, startMuster, startServer } from "./processes.ts";
 import { type Bench, type Outcome, Skip } from "./types.ts";
+import { fill } from "./wrk.ts";
 
 export const golang = "golang/groupcache";
 export const groupcacheV3 = "groupcache-go v3";
@@ -139,6 +140,25 @@ async function goCluster(bench: Bench, contestant: Contestant, options: ClusterO
       return all.reduce((sum, { hops }) => sum + hops, 0);
     },
   };
+}
+
+/**
+ * Asks each owner for its own of the first `count` keys: a hop on the way would cost as much as the load, and leave nothing
+ * behind.
+ */
+export async function fillOwners(
+  defer: Defer,
+  outcome: Outcome,
+  { urls, keysOf }: Cluster,
+  count: number,
+  timeoutMs: number,
+): Promise<void> {
+  await Promise.all(urls.map(async (url, at) => {
+    const own = await keysOf(at, count);
+    // groupcache-go's ring gives some nodes nothing.
+    if (own.length === 0) return;
+    await fill(defer, outcome, url, { keyFile: keyFile(defer, own), connections: 16, timeoutMs });
+  }));
 }
 
 /** Asks a node for keys, some at once, and compares every body. */

@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { bothRuntimes, root, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
-import { budgetBytes, startCluster, verify } from "./clusters.ts";
+import { budgetBytes, fillOwners, startCluster, verify } from "./clusters.ts";
 import { firstKeys, keyFile } from "./keys.ts";
 import { constantKeys, startBareHop, startConstant } from "./limit.ts";
 import { ageMsOf, cpuMsOf } from "./machine.ts";
 import { startOrigin } from "./origin.ts";
 import { loadCore, type Server, serverCore } from "./processes.ts";
 import type { Bench, Outcome, Profile, ProfileEntry } from "./types.ts";
-import { draw, fill, load } from "./wrk.ts";
+import { draw, load } from "./wrk.ts";
 
 const keyCount = 1_000;
 const zipfKeyCount = 20_000;
@@ -89,10 +89,7 @@ async function profileOf(row: string, kind: RuntimeKind, defer: Defer, turnMs: n
       await verify(defer, outcome, cluster.urls[0]!, keys);
       return { node, urls: cluster.urls.slice(0, 1), keyFile: keyFile(defer, keys) };
     }
-    for (const [at, url] of cluster.urls.entries()) {
-      const own = keyFile(defer, await cluster.keysOf(at, zipfKeyCount));
-      await fill(defer, outcome, url, { keyFile: own, connections: 16, timeoutMs: maxTurnMs });
-    }
+    await fillOwners(defer, outcome, cluster, zipfKeyCount, maxTurnMs);
     return { node, urls: cluster.urls, keyFile: keyFile(defer, firstKeys(zipfKeyCount)) };
   };
   const limit = async (): Promise<Target> => {

@@ -3,7 +3,7 @@
  * does: it asks every node's /readyz all the time, and sends to those that are ready. Whatever is not the right value is a
  * failure; nothing is sent twice but what http-client.ts counts.
  */
-import { Connections, NoAnswerError } from "./http-client.ts";
+import { Connections, NoAnswerError } from "../support/http-client.ts";
 import { keyOf, type Random, valueOf, type Zipf } from "./keys.ts";
 
 export interface LoadOptions {

@@ -1,6 +1,14 @@
 /** Several nodes as they are used: popular keys on five, a herd on a cold key, the article's headline, and rest. */
-import { connect, type Socket } from "node:net";
-import { budgetBytes, contestantsOf, golang, groupcacheV3, groupStats, label, startCluster } from "../clusters.ts";
+import {
+  budgetBytes,
+  contestantsOf,
+  fillOwners,
+  golang,
+  groupcacheV3,
+  groupStats,
+  label,
+  startCluster,
+} from "../clusters.ts";
 import { atLeast, atMost, both, exactly, Judge, median } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
 import { bareHerdOf, constantKeys, constantOf, startBareHerd, startConstant } from "../limit.ts";
@@ -9,10 +17,11 @@ import { type BenchOrigin, startOrigin } from "../origin.ts";
 import { loadCore, runPart, startMuster } from "../processes.ts";
 import { type Row, Skip } from "../types.ts";
 import { headwords, startDictd } from "../../support/dictd.ts";
+import { Connections } from "../../support/http-client.ts";
 import { startNats } from "../../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess } from "../../support/node.ts";
 import type { Order, Told } from "../parts/generator.ts";
-import { draw, fill } from "../wrk.ts";
+import { draw } from "../wrk.ts";
 
 const maxFillMs = 60_000;
 const maxTurnMs = 60_000;
@@ -47,13 +56,7 @@ export const zipf: Row = {
     }));
     for (const cluster of clusters) {
       step(`filling ${label(cluster.contestant)}`);
-      // Each owner is asked for its own keys: a hop on the way would cost as much as the load, and leave nothing behind.
-      await Promise.all(cluster.urls.map(async (url, at) => {
-        const own = await cluster.keysOf(at, count);
-        // groupcache-go's ring gives some nodes nothing.
-        if (own.length === 0) return;
-        await fill(defer, outcome, url, { keyFile: keyFile(defer, own), connections: 16, timeoutMs: maxFillMs });
-      }));
+      await fillOwners(defer, outcome, cluster, count, maxFillMs);
     }
     const options = { connections: nodeCount * 16, timeoutMs: maxTurnMs };
     const turn = (urls: readonly string[], seed: number, requests: number, keyFile = file) =>
@@ -158,6 +161,7 @@ const warmUpWords = 800;
 const warmUpLanes = 8;
 /** Before each word that is measured, so many others at once: all connections to dictd have then been used just now. */
 const busyWords = 8;
+const maxDefineMs = 10_000;
 
 export const headline: Row = {
   id: "headline",
@@ -171,37 +175,37 @@ export const headline: Row = {
     const judge = new Judge(headline, outcome);
     const { port } = await startDictd(bench.defer);
     const chosen = words.split(" ").slice(0, bench.quick ? 10 : 30);
+    const spare = await wordsBetween(chosen);
     const pairs = await Promise.all(bothRuntimes.map(async (kind) => {
       const nats = await startNats(bench.defer);
       const args = ["--nats", nats.url, "--log", "text", "--group", `dict=dict://127.0.0.1:${port}/gcide`];
       const nodes = await Promise.all([0, 1].map(() => startMuster(bench.defer, kind, args)));
       await assembled(nodes as NodeProcess[], "dict");
+      const clients = nodes.map(({ url }) => new Connections(url));
+      bench.defer(() => clients.forEach((client) => client.close()));
+      const others = [...spare];
       // What is compiled, connected and read at the first requests of a life is not what is measured.
-      const urls = nodes.map(({ url }) => url);
-      const others = await wordsBetween(chosen);
-      await warmUp(urls, others.splice(0, bench.quick ? warmUpWords / 8 : warmUpWords));
-      const sockets = await Promise.all(nodes.map(({ url }) => openSocket(url)));
-      bench.defer(() => sockets.forEach((socket) => socket.destroy()));
-      return { kind, urls, others, sockets };
+      await warmUp(clients, others.splice(0, bench.quick ? warmUpWords / 8 : warmUpWords));
+      return { kind, clients, others };
     }));
-    for (const { kind, urls, others, sockets } of pairs) {
+    for (const { kind, clients, others } of pairs) {
       for (const [i, word] of chosen.entries()) {
-        const asked = sockets[i % 2]!;
-        const other = sockets[1 - i % 2]!;
-        await Promise.all(others.splice(0, busyWords).map((word, at) => define(urls[at % 2]!, word)));
-        const first = await firstByte(asked, `/define/${word}`);
-        const second = await firstByte(other, `/define/${word}`);
-        const same = await firstByte(asked, `/define/${word}`);
-        const isRight = [first, second, same].every(({ status, text }) => status === 200 && text === first.text) &&
-          first.text !== "";
+        const asked = clients[i % 2]!;
+        const other = clients[1 - i % 2]!;
+        await Promise.all(others.splice(0, busyWords).map((busy, at) => define(clients[at % 2]!, busy)));
+        const first = await define(asked, word);
+        const second = await define(other, word);
+        const same = await define(asked, word);
+        const isRight = [first, second, same].every(({ status, body }) => status === 200 && body.equals(first.body)) &&
+          first.body.length > 0;
         if (isRight) outcome.checked += 3;
         else {
           outcome.errors++;
           outcome.notes.push(`${word}: ${first.status}, then ${second.status} and ${same.status}`);
         }
-        judge.add(label(kind), "first", "ms", first.ms);
-        judge.add(label(kind), "second, on the other node", "ms", second.ms);
-        judge.add(label(kind), "second, on the same node", "ms", same.ms);
+        judge.add(label(kind), "first", "ms", first.firstByteMs);
+        judge.add(label(kind), "second, on the other node", "ms", second.firstByteMs);
+        judge.add(label(kind), "second, on the same node", "ms", same.firstByteMs);
       }
       const msOf = (name: string) => judge.series(label(kind), name).rounds;
       const seconds = [...msOf("second, on the other node"), ...msOf("second, on the same node")];
@@ -221,54 +225,17 @@ async function wordsBetween(chosen: readonly string[]): Promise<string[]> {
 }
 
 /** Each word on one node, then on the other, several words at a time. */
-async function warmUp(urls: readonly string[], words: string[]): Promise<void> {
+async function warmUp(clients: readonly Connections[], words: string[]): Promise<void> {
   await Promise.all(Array.from({ length: warmUpLanes }, async () => {
     for (let word = words.pop(); word !== undefined; word = words.pop()) {
       const first = words.length % 2;
-      await define(urls[first]!, word);
-      await define(urls[1 - first]!, word);
+      await define(clients[first]!, word);
+      await define(clients[1 - first]!, word);
     }
   }));
 }
 
-async function define(url: string, word: string): Promise<void> {
-  await (await fetch(`${url}/define/${word}`)).text();
-}
-
-interface FirstByte {
-  readonly status: number;
-  readonly ms: number;
-  readonly text: string;
-}
-
-function openSocket(url: string): Promise<Socket> {
-  const { hostname, port } = new URL(url);
-  return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => resolve(socket.setNoDelay(true).setEncoding("latin1")));
-    socket.once("error", reject);
-  });
-}
-
-/** The time from the request to the first byte of its answer, on a connection that is kept; and the whole of the answer. */
-function firstByte(socket: Socket, path: string): Promise<FirstByte> {
-  return new Promise((resolve, reject) => {
-    let ms = 0;
-    let answer = "";
-    const received = (chunk: string) => {
-      if (answer === "") ms = performance.now() - sinceMs;
-      answer += chunk;
-      const headEnd = answer.indexOf("\r\n\r\n");
-      const bytes = /\r\ncontent-length: *(\d+)/i.exec(answer.slice(0, headEnd + 2))?.[1];
-      const text = answer.slice(headEnd + 4);
-      if (headEnd < 0 || text.length < Number(bytes)) return;
-      socket.off("data", received).off("close", reject);
-      resolve({ status: Number(answer.slice(9, 12)), ms, text });
-    };
-    socket.on("data", received).once("close", reject);
-    const sinceMs = performance.now();
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: ${socket.remoteAddress}\r\n\r\n`);
-  });
-}
+const define = (client: Connections, word: string) => client.get(`/define/${word}`, maxDefineMs);
 
 export const idle: Row = {
   id: "idle",

@@ -1,5 +1,5 @@
 /**
- * The load generator's HTTP client: GET over kept connections, and nothing hidden. The clients of both runtimes repeat a
+ * The HTTP client of the bench and of chaos: GET over kept connections, and nothing hidden. The clients of both runtimes repeat a
  * request by themselves when a kept connection turns out to be closed, and do not say so; here that is done once, as any
  * HTTP client does for a GET (RFC 9110, section 9.2.2), and counted.
  */
@@ -10,6 +10,8 @@ export interface Answer {
   readonly status: number;
   readonly cacheStatus: string;
   readonly body: Buffer;
+  /** From the request to the first byte of its answer, in milliseconds: a connection is there by then. */
+  readonly firstByteMs: number;
   /** Whether a kept connection was found closed, and the request sent again on a new one. */
   readonly wasRepeated: boolean;
 }
@@ -83,6 +85,7 @@ export class Connections {
   #ask(socket: Socket, path: string, deadlineMs: number, isKept: boolean): Promise<Answer | undefined> {
     return new Promise((resolve, reject) => {
       let received: Buffer = Buffer.alloc(0);
+      let firstByteMs = 0;
       const timer = setTimeout(() => fail("timeout", "no answer in time"), Math.max(0, deadlineMs - performance.now()));
       const forget = () => socket.removeAllListeners("data").removeAllListeners("error").removeAllListeners("close");
       const over = () => {
@@ -102,6 +105,7 @@ export class Connections {
       socket.on("error", (error) => fail("lost", String(error)));
       socket.on("close", () => fail("lost", `the connection was closed after ${received.length} bytes of an answer`));
       socket.on("data", (chunk: Buffer) => {
+        if (received.length === 0) firstByteMs = performance.now() - sinceMs;
         received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
         let parsed: Parsed | undefined;
         try {
@@ -112,8 +116,9 @@ export class Connections {
         if (parsed === undefined) return;
         over();
         this.#keep(socket, parsed.mayKeep);
-        resolve({ ...parsed, wasRepeated: false });
+        resolve({ ...parsed, firstByteMs, wasRepeated: false });
       });
+      const sinceMs = performance.now();
       socket.write(`GET ${path} HTTP/1.1\r\nhost: ${this.#host}:${this.#port}\r\n\r\n`);
     });
   }

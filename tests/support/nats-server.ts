@@ -36,6 +36,7 @@ export interface NatsServer {
 const startTimeoutMs = 15_000;
 const stopTimeoutMs = 5_000;
 const clusterTimeoutMs = 20_000;
+const probeTimeoutMs = 1_000;
 
 /**
  * Starts a nats-server and resolves when it greets on its port.
@@ -80,7 +81,7 @@ export async function startNatsCluster(defer: Defer, size: number): Promise<Nats
   }));
   const settled = async (): Promise<void> => {
     const deadlineMs = Date.now() + clusterTimeoutMs;
-    while (!isSettled(await Promise.all(monitorPorts.map(metaOf))) || !await takesReplicas(servers)) {
+    while (!isSettled(await Promise.all(monitorPorts.map(metaOf))) || !await takeReplicas(servers)) {
       if (Date.now() > deadlineMs) throw new Error(`The cluster has not settled within ${clusterTimeoutMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -111,12 +112,23 @@ function isSettled(metas: (Meta | undefined)[]): boolean {
   return leaders.size === 1 && !leaders.has(undefined) && !leaders.has("") && current.length === metas.length - 1;
 }
 
-/** Whether a stream on all servers can be made: for a while the leader takes some of them for offline. */
-async function takesReplicas(servers: NatsServer[]): Promise<boolean> {
-  const nc = await connect({ servers: servers.map(({ url }) => url), reconnect: false });
+/**
+ * Whether a stream on all servers can be made and written by way of each server. For a while the leader takes some
+ * servers for offline, and a server may not have heard yet who listens to its clients' requests.
+ */
+async function takeReplicas(servers: NatsServer[]): Promise<boolean> {
+  for (const server of servers) {
+    if (!await takesReplicas(server, servers.length)) return false;
+  }
+  return true;
+}
+
+async function takesReplicas(server: NatsServer, replicas: number): Promise<boolean> {
+  const nc = await connect({ servers: server.url, reconnect: false });
   try {
-    const manager = await nc.jetstreamManager();
-    await manager.streams.add({ name: "settled", subjects: ["settled"], num_replicas: servers.length });
+    const manager = await nc.jetstreamManager({ timeout: probeTimeoutMs });
+    await manager.streams.add({ name: "settled", subjects: ["settled"], num_replicas: replicas });
+    await nc.jetstream({ timeout: probeTimeoutMs }).publish("settled");
     return await manager.streams.delete("settled");
   } catch (error) {
     if (!(error instanceof NatsError)) throw error;

@@ -77,7 +77,7 @@ test("without any option a node has the documented defaults", () => {
     zone: "",
     workers: 1,
     drainTimeoutMs: 5_000,
-    polling: { pollIntervalMs: 500, pollTimeoutMs: 250, pollMisses: 5, pollJitter: 0.1 },
+    polling: { pollIntervalMs: 800, pollTimeoutMs: 250, pollMisses: 6, pollJitter: 0.1 },
   });
   assert.equal(run([], { isTerminal: false }).log, "json");
 });

@@ -51,10 +51,14 @@ export class Beat {
     this.#beat();
   }
 
-  /** What is due next after something was due at `dueMs`: counted from there, or timers that are late would add up. */
-  dueAfter(dueMs: number): number {
+  /**
+   * What is due next after something was due at `dueMs`: counted from there, or timers that are late would add up.
+   *
+   * @param intervals how many to wait; 0.5 is half of one
+   */
+  dueAfter(dueMs: number, intervals = 1): number {
     const { clock, random, intervalMs, jitter } = this.#options;
-    const pauseMs = intervalMs * (1 - jitter * random());
+    const pauseMs = intervals * intervalMs * (1 - jitter * random());
     const nowMs = clock.nowMs();
     return Math.min(Math.max(nowMs, dueMs + pauseMs), nowMs + pauseMs);
   }

@@ -6,11 +6,11 @@ import type { PeerRecord } from "./roster.ts";
 import type { WatchStats } from "./watch.ts";
 
 export interface PollingOptions {
-  /** From one poll of a peer to the next, in milliseconds. @default 500 */
+  /** From one poll of a peer to the next, in milliseconds; half of it while it does not answer. @default 800 */
   readonly pollIntervalMs?: number;
   /** How long a polled peer may take to answer, in milliseconds. @default 250 */
   readonly pollTimeoutMs?: number;
-  /** Polls without an answer, in a row, that make a suspect. @default 5 */
+  /** Polls without an answer, in a row, that make a suspect. @default 6 */
   readonly pollMisses?: number;
   /** Each interval is shortened by a random part of it, up to this share; 0 to 1. @default 0.1 */
   readonly pollJitter?: number;
@@ -49,7 +49,7 @@ export interface LivenessStats {
  * @throws RangeError for what are no durations, counts and shares
  */
 export function pollingOf(options: PollingOptions = {}): Required<PollingOptions> {
-  const polling = { pollIntervalMs: 500, pollTimeoutMs: 250, pollMisses: 5, pollJitter: 0.1, ...options };
+  const polling = { pollIntervalMs: 800, pollTimeoutMs: 250, pollMisses: 6, pollJitter: 0.1, ...options };
   const { pollIntervalMs, pollTimeoutMs, pollMisses, pollJitter } = polling;
   if (!(pollIntervalMs > 0 && pollTimeoutMs > 0 && pollMisses >= 1 && pollJitter >= 0 && pollJitter <= 1)) {
     throw new RangeError(`Cannot poll with ${JSON.stringify(polling)}`);

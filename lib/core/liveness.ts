@@ -18,6 +18,8 @@ export type { PolledPeer, Suspect } from "./polled-peer.ts";
 const MAX_EXTRA = 64;
 /** One peer after the other is polled once, at every so many beats, whoever its pollers are. */
 const ROVE_BEATS = 2;
+/** From one poll of a peer that does not answer to the next, in intervals: nearly all polls of a life are answered. */
+const SILENT_INTERVALS = 0.5;
 /** Then the eviction counts as lost; where it was not, the next roster tells. */
 const EVICT_TIMEOUT_MS = 5_000;
 
@@ -29,7 +31,7 @@ const EVICT_TIMEOUT_MS = 5_000;
  *   so that even a set whose pollers are all in the set is found.
  * - Who answers is polled at the beat, all in one tick: an idle process pays for each time that it wakes, far more than
  *   for what it does then. So a poll that comes in brings the beat with it, and the cluster falls into step. Who does
- *   not answer is followed at a pace of its own, so that no poll waits for a beat.
+ *   not answer is followed at a pace of its own, so that no poll waits for a beat, and twice as often.
  * - A poll that is not answered by the peer in the life that is listed is a miss; `pollMisses` in a row make a suspect.
  * - Others are asked then; see `Tribunal` for who must agree. When they do not, it is kept, and they are asked again
  *   after as many further misses.
@@ -193,7 +195,7 @@ export class Liveness {
     if (!this.#isCurrent(watch)) return;
     // Who answered so late that a beat has passed is polled again before the next.
     watch.isOnBeat = outcome === "answered" && this.#beat.count === beat;
-    if (!watch.isOnBeat) this.#turnAt(watch, this.#beat.dueAfter(watch.dueMs));
+    if (!watch.isOnBeat) this.#turnAt(watch, this.#beat.dueAfter(watch.dueMs, watch.misses > 0 ? SILENT_INTERVALS : 1));
   }
 
   #answered(watch: Watch): void {

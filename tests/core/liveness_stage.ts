@@ -82,7 +82,7 @@ export class LeapingClock extends ManualClock {
 }
 
 /** What the times in the scripts are reckoned with: more and smaller steps than by default. */
-const finePace: PollingOptions = { pollIntervalMs: 250, pollMisses: 10 };
+const finePace: PollingOptions = { pollIntervalMs: 500, pollMisses: 10 };
 
 /** The node under test is called `a`. */
 export class Stage {

@@ -266,7 +266,7 @@ test("polling shows its figures", async (defer) => {
   const c = polled.find(({ name }) => name === "c")!;
   assert.equal(b.incarnation, "b#1");
   assert.ok(b.misses >= 3 && b.misses <= 5 && b.lastAnsweredAtMs! < stage.clock.nowMs() - 900, JSON.stringify(b));
-  assert.ok(c.misses === 0 && c.lastAnsweredAtMs! > stage.clock.nowMs() - 300, JSON.stringify(c));
+  assert.ok(c.misses === 0 && c.lastAnsweredAtMs! > stage.clock.nowMs() - 550, JSON.stringify(c));
   assert.deepEqual([votes, evictions], [0, 0]);
   await stage.do("wait 2000");
   assert.deepEqual([stage.liveness.stats().votes, stage.liveness.stats().evictions], [1, 1]);
@@ -278,26 +278,26 @@ test("all who answer are polled in one tick, at every interval", async (defer) =
   await stage.play(["wait 9000"]);
   const beats = stage.peer("b").polledAtMs;
   for (const name of ["c", "d"]) assert.deepEqual(stage.peer(name).polledAtMs, beats, name);
-  for (const [i, atMs] of beats.slice(1).entries()) assert.equal(atMs - beats[i]!, 237.5);
-  assert.ok(beats.length >= 41, `${beats.length} in 10 s`);
+  for (const [i, atMs] of beats.slice(1).entries()) assert.equal(atMs - beats[i]!, 475);
+  assert.ok(beats.length >= 21, `${beats.length} in 10 s`);
 });
 
-test("who does not answer is followed at a pace of its own, and is back at the beat with its answer", async (defer) => {
-  const stage = new Stage("b c d");
+test("who does not answer is polled twice as often, and is back at the beat with its answer", async (defer) => {
+  const stage = new Stage("b c d", { pollTimeoutMs: 100 });
   defer(() => stage.liveness.stop());
   await stage.play([]);
   const [b, c] = [stage.peer("b"), stage.peer("c")];
   await stage.do("silence b");
   await stage.clock.advance(1_500);
   const silentMs = b.polledAtMs.slice(-4);
-  assert.deepEqual(silentMs.map((atMs) => Math.round(atMs - silentMs[0]!)), [0, 250, 500, 750]);
+  assert.deepEqual(silentMs.map((atMs) => Math.round(atMs - silentMs[0]!)), [0, 238, 475, 713]);
   await stage.do("heal b");
-  await stage.clock.advance(600);
+  await stage.clock.advance(1_100);
   assert.equal(b.polledAtMs.at(-1), c.polledAtMs.at(-1));
 });
 
 test("who answers so late that a beat has passed is polled again before the next", async (defer) => {
-  const stage = new Stage("b c d");
+  const stage = new Stage("b c d", { pollIntervalMs: 250 });
   defer(() => stage.liveness.stop());
   await stage.play([]);
   const b = stage.peer("b");

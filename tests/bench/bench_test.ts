@@ -203,10 +203,20 @@ test("how far a node could go is told for the rows in which bare programs had th
     [label("deno")]: [80, 80, 80],
     [bareHerdOf("deno")]: [80, 70, 100],
   };
+  const added = {
+    [label("bun")]: [9, 3, 2],
+    [bareHopOf("bun")]: [2, 0, 5],
+    [label("deno")]: [1, -1, 2],
+    [bareHopOf("deno")]: [4, 4, -4],
+  };
   const { [golang]: _, ...withoutGo } = all;
-  assert.deepEqual(limits([await row(all), await row(times, "p99")]).split("\n").slice(2), [
-    "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
-    "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
-  ]);
+  assert.deepEqual(
+    limits([await row(all), await row(times, "p99"), await row(added, "added p99")]).split("\n").slice(2),
+    [
+      "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
+      "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
+      "| a < b \\| c | added p99 2.00 ms | 150.0 % | added p99 4.00 ms | 25.0 % |",
+    ],
+  );
   assert.equal(limits([await row(withoutGo), await row({})]), "");
 });

@@ -29,10 +29,16 @@ export function startConstant(
  * Two processes, of which one answers with what it gets from the other.
  *
  * @param cores of the one that asks
- * @returns the URL of that one
+ * @param ownersCores of the other
+ * @returns the URL of the one that asks
  */
-export async function startBareHop(defer: Defer, kind: RuntimeKind, cores?: Cores): Promise<string> {
-  const owner = await startBare(defer, kind, ["owner"]);
+export async function startBareHop(
+  defer: Defer,
+  kind: RuntimeKind,
+  cores?: Cores,
+  ownersCores?: Cores,
+): Promise<string> {
+  const owner = await startBare(defer, kind, ["owner"], ownersCores);
   return await startBare(defer, kind, ["asker", new URL(owner).port], cores);
 }
 

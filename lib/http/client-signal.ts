@@ -1,14 +1,15 @@
 /**
  * Clients that go away while they wait. To ask a request for its signal, and to listen to it, costs as much as a tenth of a
- * fetch from a peer, and what is answered within some milliseconds has nothing to cancel: so it is asked for only when a
- * request has waited for a while, for all that wait at once. Both runtimes then tell of a client that has gone already.
+ * fetch from a peer, and what is answered soon has little to cancel: so it is asked for only when a request has waited for
+ * a while, for all that wait at once. Both runtimes then tell of a client that has gone already. Measured with 500 callers
+ * for a key that takes 50 ms, on Deno: 64 us of CPU a request where nobody is listened to, 75 where all are.
  */
 import { Cancel, type CancelListener, type CancelSignal } from "../core/cancel.ts";
 import type { Clock } from "../core/clock.ts";
 import { append, emptyList, isLinked, type Linked, unlink } from "../core/linked.ts";
 
 /** A request that waits is listened to after this at the earliest, and twice this at the latest. */
-const LISTEN_AFTER_MS = 10;
+const LISTEN_AFTER_MS = 100;
 
 /** Makes the signals of an app's requests. */
 export class ClientSignals {

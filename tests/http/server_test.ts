@@ -191,7 +191,7 @@ test("a client that hangs up cancels its own load, and not that of another", asy
     if (leaving.aborted) resolve();
     else leaving.addEventListener("abort", () => resolve(), { once: true });
   });
-  await clock.advance(20);
+  await clock.advance(200);
   socket.destroy();
   await aborted;
   assert.equal(staying.aborted, false);

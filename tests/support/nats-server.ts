@@ -81,7 +81,7 @@ export async function startNatsCluster(defer: Defer, size: number): Promise<Nats
   }));
   const settled = async (): Promise<void> => {
     const deadlineMs = Date.now() + clusterTimeoutMs;
-    while (!isSettled(await Promise.all(monitorPorts.map(metaOf))) || !await takeReplicas(servers)) {
+    while (!isSettled(await Promise.all(monitorPorts.map(metaOf))) || !await allTakeReplicas(servers)) {
       if (Date.now() > deadlineMs) throw new Error(`The cluster has not settled within ${clusterTimeoutMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -116,7 +116,7 @@ function isSettled(metas: (Meta | undefined)[]): boolean {
  * Whether a stream on all servers can be made and written by way of each server. For a while the leader takes some
  * servers for offline, and a server may not have heard yet who listens to its clients' requests.
  */
-async function takeReplicas(servers: NatsServer[]): Promise<boolean> {
+async function allTakeReplicas(servers: NatsServer[]): Promise<boolean> {
   for (const server of servers) {
     if (!await takesReplicas(server, servers.length)) return false;
   }

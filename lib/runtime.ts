@@ -48,6 +48,8 @@ const { Bun, Deno, process } = globalThis as unknown as {
     argv: string[];
     execArgv: string[];
     execPath: string;
+    platform: string;
+    execve?(file: string, args: string[], env: Record<string, string | undefined>): never;
     env: Record<string, string | undefined>;
     exit(code: number): never;
     on(event: string, listener: (...args: unknown[]) => void): void;
@@ -83,6 +85,26 @@ export const isTextFaster = Bun === undefined;
 
 /** Whether this runtime's maps find a number sooner than a string: V8's do. */
 export const isHashFaster = Bun === undefined;
+
+/**
+ * How Bun's allocator, mimalloc, is to treat free memory: what was free for ten seconds goes back to the system, and what
+ * is free beside memory in use stays. By default all of it goes within 0.1 s, whenever the process has nothing to do for a
+ * moment, and the next requests fault it in again: with five nodes on two cores, 40 us of CPU for a hit instead of 23.
+ */
+const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
+
+/**
+ * Starts this process anew, as it was started, unless its environment has all that Bun's allocator reads there, once, before
+ * any code of ours runs. What the user has set stays. Under Deno, elsewhere than on Linux, and where `--cwd` would be
+ * followed twice, it does nothing.
+ */
+export function keepFreeMemory(): void {
+  if (Bun === undefined || process.execve === undefined || process.platform !== "linux") return;
+  if (Object.keys(ALLOCATOR).every((name) => process.env[name] !== undefined)) return;
+  if (process.execArgv.some((flag) => flag.startsWith("--cwd"))) return;
+  const command = readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(0, -1);
+  process.execve(process.execPath, command, { ...ALLOCATOR, ...process.env });
+}
 
 /** What stands behind `main.ts` on the command line. */
 export function commandLine(): string[] {

@@ -17,7 +17,7 @@ const bottom = ["errors", "config"];
 const core = ["group", "leaves", ...bottom];
 
 const layers: readonly Layer[] = [
-  { name: "main", files: /^main\.ts$/, mayImport: ["workers", "node", ...middle, "logging", ...core] },
+  { name: "main", files: /^(main|lib\/program)\.ts$/, mayImport: ["workers", "node", ...middle, "logging", ...core] },
   // One process runs several others, and each of those runs a node: so this stands above the node, which knows nothing
   // of its neighbours.
   { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "logging", ...core] },

@@ -1,0 +1,115 @@
+/** The program: options -> node -> run until a signal. It runs as soon as it is imported. */
+import { environmentNames, parseConfig } from "./config.ts";
+import { ConfigError } from "./core/errors.ts";
+import type { Log } from "./core/log.ts";
+import { createLog } from "./logging.ts";
+import { Node } from "./node.ts";
+import { parseOrigin } from "./origins/origin.ts";
+import {
+  commandLine,
+  coreCount,
+  environment,
+  exit,
+  isTerminal,
+  onStopSignal,
+  readTextFile,
+  systemClock,
+  writeError,
+  writeOut,
+} from "./runtime.ts";
+import { Machine } from "./workers/machine.ts";
+import { WORKER } from "./workers/messages.ts";
+import { Worker } from "./workers/worker.ts";
+
+/** What this process is: a node, a machine of several, or one of those. */
+interface Program {
+  start(): Promise<void>;
+  /** Never throws. */
+  stop(): Promise<void>;
+  /** Leaves nothing behind of what a stop would end in its own time. */
+  abandon?(): void;
+  readonly failed: Promise<Error>;
+}
+
+function readOptions() {
+  try {
+    return parseConfig({
+      argv: commandLine(),
+      env: environment(environmentNames),
+      readFile: readTextFile,
+      isTerminal: isTerminal(),
+      checkOrigin: (text) => void parseOrigin(text),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    writeError(`${error.message}\n`);
+    return exit(2);
+  }
+}
+
+function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
+  const parsed = readOptions();
+  if (parsed.kind !== "run") {
+    writeOut(parsed.text);
+    return exit(0);
+  }
+  const { config } = parsed;
+  const log = createLog({
+    format: config.log,
+    write: (line) => writeError(`${line}\n`),
+    nowMs: () => systemClock.nowMs(),
+  });
+  const count = config.workers === "auto" ? coreCount() : config.workers;
+  const parts = { clock: systemClock, log };
+  const program: Program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
+  return { program, log, drainTimeoutMs: config.drainTimeoutMs };
+}
+
+async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTimeoutMs: number; over: Promise<void> }> {
+  try {
+    const worker = await Worker.receive(systemClock);
+    const { log, drainTimeoutMs, dismissed } = worker;
+    return { program: worker, log, drainTimeoutMs, over: dismissed };
+  } catch (error) {
+    writeError(`${(error as Error).message}\n`);
+    return exit(2);
+  }
+}
+
+const isWorker = commandLine()[0] === WORKER;
+const { program, log, drainTimeoutMs, over } = isWorker
+  ? await fromSupervisor()
+  : { ...fromOptions(), over: undefined };
+
+function exitNow(code: number): never {
+  program.abandon?.();
+  return exit(code);
+}
+
+let isStopping = false;
+async function stop(code: number): Promise<void> {
+  if (isStopping) return exitNow(code || 1);
+  isStopping = true;
+  // Whatever hangs: a little before the time is over, so that the end itself is within it.
+  systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
+  await program.stop();
+  exit(code);
+}
+
+onStopSignal((signal) => {
+  log.info(isStopping ? `${signal} again: exiting at once` : `${signal}: leaving`);
+  void stop(isStopping ? 1 : 0);
+});
+void over?.then(() => {
+  if (!isStopping) void stop(0);
+});
+void program.failed.then((error) => {
+  log.error(error.message);
+  void stop(error instanceof ConfigError ? 2 : 1);
+});
+try {
+  await program.start();
+} catch (error) {
+  log.error(error instanceof Error ? error.message : String(error));
+  await stop(1);
+}

@@ -91,17 +91,17 @@ export const isHashFaster = Bun === undefined;
  * is free beside memory in use stays. By default all of it goes within 0.1 s, whenever the process has nothing to do for a
  * moment, and the next requests fault it in again: with five nodes on two cores, 40 us of CPU for a hit instead of 23.
  */
-const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
+export const ALLOCATOR = { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" };
 
 /**
  * Starts this process anew, as it was started, unless its environment has all that Bun's allocator reads there, once, before
- * any code of ours runs. What the user has set stays. Under Deno, elsewhere than on Linux, and where `--cwd` would be
- * followed twice, it does nothing.
+ * any code of ours runs. What the user has set stays. Under Deno, elsewhere than on Linux, where `--cwd` would be followed
+ * twice, and where the timer of `--cpu-prof` would end the new program, it does nothing.
  */
 export function keepFreeMemory(): void {
   if (Bun === undefined || process.execve === undefined || process.platform !== "linux") return;
   if (Object.keys(ALLOCATOR).every((name) => process.env[name] !== undefined)) return;
-  if (process.execArgv.some((flag) => flag.startsWith("--cwd"))) return;
+  if (process.execArgv.some((flag) => /^--(cwd|cpu-prof)/.test(flag))) return;
   const command = readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(0, -1);
   process.execve(process.execPath, command, { ...ALLOCATOR, ...process.env });
 }

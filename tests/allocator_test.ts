@@ -1,8 +1,9 @@
 /** How a node under Bun has its allocator treat free memory, as Linux tells it of the process. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { commandOf, listening, type NodeProcess, type RuntimeKind, spawnNode } from "./support/node.ts";
+import { commandOf, listening, NodeProcess, type RuntimeKind, spawnNode, temporaryDirectory } from "./support/node.ts";
 import { type Defer, test } from "./support/test.ts";
 
 const args = ["--addr", "127.0.0.1:0", "--nats", "off"];
@@ -40,6 +41,17 @@ test(
 test("what the user has set of them stays", needs, async (defer) => {
   assert.deepEqual(settingsOf(await start(defer, "bun", { MIMALLOC_PURGE_DELAY: "7" })), ["7", "0"]);
   assert.deepEqual(settingsOf(await start(defer, "bun", bunsOwn)), ["100", "1"]);
+});
+
+test("under Bun's profiler a node runs with what the allocator has", needs, async (defer) => {
+  const folder = temporaryDirectory(defer);
+  const [bun, ...run] = commandOf("bun");
+  const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`];
+  const node = new NodeProcess<RuntimeKind>("bun", spawn(bun!, [...flags, ...run, ...args]));
+  defer(() => node.end("SIGKILL"));
+  await listening(node);
+  assert.deepEqual(settingsOf(node), [undefined, undefined]);
+  assert.equal((await node.end("SIGINT")).code, 0);
 });
 
 test("a node under Deno sets nothing", needs, async (defer) => {

@@ -1,28 +1,28 @@
 /** How a node under Bun has its allocator treat free memory, as Linux tells it of the process. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { commandOf, listening, NodeProcess, type RuntimeKind, spawnNode, temporaryDirectory } from "./support/node.ts";
+import { minorFaultsOf } from "./bench/machine.ts";
+import { type Server, startMuster, type StartOptions } from "./bench/processes.ts";
+import { commandOf, type RuntimeKind, temporaryDirectory } from "./support/node.ts";
 import { type Defer, test } from "./support/test.ts";
 
-const args = ["--addr", "127.0.0.1:0", "--nats", "off"];
+const args = ["--nats", "off"];
 const settings = ["MIMALLOC_PURGE_DELAY", "MIMALLOC_PURGE_HOLES"];
 /** As the allocator itself has it, in this version of Bun. */
 const bunsOwn = { MIMALLOC_PURGE_DELAY: "100", MIMALLOC_PURGE_HOLES: "1" };
-const needs = { programs: existsSync("/proc/self/stat") ? [] : ["Linux"] };
+/** Linux has it. */
+const needs = { programs: ["/proc/self/exe"] };
 
-async function start(defer: Defer, kind: RuntimeKind, env: Record<string, string> = {}): Promise<NodeProcess> {
-  const node = spawnNode(defer, kind, args, { env });
-  await listening(node);
-  return node;
+function start(defer: Defer, kind: RuntimeKind, env: StartOptions["env"] = {}): Promise<Server> {
+  return startMuster(defer, kind, args, { env });
 }
 
-function procFile(node: NodeProcess, name: string): string[] {
+function procFile(node: Server, name: string): string[] {
   return readFileSync(`/proc/${node.child.pid}/${name}`, "utf8").split("\0").slice(0, -1);
 }
 
-function settingsOf(node: NodeProcess): (string | undefined)[] {
+function settingsOf(node: Server): (string | undefined)[] {
   const all = new Map(procFile(node, "environ").map((line) => line.split("=", 2) as [string, string]));
   return settings.map((name) => all.get(name));
 }
@@ -33,7 +33,7 @@ test(
   async (defer) => {
     const node = await start(defer, "bun");
     assert.deepEqual(settingsOf(node), ["10000", "0"]);
-    assert.deepEqual(procFile(node, "cmdline"), [...commandOf("bun"), ...args]);
+    assert.deepEqual(procFile(node, "cmdline"), [...commandOf("bun"), "--addr", "127.0.0.1:0", ...args]);
     assert.equal((await node.end("SIGINT")).code, 0);
   },
 );
@@ -44,12 +44,8 @@ test("what the user has set of them stays", needs, async (defer) => {
 });
 
 test("under Bun's profiler a node runs with what the allocator has", needs, async (defer) => {
-  const folder = temporaryDirectory(defer);
-  const [bun, ...run] = commandOf("bun");
-  const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`];
-  const node = new NodeProcess<RuntimeKind>("bun", spawn(bun!, [...flags, ...run, ...args]));
-  defer(() => node.end("SIGKILL"));
-  await listening(node);
+  const flags = ["--cpu-prof", `--cpu-prof-dir=${temporaryDirectory(defer)}`];
+  const node = await startMuster(defer, "bun", args, { flags });
   assert.deepEqual(settingsOf(node), [undefined, undefined]);
   assert.equal((await node.end("SIGINT")).code, 0);
 });
@@ -59,7 +55,7 @@ test("a node under Deno sets nothing", needs, async (defer) => {
 });
 
 /** Page faults of a node while it answers bursts of hits, with a rest before each. */
-async function faultsInBursts(node: NodeProcess): Promise<number> {
+async function faultsInBursts(node: Server): Promise<number> {
   const burst = () =>
     Promise.all(Array.from({ length: 400 }, async () => {
       const answer = await fetch(`${node.url}/define/piston`);
@@ -67,8 +63,7 @@ async function faultsInBursts(node: NodeProcess): Promise<number> {
       assert.equal(answer.status, 200);
     }));
   for (let i = 0; i < 10; i++) await burst();
-  // The tenth field; the second, the program's name, may have spaces in it.
-  const faults = () => Number(readFileSync(`/proc/${node.child.pid}/stat`, "utf8").split(") ")[1]!.split(" ")[7]);
+  const faults = () => minorFaultsOf(node.child.pid!);
   const before = faults();
   for (let i = 0; i < 10; i++) {
     await setTimeout(250);

@@ -90,6 +90,11 @@ function statOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ").map(Number);
 }
 
+/** How often the kernel had to give a process a page (field 10, without those from a disk), since its start. */
+export function minorFaultsOf(pid: number): number {
+  return statOf(pid)[7]!;
+}
+
 /** User and system time of a process since its start (fields 14 and 15), in milliseconds. */
 export function cpuMsOf(pid: number): number {
   const fields = statOf(pid);

@@ -1,6 +1,6 @@
 /** The one entry point. It exports nothing: Bun would serve a default export. */
 import { keepFreeMemory } from "./lib/runtime.ts";
 
-// Before the program is loaded, which takes ten times as long: under Bun this process may start anew.
+// Before the program is loaded, which takes ten times as long: this process may start anew.
 keepFreeMemory();
 await import("./lib/program.ts");

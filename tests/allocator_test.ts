@@ -1,14 +1,17 @@
-/** How a node under Bun has its allocator treat free memory, as Linux tells it of the process. */
+/** How nodes have their runtimes treat free memory, as Linux and V8 tell it. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { minorFaultsOf } from "./bench/machine.ts";
-import { type Server, startMuster, type StartOptions } from "./bench/processes.ts";
-import { commandOf, type RuntimeKind, temporaryDirectory } from "./support/node.ts";
+import { type Server, startMuster, type StartOptions, startServer } from "./bench/processes.ts";
+import { bothRuntimes, commandOf, type RuntimeKind, temporaryDirectory } from "./support/node.ts";
 import { type Defer, test } from "./support/test.ts";
 
 const args = ["--nats", "off"];
-const settings = ["MIMALLOC_PURGE_DELAY", "MIMALLOC_PURGE_HOLES"];
+const settings = {
+  bun: { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" },
+  deno: { DENO_V8_FLAGS: "--no-memory-reducer,--min-semi-space-size=16" },
+};
 /** As the allocator itself has it, in this version of Bun. */
 const bunsOwn = { MIMALLOC_PURGE_DELAY: "100", MIMALLOC_PURGE_HOLES: "1" };
 /** Linux has it. */
@@ -22,36 +25,60 @@ function procFile(node: Server, name: string): string[] {
   return readFileSync(`/proc/${node.child.pid}/${name}`, "utf8").split("\0").slice(0, -1);
 }
 
-function settingsOf(node: Server): (string | undefined)[] {
-  const all = new Map(procFile(node, "environ").map((line) => line.split("=", 2) as [string, string]));
-  return settings.map((name) => all.get(name));
+/** What a process has of the variables that a node sets. */
+function settingsOf(node: Server): Record<string, string> {
+  const names = Object.values(settings).flatMap((one) => Object.keys(one));
+  const all = procFile(node, "environ").map((line) => [line.split("=")[0]!, line.slice(line.indexOf("=") + 1)]);
+  return Object.fromEntries(all.filter(([name]) => names.includes(name!)));
 }
 
-test(
-  "under Bun a node starts anew with the allocator's settings, as the same process and by the same command",
-  needs,
-  async (defer) => {
-    const node = await start(defer, "bun");
-    assert.deepEqual(settingsOf(node), ["10000", "0"]);
-    assert.deepEqual(procFile(node, "cmdline"), [...commandOf("bun"), "--addr", "127.0.0.1:0", ...args]);
+for (const kind of bothRuntimes) {
+  test(
+    `under ${kind} a node starts anew with its settings, as the same process and by the same command`,
+    needs,
+    async (defer) => {
+      const node = await start(defer, kind);
+      assert.deepEqual(settingsOf(node), settings[kind]);
+      assert.deepEqual(procFile(node, "cmdline"), [...commandOf(kind, "-A"), "--addr", "127.0.0.1:0", ...args]);
+      assert.equal((await node.end("SIGINT")).code, 0);
+    },
+  );
+
+  test(`under ${kind}'s profiler a node runs with what there is`, needs, async (defer) => {
+    const flags = ["--cpu-prof", `--cpu-prof-dir=${temporaryDirectory(defer)}`];
+    const node = await startMuster(defer, kind, args, { flags });
+    assert.deepEqual(settingsOf(node), {});
     assert.equal((await node.end("SIGINT")).code, 0);
-  },
-);
+  });
+}
 
-test("what the user has set of them stays", needs, async (defer) => {
-  assert.deepEqual(settingsOf(await start(defer, "bun", { MIMALLOC_PURGE_DELAY: "7" })), ["7", "0"]);
-  assert.deepEqual(settingsOf(await start(defer, "bun", bunsOwn)), ["100", "1"]);
+test("what the user has set for Bun stays", needs, async (defer) => {
+  const mixed = { ...settings.bun, MIMALLOC_PURGE_DELAY: "7" };
+  assert.deepEqual(settingsOf(await start(defer, "bun", { MIMALLOC_PURGE_DELAY: "7" })), mixed);
+  assert.deepEqual(settingsOf(await start(defer, "bun", bunsOwn)), bunsOwn);
 });
 
-test("under Bun's profiler a node runs with what the allocator has", needs, async (defer) => {
-  const flags = ["--cpu-prof", `--cpu-prof-dir=${temporaryDirectory(defer)}`];
-  const node = await startMuster(defer, "bun", args, { flags });
-  assert.deepEqual(settingsOf(node), [undefined, undefined]);
+/** How much V8 held at its first collections of the young generation, in 2,000 hits: it writes in full buffers, or at the end. */
+async function collectedMiB(node: Server): Promise<number[]> {
+  for (let i = 0; i < 2_000; i++) await (await fetch(`${node.url}/define/piston`)).arrayBuffer();
   assert.equal((await node.end("SIGINT")).code, 0);
+  return [...node.stdout.matchAll(/Scavenge ([\d.]+) \(/g)].map(([, held]) => Number(held));
+}
+
+test("V8 heeds the settings under Deno, and the user's flags after them", needs, async (defer) => {
+  const node = await start(defer, "deno", { DENO_V8_FLAGS: "--trace-gc" });
+  assert.deepEqual(settingsOf(node), { DENO_V8_FLAGS: `${settings.deno.DENO_V8_FLAGS},--trace-gc` });
+  const held = await collectedMiB(node);
+  const users = await collectedMiB(
+    await start(defer, "deno", { DENO_V8_FLAGS: "--trace-gc,--min-semi-space-size=1" }),
+  );
+  console.log(`collected at ${held.join()} MiB, and at ${users.join()} as the user has it`);
+  assert.ok(users.length > 2 && held.length < users.length && held.every((one) => one > 16));
 });
 
-test("a node under Deno sets nothing", needs, async (defer) => {
-  assert.deepEqual(settingsOf(await start(defer, "deno")), [undefined, undefined]);
+test("under Deno's least permissions a node starts once", needs, async (defer) => {
+  const node = await startServer(defer, "deno", [...commandOf("deno", "-P"), "--addr", "127.0.0.1:0", ...args]);
+  assert.deepEqual(settingsOf(node), {});
 });
 
 /** Page faults of a node while it answers bursts of hits, with a rest before each. */

@@ -26,7 +26,7 @@ const layers: readonly Layer[] = [
   { name: "peer", files: /^lib\/peer\//, mayImport: core },
   { name: "registry", files: /^lib\/registry\//, mayImport: core },
   { name: "origins", files: /^lib\/origins\//, mayImport: core },
-  { name: "runtime", files: /^lib\/runtime\.ts$/, mayImport: core },
+  { name: "runtime", files: /^lib\/runtime(-\w+)?\.ts$/, mayImport: core },
   { name: "logging", files: /^lib\/logging\.ts$/, mayImport: ["leaves", ...bottom] },
   { name: "group", files: /^lib\/core\/(group|picker)\.ts$/, mayImport: ["leaves", ...bottom] },
   { name: "errors", files: /^lib\/core\/errors\.ts$/, mayImport: [] },

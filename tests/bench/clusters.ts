@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PrefixHash } from "../../lib/core/hash.ts";
 import { Rendezvous } from "../../lib/core/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { ALLOCATOR } from "../../lib/runtime.ts";
+import { KEEP_FREE_MEMORY } from "../../lib/runtime.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
@@ -77,8 +77,12 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     // A port that is in use again by the time is told by the node, and ends the row: it has not been seen yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     const flags = i === 0 ? options.flags : [];
-    // Under a profiler a node does not start anew, and is to have the allocator that it has elsewhere.
-    return await startMuster(defer, kind, args, { cores: cores?.[i], flags, env: flags?.length ? ALLOCATOR : {} });
+    // Under a profiler a node does not start anew, and is to treat memory as it does elsewhere.
+    return await startMuster(defer, kind, args, {
+      cores: cores?.[i],
+      flags,
+      env: flags?.length ? KEEP_FREE_MEMORY[kind] : {},
+    });
   }));
   // Workers list each other under addresses of their own, and their public one is told when all have joined.
   if (workers === undefined) await assembled(nodes as NodeProcess[], groupName, 20_000);

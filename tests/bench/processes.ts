@@ -44,14 +44,14 @@ export async function startServer(
   return server;
 }
 
-/** A muster node of this runtime on a free port, with the runtime's own flags before all else. */
+/** A muster node of this runtime on a free port, under Deno with all permissions, as the README has it, and with the runtime's own flags before all else. */
 export function startMuster(
   defer: Defer,
   kind: RuntimeKind,
   args: readonly string[],
   { flags = [], ...options }: StartOptions & { flags?: readonly string[] } = {},
 ): Promise<Server> {
-  const [program, run, ...rest] = commandOf(kind);
+  const [program, run, ...rest] = commandOf(kind, "-A");
   return startServer(defer, kind, [program!, run!, ...flags, ...rest, "--addr", "127.0.0.1:0", ...args], options);
 }
 

@@ -20,9 +20,8 @@ export function runtimeProgram(kind: RuntimeKind): string {
   return existsSync(pinned) ? pinned : kind;
 }
 
-export function commandOf(kind: RuntimeKind): string[] {
-  const permissions = kind === "deno" ? ["-P", "--no-prompt"] : [];
-  return [runtimeProgram(kind), "run", ...permissions, join(root, "main.ts")];
+export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P"): string[] {
+  return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt"] : []), join(root, "main.ts")];
 }
 
 /** A directory of its own, removed at the end. */

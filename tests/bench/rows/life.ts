@@ -47,7 +47,7 @@ async function oneStart(bench: Bench, kind: RuntimeKind) {
   const store = join(temporaryDirectory(bench.defer), "nats");
   const where = ["--addr", `127.0.0.1:${port}`, "--nats-port", String(natsPort), "--nats-store", store];
   const sinceMs = performance.now();
-  const node = new NodeProcess(kind, start([...commandOf(kind), ...where]));
+  const node = new NodeProcess(kind, start([...commandOf(kind, "-A"), ...where]));
   bench.defer(() => node.end("SIGKILL"));
   const url = `http://127.0.0.1:${port}`;
   await until(() => isOk(`${url}/readyz`), maxStartMs, () => node.account("an answer"));

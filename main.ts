@@ -1,6 +1,6 @@
 /** The one entry point. It exports nothing: Bun would serve a default export. */
-import { keepFreeMemory } from "./lib/runtime.ts";
+import { startWithSettings } from "./lib/runtime.ts";
 
 // Before the program is loaded, which takes ten times as long: this process may start anew.
-keepFreeMemory();
+startWithSettings();
 await import("./lib/program.ts");

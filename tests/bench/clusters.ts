@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PrefixHash } from "../../lib/core/hash.ts";
 import { Rendezvous } from "../../lib/core/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { KEEP_FREE_MEMORY } from "../../lib/runtime.ts";
+import { RUNTIME_SETTINGS } from "../../lib/runtime.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";
@@ -81,7 +81,7 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     return await startMuster(defer, kind, args, {
       cores: cores?.[i],
       flags,
-      env: flags?.length ? KEEP_FREE_MEMORY[kind] : {},
+      env: flags?.length ? RUNTIME_SETTINGS[kind] : {},
     });
   }));
   // Workers list each other under addresses of their own, and their public one is told when all have joined.

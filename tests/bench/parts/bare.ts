@@ -10,11 +10,11 @@ import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
-import { keepFreeMemory } from "../../../lib/runtime.ts";
+import { startWithSettings } from "../../../lib/runtime.ts";
 import { keyOf, valueBytes, valueOf } from "../keys.ts";
 
 // As a node does: it is the runtime at its best that is the limit.
-keepFreeMemory();
+startWithSettings();
 
 interface Runtimes {
   Bun?: { serve(options: object): { port: number } };

@@ -1,4 +1,4 @@
-/** How nodes have their runtimes treat free memory, as Linux and V8 tell it. */
+/** What nodes set for their runtimes, as Linux and V8 tell it. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
@@ -10,7 +10,7 @@ import { type Defer, test } from "./support/test.ts";
 const args = ["--nats", "off"];
 const settings = {
   bun: { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0" },
-  deno: { DENO_V8_FLAGS: "--no-memory-reducer,--min-semi-space-size=16" },
+  deno: { DENO_V8_FLAGS: "--no-memory-reducer,--min-semi-space-size=16,--no-maglev" },
 };
 /** As the allocator itself has it, in this version of Bun. */
 const bunsOwn = { MIMALLOC_PURGE_DELAY: "100", MIMALLOC_PURGE_HOLES: "1" };

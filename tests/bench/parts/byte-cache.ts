@@ -7,7 +7,7 @@
 import { MainAndHot } from "../../../lib/core/main-and-hot.ts";
 import { utf8Bytes } from "../../../lib/core/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
-import { isHashFaster } from "../../../lib/runtime.ts";
+import { isHashFaster, startWithSettings } from "../../../lib/runtime.ts";
 import { quantile } from "../figures.ts";
 import { keyOf, valueBytes } from "../keys.ts";
 import process from "node:process";
@@ -27,6 +27,9 @@ interface Cache {
   readonly bytes: number;
   readonly items: number;
 }
+
+// As a node does, for both contestants.
+startWithSettings();
 
 const [contestant, entries, inserts] = [process.argv[2]!, Number(process.argv[3]), Number(process.argv[4])];
 const keyBytes = 12;

@@ -77,7 +77,7 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     // A port that is in use again by the time is told by the node, and ends the row: it has not been seen yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     const flags = i === 0 ? options.flags : [];
-    // Under a profiler a node does not start anew, and is to treat memory as it does elsewhere.
+    // Under a profiler a node does not start anew, and is to have the settings that it has elsewhere.
     return await startMuster(defer, kind, args, {
       cores: cores?.[i],
       flags,

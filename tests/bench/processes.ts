@@ -44,7 +44,10 @@ export async function startServer(
   return server;
 }
 
-/** A muster node of this runtime on a free port, under Deno with all permissions, as the README has it, and with the runtime's own flags before all else. */
+/**
+ * A muster node of this runtime on a free port, under Deno with all permissions (without them it cannot start anew with its
+ * settings), and with the runtime's own flags before all else.
+ */
 export function startMuster(
   defer: Defer,
   kind: RuntimeKind,

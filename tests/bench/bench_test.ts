@@ -6,7 +6,7 @@ import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
 import { exchanged } from "./readme.ts";
-import { bareHerdOf, bareHopOf, constantOf } from "./limit.ts";
+import { bareHerdOf, bareHopOf, bareMeshOf, constantOf } from "./limit.ts";
 import { limits, markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
 import { type Bench, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
@@ -50,7 +50,7 @@ function reportOf(rows: readonly RowResult[]): Report {
     versions: { bun: "1" },
   };
   const run = { command: "npm run bench", quick: false, rounds: 3, turnMs: 1, tookMs: 1_000 };
-  return { machine, hashingSpeeds: [900, 1_000, 500], ...run, rows, profiles: [] };
+  return { machine, hashingSpeeds: [900, 1_000, 500], memoryLatenciesNs: [80, 120, 100], ...run, rows, profiles: [] };
 }
 
 test("the median and the quantiles of a few numbers are those of the book", () => {
@@ -197,6 +197,7 @@ test("how far a node could go is told for the rows in which bare programs had th
     [label("deno")]: [15, 30, 15],
     [bareHopOf("deno")]: [30, 60, 20],
   };
+  const five = { ...all, [constantOf("bun")]: [], [bareMeshOf("bun")]: [60, 60, 40] };
   const times = {
     [label("bun")]: [90, 66, 70],
     [bareHerdOf("bun")]: [60, 60, 80],
@@ -211,8 +212,11 @@ test("how far a node could go is told for the rows in which bare programs had th
   };
   const { [golang]: _, ...withoutGo } = all;
   assert.deepEqual(
-    limits([await row(all), await row(times, "p99"), await row(added, "added p99")]).split("\n").slice(2),
+    limits([await row(all), await row(five), await row(times, "p99"), await row(added, "added p99")]).split("\n").slice(
+      2,
+    ),
     [
+      "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
       "| a < b \\| c | added p99 2.00 ms | 150.0 % | added p99 4.00 ms | 25.0 % |",

@@ -1,4 +1,5 @@
 /** What the runtimes' own servers reach with next to nothing to do: how far a node could go. */
+import { freePort } from "../support/free-port.ts";
 import { root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { firstKeys, keyFile } from "./keys.ts";
@@ -6,6 +7,7 @@ import { type Cores, startServer } from "./processes.ts";
 
 export const constantOf = (kind: RuntimeKind) => `constant on ${kind}`;
 export const bareHopOf = (kind: RuntimeKind) => `bare hop on ${kind}`;
+export const bareMeshOf = (kind: RuntimeKind) => `bare mesh on ${kind}`;
 export const bareHerdOf = (kind: RuntimeKind) => `bare servers on ${kind}`;
 
 /** A file with the one key whose value the constant is. */
@@ -40,6 +42,13 @@ export async function startBareHop(
 ): Promise<string> {
   const owner = await startBare(defer, kind, ["owner"], ownersCores);
   return await startBare(defer, kind, ["asker", new URL(owner).port], cores);
+}
+
+/** Processes that keep what they have answered, and get the rest from the keys' owners. @returns their URLs */
+export async function startBareMesh(defer: Defer, kind: RuntimeKind, count: number): Promise<string[]> {
+  const ports: number[] = [];
+  for (let i = 0; i < count; i++) ports.push(await freePort());
+  return await Promise.all(ports.map((_, i) => startBare(defer, kind, ["mesh", String(i), ports.join()])));
 }
 
 /** A server that answers a key for the first time after `delayMs`. @returns its URL */

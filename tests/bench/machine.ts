@@ -30,6 +30,29 @@ export function hashingSpeed(): number {
   return hashedMiB / (performance.now() - sinceMs) * 1_000;
 }
 
+const lineInts = 16;
+const lineCount = (8 << 20) / 64;
+const readLines = 400_000;
+let chain: Int32Array | undefined;
+
+/**
+ * How long one core waits now for a line that it reads at random from 8 MiB, in nanoseconds: about what a node works on,
+ * and less than the last cache of the processor, of which neighbours may leave little. Work of less than 0.1 s.
+ */
+export function memoryLatencyNs(): number {
+  // Through all lines, in an order that no prefetcher foresees: a linear congruential generator of full period.
+  chain ??= Int32Array.from(
+    { length: lineCount * lineInts },
+    (_, i) => lineInts * ((Math.imul(1_664_525, i / lineInts) + 1_013_904_223) & (lineCount - 1)),
+  );
+  let at = 0;
+  const sinceMs = performance.now();
+  for (let i = 0; i < readLines; i++) at = chain[at]!;
+  // Never so: what is not used might not be read.
+  if (at < 0) throw new Error("the chain has an end");
+  return (performance.now() - sinceMs) * 1e6 / readLines;
+}
+
 /** Whether a program is on PATH. */
 export function hasProgram(program: string): boolean {
   try {

@@ -12,7 +12,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { buildGo } from "./go.ts";
-import { describeMachine, hashingSpeed } from "./machine.ts";
+import { describeMachine, hashingSpeed, memoryLatencyNs } from "./machine.ts";
 import { html } from "./page.ts";
 import { profileNodes } from "./profile.ts";
 import { writeReadme } from "./readme.ts";
@@ -72,6 +72,7 @@ function say(text: string): void {
 }
 
 const hashingSpeeds: number[] = [];
+const memoryLatenciesNs: number[] = [];
 
 async function runAll(): Promise<RowResult[]> {
   say("building the Go contestants");
@@ -80,6 +81,7 @@ async function runAll(): Promise<RowResult[]> {
   for (const [at, row] of chosen.entries()) {
     if (runner.isStopping) break;
     hashingSpeeds.push(hashingSpeed());
+    memoryLatenciesNs.push(memoryLatencyNs());
     const result = await runner.run(row, chosen[at + 1], go);
     results.push(result);
     const of = (status: Verdict["status"]) => result.verdicts.filter((verdict) => verdict.status === status).length;
@@ -113,7 +115,8 @@ try {
 }
 const command = ["npm run bench", ...(process.argv.length > 2 ? ["--", ...process.argv.slice(2)] : [])].join(" ");
 const { tookMs } = runner;
-const report: Report = { machine, hashingSpeeds, command, quick, rounds, turnMs, tookMs, rows: results, profiles };
+const speeds = { hashingSpeeds, memoryLatenciesNs };
+const report: Report = { machine, ...speeds, command, quick, rounds, turnMs, tookMs, rows: results, profiles };
 console.log([markdown(report), ...profileLines(profiles)].join("\n"));
 if (json !== undefined) writeFileSync(json, JSON.stringify(report, undefined, 2) + "\n");
 if (page !== undefined) writeFileSync(page, html(report));

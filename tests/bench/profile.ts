@@ -5,7 +5,7 @@ import { bothRuntimes, root, type RuntimeKind, temporaryDirectory } from "../sup
 import type { Defer } from "../support/test.ts";
 import { budgetBytes, fillOwners, startCluster, verify } from "./clusters.ts";
 import { firstKeys, keyFile } from "./keys.ts";
-import { constantKeys, startBareHop, startConstant } from "./limit.ts";
+import { constantKeys, startBareHop, startBareMesh, startConstant } from "./limit.ts";
 import { ageMsOf, cpuMsOf } from "./machine.ts";
 import { startOrigin } from "./origin.ts";
 import { loadCore, type Server, serverCore } from "./processes.ts";
@@ -96,8 +96,13 @@ async function profileOf(row: string, kind: RuntimeKind, defer: Defer, turnMs: n
     if (row.startsWith("hop")) {
       return { urls: [await startBareHop(defer, kind)], keyFile: keyFile(defer, firstKeys(keyCount)) };
     }
-    const constants = budgets.map(() => startConstant(defer, kind, { cores: isPinned ? serverCore : undefined }));
-    return { urls: await Promise.all(constants), keyFile: constantKeys(defer) };
+    if (isZipf) {
+      return {
+        urls: await startBareMesh(defer, kind, budgets.length),
+        keyFile: keyFile(defer, firstKeys(zipfKeyCount)),
+      };
+    }
+    return { urls: [await startConstant(defer, kind, { cores: serverCore })], keyFile: constantKeys(defer) };
   };
   let seed = 0;
   const turn = async ({ urls, keyFile }: Target, isWarmUp = false) => {

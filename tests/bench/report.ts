@@ -2,7 +2,7 @@
 import { bothRuntimes, type RuntimeKind } from "../support/node.ts";
 import { golang, label } from "./clusters.ts";
 import { median, ratiosOf } from "./figures.ts";
-import { bareHerdOf, bareHopOf, constantOf } from "./limit.ts";
+import { bareHerdOf, bareHopOf, bareMeshOf, constantOf } from "./limit.ts";
 import type { Machine } from "./machine.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";
 
@@ -10,6 +10,8 @@ export interface Report {
   readonly machine: Machine;
   /** MiB/s of SHA-256 on one core, before each row. */
   readonly hashingSpeeds: readonly number[];
+  /** What a read from 8 MiB takes, in ns, before each row. */
+  readonly memoryLatenciesNs: readonly number[];
   /** What was run. */
   readonly command: string;
   readonly quick: boolean;
@@ -40,13 +42,15 @@ export function found({ value, rounds = [], unit, status, reason }: Verdict): st
 }
 
 /** Where the figures come from, in one line. */
-export function machineLine({ machine, hashingSpeeds, command, rounds, turnMs, tookMs, quick }: Report): string {
+export function machineLine(report: Report): string {
+  const { machine, hashingSpeeds, memoryLatenciesNs, command, rounds, turnMs, tookMs, quick } = report;
   const { cpu, cores, memoryGiB, kernel, date, versions, loadBefore } = machine;
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
-  const speeds = `${shown(Math.min(...hashingSpeeds))} to ${shown(Math.max(...hashingSpeeds))}`;
+  const span = (values: readonly number[]) => `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`;
   const speed = hashingSpeeds.length === 0
     ? ""
-    : `, a core hashes ${shown(median(hashingSpeeds))} MiB/s (SHA-256; ${speeds} before each row)`;
+    : `, a core hashes ${shown(median(hashingSpeeds))} MiB/s (SHA-256; ${span(hashingSpeeds)} before each row) ` +
+      `and waits ${shown(median(memoryLatenciesNs))} ns (${span(memoryLatenciesNs)}) for what it reads from 8 MiB`;
   const hurried = quick ? "; --quick is too short to judge by" : "";
   return `${
     date.slice(0, 16)
@@ -120,7 +124,7 @@ function limitOf({ series }: RowResult, kind: RuntimeKind): [string, string] | u
     return [`added p99 ${shown(bare)} ms`, percent(ours / bare)];
   }
   const go = roundsOf(golang, "requests/s");
-  const bare = [constantOf(kind), bareHopOf(kind)].map((name) => roundsOf(name, "requests/s"))
+  const bare = [constantOf(kind), bareHopOf(kind), bareMeshOf(kind)].map((name) => roundsOf(name, "requests/s"))
     .find((rounds) => rounds.length > 0);
   if (bare === undefined || go.length === 0) return undefined;
   const share = percent(median(ratiosOf(roundsOf(label(kind), "requests/s"), bare)));
@@ -143,7 +147,7 @@ export function contestantLines({ series }: RowResult): { measure: string; conte
 export function profileHead(profile: Profile): string {
   const { row, runtime, requestsPerSecond, profiledPerSecond, limitPerSecond, native } = profile;
   const share = percent(requestsPerSecond / limitPerSecond);
-  const limit = row.startsWith("hop") ? "a bare hop" : "the runtime's constant answer";
+  const limit = row.startsWith("hop") ? "a bare hop" : row === "zipf" ? "a bare mesh" : "the runtime's constant answer";
   return `${row} on ${runtime}: ${shown(requestsPerSecond)} requests/s, ${share} of ${limit} ` +
     `(${shown(limitPerSecond)}); ${shown(profiledPerSecond)} under the profiler, where ${
       percent(native)

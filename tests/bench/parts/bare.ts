@@ -1,10 +1,12 @@
 /**
- * The limits: servers of the runtime that do only what cannot be left out, and keep no cache.
+ * The limits: servers of the runtime that do only what cannot be left out.
  *
  * - `constant [port]` answers 1 KiB with a node's headers; given a port, it shares that
  * - `herd ms`: one answer per key, so long after it was first asked for, for all who ask meanwhile
  * - `asker port`: asks the `owner` behind that port for each value, over one connection, in one write for each turn of
  *   the event loop; neither knows of deadlines, peers that are lost, or bounds
+ * - `mesh index ports`: keeps what it has answered, without bounds, and is the `owner` of its share of the keys; the others'
+ *   it asks for, like an `asker`. The ports are those of all owners, its own at that index
  */
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
@@ -22,8 +24,11 @@ interface Runtimes {
 }
 type Fetch = (request: Request) => Response | Promise<Response>;
 
+type Value = Uint8Array<ArrayBuffer>;
+type Values = Map<string, Value>;
+
 const { Bun, Deno } = globalThis as unknown as Runtimes;
-const [mode, argument] = process.argv.slice(2);
+const [mode, argument, ports] = process.argv.slice(2);
 const hostname = "127.0.0.1";
 // As a node does it: a Headers object made once is what both runtimes send fastest, and they count the bytes themselves.
 const init = {
@@ -33,22 +38,25 @@ const init = {
     "x-content-type-options": "nosniff",
   }),
 };
-const answer = (body: Uint8Array<ArrayBuffer>) => new Response(body, init);
+const answer = (body: Value) => new Response(body, init);
 const keyIn = ({ url }: Request) => url.slice(url.lastIndexOf("/") + 1);
 
 if (mode === "constant") {
   const body = new Uint8Array(valueOf(keyOf(0)));
   serve(() => answer(body), Number(argument ?? 0));
 } else if (mode === "herd") {
-  const values = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+  const values = new Map<string, Promise<Value>>();
   serve(async (request) => {
     const key = keyIn(request);
     let value = values.get(key);
     if (value === undefined) values.set(key, value = setTimeout(Number(argument), new Uint8Array(valueOf(key))));
     return answer(await value);
   });
-} else if (mode === "owner") own();
-else if (mode === "asker") serve(asking(connect(Number(argument), hostname)));
+} else if (mode === "owner") own(new Map(), 0, tell);
+else if (mode === "asker") {
+  const ask = asking(Number(argument));
+  serve((request) => new Promise((resolve) => ask(keyIn(request), (value) => resolve(answer(value)))));
+} else if (mode === "mesh") mesh(Number(argument), ports!.split(",").map(Number));
 else throw new Error(`there is no mode ${mode}`);
 
 function serve(fetch: Fetch, shared = 0): void {
@@ -65,8 +73,7 @@ function tell(port: number): void {
 }
 
 /** A question is its id, the length of its key and the key; an answer is the id and the value. */
-function own(): void {
-  const values = new Map<string, Uint8Array>();
+function own(values: Values, port: number, listening: (port: number) => void): void {
   const server = createServer((socket) => {
     socket.setNoDelay(true);
     receive(socket, (bytes) => {
@@ -76,7 +83,7 @@ function own(): void {
         const end = at + 5 + bytes[at + 4]!;
         const key = bytes.toString("latin1", at + 5, end);
         let value = values.get(key);
-        if (value === undefined) values.set(key, value = valueOf(key));
+        if (value === undefined) values.set(key, value = new Uint8Array(valueOf(key)));
         answers.push(bytes.subarray(at, at + 4), value);
         at = end;
       }
@@ -84,12 +91,13 @@ function own(): void {
       return at;
     });
   });
-  server.listen(0, hostname, () => tell((server.address() as { port: number }).port));
+  server.listen(port, hostname, () => listening((server.address() as { port: number }).port));
 }
 
-function asking(socket: Socket): Fetch {
+function asking(port: number): (key: string, answered: (value: Value) => void) => void {
+  const socket = connect(port, hostname);
   socket.setNoDelay(true);
-  const waiting = new Map<number, (response: Response) => void>();
+  const waiting = new Map<number, (value: Value) => void>();
   const batch = Buffer.alloc(64 * 1024);
   let batchBytes = 0;
   let nextId = 0;
@@ -102,21 +110,46 @@ function asking(socket: Socket): Fetch {
     let at = 0;
     for (; at + answerBytes <= bytes.length; at += answerBytes) {
       const id = bytes.readUInt32LE(at);
-      waiting.get(id)!(answer(bytes.subarray(at + 4, at + answerBytes)));
+      waiting.get(id)!(bytes.subarray(at + 4, at + answerBytes));
       waiting.delete(id);
     }
     return at;
   });
-  return (request) =>
-    new Promise((resolve) => {
+  return (key, answered) => {
+    const id = nextId++;
+    waiting.set(id, answered);
+    if (batchBytes === 0) setImmediate(flush);
+    batch.writeUInt32LE(id, batchBytes);
+    batch[batchBytes + 4] = key.length;
+    batchBytes += 5 + batch.write(key, batchBytes + 5, "latin1");
+  };
+}
+
+function mesh(index: number, ports: readonly number[]): void {
+  const values: Values = new Map();
+  // Not before the first key of theirs: by then they listen.
+  const askers: ReturnType<typeof asking>[] = [];
+  const serveAll = () =>
+    serve((request) => {
       const key = keyIn(request);
-      const id = nextId++;
-      waiting.set(id, resolve);
-      if (batchBytes === 0) setImmediate(flush);
-      batch.writeUInt32LE(id, batchBytes);
-      batch[batchBytes + 4] = key.length;
-      batchBytes += 5 + batch.write(key, batchBytes + 5, "latin1");
+      const value = values.get(key);
+      if (value !== undefined) return answer(value);
+      const owner = key.charCodeAt(key.length - 1) % ports.length;
+      if (owner === index) {
+        const own = new Uint8Array(valueOf(key));
+        values.set(key, own);
+        return answer(own);
+      }
+      const ask = askers[owner] ??= asking(ports[owner]!);
+      return new Promise((resolve) =>
+        ask(key, (read) => {
+          const kept = new Uint8Array(read);
+          values.set(key, kept);
+          resolve(answer(kept));
+        })
+      );
     });
+  own(values, ports[index]!, serveAll);
 }
 
 /** @param take returns how many bytes it has used; the rest comes again with what follows */

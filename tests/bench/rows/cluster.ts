@@ -11,7 +11,7 @@ import {
 } from "../clusters.ts";
 import { atLeast, atMost, both, exactly, Judge, median } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
-import { bareHerdOf, constantKeys, constantOf, startBareHerd, startConstant } from "../limit.ts";
+import { bareHerdOf, bareMeshOf, startBareHerd, startBareMesh } from "../limit.ts";
 import { cpuMsOf, hasProgram } from "../machine.ts";
 import { type BenchOrigin, startOrigin } from "../origin.ts";
 import { loadCore, runPart, startMuster } from "../processes.ts";
@@ -64,18 +64,19 @@ export const zipf: Row = {
       await fillOwners(defer, outcome, cluster, count, maxFillMs);
     }
     const options = { connections: nodeCount * 16, timeoutMs: maxTurnMs };
-    const turn = (urls: readonly string[], seed: number, requests: number, keyFile = file) =>
-      draw(defer, outcome, { ...options, keyFile, urls, seed, requests: quick ? 1_000 : requests });
+    const turn = (urls: readonly string[], seed: number, requests: number) =>
+      draw(defer, outcome, { ...options, keyFile: file, urls, seed, requests: quick ? 1_000 : requests });
     for (const { urls, contestant } of clusters) {
       step(`warming up ${label(contestant)}`);
       await turn(urls, 0, warmUpRequests);
     }
-    const oneKey = constantKeys(defer);
     const limits = await Promise.all((quick ? [] : bothRuntimes).map(async (kind) => {
-      const urls = await Promise.all(Array.from({ length: nodeCount }, () => startConstant(defer, kind)));
-      return { name: constantOf(kind), urls };
+      return { name: bareMeshOf(kind), urls: await startBareMesh(defer, kind, nodeCount) };
     }));
-    for (const { urls } of limits) await turn(urls, 0, warmUpRequests, oneKey);
+    for (const { name, urls } of limits) {
+      step(`warming up ${name}`);
+      await turn(urls, 0, warmUpRequests);
+    }
     for (let round = 0; round < rounds; round++) {
       const [rousing, seed] = [2 * round + 1, 2 * round + 2];
       for (const cluster of clusters) {
@@ -89,8 +90,8 @@ export const zipf: Row = {
         judge.add(name, "hops per request", "hops", (await cluster.hops() - hops) / told.requests);
       }
       for (const { name, urls } of limits) {
-        await turn(urls, rousing, rousingRequests, oneKey);
-        const told = await turn(urls, seed, turnRequests, oneKey);
+        await turn(urls, rousing, rousingRequests);
+        const told = await turn(urls, seed, turnRequests);
         judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
       }
     }

@@ -7,7 +7,7 @@
  * Only integer arithmetic and the four basic operations on doubles are used, so that Bun (JavaScriptCore) and Deno (V8)
  * agree to the last bit: `Math.log` may differ between engines.
  */
-import { mix32, PrefixHash } from "./hash.ts";
+import { fold, PrefixHash, stir } from "./hash.ts";
 
 export interface Contender {
   readonly name: string;
@@ -19,13 +19,14 @@ const nameHash = new PrefixHash("", 0x6d757374);
 
 /** The scores of one set of contenders: immutable, made anew when the set changes. */
 export class Rendezvous {
+  /** Folded, as the hash of a key is before it meets them: once for each, and not for each pair. */
   readonly #seeds: Int32Array;
   /** Undefined when all are equal: then the integer score alone decides, and no logarithm is taken. */
   readonly #weights: Float64Array | undefined;
 
   /** @param contenders in an order that is the same on every node (ties go to the earlier one) */
   constructor(contenders: readonly Contender[]) {
-    this.#seeds = Int32Array.from(contenders, ({ name }) => nameHash.hash(name));
+    this.#seeds = Int32Array.from(contenders, ({ name }) => fold(nameHash.hash(name)));
     const first = contenders[0]?.weight;
     this.#weights = contenders.every(({ weight }) => weight === first)
       ? undefined
@@ -41,11 +42,14 @@ export class Rendezvous {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;
     const seeds = this.#seeds;
     if (seeds.length === 0) return -1;
+    const folded = fold(hash);
     let best = 0;
-    // Not "less than any": that is no 32-bit integer, and V8 would then compare all of them as doubles.
-    let bestScore = signedScore(hash, seeds[0]!);
+    let bestScore = signedScore(stir(folded ^ seeds[0]!));
     for (let i = 1; i < seeds.length; i++) {
-      const score = signedScore(hash, seeds[i]!);
+      const stirred = stir(folded ^ seeds[i]!);
+      // The last step of the mixing leaves the high half as it is, and that decides, but for one pair in 65,536.
+      if ((stirred ^ 0x80000000) < (bestScore & 0xffff0000)) continue;
+      const score = signedScore(stirred);
       if (score > bestScore) {
         bestScore = score;
         best = i;
@@ -59,8 +63,9 @@ export class Rendezvous {
     const wanted = Math.min(count, this.#seeds.length);
     const indices: number[] = [];
     const scores: number[] = [];
+    const folded = fold(hash);
     for (let i = 0; i < this.#seeds.length; i++) {
-      const score = this.#score(hash, i);
+      const score = this.#score(folded, i);
       if (indices.length === wanted && !(score > scores[wanted - 1]!)) continue;
       let at = Math.min(indices.length, wanted - 1);
       for (; at > 0 && score > scores[at - 1]!; at--) {
@@ -73,8 +78,8 @@ export class Rendezvous {
     return indices;
   }
 
-  #score(hash: number, index: number): number {
-    const score = signedScore(hash, this.#seeds[index]!);
+  #score(folded: number, index: number): number {
+    const score = signedScore(stir(folded ^ this.#seeds[index]!));
     if (this.#weights === undefined) return score;
     // u in (0, 1), from the same bits in the same order: equal weights rank alike on both paths.
     return this.#weights[index]! / -lnOfFraction((score ^ 0x80000000) >>> 0);
@@ -82,8 +87,8 @@ export class Rendezvous {
 }
 
 /** The order of unsigned 32-bit scores, moved into signed integers: engines compare these without a conversion. */
-function signedScore(hash: number, seed: number): number {
-  return mix32(hash ^ seed) ^ 0x80000000;
+function signedScore(stirred: number): number {
+  return fold(stirred) ^ 0x80000000;
 }
 
 const LN2 = 0.6931471805599453;

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { PrefixHash, utf8Bytes } from "../../lib/core/hash.ts";
+import { mix32, PrefixHash, utf8Bytes } from "../../lib/core/hash.ts";
 import { lnOfFraction, Rendezvous } from "../../lib/core/rendezvous.ts";
 import { test } from "../support/test.ts";
 
 const unsigned = (n: number) => n >>> 0;
+const prefixes = fc.string({ unit: "binary" });
+/** Keys are ASCII for the most part, and that is read by another loop: with other units in between as well. */
+const texts = fc.array(fc.oneof(fc.string({ unit: "grapheme-ascii" }), fc.string({ unit: "binary", maxLength: 3 })))
+  .map((parts) => parts.join(""));
 const contenders = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ name: `10-0-0-${i}-8000`, weight: 1 }));
 
@@ -31,15 +35,16 @@ test("the hash gives the published values of MurmurHash3 x86 32", () => {
 
 test("a prefix taken in beforehand changes nothing", () => {
   fc.assert(
-    fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (prefix, text) => {
-      assert.equal(new PrefixHash(prefix).hash(text), new PrefixHash("").hash(prefix + text));
+    fc.property(prefixes, texts, (prefix, text) => {
+      assert.equal(new PrefixHash(prefix).hash(text), referenceMurmur(new TextEncoder().encode(prefix + text)));
     }),
+    { numRuns: 2_000 },
   );
 });
 
 test("the hash reads the same bytes as the encoder", () => {
   fc.assert(
-    fc.property(fc.string({ unit: "binary" }), (text) => {
+    fc.property(texts, (text) => {
       const bytes = new TextEncoder().encode(text);
       assert.equal(utf8Bytes(text), bytes.length);
       assert.equal(new PrefixHash("").hash(text), referenceMurmur(bytes));
@@ -70,6 +75,23 @@ test("the owner is the first of the ranked, on both paths", () => {
       assert.deepEqual(rendezvous.ranked(h, 2), ranked.slice(0, 2));
     }
   }
+});
+
+test("the owner has the highest score of a thousand, though high halves are alike", () => {
+  const peers = contenders(1_000);
+  const rendezvous = new Rendezvous(peers);
+  const nameHash = new PrefixHash("", 0x6d757374);
+  const seeds = peers.map(({ name }) => nameHash.hash(name));
+  const hash = new PrefixHash("");
+  let alike = 0;
+  for (let i = 0; i < 2_000; i++) {
+    const h = hash.hash(String(i));
+    const scores = seeds.map((seed) => unsigned(mix32(h ^ seed)));
+    const highest = scores.reduce((a, b) => Math.max(a, b));
+    if (scores.filter((score) => score >>> 16 === highest >>> 16).length > 1) alike++;
+    assert.equal(rendezvous.owner(h), scores.indexOf(highest));
+  }
+  assert.ok(alike > 10, `only ${alike} keys had two scores with the same high half`);
 });
 
 test("weights that differ by nothing but a common factor rank as equal ones do", () => {

@@ -19,52 +19,58 @@ const nameHash = new PrefixHash("", 0x6d757374);
 
 /** The scores of one set of contenders: immutable, made anew when the set changes. */
 export class Rendezvous {
-  /** Folded, as the hash of a key is before it meets them: once for each, and not for each pair. */
+  /**
+   * Folded, as the hash of a key is before it meets them: once for each, and not for each pair. In fours, as `owner` reads
+   * them: the first one fills the last four up, and never wins there, behind itself.
+   */
   readonly #seeds: Int32Array;
+  /** How many contend. */
+  readonly size: number;
   /** Undefined when all are equal: then the integer score alone decides, and no logarithm is taken. */
   readonly #weights: Float64Array | undefined;
 
   /** @param contenders in an order that is the same on every node (ties go to the earlier one) */
   constructor(contenders: readonly Contender[]) {
-    this.#seeds = Int32Array.from(contenders, ({ name }) => fold(nameHash.hash(name)));
+    this.size = contenders.length;
+    const seeds = contenders.map(({ name }) => fold(nameHash.hash(name)));
+    this.#seeds = new Int32Array(4 * Math.ceil(this.size / 4)).fill(seeds[0] ?? 0);
+    this.#seeds.set(seeds);
     const first = contenders[0]?.weight;
     this.#weights = contenders.every(({ weight }) => weight === first)
       ? undefined
       : Float64Array.from(contenders, ({ weight }) => weight);
   }
 
-  get size(): number {
-    return this.#seeds.length;
-  }
-
   /** The index of the contender that owns a key of this hash; -1 when there is none. */
   owner(hash: number): number {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;
     const seeds = this.#seeds;
-    if (seeds.length === 0) return -1;
+    if (this.size === 0) return -1;
     const folded = fold(hash);
     let best = 0;
     let bestScore = signedScore(stir(folded ^ seeds[0]!));
-    for (let i = 1; i < seeds.length; i++) {
-      const stirred = stir(folded ^ seeds[i]!);
-      // The last step of the mixing leaves the high half as it is, and that decides, but for one pair in 65,536.
-      if ((stirred ^ 0x80000000) < (bestScore & 0xffff0000)) continue;
-      const score = signedScore(stirred);
-      if (score > bestScore) {
-        bestScore = score;
-        best = i;
-      }
+    // By fours: engines look at each turn of a loop whether to stop, and a processor does what it can of four at once.
+    for (let i = 0; i < seeds.length; i += 4) {
+      const floor = bestScore & 0xffff0000;
+      const a = stir(folded ^ seeds[i]!);
+      const b = stir(folded ^ seeds[i + 1]!);
+      const c = stir(folded ^ seeds[i + 2]!);
+      const d = stir(folded ^ seeds[i + 3]!);
+      if (mayReach(a, floor) && signedScore(a) > bestScore) bestScore = signedScore(a), best = i;
+      if (mayReach(b, floor) && signedScore(b) > bestScore) bestScore = signedScore(b), best = i + 1;
+      if (mayReach(c, floor) && signedScore(c) > bestScore) bestScore = signedScore(c), best = i + 2;
+      if (mayReach(d, floor) && signedScore(d) > bestScore) bestScore = signedScore(d), best = i + 3;
     }
     return best;
   }
 
   /** The indices of the `count` highest scores, the owner first; all of them when there are fewer. */
   ranked(hash: number, count: number): number[] {
-    const wanted = Math.min(count, this.#seeds.length);
+    const wanted = Math.min(count, this.size);
     const indices: number[] = [];
     const scores: number[] = [];
     const folded = fold(hash);
-    for (let i = 0; i < this.#seeds.length; i++) {
+    for (let i = 0; i < this.size; i++) {
       const score = this.#score(folded, i);
       if (indices.length === wanted && !(score > scores[wanted - 1]!)) continue;
       let at = Math.min(indices.length, wanted - 1);
@@ -84,6 +90,14 @@ export class Rendezvous {
     // u in (0, 1), from the same bits in the same order: equal weights rank alike on both paths.
     return this.#weights[index]! / -lnOfFraction((score ^ 0x80000000) >>> 0);
   }
+}
+
+/**
+ * Whether a score of this may have the high half of `floor`, or a higher one: the last step of the mixing leaves that half as
+ * it is, and it decides, but for one pair in 65,536.
+ */
+function mayReach(stirred: number, floor: number): boolean {
+  return (stirred ^ 0x80000000) >= floor;
 }
 
 /** The order of unsigned 32-bit scores, moved into signed integers: engines compare these without a conversion. */

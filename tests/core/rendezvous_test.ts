@@ -77,19 +77,22 @@ test("the owner is the first of the ranked, on both paths", () => {
   }
 });
 
-test("the owner has the highest score of a thousand, though high halves are alike", () => {
-  const peers = contenders(1_000);
-  const rendezvous = new Rendezvous(peers);
+test("the owner has the highest score of all, however many they are, and though high halves are alike", () => {
   const nameHash = new PrefixHash("", 0x6d757374);
-  const seeds = peers.map(({ name }) => nameHash.hash(name));
   const hash = new PrefixHash("");
   let alike = 0;
-  for (let i = 0; i < 2_000; i++) {
-    const h = hash.hash(String(i));
-    const scores = seeds.map((seed) => unsigned(mix32(h ^ seed)));
-    const highest = scores.reduce((a, b) => Math.max(a, b));
-    if (scores.filter((score) => score >>> 16 === highest >>> 16).length > 1) alike++;
-    assert.equal(rendezvous.owner(h), scores.indexOf(highest));
+  for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 1_000]) {
+    const peers = contenders(count);
+    const rendezvous = new Rendezvous(peers);
+    assert.equal(rendezvous.size, count);
+    const seeds = peers.map(({ name }) => nameHash.hash(name));
+    for (let i = 0; i < 2_000; i++) {
+      const h = hash.hash(String(i));
+      const scores = seeds.map((seed) => unsigned(mix32(h ^ seed)));
+      const highest = scores.reduce((a, b) => Math.max(a, b));
+      if (scores.filter((score) => score >>> 16 === highest >>> 16).length > 1) alike++;
+      assert.equal(rendezvous.owner(h), scores.indexOf(highest));
+    }
   }
   assert.ok(alike > 10, `only ${alike} keys had two scores with the same high half`);
 });

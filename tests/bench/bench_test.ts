@@ -211,10 +211,9 @@ test("how far a node could go is told for the rows in which bare programs had th
     [bareHopOf("deno")]: [4, 4, -4],
   };
   const { [golang]: _, ...withoutGo } = all;
+  const rows = [await row(all), await row(five), await row(times, "p99"), await row(added, "added p99")];
   assert.deepEqual(
-    limits([await row(all), await row(five), await row(times, "p99"), await row(added, "added p99")]).split("\n").slice(
-      2,
-    ),
+    limits(rows).split("\n").slice(2),
     [
       "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",

@@ -82,9 +82,7 @@ function own(values: Values, port: number, listening: (port: number) => void): v
       while (at + 5 <= bytes.length && at + 5 + bytes[at + 4]! <= bytes.length) {
         const end = at + 5 + bytes[at + 4]!;
         const key = bytes.toString("latin1", at + 5, end);
-        let value = values.get(key);
-        if (value === undefined) values.set(key, value = new Uint8Array(valueOf(key)));
-        answers.push(bytes.subarray(at, at + 4), value);
+        answers.push(bytes.subarray(at, at + 4), ownValue(values, key));
         at = end;
       }
       if (at > 0) socket.write(Buffer.concat(answers));
@@ -92,6 +90,13 @@ function own(values: Values, port: number, listening: (port: number) => void): v
     });
   });
   server.listen(port, hostname, () => listening((server.address() as { port: number }).port));
+}
+
+/** What an owner holds of a key, made when it is first asked for. */
+function ownValue(values: Values, key: string): Value {
+  let value = values.get(key);
+  if (value === undefined) values.set(key, value = new Uint8Array(valueOf(key)));
+  return value;
 }
 
 function asking(port: number): (key: string, answered: (value: Value) => void) => void {
@@ -135,11 +140,7 @@ function mesh(index: number, ports: readonly number[]): void {
       const value = values.get(key);
       if (value !== undefined) return answer(value);
       const owner = key.charCodeAt(key.length - 1) % ports.length;
-      if (owner === index) {
-        const own = new Uint8Array(valueOf(key));
-        values.set(key, own);
-        return answer(own);
-      }
+      if (owner === index) return answer(ownValue(values, key));
       const ask = askers[owner] ??= asking(ports[owner]!);
       return new Promise((resolve) =>
         ask(key, (read) => {

@@ -26,9 +26,6 @@ export interface AppOptions {
   readonly machine?: MachineFace;
 }
 
-/** Routes whose paths go on with a key: the router sees the prefix only, which it finds in a table, without a pattern. */
-const keyRoutes = ["/define/", "/cache/", "/_groupcache/"] as const;
-
 /**
  * The app whose `fetch` a server is given. More GET routes may be added until its first request.
  *
@@ -39,9 +36,13 @@ const keyRoutes = ["/define/", "/cache/", "/_groupcache/"] as const;
  */
 export function createApp(options: AppOptions): Hono {
   const { node, groups, peerEndpoint, clock, log, isTextFaster = false } = options;
-  const app = new Hono({ getPath: (request) => routeOf(request.url) });
+  const groupRoutes = [...groups.values()].map((group) => ({ group, prefix: `/cache/${group.name}/` }));
+  // Paths that go on with a key: the router sees the prefix only, which it finds in a table, without a pattern.
+  const prefixes = [...groupRoutes.map(({ prefix }) => prefix), "/define/", "/cache/", "/_groupcache/"];
+  const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
   const routes = new CacheRoutes({ nodeName: node.name, groups, signals: new ClientSignals(clock), log, isTextFaster });
   app.on("GET", ["/define/", "/define"], routes.define);
+  for (const { group, prefix } of groupRoutes) app.get(prefix, routes.keysOf(group, prefix));
   app.on("GET", ["/cache/", "/cache"], routes.cache);
   app.on("GET", ["/_groupcache/", "/_groupcache"], routes.groupcache);
   if (peerEndpoint !== undefined) app.get("/_peer", peerEndpoint, upgradeRequired);
@@ -61,9 +62,9 @@ export function createApp(options: AppOptions): Hono {
   return app;
 }
 
-function routeOf(url: string): string {
+function routeOf(url: string, prefixes: readonly string[]): string {
   const start = pathStart(url);
-  for (const prefix of keyRoutes) if (url.startsWith(prefix, start)) return prefix;
+  for (const prefix of prefixes) if (url.startsWith(prefix, start)) return prefix;
   return rawPathOf(url);
 }
 

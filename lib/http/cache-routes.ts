@@ -63,7 +63,12 @@ export class CacheRoutes {
     return this.#answer(c, this.#groups.get(defineGroup), defineGroup, tail, "word");
   };
 
-  /** `/cache/<group>/<key>` */
+  /** `/cache/<group>/<key>` of one group, whose name needs no looking up then. @param prefix what comes before the key */
+  keysOf(group: CacheGroup, prefix: string): Handler {
+    return (c) => this.#answer(c, group, group.name, tailOf(c.req.raw.url, prefix.length), "key");
+  }
+
+  /** `/cache/<group>/<key>`, whatever the group. */
   readonly cache: Handler = (c) => {
     const [groupName, tail] = splitTail(tailOf(c.req.raw.url, "/cache/".length));
     return this.#answer(c, this.#groups.get(groupName), groupName, tail, "key");

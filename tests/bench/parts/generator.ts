@@ -3,7 +3,8 @@
  *
  * - `open`: requests at a fixed rate, whether answers come or not; the latency of each runs from the moment for which it
  *   was scheduled, so that a server that stalls is charged for all who would have come meanwhile (no coordinated omission)
- * - `burst`: all callers ask for one cold key at once, key after key
+ * - `burst`: all callers ask for one cold key at once, key after key; first of other servers, so that this program's own code
+ *   is compiled. What is not told of those: the first key of a new generator took 10 to 15 ms longer, whoever answered
  */
 import { groupName } from "../keys.ts";
 import { quantile } from "../figures.ts";
@@ -12,7 +13,7 @@ import process from "node:process";
 
 export type Order =
   | { mode: "open"; url: string; keys: string[]; perSecond: number; seconds: number; warmUpSeconds: number }
-  | { mode: "burst"; urls: string[]; prefix: string; keys: number; callers: number };
+  | { mode: "burst"; urls: string[]; warmUpUrls: string[]; prefix: string; keys: number; callers: number };
 
 export interface Told {
   requests: number;
@@ -24,6 +25,7 @@ export interface Told {
 
 const path = `/cache/${groupName}/`;
 const maxWaiting = 20_000;
+const warmUpKeys = 6;
 
 const order: Order = JSON.parse(process.argv[2]!);
 const latenciesMs: number[] = [];
@@ -78,7 +80,16 @@ async function open({ url, keys, perSecond, seconds, warmUpSeconds }: Order & { 
   await promise;
 }
 
-async function burst({ urls, prefix, keys, callers }: Order & { mode: "burst" }): Promise<void> {
+async function burst({ urls, warmUpUrls, prefix, keys, callers }: Order & { mode: "burst" }): Promise<void> {
+  await bursts(warmUpUrls, { prefix: `warm-up-${process.pid}-`, keys: warmUpKeys, callers });
+  latenciesMs.length = 0;
+  await bursts(urls, { prefix, keys, callers });
+}
+
+async function bursts(
+  urls: readonly string[],
+  { prefix, keys, callers }: { prefix: string; keys: number; callers: number },
+): Promise<void> {
   const clients = await Promise.all(Array.from({ length: callers }, (_, i) => Client.open(urls[i % urls.length]!)));
   for (let i = 0; i < keys; i++) {
     const sinceMs = performance.now();
@@ -94,4 +105,5 @@ async function burst({ urls, prefix, keys, callers }: Order & { mode: "burst" })
       ),
     );
   }
+  for (const client of clients) client.close();
 }

@@ -2,7 +2,7 @@
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
-import { CacheRoutes } from "./cache-routes.ts";
+import { CacheRoutes, type Handler } from "./cache-routes.ts";
 import { ClientSignals } from "./client-signal.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
@@ -26,6 +26,9 @@ export interface AppOptions {
   readonly machine?: MachineFace;
 }
 
+/** The group that `/define/` asks. */
+const defineGroup = "dict";
+
 /**
  * The app whose `fetch` a server is given. More GET routes may be added until its first request.
  *
@@ -36,15 +39,17 @@ export interface AppOptions {
  */
 export function createApp(options: AppOptions): Hono {
   const { node, groups, peerEndpoint, clock, log, isTextFaster = false } = options;
-  const groupRoutes = [...groups.values()].map((group) => ({ group, prefix: `/cache/${group.name}/` }));
-  // Paths that go on with a key: the router sees the prefix only, which it finds in a table, without a pattern.
-  const prefixes = [...groupRoutes.map(({ prefix }) => prefix), "/define/", "/cache/", "/_groupcache/"];
-  const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
   const routes = new CacheRoutes({ nodeName: node.name, groups, signals: new ClientSignals(clock), log, isTextFaster });
-  app.on("GET", ["/define/", "/define"], routes.define);
-  for (const { group, prefix } of groupRoutes) app.get(prefix, routes.keysOf(group, prefix));
-  app.on("GET", ["/cache/", "/cache"], routes.cache);
-  app.on("GET", ["/_groupcache/", "/_groupcache"], routes.groupcache);
+  // Paths that go on with a key: the router sees the prefix only, which it finds in a table, without a pattern.
+  const keyRoutes = new Map<string, Handler>();
+  const addKeys = (prefix: string, group: string, thing: string) =>
+    keyRoutes.set(prefix, routes.keysOf(group, prefix, thing));
+  for (const name of groups.keys()) addKeys(`/cache/${name}/`, name, "key");
+  addKeys("/define/", defineGroup, "word");
+  keyRoutes.set("/cache/", routes.cache).set("/_groupcache/", routes.groupcache);
+  const prefixes = [...keyRoutes.keys()];
+  const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
+  for (const [prefix, handler] of keyRoutes) app.on("GET", [prefix, prefix.slice(0, -1)], handler);
   if (peerEndpoint !== undefined) app.get("/_peer", peerEndpoint, upgradeRequired);
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));

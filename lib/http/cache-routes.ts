@@ -20,15 +20,12 @@ import type { CacheGroup, Loaded } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
 import { TextBodies } from "./text-bodies.ts";
 
-type Handler = (c: Context) => Response | Promise<Response>;
+export type Handler = (c: Context) => Response | Promise<Response>;
 
 /** Origins name a handful; one that makes up a new type for each value costs what it did without. */
 const MAX_TYPES = 128;
 /** A node says six different things of a value. */
 const MAX_STATUSES = 16;
-
-/** The group that `/define/` asks. */
-const defineGroup = "dict";
 
 export interface CacheRoutesOptions {
   readonly nodeName: string;
@@ -57,21 +54,21 @@ export class CacheRoutes {
     this.#texts = isTextFaster ? new TextBodies() : undefined;
   }
 
-  /** `/define/<word>`, from the group `dict`. */
-  readonly define: Handler = (c) => {
-    const tail = tailOf(c.req.raw.url, "/define/".length);
-    return this.#answer(c, this.#groups.get(defineGroup), defineGroup, tail, "word");
-  };
-
-  /** `/cache/<group>/<key>` of one group, whose name needs no looking up then. @param prefix what comes before the key */
-  keysOf(group: CacheGroup, prefix: string): Handler {
-    return (c) => this.#answer(c, group, group.name, tailOf(c.req.raw.url, prefix.length), "key");
+  /**
+   * `/cache/<group>/<key>` of one group, or `/define/<word>`, whose group no request needs to look up.
+   *
+   * @param prefix what comes before the key
+   * @param thing what a problem calls the key
+   */
+  keysOf(groupName: string, prefix: string, thing: string): Handler {
+    const group = this.#groups.get(groupName);
+    return (c) => this.#answer(c, group, groupName, tailOf(c.req.raw.url, prefix.length), thing);
   }
 
-  /** `/cache/<group>/<key>`, whatever the group. */
+  /** `/cache/<group>/<key>` of a group that has no route of its own: none that this node serves. */
   readonly cache: Handler = (c) => {
     const [groupName, tail] = splitTail(tailOf(c.req.raw.url, "/cache/".length));
-    return this.#answer(c, this.#groups.get(groupName), groupName, tail, "key");
+    return this.#answer(c, undefined, groupName, tail, "key");
   };
 
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */

@@ -16,16 +16,14 @@ import { append, emptyList, type Linked, unlink } from "./linked.ts";
 
 type Shard = QuickLRU<string | number, Entry>;
 
+/** No more than six fields: with them JavaScriptCore gives it 64 bytes, which is one line of a processor's cache. */
 interface Entry extends Linked {
   readonly key: string;
-  readonly hash: number;
   readonly value: Value;
   /** UTF-8 bytes of the key + bytes of the body. */
   readonly bytes: number;
-  /** The tick of the last read (of the insertion, at first). */
+  /** The tick of the last read (of the insertion, at first); below zero: not read since it was put where it stands. */
   usedAt: number;
-  /** `usedAt` when the entry was put where it stands in its list: equal means "not read since". */
-  seenAt: number;
 }
 
 /** What a cache has done and holds, under the names that groupcache made standard. */
@@ -109,7 +107,7 @@ export class ByteCache {
     if (entry === undefined) return undefined;
     const { value } = entry;
     if (value.expiresAtMs !== Infinity && value.expiresAtMs <= nowMs()) {
-      this.#delete(entry);
+      this.#delete(entry, hash);
       return undefined;
     }
     entry.usedAt = this.#tick;
@@ -134,7 +132,7 @@ export class ByteCache {
     const tick = this.#tick++;
     const list = this.#unread;
     const { previous } = list;
-    const entry: Entry = { key, hash, value, bytes, usedAt: tick, seenAt: tick, previous, next: list };
+    const entry: Entry = { key, value, bytes, usedAt: -tick, previous, next: list };
     previous.next = entry;
     list.previous = entry;
     const shard = this.#shardOf(hash);
@@ -150,7 +148,7 @@ export class ByteCache {
     if (this.#items === 0) return false;
     const entry = this.#find(key, hash);
     if (entry === undefined) return false;
-    this.#delete(entry);
+    this.#delete(entry, hash);
     return true;
   }
 
@@ -161,7 +159,7 @@ export class ByteCache {
     const read = this.#candidate(this.#read);
     // Finding the second candidate may have been what made the first list's last entry a read one.
     const victim = unread === undefined || (read !== undefined && this.#isIdler(read, unread)) ? read : unread;
-    this.#delete(victim!);
+    this.#delete(victim!, hashOf(victim!.key));
     this.#evictions++;
     // What is read from now on was read after this look, also when it is the other cache that grows.
     this.#tick++;
@@ -171,15 +169,15 @@ export class ByteCache {
   /** Keys and values, the most recently used first. O(n log n): for draining, not for requests. */
   byRecency(): { key: string; value: Value }[] {
     const all = [...entriesOf(this.#unread), ...entriesOf(this.#read)];
-    return all.sort((a, b) => b.usedAt - a.usedAt).map(({ key, value }) => ({ key, value }));
+    return all.sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt)).map(({ key, value }) => ({ key, value }));
   }
 
   /** The first entry of a list that was not read since it was put there; those before it go to the end of `#read`. */
   #candidate(list: Linked): Entry | undefined {
     for (let first = list.next; first !== list; first = list.next) {
       const entry = first as Entry;
-      if (entry.usedAt === entry.seenAt) return entry;
-      entry.seenAt = entry.usedAt;
+      if (entry.usedAt < 0) return entry;
+      entry.usedAt = -entry.usedAt;
       unlink(entry);
       append(this.#read, entry);
     }
@@ -199,10 +197,9 @@ export class ByteCache {
   }
 
   /** Takes an entry out of its map; of those with its hash, one takes its place. */
-  #unfind(entry: Entry): void {
-    const { key, hash } = entry;
+  #unfind(entry: Entry, hash: number): void {
     const shard = this.#shardOf(hash);
-    if (!this.#isHashed) return void shard.delete(key);
+    if (!this.#isHashed) return void shard.delete(entry.key);
     const id = hash >>> SHARD_BITS;
     const namesakes = this.#namesakesOf(hash);
     if (namesakes.length === 0) return void shard.delete(id);
@@ -217,11 +214,11 @@ export class ByteCache {
   }
 
   #isIdler(read: Entry, unread: Entry): boolean {
-    return (this.#tick - read.usedAt) * READ_IDLE_FACTOR > this.#tick - unread.usedAt;
+    return (this.#tick + read.usedAt) * READ_IDLE_FACTOR > this.#tick + unread.usedAt;
   }
 
-  #delete(entry: Entry): void {
-    this.#unfind(entry);
+  #delete(entry: Entry, hash: number): void {
+    this.#unfind(entry, hash);
     unlink(entry);
     this.#bytes -= entry.bytes;
     this.#items--;

@@ -57,18 +57,21 @@ export class CacheRoutes {
   /**
    * `/cache/<group>/<key>` of one group, or `/define/<word>`, whose group no request needs to look up.
    *
+   * No context is handed on: JavaScriptCore then sees that nobody keeps it, and makes neither it nor the sixteen functions
+   * that Hono gives each one.
+   *
    * @param prefix what comes before the key
    * @param thing what a problem calls the key
    */
   keysOf(groupName: string, prefix: string, thing: string): Handler {
     const group = this.#groups.get(groupName);
-    return (c) => this.#answer(c, group, groupName, tailOf(c.req.raw.url, prefix.length), thing);
+    return (c) => this.#answer(c.req.raw, group, groupName, prefix.length, thing);
   }
 
   /** `/cache/<group>/<key>` of a group that has no route of its own: none that this node serves. */
   readonly cache: Handler = (c) => {
-    const [groupName, tail] = splitTail(tailOf(c.req.raw.url, "/cache/".length));
-    return this.#answer(c, undefined, groupName, tail, "key");
+    const [groupName] = splitTail(tailOf(c.req.raw.url, "/cache/".length));
+    return this.#answer(c.req.raw, undefined, groupName, "/cache/".length + groupName.length + 1, "key");
   };
 
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */
@@ -94,27 +97,28 @@ export class CacheRoutes {
   };
 
   #answer(
-    c: Context,
+    request: Request,
     group: CacheGroup | undefined,
     groupName: string,
-    tail: string,
+    prefixLength: number,
     thing: string,
   ): Response | Promise<Response> {
     try {
-      const key = decodeKeyPath(tail);
+      const key = decodeKeyPath(tailOf(request.url, prefixLength));
       if (group === undefined) return this.#noSuchGroup(groupName);
       const found = group.lookup(key);
-      const { raw: request } = c.req;
-      if (found === undefined) {
-        const signal = this.#signals.of(request);
-        return new Promise((answer) => group.load(key, new Miss(this, request, group.name, thing, signal, answer)));
-      }
+      if (found === undefined) return this.#load(request, group, key, thing);
       const { value, from } = found;
       const cacheStatus = from === "hot" ? this.#status.hotHit : this.#status.hit;
       return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
     } catch (error) {
       return this.failed(error, groupName, thing, undefined);
     }
+  }
+
+  #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
+    const signal = this.#signals.of(request);
+    return new Promise((answer) => group.load(key, new Miss(this, request, group.name, thing, signal, answer)));
   }
 
   /** For what waits for a value. */

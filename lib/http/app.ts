@@ -11,6 +11,7 @@ import { Metrics } from "./metrics.ts";
 import type { CacheGroup, MachineFace, NodeFace, NodeReport } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
 import { machinePage, statusPage } from "./status-page.ts";
+import { chained } from "./unchained.ts";
 
 export interface AppOptions {
   readonly node: NodeFace;
@@ -64,6 +65,7 @@ export function createApp(options: AppOptions): Hono {
     log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error });
     return problemResponse({ status: 500, detail: "something went wrong inside this node" });
   });
+  app.fetch = chained(app);
   return app;
 }
 

@@ -19,6 +19,7 @@ import { decodeGroupcacheKeyPath, decodeKeyPath, pathStart, rawPathOf } from "./
 import type { CacheGroup, Loaded } from "./ports.ts";
 import { problemOf, problemResponse } from "./problem.ts";
 import { TextBodies } from "./text-bodies.ts";
+import { unchained } from "./unchained.ts";
 
 export type Handler = (c: Context) => Response | Promise<Response>;
 
@@ -118,7 +119,16 @@ export class CacheRoutes {
 
   #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
     const signal = this.#signals.of(request);
-    return new Promise((answer) => group.load(key, new Miss(this, request, group.name, thing, signal, answer)));
+    return unchained(
+      new Promise((answer) => {
+        const miss = new Miss(this, request, group.name, thing, signal, answer);
+        try {
+          group.load(key, miss);
+        } catch (error) {
+          miss.failed(error);
+        }
+      }),
+    );
   }
 
   /** For what waits for a value. */

@@ -120,6 +120,28 @@ test("a cache that throws while it looks up is a logged 500 that names this node
   assert.deepEqual(log.lines, ["error cannot answer from g: RangeError: secret"]);
 });
 
+test("a cache that throws before it loads is a logged 500, too", async () => {
+  const { app, g, log } = appWith();
+  g.load = () => {
+    throw new RangeError("secret");
+  };
+  const response = await app.request("http://h/cache/g/k");
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.deepEqual(log.lines, ["error cannot answer from g: RangeError: secret"]);
+});
+
+test("a server is given a promise of a miss, and HEAD has the status and headers of GET", async () => {
+  const { app, g } = appWith();
+  g.onLoad = (key) => Promise.resolve({ value: valueOf(key, "image/png"), source: "origin", stored: true });
+  const [get, head] = ["GET", "HEAD"].map((method) => app.fetch(new Request("http://h/cache/g/k", { method })));
+  assert.ok(get instanceof Promise && head instanceof Promise, "neither runtime's server takes another thenable");
+  const [whole, bare] = [await get, await head];
+  assert.deepEqual([await whole.text(), await bare.text()], ["k", ""]);
+  assert.equal(bare.headers.get("content-length"), "1");
+  for (const name of ["cache-status", "content-type"]) assert.equal(bare.headers.get(name), whole.headers.get(name));
+});
+
 test("an unknown group is another 404 than an unknown word, and a bad key is a 400 that asks no cache", async () => {
   const { app, g } = appWith();
   const unknown = await app.request("http://h/cache/nosuch/k");

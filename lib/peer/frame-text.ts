@@ -1,22 +1,23 @@
 /** Text out of frames: keys and content types are read by the ten thousand. */
 
+import { Buffer } from "node:buffer";
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The loop beats the call into the runtime up to about this many bytes. */
-const SHORT_TEXT_BYTES = 48;
+/**
+ * What stands behind `toString("latin1")`, which wants a Buffer. One string in one call: put together from characters, a key
+ * of 12 bytes took 447 ns to read and to look up on Bun, as each is a string of its own until then, and so it takes 191 (on
+ * Deno 400 and 374, and for 32 bytes 1,102 and 501).
+ */
+const { latin1Slice } = Buffer.prototype as unknown as {
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+};
 
 /** @returns `undefined` when the bytes are no UTF-8 */
 export function decodeText(bytes: Uint8Array<ArrayBuffer>, start: number, end: number): string | undefined {
-  if (end - start <= SHORT_TEXT_BYTES) {
-    let text = "";
-    let i = start;
-    for (; i < end; i++) {
-      const byte = bytes[i]!;
-      if (byte > 0x7f) break;
-      text += String.fromCharCode(byte);
-    }
-    if (i === end) return text;
-  }
+  let i = start;
+  while (i < end && bytes[i]! <= 0x7f) i++;
+  if (i === end) return latin1Slice.call(bytes, start, end);
   try {
     return decoder.decode(bytes.subarray(start, end));
   } catch {

@@ -58,8 +58,8 @@ export class CacheRoutes {
   /**
    * `/cache/<group>/<key>` of one group, or `/define/<word>`, whose group no request needs to look up.
    *
-   * No context is handed on: JavaScriptCore then sees that nobody keeps it, and makes neither it nor the sixteen functions
-   * that Hono gives each one.
+   * No context is handed on, and the key is not cut out here: JavaScriptCore then takes this handler into Hono's code, sees
+   * that nobody keeps the context, and makes neither it nor the sixteen functions that Hono gives each one.
    *
    * @param prefix what comes before the key
    * @param thing what a problem calls the key

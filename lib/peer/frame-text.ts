@@ -1,5 +1,4 @@
 /** Text out of frames: keys and content types are read by the ten thousand. */
-
 import { Buffer } from "node:buffer";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -71,6 +71,11 @@ export abstract class Waiter<T> {
     this.signal = signal;
   }
 
+  /** Whether it hears before the others. */
+  get isFirst(): boolean {
+    return false;
+  }
+
   abstract landed(value: T): void;
   /** @param error what the load failed with; OriginTimeoutError, OverloadedError; the signal's reason */
   abstract failed(error: unknown): void;
@@ -220,7 +225,8 @@ export class Flights<T> {
 }
 
 function board<T>(waiter: Waiter<T>, flight: Flight<T>): void {
-  flight.waiters.push(waiter);
+  if (waiter.isFirst) flight.waiters.unshift(waiter);
+  else flight.waiters.push(waiter);
   waiter.board(flight);
 }
 

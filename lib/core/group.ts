@@ -12,7 +12,8 @@ import { Handoff } from "./handoff.ts";
 import { hashOf } from "./hash.ts";
 import { MainAndHot } from "./main-and-hot.ts";
 import { Memo } from "./memo.ts";
-import type { Entry, Origin, PeerPicker } from "./ports.ts";
+import { PeerWaiter } from "./peer-waiter.ts";
+import type { Entry, Origin, PeerPicker, Question } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 
 /** A value found in this node's memory. */
@@ -149,18 +150,18 @@ export class Group {
     return this.lookup(key);
   }
 
-  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Throws as `get`. */
-  loadAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
+  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Fails as `get`. */
+  loadAsOwner(key: string, question: Question): void {
     this.#counters.loads++;
-    return this.#loadHere(key, signal);
+    this.#loadFromOrigin(key, new PeerWaiter(question));
   }
 
-  /** Both of the above, one after the other. */
-  async getAsOwner(key: string, options: { signal?: CancelSignal } = {}): Promise<Loaded> {
+  /** Both of the above, one after the other, by a promise. Throws as `get`. */
+  async getAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookupAsOwner(key);
-    return hit === undefined
-      ? await this.loadAsOwner(key, options)
-      : { value: hit.value, source: hit.from, stored: true };
+    if (hit !== undefined) return { value: hit.value, source: hit.from, stored: true };
+    this.#counters.loads++;
+    return await this.#loadHere(key, signal);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { OriginTimeoutError } from "../core/errors.ts";
 import type { Entry } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
-import { ServedAsk } from "./asks.ts";
+import { type Answerer, ServedAsk, ServedGet } from "./asks.ts";
 import type { ChannelContext } from "./channel-context.ts";
 import { codeOf } from "./failures.ts";
 import { FailureCode, MessageType, type PushedEntry } from "./frames.ts";
@@ -16,7 +16,7 @@ const MAX_VOUCH_MS = 10_000;
 type Result = Value | boolean | undefined;
 
 /** A peer's questions over one channel. Each method may return why the connection must end. */
-export class Answering {
+export class Answering implements Answerer {
   readonly #remote: Greeting;
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
@@ -122,8 +122,10 @@ export class Answering {
 
   close(): void {
     const gone = new DOMException("the peer that asked was lost", "AbortError");
-    for (const served of this.#served.values()) served.abort(gone);
+    const all = [...this.#served.values()];
+    // First: who hears of it may say at once that its work has failed.
     this.#served.clear();
+    for (const served of all) served.abort(gone);
   }
 
   #onKey(
@@ -145,19 +147,48 @@ export class Answering {
       return this.#outbox.failure(id, FailureCode.overloaded, `serves ${limits.servedInFlight} asks already`);
     }
     this.answered++;
-    let served: ServedAsk;
-    let result: Value | undefined | Promise<Value | undefined>;
     try {
-      const found = isGet ? service.lookup?.(group, key) : undefined;
-      if (found !== undefined) return this.#outbox.value(id, found);
-      served = this.#newServed(type, timeoutMs);
-      result = isGet ? service.get(group, key, served) : service.peek?.(group, key, served);
+      if (!isGet) return this.#peek(id, group, timeoutMs, key);
+      const found = service.lookup?.(group, key);
+      if (found === undefined) this.#get(id, group, timeoutMs, key);
+      else this.#outbox.value(id, found);
     } catch (error) {
-      return this.#fail(type, id, error);
+      this.#fail(type, id, error);
     }
-    if (!(result instanceof Promise)) return this.#answer(type, id, result);
+  }
+
+  #get(id: number, group: string, timeoutMs: number, key: string): void {
+    const { clock, service } = this.#context;
+    const served = new ServedGet(id, timeoutMs, clock.nowMs() + timeoutMs, this);
+    this.#working++;
+    this.#await(id, served);
+    try {
+      service.get(group, key, served);
+    } catch (error) {
+      served.failed(error);
+    }
+  }
+
+  #peek(id: number, group: string, timeoutMs: number, key: string): void {
+    const served = this.#newServed(MessageType.peek, timeoutMs);
+    const result = this.#context.service.peek?.(group, key, served);
+    if (!(result instanceof Promise)) return this.#answer(MessageType.peek, id, result);
     this.#working++;
     this.#work(id, served, result);
+  }
+
+  /** For gets. */
+  answerGet(served: ServedGet, value: Value): void {
+    if (!this.#settled(served.number, served)) return;
+    this.#outbox.value(served.number, value);
+    this.#hasAnswered();
+  }
+
+  /** For gets. */
+  failGet(served: ServedGet, error: unknown): void {
+    if (!this.#settled(served.number, served)) return;
+    this.#fail(MessageType.get, served.number, error);
+    this.#hasAnswered();
   }
 
   #newServed(type: ServedAsk["type"], timeoutMs: number): ServedAsk {
@@ -165,19 +196,34 @@ export class Answering {
   }
 
   #work(id: number, served: ServedAsk, result: Promise<Result>): void {
-    this.#served.set(id, served);
-    this.#sweep.cover(served.deadlineMs);
+    this.#await(id, served);
     result.then(
       (value) => {
-        if (this.#settled(id, served)) this.#answer(served.type, id, value);
-        this.#outbox.flushSoon();
-        this.#onSettled();
+        if (!this.#settled(id, served)) return;
+        this.#answer(served.type, id, value);
+        this.#hasAnswered();
       },
       (error) => {
-        if (this.#settled(id, served)) this.#fail(served.type, id, error);
-        this.#onSettled();
+        if (!this.#settled(id, served)) return;
+        this.#fail(served.type, id, error);
+        this.#hasAnswered();
       },
     );
+  }
+
+  #await(id: number, served: ServedAsk): void {
+    this.#served.set(id, served);
+    this.#sweep.cover(served.deadlineMs);
+  }
+
+  /**
+   * An answer that was waited for leaves soon: others may wait for it at the peer, and are not to wait for all who wait
+   * here. One that was at hand leaves with the others of its frame.
+   */
+  #hasAnswered(): void {
+    if (this.#outbox.isCorked) return;
+    this.#outbox.flushSoon();
+    this.#onSettled();
   }
 
   /** Whether the peer still waits for the answer. */

@@ -1,8 +1,8 @@
 import { Cancel, type CancelSignal } from "../core/cancel.ts";
 import type { Chained } from "../core/chained-table.ts";
-import type { AskOptions } from "../core/ports.ts";
+import type { AskOptions, Question } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
-import type { QuestionType } from "./frames.ts";
+import { MessageType, type QuestionType } from "./frames.ts";
 
 /** What a question may be answered with: a value or nothing, a yes or no, a count. */
 export type Answer = Value | boolean | number | undefined | void;
@@ -66,5 +66,32 @@ export class ServedAsk implements AskOptions {
   abort(reason: Error): void {
     this.cancel ??= new Cancel();
     this.cancel.abort(reason);
+  }
+}
+
+/** Who answers the peer. */
+export interface Answerer {
+  answerGet(served: ServedGet, value: Value): void;
+  failGet(served: ServedGet, error: unknown): void;
+}
+
+/** A peer's get that is being worked on. */
+export class ServedGet extends ServedAsk implements Question {
+  /** Its id in frames. */
+  readonly number: number;
+  private readonly answerer: Answerer;
+
+  constructor(id: number, timeoutMs: number, deadlineMs: number, answerer: Answerer) {
+    super(MessageType.get, timeoutMs, deadlineMs);
+    this.number = id;
+    this.answerer = answerer;
+  }
+
+  answered(value: Value): void {
+    this.answerer.answerGet(this, value);
+  }
+
+  failed(error: unknown): void {
+    this.answerer.failGet(this, error);
   }
 }

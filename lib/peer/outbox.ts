@@ -144,6 +144,10 @@ export class Outbox {
     else this.#wrote();
   }
 
+  get isCorked(): boolean {
+    return this.#corked;
+  }
+
   /** Values that wait for the socket to take what it has. */
   get backlog(): number {
     return this.#waiting.length - this.#waitingPushes;

@@ -1,13 +1,13 @@
 import type { Suspect } from "../core/liveness.ts";
-import type { AskOptions, Entry } from "../core/ports.ts";
+import type { AskOptions, Entry, Question } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 
 /**
  * What this node does for its peers. Only peers of the roster reach it, over a connection on which both ends have
  * greeted, and for groups that both ends named there; whether the peer is listed in that very group, the roster knows.
  *
- * A value returned without a promise travels back at the end of the frame that asked for it; `options.signal` is made
- * when it is first read.
+ * What is answered before the call returns travels back at the end of the frame that asked for it; `signal` is made when
+ * it is first read.
  */
 export interface PeerService {
   /**
@@ -17,11 +17,11 @@ export interface PeerService {
    */
   lookup?(group: string, key: string): Value | undefined;
   /**
-   * Answers as owner, when the lookup found nothing.
+   * Answers as owner, when the lookup found nothing. What the question hears leaves at once.
    *
-   * @throws the group's errors; PeerError lets the asker fall back
+   * @param question fails with the group's errors; PeerError lets the asker fall back
    */
-  get(group: string, key: string, options: AskOptions): Value | Promise<Value>;
+  get(group: string, key: string, question: Question): void;
   /**
    * What is in memory, or being loaded; starts no load.
    *

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Cancel, type CancelSignal } from "../../lib/core/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import { Flights, type Landing, promised } from "../../lib/core/flight.ts";
+import { Flights, type Landing, promised, Waiter } from "../../lib/core/flight.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 
@@ -9,6 +9,8 @@ function setUp({ timeoutMs = 1_000, maxFlights = 10 } = {}) {
   const clock = new ManualClock();
   return { clock, flights: new Flights<string>({ clock, timeoutMs, maxFlights }) };
 }
+
+const gone = new DOMException("gone", "AbortError");
 
 function fly(
   flights: Flights<string>,
@@ -41,6 +43,44 @@ test("all who ask while a load is in the air share it", async () => {
   assert.deepEqual(new Set(await Promise.all(asked)), new Set(["v"]));
   assert.equal(starts, 1);
   assert.equal(flights.size, 0);
+});
+
+test("who is to hear first does, whenever it came; the others hear in the order in which they came", () => {
+  const { flights } = setUp();
+  const heard: string[] = [];
+  class Caller extends Waiter<string> {
+    readonly #name: string;
+
+    constructor(name: string) {
+      super(undefined);
+      this.#name = name;
+    }
+
+    override get isFirst(): boolean {
+      return this.#name === "peer";
+    }
+
+    landed(value: string): void {
+      heard.push(`${this.#name} ${value}`);
+    }
+
+    failed(error: unknown): void {
+      heard.push(`${this.#name} ${(error as Error).name}`);
+    }
+  }
+  for (
+    const end of [(landing: Landing<string>) => landing.land("v"), (landing: Landing<string>) => landing.fail(gone)]
+  ) {
+    const landings: Landing<string>[] = [];
+    for (const name of ["one", "two", "peer", "three"]) {
+      flights.fly("k", new Caller(name), (landing) => landings.push(landing));
+    }
+    end(landings[0]!);
+  }
+  assert.deepEqual(heard, [
+    ...["peer v", "one v", "two v", "three v"],
+    ...["peer AbortError", "one AbortError", "two AbortError", "three AbortError"],
+  ]);
 });
 
 test("a failure reaches every waiter, and the next call starts anew", async () => {

@@ -28,9 +28,9 @@ async function victim(defer: Defer) {
   const log = new MemoryLog();
   const reached: string[] = [];
   const service: PeerService = {
-    get: (_, key) => {
+    get: (_, key, question) => {
       reached.push(`get ${key}`);
-      return VALUE;
+      question.answered(VALUE);
     },
     peek: (_, key) => void reached.push(`peek ${key}`),
     push: (_, entries) => {

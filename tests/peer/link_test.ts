@@ -8,7 +8,7 @@ import {
   OverloadedError,
   PeerError,
 } from "../../lib/core/errors.ts";
-import type { AskOptions } from "../../lib/core/ports.ts";
+import type { AskOptions, Question } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { settle } from "../support/clock.ts";
@@ -132,6 +132,50 @@ test("answers that were waited for leave ahead of the rest of the tick, those of
   await settle();
   assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["value of x", "value of y"]);
   assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
+});
+
+test("an answer that was waited for leaves before what else was made ready with it", async (defer) => {
+  const net = new MemoryNetwork();
+  const questions: Question[] = [];
+  const [a, b] = [net.hub("a"), net.hub("b", { service: { get: (_, __, question) => questions.push(question) } })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const ask = getFrom(a.peer("b")!, "dict", "x", patient);
+  await net.tick();
+  const { frames } = net.dialed[0]!.other;
+  let sentBefore = 0;
+  questions[0]!.answered(text("value"));
+  queueMicrotask(() => sentBefore = frames.length);
+  await settle();
+  assert.equal(bodyOf(await ask), "value");
+  assert.equal(sentBefore, 2, "a welcome and the answer");
+});
+
+test("a frame is answered to its end, though the connection is idle in its middle and was to close then", async (defer) => {
+  const net = new MemoryNetwork();
+  const held: Question[] = [];
+  const get = (_: string, key: string, question: Question) => {
+    if (key === "x") return void held.push(question);
+    for (const earlier of held.splice(0)) earlier.answered(text("x"));
+    question.answered(text(key));
+  };
+  const [a, b] = [net.hub("a"), net.hub("b", { service: { get } })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const peer = a.peer("b")!;
+  const asks = [getFrom(peer, "dict", "x", patient)];
+  await net.tick();
+  const drained = b.drain();
+  asks.push(...["y", "z"].map((key) => getFrom(peer, "dict", key, patient)));
+  await net.tick();
+  assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["x", "y", "z"]);
+  await drained;
 });
 
 test("answers return in the order in which they are ready", async (defer) => {
@@ -324,6 +368,40 @@ test("a lost connection fails all that is in flight at once, aborts what was ser
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
+});
+
+test("work that ends as soon as the peer is lost, its question overdue or cancelled, is answered once or not at all, and is no fault", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const get = (_: string, __: string, question: Question) => {
+    const { signal } = question;
+    signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
+  };
+  const [a, b] = [net.hub("a"), net.hub("b", { service: { get }, log })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const peer = a.peer("b")!;
+  const overdue = assert.rejects(getFrom(peer, "dict", "overdue", patient), OriginTimeoutError);
+  await net.tick();
+  await net.clock.advance(950);
+  await net.tick();
+  await overdue;
+  const controller = new AbortController();
+  const left = assert.rejects(getFrom(peer, "dict", "left", { ...patient, signal: controller.signal }));
+  await net.tick();
+  controller.abort();
+  await net.tick();
+  await left;
+  const lost = assert.rejects(getFrom(peer, "dict", "lost", patient), PeerError);
+  await net.tick();
+  assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome, and word of the one that was overdue");
+  net.dialed[0]!.other.lose("cable cut");
+  net.dialed[0]!.lose("cable cut");
+  await lost;
+  assert.deepEqual(log.lines.filter((line) => line.startsWith("error")), []);
 });
 
 test("who hears that a connection is lost may abandon another question: each hears once, and none is sent again", async (defer) => {

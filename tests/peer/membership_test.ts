@@ -12,7 +12,7 @@ import type { PeerService } from "../../lib/peer/service.ts";
 import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { getFrom, type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
+import { getBy, getFrom, type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
 import { record } from "./support.ts";
 
 const never = new AbortController().signal;
@@ -257,7 +257,7 @@ test("who joins finds its values though its links are still opening", async (def
 
 test("a poll is answered by a peer that is busy with all that it may be asked", async (defer) => {
   const { method } = byHand<[string, string, AskOptions], Value>();
-  const { net, a, b } = pair(defer, { get: method }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
+  const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
   await net.tick();
   const gets = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient)));
   const poll = a.link("b")!.poll({ timeoutMs: 250 });
@@ -466,7 +466,7 @@ test("who waits for a peer that is evicted falls back at once, at both ends", as
 
 test("a draining peer can be asked until its record goes, whichever group hears of it first", async (defer) => {
   const { calls, method } = byHand<[string, string, AskOptions], Value>();
-  const { net, a, b } = pair(defer, { get: method, peek: () => text("held") });
+  const { net, a, b } = pair(defer, { get: getBy(method), peek: () => text("held") });
   await net.tick();
   const link = a.link("b")!;
   a.setPeers([record("b", "http://b"), { ...record("b", "http://b"), ...draining }]);
@@ -522,7 +522,7 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
 
 test("an answer of another kind than its question closes the connection, and fails what was asked", async (defer) => {
   const log = new MemoryLog();
-  const { net, a } = pair(defer, { get: () => new Promise<Value>(() => {}) }, { log });
+  const { net, a } = pair(defer, { get: () => {} }, { log });
   const writer = new FrameWriter();
   const answers: [() => Promise<unknown>, (id: number) => void][] = [
     [() => getFrom(a.peer("b")!, "dict", "x", patient), (id) => writer.taken(id, 1)],

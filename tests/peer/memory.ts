@@ -1,14 +1,25 @@
 /** Sockets in memory that obey the rules of the real ones: they copy what is sent, and deliver in a later turn. */
-import { asked, type AskOptions, type Peer } from "../../lib/core/ports.ts";
+import { asked, type AskOptions, type Peer, type Question } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
 import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
-import type { PeerService } from "../../lib/peer/service.ts";
 import type { SocketHandler, SocketLike } from "../../lib/peer/socket.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 
-export type HubOptions = Partial<PeerHubOptions> & { limits?: Partial<PeerLimits>; serve?: PeerService["get"] };
+/** Answers gets, by a promise or at once. */
+export type Serve = (group: string, key: string, options: AskOptions) => Value | Promise<Value>;
+
+/** As a service has it. */
+export function getBy(serve: Serve): (group: string, key: string, question: Question) => void {
+  return (group, key, question) => {
+    const result = serve(group, key, question);
+    if (result instanceof Promise) result.then((value) => question.answered(value), (error) => question.failed(error));
+    else question.answered(result);
+  };
+}
+
+export type HubOptions = Partial<PeerHubOptions> & { limits?: Partial<PeerLimits>; serve?: Serve };
 
 const DEAF: SocketHandler = { opened() {}, received() {}, closed() {} };
 
@@ -112,7 +123,7 @@ export class MemoryNetwork {
       self: { name, incarnation: `01-${name}` },
       groups: ["dict"],
       revisions: () => ({ dict: 3 }),
-      service: { get: serve ?? (() => Promise.reject(new Error("nothing is served here"))) },
+      service: { get: getBy(serve ?? (() => Promise.reject(new Error("nothing is served here")))) },
       clock: this.clock,
       log: new MemoryLog(),
       openSocket: this.openSocket,

@@ -1,5 +1,5 @@
 /** The transport over real sockets of the runtime that runs the test, with Hono's upgrade in between. */
-import { getFrom } from "./memory.ts";
+import { getBy, getFrom, type Serve } from "./memory.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
@@ -10,14 +10,11 @@ import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
 import type { Greeting } from "../../lib/peer/greeting.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
-import type { PeerService } from "../../lib/peer/service.ts";
 import { maskedMessage, Opcode } from "../../lib/peer/rfc6455.ts";
 import { dialTcp } from "../../lib/peer/tcp-socket.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { record, serveHub, systemClock } from "./support.ts";
-
-type Serve = PeerService["get"];
 
 const patient = { signal: new AbortController().signal, timeoutMs: 10_000 };
 
@@ -32,7 +29,7 @@ function makeHub(name: string, serve: Serve, log = new MemoryLog(), limits: Part
     self,
     groups: ["dict"],
     revisions: () => ({}),
-    service: { get: serve },
+    service: { get: getBy(serve) },
     clock: systemClock,
     log,
     limits,

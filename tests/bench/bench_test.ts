@@ -6,7 +6,7 @@ import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
 import { exchanged } from "./readme.ts";
-import { bareHerdOf, bareHopOf, bareMeshOf, constantOf } from "./limit.ts";
+import { bareArrivalOf, bareHerdOf, bareHopOf, bareMeshOf, constantOf, lruCacheOf, mapOf } from "./limit.ts";
 import { limits, markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
 import { type Bench, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
@@ -210,15 +210,33 @@ test("how far a node could go is told for the rows in which bare programs had th
     [label("deno")]: [1, -1, 2],
     [bareHopOf("deno")]: [4, 4, -4],
   };
+  const caches = {
+    [label("bun")]: [60, 60, 60],
+    [lruCacheOf("bun")]: [50, 60, 50],
+    [bareArrivalOf("bun")]: [60, 90, 80],
+  };
   const { [golang]: _, ...withoutGo } = all;
-  const rows = [await row(all), await row(five), await row(times, "p99"), await row(added, "added p99")];
+  const maps = { ...withoutGo, [mapOf("bun")]: [40, 60, 20], [mapOf("deno")]: [15, 30, 30] };
+  const rows = [
+    await row(all),
+    await row(five),
+    await row(times, "p99"),
+    await row(added, "added p99"),
+    await row(caches, "ops/s"),
+    await row({ ...maps, ...all }),
+    await row({ ...maps, [bareHopOf("deno")]: [] }),
+  ];
   assert.deepEqual(
     limits(rows).split("\n").slice(2),
     [
-      "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
+      "| a < b \\| c | a constant: 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
       "| a < b \\| c | added p99 2.00 ms | 150.0 % | added p99 4.00 ms | 25.0 % |",
+      "| a < b \\| c | 1.50 x lru-cache | 75.0 % |",
+      "| a < b \\| c | a constant: 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
+      "| a < b \\| c | a Map behind Hono: 3.00 x golang/groupcache | 83.3 % | a Map behind Hono: 1.50 x golang/groupcache | 100.0 % |",
+      "| a < b \\| c | a Map behind Hono: 0.600 x the constant | 83.3 % |",
     ],
   );
   assert.equal(limits([await row(withoutGo), await row({})]), "");

@@ -6,6 +6,9 @@ import { firstKeys, keyFile } from "./keys.ts";
 import { type Cores, startServer } from "./processes.ts";
 
 export const constantOf = (kind: RuntimeKind) => `constant on ${kind}`;
+export const mapOf = (kind: RuntimeKind) => `Map behind Hono on ${kind}`;
+export const lruCacheOf = (kind: RuntimeKind) => `lru-cache on ${kind}`;
+export const bareArrivalOf = (kind: RuntimeKind) => `quick-lru in order of arrival on ${kind}`;
 export const bareHopOf = (kind: RuntimeKind) => `bare hop on ${kind}`;
 export const bareMeshOf = (kind: RuntimeKind) => `bare mesh on ${kind}`;
 export const bareHerdOf = (kind: RuntimeKind) => `bare servers on ${kind}`;
@@ -13,18 +16,24 @@ export const bareHerdOf = (kind: RuntimeKind) => `bare servers on ${kind}`;
 /** A file with the one key whose value the constant is. */
 export const constantKeys = (defer: Defer) => keyFile(defer, firstKeys(1));
 
-/**
- * A server that answers a constant.
- *
- * @param options.port shared with others that are given it
- * @returns its URL
- */
-export function startConstant(
-  defer: Defer,
-  kind: RuntimeKind,
-  { cores, port }: { cores?: Cores; port?: number } = {},
-): Promise<string> {
-  return startBare(defer, kind, ["constant", ...(port === undefined ? [] : [String(port)])], cores);
+interface LimitOptions {
+  readonly cores?: Cores;
+  /** Shared with others that are given it. */
+  readonly port?: number;
+}
+
+/** A server that answers a constant. @returns its URL */
+export function startConstant(defer: Defer, kind: RuntimeKind, options: LimitOptions = {}): Promise<string> {
+  return startAnswering(defer, kind, "constant", options);
+}
+
+/** A server that answers from a Map. @returns its URL */
+export function startMap(defer: Defer, kind: RuntimeKind, options: LimitOptions = {}): Promise<string> {
+  return startAnswering(defer, kind, "map", options);
+}
+
+function startAnswering(defer: Defer, kind: RuntimeKind, mode: string, { cores, port }: LimitOptions): Promise<string> {
+  return startBare(defer, kind, [mode, ...(port === undefined ? [] : [String(port)])], cores);
 }
 
 /**
@@ -46,14 +55,29 @@ export async function startBareHop(
 
 /** Processes that keep what they have answered, and get the rest from the keys' owners. @returns their URLs */
 export async function startBareMesh(defer: Defer, kind: RuntimeKind, count: number): Promise<string[]> {
-  const ports: number[] = [];
-  for (let i = 0; i < count; i++) ports.push(await freePort());
-  return await Promise.all(ports.map((_, i) => startBare(defer, kind, ["mesh", String(i), ports.join()])));
+  return await startMesh(defer, kind, "mesh", count);
 }
 
-/** A server that answers a key for the first time after `delayMs`. @returns its URL */
-export function startBareHerd(defer: Defer, kind: RuntimeKind, delayMs: number): Promise<string> {
-  return startBare(defer, kind, ["herd", String(delayMs)]);
+/** As a mesh, with an origin. @param template its URL, with `{key}` @returns their URLs */
+export async function startBareHerd(
+  defer: Defer,
+  kind: RuntimeKind,
+  template: string,
+  count: number,
+): Promise<string[]> {
+  return await startMesh(defer, kind, "herd", count, template);
+}
+
+async function startMesh(
+  defer: Defer,
+  kind: RuntimeKind,
+  mode: "mesh" | "herd",
+  count: number,
+  ...more: string[]
+): Promise<string[]> {
+  const ports: number[] = [];
+  for (let i = 0; i < count; i++) ports.push(await freePort());
+  return await Promise.all(ports.map((_, i) => startBare(defer, kind, [mode, String(i), ports.join(), ...more])));
 }
 
 async function startBare(defer: Defer, kind: RuntimeKind, args: readonly string[], cores?: Cores): Promise<string> {

@@ -2,7 +2,7 @@
 import { bothRuntimes, type RuntimeKind } from "../support/node.ts";
 import { golang, label } from "./clusters.ts";
 import { median, ratiosOf } from "./figures.ts";
-import { bareHerdOf, bareHopOf, bareMeshOf, constantOf } from "./limit.ts";
+import { bareArrivalOf, bareHerdOf, bareHopOf, bareMeshOf, constantOf, lruCacheOf, mapOf } from "./limit.ts";
 import type { Machine } from "./machine.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";
 
@@ -98,10 +98,12 @@ export function markdown(report: Report): string {
  * of that a node makes (of a time: how many times that).
  */
 export function limits(rows: readonly RowResult[]): string {
-  const lines = rows.flatMap((row) => {
-    const cells = bothRuntimes.flatMap((kind) => limitOf(row, kind) ?? []);
-    return cells.length === 0 ? [] : [`| ${[row.what, ...cells].map(cell).join(" | ")} |`];
-  });
+  const lines = rows.flatMap((row) =>
+    [limitOf, mapLimitOf].flatMap((of) => {
+      const cells = bothRuntimes.flatMap((kind) => of(row, kind) ?? []);
+      return cells.length === 0 ? [] : [`| ${[row.what, ...cells].map(cell).join(" | ")} |`];
+    })
+  );
   if (lines.length === 0) return "";
   return [
     "| what | limit on Bun | node / limit | limit on Deno | node / limit |",
@@ -110,25 +112,61 @@ export function limits(rows: readonly RowResult[]): string {
   ].join("\n");
 }
 
-function limitOf({ series }: RowResult, kind: RuntimeKind): [string, string] | undefined {
-  const roundsOf = (name: string, measure: string) =>
-    series.find((one) => one.contestant === name && one.measure === measure)?.rounds ?? [];
-  const herd = roundsOf(bareHerdOf(kind), "p99");
+type Limit = readonly [limit: string, share: string];
+
+function limitOf(row: RowResult, kind: RuntimeKind): Limit | undefined {
+  const herd = roundsOf(row, bareHerdOf(kind), "p99");
   if (herd.length > 0) {
-    return [`p99 ${shown(median(herd))} ms`, percent(median(ratiosOf(roundsOf(label(kind), "p99"), herd)))];
+    return [`p99 ${shown(median(herd))} ms`, percent(median(ratiosOf(roundsOf(row, label(kind), "p99"), herd)))];
   }
-  const added = roundsOf(bareHopOf(kind), "added p99");
+  const added = roundsOf(row, bareHopOf(kind), "added p99");
   if (added.length > 0) {
     // By the medians: a difference of two times can come near to nothing in a round.
-    const [ours, bare] = [median(roundsOf(label(kind), "added p99")), median(added)];
+    const [ours, bare] = [median(roundsOf(row, label(kind), "added p99")), median(added)];
     return [`added p99 ${shown(bare)} ms`, percent(ours / bare)];
   }
-  const go = roundsOf(golang, "requests/s");
-  const bare = [constantOf(kind), bareHopOf(kind), bareMeshOf(kind)].map((name) => roundsOf(name, "requests/s"))
-    .find((rounds) => rounds.length > 0);
-  if (bare === undefined || go.length === 0) return undefined;
-  const share = percent(median(ratiosOf(roundsOf(label(kind), "requests/s"), bare)));
-  return [`${shown(median(ratiosOf(bare, go)))} x ${golang}`, share];
+  if (roundsOf(row, bareArrivalOf(kind), "ops/s").length > 0) {
+    return against(row, kind, {
+      limit: bareArrivalOf(kind),
+      rival: lruCacheOf(kind),
+      measure: "ops/s",
+      than: "lru-cache",
+    });
+  }
+  const limit = [constantOf(kind), bareHopOf(kind), bareMeshOf(kind)]
+    .find((name) => roundsOf(row, name, "requests/s").length > 0);
+  if (limit === undefined) return undefined;
+  const told = against(row, kind, { limit, rival: golang, measure: "requests/s", than: golang });
+  return limit === constantOf(kind) && told !== undefined ? [`a constant: ${told[0]}`, told[1]] : told;
+}
+
+/** Of what a node holds itself: what a Map makes of it behind Hono, as a share of the constant where that is the measure. */
+function mapLimitOf(row: RowResult, kind: RuntimeKind): Limit | undefined {
+  const hasGo = roundsOf(row, golang, "requests/s").length > 0;
+  const rival = hasGo ? golang : constantOf(kind);
+  const than = hasGo ? golang : "the constant";
+  const told = against(row, kind, { limit: mapOf(kind), rival, measure: "requests/s", than });
+  return told && [`a Map behind Hono: ${told[0]}`, told[1]];
+}
+
+interface Against {
+  readonly limit: string;
+  readonly rival: string;
+  readonly measure: string;
+  /** How the rival is called in the table. */
+  readonly than: string;
+}
+
+/** Undefined where one of the two had no turns. */
+function against(row: RowResult, kind: RuntimeKind, { limit, rival, measure, than }: Against): Limit | undefined {
+  const [bare, theirs] = [roundsOf(row, limit, measure), roundsOf(row, rival, measure)];
+  if (bare.length === 0 || theirs.length === 0) return undefined;
+  const share = percent(median(ratiosOf(roundsOf(row, label(kind), measure), bare)));
+  return [`${shown(median(ratiosOf(bare, theirs)))} x ${than}`, share];
+}
+
+function roundsOf({ series }: RowResult, name: string, measure: string): readonly number[] {
+  return series.find((one) => one.contestant === name && one.measure === measure)?.rounds ?? [];
 }
 
 /** The contestants of a row, measure by measure, for those who want more than the verdicts. */

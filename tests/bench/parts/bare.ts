@@ -1,19 +1,23 @@
 /**
- * The limits: servers of the runtime that do only what cannot be left out.
+ * The limits: servers of the runtime that do only what cannot be left out. All but the constant stand behind Hono, as nodes
+ * do, and in the way that is the fastest.
  *
  * - `constant [port]` answers 1 KiB with a node's headers; given a port, it shares that
- * - `herd ms`: one answer per key, so long after it was first asked for, for all who ask meanwhile
+ * - `map [port]` answers with what it has of a key in a Map
  * - `asker port`: asks the `owner` behind that port for each value, over one connection, in one write for each turn of
  *   the event loop; neither knows of deadlines, peers that are lost, or bounds
  * - `mesh index ports`: keeps what it has answered, without bounds, and is the `owner` of its share of the keys; the others'
  *   it asks for, like an `asker`. The ports are those of all owners, its own at that index
+ * - `herd index ports origin`: a `mesh` whose values come from an origin, a URL with `{key}` in it; all who ask for one
+ *   meanwhile wait for the same load, or ask
  */
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
-import { setTimeout } from "node:timers/promises";
+import { Hono } from "hono";
+import { chained, unchained } from "../../../lib/http/unchained.ts";
 import { startWithSettings } from "../../../lib/runtime.ts";
-import { keyOf, valueBytes, valueOf } from "../keys.ts";
+import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
 // As a node does: it is the runtime at its best that is the limit.
 startWithSettings();
@@ -28,7 +32,7 @@ type Value = Uint8Array<ArrayBuffer>;
 type Values = Map<string, Value>;
 
 const { Bun, Deno } = globalThis as unknown as Runtimes;
-const [mode, argument, ports] = process.argv.slice(2);
+const [mode, argument, ports, origin] = process.argv.slice(2);
 const hostname = "127.0.0.1";
 // As a node does it: a Headers object made once is what both runtimes send fastest, and they count the bytes themselves.
 const init = {
@@ -44,19 +48,17 @@ const keyIn = ({ url }: Request) => url.slice(url.lastIndexOf("/") + 1);
 if (mode === "constant") {
   const body = new Uint8Array(valueOf(keyOf(0)));
   serve(() => answer(body), Number(argument ?? 0));
-} else if (mode === "herd") {
-  const values = new Map<string, Promise<Value>>();
-  serve(async (request) => {
-    const key = keyIn(request);
-    let value = values.get(key);
-    if (value === undefined) values.set(key, value = setTimeout(Number(argument), new Uint8Array(valueOf(key))));
-    return answer(await value);
-  });
-} else if (mode === "owner") own(new Map(), 0, tell);
-else if (mode === "asker") {
+} else if (mode === "map") {
+  const values: Values = new Map();
+  serveKeys((key) => answer(ownValue(values, key)), Number(argument ?? 0));
+} else if (mode === "owner") {
+  const values: Values = new Map();
+  own((key) => ownValue(values, key), 0, tell);
+} else if (mode === "asker") {
   const ask = asking(Number(argument));
-  serve((request) => new Promise((resolve) => ask(keyIn(request), (value) => resolve(answer(value)))));
+  serveKeys((key) => unchained(new Promise((resolve) => ask(key, (value) => resolve(answer(value))))));
 } else if (mode === "mesh") mesh(Number(argument), ports!.split(",").map(Number));
+else if (mode === "herd") herd(Number(argument), ports!.split(",").map(Number), origin!);
 else throw new Error(`there is no mode ${mode}`);
 
 function serve(fetch: Fetch, shared = 0): void {
@@ -67,13 +69,22 @@ function serve(fetch: Fetch, shared = 0): void {
   tell(port);
 }
 
+function serveKeys(find: (key: string) => Response | Promise<Response>, shared = 0): void {
+  const prefix = `/cache/${groupName}/`;
+  // No pattern is looked for: what the router is given is in a table.
+  const app = new Hono({ getPath: ({ url }) => url.startsWith(prefix, url.indexOf("/", 8)) ? prefix : "" });
+  app.get(prefix, (c) => find(keyIn(c.req.raw)));
+  app.fetch = chained(app);
+  serve((request) => app.fetch(request), shared);
+}
+
 /** In the words in which servers of the bench tell their addresses, though an owner speaks no HTTP. */
 function tell(port: number): void {
   process.stderr.write(`listening on http://${hostname}:${port}\n`);
 }
 
 /** A question is its id, the length of its key and the key; an answer is the id and the value. */
-function own(values: Values, port: number, listening: (port: number) => void): void {
+function own(find: (key: string) => Value | Promise<Value>, port: number, listening: (port: number) => void): void {
   const server = createServer((socket) => {
     socket.setNoDelay(true);
     receive(socket, (bytes) => {
@@ -82,10 +93,15 @@ function own(values: Values, port: number, listening: (port: number) => void): v
       while (at + 5 <= bytes.length && at + 5 + bytes[at + 4]! <= bytes.length) {
         const end = at + 5 + bytes[at + 4]!;
         const key = bytes.toString("latin1", at + 5, end);
-        answers.push(bytes.subarray(at, at + 4), ownValue(values, key));
+        const value = find(key);
+        if (!(value instanceof Promise)) answers.push(bytes.subarray(at, at + 4), value);
+        else {
+          const id = new Uint8Array(bytes.subarray(at, at + 4));
+          value.then((found) => socket.write(Buffer.concat([id, found])));
+        }
         at = end;
       }
-      if (at > 0) socket.write(Buffer.concat(answers));
+      if (answers.length > 0) socket.write(Buffer.concat(answers));
       return at;
     });
   });
@@ -130,27 +146,54 @@ function asking(port: number): (key: string, answered: (value: Value) => void) =
   };
 }
 
+function ownerOf(key: string, count: number): number {
+  return key.charCodeAt(key.length - 1) % count;
+}
+
 function mesh(index: number, ports: readonly number[]): void {
   const values: Values = new Map();
   // Not before the first key of theirs: by then they listen.
   const askers: ReturnType<typeof asking>[] = [];
   const serveAll = () =>
-    serve((request) => {
-      const key = keyIn(request);
+    serveKeys((key) => {
       const value = values.get(key);
       if (value !== undefined) return answer(value);
-      const owner = key.charCodeAt(key.length - 1) % ports.length;
+      const owner = ownerOf(key, ports.length);
       if (owner === index) return answer(ownValue(values, key));
       const ask = askers[owner] ??= asking(ports[owner]!);
-      return new Promise((resolve) =>
-        ask(key, (read) => {
-          const kept = new Uint8Array(read);
-          values.set(key, kept);
-          resolve(answer(kept));
-        })
+      return unchained(
+        new Promise((resolve) =>
+          ask(key, (read) => {
+            const kept = new Uint8Array(read);
+            values.set(key, kept);
+            resolve(answer(kept));
+          })
+        ),
       );
     });
-  own(values, ports[index]!, serveAll);
+  own((key) => ownValue(values, key), ports[index]!, serveAll);
+}
+
+function herd(index: number, ports: readonly number[], origin: string): void {
+  const values = new Map<string, Promise<Value>>();
+  const askers: ReturnType<typeof asking>[] = [];
+  const fetched = async (key: string) => {
+    const response = await fetch(origin.replace("{key}", key));
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  const asked = (owner: number, key: string) => {
+    const ask = askers[owner] ??= asking(ports[owner]!);
+    return new Promise<Value>((resolve) => ask(key, (read) => resolve(new Uint8Array(read))));
+  };
+  const find = (key: string) => {
+    let value = values.get(key);
+    if (value === undefined) {
+      const owner = ownerOf(key, ports.length);
+      values.set(key, value = owner === index ? fetched(key) : asked(owner, key));
+    }
+    return value;
+  };
+  own(find, ports[index]!, () => serveKeys((key) => unchained(find(key).then(answer))));
 }
 
 /** @param take returns how many bytes it has used; the rest comes again with what follows */

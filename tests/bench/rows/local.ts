@@ -11,7 +11,7 @@ import {
 } from "../clusters.ts";
 import { atLeast, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
-import { constantKeys, constantOf, startConstant } from "../limit.ts";
+import { constantKeys, constantOf, mapOf, startConstant, startMap } from "../limit.ts";
 import { hasProgram } from "../machine.ts";
 import { isMemcached, loadMemcached, memcached, startMemcached } from "../memcached.ts";
 import { nginx, startNginx } from "../nginx.ts";
@@ -64,9 +64,11 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
   for (const kind of bothRuntimes) {
     const url = await startConstant(defer, kind, { cores: serverCore });
     const constant = { name: constantOf(kind), url, keyFile: constantKeys(defer) };
-    // Beside the node that it is compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
+    const map = { name: mapOf(kind), url: await startMap(defer, kind, { cores: serverCore }) };
+    // Beside the node that they are compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
     const at = targets.findIndex(({ name }) => name === label(kind));
-    targets.splice(kind === "bun" ? at : at + 1, 0, constant);
+    if (kind === "bun") targets.splice(at, 0, constant, map);
+    else targets.splice(at + 1, 0, map, constant);
   }
   if (hasProgram("nginx")) targets.push({ name: nginx, url: await startNginx(defer, keys, serverCore) });
   else outcome.notes.push(`without ${nginx}: it is not installed`);
@@ -154,11 +156,16 @@ async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promi
     targets.push({ name: label(contestant), url: urls[0]! });
   }
   for (const kind of bench.quick ? [] : bothRuntimes) {
-    const port = await freePort();
-    const [url] = await Promise.all(Array.from({ length: cores }, () => startConstant(defer, kind, { port })));
-    const constant = { name: constantOf(kind), url: url!, keyFile: constantKeys(defer) };
-    await load(defer, outcome, { urls: [constant.url], keyFile: constant.keyFile, connections, turnMs });
-    targets.push(constant);
+    const onAllCores = async (start: typeof startMap) => {
+      const port = await freePort();
+      return (await Promise.all(Array.from({ length: cores }, () => start(defer, kind, { port }))))[0]!;
+    };
+    const constant = { name: constantOf(kind), url: await onAllCores(startConstant), keyFile: constantKeys(defer) };
+    const map = { name: mapOf(kind), url: await onAllCores(startMap), keyFile: file };
+    for (const { url, keyFile } of [constant, map]) {
+      await load(defer, outcome, { urls: [url], keyFile, connections, turnMs });
+    }
+    targets.push(constant, map);
   }
   for (let round = 0; round < rounds; round++) {
     bench.step(`round ${round + 1} of ${rounds}`);

@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import { label } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
+import { bareArrivalOf, lruCacheOf } from "../limit.ts";
 import { runPart, runToEnd, serverCore } from "../processes.ts";
 import type { Row } from "../types.ts";
-import { bothRuntimes } from "../../support/node.ts";
+import { bothRuntimes, type RuntimeKind } from "../../support/node.ts";
 import type { Evicting } from "../parts/byte-cache.ts";
 import type { HitRatios } from "../parts/hit-ratio.ts";
 import type { Ranks } from "../parts/ranks.ts";
@@ -82,14 +83,17 @@ export const byteCache: Row = {
     const entries = bench.quick ? 50_000 : 1_000_000;
     if (bench.quick) outcome.notes.push(`--quick: ${entries} entries`);
     const args = [String(entries), String(bench.quick ? 40_000 : 500_000)];
-    const rival = (kind: string) => `lru-cache on ${kind}`;
+    const contestants = (kind: RuntimeKind) => [
+      ["muster", label(kind)] as const,
+      ["lru-cache", lruCacheOf(kind)] as const,
+      ...(bench.quick ? [] : [["arrival", bareArrivalOf(kind)] as const]),
+    ];
     let missing: string | undefined;
     for (let round = 0; round < bench.rounds; round++) {
       for (const kind of bothRuntimes) {
-        for (const contestant of ["muster", "lru-cache"]) {
+        for (const [contestant, name] of contestants(kind)) {
           if (contestant === "lru-cache" && missing !== undefined) continue;
           bench.step(`round ${round + 1} of ${bench.rounds}: ${contestant} on ${kind}`);
-          const name = contestant === "muster" ? label(kind) : rival(kind);
           try {
             const told = await runPart<Evicting>(bench.defer, kind, "byte-cache.ts", [contestant, ...args], {
               cores: serverCore,
@@ -98,7 +102,7 @@ export const byteCache: Row = {
             judge.add(name, "longest pause", "ms", told.longestPauseMs);
             judge.add(name, "mean occupancy", "of the budget", told.occupancy);
           } catch (error) {
-            if (contestant === "muster" || !/cannot find|could not (find|resolve)/i.test((error as Error).message)) {
+            if (contestant !== "lru-cache" || !/cannot find|could not (find|resolve)/i.test((error as Error).message)) {
               throw error;
             }
             missing = "lru-cache is not installed";
@@ -108,11 +112,11 @@ export const byteCache: Row = {
       }
     }
     for (const kind of bothRuntimes) {
-      judge.ratio(kind, "ops/s vs lru-cache", "ops/s", label(kind), rival(kind), missing);
+      judge.ratio(kind, "ops/s vs lru-cache", "ops/s", label(kind), lruCacheOf(kind), missing);
       if (kind === "bun") judge.absolute(kind, "longest pause", "longest pause", label(kind));
       else {
         const verdict = "longest pause: lru-cache's / ours";
-        judge.ratio(kind, verdict, "longest pause", rival(kind), label(kind), missing);
+        judge.ratio(kind, verdict, "longest pause", lruCacheOf(kind), label(kind), missing);
       }
       judge.absolute(kind, "mean occupancy", "mean occupancy", label(kind));
     }

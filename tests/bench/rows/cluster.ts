@@ -111,7 +111,7 @@ export const coalesce: Row = {
   what: "500 callers per cold key, origin 50 ms",
   how:
     "500 connections over two nodes ask for one cold key at once, 50 keys a round, one after the other, by a generator that has asked bare servers before; every body compared",
-  maxSeconds: [12, 180],
+  maxSeconds: [12, 240],
   targets: {
     "loads per key": both(exactly(1)),
     "p99": both(atMost(originMs + 25)),

@@ -27,11 +27,12 @@ export class Answering implements Answerer {
   readonly #served = new Map<number, ServedAsk>();
   /** Gets and peeks that have not settled, abandoned ones included: the bound is on work, not on ids. */
   #working = 0;
+  readonly #abandonedEnded = () => void this.#working--;
   #vouching = 0;
   /** Gets and peeks so far. */
   answered = 0;
 
-  /** @param onSettled called when a question's work has ended, outside of a frame */
+  /** @param onSettled called when a question that had to wait has its answer, outside of a frame */
   constructor(remote: Greeting, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
     this.#remote = remote;
     this.#context = context;
@@ -111,10 +112,11 @@ export class Answering implements Answerer {
       else {
         this.#served.delete(id);
         const error = new OriginTimeoutError(`the owner had no answer within ${served.timeoutMs} ms`);
-        served.abort(error);
         if (served.type === MessageType.get) this.#outbox.failure(id, FailureCode.originTimeout, error.message);
         else if (served.type === MessageType.peek) this.#outbox.bare(MessageType.nothing, id);
         else this.#outbox.failure(id, FailureCode.unavailable, "cannot tell in time");
+        // Last: the end of its work may leave the connection idle, which may close it.
+        served.abort(error);
       }
     }
     return nextMs;
@@ -217,8 +219,8 @@ export class Answering implements Answerer {
   }
 
   /**
-   * An answer that was waited for leaves soon: others may wait for it at the peer, and are not to wait for all who wait
-   * here. One that was at hand leaves with the others of its frame.
+   * An answer that was waited for leaves ahead of the rest of the tick: others may wait for it at the peer, and are not to
+   * wait until all who wait here have been written to. One that was at hand leaves with the others of its frame.
    */
   #hasAnswered(): void {
     if (this.#outbox.isCorked) return;
@@ -228,10 +230,13 @@ export class Answering implements Answerer {
 
   /** Whether the peer still waits for the answer. */
   #settled(id: number, served: ServedAsk): boolean {
-    if (served.type === MessageType.vouch) this.#vouching--;
-    else this.#working--;
     // The id may be in use again, after a cancel.
-    return this.#served.get(id) === served && this.#served.delete(id);
+    const isAwaited = this.#served.get(id) === served && this.#served.delete(id);
+    if (served.type === MessageType.vouch) this.#vouching--;
+    else if (isAwaited) this.#working--;
+    // Asked and cancelled in one frame, it would count for nothing, and so would all the others in that frame.
+    else queueMicrotask(this.#abandonedEnded);
+    return isAwaited;
   }
 
   #answer(type: ServedAsk["type"], id: number, result: Result): void {

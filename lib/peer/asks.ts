@@ -75,11 +75,12 @@ export interface Answerer {
   failGet(served: ServedGet, error: unknown): void;
 }
 
-/** A peer's get that is being worked on. */
+/** A peer's get that is being worked on. The first that it hears counts. */
 export class ServedGet extends ServedAsk implements Question {
   /** Its id in frames. */
   readonly number: number;
   private readonly answerer: Answerer;
+  private isOver = false;
 
   constructor(id: number, timeoutMs: number, deadlineMs: number, answerer: Answerer) {
     super(MessageType.get, timeoutMs, deadlineMs);
@@ -88,10 +89,14 @@ export class ServedGet extends ServedAsk implements Question {
   }
 
   answered(value: Value): void {
+    if (this.isOver) return;
+    this.isOver = true;
     this.answerer.answerGet(this, value);
   }
 
   failed(error: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
     this.answerer.failGet(this, error);
   }
 }

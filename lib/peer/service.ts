@@ -17,7 +17,7 @@ export interface PeerService {
    */
   lookup?(group: string, key: string): Value | undefined;
   /**
-   * Answers as owner, when the lookup found nothing. What the question hears leaves at once.
+   * Answers as owner, when the lookup found nothing.
    *
    * @param question fails with the group's errors; PeerError lets the asker fall back
    */

@@ -2,7 +2,7 @@
 import type { CancelSignal } from "../../lib/core/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
-import { NoPeers, type Peer } from "../../lib/core/ports.ts";
+import { asked, NoPeers, type Peer } from "../../lib/core/ports.ts";
 import type { Fresh, Value } from "../../lib/core/value.ts";
 import { RosterPicker } from "../../lib/core/picker.ts";
 import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
@@ -79,7 +79,9 @@ export function makeCluster(
           await new Promise<void>((over) => clock.after(afterMs, over));
           throw new PeerError(`${name} was lost`);
         }
-        return (await groups.get(name)!.getAsOwner(key, { signal })).value;
+        const owner = groups.get(name)!;
+        const found = owner.lookupAsOwner(key)?.value;
+        return found ?? await asked({ signal, timeoutMs: 0 }, (question) => owner.loadAsOwner(key, question));
       }),
       async peek(_group, key, { signal }) {
         peeks.push(`${self}>${name}`);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
-import type { Peer, PeerPicker } from "../../lib/core/ports.ts";
+import { Waiter } from "../../lib/core/flight.ts";
+import type { Loaded } from "../../lib/core/group.ts";
+import { asked, type Peer, type PeerPicker } from "../../lib/core/ports.ts";
 import { RosterPicker } from "../../lib/core/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock, settle } from "../support/clock.ts";
@@ -31,6 +33,38 @@ test("one load serves all who ask at once, on all nodes", async () => {
   gate.resolve();
   for (const loaded of await Promise.all(asked)) assert.equal(read(loaded), "value of cold");
   assert.deepEqual(origin.loads, ["cold"]);
+});
+
+test("a peer that waits for a load hears before those who wait here, though they came first", async () => {
+  const origin = new CountingOrigin();
+  const { group } = makeGroup({ origin });
+  const heard: string[] = [];
+  class Caller extends Waiter<Loaded> {
+    landed({ value }: Loaded): void {
+      heard.push(`caller ${new TextDecoder().decode(value.body)}`);
+    }
+
+    failed(error: unknown): void {
+      heard.push(`caller ${error}`);
+    }
+  }
+  group.load("k", new Caller(undefined));
+  group.load("k", new Caller(undefined));
+  const { signal } = new AbortController();
+  const peer = asked({ signal, timeoutMs: 0 }, (question) =>
+    group.loadAsOwner("k", {
+      signal,
+      timeoutMs: 0,
+      answered: (value) => {
+        heard.push(`peer ${new TextDecoder().decode(value.body)}`);
+        question.answered(value);
+      },
+      failed: (error) => question.failed(error),
+    }));
+  await peer;
+  await settle();
+  assert.deepEqual(heard, ["peer value of k", "caller value of k", "caller value of k"]);
+  assert.equal(origin.loads.length, 1);
 });
 
 test("every key has one owner: a hundred keys asked on every node cost a hundred loads and one hop each", async () => {

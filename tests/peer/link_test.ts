@@ -531,6 +531,71 @@ test("the owner's bound is on its work: asks that were cancelled count until the
   assert.equal(bodyOf(await ask), "room again");
 });
 
+test("what is asked and cancelled in one frame counts as work until the frame is read, and not for longer", async (defer) => {
+  const net = new MemoryNetwork();
+  const reached: string[] = [];
+  const get = (_: string, key: string, question: Question) => {
+    reached.push(key);
+    const { signal } = question;
+    if (key === "at hand") question.answered(text(key));
+    else signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
+  };
+  const limits = { servedInFlight: 2 };
+  const [a, b] = [net.hub("a", { limits }), net.hub("b", { service: { get }, limits })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const peer = a.peer("b")!;
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 2; i++) {
+      const leaver = new AbortController();
+      const gone = getFrom(peer, "dict", `left ${i}`, { signal: leaver.signal, timeoutMs: 1_000 });
+      leaver.abort(new Error("bored"));
+      await assert.rejects(gone, /bored/);
+    }
+    const refused = assert.rejects(getFrom(peer, "dict", "one too many", patient), OverloadedError);
+    await net.tick();
+    await refused;
+  }
+  const ask = getFrom(peer, "dict", "at hand", patient);
+  await net.tick();
+  assert.equal(bodyOf(await ask), "at hand");
+  assert.deepEqual(reached, ["left 0", "left 1", "left 0", "left 1", "at hand"]);
+});
+
+test("what a service says after its answer is not heard, nor is what it throws then", async (defer) => {
+  const net = new MemoryNetwork();
+  const get = (_: string, key: string, question: Question) => {
+    if (key === "held") return;
+    question.answered(text(key));
+    question.failed(new OriginError("late"));
+    throw new Error("later still");
+  };
+  const limits = { servedInFlight: 1 };
+  const [a, b] = [net.hub("a"), net.hub("b", { service: { get }, limits })];
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const peer = a.peer("b")!;
+  for (const key of ["x", "y"]) {
+    const ask = getFrom(peer, "dict", key, patient);
+    await net.tick();
+    assert.equal(bodyOf(await ask), key);
+  }
+  const held = assert.rejects(getFrom(peer, "dict", "held", patient), PeerError);
+  await assert.rejects(
+    Promise.all([getFrom(peer, "dict", "held", patient), net.tick()]),
+    OverloadedError,
+    "its work was counted once",
+  );
+  a.close();
+  await held;
+});
+
 test("a peer that reads slowly gets its answers as it reads, without copies piling up", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
   const big = new Uint8Array(5_000);

@@ -37,7 +37,7 @@ export function writeReadme(report: Report): void {
     "",
     "The limit (tests/bench/parts/bare.ts): the runtime's server with a constant in place of a cache, and Hono with a Map in place",
     "of a node; in the rows of hops, two processes behind Hono, of which one gets each value from the other over one connection,",
-    "in batches, with no cache, deadlines or bounds (of its latency, that of a constant answer is taken away); with Zipf's keys,",
+    "in batches, with no cache, deadlines or bounds (of its latency, that of such a Map is taken away); with Zipf's keys,",
     "five that keep all they have answered in a Map, and get the rest so from the keys' owners; for 500 callers, two of these whose",
     "values come from the origin; for the byte cache, quick-lru with a budget in bytes that evicts in the order of arrival.",
     "",

@@ -100,8 +100,8 @@ export function markdown(report: Report): string {
 export function limits(rows: readonly RowResult[]): string {
   const lines = rows.flatMap((row) =>
     [limitOf, mapLimitOf].flatMap((of) => {
-      const cells = bothRuntimes.flatMap((kind) => of(row, kind) ?? []);
-      return cells.length === 0 ? [] : [`| ${[row.what, ...cells].map(cell).join(" | ")} |`];
+      const cells = bothRuntimes.flatMap((kind) => of(row, kind) ?? ["", ""]);
+      return cells.every((one) => one === "") ? [] : [`| ${[row.what, ...cells].map(cell).join(" | ")} |`];
     })
   );
   if (lines.length === 0) return "";

@@ -1,6 +1,6 @@
 /**
- * The limits: servers of the runtime that do only what cannot be left out. All but the constant stand behind Hono, as nodes
- * do, and in the way that is the fastest.
+ * The limits: servers of the runtime that do only what cannot be left out. What answers by key stands behind Hono, as nodes
+ * do, in the way that is the fastest, and what is held lies in the form that the runtime sends fastest.
  *
  * - `constant [port]` answers 1 KiB with a node's headers; given a port, it shares that
  * - `map [port]` answers with what it has of a key in a Map
@@ -16,7 +16,7 @@ import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { Hono } from "hono";
 import { chained, unchained } from "../../../lib/http/unchained.ts";
-import { startWithSettings } from "../../../lib/runtime.ts";
+import { isTextFaster, startWithSettings } from "../../../lib/runtime.ts";
 import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
 // As a node does: it is the runtime at its best that is the limit.
@@ -30,6 +30,8 @@ type Fetch = (request: Request) => Response | Promise<Response>;
 
 type Value = Uint8Array<ArrayBuffer>;
 type Values = Map<string, Value>;
+/** Waits for a value that is not there yet. */
+type Wait = (landed: (value: Value) => void) => void;
 
 const { Bun, Deno } = globalThis as unknown as Runtimes;
 const [mode, argument, ports, origin] = process.argv.slice(2);
@@ -42,15 +44,22 @@ const init = {
     "x-content-type-options": "nosniff",
   }),
 };
-const answer = (body: Value) => new Response(body, init);
+const answer = (body: Value | string) => new Response(body, init);
+/** A body for those who hold it. */
+const heldOf = (value: Value) => isTextFaster ? Buffer.from(value).toString("latin1") : value;
 const keyIn = ({ url }: Request) => url.slice(url.lastIndexOf("/") + 1);
 
 if (mode === "constant") {
-  const body = new Uint8Array(valueOf(keyOf(0)));
+  const body = heldOf(new Uint8Array(valueOf(keyOf(0))));
   serve(() => answer(body), Number(argument ?? 0));
 } else if (mode === "map") {
-  const values: Values = new Map();
-  serveKeys((key) => answer(ownValue(values, key)), Number(argument ?? 0));
+  const bodies = new Map<string, Value | string>();
+  const held = (key: string) => {
+    const body = heldOf(new Uint8Array(valueOf(key)));
+    bodies.set(key, body);
+    return body;
+  };
+  serveKeys((key) => answer(bodies.get(key) ?? held(key)), Number(argument ?? 0));
 } else if (mode === "owner") {
   const values: Values = new Map();
   own((key) => ownValue(values, key), 0, tell);
@@ -72,7 +81,7 @@ function serve(fetch: Fetch, shared = 0): void {
 function serveKeys(find: (key: string) => Response | Promise<Response>, shared = 0): void {
   const prefix = `/cache/${groupName}/`;
   // No pattern is looked for: what the router is given is in a table.
-  const app = new Hono({ getPath: ({ url }) => url.startsWith(prefix, url.indexOf("/", 8)) ? prefix : "" });
+  const app = new Hono({ getPath: ({ url }) => url.startsWith(prefix, url.indexOf("/", 8)) ? prefix : "/" });
   app.get(prefix, (c) => find(keyIn(c.req.raw)));
   app.fetch = chained(app);
   serve((request) => app.fetch(request), shared);
@@ -84,7 +93,7 @@ function tell(port: number): void {
 }
 
 /** A question is its id, the length of its key and the key; an answer is the id and the value. */
-function own(find: (key: string) => Value | Promise<Value>, port: number, listening: (port: number) => void): void {
+function own(find: (key: string) => Value | Wait, port: number, listening: (port: number) => void): void {
   const server = createServer((socket) => {
     socket.setNoDelay(true);
     receive(socket, (bytes) => {
@@ -94,10 +103,10 @@ function own(find: (key: string) => Value | Promise<Value>, port: number, listen
         const end = at + 5 + bytes[at + 4]!;
         const key = bytes.toString("latin1", at + 5, end);
         const value = find(key);
-        if (!(value instanceof Promise)) answers.push(bytes.subarray(at, at + 4), value);
+        if (typeof value !== "function") answers.push(bytes.subarray(at, at + 4), value);
         else {
           const id = new Uint8Array(bytes.subarray(at, at + 4));
-          value.then((found) => socket.write(Buffer.concat([id, found])));
+          value((landed) => socket.write(Buffer.concat([id, landed])));
         }
         at = end;
       }
@@ -151,21 +160,27 @@ function ownerOf(key: string, count: number): number {
 }
 
 function mesh(index: number, ports: readonly number[]): void {
+  /** What it owns, and the bodies of all that it has answered. */
   const values: Values = new Map();
+  const bodies = new Map<string, Value | string>();
   // Not before the first key of theirs: by then they listen.
   const askers: ReturnType<typeof asking>[] = [];
   const serveAll = () =>
     serveKeys((key) => {
-      const value = values.get(key);
-      if (value !== undefined) return answer(value);
+      const body = bodies.get(key);
+      if (body !== undefined) return answer(body);
       const owner = ownerOf(key, ports.length);
-      if (owner === index) return answer(ownValue(values, key));
+      if (owner === index) {
+        const own = heldOf(ownValue(values, key));
+        bodies.set(key, own);
+        return answer(own);
+      }
       const ask = askers[owner] ??= asking(ports[owner]!);
       return unchained(
         new Promise((resolve) =>
           ask(key, (read) => {
-            const kept = new Uint8Array(read);
-            values.set(key, kept);
+            const kept = heldOf(new Uint8Array(read));
+            bodies.set(key, kept);
             resolve(answer(kept));
           })
         ),
@@ -174,26 +189,44 @@ function mesh(index: number, ports: readonly number[]): void {
   own((key) => ownValue(values, key), ports[index]!, serveAll);
 }
 
+/** Who waits for a value: as in a node, those who ask for others are answered first. */
+class Waiting {
+  readonly peers: ((value: Value) => void)[] = [];
+  readonly callers: ((value: Value) => void)[] = [];
+}
+
 function herd(index: number, ports: readonly number[], origin: string): void {
-  const values = new Map<string, Promise<Value>>();
+  const values: Values = new Map();
+  const waiting = new Map<string, Waiting>();
   const askers: ReturnType<typeof asking>[] = [];
-  const fetched = async (key: string) => {
+  const load = async (key: string) => {
     const response = await fetch(origin.replace("{key}", key));
-    return new Uint8Array(await response.arrayBuffer());
+    land(key, new Uint8Array(await response.arrayBuffer()));
   };
-  const asked = (owner: number, key: string) => {
-    const ask = askers[owner] ??= asking(ports[owner]!);
-    return new Promise<Value>((resolve) => ask(key, (read) => resolve(new Uint8Array(read))));
+  const land = (key: string, value: Value) => {
+    values.set(key, value);
+    const { peers, callers } = waiting.get(key)!;
+    waiting.delete(key);
+    for (const landed of [...peers, ...callers]) landed(value);
   };
-  const find = (key: string) => {
-    let value = values.get(key);
-    if (value === undefined) {
-      const owner = ownerOf(key, ports.length);
-      values.set(key, value = owner === index ? fetched(key) : asked(owner, key));
-    }
-    return value;
+  const waitingFor = (key: string) => {
+    let all = waiting.get(key);
+    if (all !== undefined) return all;
+    waiting.set(key, all = new Waiting());
+    const owner = ownerOf(key, ports.length);
+    if (owner === index) void load(key);
+    else (askers[owner] ??= asking(ports[owner]!))(key, (read) => land(key, new Uint8Array(read)));
+    return all;
   };
-  own(find, ports[index]!, () => serveKeys((key) => unchained(find(key).then(answer))));
+  const find = (key: string) =>
+    values.get(key) ?? ((landed: (value: Value) => void) => waitingFor(key).peers.push(landed));
+  const serveAll = () =>
+    serveKeys((key) => {
+      const value = values.get(key);
+      if (value !== undefined) return answer(value);
+      return unchained(new Promise((resolve) => waitingFor(key).callers.push((landed) => resolve(answer(landed)))));
+    });
+  own(find, ports[index]!, serveAll);
 }
 
 /** @param take returns how many bytes it has used; the rest comes again with what follows */

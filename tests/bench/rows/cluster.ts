@@ -120,27 +120,25 @@ export const coalesce: Row = {
     const judge = new Judge(coalesce, outcome);
     const keys = bench.quick ? 5 : 50;
     if (bench.quick) outcome.notes.push(`--quick: ${keys} keys`);
-    const sides: { name: string; urls: readonly string[]; origin?: BenchOrigin }[] = await Promise.all(
+    const sides: { name: string; urls: readonly string[]; origin: BenchOrigin }[] = await Promise.all(
       contestantsOf(bench, outcome).map(async (contestant) => {
         const origin = await startOrigin(bench.defer);
         const { urls } = await startCluster(bench, contestant, { origin, budgets: [budgetBytes, budgetBytes] });
         return { name: label(contestant), urls, origin };
       }),
     );
-    const bareOrigin = await startOrigin(bench.defer);
-    bareOrigin.delayMs = originMs;
-    const startHerd = (kind: RuntimeKind) => startBareHerd(bench.defer, kind, bareOrigin.template, 2);
-    for (const kind of bench.quick ? [] : bothRuntimes) {
-      sides.push({ name: bareHerdOf(kind), urls: await startHerd(kind) });
-    }
-    const warmUpUrls = await startHerd("bun");
+    const startHerd = async (kind: RuntimeKind) => {
+      const origin = await startOrigin(bench.defer);
+      origin.delayMs = originMs;
+      return { name: bareHerdOf(kind), urls: await startBareHerd(bench.defer, kind, origin.template, 2), origin };
+    };
+    for (const kind of bench.quick ? [] : bothRuntimes) sides.push(await startHerd(kind));
+    const { urls: warmUpUrls } = await startHerd("bun");
     for (let round = -1; round < bench.rounds; round++) {
       for (const { name, urls, origin } of sides) {
         bench.step(round < 0 ? `warming up ${name}` : `round ${round + 1} of ${bench.rounds}: ${name}`);
-        if (origin !== undefined) {
-          origin.delayMs = originMs;
-          origin.loads = 0;
-        }
+        origin.delayMs = originMs;
+        origin.loads = 0;
         // The first round warms the code up, as a turn does in other rows: keys of its own, and not told.
         const prefix = `cold-${round + 1}-`;
         const order: Order = { mode: "burst", urls: [...urls], warmUpUrls, prefix, keys, callers };
@@ -150,7 +148,7 @@ export const coalesce: Row = {
         outcome.errors += told.errors;
         outcome.checked += told.requests - told.errors;
         if (round < 0) continue;
-        if (origin !== undefined) judge.add(name, "loads per key", "loads", origin.loads / keys);
+        judge.add(name, "loads per key", "loads", origin.loads / keys);
         judge.add(name, "p50", "ms", told.p50Ms);
         judge.add(name, "p99", "ms", told.p99Ms);
       }

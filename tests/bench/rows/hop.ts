@@ -2,7 +2,7 @@
 import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
-import { bareHopOf, startBareHop, startConstant } from "../limit.ts";
+import { bareHopOf, startBareHop, startMap } from "../limit.ts";
 import { startOrigin } from "../origin.ts";
 import { loadCore, runPart, serverCore } from "../processes.ts";
 import type { Bench, Outcome, Row } from "../types.ts";
@@ -127,7 +127,7 @@ export const hopLatency: Row = {
   id: "hop-latency",
   what: "added latency of a hop at 2,000 requests/s",
   how:
-    "open loop on one core, latency from the scheduled moment; hop minus hit, turn by turn, both nodes on another core; all warmed up by wrk before",
+    "open loop on one core, latency from the scheduled moment; hop minus hit, turn by turn, both nodes on another core; warmed up by wrk (not with --quick)",
   maxSeconds: [12, 240],
   targets: {
     "added p50": both(atMost(0.3), atMost(0.5)),
@@ -147,9 +147,10 @@ export const hopLatency: Row = {
       return { name: label(contestant), hit: { url: owner, keys }, hop: { url: asker, keys } };
     }));
     for (const kind of bench.quick ? [] : bothRuntimes) {
-      const hit = { url: await startConstant(bench.defer, kind, { cores: serverCore }), keys: firstKeys(1) };
-      const url = await startBareHop(bench.defer, kind, serverCore, serverCore);
-      sides.push({ name: bareHopOf(kind), hit, hop: { url, keys: firstKeys(keyCount) } });
+      const keys = firstKeys(keyCount);
+      const hit = { url: await startMap(bench.defer, kind, { cores: serverCore }), keys };
+      const hop = { url: await startBareHop(bench.defer, kind, serverCore, serverCore), keys };
+      sides.push({ name: bareHopOf(kind), hit, hop });
     }
     for (const { name, hit, hop } of bench.quick ? [] : sides) {
       bench.step(`warming up ${name}`);
@@ -186,7 +187,7 @@ interface Aim {
 
 interface Paced {
   readonly name: string;
-  /** What its hops are compared with: for a bare one the runtime's constant answer. */
+  /** What its hops are compared with: for a bare one a Map's. */
   readonly hit: Aim;
   readonly hop: Aim;
 }

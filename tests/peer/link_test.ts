@@ -11,10 +11,11 @@ import {
 import type { AskOptions, Question } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
+import type { PeerService } from "../../lib/peer/service.ts";
 import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { getFrom, MemoryNetwork, type MemorySocket } from "./memory.ts";
+import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket } from "./memory.ts";
 import { record } from "./support.ts";
 
 /** A served ask that the test answers by hand. */
@@ -46,6 +47,19 @@ function pair(defer: Defer, options: Parameters<MemoryNetwork["hub"]>[1] = {}) {
   a.setPeers([record("a", "http://a"), record("b", "http://b")]);
   b.setPeers([record("a", "http://a"), record("b", "http://b")]);
   return { net, a, b, served };
+}
+
+/** Two connected hubs; `b` answers gets as told. */
+async function connected(defer: Defer, get: PeerService["get"], options: HubOptions = {}) {
+  const net = new MemoryNetwork();
+  const a = net.hub("a", { limits: options.limits });
+  const b = net.hub("b", { ...options, service: { get } });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  return { net, a, b, peer: a.peer("b")! };
 }
 
 const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
@@ -135,15 +149,9 @@ test("answers that were waited for leave ahead of the rest of the tick, those of
 });
 
 test("an answer that was waited for leaves before what else was made ready with it", async (defer) => {
-  const net = new MemoryNetwork();
   const questions: Question[] = [];
-  const [a, b] = [net.hub("a"), net.hub("b", { service: { get: (_, __, question) => questions.push(question) } })];
-  defer(() => a.close());
-  defer(() => b.close());
-  a.setPeers([record("b", "http://b")]);
-  b.setPeers([record("a", "http://a")]);
-  await net.tick();
-  const ask = getFrom(a.peer("b")!, "dict", "x", patient);
+  const { net, peer } = await connected(defer, (_, __, question) => void questions.push(question));
+  const ask = getFrom(peer, "dict", "x", patient);
   await net.tick();
   const { frames } = net.dialed[0]!.other;
   let sentBefore = 0;
@@ -155,20 +163,13 @@ test("an answer that was waited for leaves before what else was made ready with 
 });
 
 test("a frame is answered to its end, though the connection is idle in its middle and was to close then", async (defer) => {
-  const net = new MemoryNetwork();
   const held: Question[] = [];
   const get = (_: string, key: string, question: Question) => {
     if (key === "x") return void held.push(question);
     for (const earlier of held.splice(0)) earlier.answered(text("x"));
     question.answered(text(key));
   };
-  const [a, b] = [net.hub("a"), net.hub("b", { service: { get } })];
-  defer(() => a.close());
-  defer(() => b.close());
-  a.setPeers([record("b", "http://b")]);
-  b.setPeers([record("a", "http://a")]);
-  await net.tick();
-  const peer = a.peer("b")!;
+  const { net, b, peer } = await connected(defer, get);
   const asks = [getFrom(peer, "dict", "x", patient)];
   await net.tick();
   const drained = b.drain();
@@ -371,19 +372,12 @@ test("a lost connection fails all that is in flight at once, aborts what was ser
 });
 
 test("work that ends as soon as the peer is lost, its question overdue or cancelled, is answered once or not at all, and is no fault", async (defer) => {
-  const net = new MemoryNetwork();
   const log = new MemoryLog();
   const get = (_: string, __: string, question: Question) => {
     const { signal } = question;
     signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
   };
-  const [a, b] = [net.hub("a"), net.hub("b", { service: { get }, log })];
-  defer(() => a.close());
-  defer(() => b.close());
-  a.setPeers([record("b", "http://b")]);
-  b.setPeers([record("a", "http://a")]);
-  await net.tick();
-  const peer = a.peer("b")!;
+  const { net, peer } = await connected(defer, get, { log });
   const overdue = assert.rejects(getFrom(peer, "dict", "overdue", patient), OriginTimeoutError);
   await net.tick();
   await net.clock.advance(950);
@@ -532,7 +526,6 @@ test("the owner's bound is on its work: asks that were cancelled count until the
 });
 
 test("what is asked and cancelled in one frame counts as work until the frame is read, and not for longer", async (defer) => {
-  const net = new MemoryNetwork();
   const reached: string[] = [];
   const get = (_: string, key: string, question: Question) => {
     reached.push(key);
@@ -540,14 +533,7 @@ test("what is asked and cancelled in one frame counts as work until the frame is
     if (key === "at hand") question.answered(text(key));
     else signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
   };
-  const limits = { servedInFlight: 2 };
-  const [a, b] = [net.hub("a", { limits }), net.hub("b", { service: { get }, limits })];
-  defer(() => a.close());
-  defer(() => b.close());
-  a.setPeers([record("b", "http://b")]);
-  b.setPeers([record("a", "http://a")]);
-  await net.tick();
-  const peer = a.peer("b")!;
+  const { net, peer } = await connected(defer, get, { limits: { servedInFlight: 2 } });
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 2; i++) {
       const leaver = new AbortController();
@@ -566,21 +552,13 @@ test("what is asked and cancelled in one frame counts as work until the frame is
 });
 
 test("what a service says after its answer is not heard, nor is what it throws then", async (defer) => {
-  const net = new MemoryNetwork();
   const get = (_: string, key: string, question: Question) => {
     if (key === "held") return;
     question.answered(text(key));
     question.failed(new OriginError("late"));
     throw new Error("later still");
   };
-  const limits = { servedInFlight: 1 };
-  const [a, b] = [net.hub("a"), net.hub("b", { service: { get }, limits })];
-  defer(() => a.close());
-  defer(() => b.close());
-  a.setPeers([record("b", "http://b")]);
-  b.setPeers([record("a", "http://a")]);
-  await net.tick();
-  const peer = a.peer("b")!;
+  const { net, a, peer } = await connected(defer, get, { limits: { servedInFlight: 1 } });
   for (const key of ["x", "y"]) {
     const ask = getFrom(peer, "dict", key, patient);
     await net.tick();

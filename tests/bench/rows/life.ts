@@ -81,7 +81,7 @@ export const memory: Row = {
   targets: { "bytes per entry: ours / golang/groupcache's": both(atMost(1.3), atMost(1.5)) },
   async run(bench, outcome) {
     const judge = new Judge(memory, outcome);
-    const keys = bench.quick ? 4_000 : 500_000;
+    const keys = bench.quick ? 1_000 : 500_000;
     if (bench.quick) outcome.notes.push(`--quick: ${keys} entries`);
     const file = keyFile(bench.defer, firstKeys(keys));
     const budgets = [2 * 1024 ** 3];
@@ -113,7 +113,7 @@ async function settled(pid: number, isQuick: boolean): Promise<number> {
   let least = rssOf(pid);
   let quietMs = 0;
   const stepMs = 250;
-  for (let waitedMs = 0; waitedMs < (isQuick ? 500 : 15_000) && quietMs < 4_000; waitedMs += stepMs) {
+  for (let waitedMs = 0; waitedMs < (isQuick ? 250 : 15_000) && quietMs < 4_000; waitedMs += stepMs) {
     await new Promise((resolve) => setTimeout(resolve, stepMs));
     const now = rssOf(pid);
     quietMs = now < least * 0.995 ? 0 : quietMs + stepMs;

@@ -46,7 +46,7 @@ function turns(bench: Bench, outcome: Outcome): Promise<Series[]> {
       judge.add(name, "p99", "ms", told.p99Ms);
     };
     bench.step("warming up");
-    for (const target of targets) await turn(target, false);
+    for (const target of bench.quick ? [] : targets) await turn(target, false);
     for (let round = 0; round < bench.rounds; round++) {
       bench.step(`round ${round + 1} of ${bench.rounds}: ${targets.map(({ name }) => name).join(", ")}`);
       for (const target of targets) await turn(target, true);
@@ -64,11 +64,11 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
   for (const kind of bothRuntimes) {
     const url = await startConstant(defer, kind, { cores: serverCore });
     const constant = { name: constantOf(kind), url, keyFile: constantKeys(defer) };
-    const map = { name: mapOf(kind), url: await startMap(defer, kind, { cores: serverCore }) };
+    const maps = bench.quick ? [] : [{ name: mapOf(kind), url: await startMap(defer, kind, { cores: serverCore }) }];
     // Beside the node that they are compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
     const at = targets.findIndex(({ name }) => name === label(kind));
-    if (kind === "bun") targets.splice(at, 0, constant, map);
-    else targets.splice(at + 1, 0, map, constant);
+    if (kind === "bun") targets.splice(at, 0, constant, ...maps);
+    else targets.splice(at + 1, 0, ...maps, constant);
   }
   if (hasProgram("nginx")) targets.push({ name: nginx, url: await startNginx(defer, keys, serverCore) });
   else outcome.notes.push(`without ${nginx}: it is not installed`);
@@ -152,7 +152,7 @@ async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promi
     const options = { origin: await startOrigin(defer), budgets: [budgetBytes], workers: "auto" as const };
     const { urls } = await startCluster(bench, contestant, options);
     await verify(defer, outcome, urls[0]!, firstKeys(keyCount));
-    await load(defer, outcome, { urls: [urls[0]!], keyFile: file, connections, turnMs });
+    if (!bench.quick) await load(defer, outcome, { urls: [urls[0]!], keyFile: file, connections, turnMs });
     targets.push({ name: label(contestant), url: urls[0]! });
   }
   for (const kind of bench.quick ? [] : bothRuntimes) {

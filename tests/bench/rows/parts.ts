@@ -135,8 +135,8 @@ export const hitRatio: Row = {
   targets: Object.fromEntries(traces.map((trace) => [`${trace}: ours / LRU`, both(atLeast(1))])),
   async run(bench, outcome) {
     const judge = new Judge(hitRatio, outcome);
-    const args = bench.quick ? ["100000", "10000"] : ["1000000", "100000"];
-    if (bench.quick) outcome.notes.push("--quick: 10,000 keys, 100,000 requests");
+    const args = bench.quick ? ["50000", "5000"] : ["1000000", "100000"];
+    if (bench.quick) outcome.notes.push("--quick: 5,000 keys, 50,000 requests");
     for (const kind of bothRuntimes) {
       const told = await runPart<HitRatios>(bench.defer, kind, "hit-ratio.ts", args);
       for (const trace of traces) {

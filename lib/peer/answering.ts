@@ -181,16 +181,12 @@ export class Answering implements Answerer {
 
   /** For gets. */
   answerGet(served: ServedGet, value: Value): void {
-    if (!this.#settled(served.number, served)) return;
-    this.#outbox.value(served.number, value);
-    this.#hasAnswered();
+    this.#ended(served.number, served, value);
   }
 
   /** For gets. */
   failGet(served: ServedGet, error: unknown): void {
-    if (!this.#settled(served.number, served)) return;
-    this.#fail(MessageType.get, served.number, error);
-    this.#hasAnswered();
+    this.#endedBadly(served.number, served, error);
   }
 
   #newServed(type: ServedAsk["type"], timeoutMs: number): ServedAsk {
@@ -199,18 +195,19 @@ export class Answering implements Answerer {
 
   #work(id: number, served: ServedAsk, result: Promise<Result>): void {
     this.#await(id, served);
-    result.then(
-      (value) => {
-        if (!this.#settled(id, served)) return;
-        this.#answer(served.type, id, value);
-        this.#hasAnswered();
-      },
-      (error) => {
-        if (!this.#settled(id, served)) return;
-        this.#fail(served.type, id, error);
-        this.#hasAnswered();
-      },
-    );
+    result.then((value) => this.#ended(id, served, value), (error) => this.#endedBadly(id, served, error));
+  }
+
+  #ended(id: number, served: ServedAsk, result: Result): void {
+    if (!this.#settled(id, served)) return;
+    this.#answer(served.type, id, result);
+    this.#hasAnswered();
+  }
+
+  #endedBadly(id: number, served: ServedAsk, error: unknown): void {
+    if (!this.#settled(id, served)) return;
+    this.#fail(served.type, id, error);
+    this.#hasAnswered();
   }
 
   #await(id: number, served: ServedAsk): void {

@@ -19,7 +19,7 @@ import type { EmbeddedNats } from "./registry/embedded.ts";
 import { isAlive } from "./registry/is-alive.ts";
 import { Membership } from "./registry/membership.ts";
 import type { PeerStore } from "./registry/store.ts";
-import { isTextFaster, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
+import { isChunkedTextFaster, listen, type Listener, runtimeName, webSocketEndpoint } from "./runtime.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
@@ -126,7 +126,7 @@ export class Node {
       ),
       clock: this.#clock,
       log: this.#log,
-      isTextFaster,
+      isChunkedTextFaster,
     };
     const app = createApp({ ...this.#appOptions, peerEndpoint: await webSocketEndpoint(() => hub.endpoint()) });
     this.#answer = (request, server) => app.fetch(request, server as object);

@@ -21,8 +21,8 @@ export interface AppOptions {
   readonly peerEndpoint?: MiddlewareHandler;
   readonly clock: Clock;
   readonly log: Log;
-  /** Whether the runtime sends a string faster than bytes. @default false */
-  readonly isTextFaster?: boolean;
+  /** Whether the runtime sends text in one chunk faster than bytes of a known length. @default false */
+  readonly isChunkedTextFaster?: boolean;
   /** Given, the statistics are those of all workers of the machine. */
   readonly machine?: MachineFace;
 }
@@ -39,8 +39,9 @@ const defineGroup = "dict";
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
 export function createApp(options: AppOptions): Hono {
-  const { node, groups, peerEndpoint, clock, log, isTextFaster = false } = options;
-  const routes = new CacheRoutes({ nodeName: node.name, groups, signals: new ClientSignals(clock), log, isTextFaster });
+  const { node, groups, peerEndpoint, clock, log, isChunkedTextFaster = false } = options;
+  const signals = new ClientSignals(clock);
+  const routes = new CacheRoutes({ nodeName: node.name, groups, signals, log, isChunkedTextFaster });
   // Paths that go on with a key: the router sees the prefix only, which it finds in a table, without a pattern.
   const keyRoutes = new Map<string, Handler>();
   const addKeys = (prefix: string, group: string, thing: string) =>

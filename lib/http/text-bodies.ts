@@ -10,17 +10,27 @@ const MAX_TEXTS = 2_048;
 /** With the number above, doubled: at most 16 MiB of texts, and as much of values that only they keep. */
 const MAX_TEXT_BYTES = 4_096;
 
+/** A body as a server takes it. */
+export type Body = string | Uint8Array<ArrayBuffer>;
+
 /** The texts of the values that were sent lately. */
 export class TextBodies {
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  readonly #texts = new Memo<Value, string | Uint8Array<ArrayBuffer>>(MAX_TEXTS, ({ body }) => {
-    const text = this.#decoder.decode(body);
-    return isAscii(text, body.byteLength) ? text : body;
-  });
+  readonly #texts = new Memo<Value, Body>(MAX_TEXTS, (value) => this.#decoded(value));
 
   /** The body as a string where it is short and ASCII, else as it is. */
-  of(value: Value): string | Uint8Array<ArrayBuffer> {
+  of(value: Value): Body {
     return value.body.byteLength > MAX_TEXT_BYTES ? value.body : this.#texts.get(value);
+  }
+
+  /** The same, and nothing is kept: the value may be a part of a frame with many others. */
+  once(value: Value): Body {
+    return value.body.byteLength > MAX_TEXT_BYTES ? value.body : this.#decoded(value);
+  }
+
+  #decoded({ body }: Value): Body {
+    const text = this.#decoder.decode(body);
+    return isAscii(text, body.byteLength) ? text : body;
   }
 }
 

@@ -34,14 +34,15 @@ test("a hit is answered without a promise, and without asking the request for it
 });
 
 test("where strings are sent faster, every body still arrives byte for byte", async () => {
-  const { app, g } = appWith({ isTextFaster: true });
+  const { app, g } = appWith({ isChunkedTextFaster: true });
   const bodies = {
     ascii: new TextEncoder().encode("plain\u0000\u007f"),
     utf8: new TextEncoder().encode("caf\u00e9 \ud83d\ude42"),
     bom: Uint8Array.of(0xef, 0xbb, 0xbf, 0x61),
     broken: Uint8Array.of(0xff, 0x61, 0xc3),
     empty: new Uint8Array(0),
-    long: new Uint8Array(5_000).fill(0x61),
+    chunk: new Uint8Array(1_000).fill(0x61),
+    long: new Uint8Array(20_000).fill(0x61),
   };
   for (const [key, body] of Object.entries(bodies)) {
     g.main.set(key, { body, contentType: "x/y", bornAtMs: 0, expiresAtMs: Infinity });

@@ -166,6 +166,33 @@ test("bodies arrive byte for byte, empty ones and large ones too", async (defer)
   }
 });
 
+test("what leaves in one chunk arrives byte for byte, and HEAD tells its length", async (defer) => {
+  // Bun is never asked for it: see runtime.ts.
+  const { app, g } = appWith({ isChunkedTextFaster: !onBun });
+  const port = serve(app.fetch, defer);
+  const chunkedFrom = 257;
+  const chunkedTo = 16_384;
+  for (const size of [0, 1, chunkedFrom - 1, chunkedFrom, 4_096, 4_097, chunkedTo, chunkedTo + 1]) {
+    const isChunked = !onBun && size >= chunkedFrom && size <= chunkedTo;
+    for (const byte of ["a".charCodeAt(0), 0xff]) {
+      const value = { ...valueOf(""), body: new Uint8Array(size).fill(byte) };
+      g.main.set("held", value);
+      g.onLoad = () => Promise.resolve({ value, source: "peer", stored: false });
+      for (const key of ["held", "loaded"]) {
+        const label = `${key}, ${size} bytes of ${byte}`;
+        const { headers } = await rawRequest(port, `/cache/g/${key}`);
+        assert.equal(headers.get("transfer-encoding"), isChunked ? "chunked" : undefined, label);
+        assert.equal(headers.get("content-length"), isChunked ? undefined : String(size), label);
+        const response = await fetch(`http://127.0.0.1:${port}/cache/g/${key}`);
+        assert.ok(Buffer.from(await response.arrayBuffer()).equals(value.body), label);
+        const head = await rawRequest(port, `/cache/g/${key}`, "HEAD");
+        assert.equal(head.headers.get("content-length"), String(size), label);
+        assert.equal(head.headers.get("transfer-encoding"), undefined, label);
+      }
+    }
+  }
+});
+
 test("a client that hangs up cancels its own load, and not that of another", async (defer) => {
   const clock = new ManualClock();
   const { app, g, log } = appWith({ clock });

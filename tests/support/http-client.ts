@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import { bodyOf } from "./framing.ts";
 
 export interface Answer {
   readonly status: number;
@@ -144,7 +145,7 @@ interface Parsed {
   readonly mayKeep: boolean;
 }
 
-/** One answer with a length; `undefined` while some of it is missing. */
+/** One answer; `undefined` while some of it is missing. */
 function parse(received: Buffer): Parsed | undefined {
   const end = received.indexOf("\r\n\r\n");
   if (end < 0) {
@@ -153,14 +154,14 @@ function parse(received: Buffer): Parsed | undefined {
   }
   const head = received.subarray(0, end).toString("latin1");
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1]);
-  const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1]);
-  if (!(status >= 200) || Number.isNaN(length)) throw new Error(`not an answer with a length: ${head}`);
-  if (received.length < end + 4 + length) return undefined;
-  if (received.length > end + 4 + length) throw new Error("more than one answer");
+  if (!(status >= 200)) throw new Error(`not an answer: ${head}`);
+  const framed = bodyOf(received, end + 4);
+  if (framed === undefined) return undefined;
+  if (received.length > framed.end) throw new Error("more than one answer");
   return {
     status,
     cacheStatus: /^cache-status: *(.*)/im.exec(head)?.[1] ?? "",
-    body: received.subarray(end + 4),
+    body: framed.body,
     mayKeep: !/^connection: *close/im.test(head),
   };
 }

@@ -2,22 +2,22 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { Memo } from "../../../lib/core/memo.ts";
-import { valueOf } from "../keys.ts";
+import { bodyOf } from "../../support/framing.ts";
+import { valueBytes, valueOf } from "../keys.ts";
 
 /** What bodies are compared with: made once a key, as what the load spends is taken from what it measures. */
 const values = new Memo(1_024, valueOf);
 const rightStart = "HTTP/1.1 200 ";
 const headEnd = Buffer.from("\r\n\r\n");
+/** Around a value that is one chunk. */
+const chunkHead = Buffer.from(`${valueBytes.toString(16)}\r\n`);
+const chunkTail = Buffer.from("\r\n0\r\n\r\n");
 
 export class Client {
   readonly #socket: Socket;
   readonly #host: string;
   #received: Buffer[] = [];
   #size = 0;
-  /** Of the whole answer, known when its head is here. */
-  #wanted = -1;
-  #headBytes = 0;
-  #status = 0;
   #value = values.get("");
   #done: ((isRight: boolean, atMs: number) => void) | undefined;
   #lost = false;
@@ -63,28 +63,31 @@ export class Client {
     if (this.#size === 0 && this.#isWholeAndRight(chunk)) return this.#finish(true);
     this.#received.push(chunk);
     this.#size += chunk.length;
-    if (this.#wanted < 0) {
-      const all = this.#all();
-      const end = all.indexOf("\r\n\r\n");
-      if (end < 0) return;
-      const head = all.toString("latin1", 0, end);
-      this.#status = Number(head.slice(9, 12));
-      const length = /\r\ncontent-length: *(\d+)/i.exec(head);
-      if (length === null) return void this.#socket.destroy(new Error("an answer without a length"));
-      this.#headBytes = end + 4;
-      this.#wanted = this.#headBytes + Number(length[1]);
+    const all = this.#all();
+    const end = all.indexOf(headEnd);
+    if (end < 0) return;
+    try {
+      const framed = bodyOf(all, end + headEnd.length);
+      if (framed === undefined) return;
+      const isRight = all.toString("latin1", 0, rightStart.length) === rightStart && framed.end === all.length &&
+        framed.body.equals(this.#value);
+      this.#finish(isRight);
+    } catch (error) {
+      this.#socket.destroy(error as Error);
     }
-    if (this.#size < this.#wanted) return;
-    const body = this.#all().subarray(this.#headBytes);
-    const isRight = this.#status === 200 && body.equals(this.#value);
-    this.#finish(isRight);
   }
 
-  /** What nearly every answer is, told without reading its head. */
+  /** What nearly every answer is, told without reading its head: the value as it is, or in one chunk. */
   #isWholeAndRight(chunk: Buffer): boolean {
-    const bodyStart = chunk.length - this.#value.length;
-    return bodyStart > 0 && chunk.toString("latin1", 0, rightStart.length) === rightStart &&
-      chunk.indexOf(headEnd) === bodyStart - headEnd.length && this.#value.compare(chunk, bodyStart) === 0;
+    if (chunk.toString("latin1", 0, rightStart.length) !== rightStart) return false;
+    const start = chunk.indexOf(headEnd) + headEnd.length;
+    const framingBytes = chunk.length - start - this.#value.length;
+    if (framingBytes === 0) return this.#value.equals(chunk.subarray(start));
+    const valueStart = start + chunkHead.length;
+    const valueEnd = valueStart + this.#value.length;
+    return framingBytes === chunkHead.length + chunkTail.length &&
+      chunkHead.equals(chunk.subarray(start, valueStart)) &&
+      this.#value.equals(chunk.subarray(valueStart, valueEnd)) && chunkTail.equals(chunk.subarray(valueEnd));
   }
 
   #all(): Buffer {
@@ -97,7 +100,6 @@ export class Client {
     this.#done = undefined;
     this.#received = [];
     this.#size = 0;
-    this.#wanted = -1;
     done?.(isRight, performance.now());
   }
 }

@@ -33,7 +33,15 @@ function measured(row: () => Row, outcome: Outcome): void {
 
 async function resultOf(run: (bench: Bench, outcome: Outcome, row: Row) => unknown): Promise<RowResult> {
   const row = rowThat(async (bench, outcome) => void await run(bench, outcome, row));
-  const runner = new Runner({ quick: false, rounds: 5, turnMs: 1, say: () => {}, isShared: true });
+  const runner = new Runner({
+    quick: false,
+    rounds: 5,
+    loadRounds: 5,
+    turnMs: 1,
+    warmUpMs: 1,
+    say: () => {},
+    isShared: true,
+  });
   return await runner.run(row, undefined, {});
 }
 
@@ -49,7 +57,7 @@ function reportOf(rows: readonly RowResult[]): Report {
     loadBefore: 0,
     versions: { bun: "1" },
   };
-  const run = { command: "npm run bench", quick: false, rounds: 3, turnMs: 1, tookMs: 1_000 };
+  const run = { command: "npm run bench", quick: false, rounds: 3, loadRounds: 9, turnMs: 1, tookMs: 1_000 };
   return { machine, hashingSpeeds: [900, 1_000, 500], memoryLatenciesNs: [80, 120, 100], ...run, rows, profiles: [] };
 }
 

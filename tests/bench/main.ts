@@ -21,9 +21,11 @@ import { rows } from "./rows/all.ts";
 import { Runner } from "./runner.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";
 
-/** Five rounds of it in turn make all rows end within a quarter of an hour; `--rounds` makes more of it where that is wanted. */
-const fullTurnMs = 1_500;
+const fullTurnMs = 500;
 const quickTurnMs = 200;
+/** Rounds of load in the time of one of work. */
+const loadRoundsPerRound = 3;
+const fullWarmUpMs = fullTurnMs * loadRoundsPerRound;
 
 function options() {
   try {
@@ -63,8 +65,10 @@ if (list) {
 }
 
 const isTerminal = process.stderr.isTTY === true;
-const turnMs = quick ? quickTurnMs : fullTurnMs;
-const runner = new Runner({ quick, rounds, turnMs, say, isShared: chosen.length > 1 });
+const turns = quick
+  ? { loadRounds: rounds, turnMs: quickTurnMs, warmUpMs: quickTurnMs }
+  : { loadRounds: rounds * loadRoundsPerRound, turnMs: fullTurnMs, warmUpMs: fullWarmUpMs };
+const runner = new Runner({ quick, rounds, ...turns, say, isShared: chosen.length > 1 });
 
 function say(text: string): void {
   const at = (runner.tookMs / 1_000).toFixed(0).padStart(4);
@@ -104,7 +108,7 @@ try {
   if (chosen.length > 0) results = await runAll();
   if (profile && !runner.isStopping) {
     try {
-      profiles = await profileNodes(runner.deferWhole, say, turnMs);
+      profiles = await profileNodes(runner.deferWhole, say, turns.warmUpMs);
     } catch (error) {
       // What the rows have found in a quarter of an hour is told all the same.
       isProfiled = false;
@@ -119,7 +123,7 @@ try {
 const command = ["npm run bench", ...(process.argv.length > 2 ? ["--", ...process.argv.slice(2)] : [])].join(" ");
 const { tookMs } = runner;
 const speeds = { hashingSpeeds, memoryLatenciesNs };
-const report: Report = { machine, ...speeds, command, quick, rounds, turnMs, tookMs, rows: results, profiles };
+const report: Report = { machine, ...speeds, command, quick, rounds, ...turns, tookMs, rows: results, profiles };
 console.log([markdown(report), ...profileLines(profiles)].join("\n"));
 if (json !== undefined) writeFileSync(json, JSON.stringify(report, undefined, 2) + "\n");
 if (page !== undefined) writeFileSync(page, html(report));

@@ -16,6 +16,7 @@ export interface Report {
   readonly command: string;
   readonly quick: boolean;
   readonly rounds: number;
+  readonly loadRounds: number;
   readonly turnMs: number;
   readonly tookMs: number;
   readonly rows: readonly RowResult[];
@@ -43,7 +44,7 @@ export function found({ value, rounds = [], unit, status, reason }: Verdict): st
 
 /** Where the figures come from, in one line. */
 export function machineLine(report: Report): string {
-  const { machine, hashingSpeeds, memoryLatenciesNs, command, rounds, turnMs, tookMs, quick } = report;
+  const { machine, hashingSpeeds, memoryLatenciesNs, command, rounds, loadRounds, turnMs, tookMs, quick } = report;
   const { cpu, cores, memoryGiB, kernel, date, versions, loadBefore } = machine;
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
   const span = (values: readonly number[]) => `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`;
@@ -55,7 +56,7 @@ export function machineLine(report: Report): string {
   return `${
     date.slice(0, 16)
   }Z, ${cores} cores (${cpu}), ${memoryGiB} GiB, Linux ${kernel}, load before ${loadBefore}${speed}; ` +
-    `${programs}; \`${command}\`: ${rounds} rounds, turns of ${turnMs} ms, ${
+    `${programs}; \`${command}\`: ${rounds} rounds, of load ${loadRounds} with turns of ${turnMs} ms, ${
       (tookMs / 1_000).toFixed(0)
     } s in all${hurried}`;
 }

@@ -10,7 +10,9 @@ const leastLeftMs = 500;
 export interface RunnerOptions {
   readonly quick: boolean;
   readonly rounds: number;
+  readonly loadRounds: number;
   readonly turnMs: number;
+  readonly warmUpMs: number;
   readonly say: (text: string) => void;
   /** Whether rows share the time of `--quick`. */
   readonly isShared: boolean;
@@ -49,7 +51,7 @@ export class Runner {
 
   /** Runs a row. What fails in it is told, and the others go on. `next` decides whether the servers of its stage live on. */
   async run(row: Row, next: Row | undefined, go: Go): Promise<RowResult> {
-    const { quick, rounds, turnMs, say, isShared } = this.#options;
+    const { quick, rounds, loadRounds, turnMs, warmUpMs, say, isShared } = this.#options;
     const beganMs = performance.now();
     const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
     // A row that was given up may still be at work: what it starts from then on is ended at once, and its next step ends it.
@@ -57,7 +59,9 @@ export class Runner {
     const bench: Bench = {
       quick,
       rounds,
+      loadRounds,
       turnMs,
+      warmUpMs,
       go,
       defer: (one) => isOver || this.isStopping ? void one() : this.#undos.row.push(one),
       shared: (name, make) => this.#share(name, make),

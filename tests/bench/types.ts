@@ -80,10 +80,14 @@ export interface ProfileEntry {
 
 export interface Bench {
   readonly quick: boolean;
-  /** How often each contestant has its turn. */
+  /** How often each contestant has its turn, where a turn is a piece of work. */
   readonly rounds: number;
+  /** How often where a turn is a time under load: short turns, and many, as the machine changes its pace within seconds. */
+  readonly loadRounds: number;
   /** How long each turn under load lasts. */
   readonly turnMs: number;
+  /** How long the one before the first round lasts, which is not told. */
+  readonly warmUpMs: number;
   readonly go: Go;
   /** What this row started is ended when its stage is over. */
   readonly defer: Defer;

@@ -49,7 +49,7 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
     maxSeconds: [12, 120],
     targets: { "requests/s vs golang/groupcache": both(atLeast(limits[0]), atLeast(limits[1])) },
     async run(bench, outcome) {
-      const { defer, turnMs, rounds, step } = bench;
+      const { defer, loadRounds, step } = bench;
       const judge = new Judge(row, outcome);
       const contestants = contestantsOf(bench, outcome);
       const sides = await Promise.all(
@@ -59,18 +59,18 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
       const limits = await Promise.all((bench.quick ? [] : bothRuntimes).map(async (kind) => {
         return { name: bareHopOf(kind), url: await startBareHop(defer, kind, isPinned ? serverCore : undefined) };
       }));
-      const ask = (url: string, keyFile: string) =>
+      const ask = (url: string, keyFile: string, turnMs: number) =>
         load(defer, outcome, { urls: [url], keyFile, connections, turnMs, cores: isPinned ? loadCore : undefined });
-      const turn = (at: number) => ask(sides[at]!.cluster.urls[0]!, sides[at]!.file);
+      const turn = (at: number, turnMs: number) => ask(sides[at]!.cluster.urls[0]!, sides[at]!.file, turnMs);
       step("warming up");
-      for (const at of bench.quick ? [] : sides.keys()) await turn(at);
-      for (const { url } of limits) await ask(url, bareKeys);
-      for (let round = 0; round < rounds; round++) {
+      for (const at of bench.quick ? [] : sides.keys()) await turn(at, bench.warmUpMs);
+      for (const { url } of limits) await ask(url, bareKeys, bench.warmUpMs);
+      for (let round = 0; round < loadRounds; round++) {
         for (const [at, { cluster, origin }] of sides.entries()) {
           const name = label(contestants[at]!);
-          step(`round ${round + 1} of ${rounds}: ${name}`);
+          step(`round ${round + 1} of ${loadRounds}: ${name}`);
           const [hops, loads] = [await cluster.hops(), origin.loads];
-          const told = await turn(at);
+          const told = await turn(at, bench.turnMs);
           judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
           judge.add(name, "p99", "ms", told.p99Ms);
           judge.add(name, "hops per request", "hops", (await cluster.hops() - hops) / told.requests);
@@ -80,7 +80,7 @@ function hopRow({ id, what, how, connections, isPinned, limits }: HopRow): Row {
           }
         }
         for (const { name, url } of limits) {
-          const told = await ask(url, bareKeys);
+          const told = await ask(url, bareKeys, bench.turnMs);
           judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
           judge.add(name, "p99", "ms", told.p99Ms);
         }
@@ -155,7 +155,12 @@ export const hopLatency: Row = {
     for (const { name, hit, hop } of bench.quick ? [] : sides) {
       bench.step(`warming up ${name}`);
       for (const { url, keys } of [hit, hop]) {
-        const options = { keyFile: keyFile(bench.defer, keys), connections: 64, turnMs: bench.turnMs, cores: loadCore };
+        const options = {
+          keyFile: keyFile(bench.defer, keys),
+          connections: 64,
+          turnMs: bench.warmUpMs,
+          cores: loadCore,
+        };
         await load(bench.defer, outcome, { urls: [url], ...options });
       }
     }
@@ -193,7 +198,7 @@ interface Paced {
 }
 
 async function paced(bench: Bench, outcome: Outcome, { url, keys }: Aim): Promise<Told> {
-  const seconds = bench.turnMs / 1_000;
+  const seconds = bench.quick ? 0.2 : 1.5;
   const warmUpSeconds = bench.quick ? 0.1 : 0.5;
   const order: Order = { mode: "open", url, keys, perSecond: 2_000, seconds, warmUpSeconds };
   const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], { cores: loadCore });

@@ -38,18 +38,19 @@ function turns(bench: Bench, outcome: Outcome): Promise<Series[]> {
     const targets = await contestants(bench, outcome);
     const judge = new Judge(localHit, { ...outcome, series: [] });
     const common = { keyFile: keyFile(bench.defer, firstKeys(keyCount)), connections, cores: loadCore };
-    const turn = async ({ name, url, keyFile = common.keyFile }: Target, isCounted: boolean) => {
+    const turn = ({ url, keyFile = common.keyFile }: Target, turnMs: number) => {
       const loadOf = isMemcached(url) ? loadMemcached : load;
-      const told = await loadOf(bench.defer, outcome, { ...common, keyFile, urls: [url], turnMs: bench.turnMs });
-      if (!isCounted) return;
-      judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);
-      judge.add(name, "p99", "ms", told.p99Ms);
+      return loadOf(bench.defer, outcome, { ...common, keyFile, urls: [url], turnMs });
     };
     bench.step("warming up");
-    for (const target of bench.quick ? [] : targets) await turn(target, false);
-    for (let round = 0; round < bench.rounds; round++) {
-      bench.step(`round ${round + 1} of ${bench.rounds}: ${targets.map(({ name }) => name).join(", ")}`);
-      for (const target of targets) await turn(target, true);
+    for (const target of bench.quick ? [] : targets) await turn(target, bench.warmUpMs);
+    for (let round = 0; round < bench.loadRounds; round++) {
+      bench.step(`round ${round + 1} of ${bench.loadRounds}: ${targets.map(({ name }) => name).join(", ")}`);
+      for (const target of targets) {
+        const told = await turn(target, bench.turnMs);
+        judge.add(target.name, "requests/s", "requests/s", told.requestsPerSecond);
+        judge.add(target.name, "p99", "ms", told.p99Ms);
+      }
     }
     return targets.flatMap(({ name }) => [judge.series(name, "requests/s"), judge.series(name, "p99")]);
   });
@@ -145,14 +146,14 @@ export const workers: Row = {
 };
 
 async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promise<void> {
-  const { defer, turnMs, rounds } = bench;
+  const { defer, turnMs, warmUpMs, loadRounds } = bench;
   const file = keyFile(defer, firstKeys(keyCount));
   const targets: Target[] = [];
   for (const contestant of contestantsOf(bench, outcome)) {
     const options = { origin: await startOrigin(defer), budgets: [budgetBytes], workers: "auto" as const };
     const { urls } = await startCluster(bench, contestant, options);
     await verify(defer, outcome, urls[0]!, firstKeys(keyCount));
-    if (!bench.quick) await load(defer, outcome, { urls: [urls[0]!], keyFile: file, connections, turnMs });
+    if (!bench.quick) await load(defer, outcome, { urls: [urls[0]!], keyFile: file, connections, turnMs: warmUpMs });
     targets.push({ name: label(contestant), url: urls[0]! });
   }
   for (const kind of bench.quick ? [] : bothRuntimes) {
@@ -163,12 +164,12 @@ async function wholeMachine(bench: Bench, outcome: Outcome, judge: Judge): Promi
     const constant = { name: constantOf(kind), url: await onAllCores(startConstant), keyFile: constantKeys(defer) };
     const map = { name: mapOf(kind), url: await onAllCores(startMap), keyFile: file };
     for (const { url, keyFile } of [constant, map]) {
-      await load(defer, outcome, { urls: [url], keyFile, connections, turnMs });
+      await load(defer, outcome, { urls: [url], keyFile, connections, turnMs: warmUpMs });
     }
     targets.push(constant, map);
   }
-  for (let round = 0; round < rounds; round++) {
-    bench.step(`round ${round + 1} of ${rounds}`);
+  for (let round = 0; round < loadRounds; round++) {
+    bench.step(`round ${round + 1} of ${loadRounds}`);
     for (const { name, url, keyFile = file } of targets) {
       const told = await load(defer, outcome, { urls: [url], keyFile, connections, turnMs });
       judge.add(name, "requests/s", "requests/s", told.requestsPerSecond);

@@ -7,45 +7,62 @@ const FIN = 0x80;
 const MASKED = 0x80;
 export const Opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** Messages are made in slabs, a view each: an allocation of its own costs a small one as much as all the rest of it. */
-const SLAB_BYTES = 64 * 1024;
-let slabBytes = new Uint8Array(0);
-let slabWords = new Int32Array(0);
-let slabUsed = 0;
+const FIRST_SLAB_BYTES = 16 * 1024;
+/** Longer messages get memory of their own, so that an idle connection keeps no more than this. */
+const MAX_SLAB_BYTES = 512 * 1024;
 
-/** One whole masked message (RFC 6455, 5.2 and 5.3) in memory that is not used again. */
-export function maskedMessage(opcode: number, payload: Uint8Array<ArrayBuffer>): Uint8Array {
-  const length = payload.length;
-  const headBytes = length < 126 ? 6 : length < 65536 ? 8 : 14;
-  // So that the payload begins on a word's border.
-  const start = slabFor(16 + length) + 16 - headBytes;
-  const payloadStart = start + headBytes;
-  const bytes = slabBytes;
-  bytes[start] = FIN | opcode;
-  bytes[start + 1] = MASKED | (headBytes === 6 ? length : headBytes === 8 ? 126 : 127);
-  // The long forms of the length, the last byte first.
-  for (let at = payloadStart - 5, rest = length; at > start + 1; at--, rest = Math.floor(rest / 256)) bytes[at] = rest;
-  const mask = nextMask();
-  const firstWord = payloadStart / 4;
-  slabWords[firstWord - 1] = mask;
-  bytes.set(payload, payloadStart);
-  // The machines that the runtimes support are little-endian, as is the mask above.
-  const endWord = firstWord + (length + 3 >> 2);
-  for (let i = firstWord; i < endWord; i++) slabWords[i]! ^= mask;
-  return bytes.subarray(start, payloadStart + length);
-}
+/**
+ * Makes whole masked messages (RFC 6455, 5.2 and 5.3), one behind the other in memory that is used again: a message of new
+ * memory for each batch of answers had it cleared, touched for the first time, and collected.
+ */
+export class MessageWriter {
+  #bytes = new Uint8Array(0);
+  #words = new Int32Array(0);
+  #used = 0;
 
-/** @returns where in the slab so many bytes are free, on a word's border */
-function slabFor(needed: number): number {
-  const wholeWords = needed + 3 & ~3;
-  if (slabUsed + wholeWords > slabBytes.length) {
-    slabBytes = new Uint8Array(Math.max(wholeWords, SLAB_BYTES));
-    slabWords = new Int32Array(slabBytes.buffer);
-    slabUsed = 0;
+  /** Says that all messages so far have been written, or copied: their memory is used for the next ones. */
+  reuse(): void {
+    this.#used = 0;
   }
-  const at = slabUsed;
-  slabUsed += wholeWords;
-  return at;
+
+  /** @returns valid until `reuse` */
+  message(opcode: number, payload: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const length = payload.length;
+    const headBytes = length < 126 ? 6 : length < 65536 ? 8 : 14;
+    // So that the payload begins on a word's border.
+    const neededBytes = 16 + length + 3 & ~3;
+    if (this.#used + neededBytes > this.#bytes.length) {
+      const twice = Math.min(2 * this.#bytes.length, MAX_SLAB_BYTES);
+      this.#setSlab(Math.max(FIRST_SLAB_BYTES, twice, neededBytes));
+    }
+    const bytes = this.#bytes;
+    const words = this.#words;
+    const start = this.#used + 16 - headBytes;
+    const payloadStart = start + headBytes;
+    this.#used += neededBytes;
+    bytes[start] = FIN | opcode;
+    bytes[start + 1] = MASKED | (headBytes === 6 ? length : headBytes === 8 ? 126 : 127);
+    // The long forms of the length, the last byte first.
+    for (let at = payloadStart - 5, rest = length; at > start + 1; at--, rest = Math.floor(rest / 256)) {
+      bytes[at] = rest;
+    }
+    const mask = nextMask();
+    const firstWord = payloadStart / 4;
+    words[firstWord - 1] = mask;
+    bytes.set(payload, payloadStart);
+    // The machines that the runtimes support are little-endian, as is the mask above.
+    const endWord = firstWord + (length + 3 >> 2);
+    for (let i = firstWord; i < endWord; i++) words[i]! ^= mask;
+    if (neededBytes > MAX_SLAB_BYTES) this.#setSlab(0);
+    return bytes.subarray(start, payloadStart + length);
+  }
+
+  /** What lies in the last slab may still wait to be written. */
+  #setSlab(bytes: number): void {
+    this.#bytes = new Uint8Array(bytes);
+    this.#words = new Int32Array(this.#bytes.buffer);
+    this.#used = 0;
+  }
 }
 
 const masks = new Int32Array(256);

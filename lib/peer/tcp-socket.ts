@@ -8,7 +8,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { maskedMessage, MessageReader, Opcode } from "./rfc6455.ts";
+import { MessageReader, MessageWriter, Opcode } from "./rfc6455.ts";
 import { CloseCode, DEAF, type SocketHandler, type SocketLike } from "./socket.ts";
 
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, 1.3
@@ -35,6 +35,7 @@ class TcpSocket implements SocketLike {
   #isOpen = false;
   #gone = false;
   readonly #reader: MessageReader;
+  readonly #writer = new MessageWriter();
 
   constructor(raw: Socket, readyEvent: string, target: URL) {
     this.#raw = raw;
@@ -59,7 +60,7 @@ class TcpSocket implements SocketLike {
 
   send(frame: Uint8Array<ArrayBuffer>): boolean {
     if (this.#gone || !this.#isOpen) return false;
-    this.#raw.write(maskedMessage(Opcode.binary, frame));
+    this.#write(Opcode.binary, frame);
     return true;
   }
 
@@ -71,8 +72,13 @@ class TcpSocket implements SocketLike {
     const payload = encoder.encode(`..${reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?")}`);
     new DataView(payload.buffer).setUint16(0, code);
     // A peer that reads gets what was sent before; one that does not must not keep the socket.
-    this.#raw.end(maskedMessage(Opcode.close, payload));
+    this.#raw.end(this.#writer.message(Opcode.close, payload));
     this.#raw.setTimeout(CLOSING_MS, () => this.#raw.destroy());
+  }
+
+  #write(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
+    if (this.#raw.writableLength === 0) this.#writer.reuse();
+    this.#raw.write(this.#writer.message(opcode, payload));
   }
 
   #leave(): void {
@@ -128,11 +134,11 @@ class TcpSocket implements SocketLike {
   #heard(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
     if (this.#gone) return;
     if (opcode === Opcode.binary) this.handler.received(payload);
-    else if (opcode === Opcode.ping) this.#raw.write(maskedMessage(Opcode.pong, payload));
+    else if (opcode === Opcode.ping) this.#write(Opcode.pong, payload);
     else if (opcode === Opcode.close) {
       const code = payload.length >= 2 ? payload[0]! << 8 | payload[1]! : CloseCode.done;
       const reason = new TextDecoder().decode(payload.subarray(2));
-      this.#raw.write(maskedMessage(Opcode.close, payload.subarray(0, 2)));
+      this.#write(Opcode.close, payload.subarray(0, 2));
       this.#lost(reason || `closed with code ${code}`);
     } else if (opcode !== Opcode.pong) this.handler.received(undefined);
   }

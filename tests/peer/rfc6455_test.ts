@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MAX_FRAME_BYTES } from "../../lib/peer/frames.ts";
-import { maskedMessage, MessageReader, Opcode } from "../../lib/peer/rfc6455.ts";
+import { MessageReader, MessageWriter, Opcode } from "../../lib/peer/rfc6455.ts";
 import { test } from "../support/test.ts";
 
 /** A frame as a server writes it: without a mask. */
@@ -31,16 +31,35 @@ function unmask(message: Uint8Array): { opcode: number; payload: Uint8Array } {
 test("a message of any length is masked as the RFC says", () => {
   for (const length of [0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 1_000, 65_535, 65_536, 70_001]) {
     const payload = new Uint8Array(length).map((_, i) => i * 7);
-    const message = maskedMessage(Opcode.binary, payload);
+    const message = new MessageWriter().message(Opcode.binary, payload);
     assert.deepEqual(unmask(message), { opcode: Opcode.binary, payload });
   }
 });
 
-test("a message stays as it is while others are made, as the socket may send it later", () => {
+test("a message stays as it is until its memory may be used again, as the socket may send it later", () => {
+  const writer = new MessageWriter();
   const lengths = Array.from({ length: 3_000 }, (_, i) => i * 31 % 200 + (i % 500 === 7 ? 66_000 : 0));
   const payloads = lengths.map((length, i) => new Uint8Array(length).fill(i));
-  const messages = payloads.map((payload) => maskedMessage(Opcode.binary, payload));
+  const messages = payloads.map((payload) => writer.message(Opcode.binary, payload));
   messages.forEach((message, i) => assert.deepEqual(unmask(message).payload, payloads[i]));
+});
+
+test("memory is used again once it may be, and that of a very long message is not kept", () => {
+  const writer = new MessageWriter();
+  const buffers = [];
+  for (let i = 0; i < 100; i++) {
+    const payload = new Uint8Array(70_000 - 700 * i).fill(i);
+    const message = writer.message(Opcode.binary, payload);
+    assert.deepEqual(unmask(message).payload, payload);
+    buffers.push(message.buffer);
+    writer.reuse();
+  }
+  assert.equal(new Set(buffers).size, 1);
+  const long = writer.message(Opcode.binary, new Uint8Array(600_000));
+  writer.reuse();
+  const next = writer.message(Opcode.binary, new Uint8Array(1));
+  assert.equal(unmask(long).payload.length, 600_000);
+  assert.ok(next.buffer.byteLength < 600_000);
 });
 
 test("a message that lies whole in its chunk is not copied; fragments are, as each would keep a chunk", () => {

@@ -1,6 +1,7 @@
 /** The transport over real sockets of the runtime that runs the test, with Hono's upgrade in between. */
 import { getBy, getFrom, type Serve } from "./memory.ts";
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
 import { NotFoundError, PeerError } from "../../lib/core/errors.ts";
@@ -10,7 +11,7 @@ import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
 import type { Greeting } from "../../lib/peer/greeting.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
-import { maskedMessage, Opcode } from "../../lib/peer/rfc6455.ts";
+import { MessageWriter, Opcode } from "../../lib/peer/rfc6455.ts";
 import { dialTcp } from "../../lib/peer/tcp-socket.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
@@ -238,8 +239,9 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   await new Promise((resolve) => socket.once("data", resolve));
   socket.pause();
   const groups = [{ name: "dict", revision: 0 }];
+  const writer = new MessageWriter();
   greetAndAsk(
-    (frame) => socket.write(maskedMessage(Opcode.binary, frame)),
+    (frame) => socket.write(writer.message(Opcode.binary, frame)),
     MessageType.hello,
     { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups },
   );
@@ -248,16 +250,63 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   await until(() => b.stats()[0]!.state === "down");
 });
 
+test("frames that wait for a slow reader arrive as they were sent", async (defer) => {
+  const accepted = Promise.withResolvers<Socket>();
+  const url = await rawServer(defer, (socket) =>
+    socket.once("data", (head) => {
+      socket.pause();
+      socket.write(acceptUpgrade(head));
+      accepted.resolve(socket);
+    }));
+  const socket = dialTcp(url);
+  const opened = Promise.withResolvers<void>();
+  socket.handler = { opened: opened.resolve, received() {}, closed: (reason) => assert.fail(reason) };
+  await opened.promise;
+  defer(() => socket.close(1000, "done"));
+  // Some at once, some after the socket has taken what it could, and all in one memory of the sender's.
+  const sizes = Array.from({ length: 200 }, (_, i) => i % 10 === 0 ? 300_000 : 100 * i);
+  const frame = new Uint8Array(300_000);
+  for (const [i, size] of sizes.entries()) {
+    assert.equal(socket.send(frame.subarray(0, size).fill(i)), true);
+    if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(socket.bufferedBytes > 0);
+  const reader = await accepted.promise;
+  const received: Buffer[] = [];
+  let missing = sizes.reduce((sum, size) => sum + size + (size < 126 ? 6 : size < 65_536 ? 8 : 14), 0);
+  const all = Promise.withResolvers<void>();
+  reader.on("data", (chunk: Buffer) => {
+    received.push(chunk);
+    missing -= chunk.length;
+    if (missing <= 0) all.resolve();
+  });
+  reader.resume();
+  await all.promise;
+  assert.equal(missing, 0);
+  const bytes = Buffer.concat(received);
+  let at = 0;
+  for (const [i, size] of sizes.entries()) {
+    const maskAt = at + (size < 126 ? 2 : size < 65_536 ? 4 : 10);
+    const start = maskAt + 4;
+    const payload = bytes.subarray(start, start + size).map((byte, n) => byte ^ bytes[maskAt + (n & 3)]!);
+    assert.ok(payload.every((byte) => byte === i), `frame ${i}`);
+    at = start + size;
+  }
+});
+
+/** What a server answers to the head of a request for a WebSocket. */
+function acceptUpgrade(head: Buffer): string {
+  const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];
+  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+  return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+    `Sec-WebSocket-Accept: ${accept}\r\n\r\n`;
+}
+
 test("an accepting peer that stops reading is given up by its dialer", async (defer) => {
   const url = await rawServer(defer, (socket) =>
     socket.once("data", (head) => {
       socket.pause();
-      const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];
-      const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
-      socket.write(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-          `Sec-WebSocket-Accept: ${accept}\r\n\r\n`,
-      );
+      socket.write(acceptUpgrade(head));
       const groups = [{ name: "dict", revision: 0 }];
       greetAndAsk(
         (frame) => socket.write(Uint8Array.of(0x82, 126, frame.length >> 8, frame.length & 255, ...frame)),

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { MAX_FRAME_BYTES } from "../../lib/peer/frames.ts";
 import { MessageReader, MessageWriter, Opcode } from "../../lib/peer/rfc6455.ts";
 import { test } from "../support/test.ts";
+import { unmask } from "./support.ts";
 
 /** A frame as a server writes it: without a mask. */
 function serverFrame(opcode: number, payload: Uint8Array, isFinal = true): Uint8Array {
@@ -13,19 +14,6 @@ function serverFrame(opcode: number, payload: Uint8Array, isFinal = true): Uint8
     ? [126, n >> 8, n & 255]
     : [127, 0, 0, 0, 0, 0, n >> 16, n >> 8 & 255, n & 255];
   return Uint8Array.from([(isFinal ? 0x80 : 0) | opcode, ...head, ...payload]);
-}
-
-/** Reads a client's message by the letter of RFC 6455, 5.2. */
-function unmask(message: Uint8Array): { opcode: number; payload: Uint8Array } {
-  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
-  const short = message[1]! & 0x7f;
-  assert.equal(message[0]! & 0xf0, 0x80);
-  assert.equal(message[1]! & 0x80, 0x80);
-  const at = short === 126 ? 4 : short === 127 ? 10 : 2;
-  const length = short === 126 ? view.getUint16(2) : short === 127 ? Number(view.getBigUint64(2)) : short;
-  assert.equal(message.length, at + 4 + length);
-  const mask = message.subarray(at, at + 4);
-  return { opcode: message[0]! & 0x0f, payload: message.subarray(at + 4).map((byte, i) => byte ^ mask[i % 4]!) };
 }
 
 test("a message of any length is masked as the RFC says", () => {

@@ -15,7 +15,7 @@ import { MessageWriter, Opcode } from "../../lib/peer/rfc6455.ts";
 import { dialTcp } from "../../lib/peer/tcp-socket.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { record, serveHub, systemClock } from "./support.ts";
+import { record, serveHub, systemClock, unmask } from "./support.ts";
 
 const patient = { signal: new AbortController().signal, timeoutMs: 10_000 };
 
@@ -273,7 +273,8 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
   assert.ok(socket.bufferedBytes > 0);
   const reader = await accepted.promise;
   const received: Buffer[] = [];
-  let missing = sizes.reduce((sum, size) => sum + size + (size < 126 ? 6 : size < 65_536 ? 8 : 14), 0);
+  const messageBytes = sizes.map((size) => size + (size < 126 ? 6 : size < 65_536 ? 8 : 14));
+  let missing = messageBytes.reduce((sum, size) => sum + size, 0);
   const all = Promise.withResolvers<void>();
   reader.on("data", (chunk: Buffer) => {
     received.push(chunk);
@@ -286,11 +287,10 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
   const bytes = Buffer.concat(received);
   let at = 0;
   for (const [i, size] of sizes.entries()) {
-    const maskAt = at + (size < 126 ? 2 : size < 65_536 ? 4 : 10);
-    const start = maskAt + 4;
-    const payload = bytes.subarray(start, start + size).map((byte, n) => byte ^ bytes[maskAt + (n & 3)]!);
-    assert.ok(payload.every((byte) => byte === i), `frame ${i}`);
-    at = start + size;
+    const end = at + messageBytes[i]!;
+    const { payload } = unmask(bytes.subarray(at, end));
+    assert.ok(payload.length === size && payload.every((byte) => byte === i), `frame ${i}`);
+    at = end;
   }
 });
 

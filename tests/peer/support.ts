@@ -1,4 +1,5 @@
 /** A Hono app on a real port of either runtime, and a clock that ticks by itself. */
+import assert from "node:assert/strict";
 import { Hono } from "hono";
 import type { UpgradeWebSocket } from "hono/ws";
 import type { Clock } from "../../lib/core/clock.ts";
@@ -65,4 +66,17 @@ export async function serveHub(hub: () => PeerHub): Promise<Served> {
 
 function mount(app: Hono, upgradeWebSocket: UpgradeWebSocket, hub: () => PeerHub): void {
   app.get(PEER_PATH, upgradeWebSocket(() => hub().endpoint()));
+}
+
+/** Reads a client's message by the letter of RFC 6455, 5.2. */
+export function unmask(message: Uint8Array): { opcode: number; payload: Uint8Array } {
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const short = message[1]! & 0x7f;
+  assert.equal(message[0]! & 0xf0, 0x80);
+  assert.equal(message[1]! & 0x80, 0x80);
+  const at = short === 126 ? 4 : short === 127 ? 10 : 2;
+  const length = short === 126 ? view.getUint16(2) : short === 127 ? Number(view.getBigUint64(2)) : short;
+  assert.equal(message.length, at + 4 + length);
+  const mask = message.subarray(at, at + 4);
+  return { opcode: message[0]! & 0x0f, payload: message.subarray(at + 4).map((byte, i) => byte ^ mask[i % 4]!) };
 }

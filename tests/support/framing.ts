@@ -7,12 +7,12 @@ export interface Framed {
 }
 
 /**
- * @param start where the head has ended
+ * @param head what the answer begins with, one character for each byte, up to its empty line and with it
  * @returns `undefined` while some of it is missing
  * @throws Error an answer without a length that is not chunked either, or a chunk without a size
  */
-export function bodyOf(received: Buffer, start: number): Framed | undefined {
-  const head = received.toString("latin1", 0, start);
+export function bodyOf(received: Buffer, head: string): Framed | undefined {
+  const start = head.length;
   if (/\r\ntransfer-encoding: *chunked\r\n/i.test(head)) return chunksOf(received, start);
   const length = Number(/\r\ncontent-length: *(\d+)\r\n/i.exec(head)?.[1]);
   if (Number.isNaN(length)) throw new Error(`not an answer with a length: ${head}`);

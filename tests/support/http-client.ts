@@ -152,10 +152,10 @@ function parse(received: Buffer): Parsed | undefined {
     if (received.length > maxHeadBytes) throw new Error("a head without an end");
     return undefined;
   }
-  const head = received.subarray(0, end).toString("latin1");
+  const head = received.toString("latin1", 0, end + 4);
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1]);
   if (!(status >= 200)) throw new Error(`not an answer: ${head}`);
-  const framed = bodyOf(received, end + 4);
+  const framed = bodyOf(received, head);
   if (framed === undefined) return undefined;
   if (received.length > framed.end) throw new Error("more than one answer");
   return {

@@ -67,11 +67,10 @@ export class Client {
     const end = all.indexOf(headEnd);
     if (end < 0) return;
     try {
-      const framed = bodyOf(all, end + headEnd.length);
+      const head = all.toString("latin1", 0, end + headEnd.length);
+      const framed = bodyOf(all, head);
       if (framed === undefined) return;
-      const isRight = all.toString("latin1", 0, rightStart.length) === rightStart && framed.end === all.length &&
-        framed.body.equals(this.#value);
-      this.#finish(isRight);
+      this.#finish(head.startsWith(rightStart) && framed.end === all.length && framed.body.equals(this.#value));
     } catch (error) {
       this.#socket.destroy(error as Error);
     }

@@ -12,7 +12,7 @@ export function mix32(h: number): number {
   return fold(stir(fold(h)));
 }
 
-/** The first step of `mix32`, and its last. Of two numbers XORed it is that of each, XORed. */
+/** The first step of `mix32`, and its last; its own way back. Of two numbers XORed it is that of each, XORed. */
 export function fold(h: number): number {
   return h ^ (h >>> 16);
 }
@@ -21,6 +21,12 @@ export function fold(h: number): number {
 export function stir(h: number): number {
   h = Math.imul(h, 0x85ebca6b);
   return Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+}
+
+/** The way back from `stir`: by the inverses of its factors, modulo 2^32. */
+export function unstir(h: number): number {
+  h = Math.imul(h, 0x7ed1b41d);
+  return Math.imul(h ^ (h >>> 13) ^ (h >>> 26), 0xa5cb9243);
 }
 
 function mixBlock(h: number, k: number): number {

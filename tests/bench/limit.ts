@@ -53,31 +53,25 @@ export async function startBareHop(
   return await startBare(defer, kind, ["asker", new URL(owner).port], cores);
 }
 
-/** Processes that keep what they have answered, and get the rest from the keys' owners. @returns their URLs */
-export async function startBareMesh(defer: Defer, kind: RuntimeKind, count: number): Promise<string[]> {
-  return await startMesh(defer, kind, "mesh", count);
-}
-
-/** As a mesh, with an origin. @param template its URL, with `{key}` @returns their URLs */
-export async function startBareHerd(
+/**
+ * Processes that keep what they have answered, and get the rest from the keys' owners.
+ *
+ * @param origin whence the owners have their values, a URL with `{key}` in it; without it they make them
+ * @returns their URLs
+ */
+export async function startBareMesh(
   defer: Defer,
   kind: RuntimeKind,
-  template: string,
   count: number,
-): Promise<string[]> {
-  return await startMesh(defer, kind, "herd", count, template);
-}
-
-async function startMesh(
-  defer: Defer,
-  kind: RuntimeKind,
-  mode: "mesh" | "herd",
-  count: number,
-  ...more: string[]
+  origin?: string,
 ): Promise<string[]> {
   const ports: number[] = [];
   for (let i = 0; i < count; i++) ports.push(await freePort());
-  return await Promise.all(ports.map((_, i) => startBare(defer, kind, [mode, String(i), ports.join(), ...more])));
+  const start = (index: number) =>
+    origin === undefined
+      ? startBare(defer, kind, ["mesh", String(index), ports.join()])
+      : startBare(defer, kind, ["herd", String(index), ports.join(), origin]);
+  return await Promise.all(ports.map((_, index) => start(index)));
 }
 
 async function startBare(defer: Defer, kind: RuntimeKind, args: readonly string[], cores?: Cores): Promise<string> {

@@ -11,7 +11,7 @@ import {
 } from "../clusters.ts";
 import { atLeast, atMost, both, exactly, Judge, median } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
-import { bareHerdOf, bareMeshOf, startBareHerd, startBareMesh } from "../limit.ts";
+import { bareHerdOf, bareMeshOf, startBareMesh } from "../limit.ts";
 import { cpuMsOf, hasProgram } from "../machine.ts";
 import { type BenchOrigin, startOrigin } from "../origin.ts";
 import { loadCore, runPart, startMuster } from "../processes.ts";
@@ -130,7 +130,7 @@ export const coalesce: Row = {
     const startHerd = async (kind: RuntimeKind) => {
       const origin = await startOrigin(bench.defer);
       origin.delayMs = originMs;
-      return { name: bareHerdOf(kind), urls: await startBareHerd(bench.defer, kind, origin.template, 2), origin };
+      return { name: bareHerdOf(kind), urls: await startBareMesh(bench.defer, kind, 2, origin.template), origin };
     };
     for (const kind of bench.quick ? [] : bothRuntimes) sides.push(await startHerd(kind));
     const { urls: warmUpUrls } = await startHerd("bun");

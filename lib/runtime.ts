@@ -8,6 +8,7 @@ import type { WSEvents } from "hono/ws";
 import type { Clock } from "./core/clock.ts";
 import { lineSplitter, readLines } from "./core/lines.ts";
 import { execve, type Foreign } from "./runtime-execve.ts";
+import { WEBSOCKET_OPTIONS } from "./runtime-websocket.ts";
 
 interface BunServer {
   readonly port: number;
@@ -68,10 +69,6 @@ export interface Listener {
   stop(): Promise<void>;
 }
 
-/** A frame between peers carries at most one value of 16 MiB and its neighbours (see peer/frames.ts). */
-const MAX_WEBSOCKET_FRAME_BYTES = 17 * 1024 * 1024;
-/** What a peer that does not read may make this node hold, per connection; over it, the connection is closed. */
-const MAX_WEBSOCKET_BUFFERED_BYTES = 64 * 1024 * 1024;
 /** No route takes a body. */
 const MAX_REQUEST_BODY_BYTES = 64 * 1024;
 /** Bun's longest, and longer than the slowest load: an answer that is awaited is not an idle connection. */
@@ -282,12 +279,7 @@ export async function listen(
         fetch,
         idleTimeout: IDLE_TIMEOUT_SECONDS,
         maxRequestBodySize: MAX_REQUEST_BODY_BYTES,
-        websocket: {
-          ...websocket,
-          maxPayloadLength: MAX_WEBSOCKET_FRAME_BYTES,
-          backpressureLimit: MAX_WEBSOCKET_BUFFERED_BYTES,
-          perMessageDeflate: false,
-        },
+        websocket: { ...websocket, ...WEBSOCKET_OPTIONS },
       });
       return { port: server.port, stop: () => server.stop() };
     }

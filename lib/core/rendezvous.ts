@@ -47,8 +47,8 @@ export class Rendezvous {
   /**
    * The index of the contender that owns a key of this hash; -1 when there is none.
    *
-   * It looks for the highest score, not for who has it, as engines do that without a branch that a processor may guess wrong
-   * (on Bun 0.8 of the time for 100). No step of the mixing loses anything, so the score tells the seed that it was made of.
+   * It looks for the highest score, not for who has it: JavaScriptCore does that without a branch that a processor may guess
+   * wrong (0.8 of the time for 100). No step of the mixing loses anything, so the score tells the seed that it was made of.
    */
   owner(hash: number): number {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;

@@ -77,9 +77,10 @@ test("the owner is the first of the ranked, on both paths", () => {
   }
 });
 
-test("the owner has the highest score of all, however many they are", () => {
+test("the owner has the highest score of all, however many they are, and though high halves are alike", () => {
   const nameHash = new PrefixHash("", 0x6d757374);
   const hash = new PrefixHash("");
+  let alike = 0;
   for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 1_000]) {
     const peers = contenders(count);
     const rendezvous = new Rendezvous(peers);
@@ -89,9 +90,11 @@ test("the owner has the highest score of all, however many they are", () => {
       const h = hash.hash(String(i));
       const scores = seeds.map((seed) => unsigned(mix32(h ^ seed)));
       const highest = scores.reduce((a, b) => Math.max(a, b));
+      if (scores.filter((score) => score >>> 16 === highest >>> 16).length > 1) alike++;
       assert.equal(rendezvous.owner(h), scores.indexOf(highest));
     }
   }
+  assert.ok(alike > 10, `only ${alike} keys had two scores with the same high half`);
 });
 
 test("what is mixed can be told from what it was mixed to", () => {

@@ -46,6 +46,9 @@ const PEEK_TIMEOUT_MS = 2_000;
 const PUSH_TIMEOUT_MS = 2_000;
 const MAX_BATCH_BYTES = 256 * 1024;
 const MAX_BATCH_ENTRIES = 1_000;
+/** What is to be kept twice is offered so often, so long after it failed; meanwhile a peer that is lost is evicted. */
+const PUSH_TRIES = 5;
+const PUSH_AGAIN_AFTER_MS = 1_000;
 /** Copies of fresh values on their way to the next in rank; one more is not sent. */
 const MAX_COPIES_IN_FLIGHT = 1_000;
 
@@ -153,13 +156,19 @@ export class Handoff {
     this.#rebalance.abort();
     if (replicas < 2) return;
     this.#rebalance = new AbortController();
-    await this.#pushAll(caches.main.byRecency(), (key) => {
-      const [owner, second] = picker.ranked(key, replicas);
-      if (owner !== undefined || second === undefined) return undefined;
-      const before = picker.rankedBefore(key, replicas);
-      const hadIt = before.length === replicas && before.some((peer) => peer?.name === second.name);
-      return hadIt ? undefined : second;
-    }, this.#rebalance.signal);
+    await this.#pushAll(
+      caches.main.byRecency(),
+      (key) => {
+        const [owner, second] = picker.ranked(key, replicas);
+        if (owner !== undefined || second === undefined) return undefined;
+        const before = picker.rankedBefore(key, replicas);
+        // The same peer, not the name: who has started anew has nothing.
+        const hadIt = before.length === replicas && before.includes(second);
+        return hadIt ? undefined : second;
+      },
+      this.#rebalance.signal,
+      PUSH_TRIES,
+    );
   }
 
   /**
@@ -171,7 +180,7 @@ export class Handoff {
     this.#rebalance.abort();
     const isOwn = ({ key }: Entry) => [...picker.ranked(key, 1), ...picker.rankedBefore(key, 1)].includes(undefined);
     const held = [...caches.main.byRecency(), ...caches.hot.byRecency().filter(isOwn)];
-    await this.#pushAll(held, (key) => picker.ranked(key, 2).find((peer) => peer !== undefined), signal);
+    await this.#pushAll(held, (key) => picker.ranked(key, 2).find((peer) => peer !== undefined), signal, 1);
   }
 
   /** The sender is out of the count: it may be leaving, and this node's roster may not know that yet. */
@@ -187,6 +196,7 @@ export class Handoff {
     held: readonly Entry[],
     target: (key: string) => Peer | undefined,
     signal: AbortSignal,
+    tries: number,
   ): Promise<void> {
     const byPeer = new Map<Peer, Entry[]>();
     for (const entry of held) {
@@ -196,11 +206,13 @@ export class Handoff {
       if (entries === undefined) byPeer.set(peer, [entry]);
       else entries.push(entry);
     }
-    await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal)));
+    await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal, tries)));
   }
 
-  async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<void> {
+  async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal, tries: number): Promise<void> {
+    let failures = 0;
     for (let at = 0; at < entries.length && !signal.aborted;) {
+      const first = at;
       const batch: Entry[] = [];
       for (let bytes = 0; at < entries.length && batch.length < MAX_BATCH_ENTRIES; at++) {
         bytes += entryBytes(entries[at]!.key, entries[at]!.value);
@@ -211,10 +223,25 @@ export class Handoff {
         const taken = await peer.push(this.#options.group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS });
         // Not in one statement: other peers' pushes are counted while this one is awaited.
         this.stats.entriesPushed += taken;
+        failures = 0;
       } catch {
         // It cannot be reached, or we have no more time: its keys will be loaded anew.
-        return;
+        if (++failures === tries || signal.aborted) return;
+        at = first;
+        await this.#pause(signal);
       }
     }
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        cancelTimer();
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const cancelTimer = this.#options.clock.after(PUSH_AGAIN_AFTER_MS, end);
+      signal.addEventListener("abort", end, { once: true });
+    });
   }
 }

@@ -98,8 +98,8 @@ export class Answering implements Answerer {
 
   onCancel(id: number): void {
     const served = this.#served.get(id);
-    // No such ask: its answer crossed the cancel on the way.
-    if (served === undefined) return;
+    // Its answer crossed the cancel on the way, unless it waits for the socket.
+    if (served === undefined) return this.#outbox.drop(id);
     this.#served.delete(id);
     served.abort(new DOMException("the peer that asked has gone away", "AbortError"));
   }

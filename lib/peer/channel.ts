@@ -35,12 +35,13 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#context = context;
     this.#onLost = onLost;
     this.#openedAtMs = context.clock.nowMs();
-    this.#outbox = new Outbox(socket, context.clock, context.schedule, context.limits, (code, reason) => {
+    const settled = () => this.#checkIdle();
+    const giveUp = (code: number, reason: string) => {
       this.close(code, reason);
       this.#onLost(reason, false);
-    });
+    };
+    this.#outbox = new Outbox(socket, context.clock, context.schedule, context.limits, giveUp, settled);
     this.#sweep = new Sweep(context.clock, (nowMs) => this.#endOverdue(nowMs));
-    const settled = () => this.#checkIdle();
     this.#asking = new Asking(remote.name, context, this.#outbox, this.#sweep, settled);
     this.#answering = new Answering(remote, context, this.#outbox, this.#sweep, settled);
     socket.handler = this;
@@ -113,7 +114,7 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#socket.close(code, reason);
   }
 
-  /** Calls back when nothing is in flight; at once if so now. */
+  /** Calls back, once, when nothing is in flight or the connection has ended; at once if so now. */
   whenIdle(action: () => void): void {
     this.#onIdle = action;
     this.#checkIdle();
@@ -223,12 +224,13 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#outbox.close();
     this.#asking.close(reason);
     this.#answering.close();
+    this.#checkIdle();
   }
 
   #checkIdle(): void {
     if (this.#onIdle === undefined) return;
     const { asks, served } = this.inFlight;
-    if (asks + served > 0) return;
+    if (this.#closedBecause === undefined && (asks + served > 0 || this.#outbox.isStuck)) return;
     const action = this.#onIdle;
     this.#onIdle = undefined;
     this.#outbox.flush();

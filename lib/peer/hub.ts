@@ -95,7 +95,8 @@ export class PeerHub {
   }
 
   /**
-   * All peers of all groups, oneself among them or not; replaces what was set before.
+   * All peers of all groups, oneself among them or not; replaces what was set before. Of a peer its latest life counts: the
+   * groups hear one after the other that it has started anew, and the one that heard first is to have the link that stays.
    *
    * Of a peer that is gone, what is in flight is finished when it was draining before: it has said goodbye, and lets go
    * by itself. Else it was evicted: whoever waits for it is to fall back at once.
@@ -104,13 +105,13 @@ export class PeerHub {
     if (this.#closed) return;
     const before = this.#links;
     const links = new Map<string, Link>();
-    for (const record of records) {
+    for (const record of ofLatestLives(records)) {
       const { name } = record;
       if (name === this.#context.self.name) continue;
       const known = links.get(name);
       if (known !== undefined) {
         // It drains as a whole, whichever group is heard of first.
-        if (record.state === "draining" && isSameLife(known.record, record)) known.learn(record);
+        if (record.state === "draining") known.learn(record);
         continue;
       }
       const link = before.get(name);
@@ -238,4 +239,13 @@ function refuse(code: string, detail: string): { refuse: Refusal } {
 /** State, weight and zone may change under a standing connection. */
 function isSameLife(a: PeerRecord, b: PeerRecord): boolean {
   return a.incarnation === b.incarnation && a.url === b.url;
+}
+
+/** Incarnations are ULIDs, so the latest life has the greatest. */
+function ofLatestLives(records: readonly PeerRecord[]): PeerRecord[] {
+  const latest = new Map<string, string>();
+  for (const { name, incarnation } of records) {
+    if (incarnation > (latest.get(name) ?? "")) latest.set(name, incarnation);
+  }
+  return records.filter(({ name, incarnation }) => incarnation === latest.get(name));
 }

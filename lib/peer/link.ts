@@ -52,7 +52,8 @@ export class Link implements Peer, PolledPeer {
   #cancelKnock = (): void => {};
   /** The last try was refused by the peer that is meant, which does not know of us yet. */
   #isUnknownThere = false;
-  #endLinger: ((reason: string) => void) | undefined;
+  /** Still finishes what is in flight. */
+  #retired: Channel | undefined;
   opens = 0;
 
   constructor(record: PeerRecord, context: LinkContext) {
@@ -105,16 +106,16 @@ export class Link implements Peer, PolledPeer {
     const channel = this.#channel;
     if (channel !== undefined) return channel.get(group, key, question);
     if (this.#state !== "connecting") return question.failed(this.#downError());
-    const { asksInFlight } = this.#context.limits;
+    const { asksInFlight, firstOpenMs } = this.#context.limits;
     if (this.#opening.waiters >= asksInFlight) {
       return question.failed(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
     const { signal } = question;
-    const value = this.#opening.wait(
+    this.#opening.wait(
       question,
       (opened, timeoutMs) => asked({ signal, timeoutMs }, (later) => opened.get(group, key, later)),
-    );
-    value.then((value) => question.answered(value), (error) => question.failed(error));
+      this.#sinceMs + firstOpenMs,
+    ).then((value) => question.answered(value), (error) => question.failed(error));
   }
 
   /** When it said that it had nothing of the group, if it did so on the connection that stands. */
@@ -201,21 +202,19 @@ export class Link implements Peer, PolledPeer {
     const channel = this.#channel;
     this.#stop("it left the roster");
     if (channel === undefined) return onClosed();
-    const { clock, limits } = this.#context;
-    const end = (reason: string) => {
+    const close = () => channel.close(CloseCode.removed, "it left the roster");
+    const cancelLinger = this.#context.clock.after(this.#context.limits.lingerMs, close);
+    this.#retired = channel;
+    channel.whenIdle(() => {
       cancelLinger();
-      channel.close(CloseCode.removed, reason);
+      close();
       onClosed();
-    };
-    const cancelLinger = clock.after(limits.lingerMs, () => end("it left the roster"));
-    this.#endLinger = end;
-    channel.whenIdle(() => end("it left the roster"));
+    });
   }
 
   /** Fails all that is in flight. Idempotent. */
   close(reason: string): void {
-    this.#endLinger?.(reason);
-    this.#channel?.close(CloseCode.removed, reason);
+    (this.#channel ?? this.#retired)?.close(CloseCode.removed, reason);
     this.#stop(reason);
   }
 
@@ -289,8 +288,10 @@ export class Link implements Peer, PolledPeer {
     const { code, detail } = refusal;
     const said = `peer ${this.name}: ${code}: ${detail}`;
     // A peer that is new in our roster may not have us in its own yet: it is reachable, asks go on waiting.
-    if (isSignOfLife(refusal)) this.#isUnknownThere = true;
-    else this.#down(`${code}: ${detail}`);
+    if (isSignOfLife(refusal)) {
+      this.#isUnknownThere = true;
+      if (!this.isConnecting) this.#opening.fail(`${code}: ${detail}`);
+    } else this.#down(`${code}: ${detail}`);
     if (code === "direction") return;
     if (this.#refusalsLogged.has(code) || this.#refusalsLogged.size >= MAX_LOGGED) return;
     this.#refusalsLogged.add(code);

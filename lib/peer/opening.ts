@@ -40,16 +40,19 @@ export class Opening {
   /**
    * Waits, then asks with the time that is left.
    *
+   * @param untilMs when to wait no longer, if that is before there is no time left
    * @throws PeerError it failed, or was not open in time; the signal's reason when it aborts; what `ask` throws
    */
   wait<T>(
     { signal, timeoutMs }: { signal?: CancelSignal; timeoutMs: number },
     ask: (channel: Channel, leftMs: number) => Promise<T>,
+    untilMs = Infinity,
   ): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const clock = this.#clock;
     this.#waiters++;
-    const deadlineMs = clock.nowMs() + timeoutMs;
+    const nowMs = clock.nowMs();
+    const deadlineMs = nowMs + timeoutMs;
     return new Promise((resolve, reject) => {
       const leave = (): boolean => {
         if (left) return false;
@@ -61,7 +64,7 @@ export class Opening {
       };
       let left = false;
       const aborted = () => leave() && reject(signal!.reason);
-      const cancelTimer = clock.after(timeoutMs, () => {
+      const cancelTimer = clock.after(Math.min(timeoutMs, untilMs - nowMs), () => {
         if (leave()) reject(new PeerError(`${this.#peer} was not connected in time`));
       });
       signal?.addEventListener("abort", aborted);

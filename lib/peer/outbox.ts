@@ -32,6 +32,7 @@ export class Outbox {
   readonly #schedule: Schedule;
   readonly #limits: PeerLimits;
   readonly #giveUp: (code: number, reason: string) => void;
+  readonly #onDrained: () => void;
   readonly #writer = new FrameWriter();
   readonly #waiting: Waiting[] = [];
   #waitingPushes = 0;
@@ -55,18 +56,21 @@ export class Outbox {
   frames = 0;
   bytes = 0;
 
+  /** @param onDrained called when nothing waits behind the socket any more */
   constructor(
     socket: SocketLike,
     clock: Clock,
     schedule: Schedule,
     limits: PeerLimits,
     giveUp: (code: number, reason: string) => void,
+    onDrained: () => void,
   ) {
     this.#socket = socket;
     this.#clock = clock;
     this.#schedule = schedule;
     this.#limits = limits;
     this.#giveUp = giveUp;
+    this.#onDrained = onDrained;
   }
 
   /**
@@ -146,6 +150,17 @@ export class Outbox {
 
   get isCorked(): boolean {
     return this.#corked;
+  }
+
+  /** Takes back a value that waits for the socket. */
+  drop(id: number): void {
+    const at = this.#waiting.findIndex((one) => "value" in one && one.id === id);
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /** Whether something is written that the full socket does not take yet. */
+  get isStuck(): boolean {
+    return this.#full && this.#writer.length > 0;
   }
 
   /** Values that wait for the socket to take what it has. */
@@ -248,5 +263,6 @@ export class Outbox {
       }
     }
     this.#waiting.splice(0, written);
+    if (!this.#full) this.#onDrained();
   }
 }

@@ -67,7 +67,9 @@ export function makeCluster(
   };
   const groups = new Map<string, Group>();
   const pickers = new Map<string, RosterPicker>();
-  for (const self of names) {
+  /** Of each node, the others as it reaches them. */
+  const peersOf = new Map<string, Map<string, Peer>>();
+  const start = (self: string) => {
     const makePeer = (name: string): Peer => ({
       name,
       emptyAtMs: () => emptyAtMs.get(name),
@@ -94,12 +96,19 @@ export function makeCluster(
       },
     });
     const peers = new Map<string, Peer>();
+    peersOf.set(self, peers);
     const peerOf = (name: string) => peers.get(name) ?? peers.set(name, makePeer(name)).get(name);
     const picker = new RosterPicker("dict", self, peerOf, clock);
     picker.swap(rosterOf("dict", 1, (rosters[self] ?? names).map(record)));
     pickers.set(self, picker);
     groups.set(self, makeGroup({ ...options, origin, picker, clock }).group);
-  }
+  };
+  names.forEach(start);
+  /** A node is in a new life: it has nothing, and is reached anew. The others hear of it by their next roster. */
+  const restart = (name: string) => {
+    for (const peers of peersOf.values()) peers.delete(name);
+    start(name);
+  };
   /** Lets these nodes see a roster; whoever is not among them keeps the one it has. */
   let revision = 1;
   const swap = (peers: readonly (string | PeerRecord)[], seenBy: readonly string[] = names) => {
@@ -116,7 +125,7 @@ export function makeCluster(
     if (groups.get(name)!.isEmpty) emptyAtMs.set(name, clock.nowMs());
     else emptyAtMs.delete(name);
   };
-  return { greet, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
+  return { greet, restart, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
 }
 
 export function record(name: string): PeerRecord {

@@ -312,3 +312,38 @@ test("the second copy comes from the owner, and each value is kept twice", async
   const items = [...cluster.groups.values()].map((group) => group.stats().mainCache.items);
   assert.equal(items.reduce((sum, count) => sum + count, 0), 2 * keys.length);
 });
+
+test("with two replicas a node that starts anew under its name gets its second copies again", async () => {
+  const cluster = makeCluster(["a", "b"], { options: { replicas: 2 } });
+  await askAll(cluster, ["a", "b"]);
+  await settle();
+  cluster.restart("b");
+  cluster.swap(["a", { ...record("b"), incarnation: "2" }]);
+  await settle(200);
+  const b = cluster.groups.get("b")!;
+  for (const key of keys) if (cluster.pickers.get("b")!.pick(key) === undefined) await b.get(key);
+  assert.equal(b.stats().mainCache.items, keys.length);
+  cluster.dead.add("a");
+  cluster.swap([{ ...record("b"), incarnation: "2" }], ["b"]);
+  await askAll(cluster, ["b"]);
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("a second copy that cannot be handed over is tried again for a while, from where it failed", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: [] }, options: { replicas: 2 } });
+  await askAll(cluster, ["a"]);
+  cluster.dead.add("b");
+  cluster.swap(["a", "b"]);
+  await cluster.clock.advance(2_500);
+  const held = () => cluster.groups.get("b")!.stats().mainCache.items;
+  assert.equal(held(), 0);
+  cluster.dead.delete("b");
+  await cluster.clock.advance(1_000);
+  const owned = keys.filter((key) => cluster.pickers.get("a")!.pick(key) === undefined).length;
+  assert.equal(held(), owned);
+  cluster.dead.add("b");
+  cluster.swap(["a"], ["a"]);
+  cluster.swap(["a", { ...record("b"), incarnation: "2" }], ["a"]);
+  await cluster.clock.advance(60_000);
+  assert.equal(cluster.clock.pending, 0, "not for ever");
+});

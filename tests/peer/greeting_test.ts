@@ -309,3 +309,21 @@ test("who joins is connecting until a peer that does not list it yet has heard o
     assert.equal(stateOf(prompt, peer), "open");
   }
 });
+
+test("who has not been heard of for long is not waited for any more, by peeks either, until it is connected", async (defer) => {
+  const { net, a, b } = strangers(defer, { limits: { unknownMs: 5_000 } });
+  a.setPeers([record("b", "http://b")]);
+  const peek = () => a.peer("b")!.peek("dict", "x", { signal: patient.signal, timeoutMs: 2_000 });
+  const early = assert.rejects(peek(), /not connected in time/);
+  await net.clock.advance(2_000);
+  await early;
+  await net.clock.advance(8_000);
+  await assert.rejects(peek(), /down/);
+  b.setPeers([record("a", "http://a")]);
+  await net.clock.advance(2_000);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+  const late = peek();
+  await net.tick();
+  assert.equal(await late, undefined);
+});

@@ -675,3 +675,100 @@ test("closing fails what is in flight and leaves no timer behind", async (defer)
   assert.equal(net.clock.pending, 0);
   assert.equal(b.peer("a"), undefined);
 });
+
+test("while the groups hear one after another that a peer has started anew, its latest life has the link, and keeps it", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  const b = net.hub("b", { self: { name: "b", incarnation: "02-b" } });
+  defer(() => a.close());
+  defer(() => b.close());
+  const [early, late] = [record("b", "http://b", "01-b"), record("b", "http://b", "02-b")];
+  b.setPeers([record("a", "http://a")]);
+  for (const mixed of [[early, late], [late, early]]) {
+    a.setPeers([early, early]);
+    a.setPeers(mixed);
+    const link = a.peer("b");
+    assert.equal(a.link("b")!.record.incarnation, "02-b");
+    a.setPeers([late, late]);
+    assert.equal(a.peer("b"), link, "who has heard first goes on asking over it");
+  }
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+});
+
+test("a get that waits for a new peer gives it up when others do, though its dial is still under way", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  defer(() => a.close());
+  // It accepts and says nothing.
+  net.hosts.set("b", () => {});
+  a.setPeers([record("b", "http://b")]);
+  await net.clock.advance(400);
+  let failedAtMs = 0;
+  const startMs = net.clock.nowMs() - 400;
+  const get = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 9_000 }), PeerError)
+    .then(() => failedAtMs = net.clock.nowMs() - startMs);
+  await net.clock.advance(4_000);
+  await get;
+  assert.equal(failedAtMs, 1_000);
+});
+
+test("a node that leaves does not wait for a peer whose connection is lost meanwhile", async (defer) => {
+  const { net, a, b } = pair(defer);
+  await net.tick();
+  const ask = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 60_000 }), PeerError);
+  await net.tick();
+  const drained = b.drain();
+  net.dialed[0]!.other.lose("cable cut");
+  await drained;
+  net.dialed[0]!.lose("cable cut");
+  await ask;
+});
+
+test("a node that leaves ends with what waits behind a full socket, and no later", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000 };
+  const { net, a, b, served } = pair(defer, { limits });
+  await net.tick();
+  const far = net.dialed[0]!.other;
+  far.stalled = true;
+  const long = { signal: never, timeoutMs: 60_000 };
+  const asks = [1, 2, 3].map(() => getFrom(a.peer("b")!, "dict", "x", long));
+  const none = assert.rejects(getFrom(a.peer("b")!, "dict", "y", long), NotFoundError);
+  await net.tick();
+  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  for (const one of served.slice(0, 3)) one.resolve(value);
+  await net.tick();
+  served[3]!.reject(new NotFoundError("no y"));
+  await net.tick();
+  let isDrained = false;
+  const drained = b.drain().then(() => isDrained = true);
+  await net.clock.advance(10);
+  assert.equal(isDrained, false);
+  for (let i = 0; i < 5; i++) {
+    far.deliver();
+    far.stalled = true;
+    await net.clock.advance(4);
+  }
+  await drained;
+  far.deliver();
+  assert.deepEqual((await Promise.all(asks)).map(({ body }) => body.length), [20_000, 20_000, 20_000]);
+  await none;
+});
+
+test("a value that waits behind a full socket is not sent to who has gone away meanwhile", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000 };
+  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const { net, a, b } = pair(defer, { limits, serve: () => value });
+  await net.tick();
+  const far = net.dialed[0]!.other;
+  far.stalled = true;
+  const leaver = new AbortController();
+  const options = { signal: leaver.signal, timeoutMs: 60_000 };
+  const gone = [1, 2, 3].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", options), /bored/));
+  await net.tick();
+  assert.equal(b.stats()[0]!.servedInFlight, 2);
+  leaver.abort(new Error("bored"));
+  await Promise.all(gone);
+  await net.tick();
+  assert.equal(b.stats()[0]!.servedInFlight, 0);
+});

@@ -1,5 +1,5 @@
 /** The program: options -> node -> run until a signal. It runs as soon as it is imported. */
-import { environmentNames, parseConfig } from "./config.ts";
+import { doubtsOf, environmentNames, parseConfig } from "./config.ts";
 import { ConfigError } from "./core/errors.ts";
 import type { Log } from "./core/log.ts";
 import { createLog } from "./logging.ts";
@@ -20,6 +20,9 @@ import {
 import { Machine } from "./workers/machine.ts";
 import { WORKER } from "./workers/messages.ts";
 import { Worker } from "./workers/worker.ts";
+
+/** A Ctrl+C reaches every process of the terminal, and npm passes it on to its child once more. */
+const SAME_SIGNAL_MS = 100;
 
 /** What this process is: a node, a machine of several, or one of those. */
 interface Program {
@@ -59,6 +62,7 @@ function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
     write: (line) => writeError(`${line}\n`),
     nowMs: () => systemClock.nowMs(),
   });
+  for (const doubt of doubtsOf(config)) log.warn(doubt);
   const count = config.workers === "auto" ? coreCount() : config.workers;
   const parts = { clock: systemClock, log };
   const program: Program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
@@ -86,10 +90,11 @@ function exitNow(code: number): never {
   return exit(code);
 }
 
-let isStopping = false;
+let stoppingSinceMs: number | undefined;
 async function stop(code: number): Promise<void> {
-  if (isStopping) return exitNow(code || 1);
-  isStopping = true;
+  // What fails while this program stops is no reason to stop in another way.
+  if (stoppingSinceMs !== undefined) return;
+  stoppingSinceMs = systemClock.nowMs();
   // Whatever hangs: a little before the time is over, so that the end itself is within it.
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
   await program.stop();
@@ -97,12 +102,15 @@ async function stop(code: number): Promise<void> {
 }
 
 onStopSignal((signal) => {
-  log.info(isStopping ? `${signal} again: exiting at once` : `${signal}: leaving`);
-  void stop(isStopping ? 1 : 0);
+  if (stoppingSinceMs === undefined) {
+    log.info(`${signal}: leaving`);
+    void stop(0);
+  } else if (systemClock.nowMs() - stoppingSinceMs >= SAME_SIGNAL_MS) {
+    log.info(`${signal} again: exiting at once`);
+    exitNow(1);
+  }
 });
-void over?.then(() => {
-  if (!isStopping) void stop(0);
-});
+void over?.then(() => stop(0));
 void program.failed.then((error) => {
   log.error(error.message);
   void stop(error instanceof ConfigError ? 2 : 1);

@@ -30,6 +30,11 @@ interface BunChild extends Child {
   readonly stdin: { write(text: string): unknown; flush(): unknown };
   readonly exited: Promise<number>;
 }
+interface Output {
+  write(text: string): boolean;
+  on(event: "error", listener: () => void): void;
+  listenerCount(event: "error"): number;
+}
 interface DenoChild extends Child {
   readonly stdin: WritableStream<Uint8Array<ArrayBuffer>>;
   readonly status: Promise<{ code: number }>;
@@ -57,8 +62,8 @@ const { Bun, Deno, process } = globalThis as unknown as {
     exit(code: number): never;
     on(event: string, listener: (...args: unknown[]) => void): void;
     stdin: { setEncoding(encoding: string): void; on(event: string, listener: (chunk: string) => void): void };
-    stderr: { isTTY?: boolean; write(text: string): boolean };
-    stdout: { write(text: string): boolean; on(event: "error", listener: () => void): void };
+    stderr: Output & { isTTY?: boolean };
+    stdout: Output;
   };
 };
 
@@ -140,9 +145,9 @@ export function isTerminal(): boolean {
   return process.stderr.isTTY === true;
 }
 
-/** To standard error, as it is. */
+/** To standard error, as it is; lost in silence when the reader is gone: a node is to go on without its log, and to leave. */
 export function writeError(text: string): void {
-  process.stderr.write(text);
+  write(process.stderr, text);
 }
 
 /** To standard output, as it is. */
@@ -152,9 +157,14 @@ export function writeOut(text: string): void {
 
 /** To standard output, for a reader that may be gone: then it is lost in silence. */
 export function tell(text: string): void {
-  // Bun throws where Deno emits.
+  write(process.stdout, text);
+}
+
+function write(stream: Output, text: string): void {
+  // Without a listener an error ends the process. Bun throws where Deno emits.
+  if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   try {
-    process.stdout.write(text);
+    stream.write(text);
   } catch { /* nobody reads */ }
 }
 
@@ -162,8 +172,6 @@ export function tell(text: string): void {
 export function onInputLine(listener: (line: string) => void, onEnd: () => void): void {
   const split = lineSplitter(listener);
   process.stdin.setEncoding("utf8");
-  // Who has written to us is who reads what we tell: its end is heard of here.
-  process.stdout.on("error", () => {});
   process.stdin.on("data", split);
   process.stdin.on("end", onEnd);
   process.stdin.on("error", onEnd);

@@ -218,3 +218,35 @@ test(
     assert.equal(origin.loads.length, 1);
   },
 );
+
+test(
+  "a node whose log nobody reads any more goes on, and leaves as every other",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    for (const kind of bothRuntimes) {
+      const { nodes: [node, other] } = await startCluster(defer, [kind, "bun"]);
+      // As `main.ts 2>&1 | tee log` does at Ctrl+C: tee is the first to go.
+      node!.child.stderr!.destroy();
+      other!.signal("SIGINT");
+      await other!.exited;
+      await until(
+        async () => (await node!.stats()).groups["dict"]!.roster.peers.length === 1,
+        5_000,
+        () => "still two",
+      );
+      assert.equal((await ask(node!, "piston")).text, "piston");
+      assert.equal((await node!.end("SIGINT")).code, 0);
+    }
+  },
+);
+
+test("a signal that comes twice at once, as npm passes it on, is one", { timeoutMs: 60_000 }, async (defer) => {
+  for (const kind of bothRuntimes) {
+    const { nodes: [node] } = await startCluster(defer, [kind]);
+    node!.signal("SIGINT");
+    await node!.line("SIGINT: leaving");
+    const { code } = await node!.end("SIGINT");
+    assert.equal(code, 0);
+    assert.ok(node!.lines.some((line) => line.includes("removed myself from the peer list of dict before exiting")));
+  }
+});

@@ -131,6 +131,8 @@ for (const kind of bothRuntimes) {
         const others = workersOf(hurried).values();
         hurried.signal("SIGINT");
         await hurried.line("SIGINT: leaving");
+        // Sooner, it would be taken for the same one, sent on.
+        await new Promise((resolve) => setTimeout(resolve, 150));
         const { code, tookMs } = await hurried.end("SIGINT");
         assert.equal(code, 1);
         assert.ok(tookMs < 1_000, `took ${tookMs} ms`);

@@ -30,6 +30,8 @@ const stableMs = 5_000;
 /** What is over before that is part of a start or a take-over, and not worth a line. */
 const troubleMs = 1_500;
 const slowStartMs = 10_000;
+/** Reasons told of one time without a server. */
+const maxSaid = 8;
 
 /**
  * Sees to it that a NATS server listens on 127.0.0.1: uses the one that is there, else starts one, and takes over when it
@@ -55,7 +57,10 @@ export class EmbeddedNats {
   #serverName = `muster-${randomUUID()}`;
   #pauses = 0;
   #shortStays = 0;
-  #trouble: { message: string; sinceMs: number; isSaid: boolean } | undefined;
+  /** Since when no server was to be had, and what was said of it: reasons may take turns, and change at every try. */
+  #trouble: { readonly sinceMs: number; readonly said: Set<string> } | undefined;
+  /** Since when the child has neither listened nor ended. */
+  #undecidedSinceMs: number | undefined;
 
   constructor(options: EmbeddedOptions) {
     this.#port = options.port ?? 4222;
@@ -112,6 +117,7 @@ export class EmbeddedNats {
     if (this.#isStopping) return sight.close();
     this.#sight = sight;
     this.#trouble = undefined;
+    this.#undecidedSinceMs = undefined;
     const child = this.#child;
     if (child !== undefined && child !== this.#served && sight.serverName === this.#serverName) {
       this.#served = child;
@@ -141,9 +147,13 @@ export class EmbeddedNats {
     const before = this.#child;
     if (before !== undefined && !before.isOver) {
       // It is starting; or it is ending, for it closes its port before it lets go of the store.
+      const nowMs = this.#clock.nowMs();
+      this.#undecidedSinceMs ??= nowMs;
+      if (nowMs - this.#undecidedSinceMs < slowStartMs) return await this.#pause(startingPauseMs);
       const slow = `nats-server (see ${this.#storeDir}/nats-server.log) neither listens nor ends`;
-      return await this.#suffer(slow, slowStartMs, startingPauseMs);
+      return await this.#suffer(slow, 0, startingPauseMs);
     }
+    this.#undecidedSinceMs = undefined;
     this.#child = undefined;
     if (before !== undefined && before !== this.#served) {
       const code = await before.exited;
@@ -189,14 +199,16 @@ export class EmbeddedNats {
     }
   }
 
-  /** Says once what is wrong when it has been so for a while, lets `start` resolve then, and pauses. */
+  /** Says once what is wrong when there has been no server for a while, lets `start` resolve then, and pauses. */
   async #suffer(message: string, patienceMs = troubleMs, longestMs = longestPauseMs): Promise<void> {
     if (this.#isStopping) return;
     const nowMs = this.#clock.nowMs();
-    if (this.#trouble?.message !== message) this.#trouble = { message, sinceMs: nowMs, isSaid: false };
-    if (nowMs - this.#trouble.sinceMs >= patienceMs) {
-      if (!this.#trouble.isSaid) this.#log.warn(message);
-      this.#trouble.isSaid = true;
+    const { sinceMs, said } = this.#trouble ??= { sinceMs: nowMs, said: new Set() };
+    if (nowMs - sinceMs >= patienceMs) {
+      if (!said.has(message) && said.size < maxSaid) {
+        said.add(message);
+        this.#log.warn(message);
+      }
       this.#settleStart();
     }
     await this.#pause(longestMs);

@@ -26,10 +26,17 @@ export class NameCheck {
     return Math.max(0, this.#taken.untilMs - this.#clock.nowMs());
   }
 
+  /** Takes the record of that revision for a live node's, as an answer would have it. */
+  taken(revision: number): Verdict {
+    this.#taken = { revision, untilMs: this.#clock.nowMs() + takenForMs };
+    return "taken";
+  }
+
   /** Asks who is behind the record. No answer within five seconds, or an error, means that nobody is. */
   async ask(record: PeerRecord, revision: number): Promise<Verdict> {
     const isTaken = await within(this.#clock, isAliveTimeoutMs, this.#isAlive(record), () => false).catch(() => false);
-    this.#taken = isTaken ? { revision, untilMs: this.#clock.nowMs() + takenForMs } : undefined;
-    return isTaken ? "taken" : "free";
+    if (isTaken) return this.taken(revision);
+    this.#taken = undefined;
+    return "free";
   }
 }

@@ -80,6 +80,7 @@ export class GroupWatch {
       this.#rivals.add(rival);
       rival.whole.then(() => won.resolve(rival), (error) => {
         rivals.delete(rival);
+        this.#rivals.delete(rival);
         if (rivals.size === 0) won.reject(error);
       });
       if (++tries < mostRivals && bucket.replicas > 1) cancelNext = clock.after(stallTimeoutMs / 8, open);

@@ -239,14 +239,18 @@ export class Registration {
       this.#later(takenMs);
       return false;
     }
-    const verdict = await this.#names.ask(owner, revision);
+    // This node has that very address, so to ask there would be to ask itself: to another machine it is its own.
+    const isNamesake = this.#hasStood && new URL(this.#wanted.url).origin === owner.url &&
+      owner.incarnation > this.#wanted.incarnation;
+    const verdict = isNamesake ? this.#names.taken(revision) : await this.#names.ask(owner, revision);
     if (this.#ending.signal.aborted) return false;
     if (verdict === "free") {
       log.info(`taking over the record of an earlier ${owner.name} in the peer list of ${group}`);
       return true;
     }
     const error = new NameTakenError(
-      `another live node is listed as ${owner.name} in ${group}: ${owner.url}, incarnation ${owner.incarnation}`,
+      `another live node is listed as ${owner.name} in ${group}: ${owner.url}, incarnation ${owner.incarnation}` +
+        (isNamesake ? "; this node is at that address, too: --advertise must tell them apart" : ""),
     );
     if (!this.#hasStood) {
       this.close();

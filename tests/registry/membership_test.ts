@@ -80,6 +80,26 @@ test("peers whose record was lost with the bucket stay for the grace time, unles
   await membership.close();
 });
 
+test("each lost peer has the whole grace time, though another was lost before it", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock, names } = nodeIn(bucket, "a", { lostGraceMs: 10_000 });
+  for (const name of ["b", "c"]) bucket.write(`dict.${name}`, encodeRecord("dict", recordOf(name)), 0);
+  membership.start();
+  await settle(50);
+  bucket.dropPurge("dict.b");
+  await settle(50);
+  await clock.advance(9_000);
+  bucket.loseBucket();
+  await settle(50);
+  await clock.advance(1_000);
+  assert.equal(names(), "a c");
+  await clock.advance(8_999);
+  assert.equal(names(), "a c");
+  await clock.advance(1);
+  assert.equal(names(), "a");
+  await membership.close();
+});
+
 test("a peer that returns to a new bucket and is deleted there is not kept", async () => {
   const bucket = new MemoryBucket();
   const { membership, names } = nodeIn(bucket, "a");
@@ -241,6 +261,30 @@ test("a node that lost its name while it was cut off says so and does not fight 
   await settle(50);
   assert.equal(membership.joined("dict"), true);
   await membership.close();
+});
+
+test("of two live nodes that are told of at one address the later one is listed, and the other says why it is not", async () => {
+  const bucket = new MemoryBucket();
+  // Each finds itself where the other's record says, as on two machines whose nodes listen on their own 127.0.0.1.
+  const url = "http://127.0.0.1:8000";
+  const [first, second] = [recordOf("a", { url }), recordOf("a", { url })];
+  const a = nodeIn(bucket, "a", { self: first, isAlive: async () => false });
+  const b = nodeIn(bucket, "a", { self: second, isAlive: async () => false });
+  a.membership.start();
+  await settle(50);
+  assert.equal(a.membership.joined("dict"), true);
+  b.membership.start();
+  await settle(50);
+  for (let i = 0; i < 10; i++) for (const { clock } of [a, b]) await clock.advance(6_000);
+  assert.deepEqual([a, b].map(({ membership }) => membership.joined("dict")), [false, true]);
+  assert.equal(revisionOf(bucket, "dict.a"), 2);
+  const errors = a.log.lines.filter((line) => line.startsWith("error"));
+  assert.equal(errors.length, 1);
+  assert.match(errors[0]!, /another live node is listed as a .*at that address, too: --advertise/);
+  assert.equal(await b.membership.leave(1_000), true);
+  await settle(50);
+  assert.equal(a.membership.joined("dict"), true);
+  for (const { membership } of [a, b]) await membership.close();
 });
 
 test("a state that changes while the join is on its way ends up in the record", async () => {

@@ -30,7 +30,8 @@ export function serveGroup(
 ): Served {
   const { name, origin: text, ...policy } = config;
   const { clock } = watchers;
-  const origin = reported(createOrigin(parseOrigin(text), watchers), name, watchers);
+  const { loadTimeoutMs } = policy;
+  const origin = reported(createOrigin(parseOrigin(text), { clock, loadTimeoutMs }), name, watchers);
   const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
   return { group: new Group({ ...policy, name, origin, picker, clock, isHashed: isHashFaster }), picker, origin };
 }

@@ -11,8 +11,6 @@ import { LineReader } from "./dict-lines.ts";
 
 /** From the start of a connection to the server's banner. */
 const GREETING_TIMEOUT_MS = 5_000;
-/** How long the oldest command may go without its whole answer: behind it everything else on the connection waits. */
-const ANSWER_TIMEOUT_MS = 10_000;
 /** A connection without asks is closed before servers do (dictd after 600 s). */
 const IDLE_TIMEOUT_MS = 300_000;
 
@@ -32,6 +30,8 @@ export interface ConnectionOptions {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
+  /** How long the oldest command may go without its whole answer: behind it everything else on the connection waits. */
+  readonly answerTimeoutMs: number;
   /** An ask has left the connection: there may be room for another. */
   readonly onRoom: (connection: DictConnection) => void;
   /** The connection is gone. `untouched` are the asks on it that may be sent again, see {@link DictConnection}. */
@@ -105,14 +105,17 @@ export class DictConnection {
   /** Ends the connection; its asks fail with `error`, or are handed back. */
   destroy(error: Error): void {
     if (this.#phase === "gone") return;
-    const mayRetry = this.#kept && this.#silentSinceIdle && !(error instanceof OriginTimeoutError);
+    const isLate = error instanceof OriginTimeoutError;
+    const mayRetry = this.#kept && this.#silentSinceIdle && !isLate;
+    // It is the oldest that is not answered: the others only had to wait behind it.
+    const oldest = isLate && this.#phase === "ready" ? this.#onTheWay[0]?.ask : undefined;
     this.#phase = "gone";
     this.#cancelTimer();
     this.#socket.destroy();
     const untouched: Ask[] = [];
     for (const ask of [...this.#onTheWay.map(({ ask }) => ask), ...this.#unsent]) {
       if (ask.settled) continue;
-      if (mayRetry && !ask.retried) untouched.push(ask);
+      if ((mayRetry || oldest !== undefined && ask !== oldest) && !ask.retried) untouched.push(ask);
       else ask.settle({ error });
     }
     this.#onTheWay = [];
@@ -142,7 +145,7 @@ export class DictConnection {
     const text = prelude + asks.map(({ command }) => command).join("");
     if (text === "") return;
     this.#socket.write(text);
-    if (wasEmpty) this.#expectWithin(ANSWER_TIMEOUT_MS, "the DICT server did not answer");
+    if (wasEmpty) this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
   }
 
   #take(chunk: Uint8Array): void {
@@ -169,7 +172,7 @@ export class DictConnection {
       if (status.code !== 220) throw unexpected(status);
       this.#phase = "client";
       this.#flush('CLIENT "muster"\r\n');
-      this.#expectWithin(ANSWER_TIMEOUT_MS, "the DICT server did not answer");
+      this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
       return;
     }
     if (this.#phase === "client") {
@@ -193,7 +196,7 @@ export class DictConnection {
   #afterLeaving(): void {
     if (this.#phase !== "ready") return;
     if (this.#onTheWay.length > 0) {
-      this.#expectWithin(ANSWER_TIMEOUT_MS, "the DICT server did not answer");
+      this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
     } else if (this.#unsent.length === 0) {
       this.#kept = true;
       this.#silentSinceIdle = true;

@@ -7,12 +7,11 @@ import type { Clock } from "../core/clock.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
 import type { Fresh } from "../core/value.ts";
+import { LOAD_TIMEOUT_MS, type OriginDeps } from "./deps.ts";
 import { type Outcome, UnknownDatabaseError } from "./dict-answer.ts";
 import { type Ask, DictConnection } from "./dict-connection.ts";
 
-/** From the call of `load` to its end, waiting for a connection included. */
-const LOAD_TIMEOUT_MS = 10_000;
-/** The same for the check at start-up, which nobody should have to wait for. */
+/** For the check at start-up, which nobody should have to wait for: from its call to its end. */
 const CHECK_TIMEOUT_MS = 2_000;
 /** dictd makes a process for each connection, and takes 100. */
 const MAX_CONNECTIONS = 4;
@@ -39,13 +38,15 @@ export interface DictOptions {
 export class DictOrigin implements Origin {
   readonly #options: DictOptions;
   readonly #clock: Clock;
+  readonly #timeoutMs: number;
   readonly #connections = new Set<DictConnection>();
   #waiting: Ask[] = [];
   #closed = false;
 
-  constructor(options: DictOptions, deps: { clock: Clock }) {
+  constructor(options: DictOptions, deps: OriginDeps) {
     this.#options = options;
     this.#clock = deps.clock;
+    this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
   }
 
   /**
@@ -75,13 +76,13 @@ export class DictOrigin implements Origin {
    * The first definition of `key`: its lines as they are, each ended by LF.
    *
    * @throws NotFoundError the server has no definition, or no command can carry the word (control characters, length)
-   * @throws OriginTimeoutError no answer within 10 s
+   * @throws OriginTimeoutError no answer in time
    * @throws OverloadedError too many asks wait for a connection
    * @throws OriginError the server refused, broke or answered nonsense
    */
   async load(key: string, signal: AbortSignal): Promise<Fresh> {
     signal.throwIfAborted();
-    return { body: await this.#define(key, signal, LOAD_TIMEOUT_MS), contentType: CONTENT_TYPE };
+    return { body: await this.#define(key, signal, this.#timeoutMs), contentType: CONTENT_TYPE };
   }
 
   close(): Promise<void> {
@@ -153,6 +154,7 @@ export class DictOrigin implements Origin {
       host: this.#options.host,
       port: this.#options.port,
       clock: this.#clock,
+      answerTimeoutMs: this.#timeoutMs,
       onRoom: () => this.#dispatch(),
       onGone: (gone, untouched) => {
         this.#connections.delete(gone);

@@ -5,9 +5,8 @@ import type { Clock } from "../core/clock.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
 import type { Fresh } from "../core/value.ts";
+import { LOAD_TIMEOUT_MS, type OriginDeps } from "./deps.ts";
 
-/** From the call of `load` to the last byte of the body. */
-const LOAD_TIMEOUT_MS = 10_000;
 /** After the content encoding is undone, so that a small answer cannot unfold into a big one. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 /** Requests in the air before further ones are refused. */
@@ -21,18 +20,20 @@ const MARK = "muster0key0mark";
 export class HttpOrigin implements Origin {
   readonly #template: string;
   readonly #clock: Clock;
+  readonly #timeoutMs: number;
   #inTheAir = new Set<AbortController>();
   #closed = false;
 
   /** @param options.template a URL with `{key}` in its path or query, as {@link parseOrigin} has accepted it */
-  constructor(options: { readonly template: string }, deps: { clock: Clock }) {
+  constructor(options: { readonly template: string }, deps: OriginDeps) {
     this.#template = new URL(options.template.replaceAll("{key}", MARK)).href;
     this.#clock = deps.clock;
+    this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
   }
 
   /**
    * @throws NotFoundError the server said 404 or 410, or no URL can carry the key (`.`, `..`, a lone surrogate)
-   * @throws OriginTimeoutError no end of the body within 10 s
+   * @throws OriginTimeoutError no end of the body in time
    * @throws OverloadedError too many requests in the air
    * @throws OriginError any other status, a body over 16 MiB, or no connection
    */
@@ -46,8 +47,8 @@ export class HttpOrigin implements Origin {
     const controller = new AbortController();
     const onAbort = () => controller.abort(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
-    const cancelTimer = this.#clock.after(LOAD_TIMEOUT_MS, () => {
-      controller.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${LOAD_TIMEOUT_MS} ms`));
+    const cancelTimer = this.#clock.after(this.#timeoutMs, () => {
+      controller.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${this.#timeoutMs} ms`));
     });
     this.#inTheAir.add(controller);
     try {

@@ -2,9 +2,9 @@
  * Which origin a text names, and its making. A key that an origin's protocol cannot carry (a line break in a DICT command,
  * `..` in a URL's path) is "not found" there: nobody can have stored a value under it.
  */
-import type { Clock } from "../core/clock.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
+import type { OriginDeps } from "./deps.ts";
 import { DictOrigin } from "./dict.ts";
 import { HttpOrigin } from "./http.ts";
 import { WordnetOrigin } from "./wordnet.ts";
@@ -18,10 +18,6 @@ export type OriginSpec =
   | { readonly kind: "wordnet" }
   | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
   | { readonly kind: "http"; readonly template: string };
-
-export interface OriginDeps {
-  readonly clock: Clock;
-}
 
 /** An origin that can tell at start-up whether it will be of use. */
 export interface CheckedOrigin extends Origin {

@@ -164,6 +164,51 @@ test("no answer within ten seconds is a timeout, and the next word goes over ano
   assert.equal(server.clients.length, 2);
 });
 
+test("a word that is asked behind one that is never answered is asked again elsewhere, once", async (defer) => {
+  const silent = new Set<Client>();
+  const { server, clock, get } = await setting(defer, {
+    define: (word, client) => {
+      if (word.startsWith("stuck")) silent.add(client);
+      if (!silent.has(client)) client.say(answer(word));
+    },
+  });
+  await get("first");
+  const stuck = get("stuck");
+  stuck.catch(() => {});
+  await server.until(() => defines(server).length === 2);
+  await clock.advance(9_000);
+  const behind = get("behind");
+  const stuckToo = get("stuck too");
+  stuckToo.catch(() => {});
+  await server.until(() => defines(server).length === 4);
+  await clock.advance(1_000);
+  await assert.rejects(stuck, OriginTimeoutError);
+  assert.equal(await behind, "behind\n");
+  assert.equal(server.clients.length, 2);
+  await server.until(() => defines(server).length === 6);
+  await clock.advance(9_000);
+  await assert.rejects(stuckToo, OriginTimeoutError);
+});
+
+test("a load has the time that its group gives it, on its connection, too", async (defer) => {
+  const held: (() => void)[] = [];
+  const server = await serveDict(defer, { define: (word, client) => held.push(() => client.say(answer(word))) });
+  const clock = new ManualClock();
+  const options = { host: "127.0.0.1", port: server.port, database: "db" };
+  const origin = new DictOrigin(options, { clock, loadTimeoutMs: 60_000 });
+  defer(() => origin.close());
+  const slow = origin.load("slow", never);
+  await server.until(() => held.length === 1);
+  await clock.advance(59_999);
+  held[0]!();
+  assert.equal(Buffer.from((await slow).body).toString(), "slow\n");
+  const late = origin.load("late", never);
+  late.catch(() => {});
+  await server.until(() => held.length === 2);
+  await clock.advance(60_000);
+  await assert.rejects(late, OriginTimeoutError);
+});
+
 test("a server that takes the connection and says nothing is a timeout", async (defer) => {
   const { server, clock, get } = await setting(defer, { greeting: "", define: () => {} });
   const word = get("a");

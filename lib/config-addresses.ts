@@ -32,7 +32,11 @@ export function readHostPort(text: string): HostPort | undefined {
 /** `http://host[:port]` or `https://…`, without a slash at its end; `undefined` for anything else. */
 export function readAdvertise(text: string): string | undefined {
   if (!/^https?:\/\/[^/?#@\\\s]+\/?$/.test(text) || !URL.canParse(text)) return undefined;
-  return new URL(text).port === "0" ? undefined : text.replace(/\/$/, "");
+  const { port, origin } = new URL(text);
+  // deno-lint-ignore no-control-regex
+  const url = /^[\x00-\x7f]*$/.test(text) ? text.replace(/\/$/, "") : origin;
+  // What other nodes read in a record.
+  return port !== "0" && /^https?:\/\/[A-Za-z0-9.:\-[\]_]{1,500}$/.test(url) ? url : undefined;
 }
 
 /** `off`, or servers with commas between them; `undefined` for anything else. */
@@ -66,4 +70,14 @@ function isDecodable(text: string): boolean {
 /** A host as it stands in an URL: an IPv6 address in brackets. */
 export function hostInUrl(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
+}
+
+/** Whether a host is this machine to whoever names it. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host);
+}
+
+/** Whether it stands for all addresses of a machine. */
+export function isUnspecified(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
 }

@@ -4,7 +4,7 @@
  */
 import manifest from "../package.json" with { type: "json" };
 import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./config-file.ts";
-import { hostInUrl, type HostPort, type NatsSetting } from "./config-addresses.ts";
+import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./config-addresses.ts";
 import { readFlags } from "./config-flags.ts";
 import { MOST_WORKERS, type Option, options, redacted } from "./config-options.ts";
 import { ConfigError } from "./core/errors.ts";
@@ -130,6 +130,16 @@ export function advertised(
   const { hostname, port, protocol } = new URL(url);
   const place = `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
   return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
+}
+
+/** What is allowed and can hardly be meant, in words for the log. */
+export function doubtsOf({ addr, advertise, nats }: Pick<Config, "addr" | "advertise" | "nats">): string[] {
+  if (advertise !== undefined || nats.kind !== "urls") return [];
+  const isElsewhere = nats.urls.some((url) => !isLoopback(new URL(url).hostname));
+  if (!isUnspecified(addr.host) && !(isLoopback(addr.host) && isElsewhere)) return [];
+  return [
+    `the other nodes are told to reach this one at ${addr.host}, which is to each machine itself: use --advertise`,
+  ];
 }
 
 /** What the registry calls worker `number` (from 1) of the machine `base`. */

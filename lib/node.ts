@@ -9,7 +9,7 @@ import { Liveness } from "./core/liveness.ts";
 import type { Log } from "./core/log.ts";
 import { settledWithin } from "./core/poll.ts";
 import { type PeerRecord, type Roster, rosterOf } from "./core/roster.ts";
-import { type AppOptions, createApp } from "./http/app.ts";
+import { type AppOptions, createApp, starting } from "./http/app.ts";
 import type { MachineFace } from "./http/ports.ts";
 import type { CheckedOrigin } from "./origins/origin.ts";
 import { PeerHub } from "./peer/hub.ts";
@@ -68,8 +68,7 @@ export class Node {
   /** To all whom it found when it joined; those who come later are no reason to take it out of service. */
   #isConnected = false;
   /** Before everything is wired, the port is open, but nobody knows it yet. */
-  #answer: (request: Request, server: unknown) => Response | Promise<Response> = () =>
-    new Response("starting", { status: 503 });
+  #answer: (request: Request, server: unknown) => Response | Promise<Response> = starting;
 
   constructor(config: Config, { clock, log, worker }: NodeOptions) {
     this.#config = config;

@@ -5,6 +5,7 @@ import {
   advertised,
   type Config,
   type ConfigInput,
+  doubtsOf,
   environmentNames,
   optionTableMarkdown,
   parseConfig,
@@ -452,4 +453,20 @@ test("no variable is read that is not among the named ones", () => {
   const env = new Proxy({}, { get: (_, name) => void read.add(name) });
   run([], { env });
   assert.deepEqual([...read].sort(), [...environmentNames].sort());
+});
+
+test("an address that other machines could not reach is doubted, and no other", () => {
+  const doubts = (argv: string[]) => doubtsOf(run(argv)).length;
+  const far = ["--nats", "nats://10.0.0.2:4222"];
+  const near = ["--nats", "nats://127.0.0.1:4222"];
+  assert.match(doubtsOf(run(far))[0]!, /reach this one at 127\.0\.0\.1, which is to each machine itself/);
+  for (const addr of ["0.0.0.0:8000", "[::]:8000"]) {
+    assert.equal(doubts(["--addr", addr, ...near]), 1, addr);
+    assert.equal(doubts(["--addr", addr, ...far, "--advertise", "http://a:8000"]), 0, addr);
+    assert.equal(doubts(["--addr", addr, "--nats", "off"]), 0, addr);
+  }
+  for (const addr of ["localhost:8000", "[::1]:8000"]) assert.equal(doubts(["--addr", addr, ...far]), 1, addr);
+  for (const argv of [near, [], ["--addr", "10.0.0.3:8000", ...far], ["--nats", "nats://[::1]:4222"]]) {
+    assert.equal(doubts(argv), 0, argv.join(" "));
+  }
 });

@@ -70,6 +70,11 @@ export function createApp(options: AppOptions): Hono {
   return app;
 }
 
+/** What is answered before there is an app. */
+export function starting(): Response {
+  return problemResponse({ status: 503, detail: "this node is starting" });
+}
+
 function routeOf(url: string, prefixes: readonly string[]): string {
   const start = pathStart(url);
   for (const prefix of prefixes) if (url.startsWith(prefix, start)) return prefix;

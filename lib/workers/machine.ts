@@ -3,6 +3,7 @@ import { advertised, type Config, workerName } from "../config.ts";
 import { hostInUrl } from "../config-addresses.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import { starting } from "../http/app.ts";
 import { embeddedServer, embeddedUrl } from "../node-registry.ts";
 import type { EmbeddedNats } from "../registry/embedded.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
@@ -89,7 +90,7 @@ export class Machine {
    * of this user that shares the port would get a part of the connections, and nobody would say so.
    */
   async #freePort(): Promise<number> {
-    const probe = await listen(this.#config.addr, () => new Response("starting", { status: 503 }));
+    const probe = await listen(this.#config.addr, starting);
     const late = Promise.withResolvers<void>();
     const cancel = this.#clock.after(PROBE_STOP_MS, late.resolve);
     await Promise.race([probe.stop(), late.promise]);
@@ -122,9 +123,14 @@ export class Machine {
     const serve = serveStore(store, send);
     // The name is for those who look at the list of processes.
     const twin = startTwin([WORKER, setup.name], (line) => {
-      const message = JSON.parse(line) as FromWorker;
-      if (isForStore(message)) serve(message);
-      else onMessage(message);
+      try {
+        const message = JSON.parse(line) as FromWorker;
+        if (isForStore(message)) serve(message);
+        else onMessage(message);
+      } catch (error) {
+        // Whatever else stands on its standard output: the next line may be a message again.
+        this.#log.error(`worker ${setup.name}: cannot use what it said: ${error}`);
+      }
     });
     send({ type: "setup", setup });
     void twin.exited.then(() => store.close());

@@ -162,7 +162,7 @@ export const options = {
     fallback: "",
     shownDefault: "none",
     rule: "up to 64 characters out of A-Z a-z 0-9 . _ -",
-    description: "Where this node stands",
+    description: "Where this node stands, for those who look at the peers; it steers nothing",
     read: matches(/^[A-Za-z0-9._-]{0,64}$/),
   },
   workers: {

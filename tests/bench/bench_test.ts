@@ -240,7 +240,7 @@ test("how far a node could go is told for the rows in which bare programs had th
       "| a < b \\| c | a constant: 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | p99 60.0 ms | 110.0 % | p99 80.0 ms | 100.0 % |",
-      "| a < b \\| c | added p99 2.00 ms | 150.0 % | added p99 4.00 ms | 25.0 % |",
+      "| a < b \\| c | added p99 2.00 ms | 3.00 ms | added p99 4.00 ms | 1.00 ms |",
       "| a < b \\| c | 1.50 x lru-cache | 75.0 % |  |  |",
       "| a < b \\| c | a constant: 4.00 x golang/groupcache | 50.0 % | 3.00 x golang/groupcache | 50.0 % |",
       "| a < b \\| c | a Map behind Hono: 3.00 x golang/groupcache | 83.3 % | a Map behind Hono: 1.50 x golang/groupcache | 100.0 % |",

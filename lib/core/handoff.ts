@@ -8,6 +8,7 @@ import { entryBytes } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
+import { pause } from "./pause.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
 import type { Value } from "./value.ts";
 
@@ -226,22 +227,10 @@ export class Handoff {
         failures = 0;
       } catch {
         // It cannot be reached, or we have no more time: its keys will be loaded anew.
-        if (++failures === tries || signal.aborted) return;
+        if (++failures === tries) return;
         at = first;
-        await this.#pause(signal);
+        await pause(this.#options.clock, PUSH_AGAIN_AFTER_MS, signal);
       }
     }
-  }
-
-  #pause(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        cancelTimer();
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const cancelTimer = this.#options.clock.after(PUSH_AGAIN_AFTER_MS, end);
-      signal.addEventListener("abort", end, { once: true });
-    });
   }
 }

@@ -12,20 +12,6 @@ export function backoffMs(attempt: number, firstMs: number, mostMs: number, rand
   return fullMs / 2 + (fullMs / 2) * random();
 }
 
-/** Resolves after `delayMs`, or as soon as `signal` is aborted. Never rejects. */
-export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      cancel();
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const cancel = clock.after(delayMs, end);
-    signal.addEventListener("abort", end);
-  });
-}
-
 /**
  * What `work` gives, unless `timeoutMs` passes first; then whatever `late` gives or throws. The work itself goes on:
  * its own bounds must end it.

@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { WrongRevisionError } from "../core/errors.ts";
-import { backoffMs, pause, type Random } from "./backoff.ts";
+import { pause } from "../core/pause.ts";
+import { backoffMs, type Random } from "./backoff.ts";
 import type { Entry, PeerStore } from "./store.ts";
 
 export interface Departure {

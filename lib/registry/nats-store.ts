@@ -6,7 +6,8 @@
 import type { NatsConnection } from "nats";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
-import { backoffMs, pause, type Random, within } from "./backoff.ts";
+import { pause } from "../core/pause.ts";
+import { backoffMs, type Random, within } from "./backoff.ts";
 import { isBucketGone, NatsBucket } from "./nats-bucket.ts";
 import { Topology, WatchCheck } from "./nats-check.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./nats-connection.ts";

@@ -14,7 +14,7 @@ export interface CollectionOptions {
   readonly clock: Clock;
   /** Asks, instead of watching. */
   readonly isPolled: boolean;
-  /** Something changed after all had been collected; a burst counts once. */
+  /** Something changed after all had been collected. */
   onChange(): void;
 }
 
@@ -94,21 +94,20 @@ export class Collection {
 
   async #follow(onWhole: () => void): Promise<void> {
     const { group, bucket } = this.#options;
-    let isEmpty = false;
+    // What an entry says of those behind it is no help: the server counts what has been overwritten since.
+    const lastRevision = await bucket.lastRevisionOf(`${group}.>`);
     let watch: QueuedIterator<KvEntry>;
     try {
-      watch = await bucket.kv.watch({ key: `${group}.>`, initializedFn: () => isEmpty = true });
+      watch = await bucket.kv.watch({ key: `${group}.>` });
     } catch (error) {
       throw new UnavailableError(`cannot watch ${group}: ${(error as Error).message}`, { cause: error });
     }
     if (this.#isStopped) return watch.stop();
     this.#watch = watch;
-    // Called before the first entry was taken out, the signal means "nothing there" only when nothing is queued.
-    if (isEmpty && watch.getPending() === 0) this.#settle(onWhole);
+    if (lastRevision === 0) this.#settle(onWhole);
     for await (const entry of watch) {
       this.#take(entry);
-      // More is on its way: a burst of changes becomes one view.
-      if ((entry.delta ?? 0) === 0) this.#settle(onWhole);
+      if (this.revision >= lastRevision) this.#settle(onWhole);
     }
   }
 

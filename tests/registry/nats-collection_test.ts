@@ -53,6 +53,40 @@ test("a collection that asks for one change after the other holds what one that 
   await both[0].ended;
 });
 
+/** nats-server says of a change that another follows when that one has been overwritten since, so that none does. */
+test(
+  "what comes last is told, whatever the server says of what is on its way",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const { url } = await startNats(defer);
+    const connection = await connect({ servers: url });
+    defer(() => connection.close());
+    const bucket = await NatsBucket.open(connection, { bucket: "peers", replicas: 1, requestTimeoutMs: 2_000 });
+    const open = (onChange: () => void) => {
+      const collection = new Collection({ group: "dict", bucket, clock: systemClock, isPolled: false, onChange });
+      defer(() => collection.stop());
+      return collection;
+    };
+    let [lastRevision, toldRevision] = [0, 0];
+    const watching: Collection = open(() => toldRevision = watching.revision);
+    await watching.whole;
+    for (let round = 0; round < 300; round++) {
+      const key = `dict.${round % 3}`;
+      const { revision } = await bucket.read(key);
+      // In one go, each on top of the one before: a node that joins, drains and leaves.
+      const serving = lastRevision + 1;
+      await Promise.all([
+        bucket.put(key, bytes("serving"), revision),
+        bucket.put(key, bytes("draining"), serving),
+        bucket.delete(key, serving + 1),
+      ]);
+      const last = lastRevision += 3;
+      await until(() => toldRevision === last, 3_000, () => `round ${round}: told of ${toldRevision}, not of ${last}`);
+      if (round % 30 === 0) await open(() => {}).whole;
+    }
+  },
+);
+
 test("a collection that asks is whole where there is nothing, and ends when it cannot ask any more", async (defer) => {
   const { url } = await startNats(defer);
   const connection = await connect({ servers: url });

@@ -12,6 +12,8 @@ export interface PeerLimits {
   readonly socketBytes: number;
   /** Asks that may wait, encoded, behind a full socket; beyond it the link is given up. */
   readonly backlogBytes: number;
+  /** Bodies of values that may wait behind a full socket; beyond it a get is answered "overloaded". */
+  readonly valueBacklogBytes: number;
   /** Bodies handed over that may wait behind a full socket, of one message or of more; beyond it a push is refused. */
   readonly pushBacklogBytes: number;
   /** A socket that is full and takes nothing for so long is given up. */
@@ -47,6 +49,7 @@ export const PEER_LIMITS: PeerLimits = {
   batchBytes: 256 * 1024,
   socketBytes: 4 * 1024 * 1024,
   backlogBytes: 8 * 1024 * 1024,
+  valueBacklogBytes: 64 * 1024 * 1024,
   pushBacklogBytes: 8 * 1024 * 1024,
   stallMs: 5_000,
   drainPollMs: 2,

@@ -12,7 +12,7 @@ export type Schedule = (action: () => void) => void;
 
 /** What waits as a reference: a value that was asked for, or entries that are handed over. */
 type Waiting =
-  | { readonly id: number; readonly value: Value }
+  | { readonly id: number; readonly value: Value; readonly bytes: number }
   | {
     readonly id: number;
     readonly group: number;
@@ -37,6 +37,7 @@ export class Outbox {
   readonly #waiting: Waiting[] = [];
   #waitingPushes = 0;
   #waitingPushBytes = 0;
+  #waitingValueBytes = 0;
   readonly #flushLater = () => {
     this.#scheduled = false;
     this.flush();
@@ -131,9 +132,15 @@ export class Outbox {
     this.#wrote();
   }
 
+  /** Answers "overloaded" in its place when so much waits behind the full socket that this is not to wait as well. */
   value(id: number, value: Value): void {
-    if (this.#full) this.#waiting.push({ id, value });
-    else this.#writeValue(id, value);
+    if (!this.#full) return this.#writeValue(id, value);
+    const bytes = value.body.length;
+    if (this.#waitingValueBytes > 0 && this.#waitingValueBytes + bytes > this.#limits.valueBacklogBytes) {
+      return this.failure(id, FailureCode.overloaded, "the connection is full");
+    }
+    this.#waiting.push({ id, value, bytes });
+    this.#waitingValueBytes += bytes;
   }
 
   /** Until `uncork`, what is written waits for it. A full batch leaves all the same. */
@@ -155,7 +162,7 @@ export class Outbox {
   /** Takes back a value that waits for the socket. */
   drop(id: number): void {
     const at = this.#waiting.findIndex((one) => "value" in one && one.id === id);
-    if (at >= 0) this.#waiting.splice(at, 1);
+    if (at >= 0) this.#waitingValueBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
   }
 
   /** Whether something is written that the full socket does not take yet. */
@@ -194,6 +201,8 @@ export class Outbox {
     this.#cancelPoll?.();
     this.#waiting.length = 0;
     this.#waitingPushes = 0;
+    this.#waitingPushBytes = 0;
+    this.#waitingValueBytes = 0;
   }
 
   #writeValue(id: number, value: Value): void {
@@ -251,8 +260,10 @@ export class Outbox {
     let written = 0;
     while (written < this.#waiting.length && !this.#full && !this.#closed) {
       const next = this.#waiting[written++]!;
-      if ("value" in next) this.#writeValue(next.id, next.value);
-      else {
+      if ("value" in next) {
+        this.#waitingValueBytes -= next.bytes;
+        this.#writeValue(next.id, next.value);
+      } else {
         this.#waitingPushes--;
         this.#waitingPushBytes -= next.bytes;
         try {

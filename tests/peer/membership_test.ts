@@ -520,6 +520,40 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
   await refused;
 });
 
+test("values wait behind a full socket within a bound, and what is left there makes room", async (defer) => {
+  const limits = { socketBytes: 10_000, batchBytes: 1_000, valueBacklogBytes: 30_000 };
+  const value = { ...text(""), body: new Uint8Array(12_000) };
+  const { net, a } = pair(defer, { get: (_group, _key, question) => question.answered(value) }, { limits });
+  await net.tick();
+  const peer = a.peer("b")!;
+  const far = net.dialed[0]!.other;
+  far.stalled = true;
+  const slow = { signal: never, timeoutMs: 60_000 };
+  const leaver = new AbortController();
+  // The first fills the socket; of the others two may wait.
+  const full = getFrom(peer, "dict", "x", slow);
+  const left = assert.rejects(getFrom(peer, "dict", "x", { ...slow, signal: leaver.signal }), /bored/);
+  const waits = getFrom(peer, "dict", "x", slow);
+  await net.tick();
+  const refused = assert.rejects(getFrom(peer, "dict", "x", slow), OverloadedError);
+  await net.tick();
+  leaver.abort(new Error("bored"));
+  await left;
+  await net.tick();
+  const inItsPlace = getFrom(peer, "dict", "x", slow);
+  await net.tick();
+  for (let i = 0; i < 6; i++) {
+    far.deliver();
+    far.stalled = true;
+    await net.clock.advance(10);
+    await net.tick();
+    assert.ok(far.bufferedBytes < 13_000, `${far.bufferedBytes} bytes are buffered`);
+  }
+  const values = await Promise.all([full, waits, inItsPlace]);
+  assert.deepEqual(values.map(({ body }) => body.length), [12_000, 12_000, 12_000]);
+  await refused;
+});
+
 test("an answer of another kind than its question closes the connection, and fails what was asked", async (defer) => {
   const log = new MemoryLog();
   const { net, a } = pair(defer, { get: () => {} }, { log });

@@ -43,6 +43,8 @@ const retryFirstMs = 200;
 const closeTimeoutMs = 1_000;
 /** A check may fail while the stream chooses a leader. */
 const maxFailedChecks = 2;
+/** Of one time away; some are a server's own words. */
+const maxReasons = 8;
 
 /** The peer store in NATS KV. */
 export class NatsStore implements PeerStore {
@@ -53,7 +55,8 @@ export class NatsStore implements PeerStore {
   #groups: readonly string[] = [];
   #listener: StoreListener | undefined;
   #bucket: NatsBucket | undefined;
-  #isAway = false;
+  /** Why it has been away, of this time; empty: it is not. */
+  readonly #awayBecause = new Set<string>();
   #running: Promise<void> | undefined;
   #saidDifference: string | undefined;
   /** Ends the wait for the next check or the next try to connect. */
@@ -210,13 +213,15 @@ export class NatsStore implements PeerStore {
   }
 
   #setAway(reason: string): void {
-    if (this.#isAway) return;
-    this.#isAway = true;
-    this.#listener?.onAway(reason);
+    if (this.#awayBecause.has(reason) || this.#awayBecause.size >= maxReasons) return;
+    const isNews = this.#awayBecause.size === 0;
+    this.#awayBecause.add(reason);
+    if (isNews) this.#listener?.onAway(reason);
+    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`);
   }
 
   #setBack(): void {
-    this.#isAway = false;
+    this.#awayBecause.clear();
     this.#listener?.onBack();
   }
 

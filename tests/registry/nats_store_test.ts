@@ -50,6 +50,27 @@ test("a server that wants a password gets the one in the URL", { timeoutMs: 60_0
   await until("the bad one is told", () => bad.events[0] === "away");
 });
 
+test("another reason for being away is told, once for each time away", { timeoutMs: 60_000 }, async (defer) => {
+  const server = await startNats(defer);
+  const { store, log } = storeOn(defer, [server.url]);
+  const watcher = new Watcher(store);
+  await until("the first contact", () => watcher.isBack);
+  const others = () => log.lines.filter((line) => line.startsWith("warn NATS is still away, now for another reason: "));
+  const refusals = () => others().filter((line) => /authorization/i.test(line));
+  for (let round = 1; round <= 2; round++) {
+    await server.stop();
+    await until("it is away", () => watcher.events.at(-1) === "away");
+    const strict = await startNats(defer, { port: server.port, extraArgs: ["--user", "ann", "--pass", "s@t"] });
+    await until("the refusal is told", () => refusals().length === round);
+    await strict.stop();
+    const before = others().length;
+    await server.restart();
+    await until("it is back", () => watcher.isBack && watcher.events.at(-1) !== "away");
+    assert.equal(refusals().length, round, "once");
+    assert.ok(others().length - before <= 2, log.lines.join("\n"));
+  }
+});
+
 test("the bucket is made with a history of one, in files", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store, log } = storeOn(defer, [server.url]);

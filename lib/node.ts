@@ -266,6 +266,7 @@ export class Node {
       isListed: () => [...this.#served.keys()].every(isListedIn),
       isRegistryAway: () => membership.isAway,
       evict: (record) => membership.evict(record),
+      onAnswer: (record) => void membership.evictEarlierLives(record),
       options: this.#config.polling,
     });
   }

@@ -33,6 +33,8 @@ export interface LivenessOptions {
    * @returns false: the race was lost, the record is another life's, or nobody knows
    */
   readonly evict: (suspect: PeerRecord) => Promise<boolean>;
+  /** A peer has answered, in the life that is listed. @default nothing */
+  readonly onAnswer?: (record: PeerRecord) => void;
   readonly options?: PollingOptions;
 }
 

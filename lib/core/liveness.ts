@@ -205,6 +205,7 @@ export class Liveness {
     watch.isSaid = false;
     watch.forget(this.#polling.pollMisses);
     if (watch.isExtra) this.#drop(watch);
+    this.#options.onAnswer?.(watch.peer.record);
   }
 
   #missed(watch: Watch): void {

@@ -134,6 +134,18 @@ export class Membership {
     return evictions.length > 0 && (await Promise.all(evictions)).every((isGone) => isGone);
   }
 
+  /**
+   * Takes the earlier lives of a peer, which has answered in this one, out of the lists in which it did not put itself
+   * again: it has come back, after a crash, without some of its groups. Nobody polls such a life, as all connections are to
+   * the latest. Never rejects.
+   */
+  async evictEarlierLives(record: PeerRecord): Promise<void> {
+    await Promise.all([...this.#parts.values()].map(({ reader }) => {
+      const outlived = reader.earlierLife(record);
+      return outlived === undefined ? undefined : this.evict(outlived);
+    }));
+  }
+
   /** Ends everything and closes the store; a record that still stands stays. Never throws. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -81,6 +81,12 @@ export class RosterReader {
     return read?.record?.incarnation === incarnation ? read.revision : undefined;
   }
 
+  /** The record that stands for an earlier life of that peer. Incarnations are ULIDs, so that is the smaller one. */
+  earlierLife({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): PeerRecord | undefined {
+    const record = this.#read.get(keyOf(this.#options.group, name))?.record;
+    return record !== undefined && record.incarnation < incarnation ? record : undefined;
+  }
+
   /** Nobody can put itself back while the store is away, so nobody is given up. */
   setAway(isAway: boolean): void {
     this.#isAway = isAway;

@@ -7,7 +7,15 @@ import { Rendezvous } from "../../lib/core/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { encodeKeyPath } from "../../lib/http/key.ts";
 import { startNats } from "../support/nats-server.ts";
-import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, startNode } from "../support/node.ts";
+import {
+  assembled,
+  bothRuntimes,
+  listening,
+  type NodeProcess,
+  type RuntimeKind,
+  spawnNode,
+  startNode,
+} from "../support/node.ts";
 import { startOrigin } from "../support/origin.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
@@ -128,6 +136,25 @@ test(
     await assembled([both, one], "prices");
     assert.equal((await fetch(`${one.url}/define/piston`)).status, 404);
     assert.equal(await (await fetch(`${one.url}/cache/prices/42`)).text(), "42");
+  },
+);
+
+test(
+  "a node that crashed and is back without a group is listed there no more",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const [nats, origin] = await Promise.all([startNats(defer), startOrigin(defer)]);
+    const group = (name: string) => ["--group", `${name}=${origin.template}`];
+    const common = ["--nats", nats.url, ...group("dict")];
+    const stays = await startNode(defer, "deno", [...common, ...group("prices")]);
+    const crashes = await startNode(defer, "bun", [...common, ...group("prices")]);
+    await assembled([stays, crashes], "prices");
+    await crashes.end("SIGKILL");
+    const back = spawnNode(defer, "bun", ["--addr", new URL(crashes.url).host, ...common]);
+    await listening(back);
+    await assembled([stays, back], "dict");
+    await assembled([stays], "prices");
+    await stays.line("evicted http");
   },
 );
 

@@ -94,6 +94,8 @@ export class Stage {
   /** Who was to be evicted, in which life. */
   readonly evictions: string[] = [];
   evict: (suspect: PeerRecord) => Promise<boolean> = () => Promise.resolve(true);
+  /** Who has answered, in which life. */
+  readonly answers: string[] = [];
   /** Answers of voters wait for this. */
   held: Promise<void> = Promise.resolve();
   readonly liveness: Liveness;
@@ -113,6 +115,7 @@ export class Stage {
         this.evictions.push(suspect.incarnation);
         return this.evict(suspect);
       },
+      onAnswer: ({ incarnation }) => void this.answers.push(incarnation),
       options: { ...finePace, ...options },
     });
   }

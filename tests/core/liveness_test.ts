@@ -282,6 +282,18 @@ test("all who answer are polled in one tick, at every interval", async (defer) =
   assert.ok(beats.length >= 21, `${beats.length} in 10 s`);
 });
 
+test("each answer is told, with the life that it came from", async (defer) => {
+  const stage = new Stage("b c");
+  defer(() => stage.liveness.stop());
+  stage.peer("c").answer = "silent";
+  await stage.play(["wait 700"]);
+  const { polls } = stage.peer("b");
+  assert.ok(polls > 0);
+  assert.deepEqual(stage.answers, Array(polls).fill("b#1"));
+  for (const step of ["reborn b", "wait 700"]) await stage.do(step);
+  assert.deepEqual(stage.answers.slice(polls), Array(stage.peer("b").polls).fill("b#2"));
+});
+
 test("who does not answer is polled twice as often, and is back at the beat with its answer", async (defer) => {
   const stage = new Stage("b c d", { pollTimeoutMs: 100 });
   defer(() => stage.liveness.stop());

@@ -87,6 +87,35 @@ for (const kind of [memory, nats]) {
     },
   );
 
+  contract(
+    "a peer that came back without a group is taken out of it, in its earlier life only",
+    async (harness, defer) => {
+      const store = await handOn(harness);
+      const [earlier, later] = [recordOf("b"), recordOf("b")];
+      const [stale, own] = [recordOf("c"), recordOf("c")];
+      await store.put("dict.b", encodeRecord("dict", later), 0);
+      const revision = await store.put("other.b", encodeRecord("other", earlier), 0);
+      // A list that this node has not heard of lately, whichever of the two is the later one.
+      await store.put("dict.c", encodeRecord("dict", stale), 0);
+      await store.put("other.c", encodeRecord("other", own), 0);
+      const a = await nodeOn(harness, defer, recordOf("a"), { groups: ["dict", "other"] });
+      a.membership.start();
+      const sizes = () => ["dict", "other"].map((group) => a.membership.roster(group).peers.length).join(" ");
+      await until("a sees all", () => sizes() === "3 3" && !a.membership.isAway);
+      await a.membership.evictEarlierLives(earlier);
+      await a.membership.evictEarlierLives(stale);
+      assert.equal(a.log.lines.filter((line) => line.includes("evicted")).length, 0);
+      await a.membership.evictEarlierLives(later);
+      assert.deepEqual(a.log.lines.filter((line) => line.includes("evicted")), [
+        `warn evicted ${earlier.url} from the peer list of other (revision ${revision})`,
+      ]);
+      await until("it is gone", () => sizes() === "3 2");
+      assert.equal((await recordIn(harness, "dict.b"))?.incarnation, later.incarnation);
+      assert.equal(await recordIn(harness, "other.b"), undefined);
+      assert.equal((await recordIn(harness, "dict.c"))?.incarnation, stale.incarnation);
+    },
+  );
+
   contract("an eviction whose answer is lost says no, and the next view tells", async (harness, defer) => {
     const { dead, a } = await withDeadPeer(harness, defer);
     a.loseNextAnswer();

@@ -24,7 +24,7 @@ export class Rendezvous {
    * them: the first one fills the last four up.
    */
   readonly #seeds: Int32Array;
-  /** Whose seed it is: of two that are the same, the earlier one. */
+  /** Whose seed it is: of two that are the same, the earlier one. Empty where weights decide. */
   readonly #indices: ReadonlyMap<number, number>;
   /** How many contend. */
   readonly size: number;
@@ -37,11 +37,10 @@ export class Rendezvous {
     const seeds = contenders.map(({ name }) => fold(nameHash.hash(name)));
     this.#seeds = new Int32Array(4 * Math.ceil(this.size / 4)).fill(seeds[0] ?? 0);
     this.#seeds.set(seeds);
-    this.#indices = new Map(seeds.map((seed, index) => [seed, index] as const).reverse());
     const first = contenders[0]?.weight;
-    this.#weights = contenders.every(({ weight }) => weight === first)
-      ? undefined
-      : Float64Array.from(contenders, ({ weight }) => weight);
+    const isEven = contenders.every(({ weight }) => weight === first);
+    this.#weights = isEven ? undefined : Float64Array.from(contenders, ({ weight }) => weight);
+    this.#indices = new Map(isEven ? seeds.map((seed, index) => [seed, index] as const).reverse() : []);
   }
 
   /**

@@ -73,7 +73,9 @@ class TcpSocket implements SocketLike {
     new DataView(payload.buffer).setUint16(0, code);
     // A peer that reads gets what was sent before; one that does not must not keep the socket.
     this.#raw.end(this.#writer.message(Opcode.close, payload));
-    this.#raw.setTimeout(CLOSING_MS, () => this.#raw.destroy());
+    // Not the socket's own timer: it begins anew with all that a peer goes on sending.
+    const timer = setTimeout(() => this.#raw.destroy(), CLOSING_MS);
+    this.#raw.once("close", () => clearTimeout(timer));
   }
 
   #write(opcode: number, payload: Uint8Array<ArrayBuffer>): void {

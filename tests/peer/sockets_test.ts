@@ -294,6 +294,33 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
   }
 });
 
+test("a peer that goes on sending after the end is let go of all the same", async (defer) => {
+  const lost = Promise.withResolvers<void>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const ping = () => socket.write(Uint8Array.of(0x89, 0));
+    let timer: ReturnType<typeof setInterval> | undefined;
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      clearInterval(timer);
+      lost.resolve();
+    });
+    defer(() => socket.destroy());
+    socket.once("data", (head) => {
+      socket.write(acceptUpgrade(head));
+      timer = setInterval(ping, 20);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  defer(() => server.close());
+  const { port } = server.address() as { port: number };
+  const socket = dialTcp(`ws://127.0.0.1:${port}/_peer`);
+  const opened = Promise.withResolvers<void>();
+  socket.handler = { opened: opened.resolve, received() {}, closed: (reason) => assert.fail(reason) };
+  await opened.promise;
+  socket.close(1000, "done");
+  await lost.promise;
+});
+
 /** What a server answers to the head of a request for a WebSocket. */
 function acceptUpgrade(head: Buffer): string {
   const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];

@@ -7,6 +7,7 @@ import type { NameTakenError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
 import type { Random } from "./backoff.ts";
+import { NameCheck } from "./name-check.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
 import { keyOf, type PeerStore } from "./store.ts";
@@ -21,7 +22,7 @@ export interface MembershipOptions {
   readonly log: Log;
   /**
    * Whether a node with this record's incarnation answers at its URL. Asked about a record that stands under this node's
-   * name; five seconds without an answer, or an error, count as no.
+   * name, or under one that a later life of its node has as well; five seconds without an answer, or an error, count as no.
    */
   readonly isAlive: (record: PeerRecord) => Promise<boolean>;
   /** Called with each roster that differs from the one before in its peers or its revision. */
@@ -35,6 +36,11 @@ export interface MembershipOptions {
 interface Part {
   readonly registration: Registration;
   readonly reader: RosterReader;
+  /** Whether those are alive whose name somebody else has as well. */
+  readonly namesakes: NameCheck;
+  isAsking: boolean;
+  /** Of the record that the log tells of as such a one. */
+  saidRevision: number | undefined;
 }
 
 /** This node's membership in all its groups. */
@@ -140,10 +146,7 @@ export class Membership {
    * the latest. Never rejects.
    */
   async evictEarlierLives(record: PeerRecord): Promise<void> {
-    await Promise.all([...this.#parts.values()].map(({ reader }) => {
-      const outlived = reader.earlierLife(record);
-      return outlived === undefined ? undefined : this.evict(outlived);
-    }));
+    await Promise.all([...this.#parts].map(([group, part]) => this.#evictEarlierLife(group, part, record)));
   }
 
   /** Ends everything and closes the store; a record that still stands stays. Never throws. */
@@ -154,6 +157,21 @@ export class Membership {
       reader.close();
     }
     await this.#options.store.close();
+  }
+
+  async #evictEarlierLife(group: string, part: Part, later: PeerRecord): Promise<void> {
+    const record = part.reader.earlierLife(later);
+    const revision = record === undefined ? undefined : part.reader.revisionOf(record);
+    if (record === undefined || revision === undefined || part.isAsking) return;
+    if (part.namesakes.takenMs(revision) > 0) return;
+    part.isAsking = true;
+    // It may be somebody else's, who serves other groups and was given the same name.
+    const verdict = await part.namesakes.ask(record, revision);
+    part.isAsking = false;
+    if (verdict === "free") return void await this.evict(record);
+    if (part.saidRevision === revision) return;
+    part.saidRevision = revision;
+    this.#options.log.warn(`two live nodes are called ${record.name}: ${record.url} of ${group}, and ${later.url}`);
   }
 
   async #evictFrom(group: string, { name, url }: PeerRecord, revision: number): Promise<boolean> {
@@ -181,6 +199,9 @@ export class Membership {
         onNameTaken,
       }),
       reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }),
+      namesakes: new NameCheck(clock, isAlive),
+      isAsking: false,
+      saidRevision: undefined,
     };
   }
 

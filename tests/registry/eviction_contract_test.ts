@@ -116,6 +116,38 @@ for (const kind of [memory, nats]) {
     },
   );
 
+  contract(
+    "the earlier of two live nodes with one name is not taken for a life that is over",
+    async (harness, defer) => {
+      const store = await handOn(harness);
+      const [earlier, later] = [recordOf("b"), recordOf("b")];
+      await store.put("dict.b", encodeRecord("dict", later), 0);
+      await store.put("other.b", encodeRecord("other", earlier), 0);
+      const asked: string[] = [];
+      const answer = Promise.withResolvers<boolean>();
+      const a = await nodeOn(harness, defer, recordOf("a"), {
+        groups: ["dict", "other"],
+        isAlive: ({ incarnation }) => {
+          asked.push(incarnation);
+          return answer.promise;
+        },
+      });
+      a.membership.start();
+      const sizes = () => ["dict", "other"].map((group) => a.membership.roster(group).peers.length).join(" ");
+      await until("a sees all", () => sizes() === "2 2" && !a.membership.isAway);
+      const first = a.membership.evictEarlierLives(later);
+      await a.membership.evictEarlierLives(later);
+      answer.resolve(true);
+      await first;
+      await a.membership.evictEarlierLives(later);
+      assert.deepEqual(asked, [earlier.incarnation], "once, while it is asked and when it has answered");
+      assert.deepEqual(a.log.lines.filter((line) => /evicted|two live/.test(line)), [
+        `warn two live nodes are called b: ${earlier.url} of other, and ${later.url}`,
+      ]);
+      assert.equal((await recordIn(harness, "other.b"))?.incarnation, earlier.incarnation);
+    },
+  );
+
   contract("an eviction whose answer is lost says no, and the next view tells", async (harness, defer) => {
     const { dead, a } = await withDeadPeer(harness, defer);
     a.loseNextAnswer();

@@ -60,7 +60,7 @@ function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
   const log = createLog({
     format: config.log,
     write: (line) => writeError(`${line}\n`),
-    nowMs: () => systemClock.nowMs(),
+    nowMs: Date.now,
   });
   for (const doubt of doubtsOf(config)) log.warn(doubt);
   const count = config.workers === "auto" ? coreCount() : config.workers;

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { Context, MiddlewareHandler } from "hono";
 import type { WSEvents } from "hono/ws";
-import type { Clock } from "./core/clock.ts";
+import { type Clock, steady } from "./core/clock.ts";
 import { lineSplitter, readLines } from "./core/lines.ts";
 import { execve, type Foreign } from "./runtime-execve.ts";
 import { WEBSOCKET_OPTIONS } from "./runtime-websocket.ts";
@@ -194,7 +194,7 @@ export function onStopSignal(listener: (signal: string) => void): void {
 
 /** The clock of this machine. */
 export const systemClock: Clock = {
-  nowMs: () => Date.now(),
+  nowMs: steady(Date.now),
   after(delayMs, action) {
     const timer = setTimeout(action, delayMs);
     return () => clearTimeout(timer);

@@ -49,7 +49,7 @@ export class Worker {
     this.#clock = clock;
     this.drainTimeoutMs = config.drainTimeoutMs;
     this.log = named(
-      createLog({ format: config.log, write: (line) => writeError(`${line}\n`), nowMs: () => clock.nowMs() }),
+      createLog({ format: config.log, write: (line) => writeError(`${line}\n`), nowMs: Date.now }),
       name,
     );
     this.#siblings = new Siblings(setup);

@@ -28,6 +28,17 @@ export class WatchCheck {
    */
   async run(groups: readonly string[]): Promise<void> {
     const isDistrusted = this.#isDistrusted;
+    // Before any wait: what is to be distrusted meanwhile is so at the next run.
+    this.#isDistrusted = false;
+    try {
+      await this.#look(groups, isDistrusted);
+    } catch (error) {
+      this.#isDistrusted ||= isDistrusted;
+      throw error;
+    }
+  }
+
+  async #look(groups: readonly string[], isDistrusted: boolean): Promise<void> {
     if (!isDistrusted && this.#watches.every((watch) => watch.isHeld && !watch.isAhead && !watch.isPolled)) {
       if (fingerprintOf(await this.#bucket.info()) === this.#passed) return;
     }
@@ -36,7 +47,6 @@ export class WatchCheck {
     const doubts = await Promise.all(this.#watches.map((watch) => watch.isDoubtful(info, keys)));
     const doubtful = this.#watches.filter((_, index) => isDistrusted || doubts[index]);
     await Promise.all(doubtful.map((watch) => this.#resync(watch)));
-    if (isDistrusted) this.#isDistrusted = false;
     this.#passed = this.#watches.some((watch) => watch.isAhead) ? "" : fingerprintOf(info);
   }
 

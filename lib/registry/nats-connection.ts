@@ -78,9 +78,14 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
   });
 }
 
-/** Remembers the other servers of the cluster, for the day on which the named ones are down. */
+/**
+ * Remembers the other servers of the cluster, for the day on which the named ones are down; those first that were not heard
+ * of for the longest are forgotten.
+ */
 export function learnGossip(connection: NatsConnection, gossip: Set<string>): void {
   for (const url of connection.info?.connect_urls ?? []) {
-    if (gossip.size < maxGossip) gossip.add(url);
+    gossip.delete(url);
+    gossip.add(url);
   }
+  for (const url of [...gossip].slice(0, -maxGossip)) gossip.delete(url);
 }

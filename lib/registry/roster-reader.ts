@@ -1,4 +1,5 @@
 /** Views of one group in, rosters out: checks the records, logs the broken ones once, and keeps peers whose record was lost. */
+import { Buffer } from "node:buffer";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
@@ -21,6 +22,7 @@ export const maxPeers = 1_000;
 
 interface Read {
   readonly revision: number;
+  readonly value: Uint8Array;
   /** `undefined` for a record that does not parse; then `fault` says why. */
   readonly record: PeerRecord | undefined;
   readonly fault?: string;
@@ -60,7 +62,9 @@ export class RosterReader {
     for (const [key, { value, revision }] of view.entries) {
       if (value === undefined) continue;
       const known = former.get(key);
-      read.set(key, known?.revision === revision ? known : this.#parse(key, value, revision));
+      // By its bytes: a server that has lost its last writes in a crash gives out their revisions once more.
+      const isKnown = known?.revision === revision && Buffer.compare(known.value, value) === 0;
+      read.set(key, isKnown ? known : this.#parse(key, value, revision));
     }
     const untilMs = this.#graceEndMs();
     for (const [key, { record }] of this.#read) {
@@ -149,9 +153,9 @@ export class RosterReader {
 
   #parse(key: string, value: Uint8Array, revision: number): Read {
     try {
-      return { revision, record: parseRecord(this.#options.group, key, value) };
+      return { revision, value, record: parseRecord(this.#options.group, key, value) };
     } catch (error) {
-      return { revision, record: undefined, fault: (error as Error).message };
+      return { revision, value, record: undefined, fault: (error as Error).message };
     }
   }
 }

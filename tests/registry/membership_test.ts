@@ -1,9 +1,10 @@
 /** Delays, races and floods, in memory and on a clock that stands still. */
 import assert from "node:assert/strict";
-import type { PeerRecord } from "../../lib/core/roster.ts";
+import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
 import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
+import { RosterReader } from "../../lib/registry/roster-reader.ts";
 import { type Entry, type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
@@ -98,6 +99,30 @@ test("each lost peer has the whole grace time, though another was lost before it
   await clock.advance(1);
   assert.equal(names(), "a");
   await membership.close();
+});
+
+test("a record is read anew when its revision is that of another before it", () => {
+  const rosters: Roster[] = [];
+  const reader = new RosterReader({
+    group: "dict",
+    self: recordOf("a"),
+    clock: new ManualClock(),
+    log: new MemoryLog(),
+    lostGraceMs: 10_000,
+    onRoster: (roster) => rosters.push(roster),
+  });
+  const [earlier, later] = [recordOf("b"), recordOf("b")];
+  const show = (record: PeerRecord) => {
+    const entries = new Map([["dict.b", { value: encodeRecord("dict", record), revision: 2 }]]);
+    reader.apply({ group: "dict", epoch: "then", revision: 2, entries });
+  };
+  show(earlier);
+  show(earlier);
+  assert.equal(rosters.length, 1);
+  // nats-server crashed with its machine, lost its last writes, and gives out their revisions once more.
+  show(later);
+  assert.equal(rosters.at(-1)!.peers[0]!.incarnation, later.incarnation);
+  assert.equal(reader.revisionOf(earlier), undefined);
 });
 
 test("a peer that returns to a new bucket and is deleted there is not kept", async () => {

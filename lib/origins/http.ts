@@ -1,16 +1,20 @@
 /**
  * `http(s)://host/path/{key}`: any web server as an origin, one GET per value.
  */
+import { Buffer } from "node:buffer";
 import type { Clock } from "../core/clock.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
-import type { Fresh } from "../core/value.ts";
+import { type Fresh, MAX_CONTENT_TYPE_BYTES } from "../core/value.ts";
 import { LOAD_TIMEOUT_MS, type OriginDeps } from "./deps.ts";
 
 /** After the content encoding is undone, so that a small answer cannot unfold into a big one. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 /** Requests in the air before further ones are refused. */
 const MAX_REQUESTS = 1_024;
+
+/** Encodings that both runtimes take off the body. */
+const UNDONE: ReadonlySet<string> = new Set(["", "identity", "gzip", "br"]);
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 /** Stands for the key while the URL parser normalises a template; a name that it leaves as it is, in every place. */
@@ -35,7 +39,8 @@ export class HttpOrigin implements Origin {
    * @throws NotFoundError the server said 404 or 410, or no URL can carry the key (`.`, `..`, a lone surrogate)
    * @throws OriginTimeoutError no end of the body in time
    * @throws OverloadedError too many requests in the air
-   * @throws OriginError any other status, a body over 16 MiB, or no connection
+   * @throws OriginError any other status, a body over 16 MiB or in an encoding that was not asked for, a content type that
+   * no peer takes, or no connection
    */
   async load(key: string, signal: AbortSignal): Promise<Fresh> {
     signal.throwIfAborted();
@@ -57,7 +62,7 @@ export class HttpOrigin implements Origin {
       // The runtimes wrap the reason of an abort each in their own way.
       if (controller.signal.aborted) throw controller.signal.reason;
       if (error instanceof NotFoundError || error instanceof OriginError) throw error;
-      throw new OriginError(`${nameOf(url)} cannot be fetched: ${(error as Error).message}`, { cause: error });
+      throw new OriginError(`${nameOf(url)} cannot be fetched: ${withoutQueries(error)}`);
     } finally {
       this.#inTheAir.delete(controller);
       cancelTimer();
@@ -94,7 +99,8 @@ function encodeKey(key: string): string {
 }
 
 async function get(url: string, signal: AbortSignal): Promise<Fresh> {
-  const response = await fetch(url, { signal, redirect: "follow" });
+  // What both runtimes undo: Bun would ask for more, and what the owner's runtime cannot undo is no value.
+  const response = await fetch(url, { signal, redirect: "follow", headers: { "accept-encoding": "gzip, br" } });
   if (response.status !== 200) {
     // Frees the connection; nobody waits for that.
     response.body?.cancel().catch(() => {});
@@ -103,8 +109,23 @@ async function get(url: string, signal: AbortSignal): Promise<Fresh> {
     }
     throw new OriginError(`${nameOf(url)} answered ${response.status}`);
   }
+  const fault = faultOf(response.headers);
+  if (fault !== undefined) {
+    response.body?.cancel().catch(() => {});
+    throw new OriginError(`${nameOf(url)} ${fault}`);
+  }
   const body = await readBounded(response, url);
-  return { body, contentType: response.headers.get("content-type") ?? DEFAULT_CONTENT_TYPE };
+  return { body, contentType: response.headers.get("content-type") || DEFAULT_CONTENT_TYPE };
+}
+
+/** Why what these headers announce can be no value, on whichever node it is loaded and answered. */
+function faultOf(headers: Headers): string | undefined {
+  const encoding = headers.get("content-encoding")?.trim().toLowerCase() ?? "";
+  if (!UNDONE.has(encoding)) return `has its body encoded as ${encoding}, which was not asked for`;
+  if (Buffer.byteLength(headers.get("content-type") ?? "") > MAX_CONTENT_TYPE_BYTES) {
+    return `has a content type of more than ${MAX_CONTENT_TYPE_BYTES} bytes`;
+  }
+  return undefined;
 }
 
 async function readBounded(response: Response, url: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -140,6 +161,11 @@ async function readBounded(response: Response, url: string): Promise<Uint8Array<
 function nameOf(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;
+}
+
+/** Bun's own messages repeat the whole URL. */
+function withoutQueries(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\?[^"\s]*/g, "");
 }
 
 function tooBig(url: string): OriginError {

@@ -1,4 +1,5 @@
 /** Reads what frame-writer.ts writes; the layout stands in frames.ts. */
+import { MAX_CONTENT_TYPE_BYTES } from "../core/value.ts";
 import { decodeContentType, decodeText } from "./frame-text.ts";
 import {
   ENTRY_HEAD_BYTES,
@@ -8,7 +9,6 @@ import {
   HEADER_BYTES,
   LAST_FAILURE_CODE,
   MAX_BODY_BYTES,
-  MAX_CONTENT_TYPE_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_FRAME_BYTES,

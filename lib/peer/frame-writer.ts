@@ -1,6 +1,6 @@
 import { BadKeyError } from "../core/errors.ts";
 import type { Entry } from "../core/ports.ts";
-import type { Value } from "../core/value.ts";
+import { MAX_CONTENT_TYPE_BYTES, type Value } from "../core/value.ts";
 import {
   type BareType,
   ENTRY_HEAD_BYTES,
@@ -8,7 +8,6 @@ import {
   GET_HEAD_BYTES,
   HEADER_BYTES,
   MAX_BODY_BYTES,
-  MAX_CONTENT_TYPE_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,

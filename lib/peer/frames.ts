@@ -81,7 +81,6 @@ export const MAX_FRAME_BYTES = 17 * 1024 * 1024;
 export const MAX_BODY_BYTES = 16 * 1024 * 1024;
 export const MAX_GREETING_BYTES = 16 * 1024;
 export const MAX_KEY_BYTES = 1024;
-export const MAX_CONTENT_TYPE_BYTES = 1024;
 export const MAX_DETAIL_BYTES = 1024;
 export const HEADER_BYTES = 9;
 export const GET_HEAD_BYTES = 6;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Agent, get } from "node:http";
 import { createServer } from "node:net";
 import fc from "fast-check";
 import { connect } from "nats";
@@ -138,6 +139,24 @@ test(
     assert.equal(await (await fetch(`${one.url}/cache/prices/42`)).text(), "42");
   },
 );
+
+test("an origin that hangs keeps no other waiting", { timeoutMs: 60_000 }, async (defer) => {
+  const [hangs, answers] = await Promise.all([startOrigin(defer), startOrigin(defer)]);
+  const gate = Promise.withResolvers<void>();
+  hangs.gate = gate.promise;
+  const args = ["--nats", "off", "--group", `slow=${hangs.template}`, "--group", `quick=${answers.template}`];
+  for (const kind of bothRuntimes) {
+    hangs.loads.length = 0;
+    const { url } = await startNode(defer, kind, args);
+    // More than Bun has in the air by itself, and not by a client that has such a bound, too.
+    const agent = new Agent({ maxSockets: Infinity });
+    defer(() => agent.destroy());
+    for (let i = 0; i < 300; i++) get(`${url}/cache/slow/${i}`, { agent }).on("error", () => {});
+    await until(() => hangs.loads.length === 300, 10_000, () => `${hangs.loads.length} of 300 have come`);
+    assert.equal(await (await fetch(`${url}/cache/quick/piston`)).text(), "piston");
+  }
+  gate.resolve();
+});
 
 test(
   "a node that crashed and is back without a group is listed there no more",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { NotFoundError, OriginError, OriginTimeoutError } from "../../lib/core/errors.ts";
 import { HttpOrigin } from "../../lib/origins/http.ts";
 import { ManualClock } from "../support/clock.ts";
@@ -50,6 +50,48 @@ test("200 is a value with its bytes and its content type", async (defer) => {
   assert.equal(typed.contentType, "image/png");
   assert.equal((await origin.load("plain", never)).contentType, "application/octet-stream");
   assert.equal(clock.pending, 0);
+});
+
+test("a body in an encoding that was not asked for is a failure, and an empty content type is none", async (defer) => {
+  const asked = new Set<unknown>();
+  const { origin } = await setting(defer, "/{key}", (request, response) => {
+    asked.add(request.headers["accept-encoding"]);
+    const encoding = request.url!.slice(1);
+    const body = encoding === "gzip" ? gzipSync("text") : encoding === "br" ? brotliCompressSync("text") : "text";
+    response.writeHead(200, { "content-type": "", ...(encoding === "none" ? {} : { "content-encoding": encoding }) });
+    response.end(body);
+  });
+  for (const encoding of ["none", "identity", "gzip", "br"]) {
+    const { body, contentType } = await origin.load(encoding, never);
+    assert.equal(new TextDecoder().decode(body), "text", encoding);
+    assert.equal(contentType, "application/octet-stream");
+  }
+  for (const encoding of ["x-gzip", "zstd", "unheard-of"]) {
+    await assert.rejects(origin.load(encoding, never), new RegExp(`encoded as ${encoding}`), encoding);
+  }
+  assert.deepEqual([...asked], ["gzip, br"]);
+});
+
+test("a content type that no peer would take is a failure for all", async (defer) => {
+  const { origin } = await setting(defer, "/{key}", (request, response) => {
+    response.setHeader("content-type", `text/${"a".repeat(Number(request.url!.slice(1)) - 5)}`);
+    response.end();
+  });
+  assert.equal((await origin.load("1024", never)).contentType.length, 1_024);
+  await assert.rejects(origin.load("1025", never), /content type of more than 1024 bytes/);
+});
+
+test("what may be a secret in the query is in no message, though the runtime's own has it", async (defer) => {
+  const { origin } = await setting(defer, "/{key}?token=secret", (_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip" });
+    response.end("this is not gzip");
+  });
+  const told = (error: unknown): boolean => {
+    assert.ok(error instanceof OriginError);
+    assert.ok(!`${error.message} ${error.cause}`.includes("secret"), error.message);
+    return true;
+  };
+  await assert.rejects(origin.load("a", never), told);
 });
 
 test("an empty body is a value", async (defer) => {

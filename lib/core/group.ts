@@ -78,7 +78,7 @@ export class Group {
   readonly #loads: Flights<Loaded>;
   readonly #fetches: Flights<Loaded>;
   /** Keys that the origin is being asked for at this moment. */
-  readonly #atOrigin = new Set<string>();
+  readonly #atOrigin = new Map<string, Landing<Loaded>>();
   /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
@@ -94,7 +94,7 @@ export class Group {
     this.#ttlMs = options.ttlMs;
     this.#hotAfterFetches = options.hotAfterFetches ?? 2;
     this.#caches = new MainAndHot(options.budgetBytes, options.isHashed);
-    this.#handoff = new Handoff({ group: options.name, picker, caches: this.#caches, clock, replicas });
+    this.#handoff = new Handoff({ group: options.name, picker, caches: this.#caches, clock, loadTimeoutMs, replicas });
     this.#failover = new Failover({
       group: options.name,
       picker,
@@ -246,7 +246,7 @@ export class Group {
   async #askOrigin(key: string, signal: Landing<Loaded>): Promise<Value> {
     signal.throwIfAborted();
     this.#counters.originLoads++;
-    this.#atOrigin.add(key);
+    this.#atOrigin.set(key, signal);
     let fresh: Fresh;
     try {
       fresh = await this.#origin.load(key, signal.abortSignal());
@@ -254,7 +254,8 @@ export class Group {
       this.#counters.localLoadErrs++;
       throw error;
     } finally {
-      this.#atOrigin.delete(key);
+      // One that nobody waits for any more may end after the next has begun.
+      if (this.#atOrigin.get(key) === signal) this.#atOrigin.delete(key);
     }
     this.#counters.localLoads++;
     const bornAtMs = this.#clock.nowMs();

@@ -9,6 +9,7 @@ import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
 import { pause } from "./pause.ts";
+import { PeerHealth } from "./peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
 import type { Value } from "./value.ts";
 
@@ -17,6 +18,8 @@ export interface HandoffOptions {
   readonly picker: PeerPicker;
   readonly caches: MainAndHot;
   readonly clock: Clock;
+  /** For a load, of which to ask others is a part, in milliseconds. */
+  readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept: 1, or 2 for the owner and the next in rank. */
   readonly replicas: number;
 }
@@ -41,15 +44,18 @@ const MAX_PEEKED = 32;
 /**
  * What a peek may cost a miss at the most, a load in flight at the holder included. It is an answer from memory, so this
  * much passes only when a holder stands still, and it is struck off the roster soon after; or when the machine is so busy
- * that the origin had better not be asked twice.
+ * that the origin had better not be asked twice. Of a load's own time no more than a quarter: the origin is to be asked, too.
  */
-const PEEK_TIMEOUT_MS = 2_000;
+const MAX_PEEK_MS = 2_000;
+const MAX_PEEK_SHARE = 0.25;
 const PUSH_TIMEOUT_MS = 2_000;
 const MAX_BATCH_BYTES = 256 * 1024;
 const MAX_BATCH_ENTRIES = 1_000;
 /** What is to be kept twice is offered so often, so long after it failed; meanwhile a peer that is lost is evicted. */
 const PUSH_TRIES = 5;
 const PUSH_AGAIN_AFTER_MS = 1_000;
+/** A value looks younger by the time that it was on its way. */
+const SAME_BIRTH_MS = 100;
 /** Copies of fresh values on their way to the next in rank; one more is not sent. */
 const MAX_COPIES_IN_FLIGHT = 1_000;
 
@@ -57,12 +63,18 @@ const MAX_COPIES_IN_FLIGHT = 1_000;
 export class Handoff {
   readonly #options: HandoffOptions;
   readonly #never = new AbortController().signal;
+  readonly #peekTimeoutMs: number;
+  /** Who has let a peek wait in vain is passed over for a while. */
+  readonly #health = new WeakMap<Peer, PeerHealth>();
   #copiesInFlight = 0;
   #rebalance = new AbortController();
+  /** Whether the last one was cut short, so that who was to have copies by then may lack some. */
+  #isBehind = false;
   readonly stats: HandoffStats = { peeks: 0, peekHits: 0, entriesPushed: 0, entriesTaken: 0 };
 
   constructor(options: HandoffOptions) {
     this.#options = options;
+    this.#peekTimeoutMs = Math.min(MAX_PEEK_MS, options.loadTimeoutMs * MAX_PEEK_SHARE);
   }
 
   /**
@@ -80,7 +92,8 @@ export class Handoff {
     return new Promise((resolve) => {
       const others = new AbortController();
       const asked = new Set<Peer>();
-      let waiting = 0;
+      const waiting = new Set<PeerHealth>();
+      const startedAtMs = clock.nowMs();
       const end = (value: Value | undefined) => {
         cancelTimer();
         signal.removeEventListener("abort", leave);
@@ -89,35 +102,59 @@ export class Handoff {
         others.abort();
       };
       const leave = () => end(undefined);
-      const cancelTimer = clock.after(PEEK_TIMEOUT_MS, leave);
+      const failed = (health: PeerHealth) => {
+        const nowMs = clock.nowMs();
+        // If it has answered meanwhile, it is one load there that is slow.
+        if (!health.hasAnsweredSince(startedAtMs)) health.failed(nowMs - startedAtMs, nowMs);
+      };
+      const cancelTimer = clock.after(this.#peekTimeoutMs, () => {
+        for (const health of waiting) failed(health);
+        end(undefined);
+      });
       signal.addEventListener("abort", leave, { once: true });
       const ask = (peers: readonly (Peer | undefined)[]) => {
+        let isLost = false;
         for (const peer of peers) {
           if (peer === undefined || asked.has(peer) || asked.size === MAX_PEEKED) continue;
           asked.add(peer);
-          waiting++;
-          void this.#peek(peer, key, others.signal).then(({ value, isLost }) => {
-            if (others.signal.aborted) return;
-            waiting--;
-            if (isLost) ask(picker.ranked(key, MAX_PEEKED));
-            if (value !== undefined) end(value);
-            else if (waiting === 0) end(undefined);
-          });
+          const health = this.#healthOf(peer);
+          if (health.isPaused(clock.nowMs())) isLost = true;
+          else {
+            waiting.add(health);
+            void this.#peek(peer, key, others.signal).then((found) => {
+              if (others.signal.aborted) return;
+              waiting.delete(health);
+              if (found.isLost) {
+                failed(health);
+                ask(picker.ranked(key, MAX_PEEKED));
+              } else health.answered(clock.nowMs() - startedAtMs, clock.nowMs());
+              if (found.value !== undefined) end(found.value);
+              else if (waiting.size === 0) end(undefined);
+            });
+          }
         }
+        if (isLost) ask(picker.ranked(key, MAX_PEEKED));
       };
       ask(holders);
       if (picker.pick(key) !== undefined) ask(picker.ranked(key, MAX_PEEKED));
+      if (waiting.size === 0) end(undefined);
     });
   }
 
   async #peek(peer: Peer, key: string, signal: AbortSignal): Promise<{ value?: Value | undefined; isLost: boolean }> {
     const { group, clock } = this.#options;
     try {
-      const value = await peer.peek(group, key, { signal, timeoutMs: PEEK_TIMEOUT_MS });
+      const value = await peer.peek(group, key, { signal, timeoutMs: this.#peekTimeoutMs });
       return { value: value !== undefined && value.expiresAtMs > clock.nowMs() ? value : undefined, isLost: false };
     } catch {
       return { isLost: true };
     }
+  }
+
+  #healthOf(peer: Peer): PeerHealth {
+    let health = this.#health.get(peer);
+    if (health === undefined) this.#health.set(peer, health = new PeerHealth());
+    return health;
   }
 
   /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing but hot copies. */
@@ -129,6 +166,8 @@ export class Handoff {
       if (value.expiresAtMs <= nowMs || !this.#isToKeep(key, from)) continue;
       const present = caches.main.peek(key);
       if (present !== undefined && present.bornAtMs >= value.bornAtMs) continue;
+      const copy = caches.hot.peek(key);
+      if (copy !== undefined && copy.bornAtMs > value.bornAtMs + SAME_BIRTH_MS) continue;
       if (caches.storeForHotOnes(key, value)) taken++;
     }
     this.stats.entriesTaken += taken;
@@ -157,6 +196,9 @@ export class Handoff {
     this.#rebalance.abort();
     if (replicas < 2) return;
     this.#rebalance = new AbortController();
+    const { signal } = this.#rebalance;
+    const wasBehind = this.#isBehind;
+    this.#isBehind = true;
     await this.#pushAll(
       caches.main.byRecency(),
       (key) => {
@@ -164,12 +206,13 @@ export class Handoff {
         if (owner !== undefined || second === undefined) return undefined;
         const before = picker.rankedBefore(key, replicas);
         // The same peer, not the name: who has started anew has nothing.
-        const hadIt = before.length === replicas && before.includes(second);
+        const hadIt = !wasBehind && before.length === replicas && before.includes(second);
         return hadIt ? undefined : second;
       },
-      this.#rebalance.signal,
+      signal,
       PUSH_TRIES,
     );
+    if (!signal.aborted) this.#isBehind = false;
   }
 
   /**

@@ -48,9 +48,11 @@ export class MainAndHot {
 
   /** Stores a value in the main cache as `store` does, but displaces hot copies only: else it is not kept. */
   storeForHotOnes(key: string, value: Value): boolean {
-    const bytes = entryBytes(key, value);
-    if (this.main.bytes + bytes > this.budgetBytes) return false;
-    while (!this.#fits(bytes)) this.hot.evictOne();
+    const present = this.main.peek(key);
+    // What it replaces makes room.
+    const moreBytes = entryBytes(key, value) - (present === undefined ? 0 : entryBytes(key, present));
+    if (this.main.bytes + moreBytes > this.budgetBytes) return false;
+    while (!this.#fits(moreBytes)) this.hot.evictOne();
     return this.store(this.main, key, value);
   }
 

@@ -31,9 +31,14 @@ export class PeerHealth {
     return this.#hedgeMs;
   }
 
-  /** Whether it is passed over for now, because it let callers wait in vain. */
+  /**
+   * Whether it is passed over for now, because it let callers wait in vain. When a pause is over, one who asks here is told
+   * no, and asks again; the others go on passing it over until that one has heard from it, or as long again.
+   */
   isPaused(nowMs: number): boolean {
-    return nowMs < this.#pausedUntilMs;
+    if (nowMs < this.#pausedUntilMs) return true;
+    if (this.#slowFailures > 0) this.#pausedUntilMs = nowMs + this.#pauseMs();
+    return false;
   }
 
   /** Whether anything at all was answered after that moment: then it is not the peer that is slow, but one load. */
@@ -43,6 +48,7 @@ export class PeerHealth {
 
   answered(tookMs: number, nowMs: number): void {
     this.#slowFailures = 0;
+    this.#pausedUntilMs = -Infinity;
     this.#answeredAtMs = nowMs;
     this.#latenciesMs[this.#answers++ % SAMPLES] = tookMs;
     const every = this.#answers < RECKON_EVERY_ANSWERS ? MIN_SAMPLES : RECKON_EVERY_ANSWERS;
@@ -54,7 +60,12 @@ export class PeerHealth {
   /** A refusal or a reset costs nobody time: it is asked again at once, as soon as it can be reached. */
   failed(tookMs: number, nowMs: number): void {
     // One lost connection fails all that waited for it: that is one failure.
-    if (tookMs < SLOW_FAILURE_MS || this.isPaused(nowMs)) return;
-    this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#slowFailures++);
+    if (tookMs < SLOW_FAILURE_MS || nowMs < this.#pausedUntilMs) return;
+    this.#slowFailures++;
+    this.#pausedUntilMs = nowMs + this.#pauseMs();
+  }
+
+  #pauseMs(): number {
+    return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#slowFailures - 1));
   }
 }

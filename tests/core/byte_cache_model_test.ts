@@ -28,9 +28,9 @@ class PlainCaches {
   }
 
   storeForHotOnes(key: string, next: Value): boolean {
-    const bytes = entryBytes(key, next);
-    if (this.main.bytes + bytes > this.budget) return false;
-    while (this.bytes + bytes > this.budget) this.hot.evict();
+    const moreBytes = entryBytes(key, next) - (this.main.all.find((one) => one.key === key)?.bytes ?? 0);
+    if (this.main.bytes + moreBytes > this.budget) return false;
+    while (this.bytes + moreBytes > this.budget) this.hot.evict();
     return this.store(this.main, key, next);
   }
 

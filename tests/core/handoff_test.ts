@@ -232,6 +232,87 @@ test("a former owner that says nothing costs a miss two seconds, and no more", a
   assert.equal(read(await asked), `value of ${key}`);
 });
 
+test("of a load's own time no more than a quarter is spent on asking others", async () => {
+  const rosters = { a: ["a", "b"], b: ["a", "b"] };
+  const cluster = makeCluster(["a", "b"], { rosters, options: { loadTimeoutMs: 2_000 } });
+  cluster.swap(["a"], ["a"]);
+  cluster.stalled.add("b");
+  const key = keys.find((key) => cluster.pickers.get("b")!.pick(key) === undefined)!;
+  const asked = cluster.groups.get("a")!.get(key);
+  await cluster.clock.advance(499);
+  assert.deepEqual(cluster.origin.loads, []);
+  await cluster.clock.advance(1);
+  assert.equal(read(await asked), `value of ${key}`);
+});
+
+test("a former owner that says nothing costs one miss its time, and is passed over by those that follow", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
+  const { clock, groups, origin, peeks } = cluster;
+  cluster.swap(["a"], ["a"]);
+  const bs = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
+  cluster.stalled.add("b");
+  const first = groups.get("a")!.get(bs[0]!);
+  await clock.advance(2_000);
+  await first;
+  assert.equal(read(await groups.get("a")!.get(bs[1]!)), `value of ${bs[1]}`);
+  assert.deepEqual(peeks, ["a>b"], "nobody waits for it now");
+  // After the pause one asks it again; meanwhile the others go on passing it over.
+  await clock.advance(250);
+  cluster.stalled.delete("b");
+  groups.get("b")!.accept([], "a");
+  const probe = groups.get("a")!.get(bs[2]!);
+  await settle();
+  await probe;
+  await groups.get("a")!.get(bs[3]!);
+  assert.deepEqual(peeks, ["a>b", "a>b", "a>b"], "it answers again");
+  assert.equal(origin.loads.length, 4);
+});
+
+test("a peek that waits for one slow load is no reason to pass its holder over", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
+  const { clock, groups, origin, peeks } = cluster;
+  const bs = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const slow = groups.get("b")!.get(bs[0]!);
+  await settle();
+  cluster.swap(["a"], ["a"]);
+  const waits = groups.get("a")!.get(bs[0]!);
+  await clock.advance(1);
+  const quick = groups.get("a")!.get(bs[1]!);
+  await clock.advance(2_000);
+  const next = groups.get("a")!.get(bs[2]!);
+  await settle();
+  assert.deepEqual(peeks.filter((peek) => peek === "a>b").length, 3);
+  gate.resolve();
+  await Promise.all([slow, waits, quick, next]);
+});
+
+test("an abandoned load that ends late does not hide the next one from who looks for it", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a"] } });
+  const { groups, origin } = cluster;
+  const key = keys.find((key) => makeCluster(["a", "b"]).pickers.get("b")!.pick(key) === undefined)!;
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  origin.gate = gates[0]!.promise;
+  const client = new AbortController();
+  const left = assert.rejects(groups.get("a")!.get(key, { signal: client.signal }), /gone/);
+  await settle();
+  client.abort(new Error("gone"));
+  await left;
+  origin.gate = gates[1]!.promise;
+  const again = groups.get("a")!.get(key);
+  await settle();
+  gates[0]!.reject(new Error("aborted"));
+  await settle();
+  assert.equal(origin.loads.length, 2);
+  cluster.swap(["a", "b"]);
+  const joined = groups.get("b")!.get(key);
+  await settle();
+  gates[1]!.resolve();
+  await Promise.all([again, joined]);
+  assert.equal(origin.loads.length, 2, "the new owner waited for the load at the old one");
+});
+
 test("former rosters are forgotten after five minutes: then a miss goes straight to the origin", async () => {
   const cluster = makeCluster(["a", "b"]);
   cluster.swap(["a"], ["a"]);
@@ -289,6 +370,61 @@ test("an older value does not replace a newer one", async () => {
   await a.get(key);
   a.accept([{ key, value: { ...text("stale"), bornAtMs: 5, expiresAtMs: Infinity } }], "b");
   assert.equal(read(a.lookup(key)!), `value of ${key}`);
+});
+
+test("an older value does not take the place of a newer copy", async () => {
+  const { groups, pickers, origin, clock } = makeCluster(["a", "b"]);
+  const key = keys.find((key) => pickers.get("b")!.pick(key) === undefined)!;
+  const a = groups.get("a")!;
+  await clock.advance(1_000);
+  for (let i = 0; i < 2; i++) await a.get(key);
+  assert.equal(a.lookup(key)!.from, "hot");
+  const aged = (body: string, byMs: number) => [{
+    key,
+    value: { ...text(body), bornAtMs: clock.nowMs() - byMs, expiresAtMs: Infinity },
+  }];
+  assert.equal(a.accept(aged("stale", 1_000), "b"), 0);
+  assert.equal(read(a.lookup(key)!), `value of ${key}`);
+  assert.equal(a.accept(aged("the same, but for its way", 5), "b"), 1);
+  assert.equal(a.lookup(key)!.from, "main");
+  assert.equal(origin.loads.length, 1);
+});
+
+test("a second copy finds room in the place of the expired one before it", async () => {
+  const options = { replicas: 2, ttlMs: 1_000, budgetBytes: 2_000 };
+  const cluster = makeCluster(["a", "b"], { options });
+  const { groups, pickers, origin, clock } = cluster;
+  origin.answer = () => text("x".repeat(94));
+  // 100 bytes each: the budget is full with them.
+  const some = Array.from({ length: 20 }, (_, i) => `key-${i + 10}`);
+  for (let lifetime = 0; lifetime < 3; lifetime++) {
+    for (const key of some) await groups.get(pickers.get("a")!.pick(key)?.name ?? "a")!.get(key);
+    await settle();
+    const fresh = (name: string) => some.filter((key) => groups.get(name)!.lookup(key) !== undefined).length;
+    assert.deepEqual([fresh("a"), fresh("b")], [20, 20], `lifetime ${lifetime}`);
+    await clock.advance(1_001);
+  }
+});
+
+test("copies that a change of owners has cut short are made up for after the next", async () => {
+  const names = ["a", "b", "c", "d"];
+  const cluster = makeCluster(names, { options: { replicas: 2, budgetBytes: 100_000_000 } });
+  const { groups, pickers, origin, clock } = cluster;
+  // In more messages than one.
+  origin.answer = () => text("x".repeat(50_000));
+  cluster.swap(names);
+  for (const key of keys) await groups.get(pickers.get("a")!.pick(key)?.name ?? "a")!.get(key);
+  await settle();
+  const before = origin.loads.length;
+  // b is killed; before all copies are there again the weights change.
+  cluster.dead.add("b");
+  const left = ["a", "c", "d"];
+  cluster.swap(left, left);
+  cluster.swap(left.map((name) => ({ ...record(name), weight: name === "d" ? 1.01 : 1 })), left);
+  for (let i = 0; i < 50; i++) await clock.advance(100);
+  const copies = (key: string) => left.filter((name) => groups.get(name)!.lookup(key) !== undefined).length;
+  assert.deepEqual(keys.filter((key) => copies(key) < 2), []);
+  assert.equal(origin.loads.length, before);
 });
 
 test("with two replicas a killed node costs no load, and neither does the next one", async () => {

@@ -52,7 +52,7 @@ export function createApp(options: AppOptions): Hono {
   const prefixes = [...keyRoutes.keys()];
   const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
   for (const [prefix, handler] of keyRoutes) app.on("GET", [prefix, prefix.slice(0, -1)], handler);
-  if (peerEndpoint !== undefined) app.get("/_peer", peerEndpoint, upgradeRequired);
+  if (peerEndpoint !== undefined) app.get("/_peer", upgradable(peerEndpoint), upgradeRequired);
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
   app.get("/readyz", () => {
@@ -113,6 +113,14 @@ function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): NodeR
   const { name, incarnation, version, runtime } = node;
   const byGroup = Object.fromEntries([...groups].map(([group, cache]) => [group, cache.stats()]));
   return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
+}
+
+/** Deno's server throws at a request for a WebSocket that has no key, and takes HEAD for GET. */
+function upgradable(upgrade: MiddlewareHandler): MiddlewareHandler {
+  return (c, next) => {
+    const { req } = c;
+    return req.method === "GET" && req.header("sec-websocket-key") !== undefined ? upgrade(c, next) : next();
+  };
 }
 
 function upgradeRequired(): Response {

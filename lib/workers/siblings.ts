@@ -1,6 +1,7 @@
 /** The workers of this machine as one of them sees the others: what each has done, asked at its own address. */
 import { hostInUrl } from "../config-addresses.ts";
 import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
+import { getJson } from "../registry/direct-get.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 
 /** Whoever looks at the figures waits no longer for a worker that stands still. */
@@ -36,8 +37,7 @@ export class Siblings implements MachineFace {
     const url = `http://${this.#host}:${port}`;
     if (name === this.#self) return { name, url, report: own };
     try {
-      const response = await fetch(`${url}/stats`, { signal: AbortSignal.timeout(REPORT_TIMEOUT_MS) });
-      const report = await response.json() as NodeReport;
+      const report = await getJson(`${url}/stats`, REPORT_TIMEOUT_MS) as NodeReport;
       // Another process may have the port of one that has just ended.
       return report.name === name ? { name, url, report } : { name, url, fault: "is another one" };
     } catch {

@@ -140,6 +140,27 @@ test(
   },
 );
 
+test("a proxy for HTTP is nobody's way to another node", { timeoutMs: 60_000 }, async (defer) => {
+  const [nats, origin] = await Promise.all([startNats(defer), startOrigin(defer)]);
+  const args = ["--addr", "127.0.0.1:0", "--name", "same", "--nats", nats.url, "--group", `dict=${origin.template}`];
+  // Where nobody listens.
+  const env = { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" };
+  for (const kind of bothRuntimes) {
+    const first = spawnNode(defer, kind, args, { env });
+    await listening(first);
+    await first.line("got new peer list of dict");
+    await until(async () => (await fetch(`${first.url}/readyz`)).status === 200, 10_000, () => "it is not ready");
+    const second = spawnNode(defer, kind, args, { env });
+    await second.line("another live node is listed as same");
+    assert.equal(await second.exited, 1);
+    assert.equal((await first.end("SIGINT")).code, 0);
+  }
+  const workers = spawnNode(defer, "bun", ["--addr", "127.0.0.1:0", "--nats", "off", "--workers", "2"], { env });
+  await listening(workers);
+  const { workers: told } = await (await fetch(`${workers.url}/stats`)).json() as { workers: { fault?: string }[] };
+  assert.deepEqual(told.map(({ fault }) => fault), [undefined, undefined]);
+});
+
 test("an origin that hangs keeps no other waiting", { timeoutMs: 60_000 }, async (defer) => {
   const [hangs, answers] = await Promise.all([startOrigin(defer), startOrigin(defer)]);
   const gate = Promise.withResolvers<void>();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { WSEvents } from "hono/ws";
@@ -7,6 +8,7 @@ import type { CancelSignal } from "../../lib/core/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { anyString, isKey } from "./strings.ts";
+import { webSocketEndpoint } from "../../lib/runtime.ts";
 import { appWith, onBun, openSocket, rawRequest, serve, valueOf } from "./support.ts";
 
 test(
@@ -229,10 +231,7 @@ test("a client that hangs up cancels its own load, and not that of another", asy
 
 test("the peers' path upgrades WebSockets and tells everybody else to upgrade", async (defer) => {
   const events = (): WSEvents => ({ onMessage: (event, socket) => socket.send(`echo ${event.data}`) });
-  const peerEndpoint = onBun
-    ? (await import("hono/bun")).upgradeWebSocket(events)
-    : (await import("hono/deno")).upgradeWebSocket(events);
-  const { app } = appWith({ peerEndpoint });
+  const { app, log } = appWith({ peerEndpoint: await webSocketEndpoint(events) });
   const port = serve(app.fetch, defer);
 
   const socket = new WebSocket(`ws://127.0.0.1:${port}/_peer`);
@@ -250,6 +249,17 @@ test("the peers' path upgrades WebSockets and tells everybody else to upgrade", 
   assert.equal(plain.status, 426);
   assert.equal(plain.headers.get("upgrade"), "websocket");
   assert.equal((await rawRequest(port, "/_peer", "POST")).status, 405);
+
+  const wants = "Host: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n";
+  const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  for (const head of [`GET /_peer HTTP/1.1\r\n${wants}`, `HEAD /_peer HTTP/1.1\r\n${wants}${key}`]) {
+    const raw = connect(port, "127.0.0.1");
+    defer(() => raw.destroy());
+    raw.write(`${head}\r\n`);
+    const answer = await new Promise((resolve) => raw.once("data", (data) => resolve(data.toString("latin1"))));
+    assert.match(answer as string, /^HTTP\/1\.1 426 /, head);
+  }
+  assert.deepEqual(log.lines, []);
 });
 
 function escapeEveryByte(text: string): string {

@@ -143,7 +143,7 @@ export class Failover<T> {
       if (peer === undefined) break;
       const health = this.#healthOf(peer);
       const nowMs = clock.nowMs();
-      if (!health.isPaused(nowMs)) {
+      if (health.admit(nowMs)) {
         return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, nowMs));
       }
       failed = new Set([...failed, peer.name]);

@@ -92,8 +92,8 @@ export class Handoff {
     return new Promise((resolve) => {
       const others = new AbortController();
       const asked = new Set<Peer>();
-      const waiting = new Set<PeerHealth>();
-      const startedAtMs = clock.nowMs();
+      /** When each of those was asked that are still silent. */
+      const waiting = new Map<PeerHealth, number>();
       const end = (value: Value | undefined) => {
         cancelTimer();
         signal.removeEventListener("abort", leave);
@@ -102,13 +102,13 @@ export class Handoff {
         others.abort();
       };
       const leave = () => end(undefined);
-      const failed = (health: PeerHealth) => {
+      const failed = (health: PeerHealth, askedAtMs: number) => {
         const nowMs = clock.nowMs();
         // If it has answered meanwhile, it is one load there that is slow.
-        if (!health.hasAnsweredSince(startedAtMs)) health.failed(nowMs - startedAtMs, nowMs);
+        if (!health.hasAnsweredSince(askedAtMs)) health.failed(nowMs - askedAtMs, nowMs);
       };
       const cancelTimer = clock.after(this.#peekTimeoutMs, () => {
-        for (const health of waiting) failed(health);
+        for (const [health, askedAtMs] of waiting) failed(health, askedAtMs);
         end(undefined);
       });
       signal.addEventListener("abort", leave, { once: true });
@@ -118,20 +118,22 @@ export class Handoff {
           if (peer === undefined || asked.has(peer) || asked.size === MAX_PEEKED) continue;
           asked.add(peer);
           const health = this.#healthOf(peer);
-          if (health.isPaused(clock.nowMs())) isLost = true;
-          else {
-            waiting.add(health);
-            void this.#peek(peer, key, others.signal).then((found) => {
-              if (others.signal.aborted) return;
-              waiting.delete(health);
-              if (found.isLost) {
-                failed(health);
-                ask(picker.ranked(key, MAX_PEEKED));
-              } else health.answered(clock.nowMs() - startedAtMs, clock.nowMs());
-              if (found.value !== undefined) end(found.value);
-              else if (waiting.size === 0) end(undefined);
-            });
+          const askedAtMs = clock.nowMs();
+          if (!health.admit(askedAtMs)) {
+            isLost = true;
+            continue;
           }
+          waiting.set(health, askedAtMs);
+          void this.#peek(peer, key, others.signal).then((found) => {
+            if (others.signal.aborted) return;
+            waiting.delete(health);
+            if (found.isLost) {
+              failed(health, askedAtMs);
+              ask(picker.ranked(key, MAX_PEEKED));
+            } else health.answered(clock.nowMs() - askedAtMs, clock.nowMs());
+            if (found.value !== undefined) end(found.value);
+            else if (waiting.size === 0) end(undefined);
+          });
         }
         if (isLost) ask(picker.ranked(key, MAX_PEEKED));
       };

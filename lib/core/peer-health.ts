@@ -25,6 +25,8 @@ export class PeerHealth {
   #slowFailures = 0;
   #answeredAtMs = -Infinity;
   #pausedUntilMs = -Infinity;
+  /** When the one was let through who asks for all the others. */
+  #probedAtMs = Infinity;
 
   /** After this long without an answer, in milliseconds, another peer may be asked as well. */
   get hedgeMs(): number {
@@ -32,13 +34,16 @@ export class PeerHealth {
   }
 
   /**
-   * Whether it is passed over for now, because it let callers wait in vain. When a pause is over, one who asks here is told
-   * no, and asks again; the others go on passing it over until that one has heard from it, or as long again.
+   * Whether it is to be asked, and not passed over because it let callers wait in vain. When such a pause is over one is let
+   * through, who asks it; the others go on passing it over until that one has heard, or for the longest pause, as it may leave.
    */
-  isPaused(nowMs: number): boolean {
-    if (nowMs < this.#pausedUntilMs) return true;
-    if (this.#slowFailures > 0) this.#pausedUntilMs = nowMs + this.#pauseMs();
-    return false;
+  admit(nowMs: number): boolean {
+    if (nowMs < this.#pausedUntilMs) return false;
+    if (this.#slowFailures > 0) {
+      this.#probedAtMs = nowMs;
+      this.#pausedUntilMs = nowMs + LONGEST_PAUSE_MS;
+    }
+    return true;
   }
 
   /** Whether anything at all was answered after that moment: then it is not the peer that is slow, but one load. */
@@ -49,6 +54,7 @@ export class PeerHealth {
   answered(tookMs: number, nowMs: number): void {
     this.#slowFailures = 0;
     this.#pausedUntilMs = -Infinity;
+    this.#probedAtMs = Infinity;
     this.#answeredAtMs = nowMs;
     this.#latenciesMs[this.#answers++ % SAMPLES] = tookMs;
     const every = this.#answers < RECKON_EVERY_ANSWERS ? MIN_SAMPLES : RECKON_EVERY_ANSWERS;
@@ -60,12 +66,9 @@ export class PeerHealth {
   /** A refusal or a reset costs nobody time: it is asked again at once, as soon as it can be reached. */
   failed(tookMs: number, nowMs: number): void {
     // One lost connection fails all that waited for it: that is one failure.
-    if (tookMs < SLOW_FAILURE_MS || nowMs < this.#pausedUntilMs) return;
-    this.#slowFailures++;
-    this.#pausedUntilMs = nowMs + this.#pauseMs();
-  }
-
-  #pauseMs(): number {
-    return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#slowFailures - 1));
+    if (nowMs < this.#pausedUntilMs && nowMs - tookMs < this.#probedAtMs) return;
+    this.#probedAtMs = Infinity;
+    if (tookMs < SLOW_FAILURE_MS) this.#pausedUntilMs = -Infinity;
+    else this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#slowFailures++);
   }
 }

@@ -18,6 +18,7 @@ export function getJson(url: string, timeoutMs: number): Promise<unknown> {
     const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
       const chunks: Uint8Array[] = [];
       let bytes = 0;
+      response.on("error", reject);
       if (response.statusCode !== 200) {
         request.destroy(new Error(`${url} answered ${response.statusCode}`));
         return;
@@ -27,7 +28,6 @@ export function getJson(url: string, timeoutMs: number): Promise<unknown> {
         if (bytes > MAX_BODY_BYTES) request.destroy(new Error(`${url} says more than ${MAX_BODY_BYTES} bytes`));
         else chunks.push(chunk);
       });
-      response.on("error", reject);
       response.on("end", () => {
         try {
           resolve(JSON.parse(Buffer.concat(chunks).toString()));

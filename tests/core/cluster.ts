@@ -125,7 +125,7 @@ export function makeCluster(
     if (groups.get(name)!.isEmpty) emptyAtMs.set(name, clock.nowMs());
     else emptyAtMs.delete(name);
   };
-  return { greet, restart, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
+  return { greet, restart, late, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
 }
 
 export function record(name: string): PeerRecord {

@@ -136,6 +136,33 @@ test("an owner that refuses is asked again by the next request; one that let cal
   await again;
 });
 
+test("when an owner's pause is over one asks it again, and the others wait for what that one hears", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const keys = keysOfB(cluster);
+  const a = cluster.groups.get("a")!;
+  cluster.lateDeath("b", 200);
+  const first = a.get(keys[0]!);
+  await cluster.clock.advance(200);
+  await first;
+  await cluster.clock.advance(250);
+  cluster.asks.length = 0;
+  const three = keys.slice(1, 4).map((key) => a.get(key));
+  await settle();
+  assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>c"]);
+  await cluster.clock.advance(200);
+  await Promise.all(three);
+  // It has let that one wait, too: twice the pause.
+  await cluster.clock.advance(499);
+  cluster.asks.length = 0;
+  await a.get(keys[4]!);
+  assert.deepEqual(cluster.asks, ["a>c"]);
+  cluster.late.delete("b");
+  await cluster.clock.advance(1);
+  await a.get(keys[5]!);
+  await a.get(keys[6]!);
+  assert.deepEqual(cluster.asks, ["a>c", "a>b", "a>b"]);
+});
+
 test("once a second ask was answered, the loss of the first is nobody's trouble", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [key] = keysOfB(cluster);

@@ -54,6 +54,8 @@ const MAX_BATCH_ENTRIES = 1_000;
 /** What is to be kept twice is offered so often, so long after it failed; meanwhile a peer that is lost is evicted. */
 const PUSH_TRIES = 5;
 const PUSH_AGAIN_AFTER_MS = 1_000;
+/** A machine that is busy may be silent once; what a holder is not asked for is loaded from the origin. */
+const TOLERATED_SILENCES = 1;
 /** A value looks younger by the time that it was on its way. */
 const SAME_BIRTH_MS = 100;
 /** Copies of fresh values on their way to the next in rank; one more is not sent. */
@@ -155,7 +157,7 @@ export class Handoff {
 
   #healthOf(peer: Peer): PeerHealth {
     let health = this.#health.get(peer);
-    if (health === undefined) this.#health.set(peer, health = new PeerHealth());
+    if (health === undefined) this.#health.set(peer, health = new PeerHealth(TOLERATED_SILENCES));
     return health;
   }
 

@@ -22,11 +22,19 @@ export class PeerHealth {
   readonly #latenciesMs = new Float64Array(SAMPLES);
   #answers = 0;
   #hedgeMs = UNKNOWN_HEDGE_MS;
+  readonly #tolerated: number;
   #slowFailures = 0;
+  /** What was asked before the last of them adds nothing. */
+  #failedAtMs = -Infinity;
   #answeredAtMs = -Infinity;
   #pausedUntilMs = -Infinity;
   /** When the one was let through who asks for all the others. */
   #probedAtMs = Infinity;
+
+  /** @param tolerated after how many waits in vain, in a row, the next makes a pause */
+  constructor(tolerated = 0) {
+    this.#tolerated = tolerated;
+  }
 
   /** After this long without an answer, in milliseconds, another peer may be asked as well. */
   get hedgeMs(): number {
@@ -39,7 +47,7 @@ export class PeerHealth {
    */
   admit(nowMs: number): boolean {
     if (nowMs < this.#pausedUntilMs) return false;
-    if (this.#slowFailures > 0) {
+    if (this.#slowFailures > this.#tolerated) {
       this.#probedAtMs = nowMs;
       this.#pausedUntilMs = nowMs + LONGEST_PAUSE_MS;
     }
@@ -53,6 +61,7 @@ export class PeerHealth {
 
   answered(tookMs: number, nowMs: number): void {
     this.#slowFailures = 0;
+    this.#failedAtMs = -Infinity;
     this.#pausedUntilMs = -Infinity;
     this.#probedAtMs = Infinity;
     this.#answeredAtMs = nowMs;
@@ -65,10 +74,15 @@ export class PeerHealth {
 
   /** A refusal or a reset costs nobody time: it is asked again at once, as soon as it can be reached. */
   failed(tookMs: number, nowMs: number): void {
+    const askedAtMs = nowMs - tookMs;
     // One lost connection fails all that waited for it: that is one failure.
-    if (nowMs < this.#pausedUntilMs && nowMs - tookMs < this.#probedAtMs) return;
+    if (nowMs < this.#pausedUntilMs && askedAtMs < this.#probedAtMs) return;
     this.#probedAtMs = Infinity;
     if (tookMs < SLOW_FAILURE_MS) this.#pausedUntilMs = -Infinity;
-    else this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#slowFailures++);
+    else if (askedAtMs >= this.#failedAtMs) {
+      this.#failedAtMs = nowMs;
+      const pauses = this.#slowFailures++ - this.#tolerated;
+      if (pauses >= 0) this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** pauses);
+    }
   }
 }

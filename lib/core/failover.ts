@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import { PeerError } from "./errors.ts";
 import type { Landing } from "./flight.ts";
 import { append, emptyList, type Linked, unlink } from "./linked.ts";
-import { PeerHealth } from "./peer-health.ts";
+import { type PeerHealth, PeersHealth } from "./peer-health.ts";
 import type { Peer, PeerPicker, Question } from "./ports.ts";
 import { Sweep } from "./sweep.ts";
 import type { Value } from "./value.ts";
@@ -113,7 +113,7 @@ class SecondAsk<T> implements Question {
 /** One group's way to the peers that answer for its keys. */
 export class Failover<T> {
   readonly #options: FailoverOptions<T>;
-  readonly #health = new WeakMap<Peer, PeerHealth>();
+  readonly #health = new PeersHealth();
   /** Those that are in the air, and have not been hedged. */
   readonly #asks = emptyList();
   readonly #sweep: Sweep;
@@ -141,7 +141,7 @@ export class Failover<T> {
     while (failed.size < MAX_PEERS_ASKED) {
       const peer = failed.size === 0 ? picker.pick(key) : next(picker.ranked(key, failed.size + 1), failed);
       if (peer === undefined) break;
-      const health = this.#healthOf(peer);
+      const health = this.#health.of(peer);
       const nowMs = clock.nowMs();
       if (health.admit(nowMs)) {
         return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, nowMs));
@@ -250,13 +250,7 @@ export class Failover<T> {
     onHedge();
     // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
     if (second === undefined) loadHere(key, signal).then((value) => this.#land(ask, value), () => {});
-    else second.ask(group, key, new SecondAsk(ask, this.#healthOf(second), nowMs));
-  }
-
-  #healthOf(peer: Peer): PeerHealth {
-    let health = this.#health.get(peer);
-    if (health === undefined) this.#health.set(peer, health = new PeerHealth());
-    return health;
+    else second.ask(group, key, new SecondAsk(ask, this.#health.of(second), nowMs));
   }
 }
 

@@ -77,7 +77,7 @@ export class Group {
    */
   readonly #loads: Flights<Loaded>;
   readonly #fetches: Flights<Loaded>;
-  /** Keys that the origin is being asked for at this moment. */
+  /** Keys that the origin is being asked for at this moment, each with the load that does. */
   readonly #atOrigin = new Map<string, Landing<Loaded>>();
   /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);

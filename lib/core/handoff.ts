@@ -9,7 +9,7 @@ import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
 import { pause } from "./pause.ts";
-import { PeerHealth } from "./peer-health.ts";
+import { type PeerHealth, PeersHealth } from "./peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
 import type { Value } from "./value.ts";
 
@@ -67,7 +67,7 @@ export class Handoff {
   readonly #never = new AbortController().signal;
   readonly #peekTimeoutMs: number;
   /** Who has let a peek wait in vain is passed over for a while. */
-  readonly #health = new WeakMap<Peer, PeerHealth>();
+  readonly #health = new PeersHealth(TOLERATED_SILENCES);
   #copiesInFlight = 0;
   #rebalance = new AbortController();
   /** Whether the last one was cut short, so that who was to have copies by then may lack some. */
@@ -119,7 +119,7 @@ export class Handoff {
         for (const peer of peers) {
           if (peer === undefined || asked.has(peer) || asked.size === MAX_PEEKED) continue;
           asked.add(peer);
-          const health = this.#healthOf(peer);
+          const health = this.#health.of(peer);
           const askedAtMs = clock.nowMs();
           if (!health.admit(askedAtMs)) {
             isLost = true;
@@ -153,12 +153,6 @@ export class Handoff {
     } catch {
       return { isLost: true };
     }
-  }
-
-  #healthOf(peer: Peer): PeerHealth {
-    let health = this.#health.get(peer);
-    if (health === undefined) this.#health.set(peer, health = new PeerHealth(TOLERATED_SILENCES));
-    return health;
   }
 
   /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing but hot copies. */

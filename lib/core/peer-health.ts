@@ -1,4 +1,5 @@
 /** How a peer has answered lately: how long to wait before another is asked as well, and whether to ask it at all. */
+import type { Peer } from "./ports.ts";
 
 /** The last answers that count. */
 const SAMPLES = 64;
@@ -84,5 +85,22 @@ export class PeerHealth {
       const pauses = this.#slowFailures++ - this.#tolerated;
       if (pauses >= 0) this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** pauses);
     }
+  }
+}
+
+/** The health of peers, for one who asks them one kind of question; let go of with each. */
+export class PeersHealth {
+  readonly #tolerated: number;
+  readonly #byPeer = new WeakMap<Peer, PeerHealth>();
+
+  /** @param tolerated as PeerHealth takes it */
+  constructor(tolerated = 0) {
+    this.#tolerated = tolerated;
+  }
+
+  of(peer: Peer): PeerHealth {
+    let health = this.#byPeer.get(peer);
+    if (health === undefined) this.#byPeer.set(peer, health = new PeerHealth(this.#tolerated));
+    return health;
   }
 }

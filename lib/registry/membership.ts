@@ -160,10 +160,9 @@ export class Membership {
   }
 
   async #evictEarlierLife(group: string, part: Part, later: PeerRecord): Promise<void> {
-    const record = part.reader.earlierLife(later);
-    const revision = record === undefined ? undefined : part.reader.revisionOf(record);
-    if (record === undefined || revision === undefined || part.isAsking) return;
-    if (part.namesakes.takenMs(revision) > 0) return;
+    const earlier = part.reader.earlierLife(later);
+    if (earlier === undefined || part.isAsking || part.namesakes.takenMs(earlier.revision) > 0) return;
+    const { record, revision } = earlier;
     part.isAsking = true;
     // It may be somebody else's, who serves other groups and was given the same name.
     const verdict = await part.namesakes.ask(record, revision);

@@ -85,10 +85,11 @@ export class RosterReader {
     return read?.record?.incarnation === incarnation ? read.revision : undefined;
   }
 
-  /** The record that stands for an earlier life of that peer. Incarnations are ULIDs, so that is the smaller one. */
-  earlierLife({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): PeerRecord | undefined {
-    const record = this.#read.get(keyOf(this.#options.group, name))?.record;
-    return record !== undefined && record.incarnation < incarnation ? record : undefined;
+  /** What stands for an earlier life of that peer. Incarnations are ULIDs, so that is the smaller one. */
+  earlierLife({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">) {
+    const { record, revision } = this.#read.get(keyOf(this.#options.group, name)) ?? {};
+    if (record === undefined || revision === undefined || record.incarnation >= incarnation) return undefined;
+    return { record, revision };
   }
 
   /** Nobody can put itself back while the store is away, so nobody is given up. */

@@ -51,9 +51,11 @@ const MAX_PEEK_SHARE = 0.25;
 const PUSH_TIMEOUT_MS = 2_000;
 const MAX_BATCH_BYTES = 256 * 1024;
 const MAX_BATCH_ENTRIES = 1_000;
-/** What is to be kept twice is offered so often, so long after it failed; meanwhile a peer that is lost is evicted. */
-const PUSH_TRIES = 5;
-const PUSH_AGAIN_AFTER_MS = 1_000;
+/** What could not be pushed is offered again so long after, to whoever is to have it by then. */
+const PUSH_AGAIN_AFTER_MS = 500;
+/** So often in vain: of what is to be kept twice, until a peer that is lost is evicted; of what a node hands over that stops. */
+const COPY_TRIES = 10;
+const DRAIN_TRIES = 2;
 /** A machine that is busy may be silent once; what a holder is not asked for is loaded from the origin. */
 const TOLERATED_SILENCES = 1;
 /** A value looks younger by the time that it was on its way. */
@@ -208,7 +210,7 @@ export class Handoff {
         return hadIt ? undefined : second;
       },
       signal,
-      PUSH_TRIES,
+      COPY_TRIES,
     );
     if (!signal.aborted) this.#isBehind = false;
   }
@@ -222,7 +224,8 @@ export class Handoff {
     this.#rebalance.abort();
     const isOwn = ({ key }: Entry) => [...picker.ranked(key, 1), ...picker.rankedBefore(key, 1)].includes(undefined);
     const held = [...caches.main.byRecency(), ...caches.hot.byRecency().filter(isOwn)];
-    await this.#pushAll(held, (key) => picker.ranked(key, 2).find((peer) => peer !== undefined), signal, 1);
+    const heir = (key: string) => picker.ranked(key, 2).find((peer) => peer !== undefined);
+    await this.#pushAll(held, heir, signal, DRAIN_TRIES);
   }
 
   /** The sender is out of the count: it may be leaving, and this node's roster may not know that yet. */
@@ -233,13 +236,34 @@ export class Handoff {
     );
   }
 
-  /** One batch at a time to each peer, so that what waits is bounded by the peers, not by the entries. */
+  /** @param tries how often in a row nothing is taken of what is left, until it is given up: it will be loaded anew */
   async #pushAll(
     held: readonly Entry[],
     target: (key: string) => Peer | undefined,
     signal: AbortSignal,
     tries: number,
   ): Promise<void> {
+    let left = held;
+    for (let failures = 0; !signal.aborted;) {
+      const before = left.length;
+      left = await this.#pushOnce(left, target, signal);
+      if (left.length === 0) return;
+      failures = left.length < before ? 1 : failures + 1;
+      if (failures === tries) return;
+      await pause(this.#options.clock, PUSH_AGAIN_AFTER_MS, signal);
+    }
+  }
+
+  /**
+   * One batch at a time to each peer, so that what waits is bounded by the peers, not by the entries.
+   *
+   * @returns what has a target that did not take it
+   */
+  async #pushOnce(
+    held: readonly Entry[],
+    target: (key: string) => Peer | undefined,
+    signal: AbortSignal,
+  ): Promise<Entry[]> {
     const byPeer = new Map<Peer, Entry[]>();
     for (const entry of held) {
       const peer = target(entry.key);
@@ -248,12 +272,13 @@ export class Handoff {
       if (entries === undefined) byPeer.set(peer, [entry]);
       else entries.push(entry);
     }
-    await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal, tries)));
+    const left = await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal)));
+    return left.flat();
   }
 
-  async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal, tries: number): Promise<void> {
-    let failures = 0;
-    for (let at = 0; at < entries.length && !signal.aborted;) {
+  /** @returns what is left when a push fails, or there is no more time */
+  async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<readonly Entry[]> {
+    for (let at = 0; at < entries.length;) {
       const first = at;
       const batch: Entry[] = [];
       for (let bytes = 0; at < entries.length && batch.length < MAX_BATCH_ENTRIES; at++) {
@@ -261,17 +286,15 @@ export class Handoff {
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
         batch.push(entries[at]!);
       }
+      if (signal.aborted) return entries.slice(first);
       try {
         const taken = await peer.push(this.#options.group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS });
         // Not in one statement: other peers' pushes are counted while this one is awaited.
         this.stats.entriesPushed += taken;
-        failures = 0;
       } catch {
-        // It cannot be reached, or we have no more time: its keys will be loaded anew.
-        if (++failures === tries) return;
-        at = first;
-        await pause(this.#options.clock, PUSH_AGAIN_AFTER_MS, signal);
+        return entries.slice(first);
       }
     }
+    return [];
   }
 }

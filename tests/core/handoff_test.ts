@@ -94,6 +94,35 @@ test("a draining node's entries are taken by those whose roster does not know ye
   assert.equal(entriesPushed, mainCache.items);
 });
 
+test("what a draining node could not hand over is offered once more, to whoever is to have it by then", async () => {
+  for (const isBack of [true, false]) {
+    const cluster = makeCluster(["a", "b", "c"]);
+    await askAll(cluster, ["c"]);
+    cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);
+    cluster.dead.add("b");
+    const drained = drainOf(cluster, "c");
+    await settle();
+    if (isBack) cluster.dead.delete("b");
+    else cluster.swap([record("a"), { ...record("c"), state: "draining" }], ["a", "c"]);
+    await cluster.clock.advance(500);
+    await drained;
+    const { entriesPushed, mainCache } = cluster.groups.get("c")!.stats();
+    assert.ok(entriesPushed >= mainCache.items, `b is back: ${isBack}; ${entriesPushed} of ${mainCache.items}`);
+  }
+});
+
+test("a draining node does not wait long for who cannot be reached", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  await askAll(cluster, ["a"]);
+  cluster.dead.add("b");
+  let isOver = false;
+  void drainOf(cluster, "c").then(() => isOver = true);
+  await cluster.clock.advance(499);
+  assert.equal(isOver, false);
+  await cluster.clock.advance(1);
+  assert.equal(isOver, true);
+});
+
 test("hot copies of what a killed node owned are handed over by who owns it now", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["b"]);

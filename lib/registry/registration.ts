@@ -50,6 +50,8 @@ export class Registration {
   #revision: number | undefined;
   #epoch: string | undefined;
   #hasStood = false;
+  /** Whether the log has its line about this loss: while no write gets through, each further try would be one more. */
+  #isLossSaid = false;
   /** Another record is wanted since the last one stood: what is there may be ours from before. */
   #isChanging = false;
   readonly #pace = new PutBackPace();
@@ -226,6 +228,8 @@ export class Registration {
   }
 
   #sayPutBack(entry: Entry): void {
+    if (this.#isLossSaid) return;
+    this.#isLossSaid = true;
     const what = entry.value === undefined ? "is gone" : "was overwritten";
     this.#options.log.warn(`my record in the peer list of ${this.#options.group} ${what}: putting it back`);
   }
@@ -279,6 +283,7 @@ export class Registration {
     const { group, log } = this.#options;
     const isNews = this.#revision !== revision;
     this.#isChanging = false;
+    this.#isLossSaid = false;
     this.#revision = revision;
     if (this.#unanswered !== undefined && this.#unanswered < revision) this.#unanswered = undefined;
     for (const resolve of this.#waiters.splice(0)) resolve();

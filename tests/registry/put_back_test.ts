@@ -5,7 +5,7 @@ import { Complaints } from "../../lib/registry/complaints.ts";
 import { Membership } from "../../lib/registry/membership.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
-import type { PeerStore } from "../../lib/registry/store.ts";
+import { type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";
@@ -65,6 +65,33 @@ test("whatever stands in the place of a live node's record, it is put right ever
     assert.equal(membership.joined("dict"), true, `after ${delayMs} ms`);
     assert.deepEqual(recordIn(bucket, "dict.a"), self);
   }
+  await membership.close();
+});
+
+test("a record that cannot be written back is told of once for each loss, however often that is tried", async () => {
+  const bucket = new MemoryBucket();
+  const store = bucket.open();
+  const write = store.put.bind(store);
+  let isFull = false;
+  let tries = 0;
+  store.put = (key, value, replaces) => {
+    tries++;
+    return isFull ? Promise.reject(new UnavailableError("maximum bytes exceeded")) : write(key, value, replaces);
+  };
+  const { membership, clock, log } = await listed(bucket, "a", store);
+  const told = (): number => log.lines.filter((line) => line.includes("putting it back")).length;
+  for (const loss of [1, 2]) {
+    isFull = true;
+    tries = 0;
+    overwrite(bucket, "dict.a", undefined);
+    await clock.advance(60_000);
+    assert.ok(tries > 20, `${tries} tries`);
+    assert.equal(told(), loss);
+    isFull = false;
+    await clock.advance(2_500);
+    assert.equal(membership.joined("dict"), true);
+  }
+  assert.equal(log.lines.filter((line) => line.includes("still cannot list myself")).length, 2);
   await membership.close();
 });
 

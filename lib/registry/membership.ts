@@ -7,7 +7,7 @@ import type { NameTakenError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
 import type { Random } from "./backoff.ts";
-import { NameCheck } from "./name-check.ts";
+import { type IsAlive, NameCheck } from "./name-check.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
 import { keyOf, type PeerStore } from "./store.ts";
@@ -24,7 +24,7 @@ export interface MembershipOptions {
    * Whether a node with this record's incarnation answers at its URL. Asked about a record that stands under this node's
    * name, or under one that a later life of its node has as well; five seconds without an answer, or an error, count as no.
    */
-  readonly isAlive: (record: PeerRecord) => Promise<boolean>;
+  readonly isAlive: IsAlive;
   /** Called with each roster that differs from the one before in its peers or its revision. */
   readonly onRoster: (roster: Roster) => void;
   /** How long a peer stays listed whose record was lost with the bucket, for it to put itself back. @default 10_000 */

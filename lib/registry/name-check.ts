@@ -5,6 +5,10 @@ import { within } from "./backoff.ts";
 /** Whether a record under this node's name is only what an earlier life left, or that of another live node. */
 export type Verdict = "free" | "taken";
 
+/** Whether a node with this record's incarnation answers at its URL within `timeoutMs`; no errors. */
+export type IsAlive = (record: PeerRecord, timeoutMs: number) => Promise<boolean>;
+
+/** A live node may stand still for as long as that, and keeps its name: swap, a pause of the collector, a busy core. */
 const isAliveTimeoutMs = 5_000;
 /** How long an answer of "taken" holds, so that not every change in the group asks the other node again. */
 const takenForMs = 30_000;
@@ -12,10 +16,10 @@ const takenForMs = 30_000;
 /** Whether another live node has our name, asked of that node and remembered for a while. */
 export class NameCheck {
   readonly #clock: Clock;
-  readonly #isAlive: (record: PeerRecord) => Promise<boolean>;
+  readonly #isAlive: IsAlive;
   #taken: { revision: number; untilMs: number } | undefined;
 
-  constructor(clock: Clock, isAlive: (record: PeerRecord) => Promise<boolean>) {
+  constructor(clock: Clock, isAlive: IsAlive) {
     this.#clock = clock;
     this.#isAlive = isAlive;
   }
@@ -34,7 +38,8 @@ export class NameCheck {
 
   /** Asks who is behind the record. No answer within five seconds, or an error, means that nobody is. */
   async ask(record: PeerRecord, revision: number): Promise<Verdict> {
-    const isTaken = await within(this.#clock, isAliveTimeoutMs, this.#isAlive(record), () => false).catch(() => false);
+    const asked = this.#isAlive(record, isAliveTimeoutMs);
+    const isTaken = await within(this.#clock, isAliveTimeoutMs, asked, () => false).catch(() => false);
     if (isTaken) return this.taken(revision);
     this.#taken = undefined;
     return "free";

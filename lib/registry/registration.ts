@@ -8,7 +8,7 @@ import type { Log } from "../core/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { backoffMs, type Random, within } from "./backoff.ts";
 import { depart, type Departure } from "./departure.ts";
-import { NameCheck } from "./name-check.ts";
+import { type IsAlive, NameCheck } from "./name-check.ts";
 import { PutBackPace } from "./put-back-pace.ts";
 import { encodeRecord, parseRecord } from "./record.ts";
 import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
@@ -22,7 +22,7 @@ export interface RegistrationOptions {
   /** Whether the store is known to be out of reach, and that was said. */
   readonly isAway: () => boolean;
   /** Whether a node with this record's incarnation answers at its URL. */
-  readonly isAlive: (record: PeerRecord) => Promise<boolean>;
+  readonly isAlive: IsAlive;
   /** Another live node had the name when this one came. */
   readonly onNameTaken: (error: NameTakenError) => void;
 }

@@ -245,6 +245,19 @@ test("a question about an earlier life that is never answered counts as no after
   await membership.close();
 });
 
+test("whoever asks an earlier life is given those five seconds, and none of its own", async () => {
+  const bucket = new MemoryBucket();
+  bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);
+  const givenMs: number[] = [];
+  const { membership } = nodeIn(bucket, "a", {
+    isAlive: async (_, timeoutMs) => givenMs.push(timeoutMs) > 1,
+  });
+  membership.start();
+  await settle(50);
+  assert.deepEqual(givenMs, [5_000]);
+  await membership.close();
+});
+
 test("an earlier life that is removed while it is asked about is no race lost for good", async () => {
   const bucket = new MemoryBucket();
   bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);

@@ -1,0 +1,40 @@
+/** Asking another node whether it still runs, over real sockets. */
+import assert from "node:assert/strict";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { isAlive } from "../../lib/registry/is-alive.ts";
+import { freePort } from "../support/free-port.ts";
+import { type Defer, test } from "../support/test.ts";
+import { recordOf } from "./support.ts";
+
+/** A node whose answers the test gives, or does not. */
+async function node(defer: Defer) {
+  const asked = Promise.withResolvers<ServerResponse>();
+  const server = createServer((_, response) => asked.resolve(response));
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  defer(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { record: recordOf("a", { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }), asked };
+}
+
+test("a live node that stands still for more than a second is heard, as long as that is within the time", async (defer) => {
+  const { record, asked } = await node(defer);
+  const verdict = isAlive(record, 20_000);
+  const response = await asked.promise;
+  await new Promise((over) => setTimeout(over, 1_200));
+  response.end(JSON.stringify({ incarnation: record.incarnation }));
+  assert.equal(await verdict, true);
+});
+
+test("who is silent for the whole time is no longer there, nor is a closed port, nor another life", async (defer) => {
+  const silent = await node(defer);
+  assert.equal(await isAlive(silent.record, 50), false);
+  const closed = recordOf("a", { url: `http://127.0.0.1:${await freePort()}` });
+  assert.equal(await isAlive(closed, 20_000), false);
+  const { record, asked } = await node(defer);
+  const verdict = isAlive(record, 20_000);
+  (await asked.promise).end(JSON.stringify({ incarnation: "another" }));
+  assert.equal(await verdict, false);
+});

@@ -2,6 +2,7 @@
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import type { Clock } from "../core/clock.ts";
 import { greets } from "./nats-greeting.ts";
+import { passLostErrors } from "./nats-lost-errors.ts";
 import { UnavailableError } from "./store.ts";
 
 /** The URLs that were asked for, and how to present oneself. */
@@ -66,6 +67,7 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
   if (present.length === 0 || how.signal.aborted) {
     throw new UnavailableError(`no NATS server answers at ${servers.join(", ")}`);
   }
+  passLostErrors();
   return await connect({
     ...target.auth,
     servers: present,

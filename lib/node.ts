@@ -255,15 +255,15 @@ export class Node {
   }
 
   #makeLiveness(self: PeerRecord, membership: Membership): Liveness {
-    const isListedIn = (group: string) =>
-      this.#roster(group).peers.some((peer) => peer.incarnation === self.incarnation);
+    const lists = () => [...this.#served.keys()].map((group) => this.#roster(group).peers);
     return new Liveness({
       self,
       clock: this.#clock,
       random: Math.random,
       log: this.#log,
       peers: () => this.#hub!.polled(),
-      isListed: () => [...this.#served.keys()].every(isListedIn),
+      lists,
+      isListed: () => lists().every((list) => list.some((peer) => peer.incarnation === self.incarnation)),
       isRegistryAway: () => membership.isAway,
       evict: (record) => membership.evict(record),
       onAnswer: (record) => void membership.evictEarlierLives(record),

@@ -24,6 +24,8 @@ export interface LivenessOptions {
   readonly log: Log;
   /** All other listed peers, over all groups, each name once, as they stand now. */
   readonly peers: () => readonly PolledPeer[];
+  /** Who is listed in each of this node's groups, as it stands now; this node among them or not. */
+  readonly lists: () => readonly (readonly Suspect[])[];
   /** Whether this node stands in all its peer lists, as the rosters show it (and not as it last wrote it). */
   readonly isListed: () => boolean;
   readonly isRegistryAway: () => boolean;

@@ -6,8 +6,8 @@ import { Beat } from "./beat.ts";
 import { Leftovers } from "./leftovers.ts";
 import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOptions } from "./liveness-options.ts";
 import { LATE_MS, Polls, settledWithin } from "./poll.ts";
-import { PollPlan } from "./poll-plan.ts";
-import { isSameLife, type PolledPeer, type Suspect } from "./polled-peer.ts";
+import { PollPlans } from "./poll-plans.ts";
+import { isSameLife, lifeOf, type PolledPeer, type Suspect } from "./polled-peer.ts";
 import { type Case, Tribunal } from "./tribunal.ts";
 import { Watch } from "./watch.ts";
 import { Witness } from "./witness.ts";
@@ -26,9 +26,9 @@ const EVICT_TIMEOUT_MS = 5_000;
 /**
  * The rules:
  *
- * - Each peer is polled by POLLERS others. While one of these does not answer, who polls it polls its wards too, so a
- *   peer that died together with its pollers is found as soon. And each node polls one peer after the other in turn,
- *   so that even a set whose pollers are all in the set is found.
+ * - Each peer is polled by POLLERS others of each of its groups; see `PollPlans` for what each node sees. While one of
+ *   these does not answer, who polls it polls its wards too, so a peer that died together with its pollers is found as
+ *   soon. And each node polls one peer after the other in turn, so that even a set whose pollers are all in the set is found.
  * - Who answers is polled at the beat, all in one tick: an idle process pays for each time that it wakes, far more than
  *   for what it does then. So a poll that comes in brings the beat with it, and the cluster falls into step. Who does
  *   not answer is followed at a pace of its own, so that no poll waits for a beat, and twice as often.
@@ -48,11 +48,11 @@ export class Liveness {
   readonly #witness: Witness;
   readonly #watches = new Map<string, Watch>();
   #peers: ReadonlyMap<string, PolledPeer> = new Map();
-  #plan: PollPlan;
+  #plans: PollPlans;
   #state: "new" | "running" | "stopped" = "new";
   readonly #leftovers = new Leftovers();
-  /** Whether anybody ever answered this node. */
-  #hasHeard = false;
+  /** When anybody answered this node last; undefined: nobody ever has. */
+  #heardAtMs: number | undefined;
   #evictions = 0;
   readonly #beat: Beat;
   #roved = "";
@@ -71,7 +71,7 @@ export class Liveness {
       act: (dueMs) => this.#pollAll(dueMs),
     });
     this.#polls = new Polls(clock);
-    this.#plan = new PollPlan([self.name]);
+    this.#plans = new PollPlans([[self.name]]);
     // A voter needs the time of a poll before it can say "dead".
     this.#tribunal = new Tribunal({ clock, timeoutMs: 2 * pollTimeoutMs });
     this.#witness = new Witness({
@@ -104,7 +104,7 @@ export class Liveness {
   /** Polls whom it is to poll by the peers as they are now. To be called at each change of a roster; O(N) per new name. */
   rosterChanged(): void {
     if (this.#state !== "running") return;
-    const { peers, self, isRegistryAway } = this.#options;
+    const { peers, lists, self, isRegistryAway } = this.#options;
     const isListed = this.#options.isListed();
     this.#peers = new Map(peers().map((peer) => [peer.record.name, peer]));
     this.#leftovers.see(this.#peers.values(), isRegistryAway());
@@ -113,9 +113,11 @@ export class Liveness {
       if (peer === undefined || !isSameLife(peer, watch.peer)) this.#drop(watch);
       else watch.peer = peer;
     }
-    const names = [self.name, ...this.#peers.keys()].sort();
-    if (names.join(" ") !== this.#plan.names.join(" ")) this.#plan = new PollPlan(names);
-    const wards = new Set(this.#plan.wardsOf(self.name));
+    // Of who has come back without one of its groups, the life that is listed there is not the one that is polled.
+    const lives = new Set([...this.#peers.values()].map(({ record }) => lifeOf(record)));
+    const others = lists().map((list) => list.filter((listed) => lives.has(lifeOf(listed))));
+    this.#plans = new PollPlans(others.map((list) => [self.name, ...list.map(({ name }) => name)]), this.#plans);
+    const wards = this.#plans.wardsOf(self.name);
     for (const [name, watch] of this.#watches) {
       watch.isExtra = !wards.has(name);
       // A silence that has begun is followed to its end, or a change of pollers would start the count anew.
@@ -199,8 +201,7 @@ export class Liveness {
   }
 
   #answered(watch: Watch): void {
-    this.#hasHeard = true;
-    watch.lastAnsweredAtMs = this.#options.clock.nowMs();
+    this.#heardAtMs = watch.lastAnsweredAtMs = this.#options.clock.nowMs();
     if (watch.isSaid) this.#options.log.info(`peer ${watch.peer.record.name} answers again`);
     watch.isSaid = false;
     watch.forget(this.#polling.pollMisses);
@@ -211,12 +212,12 @@ export class Liveness {
   #missed(watch: Watch): void {
     if (!this.#options.isListed()) return watch.forget(this.#polling.pollMisses);
     watch.misses++;
-    for (const ward of this.#plan.wardsOf(watch.peer.record.name)) this.#watch(ward, { isExtra: true });
+    for (const ward of this.#plans.wardsOf(watch.peer.record.name)) this.#watch(ward, { isExtra: true });
     if (watch.misses >= watch.judgedAtMisses && !watch.isBeingJudged) void this.#judge(watch);
   }
 
   #rove(): void {
-    const { names } = this.#plan;
+    const { names } = this.#plans;
     // From a place of its own, or all nodes would start with the same peer.
     if (this.#roved === "") this.#roved = names[Math.floor(this.#options.random() * names.length)] ?? "";
     this.#roved = names.find((name) => name > this.#roved) ?? names[0]!;
@@ -234,7 +235,7 @@ export class Liveness {
     const { reason, isHeard } = await this.#tribunal.judge(this.#caseOf(watch));
     const wasStill = clock.nowMs() - startedMs > 2 * this.#polling.pollTimeoutMs + LATE_MS;
     watch.isBeingJudged = false;
-    if (isHeard) this.#hasHeard = true;
+    if (isHeard) this.#heardAtMs = clock.nowMs();
     if (!this.#isCurrent(watch) || watch.row !== row) return;
     watch.isPatient = true;
     watch.judgedAtMisses = watch.misses + this.#polling.pollMisses;
@@ -251,12 +252,23 @@ export class Liveness {
     return {
       suspect: watch.peer.record,
       isPatient: watch.isPatient,
-      isLeftover: () => !this.#hasHeard && this.#leftovers.has(watch.peer),
+      isLeftover: () => this.#heardAtMs === undefined && this.#leftovers.has(watch.peer),
       mute: watch.mute,
-      voters: (count, without) =>
-        this.#plan.others(name, count, new Set([this.#options.self.name, ...without]))
-          .map((voter) => this.#peers.get(voter)!),
+      voters: (count, without) => this.#voters(name, count, without),
+      outsiders: () => this.#outsiders(name),
     };
+  }
+
+  #voters(suspect: string, count: number, without: ReadonlySet<string> = new Set()): PolledPeer[] {
+    return this.#plans.others(suspect, count, new Set([this.#options.self.name, ...without]))
+      .map((voter) => this.#peers.get(voter)!);
+  }
+
+  #outsiders(suspect: string): "none" | "silent" | "answer" {
+    if (this.#voters(suspect, this.#peers.size).length === this.#peers.size - 1) return "none";
+    const patienceMs = this.#polling.pollMisses * SILENT_INTERVALS * this.#polling.pollIntervalMs;
+    // Who is cut off itself has heard nothing for twice as long when it has to decide by itself.
+    return this.#options.clock.nowMs() - (this.#heardAtMs ?? -Infinity) <= patienceMs ? "answer" : "silent";
   }
 
   async #evict(watch: Watch, reason: string): Promise<void> {
@@ -279,7 +291,7 @@ export class Liveness {
     watch.isSaid = true;
     const then = this.#options.isRegistryAway()
       ? "nobody is evicted while NATS is away"
-      : this.#peers.size === 1
+      : this.#voters(watch.peer.record.name, 1).length === 0
       ? "there is nobody else to ask, so it has twice the time"
       : "asking others";
     this.#options.log.warn(`peer ${watch.peer.record.name} does not answer: ${then}`);

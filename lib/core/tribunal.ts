@@ -15,8 +15,10 @@ export interface Case {
   readonly isLeftover: () => boolean;
   /** Who was silent when asked about it before; filled here. */
   readonly mute: Set<string>;
-  /** The first others, in the suspect's rank, beside this node and those in `without`. */
+  /** The first others that share a group with the suspect, in its rank, beside this node and those in `without`. */
   readonly voters: (count: number, without: ReadonlySet<string>) => readonly PolledPeer[];
+  /** Peers that share no group with the suspect, and so cannot say: whether this node hears anything, if there are any. */
+  readonly outsiders: () => "none" | "silent" | "answer";
 }
 
 export interface Judgement {
@@ -40,7 +42,10 @@ export interface Judgement {
  *   same size, as the suspect has no vote, or a sample that is not like the whole, may evict each other. The lesser
  *   evil, as who is evicted and lives puts itself back, with growing delays, while a dead peer that stays listed costs
  *   every request for its keys.
- * - In a pair there is nobody to ask: it is evicted after twice the patience.
+ * - Who shares no group with the suspect does not list it, and is not asked. In a pair there is nobody to ask: it is
+ *   evicted after twice the patience. Two that are alone in their groups are a pair, too; but where there are others
+ *   elsewhere and none of them answers either, it is this node that is cut off. And when all who could say are silent
+ *   again and again while others elsewhere answer, it is not: then it is a pair with its suspect, as the others are dead.
  * - Where others could be asked and none of them answers, nobody is evicted, as it is this node that is cut off. But the
  *   leftovers of a cluster that died whole are swept after twice the patience: who was listed before this node, when
  *   this node has never had an answer from anybody.
@@ -58,28 +63,35 @@ export class Tribunal {
   }
 
   /** Asks who is to be asked. Never throws; within `timeoutMs`. */
-  async judge({ suspect, isPatient, isLeftover, mute, voters }: Case): Promise<Judgement> {
+  async judge(about: Case): Promise<Judgement> {
+    const { suspect, isPatient, mute, voters } = about;
     let panel = voters(MAX_VOTERS, isPatient ? mute : new Set());
-    if (panel.length === 0 && mute.size > 0) {
+    const isNobodyLeft = panel.length === 0;
+    if (isNobodyLeft && mute.size > 0) {
       mute.clear();
       panel = voters(MAX_VOTERS, mute);
     }
-    if (panel.length === 0) {
-      return { reason: isPatient ? "there is nobody else to ask" : undefined, isHeard: false };
-    }
+    if (panel.length === 0) return { reason: this.#alone(about, { isPair: true }), isHeard: false };
     this.votes++;
     const vote = await holdVote(suspect, panel, { clock: this.#clock, timeoutMs: this.#timeoutMs });
     for (const name of vote.silent) mute.add(name);
     const { answered, asked, dead } = vote;
-    const isHeard = answered > 0;
-    const total = 1 + (isPatient ? answered : asked);
-    if (isHeard && isMajority(1 + dead, total)) {
-      return { reason: `${1 + dead} of ${total} agree`, isHeard };
+    if (answered === 0) {
+      return { reason: isNobodyLeft ? this.#alone(about, { isPair: false }) : this.#swept(about), isHeard: false };
     }
-    const isSwept = isPatient && !isHeard && isLeftover();
-    return {
-      reason: isSwept ? "it was here before me, and nobody has ever answered me" : undefined,
-      isHeard,
-    };
+    const total = 1 + (isPatient ? answered : asked);
+    return { reason: isMajority(1 + dead, total) ? `${1 + dead} of ${total} agree` : undefined, isHeard: true };
+  }
+
+  /** Why this node may decide by itself. */
+  #alone(about: Case, { isPair }: { isPair: boolean }): string | undefined {
+    if (!about.isPatient) return undefined;
+    const outsiders = about.outsiders();
+    if (isPair && outsiders !== "silent") return "there is nobody else to ask";
+    return outsiders === "answer" ? "nobody else who could say answers, but others do" : this.#swept(about);
+  }
+
+  #swept({ isPatient, isLeftover }: Case): string | undefined {
+    return isPatient && isLeftover() ? "it was here before me, and nobody has ever answered me" : undefined;
   }
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { POLLERS, PollPlan } from "../../lib/core/poll-plan.ts";
+import { PollPlans } from "../../lib/core/poll-plans.ts";
 import { test } from "../support/test.ts";
 
 const name = fc.stringMatching(/^[A-Za-z0-9_-]{1,30}$/);
@@ -81,6 +82,60 @@ test("those who are left out are replaced by the next in rank", () => {
 test("a name that is not in the plan polls nobody, and a node alone has nobody to poll", () => {
   assert.deepEqual(new PollPlan(["a", "b"]).wardsOf("z"), []);
   assert.deepEqual(new PollPlan(["a"]).wardsOf("a"), []);
+});
+
+/** Who is in which of some groups; the plans of each node are made of the lists that it reads, and of no others. */
+const fleets = fc.array(fc.uniqueArray(fc.nat(3), { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 40 })
+  .map((all) => {
+    const groupsOf = new Map(all.map((groups, i) => [`10-0-0-${i}-8000`, groups]));
+    const list = (group: number) => [...groupsOf.keys()].filter((name) => groupsOf.get(name)!.includes(group));
+    const plansOf = (name: string) => new PollPlans(groupsOf.get(name)!.map(list));
+    const views = new Map([...groupsOf.keys()].map((name) => [name, plansOf(name)]));
+    const shared = (left: string, right: string) =>
+      groupsOf.get(left)!.filter((group) => groupsOf.get(right)!.includes(group));
+    return { groupsOf, list, views, shared };
+  });
+
+test("where groups differ a peer has its pollers in each of its groups, and all nodes of a group know of them", () => {
+  fc.assert(fc.property(fleets, ({ groupsOf, list, views, shared }) => {
+    for (const [ward, groups] of groupsOf) {
+      const pollers = new Set(groups.flatMap((group) => new PollPlan(list(group)).others(ward, POLLERS)));
+      for (const [poller, view] of views) assert.equal(view.wardsOf(poller).has(ward), pollers.has(poller));
+      for (const poller of pollers) {
+        const common = shared(poller, ward);
+        assert.ok(common.length > 0, "only who lists it polls it");
+        const [group] = common.filter((each) => new PollPlan(list(each)).wardsOf(poller).includes(ward));
+        for (const witness of list(group!)) assert.ok(views.get(witness)!.wardsOf(poller).has(ward));
+      }
+    }
+  }));
+});
+
+test("only who lists a suspect is asked about it: the first of all whom the asker shares a group with, too", () => {
+  fc.assert(
+    fc.property(fleets, fc.integer({ min: 1, max: 40 }), ({ views, list, shared }, count) => {
+      for (const [asker, view] of views) {
+        for (const suspect of view.names) {
+          if (suspect === asker) continue;
+          const known = [...new Set(shared(asker, suspect).flatMap(list))];
+          const voters = view.others(suspect, count, new Set([asker]));
+          assert.deepEqual(voters, new PollPlan(known).others(suspect, count, new Set([asker])));
+          for (const voter of voters) assert.ok(shared(voter, suspect).length > 0);
+        }
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("where all serve the same groups there is one plan, and it is made once", () => {
+  const all = [..."abcdefghij"];
+  const plans = new PollPlans([all, all.toReversed()]);
+  const one = new PollPlan(all);
+  for (const name of all) {
+    assert.deepEqual([...plans.wardsOf(name)], one.wardsOf(name));
+    assert.deepEqual(plans.others(name, 4), one.others(name, 4));
+  }
 });
 
 const VECTORS = "dgi dhc ijf chi dca bah ade caf jeb chb";

@@ -89,6 +89,8 @@ export class Stage {
   readonly clock = new LeapingClock();
   readonly log = new MemoryLog();
   readonly peers = new Map<string, FakePeer>();
+  /** Names in each group where not all are in the same one. */
+  groups: readonly string[] | undefined;
   isAway = false;
   isListed = true;
   /** Who was to be evicted, in which life. */
@@ -109,6 +111,7 @@ export class Stage {
       random,
       log: this.log,
       peers: () => [...this.peers.values()],
+      lists: () => this.#lists(),
       isListed: () => this.isListed,
       isRegistryAway: () => this.isAway,
       evict: (suspect) => {
@@ -122,6 +125,11 @@ export class Stage {
 
   peer(name: string): FakePeer {
     return this.peers.get(name)!;
+  }
+
+  #lists(): PeerRecord[][] {
+    const records = [...this.peers.values()].map(({ record }) => record);
+    return this.groups?.map((group) => records.filter(({ name }) => words(group).includes(name))) ?? [records];
   }
 
   pause(delayMs: number): Promise<void> {
@@ -138,7 +146,7 @@ export class Stage {
 
   /**
    * One step: `kill b c`, `silence b`, `busy b`, `heal b`, `says c alive`, `away`, `back`, `unlisted`, `listed`, `off` (unlisted without notice),
-   * `leaves b`, `joins b`, `reborn b`, `hold` and `release` (the answers of voters), `loses` (evictions), `stop`,
+   * `groups b c,c d` (who is in each group of this node), `leaves b`, `joins b`, `reborn b`, `hold` and `release` (the answers of voters), `loses` (evictions), `stop`,
    * `wait 2500`, `evicted b#1 c#1` (all so far, in any order; `evicted` alone: nobody), `asked b` (who was asked about
    * b), `logged 2 text`.
    */
@@ -159,6 +167,7 @@ export class Stage {
       },
       unlisted: () => roster(() => this.isListed = false),
       listed: () => roster(() => this.isListed = true),
+      groups: () => roster(() => this.groups = step.slice("groups ".length).split(",")),
       leaves: () => roster(() => rest.forEach((name) => this.peers.delete(name))),
       joins: () => roster(() => rest.forEach((name) => this.peers.set(name, new FakePeer(recordOf(name), this)))),
       reborn: () => roster(() => rest.forEach((name) => this.peers.set(name, new FakePeer(recordOf(name, 2), this)))),

@@ -16,11 +16,14 @@ const LATENCY_MS = 1;
 export interface WorldOptions {
   readonly polling?: PollingOptions;
   readonly random?: () => number;
+  /** What each node serves, as `dict prices`; who is not named serves the one group of all others. */
+  readonly groups?: Readonly<Record<string, string>>;
   /** Whether a killed node's connections are refused at once (a process), or nothing answers (a machine). */
   readonly isKillSilent?: boolean;
 }
 
 interface Listed {
+  readonly group: string;
   readonly record: PeerRecord;
   readonly revision: number;
 }
@@ -29,10 +32,11 @@ interface Listed {
 export class Machine {
   readonly name: string;
   readonly record: PeerRecord;
+  readonly groups: readonly string[];
   readonly log = new MemoryLog();
   readonly liveness: Liveness;
   readonly pace = new PutBackPace();
-  /** The peer list, as this node has read it. */
+  /** The peer lists of its groups, as this node has read them: by group and name. */
   view = new Map<string, Listed>();
   isKilled = false;
   isStopped = false;
@@ -45,6 +49,7 @@ export class Machine {
   constructor(record: PeerRecord, world: World, options: WorldOptions) {
     this.name = record.name;
     this.record = record;
+    this.groups = (options.groups?.[record.name] ?? "all").split(" ");
     this.#world = world;
     const clock: Clock = {
       nowMs: () => world.clock.nowMs(),
@@ -55,10 +60,9 @@ export class Machine {
       clock,
       random: options.random ?? Math.random,
       log: this.log,
-      peers: () =>
-        [...this.view.values()].filter((listed) => listed.record.name !== this.name)
-          .map((listed) => world.link(this, listed.record)),
-      isListed: () => this.lists(this.record),
+      peers: () => this.#peers().map((peer) => world.link(this, peer)),
+      lists: () => this.groups.map((group) => this.#listedIn(group)),
+      isListed: () => this.isListed,
       isRegistryAway: () => world.isAway || !this.#hasView,
       evict: (suspect) => world.evict(this, suspect),
       options: options.polling,
@@ -77,12 +81,37 @@ export class Machine {
     for (const action of this.#held.splice(0)) this.run(action);
   }
 
-  lists({ name, incarnation }: Suspect): boolean {
-    return this.view.get(name)?.record.incarnation === incarnation;
+  /** Whether it stands in all lists of its own. */
+  get isListed(): boolean {
+    return this.groups.every((group) => this.view.get(keyOf(group, this.name))?.record === this.record);
   }
 
-  see(view: Map<string, Listed>): void {
-    this.view = view;
+  /** The names in its lists, sorted, each once. */
+  get names(): string[] {
+    return namesOf(this.view);
+  }
+
+  lists({ name, incarnation }: Suspect): boolean {
+    return this.groups.some((group) => this.view.get(keyOf(group, name))?.record.incarnation === incarnation);
+  }
+
+  #listedIn(group: string): PeerRecord[] {
+    return [...this.view.values()].filter((listed) => listed.group === group).map(({ record }) => record);
+  }
+
+  /** Each other peer, in the latest life that is listed. */
+  #peers(): PeerRecord[] {
+    const latest = new Map<string, PeerRecord>();
+    for (const { record } of this.view.values()) {
+      const { name, incarnation } = record;
+      if (name !== this.name && incarnation > (latest.get(name)?.incarnation ?? "")) latest.set(name, record);
+    }
+    return [...latest.values()];
+  }
+
+  /** @param all every list */
+  see(all: ReadonlyMap<string, Listed>): void {
+    this.view = new Map([...all].filter(([_, { group }]) => this.groups.includes(group)));
     // As with the real registry, which is back when all lists have been delivered.
     this.liveness.rosterChanged();
     this.#hasView = true;
@@ -90,7 +119,7 @@ export class Machine {
   }
 
   putBack(): void {
-    if (this.lists(this.record) || this.#isPuttingBack) return;
+    if (this.isListed || this.#isPuttingBack) return;
     this.#isPuttingBack = true;
     const { clock } = this.#world;
     const restMs = this.#hasStood ? this.pace.restMs(clock.nowMs(), () => 0.5) : 0;
@@ -100,7 +129,7 @@ export class Machine {
         if (this.#world.isAway) return;
         this.pace.wrote(clock.nowMs(), this.#hasStood);
         this.#hasStood = true;
-        this.#world.list(this.record);
+        this.#world.list(this.record, this.groups);
       }));
   }
 }
@@ -126,8 +155,14 @@ export class World {
     return this.machines.get(name)!;
   }
 
+  /** The names in all lists, sorted, each once. */
   get listed(): string[] {
-    return [...this.#records.keys()].sort();
+    return namesOf(this.#records);
+  }
+
+  /** The names in one list, sorted. */
+  listedIn(group: string): string[] {
+    return namesOf(new Map([...this.#records].filter(([_, listed]) => listed.group === group)));
   }
 
   boot(record: PeerRecord): void {
@@ -167,8 +202,12 @@ export class World {
     this.#tellAll();
   }
 
-  list(record: PeerRecord): void {
-    this.#records.set(record.name, { record, revision: ++this.#revision });
+  list(record: PeerRecord, groups: readonly string[]): void {
+    for (const group of groups) {
+      const key = keyOf(group, record.name);
+      if (this.#records.get(key)?.record === record) continue;
+      this.#records.set(key, { group, record, revision: ++this.#revision });
+    }
     this.#tellAll();
   }
 
@@ -178,13 +217,13 @@ export class World {
   }
 
   evict(by: Machine, suspect: PeerRecord): Promise<boolean> {
-    const read = by.view.get(suspect.name);
+    const read = [...by.view].filter(([_, { record }]) => lifeOf(record) === lifeOf(suspect));
     return new Promise((resolve) => {
       this.clock.after(LATENCY_MS, () => {
-        const isSame = read !== undefined && read.record.incarnation === suspect.incarnation &&
-          this.#records.get(suspect.name)?.revision === read.revision;
+        const isSame = read.length > 0 &&
+          read.every(([key, { revision }]) => this.#records.get(key)?.revision === revision);
         if (isSame && !this.isAway) {
-          this.#records.delete(suspect.name);
+          for (const [key] of read) this.#records.delete(key);
           this.#revision++;
           this.evictions.push({ by: by.name, whom: lifeOf(suspect), atMs: this.clock.nowMs() });
           this.#tellAll();
@@ -233,13 +272,21 @@ export class World {
 
   #tellAll(): void {
     if (this.isAway) return;
-    const view = new Map(this.#records);
+    const all = new Map(this.#records);
     for (const machine of this.machines.values()) {
       this.clock.after(LATENCY_MS, () => {
-        if (!this.isAway) machine.run(() => machine.see(view));
+        if (!this.isAway) machine.run(() => machine.see(all));
       });
     }
   }
+}
+
+function keyOf(group: string, name: string): string {
+  return `${group} ${name}`;
+}
+
+function namesOf(view: ReadonlyMap<string, Listed>): string[] {
+  return [...new Set([...view.values()].map(({ record }) => record.name))].sort();
 }
 
 /** A generator of numbers from 0 to 1 that a seed decides (mulberry32). */

@@ -7,6 +7,7 @@ import type { NameTakenError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
 import type { Random } from "./backoff.ts";
+import { Elsewhere } from "./elsewhere.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
@@ -48,6 +49,7 @@ export class Membership {
   /** Resolves when another live node has this one's name, which only start-up can find. Pending for ever otherwise. */
   readonly failed: Promise<NameTakenError>;
   readonly #options: MembershipOptions;
+  readonly #elsewhere: Elsewhere;
   readonly #parts = new Map<string, Part>();
   #self: PeerRecord;
   #isAway = true;
@@ -57,6 +59,7 @@ export class Membership {
   constructor(options: MembershipOptions) {
     this.#options = options;
     this.#self = options.self;
+    this.#elsewhere = new Elsewhere(options);
     const failed = Promise.withResolvers<NameTakenError>();
     this.failed = failed.promise;
     for (const group of options.groups) this.#parts.set(group, this.#part(group, failed.resolve));
@@ -195,6 +198,7 @@ export class Membership {
         random,
         isAlive,
         isAway: () => this.#isAway,
+        namesakeElsewhere: () => this.#elsewhere.look(),
         onNameTaken,
       }),
       reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }),

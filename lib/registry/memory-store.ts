@@ -4,7 +4,7 @@
  */
 import { WrongRevisionError } from "../core/errors.ts";
 import type { Entry, PeerStore, StoreListener } from "./store.ts";
-import { UnavailableError } from "./store.ts";
+import { maxNamed, UnavailableError } from "./store.ts";
 
 const never: Entry = { value: undefined, revision: 0 };
 
@@ -97,6 +97,13 @@ export class MemoryStore implements PeerStore {
   async read(key: string): Promise<Entry> {
     this.#mustReach();
     return this.#bucket.entries.get(key) ?? never;
+  }
+
+  async named(name: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    this.#mustReach();
+    const keys = [...this.#bucket.entries.keys()].filter((key) => key.slice(key.indexOf(".") + 1) === name);
+    const entries = keys.slice(0, maxNamed).map((key) => [key, this.#bucket.entries.get(key)!.value] as const);
+    return new Map(entries.flatMap(([key, value]) => value === undefined ? [] : [[key, value]]));
   }
 
   async put(key: string, value: Uint8Array, replaces: number): Promise<number> {

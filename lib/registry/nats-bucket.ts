@@ -3,7 +3,7 @@ import { headers, type JetStreamClient, type JetStreamManager, type KV, type Nat
 import type { KvEntry, MsgRequest, StreamInfo } from "nats";
 import { WrongRevisionError } from "../core/errors.ts";
 import { maxRecordBytes } from "./record.ts";
-import { type Entry, UnavailableError } from "./store.ts";
+import { type Entry, maxNamed, UnavailableError } from "./store.ts";
 
 /** How the server says that the named revision is not the last one; the second comes from replicated streams. */
 const wrongRevisionCodes: ReadonlySet<unknown> = new Set([10071, 10164]);
@@ -131,6 +131,17 @@ export class NatsBucket {
    */
   async lastRevisionOf(keys: string): Promise<number> {
     return (await this.read(keys)).revision;
+  }
+
+  /**
+   * What stands under that name in every group, by whole key; of more than `maxNamed` only some.
+   *
+   * @throws UnavailableError
+   */
+  async named(name: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    const keys = [...this.keysOf(await this.info(`*.${name}`))].slice(0, maxNamed);
+    const entries = await Promise.all(keys.map(async (key) => [key, (await this.read(key)).value] as const));
+    return new Map(entries.flatMap(([key, value]) => value === undefined ? [] : [[key, value]]));
   }
 
   /** @throws WrongRevisionError, UnavailableError */

@@ -81,6 +81,10 @@ export class NatsStore implements PeerStore {
     return this.#ask((bucket) => bucket.read(key));
   }
 
+  named(name: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.#ask((bucket) => bucket.named(name));
+  }
+
   put(key: string, value: Uint8Array, replaces: number): Promise<number> {
     return this.#ask((bucket) => bucket.put(key, value, replaces));
   }

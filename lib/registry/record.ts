@@ -64,6 +64,12 @@ export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   return bytes;
 }
 
+/** Whether the two are the same, byte for byte; `undefined` is the same as nothing. */
+export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array): boolean {
+  if (left === undefined || left.byteLength !== right.byteLength) return false;
+  return left.every((byte, index) => byte === right[index]);
+}
+
 function reasonOf(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue);
   // Never the value: it is a stranger's, and may be long or hold control characters. Our own messages name the rule.

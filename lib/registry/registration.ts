@@ -10,7 +10,7 @@ import { backoffMs, type Random, within } from "./backoff.ts";
 import { depart, type Departure } from "./departure.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { PutBackPace } from "./put-back-pace.ts";
-import { encodeRecord, parseRecord } from "./record.ts";
+import { encodeRecord, isSameBytes, parseRecord } from "./record.ts";
 import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
 
 export interface RegistrationOptions {
@@ -23,6 +23,8 @@ export interface RegistrationOptions {
   readonly isAway: () => boolean;
   /** Whether a node with this record's incarnation answers at its URL. */
   readonly isAlive: IsAlive;
+  /** Another live node that has the name in a group that is not this node's. @throws UnavailableError to be asked again */
+  readonly namesakeElsewhere: () => Promise<NameTakenError | undefined>;
   /** Another live node had the name when this one came. */
   readonly onNameTaken: (error: NameTakenError) => void;
 }
@@ -104,7 +106,7 @@ export class Registration {
     this.#epoch = view.epoch;
     const own = view.entries.get(this.#key);
     const isBehind = !isNewBucket && this.#revision !== undefined && this.#revision > view.revision;
-    if (own !== undefined && isSame(own.value, this.#bytes) && !isBehind) {
+    if (own !== undefined && isSameBytes(own.value, this.#bytes) && !isBehind) {
       this.#cancelLagCheck?.();
       this.#cancelLagCheck = undefined;
       // Seen, so it stands: also when the answer to the write was lost. A step on its way decides by itself.
@@ -200,7 +202,7 @@ export class Registration {
     const { store, clock, random } = this.#options;
     const entry = await store.read(this.#key);
     if (this.#ending.signal.aborted) return;
-    if (isSame(entry.value, this.#bytes)) return this.#stands(entry.revision);
+    if (isSameBytes(entry.value, this.#bytes)) return this.#stands(entry.revision);
     const owner = this.#ownerOf(entry);
     const isOurs = owner?.incarnation === this.#wanted.incarnation;
     const isStateChange = this.#isChanging && isOurs && owner.state !== this.#wanted.state;
@@ -208,9 +210,11 @@ export class Registration {
       this.#revision = undefined;
       const restMs = this.#hasStood ? this.#pace.restMs(clock.nowMs(), random) : 0;
       if (restMs > 0) return this.#later(restMs);
+      const namesake = this.#hasStood ? undefined : await this.#options.namesakeElsewhere();
+      if (namesake !== undefined) return void this.#giveUp(namesake);
       if (owner !== undefined && !(await this.#mayTakeOver(owner, entry.revision))) return;
       if (this.#ending.signal.aborted) return;
-      if (this.#hasStood) this.#sayPutBack(entry);
+      if (this.#hasStood && !this.#isLossSaid) this.#sayPutBack(entry);
     }
     const bytes = this.#bytes;
     this.#unanswered = entry.revision;
@@ -228,7 +232,6 @@ export class Registration {
   }
 
   #sayPutBack(entry: Entry): void {
-    if (this.#isLossSaid) return;
     this.#isLossSaid = true;
     const what = entry.value === undefined ? "is gone" : "was overwritten";
     this.#options.log.warn(`my record in the peer list of ${this.#options.group} ${what}: putting it back`);
@@ -237,7 +240,7 @@ export class Registration {
   /** Whether the record of `owner` under our key may be replaced: it is ours, or nobody is behind it any more. */
   async #mayTakeOver(owner: PeerRecord, revision: number): Promise<boolean> {
     if (owner.incarnation === this.#wanted.incarnation) return true;
-    const { log, onNameTaken, group } = this.#options;
+    const { log, group } = this.#options;
     const takenMs = this.#names.takenMs(revision);
     if (takenMs > 0) {
       this.#later(takenMs);
@@ -256,15 +259,17 @@ export class Registration {
       `another live node is listed as ${owner.name} in ${group}: ${owner.url}, incarnation ${owner.incarnation}` +
         (isNamesake ? "; this node is at that address, too: --advertise must tell them apart" : ""),
     );
-    if (!this.#hasStood) {
-      this.close();
-      onNameTaken(error);
-      return false;
-    }
+    if (!this.#hasStood) return this.#giveUp(error);
     // It came while this node was cut off. Two nodes that overwrite each other would help nobody.
     if (this.#saidTaken !== revision) log.error(error.message);
     this.#saidTaken = revision;
     this.#later(this.#names.takenMs(revision));
+    return false;
+  }
+
+  #giveUp(error: NameTakenError): false {
+    if (!this.#ending.signal.aborted) this.#options.onNameTaken(error);
+    this.close();
     return false;
   }
 
@@ -292,9 +297,4 @@ export class Registration {
     log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`);
     this.#hasStood = true;
   }
-}
-
-function isSame(left: Uint8Array | undefined, right: Uint8Array): boolean {
-  if (left === undefined || left.byteLength !== right.byteLength) return false;
-  return left.every((byte, index) => byte === right[index]);
 }

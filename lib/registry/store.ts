@@ -52,6 +52,13 @@ export interface PeerStore {
    */
   read(key: string): Promise<Entry>;
   /**
+   * What stands under that name in every group of the bucket, by whole key, as the leader knows it; of more than
+   * `maxNamed` only some. Not there where all who share the store serve the same groups.
+   *
+   * @throws UnavailableError
+   */
+  named?(name: string): Promise<ReadonlyMap<string, Uint8Array>>;
+  /**
    * Writes `value` where the key's last revision is `replaces` (0: the key was never written); gives the new revision.
    *
    * @throws WrongRevisionError somebody else wrote in between: nothing was written
@@ -85,6 +92,9 @@ export class UnavailableError extends Error {
 export function keyOf(group: string, name: string): string {
   return `${group}.${name}`;
 }
+
+/** Most groups in which one name is looked for: anybody may write into the bucket. */
+export const maxNamed = 100;
 
 /** Most keys of one group that are held, deleted ones included; what comes on top counts for the revision only. */
 export const maxKeysPerGroup = 10_000;

@@ -274,6 +274,47 @@ test("an earlier life that is removed while it is asked about is no race lost fo
   await membership.close();
 });
 
+test("a node does not join where another live one has its name in a group that is not its own", async () => {
+  const bucket = new MemoryBucket();
+  const other = recordOf("a");
+  bucket.write("prices.a", encodeRecord("prices", other), 0);
+  bucket.write("prices.ab", encodeRecord("prices", recordOf("ab")), 0);
+  bucket.write("more.a", bytesOf("nonsense"), 0);
+  const asked: string[] = [];
+  const { membership } = nodeIn(bucket, "a", {
+    groups: ["dict", "words"],
+    isAlive: async ({ incarnation }) => asked.push(incarnation) > 0,
+  });
+  membership.start();
+  await settle(100);
+  const { message } = await membership.failed;
+  assert.match(message, /^another live node is listed as a in prices: http/);
+  assert.ok(!stands(bucket, "dict.a") && !stands(bucket, "words.a"));
+  assert.deepEqual(asked, [other.incarnation], "once, whatever the groups of the node");
+  await membership.close();
+});
+
+test("what an earlier life left in a group that is no longer served is no namesake, and is asked about again when NATS did not tell", async () => {
+  const bucket = new MemoryBucket();
+  bucket.write("prices.a", encodeRecord("prices", recordOf("a")), 0);
+  const store = bucket.open();
+  const tell = store.named.bind(store);
+  let looks = 0;
+  store.named = (name) => looks++ === 0 ? Promise.reject(new UnavailableError("no answer")) : tell(name);
+  const { membership, clock } = nodeIn(bucket, "a", { store });
+  membership.start();
+  await settle(100);
+  assert.equal(membership.joined("dict"), false);
+  await clock.advance(200);
+  await settle(100);
+  assert.equal(membership.joined("dict"), true);
+  bucket.write("dict.a", undefined, revisionOf(bucket, "dict.a"));
+  await settle(100);
+  assert.equal(membership.joined("dict"), true);
+  assert.equal(looks, 2, "only before it has stood");
+  await membership.close();
+});
+
 test("a node that lost its name while it was cut off says so and does not fight for it", async () => {
   const bucket = new MemoryBucket();
   let asked = 0;

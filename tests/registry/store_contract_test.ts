@@ -63,6 +63,20 @@ for (const kind of [memory, pipe, nats]) {
     assert.deepEqual(await store.read("dict.a"), { value: undefined, revision: marker });
   });
 
+  contract("what stands under one name is found in every group, where the store can tell", async (harness) => {
+    const { store } = await opened(harness);
+    if (store.named === undefined) return assert.equal(kind, pipe);
+    assert.deepEqual(await store.named("a"), new Map());
+    await store.put("dict.a", bytesOf("1"), 0);
+    await store.put("other.a", bytesOf("2"), 0);
+    await store.delete("gone.a", await store.put("gone.a", bytesOf("3"), 0));
+    for (const key of ["dict.ab", "a.b", "dict.b"]) await store.put(key, bytesOf("no"), 0);
+    const found = [...await store.named("a")].map(([key, value]) => `${key}=${textOf(value)}`);
+    assert.deepEqual(found.sort(), ["dict.a=1", "other.a=2"]);
+    await harness.goAway();
+    await assert.rejects(store.named("a"), UnavailableError);
+  });
+
   contract("views come in order, end at the last write, and know their group only", async (harness) => {
     const { store } = await opened(harness);
     const { watcher } = await opened(harness, ["dict", "other"]);

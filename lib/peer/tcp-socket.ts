@@ -6,7 +6,7 @@
  * 40 asks, or of any answers (measured: 1,450 asks/s over a link that carries a hundred times as many).
  */
 import { createHash, randomBytes } from "node:crypto";
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { MessageReader, MessageWriter, Opcode } from "./rfc6455.ts";
 import { CloseCode, DEAF, type SocketHandler, type SocketLike } from "./socket.ts";
@@ -23,7 +23,9 @@ export function dialTcp(url: string): SocketLike {
   const isSecure = target.protocol === "wss:";
   const host = target.hostname.replace(/^\[|\]$/g, "");
   const port = Number(target.port) || (isSecure ? 443 : 80);
-  const raw = isSecure ? connectTls({ host, port, servername: host }) : connectTcp({ host, port });
+  // An address is no server name (RFC 6066, 3): the runtimes throw at one, and check the certificate against `host` without.
+  const servername = isIP(host) === 0 ? host : undefined;
+  const raw = isSecure ? connectTls({ host, port, servername }) : connectTcp({ host, port });
   return new TcpSocket(raw, isSecure ? "secureConnect" : "connect", target);
 }
 

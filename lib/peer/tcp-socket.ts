@@ -15,6 +15,8 @@ const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, 1.3
 const MAX_HEAD_BYTES = 16 * 1024;
 const CLOSING_MS = 1_000;
 const KEEP_ALIVE_MS = 15_000;
+/** While so much is unsent, pings are not answered: who sends them without end and does not read would fill the memory. */
+const PONG_UNSENT_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
 /** @throws TypeError no URL */
@@ -80,6 +82,11 @@ class TcpSocket implements SocketLike {
     this.#raw.once("close", () => clearTimeout(timer));
   }
 
+  /** Not every ping needs one (RFC 6455, 5.5.3), and what is unsent is as good a sign of life, once it arrives. */
+  #pong(payload: Uint8Array<ArrayBuffer>): void {
+    if (this.#raw.writableLength < PONG_UNSENT_BYTES) this.#write(Opcode.pong, payload);
+  }
+
   #write(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
     if (this.#raw.writableLength === 0) this.#writer.reuse();
     this.#raw.write(this.#writer.message(opcode, payload));
@@ -138,7 +145,7 @@ class TcpSocket implements SocketLike {
   #heard(opcode: number, payload: Uint8Array<ArrayBuffer>): void {
     if (this.#gone) return;
     if (opcode === Opcode.binary) this.handler.received(payload);
-    else if (opcode === Opcode.ping) this.#write(Opcode.pong, payload);
+    else if (opcode === Opcode.ping) this.#pong(payload);
     else if (opcode === Opcode.close) {
       const code = payload.length >= 2 ? payload[0]! << 8 | payload[1]! : CloseCode.done;
       const reason = new TextDecoder().decode(payload.subarray(2));

@@ -294,6 +294,44 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
   }
 });
 
+test("pings of a peer that does not read are not answered without bound, and are again once it reads", async (defer) => {
+  const accepted = Promise.withResolvers<Socket>();
+  const url = await rawServer(defer, (socket) =>
+    socket.once("data", (head) => {
+      socket.pause();
+      socket.write(acceptUpgrade(head));
+      accepted.resolve(socket);
+    }));
+  const socket = dialTcp(url);
+  const opened = Promise.withResolvers<void>();
+  const heard = Promise.withResolvers<void>();
+  socket.handler = { opened: opened.resolve, received: () => heard.resolve(), closed: (reason) => assert.fail(reason) };
+  await opened.promise;
+  defer(() => socket.close(1000, "done"));
+  const peer = await accepted.promise;
+  // Their pongs are 26 MB, of which the system takes less than half.
+  const pings = Buffer.alloc(200_000 * 127).fill(Buffer.concat([Buffer.from([0x89, 125]), Buffer.alloc(125)]));
+  peer.write(pings);
+  peer.write(Buffer.from([0x82, 1, 0]));
+  await heard.promise;
+  const unsent = socket.bufferedBytes;
+  assert.ok(unsent > 0, "the system has taken all: the test needs more pings");
+  assert.ok(unsent <= 64 * 1024 + 131, `${unsent} bytes wait to be sent`);
+  const answered = Promise.withResolvers<void>();
+  const mark = Buffer.from("still there?");
+  const inBytes: Buffer[] = [];
+  peer.on("data", (chunk: Buffer) => {
+    inBytes.splice(0, inBytes.length, Buffer.concat([...inBytes, chunk]).subarray(-18));
+    if (inBytes[0]!.length === 18 && inBytes[0]![0] === 0x8a && inBytes[0]![1] === 0x8c) {
+      if (mark.equals(unmask(inBytes[0]!).payload)) answered.resolve();
+    }
+  });
+  peer.resume();
+  await until(() => socket.bufferedBytes === 0);
+  peer.write(Buffer.concat([Buffer.from([0x89, mark.length]), mark]));
+  await answered.promise;
+});
+
 test("a peer that goes on sending after the end is let go of all the same", async (defer) => {
   const lost = Promise.withResolvers<void>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {

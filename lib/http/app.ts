@@ -115,11 +115,19 @@ function statsOf(node: NodeFace, groups: ReadonlyMap<string, CacheGroup>): NodeR
   return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
 }
 
-/** Deno's server throws at a request for a WebSocket that has no key, and takes HEAD for GET. */
+/**
+ * The runtimes' upgrades throw at what is no handshake (RFC 6455, 4.2.1): Deno's at a request without a key, or without
+ * `Connection: Upgrade`, and it takes HEAD for GET; Bun's at a Host that no URL can have. What they throw at then is a fault
+ * of this node.
+ */
 function upgradable(upgrade: MiddlewareHandler): MiddlewareHandler {
   return (c, next) => {
     const { req } = c;
-    return req.method === "GET" && req.header("sec-websocket-key") !== undefined ? upgrade(c, next) : next();
+    const isHandshake = req.method === "GET" && req.header("sec-websocket-key") !== undefined &&
+      /(?:^|[\s,])upgrade(?:[\s,]|$)/i.test(req.header("connection") ?? "");
+    if (!isHandshake) return next();
+    if (URL.canParse(req.url)) return upgrade(c, next);
+    return Promise.resolve(problemResponse({ status: 400, detail: "the Host header names no host" }));
   };
 }
 

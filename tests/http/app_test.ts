@@ -272,7 +272,8 @@ test("a handler of another part that throws is a logged 500 without its message"
       throw new Error("secret");
     },
   });
-  const response = await app.request("http://h/_peer", { headers: { "sec-websocket-key": "x" } });
+  const headers = { "sec-websocket-key": "x", connection: "upgrade" };
+  const response = await app.request("http://h/_peer", { headers });
   assert.equal(response.status, 500);
   assert.doesNotMatch(await response.text(), /secret/);
   assert.deepEqual(log.lines, ["error cannot answer GET /_peer: Error: secret"]);

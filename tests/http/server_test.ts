@@ -262,6 +262,32 @@ test("the peers' path upgrades WebSockets and tells everybody else to upgrade", 
   assert.deepEqual(log.lines, []);
 });
 
+test("a handshake that the runtime's upgrade would throw at is the client's fault, and no line in the log", async (defer) => {
+  const { app, log } = appWith({ peerEndpoint: await webSocketEndpoint(() => ({})) });
+  const port = serve(app.fetch, defer);
+  const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const wants = `Upgrade: websocket\r\n${key}`;
+  const upgrade = "Connection: Upgrade\r\n";
+  const badHosts = ["a b", "%zz", "a:99999", "[::1"];
+  const cases: [head: string, onBun: number, onDeno?: number][] = [
+    [`Host: h\r\n${wants}`, 426],
+    [`Host: h\r\n${wants}Connection: close\r\n`, 426],
+    [`Host: h\r\n${wants}Connection: no-upgrade\r\n`, 426],
+    [`Host: h\r\n${wants}Connection: keep-alive,upgrade\r\n`, 101],
+    ...badHosts.map((host): [string, number] => [`Host: ${host}\r\n${wants}${upgrade}`, 400]),
+    // Deno's server makes a URL of these all the same.
+    ...["", "a#b"].map((host): [string, number, number] => [`Host: ${host}\r\n${wants}${upgrade}`, 400, 101]),
+    [`Host: [::1]:8000\r\n${wants}${upgrade}`, 101],
+  ];
+  for (const [head, bunStatus, denoStatus = bunStatus] of cases) {
+    const raw = openSocket(port, defer);
+    raw.write(`GET /_peer HTTP/1.1\r\n${head}\r\n`);
+    const answer = await new Promise<string>((resolve) => raw.once("data", (data) => resolve(data.toString("latin1"))));
+    assert.equal(Number(answer.split(" ")[1]), onBun ? bunStatus : denoStatus, head);
+  }
+  assert.deepEqual(log.lines, []);
+});
+
 function escapeEveryByte(text: string): string {
   return [...Buffer.from(text)].map((byte) => "%" + byte.toString(16).padStart(2, "0")).join("");
 }

@@ -37,6 +37,8 @@ export class Asking {
   #closedBecause: string | undefined;
   /** Gets and peeks so far. */
   asked = 0;
+  /** Questions so far, of any kind, that had no answer in time. */
+  overdue = 0;
 
   /** @param onSettled called when a question has ended without an answer */
   constructor(remote: string, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
@@ -133,6 +135,7 @@ export class Asking {
     for (const ask of this.#asks.all()) {
       if (ask.deadlineMs > nowMs) nextMs = Math.min(nextMs, ask.deadlineMs);
       else if (this.#forget(ask)) {
+        this.overdue++;
         this.#cancel(ask);
         ask.hearer.failed(new PeerError(`${this.#remote} did not answer in time`));
       }

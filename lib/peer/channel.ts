@@ -8,6 +8,7 @@ import { readFrame } from "./frame-reader.ts";
 import { type FailureCode, type FrameVisitor, MessageType, type PushedEntry } from "./frames.ts";
 import type { Greeting } from "./greeting.ts";
 import { Outbox } from "./outbox.ts";
+import { Silence } from "./silence.ts";
 import { CloseCode, type SocketHandler, type SocketLike } from "./socket.ts";
 import { Sweep } from "../core/sweep.ts";
 
@@ -24,6 +25,7 @@ export class Channel implements SocketHandler, FrameVisitor {
   readonly #asking: Asking;
   readonly #answering: Answering;
   readonly #sweep: Sweep;
+  readonly #silence: Silence;
   readonly #openedAtMs: number;
   #closedBecause: string | undefined;
   #onIdle: (() => void) | undefined;
@@ -36,11 +38,9 @@ export class Channel implements SocketHandler, FrameVisitor {
     this.#onLost = onLost;
     this.#openedAtMs = context.clock.nowMs();
     const settled = () => this.#checkIdle();
-    const giveUp = (code: number, reason: string) => {
-      this.close(code, reason);
-      this.#onLost(reason, false);
-    };
+    const giveUp = (code: number, reason: string) => this.#giveUp(code, reason);
     this.#outbox = new Outbox(socket, context.clock, context.schedule, context.limits, giveUp, settled);
+    this.#silence = new Silence(context.limits);
     this.#sweep = new Sweep(context.clock, (nowMs) => this.#endOverdue(nowMs));
     this.#asking = new Asking(remote.name, context, this.#outbox, this.#sweep, settled);
     this.#answering = new Answering(remote, context, this.#outbox, this.#sweep, settled);
@@ -213,9 +213,23 @@ export class Channel implements SocketHandler, FrameVisitor {
   }
 
   #endOverdue(nowMs: number): number {
+    const overdueBefore = this.#asking.overdue;
     const nextMs = Math.min(this.#asking.endOverdue(nowMs), this.#answering.endOverdue(nowMs));
+    if (this.#asking.overdue > overdueBefore) this.#missed(nowMs);
     this.#checkIdle();
     return this.#closedBecause === undefined ? nextMs : Infinity;
+  }
+
+  #missed(nowMs: number): void {
+    const { framesIn, bytesOut } = this;
+    const isDead = this.#silence.missed(nowMs, { framesIn, bytesOut, unsentBytes: this.#socket.bufferedBytes });
+    if (isDead) this.#giveUp(CloseCode.silent, "nothing comes from it, and it answers nothing");
+  }
+
+  #giveUp(code: number, reason: string): void {
+    if (this.#closedBecause !== undefined) return;
+    this.close(code, reason);
+    this.#onLost(reason, false);
   }
 
   #end(reason: string): void {

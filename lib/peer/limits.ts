@@ -18,6 +18,13 @@ export interface PeerLimits {
   readonly pushBacklogBytes: number;
   /** A socket that is full and takes nothing for so long is given up. */
   readonly stallMs: number;
+  /**
+   * Misses in a row, with nothing heard between them, that make a connection dead. At the pace of polls some 5 s: twice the
+   * misses that make a suspect, so that a peer that stands still is struck off, or goes on, over the connection that it has.
+   */
+  readonly silentMisses: number;
+  /** From one such miss to the next that counts, at least. */
+  readonly silentMissMs: number;
   /** How often a full socket is looked at: WebSocket has no event for it. */
   readonly drainPollMs: number;
   /** How long asks wait for a peer that is new in the roster. */
@@ -52,6 +59,8 @@ export const PEER_LIMITS: PeerLimits = {
   valueBacklogBytes: 64 * 1024 * 1024,
   pushBacklogBytes: 8 * 1024 * 1024,
   stallMs: 5_000,
+  silentMisses: 12,
+  silentMissMs: 250,
   drainPollMs: 2,
   firstOpenMs: 3_000,
   greetingMs: 5_000,

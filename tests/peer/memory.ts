@@ -30,6 +30,8 @@ export class MemorySocket implements SocketLike {
   bufferedBytes = 0;
   /** The other end reads nothing while set. */
   stalled = false;
+  /** The path drops all that is sent from here: the system takes it, and the other end hears of nothing, not even the end. */
+  isBlackHole = false;
   closedWith: { code: number; reason: string } | undefined;
   readonly frames: Uint8Array<ArrayBuffer>[] = [];
   #unread: Uint8Array<ArrayBuffer>[] = [];
@@ -38,6 +40,7 @@ export class MemorySocket implements SocketLike {
     if (this.closedWith !== undefined) return false;
     const copy = frame.slice();
     this.frames.push(copy);
+    if (this.isBlackHole) return true;
     this.bufferedBytes += copy.length;
     this.#unread.push(copy);
     if (!this.stalled) queueMicrotask(() => this.deliver());
@@ -58,7 +61,7 @@ export class MemorySocket implements SocketLike {
     if (this.closedWith !== undefined) return;
     this.closedWith = { code, reason };
     this.handler = DEAF;
-    queueMicrotask(() => this.other.lose(reason));
+    if (!this.isBlackHole) queueMicrotask(() => this.other.lose(reason));
   }
 
   /** The connection breaks at this end. */

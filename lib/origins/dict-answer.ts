@@ -16,6 +16,9 @@ export class UnknownDatabaseError extends OriginError {}
 /** The server has answered something that leaves the place in the stream unknown: the connection is of no use. */
 export class BrokenStreamError extends OriginError {}
 
+/** The server goes away, and says so instead of answering: what it was asked may be asked again elsewhere. */
+export class ServerLeavesError extends BrokenStreamError {}
+
 export type Outcome = { definition: Uint8Array<ArrayBuffer> } | { error: Error };
 
 /** Reads one answer. `take` returns the outcome with the answer's last line, `undefined` before. */
@@ -30,7 +33,10 @@ export class DefineAnswer {
     this.#word = word;
   }
 
-  /** @throws BrokenStreamError the answer makes no sense, is too big, or says that the server goes away */
+  /**
+   * @throws ServerLeavesError the server says that it goes away
+   * @throws BrokenStreamError the answer makes no sense, or is too big
+   */
   take(line: Uint8Array): Outcome | undefined {
     this.#bytes += line.length + 1;
     if (this.#bytes > MAX_ANSWER_BYTES) {
@@ -85,9 +91,10 @@ export function statusOf(line: Uint8Array): Status {
   return { code: /^[1-5]\d\d(?: |$)/.test(text) ? Number(text.slice(0, 3)) : 0, text };
 }
 
-/** The error for a status that has no place where it came: 420 and 421 at any time, and nonsense. */
+/** The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, and nonsense. */
 export function unexpected({ code, text }: Status): BrokenStreamError {
-  if (code === 420 || code === 421) return new BrokenStreamError(`the DICT server is not available: ${text}`);
+  if (code === 420 || code === 421) return new ServerLeavesError(`the DICT server is not available: ${text}`);
+  if (code >= 530 && code <= 532) return new BrokenStreamError(`the DICT server refuses this node: ${text}`);
   return new BrokenStreamError(`the DICT server answered nonsense: ${JSON.stringify(text)}`);
 }
 

@@ -6,7 +6,7 @@
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import { OriginError, OriginTimeoutError } from "../core/errors.ts";
-import { DefineAnswer, type Outcome, statusOf, unexpected } from "./dict-answer.ts";
+import { DefineAnswer, type Outcome, ServerLeavesError, statusOf, unexpected } from "./dict-answer.ts";
 import { LineReader } from "./dict-lines.ts";
 
 /** From the start of a connection to the server's banner. */
@@ -21,7 +21,7 @@ export interface Ask {
   readonly command: string;
   /** Nobody waits for it any more. */
   settled: boolean;
-  /** It was on the way on a connection that the server had closed. */
+  /** It was on the way on a connection that the server had closed, or was about to close. */
   retried: boolean;
   settle(outcome: Outcome): void;
 }
@@ -46,7 +46,8 @@ interface OnTheWay {
 
 /**
  * A connection that had no asks for a while may have been closed by the server without our knowing. What is then sent on
- * it is lost before the server has read it, so those asks are handed back instead of failed: if not a byte came since.
+ * it is lost before the server has read it, so those asks are handed back instead of failed: if not a byte came since, or
+ * if the server says that it goes away, as one does that is restarted or ends connections which are quiet for long.
  */
 export class DictConnection {
   readonly #options: ConnectionOptions;
@@ -106,7 +107,7 @@ export class DictConnection {
   destroy(error: Error): void {
     if (this.#phase === "gone") return;
     const isLate = error instanceof OriginTimeoutError;
-    const mayRetry = this.#kept && this.#silentSinceIdle && !isLate;
+    const mayRetry = this.#kept && (this.#silentSinceIdle && !isLate || error instanceof ServerLeavesError);
     // It is the oldest that is not answered: the others only had to wait behind it.
     const oldest = isLate && this.#phase === "ready" ? this.#onTheWay[0]?.ask : undefined;
     this.#phase = "gone";

@@ -94,7 +94,9 @@ test("a server that is not available or answers nonsense has failed, and is left
   const cases: [string, Partial<Script>, RegExp][] = [
     ["420 greeting", { greeting: "420 later\r\n" }, /not available: 420/],
     ["421 greeting", { greeting: "421 shutting down\r\n" }, /not available: 421/],
-    ["530 greeting", { greeting: "530 denied\r\n" }, /530/],
+    ["530 greeting", { greeting: "530 denied\r\n" }, /refuses this node: 530 denied/],
+    ["531 greeting", { greeting: "531 denied, see SHOW INFO\r\n" }, /refuses this node: 531/],
+    ["532 greeting", { greeting: "532 unknown mechanism\r\n" }, /refuses this node: 532/],
     ["foreign greeting", { greeting: "HTTP/1.1 400 Bad Request\r\n" }, /nonsense/],
     ["420 answer", { define: (_, client) => client.say("420 busy\r\n") }, /not available: 420/],
     ["421 answer", { define: (_, client) => client.say("421 down\r\n") }, /not available: 421/],
@@ -331,6 +333,27 @@ test("a kept connection that ends in the middle of an answer is not asked again"
   await get("first");
   await assertOriginFails(get("a"), /closed|broke/);
   assert.equal(server.clients.length, 1);
+});
+
+test("words that a server refuses on a kept connection, as it goes away, are asked once more on a new one", async (defer) => {
+  for (const status of ["420 later", "421 shutting down"]) {
+    const { server, get } = await setting(defer, {
+      define: (word, client) =>
+        client.number === 1 && word !== "first" ? client.say(`${status}\r\n`) : client.say(answer(word)),
+    });
+    assert.equal(await get("first"), "first\n");
+    assert.deepEqual(await Promise.all([get("a"), get("b")]), ["a\n", "b\n"], status);
+    assert.equal(server.clients.length, 2);
+  }
+});
+
+test("a word that a server refuses on the new connection too, as it goes away, has failed", async (defer) => {
+  const { server, get } = await setting(defer, {
+    define: (word, client) => client.say(word === "first" ? answer(word) : "421 shutting down\r\n"),
+  });
+  await get("first");
+  await assertOriginFails(get("a"), /not available: 421/);
+  assert.deepEqual(defines(server), ['DEFINE db "first"', 'DEFINE db "a"', 'DEFINE db "a"']);
 });
 
 test("a kept connection that the server closes is replaced without a word being lost", async (defer) => {

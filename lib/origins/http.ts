@@ -7,6 +7,7 @@ import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from 
 import type { Origin } from "../core/ports.ts";
 import { type Fresh, MAX_CONTENT_TYPE_BYTES } from "../core/value.ts";
 import { LOAD_TIMEOUT_MS, type OriginDeps } from "./deps.ts";
+import { fetchReason } from "./fetch-reason.ts";
 
 /** After the content encoding is undone, so that a small answer cannot unfold into a big one. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -62,7 +63,7 @@ export class HttpOrigin implements Origin {
       // The runtimes wrap the reason of an abort each in their own way.
       if (controller.signal.aborted) throw controller.signal.reason;
       if (error instanceof NotFoundError || error instanceof OriginError) throw error;
-      throw new OriginError(`${nameOf(url)} cannot be fetched: ${withoutQueries(error)}`);
+      throw new OriginError(`${nameOf(url)} cannot be fetched: ${fetchReason(error)}`);
     } finally {
       this.#inTheAir.delete(controller);
       cancelTimer();
@@ -161,11 +162,6 @@ async function readBounded(response: Response, url: string): Promise<Uint8Array<
 function nameOf(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;
-}
-
-/** Bun's own messages repeat the whole URL. */
-function withoutQueries(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).replaceAll(/\?[^"\s]*/g, "");
 }
 
 function tooBig(url: string): OriginError {

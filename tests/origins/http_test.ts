@@ -5,6 +5,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { NotFoundError, OriginError, OriginTimeoutError } from "../../lib/core/errors.ts";
 import { HttpOrigin } from "../../lib/origins/http.ts";
 import { ManualClock } from "../support/clock.ts";
+import { freePort } from "../support/free-port.ts";
 import { type Defer, test } from "../support/test.ts";
 
 const never = new AbortController().signal;
@@ -206,6 +207,18 @@ test("a server that is not there or breaks off is a failure", async (defer) => {
     assert.doesNotMatch(error.message, /secret/);
     return true;
   });
+});
+
+test("the reason why nothing could be fetched is told, and no secret or advice with it", async (defer) => {
+  const broken = await setting(defer, "/{key}?token=hush", (_, response) => response.destroy());
+  await assert.rejects(broken.origin.load("a", never), /cannot be fetched: .*(closed|reset)/i);
+  const refused = new HttpOrigin({ template: `http://127.0.0.1:${await freePort()}/{key}?token=a')"hush` }, {
+    clock: new ManualClock(),
+  });
+  await assert.rejects(refused.load("a", never), /cannot be fetched: .*refused/i);
+  for (const origin of [broken.origin, refused]) {
+    await assert.rejects(origin.load("a", never), (error: Error) => !/hush|token|verbose/.test(error.message));
+  }
 });
 
 test("ten seconds without an end are a timeout, before the headers and within the body", async (defer) => {

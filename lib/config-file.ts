@@ -153,16 +153,26 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, Grou
 }
 
 /**
- * Where a text stops being JSON (RFC 8259), or `undefined`. The runtimes' own parsers word it differently and one of
- * them gives no position.
+ * Where a text stops being JSON (RFC 8259), or names a field twice of which the parser would take the last one in
+ * silence; else `undefined`. The runtimes' own parsers word it differently and one of them gives no position.
  */
 function jsonFault(text: string): string | undefined {
   let at = 0;
+  let secondAt: number | undefined;
   const take = (token: RegExp): boolean => {
     token.lastIndex = at;
     const found = token.test(text);
     if (found) at = token.lastIndex;
     return found;
+  };
+  const field = (before: Set<string>): boolean => {
+    const start = at;
+    if (!take(string)) return false;
+    const name = nameAt(text, start);
+    if (before.has(name)) secondAt ??= start;
+    before.add(name);
+    take(space);
+    return take(/:/y);
   };
   const value = (depth: number): boolean => {
     take(space);
@@ -175,9 +185,10 @@ function jsonFault(text: string): string | undefined {
       }
       take(space);
       if (take(close)) return true;
+      const fields = new Set<string>();
       do {
         take(space);
-        if (text[start] === "{" && !(take(string) && (take(space), take(/:/y)))) return false;
+        if (text[start] === "{" && !field(fields)) return false;
         if (!value(depth + 1)) return false;
         take(space);
       } while (take(/,/y));
@@ -185,10 +196,24 @@ function jsonFault(text: string): string | undefined {
     }
     return take(string) || take(number) || take(/true|false|null/y);
   };
-  if (value(0) && (take(space), at === text.length)) return undefined;
-  const before = text.slice(0, at).split("\n");
+  if (value(0) && (take(space), at === text.length)) {
+    return secondAt === undefined
+      ? undefined
+      : `must name each field once: a second ${shown(nameAt(text, secondAt))} stands at ${placeOf(text, secondAt)}`;
+  }
   const found = at >= text.length ? "its end" : shown(text.slice(at, at + 1));
-  return `is not JSON at line ${before.length}, column ${before.at(-1)!.length + 1}: found ${found}`;
+  return `is not JSON at ${placeOf(text, at)}: found ${found}`;
+}
+
+/** The text of the JSON string that begins at `start`; two of them may be the same in other letters (`\u0061`). */
+function nameAt(text: string, start: number): string {
+  string.lastIndex = start;
+  return JSON.parse(string.exec(text)![0]) as string;
+}
+
+function placeOf(text: string, at: number): string {
+  const before = text.slice(0, at).split("\n");
+  return `line ${before.length}, column ${before.at(-1)!.length + 1}`;
 }
 
 const space = /[ \t\n\r]*/y;

@@ -378,6 +378,24 @@ test("a file that cannot be read, is too long or is not JSON is one fault with t
   assert.equal(run(withFile, file(`{"zone":"z"${" ".repeat(1_000_000)}}`)).zone, "z");
 });
 
+test("what the file names twice is a fault with the place of the second, as only one of them can be meant", () => {
+  const places: [text: string, name: string, place: string][] = [
+    ['{"zone": "a", "zone": "b"}', "zone", "line 1, column 15"],
+    ['{"zone": "a",\n  "z\\u006fne": "b"}', "zone", "line 2, column 3"],
+    ['{"groups": {\n"a": {"origin": "wordnet:"},\n"a": {"origin": "dict://h"}}}', "a", "line 3, column 1"],
+    ['{"groups": {"a": {"origin": "wordnet:", "ttlMs": 1, "ttlMs": 2}}}', "ttlMs", "line 1, column 53"],
+    ['{"__proto__": 1, "__proto__": 2, "zone": "a", "zone": "b"}', "__proto__", "line 1, column 18"],
+  ];
+  for (const [text, name, place] of places) {
+    assert.deepEqual(faultsOf(withFile, file(text)), [
+      `--config muster.json: must name each field once: a second "${name}" stands at ${place}`,
+    ]);
+  }
+  assert.match(faultsOf(withFile, file('{"zone": "a", "zone": "b"'))[0]!, /is not JSON at line 1, column 26/);
+  const groups = '{"groups": {"a": {"origin": "wordnet:"}, "b": {"origin": "wordnet:"}}, "name": "origin"}';
+  assert.equal(run(withFile, file(groups)).groups.length, 2, "the same in two objects is no fault");
+});
+
 test("the place of a fault agrees with JSON.parse on what is JSON", () => {
   const isJson = (text: string): boolean => {
     try {

@@ -92,9 +92,11 @@ const maxNesting = 32;
 /**
  * Reads the text of the file. Never throws: what is wrong stands in `faults`.
  *
+ * @param content the text; a byte order mark before it, as some editors write one, is passed over (RFC 8259, 8.1)
  * @param fields the options a file may hold, by field name, with what each is in JSON
  */
-export function readConfigFile(text: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
+export function readConfigFile(content: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
+  const text = content.replace(/^\uFEFF/, "");
   const values = new Map<string, string>();
   if (text.length > maxFileChars) {
     return { values, faults: [`must have at most ${maxFileChars} characters: it has ${text.length}`] };

@@ -396,6 +396,14 @@ test("what the file names twice is a fault with the place of the second, as only
   assert.equal(run(withFile, file(groups)).groups.length, 2, "the same in two objects is no fault");
 });
 
+test("a byte order mark before the file's text is passed over, one within it is not", () => {
+  assert.equal(run(withFile, file('\uFEFF{"zone": "z"}')).zone, "z");
+  assert.deepEqual(faultsOf(withFile, file("\uFEFF{x")), [
+    '--config muster.json: is not JSON at line 1, column 2: found "x"',
+  ]);
+  assert.match(faultsOf(withFile, file("\uFEFF\uFEFF{}"))[0]!, /is not JSON at line 1, column 1/);
+});
+
 test("the place of a fault agrees with JSON.parse on what is JSON", () => {
   const isJson = (text: string): boolean => {
     try {

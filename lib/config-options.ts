@@ -121,7 +121,9 @@ export const options = {
     fallback: "dict=wordnet:",
     rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database] " +
       "or http(s)://…{key}…",
-    description: "A cache and where its values come from; the flag may repeat, the variable takes commas",
+    description:
+      "A cache and where its values come from; the flag may repeat, the variable takes commas between groups " +
+      "(there a comma of a URL is written %2C where a text like name= follows it, or nothing)",
     mayHoldSecret: true,
     read: readGroup,
   },
@@ -230,6 +232,24 @@ export const options = {
 function readGroup(text: string): { name: string; origin: string } | undefined {
   const parts = /^([A-Za-z0-9_-]{1,64})=(.+)$/s.exec(text);
   return parts === null ? undefined : { name: parts[1], origin: parts[2] };
+}
+
+/**
+ * The groups of one text, without the spaces around them. A comma is one between groups where a name and `=` follow it,
+ * or nothing; any other belongs to an origin.
+ */
+export function splitGroups(text: string): { readonly text: string; readonly unshown?: string }[] {
+  const pieces = text.split(/,(?=\s*(?:[A-Za-z0-9_-]{1,64}=|$))/);
+  let start = 0;
+  return pieces.map((piece, index) => {
+    // A part of one URL, if its comma was meant to be: of a query that has begun, or of a login that ends further on.
+    const mayBePart = pieces.length > 1 && (text.slice(0, start).includes("?") || text.slice(start).includes("@"));
+    start += piece.length + 1;
+    const unshown = `number ${
+      index + 1
+    } is not; it is not shown, as it may be a part of a URL with a comma: write that %2C`;
+    return mayBePart ? { text: piece.trim(), unshown } : { text: piece.trim() };
+  });
 }
 
 /**

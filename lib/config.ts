@@ -6,7 +6,7 @@ import manifest from "../package.json" with { type: "json" };
 import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./config-file.ts";
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./config-addresses.ts";
 import { readFlags } from "./config-flags.ts";
-import { MOST_WORKERS, type Option, options, redacted } from "./config-options.ts";
+import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./config-options.ts";
 import { ConfigError } from "./core/errors.ts";
 import { helpText, markdownTables, type OptionText } from "./usage.ts";
 
@@ -154,6 +154,8 @@ type Read<F extends Field> = NonNullable<ReturnType<(typeof options)[F]["read"]>
 interface Said {
   readonly text: string;
   readonly where: string;
+  /** Instead of "it is" with the text, where that may be a part of a secret. */
+  readonly unshown?: string;
 }
 
 class Reader {
@@ -217,13 +219,16 @@ class Reader {
     const inFile = file &&
       [...file].map(([name, { origin }]) => ({ text: `${name}=${origin}`, where: "in the file " }));
     const groups = new Map<string, GroupConfig>();
-    for (const said of flags ?? this.#groupsInEnv() ?? inFile ?? [{ text: options.group.fallback, where: "" }]) {
+    const fallback = [{ text: options.group.fallback, where: "" }];
+    const all: readonly Said[] = flags ?? this.#groupsInEnv() ?? inFile ?? fallback;
+    for (const said of all) {
       const group = this.#read("group", said);
       if (group === undefined) continue;
       if (groups.has(group.name)) {
-        this.#faults.push(`--group must name each group once: ${said.where}${group.name} stands twice`);
+        const name = said.unshown === undefined ? group.name : "one";
+        this.#faults.push(`--group must name each group once: ${said.where}${name} stands twice`);
       }
-      this.#checkOrigin(group.name, group.origin);
+      this.#checkOrigin(group, said);
       groups.set(group.name, { ...defaultPolicy, ...file?.get(group.name), ...group });
     }
     return [...groups.values()];
@@ -232,15 +237,18 @@ class Reader {
   #groupsInEnv(): Said[] | undefined {
     const { env } = options.group;
     const text = this.#input.env[env] || undefined;
-    return text?.split(",").map((piece) => ({ text: piece.trim(), where: `in ${env} ` }));
+    return text === undefined ? undefined : splitGroups(text).map((group) => ({ ...group, where: `in ${env} ` }));
   }
 
-  #checkOrigin(name: string, origin: string): void {
+  #checkOrigin({ name, origin }: { name: string; origin: string }, said: Said): void {
     try {
       this.#input.checkOrigin(origin);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      const reason = error.message.replaceAll(origin, redacted(origin));
+      if (said.unshown !== undefined) return this.#refuse("group", said);
+      // A message has it as it is, or as JSON does. By a function, as a text's $& would bring the whole back.
+      const forms = [origin, JSON.stringify(origin).slice(1, -1)];
+      const reason = forms.reduce((text, form) => text.replaceAll(form, () => redacted(form)), error.message);
       this.#faults.push(`--group ${name} must have an origin that can be used: ${reason}`);
     }
   }
@@ -262,13 +270,15 @@ class Reader {
   }
 
   #read<F extends Field>(field: F, said: Said): Read<F> | undefined {
-    const option: Option<unknown> = options[field];
-    const value = option.read(said.text);
-    if (value === undefined) {
-      const text = option.mayHoldSecret ? redacted(said.text) : said.text;
-      this.#faults.push(`--${option.flag} must be ${option.rule}: ${said.where}it is ${shown(text)}`);
-    }
+    const value = options[field].read(said.text);
+    if (value === undefined) this.#refuse(field, said);
     return value as Read<F> | undefined;
+  }
+
+  #refuse(field: Field, { text, where, unshown }: Said): void {
+    const { flag, rule, mayHoldSecret }: Option<unknown> = options[field];
+    const what = unshown ?? `it is ${shown(mayHoldSecret ? redacted(text) : text)}`;
+    this.#faults.push(`--${flag} must be ${rule}: ${where}${what}`);
   }
 
   #readFile(path: string): void {

@@ -14,6 +14,7 @@ import {
 import { readConfigFile } from "../lib/config-file.ts";
 import { options, redacted } from "../lib/config-options.ts";
 import { ConfigError } from "../lib/core/errors.ts";
+import { parseOrigin } from "../lib/origins/origin.ts";
 import { test } from "./support/test.ts";
 
 const nothing: ConfigInput = {
@@ -289,6 +290,45 @@ test("a login never stands in a fault", () => {
   assert.equal(redacted("nats://me:a@b@h:1"), "nats://***@h:1");
   assert.equal(redacted("nats://h:1"), "nats://h:1");
   assert.equal(redacted("g=http://u@h/{key}"), "g=http://***@h/{key}");
+});
+
+test("a comma in MUSTER_GROUPS ends a group only where a name and = follow it", () => {
+  const groups = (text: string) =>
+    run([], { env: { MUSTER_GROUPS: text } }).groups.map(({ name, origin }) => `${name} ${origin}`);
+  const url = "http://h/a,b/{key}?fields=a,b,c&x={key},1";
+  assert.deepEqual(groups(`a=${url}`), [`a ${url}`]);
+  assert.deepEqual(run(["--group", `a=${url}`]).groups, run([], { env: { MUSTER_GROUPS: `a=${url}` } }).groups);
+  assert.deepEqual(groups(`a=${url},b=wordnet:,\n c=dict://h`), [`a ${url}`, "b wordnet:", "c dict://h"]);
+  assert.deepEqual(groups("a=http://h/{key}?x=1%2Cy=2"), ["a http://h/{key}?x=1%2Cy=2"]);
+  for (const text of ["a=http://h/{key},", ",a=x", "a=x, ", "a=x,b="]) {
+    assert.equal(faultsOf([], { env: { MUSTER_GROUPS: text } }).length, 1, text);
+  }
+});
+
+test("of a URL that its commas cut no part stands in a fault", () => {
+  const checkOrigin = (origin: string) => void parseOrigin(origin);
+  const faults = (text: string) => faultsOf([], { env: { MUSTER_GROUPS: text }, checkOrigin });
+  for (
+    const text of [
+      "a=http://h/{key}?list=1,hush=hush",
+      "a=http://h/{key}?list=1,hush=hush:hush,hush==",
+      "a=http://h/{key}?list=1,token=hush,token=hush",
+      "a=http://me:hush,hush=hush@h/{key}",
+      "a=http://me:hush,b,hush=@h/{key},b=wordnet:",
+      "a=http://h/{key}?hush,a=wordnet:",
+      "a b=http://h/{key}?hush,hush=wordnet:hush",
+      'a=ftp://h/{key}?"\\hush',
+      'a=ftp://me:"hush@h/{key}',
+      "a=ftp://h/$&?hush",
+    ]
+  ) {
+    for (const fault of faults(text)) assert.ok(!fault.includes("hush"), fault);
+  }
+  assert.deepEqual(faults("a=http://h/{key}?list=1,token=hush"), [
+    `--group must be ${options.group.rule}: in MUSTER_GROUPS number 2 is not; it is not shown, as it may be a part of a ` +
+    "URL with a comma: write that %2C",
+  ]);
+  assert.match(faults("a=wordnet:,b=wordnt:")[0]!, /^--group b must have .* current value is "wordnt:"$/);
 });
 
 test("an origin is judged by those who know origins", () => {

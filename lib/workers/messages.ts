@@ -41,7 +41,7 @@ export type FromWorker =
   | { readonly type: "listening"; readonly port: number }
   /** It takes connections at the shared address. */
   | { readonly type: "sharing" }
-  /** It ends, for a reason that another life would not mend; its log tells. */
+  /** It ends, for a reason that its next life will find as well until somebody mends it; its log tells. */
   | { readonly type: "refuses" }
   | ToStore;
 

@@ -36,7 +36,7 @@ interface Slot {
   /** Of its own listener. */
   port: number | undefined;
   isSharing: boolean;
-  /** Ends in a row, each after a short life. */
+  /** Ends in a row, each after a short life; 0 in its first life alone. */
   falls: number;
   cancelRestart: () => void;
 }
@@ -63,8 +63,9 @@ export class Supervisor {
   }
 
   /**
-   * Resolves when the machine cannot go on: a worker has ended before all were up, or refuses to run. ConfigError where
-   * the worker's exit code says so.
+   * Resolves when the machine cannot be started: a worker has ended before all were up, or refuses to run in its first
+   * life, as it may find out later than it takes connections. ConfigError where the worker's exit code says so. What a later
+   * life refuses has changed since all were well: it is a fall like any other, and the others serve on.
    */
   get failed(): Promise<Error> {
     return this.#failed.promise;
@@ -138,29 +139,36 @@ export class Supervisor {
     for (const { life } of this.#slots) life?.send({ type: "workers", workers });
   }
 
-  #ended(slot: Slot, code: number, isFinal: boolean, livedMs: number): void {
-    const { clock, log } = this.#options;
+  #ended(slot: Slot, code: number, refuses: boolean, livedMs: number): void {
     const pid = slot.life?.pid;
     slot.life = undefined;
     slot.isSharing = false;
     if (this.#isStopping) return;
-    if (isFinal || !this.#hasStarted) {
-      const what = isFinal ? "refuses to run" : "ended before all workers were up";
+    if (!this.#hasStarted || refuses && slot.falls === 0) {
+      const what = refuses ? "refuses to run" : "ended before all workers were up";
       const message = `${slot.name} ${what} (exit code ${code}): its log tells why`;
       return this.#failed.resolve(code === 2 ? new ConfigError(message) : new Error(message));
     }
     this.#placed(slot, undefined);
-    slot.falls = livedMs >= STABLE_MS ? 1 : slot.falls + 1;
+    if (livedMs >= STABLE_MS) slot.falls = 0;
+    const what = refuses ? `refuses to run (exit code ${code})` : `has ended with exit code ${code}`;
+    this.#fell(slot, what, { pid, code });
+  }
+
+  #fell(slot: Slot, what: string, fields?: Record<string, unknown>): void {
+    const { clock, log } = this.#options;
+    slot.falls++;
     const delayMs = Math.min(FIRST_RESTART_MS * 2 ** Math.min(slot.falls - 1, 10), LONGEST_RESTART_MS);
-    log.warn(`${slot.name} has ended with exit code ${code}: starting it again in ${delayMs} ms`, { pid, code });
+    log.warn(`${slot.name} ${what}: starting it again in ${delayMs} ms`, fields);
     slot.cancelRestart = clock.after(delayMs, () => this.#beginAgain(slot));
   }
 
+  /** A machine that is short of memory or of processes now may have them again later. */
   #beginAgain(slot: Slot): void {
     try {
       this.#begin(slot);
     } catch (error) {
-      this.#failed.resolve(error as Error);
+      this.#fell(slot, `cannot be started (${(error as Error).message})`);
     }
   }
 }

@@ -51,9 +51,11 @@ function supervised() {
   const clock = new ManualClock();
   const log = new MemoryLog();
   const lives: FakeWorker[] = [];
+  let refusedStarts = 0;
   const supervisor = new Supervisor({
     names: ["a", "b"],
     start: (name, onMessage) => {
+      if (refusedStarts-- > 0) throw new Error("no more processes");
       const worker = new FakeWorker(name, onMessage);
       lives.push(worker);
       return worker;
@@ -63,7 +65,8 @@ function supervised() {
   });
   const failures: Error[] = [];
   void supervisor.failed.then((error) => failures.push(error));
-  return { supervisor, clock, log, lives, failures };
+  const refuseStarts = (count: number) => void (refusedStarts = count);
+  return { supervisor, clock, log, lives, failures, refuseStarts };
 }
 
 async function serving() {
@@ -139,7 +142,7 @@ test("a worker that ends before all were up ends the machine, with ConfigError f
   }
 });
 
-test("a worker that refuses to run ends the machine whenever it says so", async () => {
+test("a worker that refuses to run in its first life ends the machine whenever it says so", async () => {
   for (const [isSaid, code] of [[true, 1], [false, 2]] as const) {
     const { lives, failures } = await serving();
     if (isSaid) lives[1]!.say({ type: "refuses" });
@@ -148,6 +151,47 @@ test("a worker that refuses to run ends the machine whenever it says so", async 
     assert.equal(failures.length, 1);
     assert.equal(failures[0] instanceof ConfigError, code === 2);
   }
+});
+
+test("a worker that refuses to run when it is started again is started ever later, and the others are left", async () => {
+  for (const [isSaid, code] of [[true, 1], [true, 2], [false, 2]] as const) {
+    const { lives, clock, log, failures } = await serving();
+    lives[1]!.end(137);
+    let delayMs = 100;
+    for (let life = 2; life <= 9; life++, delayMs = Math.min(2 * delayMs, 10_000)) {
+      await clock.advance(delayMs - 1);
+      assert.equal(lives.length, life);
+      await clock.advance(1);
+      lives[life]!.serve(life);
+      if (isSaid) lives[life]!.say({ type: "refuses" });
+      lives[life]!.end(code);
+    }
+    await clock.advance(10_000);
+    lives[10]!.serve(10);
+    assert.equal(log.lines[1], `warn b refuses to run (exit code ${code}): starting it again in 200 ms`);
+    // Neither after a long life: whatever it is, it is not what the machine was started with.
+    await clock.advance(60_000);
+    lives[10]!.end(2);
+    await clock.advance(100);
+    assert.equal(lives.length, 12);
+    assert.equal(lives.filter(({ name }) => name === "a").length, 1);
+    assert.deepEqual(failures, []);
+  }
+});
+
+test("a worker that cannot be started again for now is tried again", async () => {
+  const { lives, clock, log, failures, refuseStarts } = await serving();
+  refuseStarts(2);
+  lives[1]!.end(137);
+  await clock.advance(100);
+  await clock.advance(200);
+  assert.deepEqual(log.lines.slice(1), [
+    "warn b cannot be started (no more processes): starting it again in 200 ms",
+    "warn b cannot be started (no more processes): starting it again in 400 ms",
+  ]);
+  await clock.advance(400);
+  assert.equal(lives.length, 3);
+  assert.deepEqual(failures, []);
 });
 
 test("a worker that does not come up within 30 s is ended, and counts as fallen", async () => {

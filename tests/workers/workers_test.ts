@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { connect } from "nats";
+import { answer, serveDict } from "../origins/dict-server.ts";
 import { freePort } from "../support/free-port.ts";
 import { greets, startNats } from "../support/nats-server.ts";
 import { bothRuntimes, type NodeProcess, spawnNode, startNode, temporaryDirectory } from "../support/node.ts";
@@ -162,6 +163,30 @@ for (const kind of bothRuntimes) {
     const after = incarnations(await whole(machine));
     assert.equal(incarnations(before).filter((life) => after.includes(life)).length, 1);
   });
+
+  test(
+    `a worker on ${kind} that its origin refuses when it is back leaves the machine to the others, until it may`,
+    { timeoutMs: 60_000 },
+    async (defer) => {
+      let isKnown = true;
+      const server = await serveDict(defer, {
+        define: (word, client) => client.say(isKnown ? answer(word) : "550 Invalid database\r\n"),
+      });
+      const group = `dict=dict://127.0.0.1:${server.port}/db`;
+      const machine = await startMachine(defer, kind, ["--nats", "off", "--group", group]);
+      await whole(machine);
+      const [name, pid] = [...workersOf(machine)][0]!;
+      isKnown = false;
+      process.kill(pid, "SIGKILL");
+      await machine.line(`${name} refuses to run (exit code 2): starting it again in 200 ms`);
+      await machine.line(`${name} refuses to run (exit code 2): starting it again in 400 ms`);
+      assert.equal((await ask(`${machine.url}/healthz`)).status, 200);
+      isKnown = true;
+      await whole(machine);
+      assert.deepEqual(await ask(`${machine.url}/cache/dict/a`), { status: 200, text: "a\n" });
+      assert.equal((await machine.end()).code, 0, machine.lines.join("\n"));
+    },
+  );
 
   test(
     `the bundled NATS server outlives the workers on ${kind}, and no machine`,

@@ -187,8 +187,7 @@ export class Node {
     const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
     await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
-    await this.#drain(until(CLOSING_MS));
-    await farewell;
+    await this.#drain(until(CLOSING_MS), farewell);
     const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
     const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
@@ -202,10 +201,11 @@ export class Node {
     await this.#embedded?.stop();
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
+  async #drain(timeoutMs: number, farewell: Promise<void>): Promise<void> {
     const over = new AbortController();
     const cancel = this.#clock.after(timeoutMs, () => over.abort());
-    await Promise.all([...this.#served.values()].map(({ group }) => group.drain(over.signal)));
+    await Promise.all([...this.#served.values()].map(({ group }) => group.drain(over.signal, farewell)));
+    await farewell;
     cancel();
   }
 

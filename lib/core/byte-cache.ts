@@ -26,6 +26,9 @@ interface Entry extends Linked {
   usedAt: number;
 }
 
+/** A key and its value. */
+export type Pair = Pick<Entry, "key" | "value">;
+
 /** What a cache has done and holds, under the names that groupcache made standard. */
 export interface CacheStats {
   bytes: number;
@@ -166,10 +169,38 @@ export class ByteCache {
     return true;
   }
 
-  /** Keys and values, the most recently used first. O(n log n): for draining, not for requests. */
-  byRecency(): { key: string; value: Value }[] {
-    const all = [...entriesOf(this.#unread), ...entriesOf(this.#read)];
-    return all.sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt)).map(({ key, value }) => ({ key, value }));
+  /**
+   * Removes an entry that has expired, where one heads a list: as all entries of a group live equally long, the oldest there.
+   *
+   * @returns whether there was one
+   */
+  removeExpired(nowMs: number): boolean {
+    for (const list of [this.#unread, this.#read]) {
+      if (list.next === list) continue;
+      const entry = list.next as Entry;
+      if (entry.value.expiresAtMs > nowMs) continue;
+      this.#delete(entry, hashOf(entry.key));
+      return true;
+    }
+    return false;
+  }
+
+  /** All keys and values. O(n), as is what follows: for changes of owners, not for requests. */
+  entries(): readonly Pair[] {
+    return this.#all();
+  }
+
+  /** The same, the most recently used first. */
+  byRecency(): readonly Pair[] {
+    return this.#all().sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt));
+  }
+
+  #all(): Entry[] {
+    const all: Entry[] = [];
+    for (const list of [this.#unread, this.#read]) {
+      for (let one = list.next; one !== list; one = one.next) all.push(one as Entry);
+    }
+    return all;
   }
 
   /** The first entry of a list that was not read since it was put there; those before it go to the end of `#read`. */
@@ -223,8 +254,4 @@ export class ByteCache {
     this.#bytes -= entry.bytes;
     this.#items--;
   }
-}
-
-function* entriesOf(list: Linked): Generator<Entry> {
-  for (let one = list.next; one !== list; one = one.next) yield one as Entry;
 }

@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import { PeerError } from "./errors.ts";
 import type { Landing } from "./flight.ts";
 import { append, emptyList, type Linked, unlink } from "./linked.ts";
-import { type PeerHealth, PeersHealth } from "./peer-health.ts";
+import { type PeerHealth, PeersHealth, SLOW_FAILURE_MS } from "./peer-health.ts";
 import type { Peer, PeerPicker, Question } from "./ports.ts";
 import { Sweep } from "./sweep.ts";
 import type { Value } from "./value.ts";
@@ -23,13 +23,18 @@ export interface FailoverOptions<T> {
   /** It is this node's turn to load the value. */
   readonly onOwnTurn: (landing: Landing<T>, key: string) => void;
   /** This node's own load, where it is the next in rank. */
-  readonly loadHere: (key: string, signal: CancelSignal) => Promise<Value>;
+  readonly loadHere: (key: string, signal: CancelSignal) => Promise<T>;
   readonly onPeerError: () => void;
   readonly onHedge: () => void;
 }
 
-/** The owner, and so many in its place, are asked before this node loads by itself. */
-const MAX_PEERS_ASKED = 3;
+/** So many were asked, one after another, and let the caller wait in vain, before this node loads by itself. */
+const MAX_WAITS = 3;
+/**
+ * So many could not be asked: it costs no time to find the next, and who loads in their place is the same for all nodes. Of
+ * keys whose first 16 in rank are all dead, while half the fleet is, there is one in 65,536.
+ */
+const MAX_PASSED_OVER = 16;
 /** Second asks are for a few percent of all, so that a slow origin is not asked twice for everything. */
 const HEDGES_PER_ASK = 0.03;
 const MAX_HEDGES_SAVED = 20;
@@ -48,6 +53,8 @@ class FirstAsk<T> implements Question, Linked {
   readonly timeoutMs: number;
   /** Who was asked before, in vain. */
   readonly failures: ReadonlySet<string>;
+  /** How many of those let the caller wait. */
+  readonly waits: number;
   readonly askedAtMs: number;
   /** The peer is silent if it has answered nobody since then. */
   sinceMs: number;
@@ -62,6 +69,7 @@ class FirstAsk<T> implements Question, Linked {
     signal: Landing<T>,
     timeoutMs: number,
     failures: ReadonlySet<string>,
+    waits: number,
     nowMs: number,
   ) {
     this.failover = failover;
@@ -71,6 +79,7 @@ class FirstAsk<T> implements Question, Linked {
     this.signal = signal;
     this.timeoutMs = timeoutMs;
     this.failures = failures;
+    this.waits = waits;
     this.askedAtMs = nowMs;
     this.sinceMs = nowMs;
     this.hedgeAtMs = nowMs + health.hedgeMs;
@@ -133,18 +142,18 @@ export class Failover<T> {
    */
   fetch(key: string, landing: Landing<T>): void {
     this.#hedges = Math.min(MAX_HEDGES_SAVED, this.#hedges + HEDGES_PER_ASK);
-    this.#askNext(key, landing, NOBODY);
+    this.#askNext(key, landing, NOBODY, 0);
   }
 
-  #askNext(key: string, landing: Landing<T>, failed: ReadonlySet<string>): void {
+  #askNext(key: string, landing: Landing<T>, failed: ReadonlySet<string>, waits: number): void {
     const { picker, clock, timeoutMs, onOwnTurn } = this.#options;
-    while (failed.size < MAX_PEERS_ASKED) {
+    while (failed.size < MAX_PASSED_OVER && waits < MAX_WAITS) {
       const peer = failed.size === 0 ? picker.pick(key) : next(picker.ranked(key, failed.size + 1), failed);
       if (peer === undefined) break;
       const health = this.#health.of(peer);
       const nowMs = clock.nowMs();
       if (health.admit(nowMs)) {
-        return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, nowMs));
+        return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, waits, nowMs));
       }
       failed = new Set([...failed, peer.name]);
     }
@@ -159,13 +168,15 @@ export class Failover<T> {
 
   /** For questions. */
   failed(ask: FirstAsk<T>, error: unknown): void {
-    const { peer, key, signal: landing, failures } = ask;
+    const { peer, key, signal: landing, failures, askedAtMs } = ask;
     this.#noteFailure(ask, error);
     if (!this.#end(ask)) return;
     if (landing.aborted || !(error instanceof PeerError)) return landing.fail(error);
-    this.#options.onPeerError();
+    const { clock, onPeerError } = this.#options;
+    onPeerError();
+    const waits = ask.waits + (clock.nowMs() - askedAtMs < SLOW_FAILURE_MS ? 0 : 1);
     try {
-      this.#askNext(key, landing, new Set([...failures, peer.name]));
+      this.#askNext(key, landing, new Set([...failures, peer.name]), waits);
     } catch (fault) {
       landing.fail(fault);
     }
@@ -249,7 +260,7 @@ export class Failover<T> {
     this.#hedges--;
     onHedge();
     // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
-    if (second === undefined) loadHere(key, signal).then((value) => this.#land(ask, value), () => {});
+    if (second === undefined) loadHere(key, signal).then((loaded) => this.#end(ask) && signal.land(loaded), () => {});
     else second.ask(group, key, new SecondAsk(ask, this.#health.of(second), nowMs));
   }
 }

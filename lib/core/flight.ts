@@ -175,6 +175,14 @@ export class Flights<T> {
     return true;
   }
 
+  /** Waits for the flights of these keys, as far as there are any, however they end. Never rejects. */
+  async ended(keys: readonly string[], signal: CancelSignal): Promise<void> {
+    const none = (waiter: Waiter<T>) => waiter.failed(undefined);
+    await Promise.allSettled(
+      keys.map((key) => promised<T>(signal, (waiter) => this.join(key, waiter) || none(waiter))),
+    );
+  }
+
   /**
    * For flights: takes one out of the table, if it is still there.
    *

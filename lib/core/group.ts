@@ -2,14 +2,15 @@
  * A named cache: cache -> owner -> origin. Knows no NATS, no HTTP and no runtime, and never asks whether there is a
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
-import QuickLRU from "quick-lru";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
+import { OriginTimeoutError } from "./errors.ts";
 import { Failover } from "./failover.ts";
 import { Flights, type Landing, promised, type Waiter } from "./flight.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { Handoff } from "./handoff.ts";
 import { hashOf } from "./hash.ts";
+import { HotCopies } from "./hot-copies.ts";
 import { MainAndHot } from "./main-and-hot.ts";
 import { Memo } from "./memo.ts";
 import { PeerWaiter } from "./peer-waiter.ts";
@@ -54,8 +55,6 @@ export interface GroupOptions {
   readonly maxFlights?: number;
 }
 
-/** How many keys have their fetches counted; the longest unfetched are forgotten first. */
-const MAX_COUNTED_KEYS = 8_192;
 const MAX_FLIGHTS = 10_000;
 const MAX_CONTENT_TYPES = 128;
 
@@ -68,7 +67,7 @@ export class Group {
   readonly #nowMs: () => number;
   readonly #ttlMs: number | null;
   readonly #caches: MainAndHot;
-  readonly #hotAfterFetches: number;
+  readonly #copies: HotCopies;
   readonly #handoff: Handoff;
   readonly #failover: Failover<Loaded>;
   /**
@@ -81,7 +80,6 @@ export class Group {
   readonly #atOrigin = new Map<string, Landing<Loaded>>();
   /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
-  readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
   readonly #counters = newCounters();
 
   constructor(options: GroupOptions) {
@@ -92,17 +90,25 @@ export class Group {
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
     this.#ttlMs = options.ttlMs;
-    this.#hotAfterFetches = options.hotAfterFetches ?? 2;
     this.#caches = new MainAndHot(options.budgetBytes, options.isHashed);
-    this.#handoff = new Handoff({ group: options.name, picker, caches: this.#caches, clock, loadTimeoutMs, replicas });
+    this.#copies = new HotCopies(this.#caches, options.ttlMs, options.hotAfterFetches ?? 2);
+    this.#handoff = new Handoff({
+      group: options.name,
+      picker,
+      caches: this.#caches,
+      clock,
+      ttlMs: options.ttlMs,
+      loadTimeoutMs,
+      replicas,
+    });
     this.#failover = new Failover({
       group: options.name,
       picker,
       clock,
       timeoutMs: loadTimeoutMs,
       onValue: (landing, key, value) => this.#fetched(landing, key, value),
-      onOwnTurn: (landing, key) => landing.follow(this.#loadHere(key, landing)),
-      loadHere: async (key, signal) => (await this.#loadHere(key, signal)).value,
+      onOwnTurn: (landing, key) => landing.follow(this.#loadHere(key, landing, true)),
+      loadHere: (key, signal) => this.#loadHere(key, signal, true),
       onPeerError: () => this.#counters.peerErrors++,
       onHedge: () => this.#counters.hedges++,
     });
@@ -187,9 +193,17 @@ export class Group {
     return this.#handoff.rebalance();
   }
 
-  /** Hands over all that this node holds, when it is to own nothing any more; until done or aborted. Never rejects. */
-  drain(signal: AbortSignal): Promise<void> {
-    return this.#handoff.drain(signal);
+  /**
+   * Hands over all that this node holds, when it is to own nothing any more, and what is still loaded for those that do not
+   * know that yet; until done or aborted. Never rejects.
+   *
+   * @param unasked resolves when all should know
+   */
+  drain(signal: AbortSignal, unasked: Promise<void>): Promise<void> {
+    return this.#handoff.drain(signal, async () => {
+      await unasked;
+      await this.#loads.ended([...this.#atOrigin.keys()], signal);
+    });
   }
 
   /** Whether there is nothing here that a peer could look for. */
@@ -206,17 +220,23 @@ export class Group {
     };
   }
 
-  #loadHere(key: string, signal: CancelSignal | undefined): Promise<Loaded> {
-    return promised(signal, (waiter) => this.#loadFromOrigin(key, waiter));
+  #loadHere(key: string, signal: CancelSignal | undefined, isCounted = false): Promise<Loaded> {
+    return promised(signal, (waiter) => this.#loadFromOrigin(key, waiter, isCounted));
   }
 
-  /** As whoever is to have the value: from memory, from where it was before, or from the origin. */
-  #loadFromOrigin(key: string, waiter: Waiter<Loaded>): void {
-    this.#loads.fly(key, waiter, (landing) => landing.follow(this.#make(key, landing)));
+  /**
+   * As whoever is to have the value: from memory, from where it was before, or from the origin.
+   *
+   * @param isCounted whether it is a part of a fetch from peers, which is counted already
+   */
+  #loadFromOrigin(key: string, waiter: Waiter<Loaded>, isCounted = false): void {
+    this.#loads.fly(key, waiter, (landing) => {
+      if (!isCounted) this.#counters.loadsDeduped++;
+      landing.follow(this.#make(key, landing));
+    });
   }
 
   async #make(key: string, flightSignal: Landing<Loaded>): Promise<Loaded> {
-    this.#counters.loadsDeduped++;
     const main = this.#caches.main;
     // While a peer was asked in vain, somebody else's load may have brought it.
     let present = this.#fresh(main.peek(key));
@@ -228,9 +248,9 @@ export class Group {
       if (present === undefined && value !== undefined) {
         // Asked in the place of an owner that is slow or lost: what it may still have stays there.
         if (this.#picker.pick(key) !== undefined) {
-          return { value, source: "peer", stored: this.#keepCopy(key, value) };
+          return { value, source: "peer", stored: this.#copies.keep(key, value) };
         }
-        this.#handoff.copy(key, value);
+        this.#handoff.stored(key, value);
         return { value, source: "peer", stored: this.#caches.store(main, key, value) };
       }
     }
@@ -239,7 +259,7 @@ export class Group {
     // Kept even when nobody waits any more, as the origin has been paid for it; but what comes after the deadline may
     // be older than what a later flight has stored.
     const late = flightSignal.aborted && main.peek(key) !== undefined;
-    if (!late) this.#handoff.copy(key, value);
+    if (!late) this.#handoff.stored(key, value);
     return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
   }
 
@@ -251,7 +271,8 @@ export class Group {
     try {
       fresh = await this.#origin.load(key, signal.abortSignal());
     } catch (error) {
-      this.#counters.localLoadErrs++;
+      // That nobody waits any more is no fault of the origin.
+      if (!signal.aborted || signal.reason instanceof OriginTimeoutError) this.#counters.localLoadErrs++;
       throw error;
     } finally {
       // One that nobody waits for any more may end after the next has begun.
@@ -270,25 +291,7 @@ export class Group {
 
   #fetched(landing: Landing<Loaded>, key: string, value: Value): void {
     this.#counters.peerLoads++;
-    landing.land({ value, source: "peer", stored: this.#keepCopy(key, value) });
-  }
-
-  /**
-   * A copy of what others own displaces something only when it is popular; room that nobody needs is filled at once.
-   *
-   * @returns whether it is kept as popular: what only fills room is the first to go, and no word is given for it
-   */
-  #keepCopy(key: string, value: Value): boolean {
-    if (this.#hotAfterFetches === 0) return false;
-    const fetches = (this.#fetchCounts.get(key) ?? 0) + 1;
-    const isPopular = fetches >= this.#hotAfterFetches;
-    if (isPopular) this.#fetchCounts.delete(key);
-    else this.#fetchCounts.set(key, fetches);
-    const { main, hot } = this.#caches;
-    // While the owner was asked, this node may have become the owner and loaded it: the main cache's copy stays.
-    if (main.peek(key) !== undefined || !isPopular && !this.#caches.hasRoom(key, value)) return false;
-    // It may be a part of a frame with many others, which a cache must not keep alive.
-    return this.#caches.store(hot, key, { ...value, body: value.body.slice() }) && isPopular;
+    landing.land({ value, source: "peer", stored: this.#copies.keep(key, value) });
   }
 
   #fresh(value: Value | undefined): Value | undefined {

@@ -4,20 +4,21 @@
  *
  * Nothing here is needed for an answer to be right: whatever fails, the origin is asked.
  */
-import { entryBytes } from "./byte-cache.ts";
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
-import { pause } from "./pause.ts";
 import { type PeerHealth, PeersHealth } from "./peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
-import type { Value } from "./value.ts";
+import { PUSH_TIMEOUT_MS, Pusher } from "./pusher.ts";
+import { type Value, within } from "./value.ts";
 
 export interface HandoffOptions {
   readonly group: string;
   readonly picker: PeerPicker;
   readonly caches: MainAndHot;
   readonly clock: Clock;
+  /** How long a value may be served, in milliseconds; null: until it is evicted. */
+  readonly ttlMs: number | null;
   /** For a load, of which to ask others is a part, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept: 1, or 2 for the owner and the next in rank. */
@@ -48,12 +49,7 @@ const MAX_PEEKED = 32;
  */
 const MAX_PEEK_MS = 2_000;
 const MAX_PEEK_SHARE = 0.25;
-const PUSH_TIMEOUT_MS = 2_000;
-const MAX_BATCH_BYTES = 256 * 1024;
-const MAX_BATCH_ENTRIES = 1_000;
-/** What could not be pushed is offered again so long after, to whoever is to have it by then. */
-const PUSH_AGAIN_AFTER_MS = 500;
-/** So often in vain: of what is to be kept twice, until a peer that is lost is evicted; of what a node hands over that stops. */
+/** So often in vain: what is to be kept twice, until a peer that is lost is evicted; what is handed over by one that stops. */
 const COPY_TRIES = 10;
 const DRAIN_TRIES = 2;
 /** A machine that is busy may be silent once; what a holder is not asked for is loaded from the origin. */
@@ -62,6 +58,8 @@ const TOLERATED_SILENCES = 1;
 const SAME_BIRTH_MS = 100;
 /** Copies of fresh values on their way to the next in rank; one more is not sent. */
 const MAX_COPIES_IN_FLIGHT = 1_000;
+/** Values that come while this node hands over; one more stays here. */
+const MAX_LATE_ENTRIES = 10_000;
 
 /** One group's handing over of values, in both directions. */
 export class Handoff {
@@ -74,11 +72,15 @@ export class Handoff {
   #rebalance = new AbortController();
   /** Whether the last one was cut short, so that who was to have copies by then may lack some. */
   #isBehind = false;
+  /** What has come since this node began to hand over all. */
+  #late: Entry[] | undefined;
+  readonly #pusher: Pusher;
   readonly stats: HandoffStats = { peeks: 0, peekHits: 0, entriesPushed: 0, entriesTaken: 0 };
 
   constructor(options: HandoffOptions) {
     this.#options = options;
     this.#peekTimeoutMs = Math.min(MAX_PEEK_MS, options.loadTimeoutMs * MAX_PEEK_SHARE);
+    this.#pusher = new Pusher(options.group, options.clock, (entries) => this.stats.entriesPushed += entries);
   }
 
   /**
@@ -148,35 +150,50 @@ export class Handoff {
   }
 
   async #peek(peer: Peer, key: string, signal: AbortSignal): Promise<{ value?: Value | undefined; isLost: boolean }> {
-    const { group, clock } = this.#options;
+    const { group, clock, ttlMs } = this.#options;
     try {
-      const value = await peer.peek(group, key, { signal, timeoutMs: this.#peekTimeoutMs });
+      const found = await peer.peek(group, key, { signal, timeoutMs: this.#peekTimeoutMs });
+      const value = found && within(ttlMs, found);
       return { value: value !== undefined && value.expiresAtMs > clock.nowMs() ? value : undefined, isLost: false };
     } catch {
       return { isLost: true };
     }
   }
 
-  /** Takes what a peer hands over: what this node is to keep, and has room for. Displaces nothing but hot copies. */
+  /**
+   * Takes what a peer hands over and this node is to keep. Displaces nothing but hot copies and what has expired, and is
+   * not taken where there is no room; a second copy, which is to be there, displaces what any value does.
+   */
   accept(entries: readonly Entry[], from: string): number {
-    const { caches, clock } = this.#options;
+    const { caches, clock, ttlMs, replicas } = this.#options;
     const nowMs = clock.nowMs();
     let taken = 0;
-    for (const { key, value } of entries) {
+    for (const { key, value: sent } of entries) {
+      const value = within(ttlMs, sent);
       if (value.expiresAtMs <= nowMs || !this.#isToKeep(key, from)) continue;
       const present = caches.main.peek(key);
       if (present !== undefined && present.bornAtMs >= value.bornAtMs) continue;
       const copy = caches.hot.peek(key);
       if (copy !== undefined && copy.bornAtMs > value.bornAtMs + SAME_BIRTH_MS) continue;
-      if (caches.storeForHotOnes(key, value)) taken++;
+      const isStored = replicas > 1
+        ? caches.store(caches.main, key, value)
+        : caches.storeWithoutLoss(key, value, nowMs);
+      if (isStored) taken++;
     }
     this.stats.entriesTaken += taken;
     return taken;
   }
 
-  /** With two replicas: sends a value that has just come to the other node that is to keep it. Waits for nothing. */
-  copy(key: string, value: Value): void {
+  /**
+   * A value has come of which this node is an owner. With two replicas it is sent to the other node that is to keep it; when
+   * this node is handing over all, it goes the same way. Waits for nothing.
+   */
+  stored(key: string, value: Value): void {
     const { picker, replicas, group } = this.#options;
+    if (this.#late !== undefined) {
+      if (this.#late.length < MAX_LATE_ENTRIES) this.#late.push({ key, value });
+      return;
+    }
     if (replicas < 2 || this.#copiesInFlight >= MAX_COPIES_IN_FLIGHT) return;
     for (const peer of picker.ranked(key, replicas)) {
       if (peer === undefined) continue;
@@ -188,8 +205,8 @@ export class Handoff {
   }
 
   /**
-   * With two replicas: after a change of owners, has the new second node of each key that this one owns get its copy.
-   * A later change begins it anew.
+   * With two replicas: after a change of owners, has who is one of the two owners of a key since then get its value from the
+   * other one. A later change begins it anew.
    */
   async rebalance(): Promise<void> {
     const { picker, caches, replicas } = this.#options;
@@ -199,33 +216,35 @@ export class Handoff {
     const { signal } = this.#rebalance;
     const wasBehind = this.#isBehind;
     this.#isBehind = true;
-    await this.#pushAll(
-      caches.main.byRecency(),
-      (key) => {
-        const [owner, second] = picker.ranked(key, replicas);
-        if (owner !== undefined || second === undefined) return undefined;
-        const before = picker.rankedBefore(key, replicas);
-        // The same peer, not the name: who has started anew has nothing.
-        const hadIt = !wasBehind && before.length === replicas && before.includes(second);
-        return hadIt ? undefined : second;
-      },
-      signal,
-      COPY_TRIES,
-    );
+    const target = (key: string) => {
+      const owners = picker.ranked(key, replicas);
+      if (owners.length < replicas || !owners.includes(undefined)) return undefined;
+      const other = owners.find((peer) => peer !== undefined)!;
+      const before = picker.rankedBefore(key, replicas);
+      // The same peer, not the name: who has started anew has nothing.
+      const hadIt = !wasBehind && before.length === replicas && before.includes(other);
+      return hadIt ? undefined : other;
+    };
+    await this.#pusher.push(caches.main.entries(), { target, signal, tries: COPY_TRIES });
     if (!signal.aborted) this.#isBehind = false;
   }
 
   /**
    * Hands all that this node holds as owner to its next owners, the most recently used first, until done or aborted; also
-   * hot copies of keys that have become its own since, when their owner was lost.
+   * hot copies of keys that have become its own since, when their owner was lost, and what comes meanwhile.
+   *
+   * @param landed waits until nobody asks this node for anything new, and for the loads that are in the air then
    */
-  async drain(signal: AbortSignal): Promise<void> {
+  async drain(signal: AbortSignal, landed: () => Promise<unknown>): Promise<void> {
     const { picker, caches } = this.#options;
     this.#rebalance.abort();
+    this.#late = [];
     const isOwn = ({ key }: Entry) => [...picker.ranked(key, 1), ...picker.rankedBefore(key, 1)].includes(undefined);
     const held = [...caches.main.byRecency(), ...caches.hot.byRecency().filter(isOwn)];
-    const heir = (key: string) => picker.ranked(key, 2).find((peer) => peer !== undefined);
-    await this.#pushAll(held, heir, signal, DRAIN_TRIES);
+    const target = (key: string) => picker.ranked(key, 2).find((peer) => peer !== undefined);
+    await this.#pusher.push(held, { target, signal, tries: DRAIN_TRIES });
+    await landed();
+    await this.#pusher.push(this.#late, { target, signal, tries: DRAIN_TRIES });
   }
 
   /** The sender is out of the count: it may be leaving, and this node's roster may not know that yet. */
@@ -234,67 +253,5 @@ export class Handoff {
     return picker.ranked(key, replicas + 1).filter((peer) => peer?.name !== from).slice(0, replicas).includes(
       undefined,
     );
-  }
-
-  /** @param tries how often in a row nothing is taken of what is left, until it is given up: it will be loaded anew */
-  async #pushAll(
-    held: readonly Entry[],
-    target: (key: string) => Peer | undefined,
-    signal: AbortSignal,
-    tries: number,
-  ): Promise<void> {
-    let left = held;
-    for (let failures = 0; !signal.aborted;) {
-      const before = left.length;
-      left = await this.#pushOnce(left, target, signal);
-      if (left.length === 0) return;
-      failures = left.length < before ? 1 : failures + 1;
-      if (failures === tries) return;
-      await pause(this.#options.clock, PUSH_AGAIN_AFTER_MS, signal);
-    }
-  }
-
-  /**
-   * One batch at a time to each peer, so that what waits is bounded by the peers, not by the entries.
-   *
-   * @returns what has a target that did not take it
-   */
-  async #pushOnce(
-    held: readonly Entry[],
-    target: (key: string) => Peer | undefined,
-    signal: AbortSignal,
-  ): Promise<Entry[]> {
-    const byPeer = new Map<Peer, Entry[]>();
-    for (const entry of held) {
-      const peer = target(entry.key);
-      if (peer === undefined) continue;
-      const entries = byPeer.get(peer);
-      if (entries === undefined) byPeer.set(peer, [entry]);
-      else entries.push(entry);
-    }
-    const left = await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal)));
-    return left.flat();
-  }
-
-  /** @returns what is left when a push fails, or there is no more time */
-  async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<readonly Entry[]> {
-    for (let at = 0; at < entries.length;) {
-      const first = at;
-      const batch: Entry[] = [];
-      for (let bytes = 0; at < entries.length && batch.length < MAX_BATCH_ENTRIES; at++) {
-        bytes += entryBytes(entries[at]!.key, entries[at]!.value);
-        if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
-        batch.push(entries[at]!);
-      }
-      if (signal.aborted) return entries.slice(first);
-      try {
-        const taken = await peer.push(this.#options.group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS });
-        // Not in one statement: other peers' pushes are counted while this one is awaited.
-        this.stats.entriesPushed += taken;
-      } catch {
-        return entries.slice(first);
-      }
-    }
-    return [];
   }
 }

@@ -46,13 +46,16 @@ export class MainAndHot {
     return this.#fits(entryBytes(key, value));
   }
 
-  /** Stores a value in the main cache as `store` does, but displaces hot copies only: else it is not kept. */
-  storeForHotOnes(key: string, value: Value): boolean {
-    const present = this.main.peek(key);
+  /** Stores a value in the main cache as `store` does, but displaces hot copies and what has expired only: else not at all. */
+  storeWithoutLoss(key: string, value: Value, nowMs: number): boolean {
+    const bytes = entryBytes(key, value);
     // What it replaces makes room.
-    const moreBytes = entryBytes(key, value) - (present === undefined ? 0 : entryBytes(key, present));
-    if (this.main.bytes + moreBytes > this.budgetBytes) return false;
-    while (!this.#fits(moreBytes)) this.hot.evictOne();
+    const moreBytes = () => {
+      const present = this.main.peek(key);
+      return present === undefined ? bytes : bytes - entryBytes(key, present);
+    };
+    while (this.main.bytes + moreBytes() > this.budgetBytes) if (!this.main.removeExpired(nowMs)) return false;
+    while (!this.#fits(moreBytes())) this.hot.evictOne();
     return this.store(this.main, key, value);
   }
 

@@ -14,7 +14,7 @@ const MIN_HEDGE_MS = 100;
 const HEDGE_QUANTILE = 0.95;
 const HEDGE_FACTOR = 2;
 /** A failure that took longer than this was a wait in vain, not a refusal: the next caller is to be spared it. */
-const SLOW_FAILURE_MS = 100;
+export const SLOW_FAILURE_MS = 100;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5_000;
 

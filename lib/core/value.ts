@@ -17,3 +17,9 @@ export interface Value extends Fresh {
   /** When it may no longer be served; `Infinity` when the group has no lifetime. */
   readonly expiresAtMs: number;
 }
+
+/** What another node has sent, as a group of this lifetime keeps it: the other one may be configured for a longer one. */
+export function within(ttlMs: number | null, value: Value): Value {
+  if (ttlMs === null || value.expiresAtMs <= value.bornAtMs + ttlMs) return value;
+  return { ...value, expiresAtMs: value.bornAtMs + ttlMs };
+}

@@ -27,10 +27,14 @@ class PlainCaches {
     return this.main.bytes + this.hot.bytes;
   }
 
-  storeForHotOnes(key: string, next: Value): boolean {
-    const moreBytes = entryBytes(key, next) - (this.main.all.find((one) => one.key === key)?.bytes ?? 0);
-    if (this.main.bytes + moreBytes > this.budget) return false;
-    while (this.bytes + moreBytes > this.budget) this.hot.evict();
+  storeWithoutLoss(key: string, next: Value, nowMs: number): boolean {
+    const moreBytes = () => entryBytes(key, next) - (this.main.all.find((one) => one.key === key)?.bytes ?? 0);
+    while (this.main.bytes + moreBytes() > this.budget) {
+      const expired = [this.main.unread[0], this.main.read[0]].find((one) => one && one.value.expiresAtMs <= nowMs);
+      if (expired === undefined) return false;
+      this.main.remove(expired.key);
+    }
+    while (this.bytes + moreBytes() > this.budget) this.hot.evict();
     return this.store(this.main, key, next);
   }
 
@@ -108,7 +112,7 @@ class PlainCache {
 }
 
 type Step =
-  | { kind: "store" | "storeForHotOnes"; key: string; bytes: number; ttlMs: number; hot: boolean }
+  | { kind: "store" | "storeWithoutLoss"; key: string; bytes: number; ttlMs: number; hot: boolean }
   | { kind: "get"; key: string; hot: boolean }
   | { kind: "remove"; key: string; hot: boolean }
   | { kind: "wait"; ms: number };
@@ -139,7 +143,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      kind: fc.constantFrom("store" as const, "store" as const, "storeForHotOnes" as const),
+      kind: fc.constantFrom("store" as const, "store" as const, "storeWithoutLoss" as const),
       key: fewKeys,
       bytes: fc.nat(120),
       ttlMs: fc.constantFrom(Infinity, Infinity, 5, 50),
@@ -186,7 +190,7 @@ function behavesAsModel(isHashed: boolean): void {
             assert.equal(caches.hasRoom(key, next), model.bytes + entryBytes(key, next) <= budget);
             const [kept, expected] = step.kind === "store"
               ? [caches.store(caches[which], key, next), model.store(model[which], key, next)]
-              : [caches.storeForHotOnes(key, next), model.storeForHotOnes(key, next)];
+              : [caches.storeWithoutLoss(key, next, nowMs), model.storeWithoutLoss(key, next, nowMs)];
             assert.equal(kept, expected);
           }
           for (const one of ["main", "hot"] as const) {
@@ -205,6 +209,6 @@ function behavesAsModel(isHashed: boolean): void {
   );
 }
 
-function keysOf(cache: { byRecency(): { key: string }[] }): string[] {
+function keysOf(cache: { byRecency(): readonly { key: string }[] }): string[] {
   return cache.byRecency().map(({ key }) => key);
 }

@@ -69,7 +69,7 @@ export function makeCluster(
   const pickers = new Map<string, RosterPicker>();
   /** Of each node, the others as it reaches them. */
   const peersOf = new Map<string, Map<string, Peer>>();
-  const start = (self: string) => {
+  const start = (self: string, others: Partial<GroupOptions> = {}) => {
     const makePeer = (name: string): Peer => ({
       name,
       emptyAtMs: () => emptyAtMs.get(name),
@@ -101,13 +101,13 @@ export function makeCluster(
     const picker = new RosterPicker("dict", self, peerOf, clock);
     picker.swap(rosterOf("dict", 1, (rosters[self] ?? names).map(record)));
     pickers.set(self, picker);
-    groups.set(self, makeGroup({ ...options, origin, picker, clock }).group);
+    groups.set(self, makeGroup({ ...options, ...others, origin, picker, clock }).group);
   };
-  names.forEach(start);
+  for (const name of names) start(name);
   /** A node is in a new life: it has nothing, and is reached anew. The others hear of it by their next roster. */
-  const restart = (name: string) => {
+  const restart = (name: string, others: Partial<GroupOptions> = {}) => {
     for (const peers of peersOf.values()) peers.delete(name);
-    start(name);
+    start(name, others);
   };
   /** Lets these nodes see a roster; whoever is not among them keeps the one it has. */
   let revision = 1;

@@ -109,6 +109,22 @@ test("where this node is the next in rank it looks at the slow owner, then loads
   assert.equal(read(await asked), `value of ${key}`);
 });
 
+test("what this node loads in the place of a peer is counted once, and not as a peer's", async () => {
+  for (const fault of ["stalled", "dead"] as const) {
+    const cluster = makeCluster(["a", "b"]);
+    const { clock, groups, pickers } = cluster;
+    const a = groups.get("a")!;
+    const key = keys.find((key) => pickers.get("b")!.pick(key) === undefined)!;
+    cluster[fault].add("b");
+    const asked = a.get(key);
+    await clock.advance(3_000);
+    const { source, stored } = await asked;
+    assert.deepEqual([source, stored], ["origin", true]);
+    const { loads, loadsDeduped, peerLoads, localLoads, originLoads } = a.stats();
+    assert.deepEqual([loads, loadsDeduped, peerLoads, localLoads, originLoads], [1, 1, 0, 1, 1], fault);
+  }
+});
+
 test("an owner that refuses is asked again by the next request; one that let callers wait is passed over for a while", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [one, two, three, four, five] = keysOfB(cluster);
@@ -134,6 +150,29 @@ test("an owner that refuses is asked again by the next request; one that let cal
   assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>c", "a>b"], "asked again");
   await cluster.clock.advance(200);
   await again;
+});
+
+test("however many are dead, one load serves all who are left", async () => {
+  const names = Array.from({ length: 10 }, (_, i) => `n${i}`);
+  const cluster = makeCluster(names);
+  const dead = names.slice(0, 7);
+  for (const name of dead) cluster.dead.add(name);
+  const left = names.slice(7);
+  await Promise.all(left.flatMap((name) => keys.map((key) => cluster.groups.get(name)!.get(key))));
+  assert.equal(cluster.origin.loads.length, keys.length);
+});
+
+test("after three that let it wait a request is answered by this node", async () => {
+  const names = ["a", "b", "c", "d", "e", "f"];
+  const cluster = makeCluster(names);
+  for (const name of names.slice(1)) cluster.lateDeath(name, 200);
+  const key = keys.find((key) => {
+    return cluster.pickers.get("a")!.ranked(key, 6).findIndex((peer) => peer === undefined) === 5;
+  });
+  const asked = cluster.groups.get("a")!.get(key!);
+  await cluster.clock.advance(600);
+  assert.equal(read(await asked), `value of ${key}`);
+  assert.equal(cluster.asks.length, 3);
 });
 
 test("when an owner's pause is over one asks it again, and the others wait for what that one hears", async () => {

@@ -186,6 +186,23 @@ test("hot copies that only fill room give way to what peers hand over, values of
   assert.deepEqual([a.accept(entries, "b"), a.stats().mainCache.evictions], [0, 0], "what is here stays");
 });
 
+test("a load that nobody waits for any more is no error of the origin, one that is too slow is", async () => {
+  const origin = new CountingOrigin();
+  const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
+  origin.load = (_key, signal) =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const client = new AbortController();
+  const left = assert.rejects(group.get("left", { signal: client.signal }), /gone/);
+  await settle();
+  client.abort(new Error("gone"));
+  await left;
+  assert.equal(group.stats().localLoadErrs, 0);
+  const slow = assert.rejects(group.get("slow"), OriginTimeoutError);
+  await clock.advance(1_000);
+  await slow;
+  assert.equal(group.stats().localLoadErrs, 1);
+});
+
 test("a caller that leaves cancels nothing for the others; the last one cancels the load", async () => {
   const origin = new CountingOrigin();
   const { group } = makeGroup({ origin });

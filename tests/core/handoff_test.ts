@@ -19,8 +19,20 @@ async function askAll({ groups }: Cluster, nodes: string[]): Promise<void> {
   }
 }
 
-function drainOf(cluster: Cluster, name: string): Promise<void> {
-  return cluster.groups.get(name)!.drain(new AbortController().signal);
+function drainOf(cluster: Cluster, name: string, unasked: Promise<void> = Promise.resolve()): Promise<void> {
+  return cluster.groups.get(name)!.drain(new AbortController().signal, unasked);
+}
+
+/** Counts how often a node looks for the owners of a key. */
+function pickersCalls({ pickers }: Cluster, name: string): { calls: number } {
+  const picker = pickers.get(name)!;
+  const counted = { calls: 0 };
+  const { ranked } = picker;
+  picker.ranked = (key, count) => {
+    counted.calls++;
+    return ranked.call(picker, key, count);
+  };
+  return counted;
 }
 
 test("who joins asks the former owner before the origin, so a join costs no load", async () => {
@@ -109,6 +121,58 @@ test("what a draining node could not hand over is offered once more, to whoever 
     const { entriesPushed, mainCache } = cluster.groups.get("c")!.stats();
     assert.ok(entriesPushed >= mainCache.items, `b is back: ${isBack}; ${entriesPushed} of ${mainCache.items}`);
   }
+});
+
+test("what is loaded while a node drains is handed over as well, and waited for", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const { origin, groups, pickers, swap } = cluster;
+  const ofC = keys.filter((key) => pickers.get("c")!.pick(key) === undefined);
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  origin.gate = gates[0]!.promise;
+  const first = groups.get("c")!.get(ofC[0]!);
+  await settle();
+  swap([record("a"), record("b"), { ...record("c"), state: "draining" }], ["c"]);
+  let isOver = false;
+  const farewell = Promise.withResolvers<void>();
+  const drained = drainOf(cluster, "c", farewell.promise).then(() => isOver = true);
+  gates[0]!.resolve();
+  await first;
+  await settle();
+  // The others do not know yet that it drains.
+  origin.gate = gates[1]!.promise;
+  const second = groups.get("a")!.get(ofC[1]!);
+  await settle();
+  assert.equal(isOver, false);
+  farewell.resolve();
+  await settle();
+  assert.equal(isOver, false);
+  gates[1]!.resolve();
+  await second;
+  await drained;
+  cluster.dead.add("c");
+  swap(["a", "b"], ["a", "b"]);
+  for (const name of ["a", "b"]) for (const key of ofC.slice(0, 2)) await groups.get(name)!.get(key);
+  assert.deepEqual(origin.loads, ofC.slice(0, 2));
+});
+
+test("a load that does not end holds a drain up until its time is over", async () => {
+  const cluster = makeCluster(["a", "b"]);
+  const { origin, groups, pickers } = cluster;
+  origin.gate = new Promise(() => {});
+  const key = keys.find((key) => pickers.get("a")!.pick(key) === undefined)!;
+  const left = assert.rejects(groups.get("a")!.get(key), /No answer within/);
+  await settle();
+  cluster.swap([{ ...record("a"), state: "draining" }, record("b")]);
+  const over = new AbortController();
+  let isOver = false;
+  void groups.get("a")!.drain(over.signal, Promise.resolve()).then(() => isOver = true);
+  await settle();
+  assert.equal(isOver, false);
+  over.abort();
+  await settle();
+  assert.equal(isOver, true);
+  await cluster.clock.advance(10_000);
+  await left;
 });
 
 test("a draining node does not wait long for who cannot be reached", async () => {
@@ -394,6 +458,65 @@ test("what is handed over is taken by the one who is to have it, and displaces n
   assert.equal(a.accept([expired], "b"), 0);
 });
 
+test("what another node may serve for longer is kept for no longer than this one's lifetime", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const { clock, groups, origin } = cluster;
+  await askAll(cluster, ["a"]);
+  // One after another they start anew, with a lifetime, as in a deploy.
+  for (const name of ["a", "b", "c"]) {
+    const others = ["a", "b", "c"].filter((other) => other !== name);
+    cluster.swap([...others.map(record), { ...record(name), state: "draining" }]);
+    await drainOf(cluster, name);
+    cluster.swap(others, others);
+    cluster.restart(name, { ttlMs: 60_000 });
+    cluster.swap([...others.map(record), { ...record(name), incarnation: "2" }]);
+    await askAll(cluster, others);
+    await clock.advance(1_000);
+  }
+  await askAll(cluster, ["a", "b", "c"]);
+  assert.equal(origin.loads.length, keys.length, "a deploy costs no load");
+  await clock.advance(57_000);
+  for (const name of ["a", "b", "c"]) {
+    for (const key of keys) assert.equal(groups.get(name)!.lookup(key), undefined, `${key} at ${name} is 60 s old`);
+  }
+});
+
+test("what has expired makes room for what is handed over", async () => {
+  for (const budgetBytes of [2_500, 100_000]) {
+    const cluster = makeCluster(["a", "b"], { options: { ttlMs: 60_000, budgetBytes, hotAfterFetches: 0 } });
+    const { clock, groups } = cluster;
+    // Others than those below fill all room.
+    for (let i = 0; i < 400; i++) await groups.get(i % 2 === 0 ? "a" : "b")!.getAsOwner(`old-${i}`);
+    await clock.advance(60_000);
+    const live = keys.slice(0, 20);
+    for (const key of live) await groups.get("b")!.getAsOwner(key);
+    const before = cluster.origin.loads.length;
+    cluster.swap([record("a"), { ...record("b"), state: "draining" }]);
+    await drainOf(cluster, "b");
+    cluster.dead.add("b");
+    cluster.swap(["a"], ["a"]);
+    for (const key of live) await groups.get("a")!.get(key);
+    assert.equal(cluster.origin.loads.length, before, `${budgetBytes} bytes`);
+  }
+});
+
+test("a second copy displaces what any value does, where there is no room", async () => {
+  const names = ["a", "b", "c", "d"];
+  const options = { replicas: 2, budgetBytes: 3_000, hotAfterFetches: 0 };
+  const cluster = makeCluster(names, { options });
+  const { groups, origin, pickers } = cluster;
+  for (let i = 0; i < 400; i++) for (const name of names) await groups.get(name)!.getAsOwner(`old-${i}`);
+  const live = keys.slice(0, 60);
+  for (const key of live) await groups.get(pickers.get("a")!.pick(key)?.name ?? "a")!.get(key);
+  await settle(200);
+  const copies = (key: string) => names.filter((name) => groups.get(name)!.lookup(key) !== undefined).length;
+  assert.deepEqual(live.filter((key) => copies(key) !== 2), []);
+  const before = origin.loads.length;
+  cluster.dead.add("d");
+  for (const key of live) await groups.get("a")!.get(key);
+  assert.equal(origin.loads.length, before);
+});
+
 test("an older value does not replace a newer one", async () => {
   const { groups, pickers } = makeCluster(["a", "b"]);
   const a = groups.get("a")!;
@@ -496,6 +619,39 @@ test("with two replicas a node that starts anew under its name gets its second c
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
+test("with two replicas who is a new owner gets its keys' values from the second", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2 } });
+  const { clock, groups, origin, pickers } = cluster;
+  await askAll(cluster, ["a", "b", "c"]);
+  await settle(200);
+  // c is killed and comes back; nobody asks for anything for longer than former rosters are remembered.
+  cluster.swap(["a", "b"], ["a", "b"]);
+  await settle(200);
+  cluster.restart("c");
+  cluster.swap(["a", "b", { ...record("c"), incarnation: "2" }]);
+  await settle(200);
+  const ofC = keys.filter((key) => pickers.get("c")!.pick(key) === undefined);
+  const missing = ofC.filter((key) =>
+    groups.get("c")!.peek(key, { signal: new AbortController().signal }) === undefined
+  );
+  assert.deepEqual(missing, []);
+  await clock.advance(310_000);
+  await askAll(cluster, ["a", "b", "c"]);
+  assert.equal(origin.loads.length, keys.length);
+});
+
+test("a change of owners does not stop a node that has much to think of", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2, budgetBytes: 100_000_000 } });
+  const { clock, groups } = cluster;
+  for (let i = 0; i < 2_500; i++) await groups.get("a")!.getAsOwner(`many-${i}`);
+  const ranked = pickersCalls(cluster, "a");
+  cluster.swap(["a", "b"], ["a"]);
+  assert.ok(ranked.calls <= 1_001, `${ranked.calls} keys at once`);
+  await clock.advance(10);
+  await settle();
+  assert.ok(ranked.calls >= 2_500, `${ranked.calls} keys in all`);
+});
+
 test("a second copy that cannot be handed over is tried again for a while, from where it failed", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: [] }, options: { replicas: 2 } });
   await askAll(cluster, ["a"]);
@@ -506,8 +662,7 @@ test("a second copy that cannot be handed over is tried again for a while, from 
   assert.equal(held(), 0);
   cluster.dead.delete("b");
   await cluster.clock.advance(1_000);
-  const owned = keys.filter((key) => cluster.pickers.get("a")!.pick(key) === undefined).length;
-  assert.equal(held(), owned);
+  assert.equal(held(), keys.length, "what a owns and b is to have as well, and what b owns now");
   cluster.dead.add("b");
   cluster.swap(["a"], ["a"]);
   cluster.swap(["a", { ...record("b"), incarnation: "2" }], ["a"]);

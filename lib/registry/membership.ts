@@ -53,6 +53,7 @@ export class Membership {
   readonly #parts = new Map<string, Part>();
   #self: PeerRecord;
   #isAway = true;
+  #isAwaySaid = false;
   #isClosed = false;
 
   /** @throws TypeError for a `self` that other nodes would refuse */
@@ -213,7 +214,8 @@ export class Membership {
     const { log } = this.#options;
     this.#isAway = isAway;
     if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`);
-    else log.info("NATS is here: following the peer lists");
+    else if (this.#isAwaySaid) log.info("NATS is here: following the peer lists");
+    this.#isAwaySaid = isAway;
     for (const { registration, reader } of this.#parts.values()) {
       reader.setAway(isAway);
       if (!isAway) registration.hurry();

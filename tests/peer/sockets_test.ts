@@ -250,7 +250,8 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   await until(() => b.stats()[0]!.state === "down");
 });
 
-test("frames that wait for a slow reader arrive as they were sent", async (defer) => {
+/** A socket that is open to a peer that does not read. */
+async function dialUnread(defer: Defer, received: () => void = () => {}) {
   const accepted = Promise.withResolvers<Socket>();
   const url = await rawServer(defer, (socket) =>
     socket.once("data", (head) => {
@@ -260,9 +261,14 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
     }));
   const socket = dialTcp(url);
   const opened = Promise.withResolvers<void>();
-  socket.handler = { opened: opened.resolve, received() {}, closed: (reason) => assert.fail(reason) };
+  socket.handler = { opened: opened.resolve, received, closed: (reason) => assert.fail(reason) };
   await opened.promise;
   defer(() => socket.close(1000, "done"));
+  return { socket, peer: await accepted.promise };
+}
+
+test("frames that wait for a slow reader arrive as they were sent", async (defer) => {
+  const { socket, peer: reader } = await dialUnread(defer);
   // Some at once, some after the socket has taken what it could, and all in one memory of the sender's.
   const sizes = Array.from({ length: 200 }, (_, i) => i % 10 === 0 ? 300_000 : 100 * i);
   const frame = new Uint8Array(300_000);
@@ -271,7 +277,6 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
     if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   assert.ok(socket.bufferedBytes > 0);
-  const reader = await accepted.promise;
   const received: Buffer[] = [];
   const messageBytes = sizes.map((size) => size + (size < 126 ? 6 : size < 65_536 ? 8 : 14));
   let missing = messageBytes.reduce((sum, size) => sum + size, 0);
@@ -295,20 +300,8 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
 });
 
 test("pings of a peer that does not read are not answered without bound, and are again once it reads", async (defer) => {
-  const accepted = Promise.withResolvers<Socket>();
-  const url = await rawServer(defer, (socket) =>
-    socket.once("data", (head) => {
-      socket.pause();
-      socket.write(acceptUpgrade(head));
-      accepted.resolve(socket);
-    }));
-  const socket = dialTcp(url);
-  const opened = Promise.withResolvers<void>();
   const heard = Promise.withResolvers<void>();
-  socket.handler = { opened: opened.resolve, received: () => heard.resolve(), closed: (reason) => assert.fail(reason) };
-  await opened.promise;
-  defer(() => socket.close(1000, "done"));
-  const peer = await accepted.promise;
+  const { socket, peer } = await dialUnread(defer, () => heard.resolve());
   // Their pongs are 26 MB, of which the system takes less than half.
   const pings = Buffer.alloc(200_000 * 127).fill(Buffer.concat([Buffer.from([0x89, 125]), Buffer.alloc(125)]));
   peer.write(pings);

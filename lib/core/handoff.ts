@@ -6,6 +6,7 @@
  */
 import type { CancelSignal } from "./cancel.ts";
 import type { Clock } from "./clock.ts";
+import { atDeadline } from "./deadline.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
 import { type PeerHealth, PeersHealth } from "./peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
@@ -113,7 +114,7 @@ export class Handoff {
         // If it has answered meanwhile, it is one load there that is slow.
         if (!health.hasAnsweredSince(askedAtMs)) health.failed(nowMs - askedAtMs, nowMs);
       };
-      const cancelTimer = clock.after(this.#peekTimeoutMs, () => {
+      const cancelTimer = atDeadline(clock, this.#peekTimeoutMs, () => {
         for (const [health, askedAtMs] of waiting) failed(health, askedAtMs);
         end(undefined);
       });

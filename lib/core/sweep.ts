@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { atDeadline } from "./deadline.ts";
 
 /** A peer may name 49 days, and a timer of over 24.8 days would fire at once, for ever. */
 const MAX_DELAY_MS = 60_000;
@@ -33,7 +34,8 @@ export class Sweep {
   #arm(atMs: number): void {
     this.#cancel?.();
     this.#atMs = atMs;
-    this.#cancel = this.#clock.after(Math.min(MAX_DELAY_MS, Math.max(1, atMs - this.#clock.nowMs())), () => {
+    const delayMs = Math.min(MAX_DELAY_MS, Math.max(1, atMs - this.#clock.nowMs()));
+    this.#cancel = atDeadline(this.#clock, delayMs, () => {
       this.#cancel = undefined;
       this.#atMs = Infinity;
       const nextMs = this.#sweep(this.#clock.nowMs());

@@ -383,6 +383,24 @@ test("a peek that waits for one slow load is no reason to pass its holder over",
   await Promise.all([slow, waits, quick, next]);
 });
 
+test("a node that stood still reads what has come before it gives a holder up", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
+  const { clock, groups, origin } = cluster;
+  const [key, other] = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const loads = [groups.get("b")!.get(key!), groups.get("b")!.get(other!)];
+  await settle();
+  cluster.swap(["a"], ["a"]);
+  const asked = [groups.get("a")!.get(key!), groups.get("a")!.get(other!)];
+  await settle();
+  clock.standStill(3_000);
+  await clock.advance(0);
+  gate.resolve();
+  await Promise.all([...loads, ...asked]);
+  assert.deepEqual(origin.loads, [key, other]);
+});
+
 test("an abandoned load that ends late does not hide the next one from who looks for it", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a"] } });
   const { groups, origin } = cluster;

@@ -38,6 +38,11 @@ export class ManualClock implements Clock {
     await settle();
   }
 
+  /** Time passes in which nothing runs, as in a process that stands still. What fell due runs, late, at the next `advance`. */
+  standStill(forMs: number): void {
+    this.#nowMs += forMs;
+  }
+
   /** How many actions are waiting. */
   get pending(): number {
     return this.#due.length;

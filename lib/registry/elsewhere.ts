@@ -2,7 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import { NameTakenError } from "../core/errors.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
-import { parseRecord } from "./record.ts";
+import { recordIn } from "./record.ts";
 import { keyOf, type PeerStore } from "./store.ts";
 
 export interface ElsewhereOptions {
@@ -58,13 +58,5 @@ export class Elsewhere {
       );
     }));
     return errors.find((error) => error !== undefined);
-  }
-}
-
-function recordIn(group: string, key: string, value: Uint8Array): PeerRecord | undefined {
-  try {
-    return parseRecord(group, key, value);
-  } catch {
-    return undefined;
   }
 }

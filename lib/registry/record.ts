@@ -64,6 +64,15 @@ export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   return bytes;
 }
 
+/** As `parseRecord`; `undefined` for what no node would read as a peer. */
+export function recordIn(group: string, key: string, bytes: Uint8Array): PeerRecord | undefined {
+  try {
+    return parseRecord(group, key, bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether the two are the same, byte for byte; `undefined` is the same as nothing. */
 export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array): boolean {
   if (left === undefined || left.byteLength !== right.byteLength) return false;

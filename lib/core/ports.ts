@@ -1,5 +1,5 @@
 /** What a group needs from the rest of the node: an origin, other nodes, and the choice among them. */
-import type { CancelSignal } from "./cancel.ts";
+import type { CancelSignal } from "./base/cancel.ts";
 import type { Fresh, Value } from "./value.ts";
 
 /** Where a value comes from on a miss (groupcache's Getter). */

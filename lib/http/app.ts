@@ -1,17 +1,17 @@
 /** The HTTP edge of a node: every route, on the public port. */
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { CacheRoutes, type Handler } from "./cache-routes.ts";
-import { ClientSignals } from "./client-signal.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { CacheRoutes, type Handler } from "./cache/routes.ts";
+import { ClientSignals } from "./fast/client-signal.ts";
 import { jsonResponse } from "./json.ts";
-import { pathStart, rawPathOf } from "./key.ts";
-import { machineStats } from "./machine.ts";
-import { Metrics } from "./metrics.ts";
+import { pathStart, rawPathOf } from "./cache/key.ts";
+import { machineStats } from "./status/machine.ts";
+import { Metrics } from "./status/metrics.ts";
 import type { CacheGroup, MachineFace, NodeFace, NodeReport } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
-import { machinePage, statusPage } from "./status-page.ts";
-import { chained } from "./unchained.ts";
+import { machinePage, statusPage } from "./status/page.ts";
+import { chained } from "./fast/unchained.ts";
 
 export interface AppOptions {
   readonly node: NodeFace;

@@ -1,10 +1,10 @@
 /** What the HTTP edge needs from the rest of the node; the composition root hands it in. */
-import type { CancelSignal } from "../core/cancel.ts";
-import type { Waiter } from "../core/flight.ts";
+import type { CancelSignal } from "../core/base/cancel.ts";
+import type { Waiter } from "../core/load/flights.ts";
 import type { GroupStats } from "../core/group-stats.ts";
 import type { Roster } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
-import type { Source } from "./cache-status.ts";
+import type { Source } from "./cache/cache-status.ts";
 
 export interface Loaded {
   readonly value: Value;

@@ -5,9 +5,9 @@
 import { ConfigError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
 import type { OriginDeps } from "./deps.ts";
-import { DictOrigin } from "./dict.ts";
-import { HttpOrigin } from "./http.ts";
-import { WordnetOrigin } from "./wordnet.ts";
+import { DictOrigin } from "./dict/dict-origin.ts";
+import { HttpOrigin } from "./http/http-origin.ts";
+import { WordnetOrigin } from "./wordnet/wordnet-origin.ts";
 
 /** RFC 2229, 1: the port of DICT servers. */
 const DICT_PORT = 2628;

@@ -1,7 +1,7 @@
 /** Tells the operator why an origin fails: a client is told only that it does. */
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
-import type { Log } from "../core/log.ts";
+import type { Log } from "../core/base/log.ts";
 import type { CheckedOrigin } from "./origin.ts";
 
 /** An origin that is down fails every load; one line in so long says enough. */

@@ -1,9 +1,9 @@
-import type { Clock } from "../core/clock.ts";
-import { FrameWriter } from "./frame-writer.ts";
-import { MessageType } from "./frames.ts";
-import { type Greeting, isRefusal, readAnswer, type Refusal } from "./greeting.ts";
+import type { Clock } from "../core/base/clock.ts";
+import { FrameWriter } from "./wire/writer.ts";
+import { MessageType } from "./wire/frames.ts";
+import { type Greeting, isRefusal, readAnswer, type Refusal } from "./wire/greeting.ts";
 import type { PeerLimits } from "./limits.ts";
-import { CloseCode, type SocketLike } from "./socket.ts";
+import { CloseCode, type SocketLike } from "./socket/socket.ts";
 
 /** The path, on every node's public port, where peers connect. */
 export const PEER_PATH = "/_peer";

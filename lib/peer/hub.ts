@@ -1,20 +1,20 @@
 import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
-import type { Clock } from "../core/clock.ts";
-import type { PolledPeer } from "../core/liveness.ts";
-import type { Log } from "../core/log.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { PolledPeer } from "../core/liveness/liveness.ts";
+import type { Log } from "../core/base/log.ts";
 import type { Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { FrameWriter } from "./frame-writer.ts";
-import { MessageType } from "./frames.ts";
-import { type Greeting, greetingOf, type Refusal, type Self } from "./greeting.ts";
+import { FrameWriter } from "./wire/writer.ts";
+import { MessageType } from "./wire/frames.ts";
+import { type Greeting, greetingOf, type Refusal, type Self } from "./wire/greeting.ts";
 import { PEER_LIMITS, type PeerLimits } from "./limits.ts";
 import { dials, Link, type LinkContext, type LinkState } from "./link.ts";
-import type { Schedule } from "./outbox.ts";
+import type { Schedule } from "./channel/outbox.ts";
 import { Reception, type Verdict } from "./reception.ts";
 import type { PeerService } from "./service.ts";
-import { acceptEvents, type SocketLike } from "./socket.ts";
-import { dialTcp } from "./tcp-socket.ts";
+import { acceptEvents, type SocketLike } from "./socket/socket.ts";
+import { dialTcp } from "./socket/tcp.ts";
 
 export interface PeerHubOptions {
   readonly self: Self;

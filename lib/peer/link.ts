@@ -1,14 +1,14 @@
 import { OverloadedError, PeerError } from "../core/errors.ts";
-import type { PolledPeer, Suspect } from "../core/liveness.ts";
+import type { PolledPeer, Suspect } from "../core/liveness/liveness.ts";
 import { asked, type AskOptions, type Entry, type Peer, type Question } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
-import { Channel } from "./channel.ts";
-import type { ChannelContext } from "./channel-context.ts";
+import { Channel } from "./channel/channel.ts";
+import type { ChannelContext } from "./channel/context.ts";
 import { Dialer } from "./dialer.ts";
-import { type Greeting, isSignOfLife, type Refusal, type Self } from "./greeting.ts";
+import { type Greeting, isSignOfLife, type Refusal, type Self } from "./wire/greeting.ts";
 import { Opening } from "./opening.ts";
-import { CloseCode, type SocketLike } from "./socket.ts";
+import { CloseCode, type SocketLike } from "./socket/socket.ts";
 
 /**
  * `connecting`: the peer is new, asks wait for it, for a bounded time.

@@ -1,7 +1,7 @@
-import type { CancelSignal } from "../core/cancel.ts";
-import type { Clock } from "../core/clock.ts";
+import type { CancelSignal } from "../core/base/cancel.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
-import type { Channel } from "./channel.ts";
+import type { Channel } from "./channel/channel.ts";
 
 /** The first connection to a peer that is new, and those who wait for it, each within a time of its own. */
 export class Opening {

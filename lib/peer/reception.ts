@@ -1,10 +1,10 @@
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { FrameWriter } from "./frame-writer.ts";
-import { MessageType } from "./frames.ts";
-import { type Greeting, isRefusal, readHello, type Refusal } from "./greeting.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { FrameWriter } from "./wire/writer.ts";
+import { MessageType } from "./wire/frames.ts";
+import { type Greeting, isRefusal, readHello, type Refusal } from "./wire/greeting.ts";
 import type { PeerLimits } from "./limits.ts";
-import { CloseCode, type SocketLike } from "./socket.ts";
+import { CloseCode, type SocketLike } from "./socket/socket.ts";
 
 /** What the roster makes of a hello; `hold`: it may know more in a moment. */
 export type Verdict = { readonly welcome: Greeting } | { readonly refuse: Refusal } | { readonly hold: Refusal };

@@ -1,4 +1,4 @@
-import type { Suspect } from "../core/liveness.ts";
+import type { Suspect } from "../core/liveness/liveness.ts";
 import type { AskOptions, Entry, Question } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 

@@ -1,5 +1,5 @@
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
 
 /** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. */
 const rememberMs = 60_000;

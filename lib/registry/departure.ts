@@ -1,7 +1,7 @@
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { WrongRevisionError } from "../core/errors.ts";
-import { pause } from "../core/pause.ts";
-import { backoffMs, type Random } from "./backoff.ts";
+import { pause } from "../core/base/pause.ts";
+import { backoffMs, type Random } from "../core/base/backoff.ts";
 import type { Entry, PeerStore } from "./store.ts";
 
 export interface Departure {

@@ -1,4 +1,4 @@
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { NameTakenError } from "../core/errors.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";

@@ -2,11 +2,11 @@
  * Who is in the cluster, as this node knows it, and this node's own place in it. Requests never wait for any of this:
  * they read the roster that stands, and a new one comes whole.
  */
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import type { NameTakenError } from "../core/errors.ts";
-import type { Log } from "../core/log.ts";
+import type { Log } from "../core/base/log.ts";
 import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
-import type { Random } from "./backoff.ts";
+import type { Random } from "../core/base/backoff.ts";
 import { Elsewhere } from "./elsewhere.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { Registration } from "./registration.ts";

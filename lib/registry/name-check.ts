@@ -1,6 +1,6 @@
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { within } from "./backoff.ts";
+import { within } from "../core/base/backoff.ts";
 
 /** Whether a record under this node's name is only what an earlier life left, or that of another live node. */
 export type Verdict = "free" | "taken";

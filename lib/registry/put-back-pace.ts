@@ -1,4 +1,4 @@
-import type { Random } from "./backoff.ts";
+import type { Random } from "../core/base/backoff.ts";
 
 const firstMs = 500;
 const mostMs = 30_000;

@@ -2,11 +2,11 @@
  * This node's own record in one group: brought to what is wanted, and kept there, until the node leaves. Each step reads
  * the key from the leader and decides on that alone; whatever goes wrong, the next step reads again.
  */
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { NameTakenError, WrongRevisionError } from "../core/errors.ts";
-import type { Log } from "../core/log.ts";
+import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { backoffMs, type Random, within } from "./backoff.ts";
+import { backoffMs, type Random, within } from "../core/base/backoff.ts";
 import { depart, type Departure } from "./departure.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { PutBackPace } from "./put-back-pace.ts";

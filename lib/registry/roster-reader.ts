@@ -1,7 +1,7 @@
 /** Views of one group in, rosters out: checks the records, logs the broken ones once, and keeps peers whose record was lost. */
 import { Buffer } from "node:buffer";
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { Complaints } from "./complaints.ts";
 import { parseRecord } from "./record.ts";

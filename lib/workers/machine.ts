@@ -1,13 +1,14 @@
 /** The process that the user starts with more than one of `--workers`: it runs no node, but the processes that do. */
-import { advertised, type Config, workerName } from "../config.ts";
-import { hostInUrl } from "../config-addresses.ts";
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
+import { advertised, type Config, workerName } from "../config/config.ts";
+import { hostInUrl } from "../config/addresses.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
-import { embeddedServer, embeddedUrl } from "../node-registry.ts";
-import type { EmbeddedNats } from "../registry/embedded.ts";
+import { embeddedServer, embeddedUrl } from "../node/open-registry.ts";
+import type { EmbeddedNats } from "../nats/embedded.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
-import { listen, startTwin } from "../runtime.ts";
+import { startTwin } from "../runtime/child.ts";
+import { listen } from "../runtime/serve.ts";
 import { type FromWorker, lineOf, type ToWorker, WORKER, type WorkerSetup } from "./messages.ts";
 import { serveStore, type ToStore } from "./pipe-store.ts";
 import { Supervisor, type WorkerProcess } from "./supervisor.ts";

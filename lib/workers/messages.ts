@@ -3,8 +3,8 @@
  * its standard output. The pipe is more than a way for signals: it ends however the supervisor ends, so a worker never
  * outlives it, and under Deno's least permissions no process may send a signal to another.
  */
-import type { Config } from "../config.ts";
-import type { HostPort } from "../config-addresses.ts";
+import type { Config } from "../config/config.ts";
+import type { HostPort } from "../config/addresses.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 
 /** The word on the command line that makes a process a worker. Its options come down the pipe. */

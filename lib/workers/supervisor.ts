@@ -1,7 +1,7 @@
 /** Keeps the workers of a machine running, and ends them together. Knows no runtime: what starts them is handed in. */
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../core/base/clock.ts";
 import { ConfigError } from "../core/errors.ts";
-import type { Log } from "../core/log.ts";
+import type { Log } from "../core/base/log.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 
 /** One life of a worker. */

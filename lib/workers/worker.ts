@@ -1,9 +1,9 @@
 /** A process that is one of the workers of a machine: one node, with a listener of its own and one that it shares. */
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { createLog } from "../logging.ts";
-import { Node } from "../node.ts";
-import { onInputLine, tell, writeError } from "../runtime.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { createLog } from "../node/logging.ts";
+import { Node } from "../node/node.ts";
+import { onInputLine, tell, writeError } from "../runtime/process.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { Siblings } from "./siblings.ts";

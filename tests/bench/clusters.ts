@@ -1,10 +1,10 @@
 /** Nodes of one contestant that know each other, behind one face. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PrefixHash } from "../../lib/core/hash.ts";
-import { Rendezvous } from "../../lib/core/rendezvous.ts";
+import { PrefixHash } from "../../lib/core/base/hash.ts";
+import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { RUNTIME_SETTINGS } from "../../lib/runtime.ts";
+import { RUNTIME_SETTINGS } from "../../lib/runtime/settings.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";

@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PrefixHash } from "../../lib/core/hash.ts";
-import { Rendezvous } from "../../lib/core/rendezvous.ts";
+import { PrefixHash } from "../../lib/core/base/hash.ts";
+import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { freePort } from "../support/free-port.ts";
 import { listening, NodeProcess, type RuntimeKind, spawnNode } from "../support/node.ts";

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { ulid } from "ulid";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { Membership } from "../../lib/registry/membership.ts";
-import { NatsStore } from "../../lib/registry/nats-store.ts";
+import { NatsStore } from "../../lib/nats/peer-store.ts";
 import { realClock } from "../registry/support.ts";
 import { groupName } from "./fleet.ts";
 

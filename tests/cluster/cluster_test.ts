@@ -3,10 +3,10 @@ import { Agent, get } from "node:http";
 import { createServer } from "node:net";
 import fc from "fast-check";
 import { connect } from "nats";
-import { PrefixHash } from "../../lib/core/hash.ts";
-import { Rendezvous } from "../../lib/core/rendezvous.ts";
+import { PrefixHash } from "../../lib/core/base/hash.ts";
+import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { encodeKeyPath } from "../../lib/http/key.ts";
+import { encodeKeyPath } from "../../lib/http/cache/key.ts";
 import { startNats } from "../support/nats-server.ts";
 import {
   assembled,

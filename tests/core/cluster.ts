@@ -1,10 +1,10 @@
 /** Groups of one process that are each other's peers; no socket, no timer, no registry. */
-import type { CancelSignal } from "../../lib/core/cancel.ts";
+import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
 import { asked, NoPeers, type Peer } from "../../lib/core/ports.ts";
 import type { Fresh, Value } from "../../lib/core/value.ts";
-import { RosterPicker } from "../../lib/core/picker.ts";
+import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock } from "../support/clock.ts";
 

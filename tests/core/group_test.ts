@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
-import { Waiter } from "../../lib/core/flight.ts";
+import { Waiter } from "../../lib/core/load/flights.ts";
 import type { Loaded } from "../../lib/core/group.ts";
 import { asked, type Peer, type PeerPicker } from "../../lib/core/ports.ts";
-import { RosterPicker } from "../../lib/core/picker.ts";
+import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";

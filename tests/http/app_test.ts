@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
 import type { Loaded } from "../../lib/http/ports.ts";
-import type { CancelSignal } from "../../lib/core/cancel.ts";
+import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { appWith, MemoryGroup, valueOf } from "./support.ts";

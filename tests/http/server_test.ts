@@ -3,12 +3,12 @@ import { connect } from "node:net";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { WSEvents } from "hono/ws";
-import { encodeKeyPath } from "../../lib/http/key.ts";
-import type { CancelSignal } from "../../lib/core/cancel.ts";
+import { encodeKeyPath } from "../../lib/http/cache/key.ts";
+import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
-import { anyString, isKey } from "./strings.ts";
-import { webSocketEndpoint } from "../../lib/runtime.ts";
+import { anyString, isKey } from "./cache/strings.ts";
+import { webSocketEndpoint } from "../../lib/runtime/serve.ts";
 import { appWith, onBun, openSocket, rawRequest, serve, valueOf } from "./support.ts";
 
 test(

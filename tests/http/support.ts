@@ -1,12 +1,12 @@
 /** What the tests of the HTTP edge share: a server of this very runtime, a raw client, and a group that remembers. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import type { CancelSignal } from "../../lib/core/cancel.ts";
-import type { Waiter } from "../../lib/core/flight.ts";
+import type { CancelSignal } from "../../lib/core/base/cancel.ts";
+import type { Waiter } from "../../lib/core/load/flights.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
 import type { CacheGroup, GroupFigures, LinkFigures, Loaded } from "../../lib/http/ports.ts";
-import { systemClock } from "../../lib/runtime.ts";
+import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
 

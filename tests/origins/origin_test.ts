@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { ConfigError } from "../../lib/core/errors.ts";
-import { DictOrigin } from "../../lib/origins/dict.ts";
-import { HttpOrigin } from "../../lib/origins/http.ts";
+import { DictOrigin } from "../../lib/origins/dict/dict-origin.ts";
+import { HttpOrigin } from "../../lib/origins/http/http-origin.ts";
 import { createOrigin, parseOrigin } from "../../lib/origins/origin.ts";
-import { WordnetOrigin } from "../../lib/origins/wordnet.ts";
+import { WordnetOrigin } from "../../lib/origins/wordnet/wordnet-origin.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 

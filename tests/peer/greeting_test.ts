@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { PeerError } from "../../lib/core/errors.ts";
-import { FrameWriter } from "../../lib/peer/frame-writer.ts";
-import { MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
-import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/greeting.ts";
+import { FrameWriter } from "../../lib/peer/wire/writer.ts";
+import { MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/wire/greeting.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";

@@ -1,14 +1,14 @@
 /** A raw client that speaks the protocol, over real sockets: what it must not do is refused, and nothing falls over. */
 import assert from "node:assert/strict";
 import type { Value } from "../../lib/core/value.ts";
-import { FrameWriter } from "../../lib/peer/frame-writer.ts";
-import { readFrame } from "../../lib/peer/frame-reader.ts";
-import { FailureCode, MAX_ENTRIES, MAX_FRAME_BYTES, MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import { FrameWriter } from "../../lib/peer/wire/writer.ts";
+import { readFrame } from "../../lib/peer/wire/reader.ts";
+import { FailureCode, MAX_ENTRIES, MAX_FRAME_BYTES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
-import type { SocketLike } from "../../lib/peer/socket.ts";
-import { dialTcp } from "../../lib/peer/tcp-socket.ts";
+import type { SocketLike } from "../../lib/peer/socket/socket.ts";
+import { dialTcp } from "../../lib/peer/socket/tcp.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { record, serveHub, systemClock } from "./support.ts";

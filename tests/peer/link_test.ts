@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Cancel } from "../../lib/core/cancel.ts";
+import { Cancel } from "../../lib/core/base/cancel.ts";
 import {
   BadKeyError,
   NotFoundError,

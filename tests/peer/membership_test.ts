@@ -1,11 +1,11 @@
 /** Polls, vouches, peeks and pushes: what nodes ask each other about themselves, and about what they hold. */
 import assert from "node:assert/strict";
 import { NotFoundError, OriginTimeoutError, OverloadedError, PeerError } from "../../lib/core/errors.ts";
-import type { Suspect } from "../../lib/core/liveness.ts";
+import type { Suspect } from "../../lib/core/liveness/liveness.ts";
 import type { AskOptions, Entry } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
-import { FrameWriter } from "../../lib/peer/frame-writer.ts";
-import { MAX_BODY_BYTES, MessageType, PROTOCOL } from "../../lib/peer/frames.ts";
+import { FrameWriter } from "../../lib/peer/wire/writer.ts";
+import { MAX_BODY_BYTES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import type { Link } from "../../lib/peer/link.ts";
 import type { PeerService } from "../../lib/peer/service.ts";

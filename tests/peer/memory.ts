@@ -3,7 +3,7 @@ import { asked, type AskOptions, type Peer, type Question } from "../../lib/core
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
 import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
-import type { SocketHandler, SocketLike } from "../../lib/peer/socket.ts";
+import type { SocketHandler, SocketLike } from "../../lib/peer/socket/socket.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 

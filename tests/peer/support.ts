@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
 import type { UpgradeWebSocket } from "hono/ws";
-import type { Clock } from "../../lib/core/clock.ts";
+import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";

@@ -1,7 +1,7 @@
 /** Many memberships in one process, each with a connection of its own and the delays of real life. */
 import type { Roster } from "../../lib/core/roster.ts";
 import { Membership } from "../../lib/registry/membership.ts";
-import { NatsStore, type NatsStoreOptions } from "../../lib/registry/nats-store.ts";
+import { NatsStore, type NatsStoreOptions } from "../../lib/nats/peer-store.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
 import { realClock, recordOf } from "./support.ts";

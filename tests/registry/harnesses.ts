@@ -2,7 +2,7 @@
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { connect } from "nats";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
-import { NatsStore } from "../../lib/registry/nats-store.ts";
+import { NatsStore } from "../../lib/nats/peer-store.ts";
 import { MemoryLog } from "../support/log.ts";
 import { PipeStore, serveStore } from "../../lib/workers/pipe-store.ts";
 import { startNats } from "../support/nats-server.ts";

@@ -1,6 +1,6 @@
 /** What the registry's tests share. A harness stands for one bucket, and for the means of breaking it. */
 import { until as lookUntil } from "../support/until.ts";
-import type { Clock } from "../../lib/core/clock.ts";
+import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
 import type { PeerStore, View } from "../../lib/registry/store.ts";

@@ -1,4 +1,4 @@
-import type { Clock } from "../../lib/core/clock.ts";
+import type { Clock } from "../../lib/core/base/clock.ts";
 
 /** A clock that moves only when told; due actions run in the order of their time. */
 export class ManualClock implements Clock {

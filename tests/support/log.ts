@@ -1,4 +1,4 @@
-import type { Log } from "../../lib/core/log.ts";
+import type { Log } from "../../lib/core/base/log.ts";
 
 /** A log that remembers: `lines` are `level message`. */
 export class MemoryLog implements Log {

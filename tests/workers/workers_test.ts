@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { connect } from "nats";
-import { answer, serveDict } from "../origins/dict-server.ts";
+import { answer, serveDict } from "../origins/dict/dict-server.ts";
 import { freePort } from "../support/free-port.ts";
 import { greets, startNats } from "../support/nats-server.ts";
 import { bothRuntimes, type NodeProcess, spawnNode, startNode, temporaryDirectory } from "../support/node.ts";

@@ -15,8 +15,8 @@ import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { Hono } from "hono";
-import { chained, unchained } from "../../../lib/http/unchained.ts";
-import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime.ts";
+import { chained, unchained } from "../../../lib/http/fast/unchained.ts";
+import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
 // As a node does: it is the runtime at its best that is the limit.

@@ -5,11 +5,11 @@
  * an engine allocates bodies. An operation is one insert, or one read of a key of the last inserts; half and half.
  */
 import QuickLRU from "quick-lru";
-import { entryBytes } from "../../../lib/core/byte-cache.ts";
-import { hashOf } from "../../../lib/core/hash.ts";
-import { MainAndHot } from "../../../lib/core/main-and-hot.ts";
+import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
+import { hashOf } from "../../../lib/core/base/hash.ts";
+import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
-import { isHashFaster, startWithSettings } from "../../../lib/runtime.ts";
+import { isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { quantile } from "../figures.ts";
 import { keyOf, valueBytes } from "../keys.ts";
 import process from "node:process";

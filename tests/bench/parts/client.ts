@@ -1,7 +1,7 @@
 /** One kept connection that asks one thing at a time and compares every body: no HTTP library in the way of the clock. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { Memo } from "../../../lib/core/memo.ts";
+import { Memo } from "../../../lib/core/base/memo.ts";
 import { bodyOf } from "../../support/framing.ts";
 import { valueBytes, valueOf } from "../keys.ts";
 

@@ -1,6 +1,6 @@
 /** Hit ratio of the byte cache and of exact LRU under the same bytes, on the same requests. Prints JSON. */
-import { MainAndHot } from "../../../lib/core/main-and-hot.ts";
-import { utf8Bytes } from "../../../lib/core/hash.ts";
+import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
+import { utf8Bytes } from "../../../lib/core/base/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { keyOf } from "../keys.ts";
 import process from "node:process";

@@ -1,6 +1,6 @@
 /** The time of a rank lookup, the hash of a short key included, and how evenly keys are shared out. Prints JSON. */
-import { PrefixHash } from "../../../lib/core/hash.ts";
-import { Rendezvous } from "../../../lib/core/rendezvous.ts";
+import { PrefixHash } from "../../../lib/core/base/hash.ts";
+import { Rendezvous } from "../../../lib/core/placement/rendezvous.ts";
 import { keyOf } from "../keys.ts";
 import process from "node:process";
 

@@ -1,0 +1,123 @@
+/** The program: options -> node -> run until a signal. It runs as soon as it is imported. */
+import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
+import { ConfigError } from "../core/errors.ts";
+import type { Log } from "../core/base/log.ts";
+import { createLog } from "../node/logging.ts";
+import { Node } from "../node/node.ts";
+import { parseOrigin } from "../origins/origin.ts";
+import {
+  commandLine,
+  coreCount,
+  environment,
+  exit,
+  isTerminal,
+  onStopSignal,
+  readTextFile,
+  systemClock,
+  writeError,
+  writeOut,
+} from "../runtime/process.ts";
+import { Machine } from "../workers/machine.ts";
+import { WORKER } from "../workers/messages.ts";
+import { Worker } from "../workers/worker.ts";
+
+/** A Ctrl+C reaches every process of the terminal, and npm passes it on to its child once more. */
+const SAME_SIGNAL_MS = 100;
+
+/** What this process is: a node, a machine of several, or one of those. */
+interface Program {
+  start(): Promise<void>;
+  /** Never throws. */
+  stop(): Promise<void>;
+  /** Leaves nothing behind of what a stop would end in its own time. */
+  abandon?(): void;
+  readonly failed: Promise<Error>;
+}
+
+function readOptions() {
+  try {
+    return parseConfig({
+      argv: commandLine(),
+      env: environment(environmentNames),
+      readFile: readTextFile,
+      isTerminal: isTerminal(),
+      checkOrigin: (text) => void parseOrigin(text),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    writeError(`${error.message}\n`);
+    return exit(2);
+  }
+}
+
+function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
+  const parsed = readOptions();
+  if (parsed.kind !== "run") {
+    writeOut(parsed.text);
+    return exit(0);
+  }
+  const { config } = parsed;
+  const log = createLog({
+    format: config.log,
+    write: (line) => writeError(`${line}\n`),
+    nowMs: Date.now,
+  });
+  for (const doubt of doubtsOf(config)) log.warn(doubt);
+  const count = config.workers === "auto" ? coreCount() : config.workers;
+  const parts = { clock: systemClock, log };
+  const program: Program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
+  return { program, log, drainTimeoutMs: config.drainTimeoutMs };
+}
+
+async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTimeoutMs: number; over: Promise<void> }> {
+  try {
+    const worker = await Worker.receive(systemClock);
+    const { log, drainTimeoutMs, dismissed } = worker;
+    return { program: worker, log, drainTimeoutMs, over: dismissed };
+  } catch (error) {
+    writeError(`${(error as Error).message}\n`);
+    return exit(2);
+  }
+}
+
+const isWorker = commandLine()[0] === WORKER;
+const { program, log, drainTimeoutMs, over } = isWorker
+  ? await fromSupervisor()
+  : { ...fromOptions(), over: undefined };
+
+function exitNow(code: number): never {
+  program.abandon?.();
+  return exit(code);
+}
+
+let stoppingSinceMs: number | undefined;
+async function stop(code: number): Promise<void> {
+  // What fails while this program stops is no reason to stop in another way.
+  if (stoppingSinceMs !== undefined) return;
+  stoppingSinceMs = systemClock.nowMs();
+  // Whatever hangs: a little before the time is over, so that the end itself is within it.
+  systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
+  await program.stop();
+  exit(code);
+}
+
+onStopSignal((signal) => {
+  if (stoppingSinceMs === undefined) {
+    log.info(`${signal}: leaving`);
+    void stop(0);
+  } else if (systemClock.nowMs() - stoppingSinceMs >= SAME_SIGNAL_MS) {
+    log.info(`${signal} again: exiting at once`);
+    exitNow(1);
+  }
+});
+void over?.then(() => stop(0));
+void program.failed.then((error) => {
+  log.error(error.message);
+  void stop(error instanceof ConfigError ? 2 : 1);
+});
+try {
+  await program.start();
+} catch (error) {
+  log.error(error instanceof Error ? error.message : String(error));
+  await stop(1);
+}

@@ -1,0 +1,292 @@
+/**
+ * From flags, variables, the JSON file and the defaults to one checked configuration. DESIGN section 5. The options
+ * themselves are data, in config-options.ts.
+ */
+import manifest from "../../package.json" with { type: "json" };
+import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./file.ts";
+import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./addresses.ts";
+import { readFlags } from "./flags.ts";
+import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./options.ts";
+import { ConfigError } from "../core/errors.ts";
+import { helpText, markdownTables, type OptionText } from "./help.ts";
+
+export interface GroupConfig extends GroupPolicy {
+  readonly name: string;
+  /** `wordnet:`, `dict://host[:port][/database]` or `http(s)://…{key}…`; may hold a password. */
+  readonly origin: string;
+}
+
+export type NatsConfig = NatsSetting | {
+  /** Use 127.0.0.1:`port`, and start the bundled server there where nothing listens. */
+  readonly kind: "embedded";
+  readonly port: number;
+  readonly storeDir: string;
+};
+
+export interface Config {
+  readonly addr: HostPort;
+  /** As given, without a slash at its end; see {@link advertised}. */
+  readonly advertise: string | undefined;
+  /** As given; see {@link advertised}. */
+  readonly name: string | undefined;
+  readonly nats: NatsConfig;
+  readonly bucket: string;
+  readonly replicas: number;
+  /** At least one; their names are distinct. */
+  readonly groups: readonly GroupConfig[];
+  readonly log: "text" | "json";
+  /** 0.01 to 100; 1 is an ordinary share of the keys. */
+  readonly weight: number;
+  /** `""` for none. */
+  readonly zone: string;
+  /** 1: this process is the node. More: it starts so many of them. */
+  readonly workers: number | "auto";
+  readonly drainTimeoutMs: number;
+  readonly polling: PollingConfig;
+}
+
+export interface PollingConfig {
+  readonly pollIntervalMs: number;
+  readonly pollTimeoutMs: number;
+  /** In a row, until others are asked. */
+  readonly pollMisses: number;
+  /** A share of the interval, 0 to 0.5. */
+  readonly pollJitter: number;
+}
+
+export type Parsed =
+  | { readonly kind: "run"; readonly config: Config }
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version"; readonly text: string };
+
+export interface ConfigInput {
+  /** What follows the program's name. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of a file; may throw. */
+  readonly readFile: (path: string) => string;
+  /** Whether standard error is a terminal: the default of `--log`. */
+  readonly isTerminal: boolean;
+  /** @throws ConfigError what the text of an origin breaks */
+  readonly checkOrigin: (origin: string) => void;
+}
+
+/** This package's version, as `--version` prints it. */
+export const version: string = manifest.version;
+
+/** Every variable that {@link parseConfig} reads, for a runtime that wants them named. */
+export const environmentNames: readonly string[] = Object.values(options).map((option) => option.env);
+
+/** The name that the registry may hold at most, in characters. */
+const maxNameLength = 128;
+
+const switches = { help: "Print this and exit", version: "Print the version and exit" } as const;
+
+/** What the JSON file may say beside its groups. */
+const fileFields = new Map(
+  Object.entries(options).flatMap(([field, { kind }]) =>
+    kind === "groups" || kind === "flag only" ? [] : [[field, kind]]
+  ),
+);
+
+const texts: readonly OptionText[] = [
+  ...Object.values(options),
+  ...Object.entries(switches).map(([flag, description]) => (
+    { flag, value: "", env: "", rule: "", description }
+  )),
+];
+
+/** The option table for the README: one table of options, one of the fields of a group in the JSON file. */
+export function optionTableMarkdown(): string {
+  return markdownTables(texts, Object.values(groupFields));
+}
+
+/**
+ * Reads the options: a flag wins over its variable, the variable over the file, the file over the default. An empty
+ * variable counts as unset.
+ *
+ * @throws ConfigError naming every fault: the option, its rule and the value. Users and passwords in URLs are left out.
+ */
+export function parseConfig(input: ConfigInput): Parsed {
+  const faults: string[] = [];
+  const flags = readFlags(texts, input.argv, faults);
+  // Whoever asks for help is helped, whatever else is wrong.
+  if (flags.has("help")) return { kind: "help", text: helpText(texts, Object.values(groupFields), version) };
+  if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
+  const config = new Reader(flags, input, faults).config();
+  if (faults.length > 0) {
+    const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
+    throw new ConfigError(`${count} in the options:\n${faults.map((fault) => `  ${fault}\n`).join("")}See --help.`);
+  }
+  return { kind: "run", config };
+}
+
+/** Under which URL and name a node with these options is listed, once it listens on `actualPort`. */
+export function advertised(
+  config: Pick<Config, "addr" | "advertise" | "name">,
+  actualPort: number,
+): { url: string; name: string } {
+  const url = config.advertise ?? `http://${hostInUrl(config.addr.host)}:${actualPort}`;
+  const { hostname, port, protocol } = new URL(url);
+  const place = `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
+  return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
+}
+
+/** What is allowed and can hardly be meant, in words for the log. */
+export function doubtsOf({ addr, advertise, nats }: Pick<Config, "addr" | "advertise" | "nats">): string[] {
+  if (advertise !== undefined || nats.kind !== "urls") return [];
+  const isElsewhere = nats.urls.some((url) => !isLoopback(new URL(url).hostname));
+  if (!isUnspecified(addr.host) && !(isLoopback(addr.host) && isElsewhere)) return [];
+  return [
+    `the other nodes are told to reach this one at ${addr.host}, which is to each machine itself: use --advertise`,
+  ];
+}
+
+/** What the registry calls worker `number` (from 1) of the machine `base`. */
+export function workerName(base: string, number: number): string {
+  return `${base}-w${number}`;
+}
+
+type Field = keyof typeof options;
+type Read<F extends Field> = NonNullable<ReturnType<(typeof options)[F]["read"]>>;
+
+/** One text with where it stands, for the fault. */
+interface Said {
+  readonly text: string;
+  readonly where: string;
+  /** Instead of "it is" with the text, where that may be a part of a secret. */
+  readonly unshown?: string;
+}
+
+class Reader {
+  readonly #flags: ReadonlyMap<string, readonly string[]>;
+  readonly #input: ConfigInput;
+  readonly #faults: string[];
+  #file: ConfigFile = { values: new Map(), faults: [] };
+
+  constructor(flags: ReadonlyMap<string, readonly string[]>, input: ConfigInput, faults: string[]) {
+    this.#flags = flags;
+    this.#input = input;
+    this.#faults = faults;
+    const path = this.#optional("config");
+    if (path !== undefined) this.#readFile(path);
+  }
+
+  /** Of no use once there are faults. */
+  config(): Config {
+    const embedded = { kind: "embedded", port: this.#value("natsPort"), storeDir: this.#value("natsStore") } as const;
+    const config: Config = {
+      addr: this.#value("addr"),
+      advertise: this.#optional("advertise"),
+      name: this.#optional("name"),
+      nats: this.#optional("nats") ?? embedded,
+      bucket: this.#value("bucket"),
+      replicas: this.#value("replicas"),
+      groups: this.#groups(),
+      log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
+      weight: this.#value("weight"),
+      zone: this.#value("zone"),
+      workers: this.#value("workers"),
+      drainTimeoutMs: this.#value("drainTimeout"),
+      polling: {
+        pollIntervalMs: this.#value("pollInterval"),
+        pollTimeoutMs: this.#value("pollTimeout"),
+        pollMisses: this.#value("pollMisses"),
+        pollJitter: this.#value("pollJitter"),
+      },
+    };
+    if (this.#faults.length === 0) this.#judge(config);
+    return config;
+  }
+
+  /** What no option breaks on its own. */
+  #judge(config: Config): void {
+    const isOne = config.workers === 1;
+    const most = isOne ? maxNameLength : maxNameLength - workerName("", MOST_WORKERS).length;
+    if (advertised(config, 65535).name.length > most) {
+      const what = config.name === undefined ? "given: the advertised host makes a name" : "shorter: it is a name";
+      this.#faults.push(`--name must be ${what} of over ${most} characters`);
+    }
+    if (!isOne && config.advertise?.startsWith("https:")) {
+      this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");
+    }
+  }
+
+  /** A flag or the variable says which groups there are; their policies are still the file's. */
+  #groups(): GroupConfig[] {
+    const file = this.#file.groups;
+    const flags = this.#flags.get(options.group.flag)?.map((text) => ({ text, where: "" }));
+    const inFile = file &&
+      [...file].map(([name, { origin }]) => ({ text: `${name}=${origin}`, where: "in the file " }));
+    const groups = new Map<string, GroupConfig>();
+    const fallback = [{ text: options.group.fallback, where: "" }];
+    const all: readonly Said[] = flags ?? this.#groupsInEnv() ?? inFile ?? fallback;
+    for (const said of all) {
+      const group = this.#read("group", said);
+      if (group === undefined) continue;
+      if (groups.has(group.name)) {
+        const name = said.unshown === undefined ? group.name : "one";
+        this.#faults.push(`--group must name each group once: ${said.where}${name} stands twice`);
+      }
+      this.#checkOrigin(group, said);
+      groups.set(group.name, { ...defaultPolicy, ...file?.get(group.name), ...group });
+    }
+    return [...groups.values()];
+  }
+
+  #groupsInEnv(): Said[] | undefined {
+    const { env } = options.group;
+    const text = this.#input.env[env] || undefined;
+    return text === undefined ? undefined : splitGroups(text).map((group) => ({ ...group, where: `in ${env} ` }));
+  }
+
+  #checkOrigin({ name, origin }: { name: string; origin: string }, said: Said): void {
+    try {
+      this.#input.checkOrigin(origin);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      if (said.unshown !== undefined) return this.#refuse("group", said);
+      // A message has it as it is, or as JSON does. By a function, as a text's $& would bring the whole back.
+      const forms = [origin, JSON.stringify(origin).slice(1, -1)];
+      const reason = forms.reduce((text, form) => text.replaceAll(form, () => redacted(form)), error.message);
+      this.#faults.push(`--group ${name} must have an origin that can be used: ${reason}`);
+    }
+  }
+
+  /** Of an option with a fallback. Where it is `undefined` all the same there is a fault, and the whole is refused. */
+  #value<F extends Field>(field: F): Read<F> {
+    return this.#optional(field) as Read<F>;
+  }
+
+  #optional<F extends Field>(field: F): Read<F> | undefined {
+    const option: OptionText = options[field];
+    const flag = this.#flags.get(option.flag)?.at(-1);
+    if (flag !== undefined) return this.#read(field, { text: flag, where: "" });
+    const env = this.#input.env[option.env] || undefined;
+    if (env !== undefined) return this.#read(field, { text: env, where: `in ${option.env} ` });
+    const file = this.#file.values.get(field);
+    if (file !== undefined) return this.#read(field, { text: file, where: `${field} in the file ` });
+    return option.fallback === undefined ? undefined : this.#read(field, { text: option.fallback, where: "" });
+  }
+
+  #read<F extends Field>(field: F, said: Said): Read<F> | undefined {
+    const value = options[field].read(said.text);
+    if (value === undefined) this.#refuse(field, said);
+    return value as Read<F> | undefined;
+  }
+
+  #refuse(field: Field, { text, where, unshown }: Said): void {
+    const { flag, rule, mayHoldSecret }: Option<unknown> = options[field];
+    const what = unshown ?? `it is ${shown(mayHoldSecret ? redacted(text) : text)}`;
+    this.#faults.push(`--${flag} must be ${rule}: ${where}${what}`);
+  }
+
+  #readFile(path: string): void {
+    try {
+      this.#file = readConfigFile(this.#input.readFile(path), fileFields);
+      this.#faults.push(...this.#file.faults.map((fault) => `--config ${path}: ${fault}`));
+    } catch (error) {
+      this.#faults.push(`--config must be a file that can be read: ${shown(path)}: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,242 @@
+/** The JSON file behind `--config`: its shape, its faults, and the fields of a group, as data. */
+import * as v from "valibot";
+import type { FieldText } from "./help.ts";
+
+/** What a group's file entry may say; the README's second table comes from this list too. */
+export const groupFields = {
+  origin: {
+    field: "origin",
+    rule: "an origin as --group takes it",
+    description: "Where a value comes from on a miss",
+    schema: v.pipe(v.string(), v.nonEmpty()),
+  },
+  budgetBytes: {
+    field: "budgetBytes",
+    unit: "bytes",
+    shownDefault: "67108864",
+    rule: "a whole number from 0 to 2^40",
+    description: "How much the main and the hot cache hold together, keys included",
+    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(2 ** 40)), 64 * 1024 * 1024),
+  },
+  ttlMs: {
+    field: "ttlMs",
+    unit: "milliseconds",
+    shownDefault: "null",
+    rule: "a whole number from 1 on, or null for no end",
+    description: "How long a value lives",
+    schema: v.optional(v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1))), null),
+  },
+  loadTimeoutMs: {
+    field: "loadTimeoutMs",
+    unit: "milliseconds",
+    shownDefault: "10000",
+    rule: "a whole number from 1 to 120000",
+    description: "How long the origin may take for one value",
+    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(120_000)), 10_000),
+  },
+  replicas: {
+    field: "replicas",
+    shownDefault: "1",
+    rule: "1 or 2",
+    description: "On how many nodes each value is kept: with 2, a node that is killed costs the origin nothing",
+    schema: v.optional(v.picklist([1, 2]), 1),
+  },
+  hotAfterFetches: {
+    field: "hotAfterFetches",
+    unit: "fetches",
+    shownDefault: "2",
+    rule: "a whole number from 0 to 1000, 0 for never",
+    description:
+      "How often a value is fetched from its owner before a hot copy may displace others; while there is room, one is kept at once",
+    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(1000)), 2),
+  },
+} as const satisfies Record<string, FieldText & { schema: v.GenericSchema }>;
+
+/** A group's policy: caches and loads of every group are bounded by these. */
+export interface GroupPolicy {
+  /** Main and hot cache together, keys included, in bytes. */
+  readonly budgetBytes: number;
+  /** `null`: values do not age. */
+  readonly ttlMs: number | null;
+  readonly loadTimeoutMs: number;
+  readonly replicas: 1 | 2;
+  /** 0: never. */
+  readonly hotAfterFetches: number;
+}
+
+/** The policy of a group of which nothing more is said: 64 MiB, no lifetime, loads of up to 10 s, one copy. */
+export const defaultPolicy: GroupPolicy = {
+  budgetBytes: v.getDefault(groupFields.budgetBytes.schema),
+  ttlMs: v.getDefault(groupFields.ttlMs.schema),
+  loadTimeoutMs: v.getDefault(groupFields.loadTimeoutMs.schema),
+  replicas: v.getDefault(groupFields.replicas.schema),
+  hotAfterFetches: v.getDefault(groupFields.hotAfterFetches.schema),
+};
+
+/** What an option's value may be in the file. */
+export type FileKind = "text" | "number" | "number or text";
+
+export interface ConfigFile {
+  /** Option values as a flag would say them, under the option's field name. */
+  readonly values: ReadonlyMap<string, string>;
+  /** Absent when the file does not speak of groups. */
+  readonly groups?: ReadonlyMap<string, GroupPolicy & { readonly origin: string }>;
+  /** Each names the field and its rule. */
+  readonly faults: readonly string[];
+}
+
+/** A configuration beyond this is a mistake, such as the wrong file. */
+const maxFileChars = 1024 * 1024;
+const maxNesting = 32;
+
+/**
+ * Reads the text of the file. Never throws: what is wrong stands in `faults`.
+ *
+ * @param content the text; a byte order mark before it, as some editors write one, is passed over (RFC 8259, 8.1)
+ * @param fields the options a file may hold, by field name, with what each is in JSON
+ */
+export function readConfigFile(content: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
+  const text = content.replace(/^\uFEFF/, "");
+  const values = new Map<string, string>();
+  if (text.length > maxFileChars) {
+    return { values, faults: [`must have at most ${maxFileChars} characters: it has ${text.length}`] };
+  }
+  const fault = jsonFault(text);
+  if (fault !== undefined) return { values, faults: [fault] };
+  const file: unknown = JSON.parse(text);
+  if (!isObject(file)) return { values, faults: [`must hold one JSON object: it holds ${shown(file)}`] };
+  const faults: string[] = [];
+  for (const [key, value] of Object.entries(file)) {
+    const type = fields.get(key);
+    if (key === "groups") continue;
+    if (type === undefined) faults.push(`has an unknown field ${shown(key)}`);
+    else if (!(typeof value === "number" && type !== "text" || typeof value === "string" && type !== "number")) {
+      faults.push(`${key} must be a ${type}: it is ${kindOf(value)}`);
+    } else values.set(key, String(value));
+  }
+  if (!Object.hasOwn(file, "groups")) return { values, faults };
+  return { values, groups: readGroups(file.groups, faults), faults };
+}
+
+function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, GroupPolicy & { origin: string }> {
+  const found = new Map<string, GroupPolicy & { origin: string }>();
+  if (!isObject(groups)) {
+    faults.push(`groups must be an object of groups by name: it is ${kindOf(groups)}`);
+    return found;
+  }
+  if (Object.keys(groups).length === 0) faults.push("groups must name at least one group: there is none");
+  for (const [name, group] of Object.entries(groups)) {
+    const at = `groups.${JSON.stringify(name).slice(1, -1)}`;
+    if (!isObject(group)) {
+      faults.push(`${at} must be an object: it is ${kindOf(group)}`);
+      continue;
+    }
+    const before = faults.length;
+    for (const key of Object.keys(group)) {
+      if (!Object.hasOwn(groupFields, key)) faults.push(`${at} has an unknown field ${shown(key)}`);
+    }
+    const take = <T>(text: FieldText & { schema: v.GenericSchema<unknown, T> }): T => {
+      const value = Object.hasOwn(group, text.field) ? group[text.field] : undefined;
+      const result = v.safeParse(text.schema, value);
+      // An origin may hold a password, so a text is not repeated.
+      if (!result.success) faults.push(`${at}.${text.field} must be ${text.rule}: it is ${kindOf(value)}`);
+      return result.output as T; // where this is untrue there is a fault, and the whole is refused
+    };
+    const origin = take(groupFields.origin);
+    const budgetBytes = take(groupFields.budgetBytes);
+    const ttlMs = take(groupFields.ttlMs);
+    const loadTimeoutMs = take(groupFields.loadTimeoutMs);
+    const replicas = take(groupFields.replicas) as 1 | 2;
+    const hotAfterFetches = take(groupFields.hotAfterFetches);
+    if (faults.length > before) continue;
+    found.set(name, { origin, budgetBytes, ttlMs, loadTimeoutMs, replicas, hotAfterFetches });
+  }
+  return found;
+}
+
+/**
+ * Where a text stops being JSON (RFC 8259), or names a field twice of which the parser would take the last one in
+ * silence; else `undefined`. The runtimes' own parsers word it differently and one of them gives no position.
+ */
+function jsonFault(text: string): string | undefined {
+  let at = 0;
+  let secondAt: number | undefined;
+  const take = (token: RegExp): boolean => {
+    token.lastIndex = at;
+    const found = token.test(text);
+    if (found) at = token.lastIndex;
+    return found;
+  };
+  const field = (before: Set<string>): boolean => {
+    const start = at;
+    if (!take(string)) return false;
+    const name = nameAt(text, start);
+    if (before.has(name)) secondAt ??= start;
+    before.add(name);
+    take(space);
+    return take(/:/y);
+  };
+  const value = (depth: number): boolean => {
+    take(space);
+    const start = at;
+    if (take(/[[{]/y)) {
+      const close = text[start] === "{" ? /\}/y : /\]/y;
+      if (depth === maxNesting) {
+        at = start; // no configuration goes so deep, and neither may this function
+        return false;
+      }
+      take(space);
+      if (take(close)) return true;
+      const fields = new Set<string>();
+      do {
+        take(space);
+        if (text[start] === "{" && !field(fields)) return false;
+        if (!value(depth + 1)) return false;
+        take(space);
+      } while (take(/,/y));
+      return take(close);
+    }
+    return take(string) || take(number) || take(/true|false|null/y);
+  };
+  if (value(0) && (take(space), at === text.length)) {
+    return secondAt === undefined
+      ? undefined
+      : `must name each field once: a second ${shown(nameAt(text, secondAt))} stands at ${placeOf(text, secondAt)}`;
+  }
+  const found = at >= text.length ? "its end" : shown(text.slice(at, at + 1));
+  return `is not JSON at ${placeOf(text, at)}: found ${found}`;
+}
+
+/** The text of the JSON string that begins at `start`; two of them may be the same in other letters (`\u0061`). */
+function nameAt(text: string, start: number): string {
+  string.lastIndex = start;
+  return JSON.parse(string.exec(text)![0]) as string;
+}
+
+function placeOf(text: string, at: number): string {
+  const before = text.slice(0, at).split("\n");
+  return `line ${before.length}, column ${before.at(-1)!.length + 1}`;
+}
+
+const space = /[ \t\n\r]*/y;
+const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+// Plain runs around escapes, so that a string without an end is given up in linear time.
+// deno-lint-ignore no-control-regex
+const string = /"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"/y;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A number in full, of all else only the type: a text may be a secret. */
+function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
+  return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : "a text";
+}
+
+/** A text as a fault quotes it: escaped and cut. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
+}

@@ -1,0 +1,41 @@
+/** The command line, as flags and their values. */
+import { parseArgs } from "node:util";
+import { shown } from "./file.ts";
+import { redacted } from "./options.ts";
+import type { OptionText } from "./help.ts";
+
+/** The values of each flag in the order given; faults go to `faults`. */
+export function readFlags(
+  texts: readonly OptionText[],
+  argv: readonly string[],
+  faults: string[],
+): Map<string, string[]> {
+  const known = new Map(texts.map((text) => [text.flag, text.value !== ""]));
+  // `npm start -- …` passed on by a task runner arrives with its dashes.
+  const rest = argv[0] === "--" ? argv.slice(1) : [...argv];
+  const { tokens } = parseArgs({
+    // One dash is as good as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
+    args: rest.map((arg) => /^-[A-Za-z]/.test(arg) ? `-${arg}` : arg),
+    options: Object.fromEntries([...known].map(([flag, taking]) => [flag, { type: taking ? "string" : "boolean" }])),
+    strict: false, // its own messages stop at the first fault
+    allowPositionals: true,
+    tokens: true,
+  });
+  const found = new Map<string, string[]>();
+  for (const token of tokens) {
+    if (token.kind === "positional") {
+      faults.push(`there are no arguments without a flag: ${shown(redacted(token.value))}`);
+    }
+    if (token.kind !== "option") continue;
+    const taking = known.get(token.name);
+    if (taking === undefined) faults.push(`there is no option ${token.rawName}`);
+    else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
+    else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
+      // "--name --zone a": the next flag is not a value; one that does begin with a dash is written with "=".
+      faults.push(
+        `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,
+      );
+    } else found.set(token.name, [...found.get(token.name) ?? [], token.value ?? ""]);
+  }
+  return found;
+}

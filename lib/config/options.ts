@@ -1,0 +1,261 @@
+/** The option table: every option's flag, variable, default, unit, rule, and how its text is read. */
+import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
+import type { FileKind } from "./file.ts";
+import type { OptionText } from "./help.ts";
+
+export interface Option<T> extends OptionText {
+  /** How the JSON file has it: a text, a number, either, groups with their policies, or not at all. */
+  readonly kind: FileKind | "groups" | "flag only";
+  /** True where a login may stand before an `@`: a fault shows the text without it. */
+  readonly mayHoldSecret?: boolean;
+  /** The value, or `undefined` for a text that breaks the rule. */
+  readonly read: (text: string) => T | undefined;
+}
+
+/** More than any machine has cores for. */
+export const MOST_WORKERS = 256;
+
+/** A text that matches. */
+const matches = (pattern: RegExp) => (text: string): string | undefined => pattern.test(text) ? text : undefined;
+/** A number, written in decimal, from `low` to `high`. */
+const between = (low: number, high: number, pattern = /^\d{1,9}$/) => (text: string): number | undefined =>
+  pattern.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined;
+
+/** A time such as `250ms` or `5s`, in milliseconds, from `lowMs` to `highMs`. */
+const time = (lowMs: number, highMs: number) => (text: string): number | undefined => {
+  const parts = /^(\d{1,6}(?:\.\d{1,3})?)(ms|s)$/.exec(text);
+  if (parts === null) return undefined;
+  const ms = Number(parts[1]) * (parts[2] === "s" ? 1_000 : 1);
+  return ms >= lowMs && ms <= highMs ? ms : undefined;
+};
+
+/** By field name, as the JSON file has it. */
+export const options = {
+  addr: {
+    flag: "addr",
+    value: "host:port",
+    env: "MUSTER_ADDR",
+    kind: "text",
+    fallback: "127.0.0.1:8000",
+    rule: "host:port with a port from 0 to 65535 (0 is any free one), an IPv6 address in brackets",
+    description: "Where to listen",
+    read: readHostPort,
+  },
+  advertise: {
+    flag: "advertise",
+    value: "url",
+    env: "MUSTER_ADVERTISE",
+    kind: "text",
+    shownDefault: "http:// and the address",
+    rule: "http://host[:port] or https://host[:port] without a path",
+    description: "Where the other nodes reach this one",
+    mayHoldSecret: true,
+    read: readAdvertise,
+  },
+  name: {
+    flag: "name",
+    value: "name",
+    env: "MUSTER_NAME",
+    kind: "text",
+    shownDefault: "the advertised host and port, with - for all but letters and digits",
+    rule: "1 to 128 characters out of A-Z a-z 0-9 _ -",
+    description: "What the registry calls this node",
+    read: matches(/^[A-Za-z0-9_-]{1,128}$/),
+  },
+  nats: {
+    flag: "nats",
+    value: "urls",
+    env: "NATS_URL",
+    kind: "text",
+    shownDefault: "127.0.0.1:4222, started when nothing listens",
+    rule: "nats://host[:port], tls://host[:port] or host:port, more of them with commas, one login for all; or off",
+    description: "The NATS servers of the registry; off runs alone",
+    mayHoldSecret: true,
+    read: readNats,
+  },
+  natsPort: {
+    flag: "nats-port",
+    value: "port",
+    env: "MUSTER_NATS_PORT",
+    kind: "number",
+    fallback: "4222",
+    rule: "a whole number from 1 to 65535",
+    description: "Without --nats: the port on 127.0.0.1 to try, or to start the bundled server on",
+    read: between(1, 65535),
+  },
+  natsStore: {
+    flag: "nats-store",
+    value: "folder",
+    env: "MUSTER_NATS_STORE",
+    kind: "text",
+    fallback: ".muster/nats",
+    rule: "the path of a folder",
+    description: "Where the bundled server keeps its files",
+    read: matches(/^[^\0\r\n]+$/),
+  },
+  bucket: {
+    flag: "bucket",
+    value: "name",
+    env: "MUSTER_BUCKET",
+    kind: "text",
+    fallback: "peers",
+    rule: "1 to 128 characters out of A-Z a-z 0-9 _ -",
+    description: "The NATS KV bucket of the peers",
+    read: matches(/^[A-Za-z0-9_-]{1,128}$/),
+  },
+  replicas: {
+    flag: "replicas",
+    value: "count",
+    env: "MUSTER_REPLICAS",
+    kind: "number",
+    fallback: "1",
+    rule: "a whole number from 1 to 5",
+    description: "On how many servers of a NATS cluster the bucket is kept, when this node makes it",
+    read: between(1, 5),
+  },
+  group: {
+    flag: "group",
+    value: "name=origin",
+    env: "MUSTER_GROUPS",
+    kind: "groups",
+    fallback: "dict=wordnet:",
+    rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database] " +
+      "or http(s)://…{key}…",
+    description:
+      "A cache and where its values come from; the flag may repeat, the variable takes commas between groups " +
+      "(there a comma of a URL is written %2C where a text like name= follows it, or nothing)",
+    mayHoldSecret: true,
+    read: readGroup,
+  },
+  config: {
+    flag: "config",
+    value: "file",
+    env: "MUSTER_CONFIG",
+    kind: "flag only",
+    rule: "the path of a JSON file",
+    description: "A file for all of this, the policies of groups included",
+    read: matches(/^[^\0]+$/),
+  },
+  log: {
+    flag: "log",
+    value: "text|json",
+    env: "MUSTER_LOG",
+    kind: "text",
+    shownDefault: "text on a terminal, json elsewhere",
+    rule: "text or json",
+    description: "How log lines are written, on standard error",
+    read: (text: string): "text" | "json" | undefined => text === "text" || text === "json" ? text : undefined,
+  },
+  weight: {
+    flag: "weight",
+    value: "number",
+    env: "MUSTER_WEIGHT",
+    kind: "number",
+    fallback: "1",
+    rule: "a number from 0.01 to 100",
+    description: "How many keys this node owns, next to the others",
+    read: between(0.01, 100, /^\d{1,3}(\.\d{1,9})?$/),
+  },
+  zone: {
+    flag: "zone",
+    value: "zone",
+    env: "MUSTER_ZONE",
+    kind: "text",
+    fallback: "",
+    shownDefault: "none",
+    rule: "up to 64 characters out of A-Z a-z 0-9 . _ -",
+    description: "Where this node stands, for those who look at the peers; it steers nothing",
+    read: matches(/^[A-Za-z0-9._-]{0,64}$/),
+  },
+  workers: {
+    flag: "workers",
+    value: "n|auto",
+    env: "MUSTER_WORKERS",
+    kind: "number or text",
+    fallback: "1",
+    rule: `a whole number from 1 to ${MOST_WORKERS}, or auto for one per core`,
+    description: "How many nodes to run on this machine, behind the one address",
+    read: (text: string): number | "auto" | undefined => text === "auto" ? text : between(1, MOST_WORKERS)(text),
+  },
+  drainTimeout: {
+    flag: "drain-timeout",
+    value: "time",
+    env: "MUSTER_DRAIN_TIMEOUT",
+    kind: "text",
+    fallback: "5s",
+    rule: "a time from 2s to 600s, such as 5s",
+    description: "How long a node that stops may take, to hand its values over, answer what is in flight and leave",
+    read: time(2_000, 600_000),
+  },
+  pollInterval: {
+    flag: "poll-interval",
+    value: "time",
+    env: "MUSTER_POLL_INTERVAL",
+    kind: "text",
+    fallback: "800ms",
+    rule: "a time from 10ms to 60s, such as 250ms",
+    description: "How often each peer is polled by each of its pollers; twice as often while it does not answer",
+    read: time(10, 60_000),
+  },
+  pollTimeout: {
+    flag: "poll-timeout",
+    value: "time",
+    env: "MUSTER_POLL_TIMEOUT",
+    kind: "text",
+    fallback: "250ms",
+    rule: "a time from 10ms to 60s, such as 250ms",
+    description: "How long a polled peer may take to answer",
+    read: time(10, 60_000),
+  },
+  pollMisses: {
+    flag: "poll-misses",
+    value: "count",
+    env: "MUSTER_POLL_MISSES",
+    kind: "number",
+    fallback: "6",
+    rule: "a whole number from 1 to 1000",
+    description: "After so many polls without an answer the others are asked to confirm that a peer is dead",
+    read: between(1, 1000),
+  },
+  pollJitter: {
+    flag: "poll-jitter",
+    value: "share",
+    env: "MUSTER_POLL_JITTER",
+    kind: "number",
+    fallback: "0.1",
+    rule: "a number from 0 to 0.5",
+    description: "By which share of the interval polls are spread at random",
+    read: between(0, 0.5, /^\d(\.\d{1,9})?$/),
+  },
+} as const satisfies Record<string, Option<unknown>>;
+
+function readGroup(text: string): { name: string; origin: string } | undefined {
+  const parts = /^([A-Za-z0-9_-]{1,64})=(.+)$/s.exec(text);
+  return parts === null ? undefined : { name: parts[1], origin: parts[2] };
+}
+
+/**
+ * The groups of one text, without the spaces around them. A comma is one between groups where a name and `=` follow it,
+ * or nothing; any other belongs to an origin.
+ */
+export function splitGroups(text: string): { readonly text: string; readonly unshown?: string }[] {
+  const pieces = text.split(/,(?=\s*(?:[A-Za-z0-9_-]{1,64}=|$))/);
+  let start = 0;
+  return pieces.map((piece, index) => {
+    // A part of one URL, if its comma was meant to be: of a query that has begun, or of a login that ends further on.
+    const mayBePart = pieces.length > 1 && (text.slice(0, start).includes("?") || text.slice(start).includes("@"));
+    start += piece.length + 1;
+    const unshown = `number ${
+      index + 1
+    } is not; it is not shown, as it may be a part of a URL with a comma: write that %2C`;
+    return mayBePart ? { text: piece.trim(), unshown } : { text: piece.trim() };
+  });
+}
+
+/**
+ * A text without what stands before its last `@`, as user and password do, or after a `?`: for faults and log lines.
+ * A password may hold any character, commas and slashes too, so all up to the `@` goes.
+ */
+export function redacted(text: string): string {
+  return text.replace(/^(\w+=)?(\w+:\/\/)?.*@/s, "$1$2***@").replace(/\?.*$/s, "?***");
+}

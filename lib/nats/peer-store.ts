@@ -1,0 +1,243 @@
+/**
+ * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, collect
+ * every group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken
+ * connection, so no write of it can be sent late.
+ */
+import type { NatsConnection } from "nats";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { pause } from "../core/base/pause.ts";
+import { backoffMs, type Random, within } from "../core/base/backoff.ts";
+import { isBucketGone, NatsBucket } from "./bucket.ts";
+import { Topology, WatchCheck } from "./check.ts";
+import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
+import { GroupWatch } from "./watch.ts";
+import { type Entry, type PeerStore, type StoreListener, UnavailableError } from "../registry/store.ts";
+
+export interface NatsStoreOptions {
+  /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
+  readonly urls: readonly string[];
+  /** @default "peers" */
+  readonly bucket?: string;
+  /** How many servers of a NATS cluster keep the bucket. @default 1 */
+  readonly replicas?: number;
+  /** What the server calls this connection. @default "muster" */
+  readonly connectionName?: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /**
+   * How long one question may take. While a cluster chooses a leader it answers nothing, so a long wait is a blind one.
+   *
+   * @default 1_000
+   */
+  readonly requestTimeoutMs?: number;
+  /** How often the watches are compared with the stream, give or take a fifth. @default 3_000 */
+  readonly checkIntervalMs?: number;
+  /** Longest wait between two tries to connect. @default 1_000 */
+  readonly retryMostMs?: number;
+  /** @default Math.random */
+  readonly random?: Random;
+}
+
+const retryFirstMs = 200;
+const closeTimeoutMs = 1_000;
+/** A check may fail while the stream chooses a leader. */
+const maxFailedChecks = 2;
+/** Of one time away; some are a server's own words. */
+const maxReasons = 8;
+
+/** The peer store in NATS KV. */
+export class NatsStore implements PeerStore {
+  readonly #options: Required<NatsStoreOptions>;
+  readonly #target: NatsTarget;
+  readonly #gossip = new Set<string>();
+  readonly #closing = new AbortController();
+  #groups: readonly string[] = [];
+  #listener: StoreListener | undefined;
+  #bucket: NatsBucket | undefined;
+  /** Why it has been away, of this time; empty: it is not. */
+  readonly #awayBecause = new Set<string>();
+  #running: Promise<void> | undefined;
+  #saidDifference: string | undefined;
+  /** Ends the wait for the next check or the next try to connect. */
+  #hurry = new AbortController();
+
+  /** @throws TypeError for URLs that cannot be used */
+  constructor(options: NatsStoreOptions) {
+    this.#target = parseNatsUrls(options.urls);
+    this.#options = {
+      bucket: "peers",
+      replicas: 1,
+      connectionName: "muster",
+      requestTimeoutMs: 1_000,
+      checkIntervalMs: 3_000,
+      retryMostMs: 1_000,
+      random: Math.random,
+      ...options,
+    };
+  }
+
+  read(key: string): Promise<Entry> {
+    return this.#ask((bucket) => bucket.read(key));
+  }
+
+  named(name: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    return this.#ask((bucket) => bucket.named(name));
+  }
+
+  put(key: string, value: Uint8Array, replaces: number): Promise<number> {
+    return this.#ask((bucket) => bucket.put(key, value, replaces));
+  }
+
+  delete(key: string, replaces: number): Promise<number> {
+    return this.#ask((bucket) => bucket.delete(key, replaces));
+  }
+
+  watch(groups: readonly string[], listener: StoreListener): void {
+    if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
+    this.#groups = groups;
+    this.#listener = listener;
+    this.#running = Promise.resolve().then(() => this.#run());
+  }
+
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#hurry.abort();
+    if (this.#running === undefined) return;
+    // Whoever is connecting to a server that stays silent finds out later that nobody wants the connection.
+    await within(this.#options.clock, closeTimeoutMs, this.#running, () => {});
+  }
+
+  async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
+    // A write that waited for a connection would be sent when nobody stands by it any more.
+    if (this.#bucket === undefined) throw new UnavailableError("not connected to NATS");
+    try {
+      return await question(this.#bucket);
+    } catch (error) {
+      if (isBucketGone(error)) this.#hurry.abort();
+      throw error;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, retryMostMs, random } = this.#options;
+    let attempt = 0;
+    while (!this.#closing.signal.aborted) {
+      let reason: string;
+      try {
+        reason = await this.#session(() => attempt = 0);
+      } catch (error) {
+        reason = reasonOf(error);
+      }
+      if (this.#closing.signal.aborted) return;
+      this.#setAway(reason);
+      this.#hurry = new AbortController();
+      await pause(clock, backoffMs(attempt++, retryFirstMs, retryMostMs, random), this.#hurry.signal);
+    }
+  }
+
+  /** One connection, from its beginning to its end; gives the reason of the end. */
+  async #session(onWorking: () => void): Promise<string> {
+    const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
+    const how = { name, timeoutMs, clock, signal: this.#closing.signal };
+    const connection = await connectOnce(this.#target, this.#gossip, how);
+    const watches: GroupWatch[] = [];
+    try {
+      // A connection cannot be cancelled while it is being made; it may have come too late.
+      if (this.#closing.signal.aborted) return "closed";
+      learnGossip(connection, this.#gossip);
+      const bucket = await NatsBucket.open(connection, this.#options);
+      this.#sayDifference(bucket.difference);
+      // From here on reads and writes work: whoever sees in a view that it is missing may act at once.
+      this.#bucket = bucket;
+      for (const group of this.#groups) watches.push(this.#groupWatch(group, bucket));
+      await Promise.all(watches.map((watch) => watch.resync()));
+      if (this.#closing.signal.aborted) return "closed";
+      onWorking();
+      this.#setBack();
+      return await this.#attend(connection, bucket, watches);
+    } finally {
+      this.#bucket = undefined;
+      for (const watch of watches) watch.close();
+      await connection.close().catch(() => {});
+    }
+  }
+
+  #groupWatch(group: string, bucket: NatsBucket): GroupWatch {
+    return new GroupWatch({
+      group,
+      bucket,
+      clock: this.#options.clock,
+      stallTimeoutMs: 2 * this.#options.requestTimeoutMs,
+      onView: (view) => {
+        if (!this.#closing.signal.aborted) this.#listener?.onView(view);
+      },
+      onEnd: () => this.#hurry.abort(),
+    });
+  }
+
+  /** Compares the watches with the stream, again and again, until the connection is lost or tells nothing any more. */
+  async #attend(connection: NatsConnection, bucket: NatsBucket, watches: GroupWatch[]): Promise<string> {
+    const { clock, checkIntervalMs, random } = this.#options;
+    const check = new WatchCheck(bucket, watches);
+    const topology = new Topology(connection, () => {
+      // The watches of a bucket on one server die with the connection to it.
+      if (bucket.replicas > 1) check.distrust();
+      this.#hurry.abort();
+    });
+    let lost: string | undefined;
+    const gone = connection.closed().then((error) => {
+      lost = error === undefined || error === null ? "the connection was closed" : reasonOf(error);
+      this.#hurry.abort();
+    });
+    let failedChecks = 0;
+    while (lost === undefined && !this.#closing.signal.aborted) {
+      const isUrgent = this.#hurry.signal.aborted || failedChecks > 0 || watches.some((watch) => watch.isAhead);
+      this.#hurry = new AbortController();
+      const restMs = (isUrgent ? checkIntervalMs / 10 : checkIntervalMs) * (0.8 + 0.4 * random());
+      await pause(clock, restMs, this.#hurry.signal);
+      if (lost !== undefined || this.#closing.signal.aborted) break;
+      try {
+        await check.run(this.#groups);
+        failedChecks = 0;
+      } catch (error) {
+        // The next session makes it again.
+        if (isBucketGone(error)) return `the bucket ${this.#options.bucket} is gone`;
+        if (++failedChecks >= maxFailedChecks) return reasonOf(error);
+      }
+    }
+    topology.close();
+    if (lost === undefined) await connection.close().catch(() => {});
+    await gone;
+    return lost ?? "closed";
+  }
+
+  #setAway(reason: string): void {
+    if (this.#awayBecause.has(reason) || this.#awayBecause.size >= maxReasons) return;
+    const isNews = this.#awayBecause.size === 0;
+    this.#awayBecause.add(reason);
+    if (isNews) this.#listener?.onAway(reason);
+    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`);
+  }
+
+  #setBack(): void {
+    this.#awayBecause.clear();
+    this.#listener?.onBack();
+  }
+
+  /** The server opens a bucket without a word about settings that are not the wanted ones. */
+  #sayDifference(difference: string | undefined): void {
+    if (difference !== undefined && difference !== this.#saidDifference) {
+      this.#options.log.warn(`the bucket ${this.#options.bucket} is not as it should be: ${difference}`);
+    }
+    this.#saidDifference = difference;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

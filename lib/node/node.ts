@@ -1,0 +1,301 @@
+/** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
+import { ulid } from "ulid";
+import { advertised, type Config, version } from "../config/config.ts";
+import type { HostPort } from "../config/addresses.ts";
+import type { Clock } from "../core/base/clock.ts";
+import { OriginError } from "../core/errors.ts";
+import { InFlight } from "./in-flight.ts";
+import { Liveness } from "../core/liveness/liveness.ts";
+import type { Log } from "../core/base/log.ts";
+import { settledWithin } from "../core/liveness/probe.ts";
+import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
+import { type AppOptions, createApp, starting } from "../http/app.ts";
+import type { MachineFace } from "../http/ports.ts";
+import type { CheckedOrigin } from "../origins/origin.ts";
+import { PeerHub } from "../peer/hub.ts";
+import { faceOf, type Served, serveGroup, serviceOf } from "./served-group.ts";
+import { openRegistry } from "./open-registry.ts";
+import type { EmbeddedNats } from "../nats/embedded.ts";
+import { isAlive } from "../registry/is-alive.ts";
+import { Membership } from "../registry/membership.ts";
+import type { PeerStore } from "../registry/store.ts";
+import { listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
+import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
+
+/** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
+const REGISTRY_TIMEOUT_MS = 500;
+/**
+ * A node that stops says so on /readyz, and goes on answering for so long: load balancers look only now and then, and
+ * must not find the port closed. It stays listed meanwhile, as draining, since only who is listed may ask the others.
+ */
+const FAREWELL_MS = 400;
+/** What a stop needs at its end, whatever hangs: to leave, to close connections, to end the bundled server. */
+const CLOSING_MS = 1_000;
+/** What is in flight may be answered until then, counted from the end of the time for the stop. */
+const CLOSE_SOCKETS_MS = 300;
+
+export interface NodeOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For a node that is one of several on its machine. */
+  readonly worker?: {
+    /** Under which URL and name it is listed, once its own listener is on `port`. */
+    listedAs(port: number): { url: string; name: string };
+    /** The registry, where the options say that there is none. */
+    readonly store?: PeerStore;
+  };
+}
+
+/** One node: a process has one, a test may have several. */
+export class Node {
+  readonly #config: Config;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #worker: NodeOptions["worker"];
+  readonly #incarnation = ulid();
+  readonly #served = new Map<string, Served>();
+  readonly #failed = Promise.withResolvers<Error>();
+  #listener: Listener | undefined;
+  #shared: Listener | undefined;
+  #unshared: Promise<void> | undefined;
+  #appOptions: AppOptions | undefined;
+  #hub: PeerHub | undefined;
+  #membership: Membership | undefined;
+  #embedded: EmbeddedNats | undefined;
+  #liveness: Liveness | undefined;
+  /** Requests that have no answer yet. */
+  readonly #requests = new InFlight();
+  #isStopping = false;
+  /** To all whom it found when it joined; those who come later are no reason to take it out of service. */
+  #isConnected = false;
+  /** Before everything is wired, the port is open, but nobody knows it yet. */
+  #answer: (request: Request, server: unknown) => Response | Promise<Response> = starting;
+
+  constructor(config: Config, { clock, log, worker }: NodeOptions) {
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log;
+    this.#worker = worker;
+  }
+
+  /**
+   * Resolves when something was found that this node cannot run with, though it has started: another live node has its
+   * name (NameTakenError), or its origin refuses what was configured (ConfigError).
+   */
+  get failed(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
+  /**
+   * Listens, then joins in the background: a node serves whether NATS is there or not.
+   *
+   * @throws Error the address cannot be had
+   */
+  async start(): Promise<void> {
+    const { addr } = this.#config;
+    this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)));
+    const { port } = this.#listener;
+    const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
+    const self: PeerRecord = {
+      name,
+      url,
+      incarnation: this.#incarnation,
+      state: "serving",
+      weight: this.#config.weight,
+      zone: this.#config.zone,
+      joined: new Date(this.#clock.nowMs()).toISOString(),
+      version,
+      runtime: runtimeName(),
+    };
+    const hub = this.#makeHub(name);
+    this.#hub = hub;
+    for (const options of this.#config.groups) {
+      this.#served.set(options.name, serveGroup(options, name, hub, { clock: this.#clock, log: this.#log }));
+    }
+    this.#appOptions = {
+      node: {
+        name,
+        incarnation: this.#incarnation,
+        version,
+        runtime: self.runtime,
+        isReady: () => this.isReady(),
+        stats: () => ({ url, zone: self.zone, weight: self.weight, ready: this.isReady(), links: hub.stats() }),
+      },
+      groups: new Map(
+        [...this.#served].map(([name, { group }]) => [name, faceOf(group, () => this.#roster(name))]),
+      ),
+      clock: this.#clock,
+      log: this.#log,
+      isChunkedTextFaster,
+    };
+    const app = createApp({ ...this.#appOptions, peerEndpoint: await webSocketEndpoint(() => hub.endpoint()) });
+    this.#answer = (request, server) => app.fetch(request, server as object);
+    this.#log.info(`${this.#worker === undefined ? "listening on" : "other nodes reach me at"} ${url}`, {
+      name,
+      incarnation: this.#incarnation,
+    });
+    for (const { group, origin } of this.#served.values()) void this.#checkOrigin(group.name, origin);
+    this.#join(self);
+  }
+
+  /**
+   * Serves clients at an address that it shares with other nodes of its machine, whose figures it shows there.
+   * To be called after `start`.
+   *
+   * @throws Error the address cannot be had
+   */
+  async share(addr: HostPort, machine: MachineFace): Promise<void> {
+    const app = createApp({ ...this.#appOptions!, machine });
+    this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)));
+  }
+
+  /** Takes no more connections at the shared address; those that stand are served. */
+  unshare(): Promise<void> {
+    return this.#unshared ??= this.#shared?.stop() ?? Promise.resolve();
+  }
+
+  /** Joined and serving, not starting or leaving. */
+  isReady(): boolean {
+    return !this.#isStopping && this.#isJoined() && this.#isInTouch();
+  }
+
+  /** Whether it has joined, and has connected with all whom it found or given them up. */
+  #isInTouch(): boolean {
+    if (this.#isConnected || !this.#isJoined() || this.#hub!.isConnecting) return this.#isConnected;
+    // Who could not be connected with may have gone past this node.
+    if (!this.#hub!.isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
+    return this.#isConnected = true;
+  }
+
+  #isJoined(): boolean {
+    return [...this.#served.keys()].every((group) => this.#membership?.joined(group));
+  }
+
+  /** Where its own listener is. */
+  get port(): number {
+    return this.#listener!.port;
+  }
+
+  /**
+   * Hands over what this node holds, leaves the roster, answers what is in flight, and lets go of everything; within the
+   * drain timeout, whatever hangs. Never throws.
+   */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
+    const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
+    this.#liveness?.stop();
+    const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
+    // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
+    await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
+    await this.#drain(until(CLOSING_MS), farewell);
+    const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
+    if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
+    const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
+    // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
+    const answered = this.#requests.none().then(() => this.#hub?.drain());
+    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS), () => answered);
+    this.#hub?.close();
+    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed);
+    await this.#membership?.close();
+    await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
+    await this.#embedded?.stop();
+  }
+
+  async #drain(timeoutMs: number, farewell: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const cancel = this.#clock.after(timeoutMs, () => over.abort());
+    await Promise.all([...this.#served.values()].map(({ group }) => group.drain(over.signal, farewell)));
+    await farewell;
+    cancel();
+  }
+
+  #makeHub(name: string): PeerHub {
+    return new PeerHub({
+      self: { name, incarnation: this.#incarnation },
+      groups: this.#config.groups.map((group) => group.name),
+      revisions: () =>
+        Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
+      isEmpty: (group) => this.#served.get(group)!.group.isEmpty,
+      service: {
+        ...serviceOf(this.#served, () => this.#isInTouch()),
+        vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
+      },
+      onUnlisted: () => this.#membership?.hurry(),
+      onPolled: () => this.#liveness?.polled(),
+      clock: this.#clock,
+      log: this.#log,
+    });
+  }
+
+  #join(self: PeerRecord): void {
+    const groups = [...this.#served.keys()];
+    const { store, embedded } = openRegistry(this.#config, this.#clock, this.#log, this.#worker?.store);
+    this.#embedded = embedded;
+    this.#membership = new Membership({
+      store,
+      groups,
+      self,
+      clock: this.#clock,
+      log: this.#log,
+      isAlive,
+      onRoster: (roster) => this.#swap(roster),
+    });
+    this.#liveness = this.#makeLiveness(self, this.#membership);
+    void this.#membership.failed.then((error) => this.#failed.resolve(error));
+    for (const group of groups) this.#swap(this.#roster(group));
+    void this.#follow(this.#membership);
+  }
+
+  /** The bundled server first, so that a node that starts it does not report NATS as away. */
+  async #follow(membership: Membership): Promise<void> {
+    await this.#embedded?.start();
+    if (this.#isStopping) return;
+    membership.start();
+    this.#liveness?.start();
+  }
+
+  #makeLiveness(self: PeerRecord, membership: Membership): Liveness {
+    const lists = () => [...this.#served.keys()].map((group) => this.#roster(group).peers);
+    return new Liveness({
+      self,
+      clock: this.#clock,
+      random: Math.random,
+      log: this.#log,
+      peers: () => this.#hub!.polled(),
+      lists,
+      isListed: () => lists().every((list) => list.some((peer) => peer.incarnation === self.incarnation)),
+      isRegistryAway: () => membership.isAway,
+      evict: (record) => membership.evict(record),
+      onAnswer: (record) => void membership.evictEarlierLives(record),
+      options: this.#config.polling,
+    });
+  }
+
+  /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
+  #swap(roster: Roster): void {
+    const all = [...this.#served.keys()].flatMap((group) =>
+      group === roster.group ? roster.peers : this.#roster(group).peers
+    );
+    this.#hub!.setPeers(all);
+    const { picker, group } = this.#served.get(roster.group)!;
+    if (picker.swap(roster)) void group.ownersChanged();
+    this.#liveness?.rosterChanged();
+  }
+
+  #roster(group: string): Roster {
+    return this.#membership?.roster(group) ?? rosterOf(group, 0, []);
+  }
+
+  async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {
+    try {
+      const warning = await origin.check();
+      if (warning !== undefined) this.#log.warn(`the origin of ${group}: ${warning}`);
+    } catch (error) {
+      this.#failed.resolve(error instanceof Error ? error : new OriginError(String(error)));
+    }
+  }
+
+  #tracked = (answer: Response | Promise<Response>): Response | Promise<Response> =>
+    answer instanceof Response ? answer : this.#requests.track(answer);
+}

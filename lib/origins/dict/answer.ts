@@ -1,0 +1,110 @@
+/**
+ * What a DICT server answers to one DEFINE, line by line (RFC 2229, 3.2): `150`, then per definition `151`, its text and
+ * a dot, then `250`; or one line that says why not.
+ */
+import { NotFoundError, OriginError } from "../../core/errors.ts";
+
+/** All definitions of one word together. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+const DOT = 0x2e;
+const LF = 0x0a;
+
+/** The server knows no such database or strategy: the operator's mistake, which a check at start-up can tell. */
+export class UnknownDatabaseError extends OriginError {}
+
+/** The server has answered something that leaves the place in the stream unknown: the connection is of no use. */
+export class BrokenStreamError extends OriginError {}
+
+/** The server goes away, and says so instead of answering: what it was asked may be asked again elsewhere. */
+export class ServerLeavesError extends BrokenStreamError {}
+
+export type Outcome = { definition: Uint8Array<ArrayBuffer> } | { error: Error };
+
+/** Reads one answer. `take` returns the outcome with the answer's last line, `undefined` before. */
+export class DefineAnswer {
+  readonly #word: string;
+  #state: "start" | "between" | "first text" | "later text" = "start";
+  #lines: Uint8Array[] = [];
+  #definition: Uint8Array<ArrayBuffer> | undefined;
+  #bytes = 0;
+
+  constructor(word: string) {
+    this.#word = word;
+  }
+
+  /**
+   * @throws ServerLeavesError the server says that it goes away
+   * @throws BrokenStreamError the answer makes no sense, or is too big
+   */
+  take(line: Uint8Array): Outcome | undefined {
+    this.#bytes += line.length + 1;
+    if (this.#bytes > MAX_ANSWER_BYTES) {
+      throw new BrokenStreamError(`the DICT server's answer has more than ${MAX_ANSWER_BYTES} bytes`);
+    }
+    if (this.#state === "first text" || this.#state === "later text") return this.#takeText(line);
+    return this.#takeStatus(statusOf(line));
+  }
+
+  #takeText(line: Uint8Array): undefined {
+    if (line.length === 1 && line[0] === DOT) {
+      if (this.#state === "first text") this.#definition = joined(this.#lines);
+      this.#lines = [];
+      this.#state = "between";
+    } else if (this.#state === "first text") {
+      // dictd does not double a leading dot, other servers do: only two dots can be one that was doubled. A copy, as
+      // the line may lie in the runtime's buffer.
+      this.#lines.push(line[0] === DOT && line[1] === DOT ? line.slice(1) : line.slice());
+    }
+  }
+
+  #takeStatus({ code, text }: Status): Outcome | undefined {
+    if (this.#state === "start") {
+      if (code === 150) {
+        this.#state = "between";
+        return undefined;
+      }
+      if (code === 552) return { error: new NotFoundError(`no definition of ${JSON.stringify(this.#word)}`) };
+      if (code === 550 || code === 551) return { error: new UnknownDatabaseError(`the DICT server said: ${text}`) };
+      if (code >= 500) return { error: new OriginError(`the DICT server said: ${text}`) };
+    } else {
+      if (code === 151) {
+        this.#state = this.#definition === undefined ? "first text" : "later text";
+        return undefined;
+      }
+      if (code === 250 && this.#definition !== undefined) return { definition: this.#definition };
+    }
+    throw unexpected({ code, text });
+  }
+}
+
+export interface Status {
+  /** The three digits; 0 where the line does not begin with them. */
+  readonly code: number;
+  /** The whole line, for people: cut after 200 characters. */
+  readonly text: string;
+}
+
+/** Reads a status line (RFC 2229, 2.4.1): three digits and a text. */
+export function statusOf(line: Uint8Array): Status {
+  const text = new TextDecoder().decode(line.subarray(0, 200));
+  return { code: /^[1-5]\d\d(?: |$)/.test(text) ? Number(text.slice(0, 3)) : 0, text };
+}
+
+/** The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, and nonsense. */
+export function unexpected({ code, text }: Status): BrokenStreamError {
+  if (code === 420 || code === 421) return new ServerLeavesError(`the DICT server is not available: ${text}`);
+  if (code >= 530 && code <= 532) return new BrokenStreamError(`the DICT server refuses this node: ${text}`);
+  return new BrokenStreamError(`the DICT server answered nonsense: ${JSON.stringify(text)}`);
+}
+
+function joined(lines: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(lines.reduce((sum, line) => sum + line.length + 1, 0));
+  let at = 0;
+  for (const line of lines) {
+    bytes.set(line, at);
+    at += line.length;
+    bytes[at++] = LF;
+  }
+  return bytes;
+}

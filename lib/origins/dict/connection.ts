@@ -1,0 +1,216 @@
+/**
+ * One connection to a DICT server: the banner, one CLIENT, then as many DEFINE commands on the way as there are asks.
+ * Answers come in the order of the commands (RFC 2229, 4), so the oldest command that is on the way is the one which is
+ * being answered.
+ */
+import { connect, type Socket } from "node:net";
+import type { Clock } from "../../core/base/clock.ts";
+import { OriginError, OriginTimeoutError } from "../../core/errors.ts";
+import { DefineAnswer, type Outcome, ServerLeavesError, statusOf, unexpected } from "./answer.ts";
+import { LineReader } from "./lines.ts";
+
+/** From the start of a connection to the server's banner. */
+const GREETING_TIMEOUT_MS = 5_000;
+/** A connection without asks is closed before servers do (dictd after 600 s). */
+const IDLE_TIMEOUT_MS = 300_000;
+
+/** A word that somebody wants defined. `settle` may be called late and more than once: only the first call counts. */
+export interface Ask {
+  readonly word: string;
+  /** The command line, with its CR LF. */
+  readonly command: string;
+  /** Nobody waits for it any more. */
+  settled: boolean;
+  /** It was on the way on a connection that the server had closed, or was about to close. */
+  retried: boolean;
+  settle(outcome: Outcome): void;
+}
+
+export interface ConnectionOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly clock: Clock;
+  /** How long the oldest command may go without its whole answer: behind it everything else on the connection waits. */
+  readonly answerTimeoutMs: number;
+  /** An ask has left the connection: there may be room for another. */
+  readonly onRoom: (connection: DictConnection) => void;
+  /** The connection is gone. `untouched` are the asks on it that may be sent again, see {@link DictConnection}. */
+  readonly onGone: (connection: DictConnection, untouched: Ask[]) => void;
+}
+
+/** What was written and not answered yet, oldest first. */
+interface OnTheWay {
+  readonly ask: Ask;
+  readonly answer: DefineAnswer;
+}
+
+/**
+ * A connection that had no asks for a while may have been closed by the server without our knowing. What is then sent on
+ * it is lost before the server has read it, so those asks are handed back instead of failed: if not a byte came since, or
+ * if the server says that it goes away, as one does that is restarted or ends connections which are quiet for long.
+ */
+export class DictConnection {
+  readonly #options: ConnectionOptions;
+  readonly #socket: Socket;
+  readonly #reader = new LineReader();
+  /** Before the banner: what is to be sent. After: what is sent at the end of this tick, in one write. */
+  #unsent: Ask[] = [];
+  #onTheWay: OnTheWay[] = [];
+  #phase: "greeting" | "client" | "ready" | "gone" = "greeting";
+  #flushing = false;
+  #kept = false;
+  #silentSinceIdle = false;
+  #cancelTimer: () => void = () => {};
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#socket = connect({ host: options.host, port: options.port });
+    this.#socket.setNoDelay(true);
+    this.#socket.on("data", (chunk: Uint8Array) => this.#take(chunk));
+    this.#socket.on("error", (cause) => {
+      this.destroy(new OriginError(`the connection to the DICT server broke: ${cause.message}`, { cause }));
+    });
+    const lost = () => this.destroy(new OriginError("the DICT server closed the connection"));
+    this.#socket.on("end", lost);
+    this.#socket.on("close", lost);
+    this.#expectWithin(GREETING_TIMEOUT_MS, "the DICT server did not greet");
+  }
+
+  /** Asks that wait for it, those that nobody wants any more but which the server will answer included. */
+  get load(): number {
+    return this.#unsent.length + this.#onTheWay.length;
+  }
+
+  /** Has been without asks before: the server may have closed it. */
+  get kept(): boolean {
+    return this.#kept;
+  }
+
+  get idle(): boolean {
+    return this.#phase === "ready" && this.load === 0;
+  }
+
+  send(ask: Ask): void {
+    if (this.#phase === "gone") throw new TypeError("Cannot send on a connection that is gone");
+    this.#unsent.push(ask);
+    this.#flushSoon();
+  }
+
+  /** Drops an ask that was not sent yet; one that is on the way stays, as its answer will come. */
+  forget(ask: Ask): void {
+    const before = this.#unsent.length;
+    this.#unsent = this.#unsent.filter((other) => other !== ask);
+    if (this.#unsent.length < before) this.#afterLeaving();
+  }
+
+  /** Ends the connection; its asks fail with `error`, or are handed back. */
+  destroy(error: Error): void {
+    if (this.#phase === "gone") return;
+    const isLate = error instanceof OriginTimeoutError;
+    const mayRetry = this.#kept && (this.#silentSinceIdle && !isLate || error instanceof ServerLeavesError);
+    // It is the oldest that is not answered: the others only had to wait behind it.
+    const oldest = isLate && this.#phase === "ready" ? this.#onTheWay[0]?.ask : undefined;
+    this.#phase = "gone";
+    this.#cancelTimer();
+    this.#socket.destroy();
+    const untouched: Ask[] = [];
+    for (const ask of [...this.#onTheWay.map(({ ask }) => ask), ...this.#unsent]) {
+      if (ask.settled) continue;
+      if ((mayRetry || oldest !== undefined && ask !== oldest) && !ask.retried) untouched.push(ask);
+      else ask.settle({ error });
+    }
+    this.#onTheWay = [];
+    this.#unsent = [];
+    this.#options.onGone(this, untouched);
+  }
+
+  /** Says goodbye where that can be read, and ends the connection. */
+  close(): void {
+    if (this.idle) this.#socket.end("QUIT\r\n");
+    this.destroy(new OriginError("the origin is closed"));
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing || this.#phase === "greeting") return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(prelude = ""): void {
+    this.#flushing = false;
+    if (this.#phase === "gone") return;
+    const asks = this.#unsent;
+    this.#unsent = [];
+    const wasEmpty = this.#onTheWay.length === 0;
+    for (const ask of asks) this.#onTheWay.push({ ask, answer: new DefineAnswer(ask.word) });
+    const text = prelude + asks.map(({ command }) => command).join("");
+    if (text === "") return;
+    this.#socket.write(text);
+    if (wasEmpty) this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
+  }
+
+  #take(chunk: Uint8Array): void {
+    this.#silentSinceIdle = false;
+    try {
+      // As a plain Uint8Array, whose slice is a copy: a Buffer's is not.
+      for (const line of this.#reader.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))) {
+        // Whoever was just answered may have closed the origin.
+        if (this.#gone()) return;
+        this.#takeLine(line);
+      }
+    } catch (error) {
+      this.destroy(error as Error);
+    }
+  }
+
+  #gone(): boolean {
+    return this.#phase === "gone";
+  }
+
+  #takeLine(line: Uint8Array): void {
+    if (this.#phase === "greeting") {
+      const status = statusOf(line);
+      if (status.code !== 220) throw unexpected(status);
+      this.#phase = "client";
+      this.#flush('CLIENT "muster"\r\n');
+      this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
+      return;
+    }
+    if (this.#phase === "client") {
+      const status = statusOf(line);
+      // A server that does not know CLIENT (500, 502) can do without.
+      if (status.code !== 250 && status.code < 500) throw unexpected(status);
+      this.#phase = "ready";
+      this.#afterLeaving();
+      return;
+    }
+    const oldest = this.#onTheWay[0];
+    if (oldest === undefined) throw unexpected(statusOf(line));
+    const outcome = oldest.answer.take(line);
+    if (outcome === undefined) return;
+    this.#onTheWay.shift();
+    oldest.ask.settle(outcome);
+    this.#afterLeaving();
+  }
+
+  /** The oldest ask is another one now, or there is none. */
+  #afterLeaving(): void {
+    if (this.#phase !== "ready") return;
+    if (this.#onTheWay.length > 0) {
+      this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
+    } else if (this.#unsent.length === 0) {
+      this.#kept = true;
+      this.#silentSinceIdle = true;
+      this.#cancelTimer();
+      this.#cancelTimer = this.#options.clock.after(IDLE_TIMEOUT_MS, () => this.close());
+    }
+    this.#options.onRoom(this);
+  }
+
+  #expectWithin(timeoutMs: number, what: string): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#options.clock.after(timeoutMs, () => {
+      this.destroy(new OriginTimeoutError(`${what} within ${timeoutMs} ms`));
+    });
+  }
+}

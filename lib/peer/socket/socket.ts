@@ -1,0 +1,124 @@
+/**
+ * The one shape of the two kinds of WebSocket: the one that this node dialed (tcp-socket.ts), and the one that Hono hands
+ * over, which is here.
+ */
+import type { WSContext, WSEvents } from "hono/ws";
+import { MAX_FRAME_BYTES } from "../wire/frames.ts";
+
+/** Who hears of a socket; replaced as the connection goes from greeting to asking. No method throws. */
+export interface SocketHandler {
+  /** The socket may be written. Comes at most once, before any frame. */
+  opened(): void;
+  /** `undefined`: not a binary message within bounds. The frame is the handler's to keep. */
+  received(frame: Uint8Array<ArrayBuffer> | undefined): void;
+  /** Comes once, when the connection is lost or closed by the other end, and not after one's own `close`. */
+  closed(reason: string): void;
+}
+
+export interface SocketLike {
+  handler: SocketHandler;
+  /** Copies the frame before it returns. `false`: it could not be sent, and the connection is good for nothing. */
+  send(frame: Uint8Array<ArrayBuffer>): boolean;
+  /** Idempotent. The handler hears nothing from here on. */
+  close(code: number, reason: string): void;
+  /** Bytes accepted by `send` that the system has not taken yet. */
+  readonly bufferedBytes: number;
+}
+
+/** Codes 4000 to 4999 belong to the application (RFC 6455, 7.4.2). */
+export const CloseCode = {
+  done: 1000,
+  malformed: 4000,
+  refused: 4001,
+  replaced: 4002,
+  stalled: 4003,
+  removed: 4004,
+  silent: 4005,
+} as const;
+
+export const DEAF: SocketHandler = { opened() {}, received() {}, closed() {} };
+
+/** What a runtime's sockets have in common, and where they differ. */
+interface RawSocket {
+  send(frame: Uint8Array<ArrayBuffer>): unknown;
+  close(code: number, reason: string): void;
+  readonly bufferedAmount?: number;
+  getBufferedAmount?(): number;
+}
+
+class AcceptedSocket implements SocketLike {
+  handler: SocketHandler = DEAF;
+  readonly #raw: RawSocket;
+  #gone = false;
+
+  constructor(raw: RawSocket) {
+    this.#raw = raw;
+  }
+
+  send(frame: Uint8Array<ArrayBuffer>): boolean {
+    if (this.#gone) return false;
+    try {
+      // Some sockets answer 0 for a message that they dropped, where others answer nothing.
+      return this.#raw.send(frame) !== 0;
+    } catch {
+      return false;
+    }
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.handler = DEAF;
+    try {
+      this.#raw.close(code, reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?"));
+    } catch {
+      // It is gone already, which is what was wanted.
+    }
+  }
+
+  get bufferedBytes(): number {
+    return this.#raw.getBufferedAmount?.() ?? this.#raw.bufferedAmount ?? 0;
+  }
+
+  heard(data: unknown): void {
+    this.handler.received(
+      data instanceof ArrayBuffer && data.byteLength <= MAX_FRAME_BYTES ? new Uint8Array(data) : undefined,
+    );
+  }
+
+  lost(reason: string): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    const handler = this.handler;
+    this.handler = DEAF;
+    handler.closed(reason);
+  }
+}
+
+/** The events for Hono's `upgradeWebSocket`; `accept` is called with the socket once it is open. */
+export function acceptEvents(accept: (socket: SocketLike) => void): WSEvents {
+  let socket: AcceptedSocket | undefined;
+  return {
+    onOpen(_event, context) {
+      socket = new AcceptedSocket(rawOf(context));
+      accept(socket);
+    },
+    onMessage(event) {
+      socket?.heard(event.data);
+    },
+    onClose(event) {
+      socket?.lost(event.reason || `closed with code ${event.code}`);
+    },
+    onError() {
+      socket?.lost("the connection failed");
+    },
+  };
+}
+
+/** The runtime's own socket tells what Hono's context hides: bytes not sent yet, and dropped messages. */
+function rawOf(context: WSContext): RawSocket {
+  const raw = context.raw as RawSocket | undefined;
+  // A standard socket may give Blobs, which could only be read later and out of order.
+  if (raw instanceof WebSocket) raw.binaryType = "arraybuffer";
+  return raw ?? { send: (frame) => context.send(frame), close: (code, reason) => context.close(code, reason) };
+}

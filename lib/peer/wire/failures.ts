@@ -1,0 +1,45 @@
+/**
+ * A group's errors as they travel, and back: the asker gets the class that the owner threw.
+ *
+ * An error that the group's contract does not name is a defect of the owner. It is final, as an OriginError: the next
+ * in rank runs the same code on the same key, and would only spread the harm. Its text stays at home, in the log.
+ */
+import {
+  BadKeyError,
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  PeerError,
+} from "../../core/errors.ts";
+import { FailureCode } from "./frames.ts";
+
+/** @returns `undefined` for an error outside the contract */
+export function codeOf(error: unknown): FailureCode | undefined {
+  if (error instanceof NotFoundError) return FailureCode.notFound;
+  if (error instanceof OriginTimeoutError) return FailureCode.originTimeout;
+  if (error instanceof OriginError) return FailureCode.originFailed;
+  if (error instanceof OverloadedError) return FailureCode.overloaded;
+  if (error instanceof BadKeyError) return FailureCode.badKey;
+  if (error instanceof PeerError) return FailureCode.unavailable;
+  return undefined;
+}
+
+/** The error class behind a failure code, so that a caller reacts as to an error of its own. */
+export function errorOf(code: FailureCode, detail: string, peer: string): Error {
+  switch (code) {
+    case FailureCode.notFound:
+      return new NotFoundError(detail);
+    case FailureCode.originFailed:
+      return new OriginError(detail);
+    case FailureCode.originTimeout:
+      return new OriginTimeoutError(detail);
+    case FailureCode.overloaded:
+      return new OverloadedError(detail);
+    case FailureCode.badKey:
+      return new BadKeyError(detail);
+    case FailureCode.unknownGroup:
+    case FailureCode.unavailable:
+      return new PeerError(`${peer}: ${detail}`);
+  }
+}

@@ -1,0 +1,279 @@
+import { BadKeyError } from "../../core/errors.ts";
+import type { Entry } from "../../core/ports.ts";
+import { MAX_CONTENT_TYPE_BYTES, type Value } from "../../core/value.ts";
+import {
+  type BareType,
+  ENTRY_HEAD_BYTES,
+  type FailureCode,
+  GET_HEAD_BYTES,
+  HEADER_BYTES,
+  MAX_BODY_BYTES,
+  MAX_DETAIL_BYTES,
+  MAX_ENTRIES,
+  MAX_GREETING_BYTES,
+  MAX_KEY_BYTES,
+  MAX_NAME_UNITS,
+  MAX_PUSH_BYTES,
+  MessageType,
+  PUSH_HEAD_BYTES,
+  VALUE_HEAD_BYTES,
+  VOUCH_HEAD_BYTES,
+} from "./frames.ts";
+
+const INITIAL_CAPACITY_BYTES = 16 * 1024;
+/** A batch that grew beyond this gives its memory back when it has been sent. */
+const KEPT_CAPACITY_BYTES = 1024 * 1024;
+const MAX_U32 = 0xffff_ffff;
+
+const encoder = new TextEncoder();
+
+/** The questions for a key. */
+type KeyedType = typeof MessageType["get" | "peek"];
+
+/** Collects messages into one frame, in memory that is used again for the next. */
+export class FrameWriter {
+  #bytes = new Uint8Array(INITIAL_CAPACITY_BYTES);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+  /** Values of a cache share few content types, one string each: the last one is not encoded again. */
+  #contentType = "";
+  #contentTypeBytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+  /** Bytes written since the last `take`. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written, valid until the next write: whoever sends it must copy (WebSocket's `send` does). */
+  take(): Uint8Array<ArrayBuffer> {
+    const frame = this.#bytes.subarray(0, this.#length);
+    this.#length = 0;
+    if (this.#bytes.length > KEPT_CAPACITY_BYTES) {
+      this.#bytes = new Uint8Array(INITIAL_CAPACITY_BYTES);
+      this.#view = new DataView(this.#bytes.buffer);
+    }
+    return frame;
+  }
+
+  /** @throws RangeError longer than MAX_GREETING_BYTES */
+  greeting(type: number, json: unknown): void {
+    const text = encoder.encode(JSON.stringify(json));
+    if (text.length > MAX_GREETING_BYTES) {
+      throw new RangeError(
+        `Cannot greet as a greeting has at most ${MAX_GREETING_BYTES} bytes: this has ${text.length}`,
+      );
+    }
+    this.#reserve(text.length);
+    this.#bytes.set(text, this.#length + HEADER_BYTES);
+    this.#finish(type, 0, text.length);
+  }
+
+  /**
+   * A get or a peek.
+   *
+   * @throws BadKeyError the key is empty, too long, or no well-formed string; nothing was written then
+   */
+  ask(type: KeyedType, id: number, group: number, timeoutMs: number, key: string): void {
+    // A unit of UTF-16 is at most three bytes of UTF-8.
+    this.#reserve(GET_HEAD_BYTES + Math.min(key.length, MAX_KEY_BYTES) * 3);
+    const start = this.#length + HEADER_BYTES;
+    const keyStart = start + GET_HEAD_BYTES;
+    const keyBytes = this.#writeKey(keyStart, key);
+    this.#view.setUint16(start, group, true);
+    this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
+    this.#finish(type, id, GET_HEAD_BYTES + keyBytes);
+  }
+
+  /** A message that is nothing but its header. */
+  bare(type: BareType, id: number): void {
+    this.#reserve(0);
+    this.#finish(type, id, 0);
+  }
+
+  /**
+   * @param nowMs by the clock on which the value's times stand
+   * @throws RangeError the value does not fit into a frame; nothing was written then
+   */
+  value(id: number, value: Value, nowMs: number): void {
+    const type = this.#encodeContentType(value.contentType);
+    const body = value.body;
+    checkSizes(body.length, type.length);
+    this.#reserve(VALUE_HEAD_BYTES + type.length + body.length);
+    let at = this.#length + HEADER_BYTES;
+    this.#writeTimes(at, value, nowMs);
+    this.#view.setUint16(at + 16, type.length, true);
+    at += VALUE_HEAD_BYTES;
+    this.#bytes.set(type, at);
+    this.#bytes.set(body, at + type.length);
+    this.#finish(MessageType.value, id, VALUE_HEAD_BYTES + type.length + body.length);
+  }
+
+  /** @throws RangeError the name or the incarnation is empty or too long; nothing was written then */
+  vouch(id: number, timeoutMs: number, name: string, incarnation: string): void {
+    for (const text of [name, incarnation]) {
+      if (text.length < 1 || text.length > MAX_NAME_UNITS) {
+        throw new RangeError(
+          `Cannot name a suspect as names and incarnations have 1 to ${MAX_NAME_UNITS} characters: this has ${text.length}`,
+        );
+      }
+    }
+    this.#reserve(VOUCH_HEAD_BYTES + 3 * (name.length + incarnation.length));
+    const start = this.#length + HEADER_BYTES;
+    const nameStart = start + VOUCH_HEAD_BYTES;
+    const nameBytes = encoder.encodeInto(name, this.#bytes.subarray(nameStart)).written;
+    const restBytes = encoder.encodeInto(incarnation, this.#bytes.subarray(nameStart + nameBytes)).written;
+    this.#view.setUint32(start, wholeMs(timeoutMs), true);
+    this.#view.setUint16(start + 4, nameBytes, true);
+    this.#finish(MessageType.vouch, id, VOUCH_HEAD_BYTES + nameBytes + restBytes);
+  }
+
+  vouched(id: number, isAlive: boolean): void {
+    this.#reserve(1);
+    this.#bytes[this.#length + HEADER_BYTES] = isAlive ? 1 : 0;
+    this.#finish(MessageType.vouched, id, 1);
+  }
+
+  /**
+   * @param nowMs by the clock on which the values' times stand
+   * @throws RangeError too many entries, one that no frame can hold, or more than MAX_PUSH_BYTES; BadKeyError as `ask`.
+   * Nothing was written then
+   */
+  push(id: number, group: number, entries: readonly Entry[], nowMs: number): void {
+    if (entries.length < 1 || entries.length > MAX_ENTRIES) {
+      throw new RangeError(
+        `Cannot push as a message has 1 to ${MAX_ENTRIES} entries: these are ${entries.length}`,
+      );
+    }
+    this.#reserve(PUSH_HEAD_BYTES);
+    const start = this.#length + HEADER_BYTES;
+    let at = start + PUSH_HEAD_BYTES;
+    for (const entry of entries) {
+      at = this.#writeEntry(at, entry, nowMs);
+      if (at - start > MAX_PUSH_BYTES) {
+        throw new RangeError(`Cannot push as a message has at most ${MAX_PUSH_BYTES} bytes: these are more`);
+      }
+    }
+    this.#view.setUint16(start, group, true);
+    this.#view.setUint16(start + 2, entries.length, true);
+    this.#finish(MessageType.push, id, at - start);
+  }
+
+  taken(id: number, count: number): void {
+    this.#reserve(4);
+    this.#view.setUint32(this.#length + HEADER_BYTES, count, true);
+    this.#finish(MessageType.taken, id, 4);
+  }
+
+  /** A detail that is too long is cut at a whole character. */
+  failure(id: number, code: FailureCode, detail: string): void {
+    this.#reserve(1 + MAX_DETAIL_BYTES);
+    const start = this.#length + HEADER_BYTES;
+    this.#bytes[start] = code;
+    const { written } = encoder.encodeInto(detail, this.#bytes.subarray(start + 1, start + 1 + MAX_DETAIL_BYTES));
+    this.#finish(MessageType.failure, id, 1 + written);
+  }
+
+  /** @returns where the entry ends; its memory is reserved first, so that those before it move along */
+  #writeEntry(start: number, { key, value }: Entry, nowMs: number): number {
+    const type = this.#encodeContentType(value.contentType);
+    const body = value.body;
+    checkSizes(body.length, type.length);
+    const most = ENTRY_HEAD_BYTES + Math.min(key.length, MAX_KEY_BYTES) * 3 + type.length + body.length;
+    this.#grow(start, start + most);
+    let at = start + ENTRY_HEAD_BYTES;
+    const keyBytes = this.#writeKey(at, key);
+    this.#writeTimes(start, value, nowMs);
+    this.#view.setUint16(start + 16, keyBytes, true);
+    this.#view.setUint16(start + 18, type.length, true);
+    this.#view.setUint32(start + 20, body.length, true);
+    at += keyBytes;
+    this.#bytes.set(type, at);
+    this.#bytes.set(body, at + type.length);
+    return at + type.length + body.length;
+  }
+
+  #writeTimes(at: number, value: Value, nowMs: number): void {
+    const ageMs = Math.max(0, nowMs - value.bornAtMs);
+    const ttlLeftMs = Math.max(0, value.expiresAtMs - nowMs);
+    if (!(ageMs < Infinity) || Number.isNaN(ttlLeftMs)) {
+      throw new RangeError("Cannot send a value to a peer as its times must be numbers");
+    }
+    this.#view.setFloat64(at, ageMs, true);
+    this.#view.setFloat64(at + 8, ttlLeftMs, true);
+  }
+
+  #encodeContentType(contentType: string): Uint8Array<ArrayBuffer> {
+    if (contentType !== this.#contentType) {
+      this.#contentTypeBytes = encoder.encode(contentType);
+      this.#contentType = contentType;
+    }
+    return this.#contentTypeBytes;
+  }
+
+  /** Keys are mostly short and ASCII, for which a loop beats the call into the runtime. */
+  #writeKey(at: number, key: string): number {
+    const bytes = this.#bytes;
+    const units = key.length;
+    if (units === 0 || units > MAX_KEY_BYTES) throw badKey(key);
+    for (let i = 0; i < units; i++) {
+      const unit = key.charCodeAt(i);
+      if (unit > 0x7f) {
+        if (!key.isWellFormed()) {
+          throw new BadKeyError("a key must be a well-formed string: this holds half a character");
+        }
+        const { read, written } = encoder.encodeInto(key, bytes.subarray(at, at + MAX_KEY_BYTES));
+        if (read < units) throw badKey(key);
+        return written;
+      }
+      bytes[at + i] = unit;
+    }
+    return units;
+  }
+
+  #reserve(payloadBytes: number): void {
+    this.#grow(this.#length, this.#length + HEADER_BYTES + payloadBytes);
+  }
+
+  /** @param used so many bytes are kept */
+  #grow(used: number, needed: number): void {
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, used));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+
+  #finish(type: number, id: number, payloadBytes: number): void {
+    const at = this.#length;
+    this.#bytes[at] = type;
+    this.#view.setUint32(at + 1, id, true);
+    this.#view.setUint32(at + 5, payloadBytes, true);
+    this.#length = at + HEADER_BYTES + payloadBytes;
+  }
+}
+
+/** Whether a frame can hold the value. */
+export function canTravel({ body, contentType }: Value): boolean {
+  // A unit of UTF-16 is at most three bytes of UTF-8.
+  return body.length <= MAX_BODY_BYTES &&
+    (contentType.length * 3 <= MAX_CONTENT_TYPE_BYTES || encoder.encode(contentType).length <= MAX_CONTENT_TYPE_BYTES);
+}
+
+function wholeMs(timeoutMs: number): number {
+  return Math.max(0, Math.min(MAX_U32, Math.ceil(timeoutMs)));
+}
+
+/** @throws RangeError no frame can hold it */
+function checkSizes(bodyBytes: number, contentTypeBytes: number): void {
+  if (bodyBytes <= MAX_BODY_BYTES && contentTypeBytes <= MAX_CONTENT_TYPE_BYTES) return;
+  throw new RangeError(
+    `Cannot send a value to a peer as its body has at most ${MAX_BODY_BYTES} bytes and its content type ` +
+      `${MAX_CONTENT_TYPE_BYTES}: these have ${bodyBytes} and ${contentTypeBytes}`,
+  );
+}
+
+function badKey(key: string): BadKeyError {
+  return new BadKeyError(
+    `a key must have 1 to ${MAX_KEY_BYTES} bytes of UTF-8: this has ${key === "" ? 0 : encoder.encode(key).length}`,
+  );
+}

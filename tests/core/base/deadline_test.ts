@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { atDeadline } from "../../../lib/core/base/deadline.ts";
+import { Sweep } from "../../../lib/core/base/sweep.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { test } from "../../support/test.ts";
+
+function begin(delayMs: number) {
+  const clock = new ManualClock();
+  const runs: number[] = [];
+  const startMs = clock.nowMs();
+  const cancel = atDeadline(clock, delayMs, () => runs.push(clock.nowMs() - startMs));
+  return { clock, runs, cancel };
+}
+
+test("a deadline is over when its time is", async () => {
+  const { clock, runs } = begin(100);
+  await clock.advance(99);
+  assert.deepEqual(runs, []);
+  await clock.advance(1);
+  assert.deepEqual(runs, [100]);
+});
+
+test("where the process stood still it is over only after what has come was read", async () => {
+  const late = begin(100);
+  late.clock.standStill(150);
+  await late.clock.advance(0);
+  assert.deepEqual(late.runs, []);
+  await late.clock.advance(20);
+  assert.deepEqual(late.runs, [170]);
+  const nearlyInTime = begin(100);
+  nearlyInTime.clock.standStill(149);
+  await nearlyInTime.clock.advance(0);
+  assert.deepEqual(nearlyInTime.runs, [149]);
+});
+
+test("a deadline that is cancelled is none, also while it waits once more", async () => {
+  for (const standMs of [0, 150]) {
+    const { clock, runs, cancel } = begin(100);
+    clock.standStill(standMs);
+    await clock.advance(0);
+    cancel();
+    await clock.advance(1_000);
+    assert.deepEqual([runs, clock.pending], [[], 0]);
+  }
+});
+
+test("a sweep that comes late lets what has come be read, and then ends what is overdue", async () => {
+  const clock = new ManualClock();
+  const sweeps: number[] = [];
+  const startMs = clock.nowMs();
+  const sweep = new Sweep(clock, (nowMs) => {
+    sweeps.push(nowMs - startMs);
+    return Infinity;
+  });
+  sweep.cover(startMs + 100);
+  clock.standStill(500);
+  await clock.advance(0);
+  assert.deepEqual(sweeps, []);
+  await clock.advance(20);
+  assert.deepEqual(sweeps, [520]);
+});

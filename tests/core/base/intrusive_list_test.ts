@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { append, emptyList, isLinked, type Linked, unlink } from "../../../lib/core/base/intrusive-list.ts";
+import { test } from "../../support/test.ts";
+
+class Thing implements Linked {
+  previous: Linked = this;
+  next: Linked = this;
+}
+
+function members(list: Linked): Linked[] {
+  const all: Linked[] = [];
+  for (let one = list.next; one !== list; one = one.next) {
+    assert.equal(one.next.previous, one);
+    all.push(one);
+  }
+  return all;
+}
+
+test("a list keeps its order as things leave it and come back, and what has left names nothing of it", () => {
+  const list = emptyList();
+  const [a, b, c] = [new Thing(), new Thing(), new Thing()];
+  assert.equal(isLinked(list), false);
+  for (const one of [a, b, c]) append(list, one);
+  assert.deepEqual(members(list).map((one) => [a, b, c].indexOf(one as Thing)), [0, 1, 2]);
+  unlink(b);
+  assert.ok(b.previous === b && b.next === b && !isLinked(b) && isLinked(a));
+  // Twice is once: what has ended may end again.
+  unlink(b);
+  assert.deepEqual(members(list).map((one) => [a, b, c].indexOf(one as Thing)), [0, 2]);
+  append(list, b);
+  assert.deepEqual(members(list).map((one) => [a, b, c].indexOf(one as Thing)), [0, 2, 1]);
+  for (const one of [a, b, c]) unlink(one);
+  assert.equal(isLinked(list), false);
+});

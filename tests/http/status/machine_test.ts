@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import type { NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
+import { test } from "../../support/test.ts";
+import { appWith } from "../support.ts";
+
+/** A report whose figures are `by` times 1, 2, 3 …: sums tell which were added. */
+function report(name: string, by: number): NodeReport {
+  const cache = (first: number) => ({
+    bytes: by * first,
+    items: by * (first + 1),
+    gets: by * (first + 2),
+    hits: by * (first + 3),
+    evictions: by * (first + 4),
+  });
+  const figures = { gets: by, cacheHits: 2 * by, originLoads: 3 * by, mainCache: cache(10), hotCache: cache(20) };
+  return {
+    name,
+    incarnation: `life-${name}`,
+    version: "0.1.0",
+    runtime: "test 1",
+    ready: true,
+    links: [],
+    groups: Object.fromEntries([["dict", figures], ["__proto__", { gets: by }]]),
+  };
+}
+
+function machineWith(others: readonly WorkerReport[]) {
+  const asked: NodeReport[] = [];
+  const all = appWith({
+    machine: {
+      name: "m",
+      url: "http://h:1",
+      workers: (own) => {
+        asked.push(own);
+        return Promise.resolve([{ name: "w1", url: "http://h:2", report: own }, ...others]);
+      },
+    },
+  });
+  return { ...all, asked };
+}
+
+const silent: WorkerReport = { name: "w3", url: "http://h:4", fault: "gave no answer" };
+
+test("/stats of a machine adds up what its workers did, and lists each of them", async () => {
+  const { app, dict, g } = machineWith([{ name: "w2", report: report("w2", 100) }, silent]);
+  const peers = [{ name: "n1" }] as never;
+  dict.figures = { ...report("w1", 1).groups["dict"], roster: { revision: 5, peers } };
+  g.figures = { gets: 7 };
+  const stats = await (await app.request("http://h/stats")).json();
+  assert.deepEqual([stats.name, stats.url], ["m", "http://h:1"]);
+  assert.deepEqual(stats.groups.dict, { ...report("sum", 101).groups["dict"], roster: { revision: 5, peers } });
+  assert.deepEqual(stats.groups.g, { gets: 7 }, "a group that the other does not serve is this one's alone");
+  assert.deepEqual(stats.workers.map(({ name }: { name: string }) => name), ["n1", "w2", "w3"]);
+  assert.equal(stats.workers[1].groups.dict.gets, 100);
+  assert.deepEqual(stats.workers[2], silent);
+});
+
+test("/metrics of a machine keeps its workers apart, and says who did not answer", async () => {
+  const { app, dict, state } = machineWith([{ name: "w2", report: report("w2", 100) }, silent]);
+  dict.figures = { gets: 1 };
+  state.ready = false;
+  const text = await (await app.request("http://h/metrics")).text();
+  const samples = text.split("\n").filter((line) => /^muster_(gets_total|worker_up|ready)\{/.test(line)).sort();
+  assert.deepEqual(samples, [
+    'muster_gets_total{worker="w1",group="dict"} 1',
+    'muster_gets_total{worker="w1",group="g"} 0',
+    'muster_gets_total{worker="w2",group="__proto__"} 100',
+    'muster_gets_total{worker="w2",group="dict"} 100',
+    'muster_ready{worker="w1"} 0',
+    'muster_ready{worker="w2"} 1',
+    'muster_worker_up{worker="w1"} 1',
+    'muster_worker_up{worker="w2"} 1',
+    'muster_worker_up{worker="w3"} 0',
+  ]);
+});
+
+test("the page of a machine shows its workers and the sums", async () => {
+  const hostile = "<script>";
+  const { app, dict } = machineWith([{ name: "w2", report: report("w2", 100) }, { name: hostile, fault: "is down" }]);
+  dict.figures = { ...report("w1", 1).groups["dict"] };
+  const page = await (await app.request("http://h/")).text();
+  assert.match(page, /2 of 3 workers answer/);
+  assert.match(page, /<h1>m<\/h1>/);
+  assert.match(page, />101<\/td>/);
+  assert.match(page, /href="http:\/\/h:2\/"/);
+  assert.match(page, /is down/);
+  assert.ok(!page.includes(hostile));
+});
+
+test("probes and keys on the public address are the worker's own", async () => {
+  const { app, state, asked } = machineWith([]);
+  state.ready = false;
+  assert.equal((await app.request("http://h/readyz")).status, 503);
+  assert.equal((await (await app.request("http://h/healthz")).json()).name, "n1");
+  assert.equal(await (await app.request("http://h/cache/g/k")).text(), "k");
+  assert.equal((await app.request("http://h/_peer")).status, 404);
+  assert.equal(asked.length, 0);
+});

@@ -1,0 +1,353 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { GroupStats } from "../../../lib/core/group-stats.ts";
+import type { GroupFigures, LinkFigures } from "../../../lib/http/ports.ts";
+import { bothRuntimes, startNode } from "../../support/node.ts";
+import { test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
+import { appWith, MemoryGroup, rawRequest, serve } from "../support.ts";
+
+/** Every metric that is about a group, with where `/stats` has its figure. */
+const groupMetrics: Readonly<Record<string, string>> = {
+  muster_gets_total: "gets",
+  muster_cache_hits_total: "cacheHits",
+  muster_peer_loads_total: "peerLoads",
+  muster_peer_errors_total: "peerErrors",
+  muster_loads_total: "loads",
+  muster_loads_deduped_total: "loadsDeduped",
+  muster_local_loads_total: "localLoads",
+  muster_local_load_errs_total: "localLoadErrs",
+  muster_server_requests_total: "serverRequests",
+  muster_origin_loads_total: "originLoads",
+  muster_hedges_total: "hedges",
+  muster_peeks_total: "peeks",
+  muster_peek_hits_total: "peekHits",
+  muster_entries_pushed_total: "entriesPushed",
+  muster_entries_taken_total: "entriesTaken",
+  muster_roster_revision: "roster.revision",
+  muster_roster_peers: "roster.peers.length",
+};
+/** The same for one cache of a group. */
+const cacheMetrics: Readonly<Record<string, string>> = {
+  muster_cache_bytes: "bytes",
+  muster_cache_items: "items",
+  muster_cache_gets_total: "gets",
+  muster_cache_lookup_hits_total: "hits",
+  muster_cache_evictions_total: "evictions",
+};
+/** The same for a link. */
+const linkMetrics: Readonly<Record<string, string>> = {
+  muster_link_asks_in_flight: "asksInFlight",
+  muster_link_served_in_flight: "servedInFlight",
+  muster_link_asked_total: "asked",
+  muster_link_answered_total: "answered",
+  muster_link_frames_out_total: "framesOut",
+  muster_link_frames_in_total: "framesIn",
+  muster_link_bytes_out_total: "bytesOut",
+};
+const gauges = [
+  "muster_node_info",
+  "muster_ready",
+  "muster_roster_revision",
+  "muster_roster_peers",
+  "muster_cache_bytes",
+  "muster_cache_items",
+  "muster_link_up",
+  "muster_link_asks_in_flight",
+  "muster_link_served_in_flight",
+];
+const allNames = [
+  ...gauges,
+  ...[groupMetrics, cacheMetrics, linkMetrics].flatMap(Object.keys).filter((name) => !gauges.includes(name)),
+].sort();
+
+interface Exposition {
+  /** By the metric's name. */
+  readonly types: ReadonlyMap<string, string>;
+  /** By `name{label=value,…}`, the labels sorted and their values as JSON. */
+  readonly samples: ReadonlyMap<string, number>;
+}
+
+/**
+ * Reads the text format 0.0.4, and takes nothing that it does not allow; written from its description
+ * (https://prometheus.io/docs/instrumenting/exposition_formats/), not from what the library writes.
+ */
+function parse(text: string): Exposition {
+  const types = new Map<string, string>();
+  const helps = new Set<string>();
+  const samples = new Map<string, number>();
+  const ended = new Set<string>();
+  let family = "";
+  assert.ok(text.endsWith("\n"), "the last line has an end, too");
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    const meta = /^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)$/.exec(line);
+    const name = meta === null ? /^[a-zA-Z_:][a-zA-Z0-9_:]*/.exec(line)?.[0] : meta[2];
+    assert.ok(name !== undefined, `no line of this format: ${line}`);
+    if (name !== family) {
+      assert.ok(!ended.has(name), `${name} stands in two places`);
+      ended.add(family);
+      family = name;
+    }
+    if (meta?.[1] === "HELP") {
+      assert.ok(!helps.has(name), `two helps for ${name}`);
+      helps.add(name);
+    } else if (meta?.[1] === "TYPE") {
+      assert.ok(!types.has(name), `two types for ${name}`);
+      assert.match(meta[3], /^(counter|gauge)$/);
+      types.set(name, meta[3]);
+    } else {
+      assert.ok(types.has(name) && helps.has(name), `a sample before the type and the help of ${name}`);
+      const { labels, rest } = parseLabels(line.slice(name.length));
+      const value = /^ (\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/.exec(rest);
+      assert.ok(value !== null, `no value: ${line}`);
+      const key = sample(name, labels);
+      assert.ok(!samples.has(key), `${key} stands twice`);
+      samples.set(key, Number(value[1]));
+    }
+  }
+  return { types, samples };
+}
+
+function parseLabels(text: string): { labels: Record<string, string>; rest: string } {
+  const labels: Record<string, string> = {};
+  if (!text.startsWith("{")) return { labels, rest: text };
+  let rest = text.slice(1);
+  while (!rest.startsWith("}")) {
+    const label = /^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"/.exec(rest);
+    assert.ok(label !== null && !(label[1] in labels), `no label: ${rest}`);
+    labels[label[1]] = label[2].replace(/\\(.)/g, (_, escaped) => escaped === "n" ? "\n" : escaped);
+    rest = rest.slice(label[0].length);
+    if (rest.startsWith(",")) rest = rest.slice(1);
+    else assert.ok(rest.startsWith("}"), `labels without an end: ${rest}`);
+  }
+  return { labels, rest: rest.slice(1) };
+}
+
+function sample(name: string, labels: Readonly<Record<string, string>> = {}): string {
+  return `${name}{${Object.keys(labels).sort().map((label) => `${label}=${JSON.stringify(labels[label])}`)}}`;
+}
+
+function figuresFrom(first: number): GroupStats & GroupFigures {
+  const next = () => first++;
+  const cache = () => ({ bytes: next(), items: next(), gets: next(), hits: next(), evictions: next() });
+  return {
+    gets: next(),
+    cacheHits: next(),
+    peerLoads: next(),
+    peerErrors: next(),
+    loads: next(),
+    loadsDeduped: next(),
+    localLoads: next(),
+    localLoadErrs: next(),
+    serverRequests: next(),
+    originLoads: next(),
+    hedges: next(),
+    peeks: next(),
+    peekHits: next(),
+    entriesPushed: next(),
+    entriesTaken: next(),
+    mainCache: cache(),
+    hotCache: cache(),
+    roster: { revision: next(), peers: [] },
+  };
+}
+
+function linkTo(name: string, first: number, state = "open"): LinkFigures {
+  return {
+    name,
+    state,
+    asked: first,
+    answered: first + 1,
+    asksInFlight: first + 2,
+    servedInFlight: first + 3,
+    framesOut: first + 4,
+    framesIn: first + 5,
+    bytesOut: first + 6,
+  };
+}
+
+// deno-lint-ignore no-explicit-any
+type Json = any;
+
+/** What `/metrics` has to show when `/stats` shows this. */
+function expectedSamples(stats: Json, ready: number): Map<string, number> {
+  const at = (from: Json, path: string) => path.split(".").reduce((value, name) => value?.[name], from);
+  const { name, incarnation, version, runtime } = stats;
+  const expected = new Map([
+    [sample("muster_node_info", { name, incarnation, version, runtime }), 1],
+    [sample("muster_ready"), ready],
+  ]);
+  for (const [group, figures] of Object.entries<Json>(stats.groups)) {
+    for (const [metric, path] of Object.entries(groupMetrics)) {
+      expected.set(sample(metric, { group }), at(figures, path));
+    }
+    for (const [metric, path] of Object.entries(cacheMetrics)) {
+      expected.set(sample(metric, { group, cache: "main" }), at(figures.mainCache, path));
+      expected.set(sample(metric, { group, cache: "hot" }), at(figures.hotCache, path));
+    }
+  }
+  for (const link of stats.links ?? []) {
+    const peer = link.name;
+    for (const [metric, path] of Object.entries(linkMetrics)) expected.set(sample(metric, { peer }), at(link, path));
+    expected.set(sample("muster_link_up", { peer }), link.state === "open" ? 1 : 0);
+  }
+  return expected;
+}
+
+interface Requestable {
+  request(url: string): Response | Promise<Response>;
+}
+
+async function scrape(app: Requestable): Promise<Exposition> {
+  const response = await app.request("http://h/metrics");
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  return parse(await response.text());
+}
+
+/** An app whose every figure is another number. */
+function busyApp() {
+  const made = appWith();
+  made.dict.figures = figuresFrom(1_000);
+  made.g.figures = figuresFrom(2_000);
+  made.state.links = [linkTo("n2", 100), linkTo("n3", 200, "down"), linkTo("n4", 300, "connecting")];
+  return made;
+}
+
+test("the parser of this test takes what the format allows, and nothing else", () => {
+  const head = "# HELP a b\n# TYPE a counter\n";
+  assert.deepEqual(
+    [...parse(`${head}a 1\na{x="\\"\\\\\\n,}",y=""} 2.5e+3\n`).samples],
+    [["a{}", 1], [sample("a", { x: '"\\\n,}', y: "" }), 2_500]],
+  );
+  const bad = ["a 1\n", `${head}a 1`, `${head}a\n`, `${head}a -1\n`, `${head}a NaN\n`, `${head}a 1\na 1\n`];
+  bad.push(
+    `${head}a{x="1} 1\n`,
+    `${head}a{x="\\t"} 1\n`,
+    `${head}a{x="1" y="2"} 1\n`,
+    `${head}${head}`,
+    `${head}1 1\n`,
+  );
+  bad.push(`${head}# HELP b c\n# TYPE b gauge\na 1\n`, "# HELP a b\n# TYPE a histogram\n");
+  for (const text of bad) assert.throws(() => parse(text), assert.AssertionError, text);
+});
+
+test("every metric has its name, its type and a help, though there is nothing to show yet", async () => {
+  const { types } = await scrape(appWith({ groups: new Map() }).app);
+  assert.deepEqual([...types.keys()].sort(), allNames);
+  for (const [name, type] of types) assert.equal(type, gauges.includes(name) ? "gauge" : "counter", name);
+});
+
+test("the numbers are those of /stats, each of its own group, cache and peer", async () => {
+  const { app, state } = busyApp();
+  for (const ready of [1, 0]) {
+    state.ready = ready === 1;
+    const stats = await (await app.request("http://h/stats")).json();
+    const { samples } = await scrape(app);
+    assert.deepEqual(new Map([...samples].sort()), new Map([...expectedSamples(stats, ready)].sort()));
+  }
+});
+
+test("scraping again doubles nothing, and shows what was counted meanwhile", async () => {
+  const { app, g } = busyApp();
+  const first = await scrape(app);
+  const [second, third] = await Promise.all([scrape(app), scrape(app)]);
+  assert.deepEqual(second, first);
+  assert.deepEqual(third, first);
+
+  g.figures = { ...g.figures, gets: 5_000 };
+  const { samples } = await scrape(app);
+  const gets = sample("muster_gets_total", { group: "g" });
+  assert.deepEqual([...samples].filter(([key, value]) => value !== first.samples.get(key)), [[gets, 5_000]]);
+});
+
+test("a peer that left is gone, and one that came is there", async () => {
+  const { app, state } = busyApp();
+  const peersIn = ({ samples }: Exposition) =>
+    [...new Set([...samples.keys()].flatMap((key) => /peer="([^"]*)"/.exec(key)?.[1] ?? []))].sort();
+  assert.deepEqual(peersIn(await scrape(app)), ["n2", "n3", "n4"]);
+  state.links = [linkTo("n3", 0), linkTo("n5", 0)];
+  assert.deepEqual(peersIn(await scrape(app)), ["n3", "n5"]);
+  state.links = [];
+  assert.deepEqual(peersIn(await scrape(app)), []);
+});
+
+test("names of groups and peers travel escaped, whatever stands in them", async () => {
+  const names = ['"', "\\", "\n", "\\n", '\\"', "}", 'a",group="b', "# TYPE", "ä€😀", "__proto__", "constructor", ""];
+  const groups = new Map(names.map((name) => [name, new MemoryGroup(name)]));
+  for (const [name, group] of groups) group.figures = figuresFrom(1_000 * names.indexOf(name));
+  const { app, state } = appWith({ groups });
+  state.links = names.map((name, index) => linkTo(name, 100 * index));
+  const { samples } = await scrape(app);
+  names.forEach((name, index) => {
+    assert.equal(samples.get(sample("muster_cache_bytes", { group: name, cache: "main" })), 1_000 * index + 15, name);
+    assert.equal(samples.get(sample("muster_link_asked_total", { peer: name })), 100 * index, name);
+  });
+});
+
+test("what a group does not count is left out rather than 0", async () => {
+  const { app } = appWith();
+  const { samples } = await scrape(app);
+  assert.deepEqual([...samples.keys()].filter((key) => key.includes("group=")).sort(), [
+    sample("muster_gets_total", { group: "dict" }),
+    sample("muster_gets_total", { group: "g" }),
+  ]);
+});
+
+test("two nodes of one process keep their figures apart", async () => {
+  const one = appWith();
+  const other = appWith();
+  one.g.figures = { hedges: 1 };
+  other.g.figures = { hedges: 2 };
+  const hedges = async ({ app }: typeof one) =>
+    (await scrape(app)).samples.get(sample("muster_hedges_total", { group: "g" }));
+  assert.deepEqual(await Promise.all([one, other, one].map(hedges)), [1, 2, 1]);
+});
+
+test("HEAD answers as GET does, other methods are refused, and no group is asked for a value", async (defer) => {
+  const { app, g } = busyApp();
+  const port = serve(app.fetch, defer);
+  const get = await rawRequest(port, "/metrics");
+  const head = await rawRequest(port, "/metrics", "HEAD");
+  assert.deepEqual([get.status, head.status, head.body], [200, 200, ""]);
+  assert.equal(get.headers.get("content-length"), String(Buffer.byteLength(get.body)));
+  for (const name of ["content-type", "content-length", "cache-control", "x-content-type-options"]) {
+    assert.ok(get.headers.has(name), name);
+    assert.equal(head.headers.get(name), get.headers.get(name), name);
+  }
+  for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
+    const response = await app.request("http://h/metrics", { method });
+    assert.equal(response.status, 405);
+    assert.equal(response.headers.get("allow"), "GET, HEAD");
+  }
+  assert.equal((await app.request("http://h/metrics/")).status, 404);
+  assert.deepEqual(g.calls, []);
+});
+
+test("figures that cannot be had are a logged 500 without their message", async () => {
+  const { app, g, log } = appWith();
+  g.stats = () => {
+    throw new Error("secret");
+  };
+  const response = await app.request("http://h/metrics");
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+  assert.deepEqual(log.lines, ["error cannot answer GET /metrics: Error: secret"]);
+});
+
+for (const kind of bothRuntimes) {
+  test(`a real node on ${kind} shows what its /stats shows`, { timeoutMs: 60_000 }, async (defer) => {
+    const groups = ["--group", "dict=wordnet:", "--group", "idle=wordnet:"];
+    const node = await startNode(defer, kind, ["--nats", "off", ...groups]);
+    await until(async () => (await fetch(`${node.url}/readyz`)).status === 200, 15_000, () => "it never got ready");
+    for (const word of ["piston", "piston", "nosuchword"]) await (await fetch(`${node.url}/define/${word}`)).text();
+    const exposition = await scrape({ request: () => fetch(`${node.url}/metrics`) });
+    const stats = await (await fetch(`${node.url}/stats`)).json();
+    assert.deepEqual([...exposition.types.keys()].sort(), allNames);
+    assert.deepEqual(new Map([...exposition.samples].sort()), new Map([...expectedSamples(stats, 1)].sort()));
+    assert.equal(exposition.samples.get(sample("muster_gets_total", { group: "dict" })), 3);
+    assert.equal(exposition.samples.get(sample("muster_local_load_errs_total", { group: "dict" })), 1);
+  });
+}

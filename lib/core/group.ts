@@ -6,7 +6,7 @@ import type { CancelSignal } from "./base/cancel.ts";
 import type { Clock } from "./base/clock.ts";
 import { OriginTimeoutError } from "./errors.ts";
 import { Failover } from "./load/failover.ts";
-import { Flights, type Landing, promised, type Waiter } from "./load/flights.ts";
+import { type Flight, Flights, promised, type Waiter } from "./load/flights.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { Handoff } from "./handoff/handoff.ts";
 import { hashOf } from "./base/hash.ts";
@@ -14,7 +14,7 @@ import { HotCopies } from "./cache/hot-copies.ts";
 import { MainAndHot } from "./cache/shared-budget.ts";
 import { Memo } from "./base/memo.ts";
 import { PeerWaiter } from "./load/peer-waiter.ts";
-import type { Entry, Origin, PeerPicker, Question } from "./ports.ts";
+import type { Ask, Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 
 /** A value found in this node's memory. */
@@ -77,7 +77,7 @@ export class Group {
   readonly #loads: Flights<Loaded>;
   readonly #fetches: Flights<Loaded>;
   /** Keys that the origin is being asked for at this moment, each with the load that does. */
-  readonly #atOrigin = new Map<string, Landing<Loaded>>();
+  readonly #atOrigin = new Map<string, Flight<Loaded>>();
   /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   readonly #counters = newCounters();
@@ -106,8 +106,8 @@ export class Group {
       picker,
       clock,
       timeoutMs: loadTimeoutMs,
-      onValue: (landing, key, value) => this.#fetched(landing, key, value),
-      onOwnTurn: (landing, key) => landing.follow(this.#loadHere(key, landing, true)),
+      onValue: (flight, key, value) => this.#fetched(flight, key, value),
+      onOwnTurn: (flight, key) => flight.follow(this.#loadHere(key, flight, true)),
       loadHere: (key, signal) => this.#loadHere(key, signal, true),
       onPeerError: () => this.#counters.peerErrors++,
       onHedge: () => this.#counters.hedges++,
@@ -136,7 +136,7 @@ export class Group {
   load(key: string, waiter: Waiter<Loaded>): void {
     this.#counters.loads++;
     if (this.#picker.pick(key) === undefined) this.#loadFromOrigin(key, waiter);
-    else this.#fetches.fly(key, waiter, (landing) => this.#fetch(key, landing));
+    else this.#fetches.fly(key, waiter, (flight) => this.#fetch(key, flight));
   }
 
   /**
@@ -157,9 +157,9 @@ export class Group {
   }
 
   /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Fails as `get`. */
-  loadAsOwner(key: string, question: Question): void {
+  loadAsOwner(key: string, ask: Ask): void {
     this.#counters.loads++;
-    this.#loadFromOrigin(key, new PeerWaiter(question));
+    this.#loadFromOrigin(key, new PeerWaiter(ask));
   }
 
   /** Both of the above, one after the other, by a promise. Throws as `get`. */
@@ -230,13 +230,13 @@ export class Group {
    * @param isCounted whether it is a part of a fetch from peers, which is counted already
    */
   #loadFromOrigin(key: string, waiter: Waiter<Loaded>, isCounted = false): void {
-    this.#loads.fly(key, waiter, (landing) => {
+    this.#loads.fly(key, waiter, (flight) => {
       if (!isCounted) this.#counters.loadsDeduped++;
-      landing.follow(this.#make(key, landing));
+      flight.follow(this.#make(key, flight));
     });
   }
 
-  async #make(key: string, flightSignal: Landing<Loaded>): Promise<Loaded> {
+  async #make(key: string, flightSignal: Flight<Loaded>): Promise<Loaded> {
     const main = this.#caches.main;
     // While a peer was asked in vain, somebody else's load may have brought it.
     let present = this.#fresh(main.peek(key));
@@ -263,7 +263,7 @@ export class Group {
     return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
   }
 
-  async #askOrigin(key: string, signal: Landing<Loaded>): Promise<Value> {
+  async #askOrigin(key: string, signal: Flight<Loaded>): Promise<Value> {
     signal.throwIfAborted();
     this.#counters.originLoads++;
     this.#atOrigin.set(key, signal);
@@ -284,14 +284,14 @@ export class Group {
     return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
   }
 
-  #fetch(key: string, landing: Landing<Loaded>): void {
+  #fetch(key: string, flight: Flight<Loaded>): void {
     this.#counters.loadsDeduped++;
-    this.#failover.fetch(key, landing);
+    this.#failover.fetch(key, flight);
   }
 
-  #fetched(landing: Landing<Loaded>, key: string, value: Value): void {
+  #fetched(flight: Flight<Loaded>, key: string, value: Value): void {
     this.#counters.peerLoads++;
-    landing.land({ value, source: "peer", stored: this.#copies.keep(key, value) });
+    flight.resolve({ value, source: "peer", stored: this.#copies.keep(key, value) });
   }
 
   #fresh(value: Value | undefined): Value | undefined {

@@ -1,5 +1,6 @@
 /** What a group needs from the rest of the node: an origin, other nodes, and the choice among them. */
 import type { CancelSignal } from "./base/cancel.ts";
+import type { Reply } from "./base/reply.ts";
 import type { Fresh, Value } from "./value.ts";
 
 /** Where a value comes from on a miss (groupcache's Getter). */
@@ -25,7 +26,7 @@ export interface Peer {
    */
   emptyAtMs?(group: string): number | undefined;
   /** Asks the peer for a value; it answers as owner and never forwards. Never throws. */
-  ask(group: string, key: string, question: Question): void;
+  ask(group: string, key: string, ask: Ask): void;
   /**
    * What the peer has in memory, or is loading from the origin at this moment; it starts no load. `undefined`: nothing.
    *
@@ -41,28 +42,22 @@ export interface Peer {
   push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number>;
 }
 
-/** What bounds every question to a peer. */
+/** What bounds everything that a peer is asked. */
 export interface AskOptions {
   readonly signal: CancelSignal;
   readonly timeoutMs: number;
 }
 
 /**
- * A question for a value, which hears of its answer: one of both is called, once, maybe before `ask` returns; neither
- * may throw. A promise in its place costs a tenth of what a fetch from a peer does.
+ * An ask for a value, and where its answer goes, maybe before `ask` returns. It is rejected with NotFoundError, OriginError,
+ * OriginTimeoutError or OverloadedError, the owner's final answers; with PeerError when the peer could not be reached or was
+ * lost (fall back); with the signal's reason.
  */
-export interface Question extends AskOptions {
-  answered(value: Value): void;
-  /**
-   * @param error NotFoundError, OriginError, OriginTimeoutError, OverloadedError: the owner's final answer; PeerError: the
-   * peer could not be reached or was lost, fall back; the signal's reason
-   */
-  failed(error: unknown): void;
-}
+export interface Ask extends AskOptions, Reply<Value> {}
 
-/** Asks, and waits by a promise: for what is not asked often. @throws what the question may fail with */
-export function asked({ signal, timeoutMs }: AskOptions, ask: (question: Question) => void): Promise<Value> {
-  return new Promise((answered, failed) => ask({ signal, timeoutMs, answered, failed }));
+/** Asks, and waits by a promise: for what is not asked often. @throws what the ask is rejected with */
+export function asked({ signal, timeoutMs }: AskOptions, ask: (ask: Ask) => void): Promise<Value> {
+  return new Promise((answered, failed) => ask({ signal, timeoutMs, resolve: answered, reject: failed }));
 }
 
 /** A key and its value, as they travel from node to node. */

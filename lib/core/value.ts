@@ -1,8 +1,5 @@
 /** What caches hold and nodes send each other. */
 
-/** The longest content type that a node takes, in bytes of UTF-8. */
-export const MAX_CONTENT_TYPE_BYTES = 1_024;
-
 /** What an origin answers. */
 export interface Fresh {
   readonly body: Uint8Array<ArrayBuffer>;

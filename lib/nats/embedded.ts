@@ -1,5 +1,6 @@
 /** The nats-server that a node starts where none listens, so that two terminals work on a fresh machine. */
 import { randomUUID } from "node:crypto";
+import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { refusals, type ServerChild, spawnServer } from "./embedded-child.ts";
@@ -217,9 +218,9 @@ export class EmbeddedNats {
   /** Ever longer up to `longestMs`, with jitter, so that several nodes do not stay in step; ended by `stop`. */
   #pause(longestMs: number): Promise<void> {
     if (this.#isStopping) return Promise.resolve();
-    const delayMs = Math.min(firstPauseMs * 2 ** Math.min(this.#pauses++, 10), longestMs);
+    const delayMs = backoffMs(this.#pauses++, { firstMs: firstPauseMs, mostMs: longestMs }, Math.random);
     return new Promise((resolve) => {
-      const cancel = this.#clock.after(delayMs * (0.5 + Math.random() / 2), resolve);
+      const cancel = this.#clock.after(delayMs, resolve);
       this.#endPause = () => {
         cancel();
         resolve();

@@ -6,8 +6,8 @@
 import type { NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { pause } from "../core/base/pause.ts";
-import { backoffMs, type Random, within } from "../core/base/backoff.ts";
+import { pause, withTimeout } from "../core/base/timeout.ts";
+import { backoffMs, type Random } from "../core/base/backoff.ts";
 import { isBucketGone, NatsBucket } from "./bucket.ts";
 import { Topology, WatchCheck } from "./check.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
@@ -109,7 +109,8 @@ export class NatsStore implements PeerStore {
     this.#hurry.abort();
     if (this.#running === undefined) return;
     // Whoever is connecting to a server that stays silent finds out later that nobody wants the connection.
-    await within(this.#options.clock, closeTimeoutMs, this.#running, () => {});
+    const running = this.#running;
+    await withTimeout(this.#options.clock, closeTimeoutMs, () => running, undefined);
   }
 
   async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
@@ -136,7 +137,11 @@ export class NatsStore implements PeerStore {
       if (this.#closing.signal.aborted) return;
       this.#setAway(reason);
       this.#hurry = new AbortController();
-      await pause(clock, backoffMs(attempt++, retryFirstMs, retryMostMs, random), this.#hurry.signal);
+      await pause(
+        clock,
+        backoffMs(attempt++, { firstMs: retryFirstMs, mostMs: retryMostMs }, random),
+        this.#hurry.signal,
+      );
     }
   }
 

@@ -7,7 +7,7 @@ import { OriginError } from "../core/errors.ts";
 import { InFlight } from "./in-flight.ts";
 import { Liveness } from "../core/liveness/liveness.ts";
 import type { Log } from "../core/base/log.ts";
-import { settledWithin } from "../core/liveness/probe.ts";
+import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
@@ -194,9 +194,9 @@ export class Node {
     const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
     const answered = this.#requests.none().then(() => this.#hub?.drain());
-    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS), () => answered);
+    await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS), () => answered, undefined);
     this.#hub?.close();
-    await settledWithin(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed);
+    await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed, undefined).catch(() => {});
     await this.#membership?.close();
     await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
     await this.#embedded?.stop();

@@ -46,10 +46,10 @@ export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => 
   const groupOf = (name: string) => served.get(name)!.group;
   return {
     lookup: (group, key) => groupOf(group).lookupAsOwner(key)?.value,
-    get: (group, key, question) => {
-      if (isInTouch()) return groupOf(group).loadAsOwner(key, question);
+    get: (group, key, ask) => {
+      if (isInTouch()) return groupOf(group).loadAsOwner(key, ask);
       served.get(group)!.picker.standAside();
-      question.failed(new PeerError("it has just joined, and is not in touch with all peers yet"));
+      ask.reject(new PeerError("it has just joined, and is not in touch with all peers yet"));
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),
     push: (group, entries, from) => groupOf(group).accept(entries, from),

@@ -1,3 +1,4 @@
+import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { FrameWriter } from "./wire/writer.ts";
 import { MessageType } from "./wire/frames.ts";
@@ -76,10 +77,10 @@ export class Dialer {
     // One that is lost as soon as it is open must not be dialed in a tight loop.
     if (clock.nowMs() - this.#openedAtMs >= limits.steadyMs) this.#failures = 0;
     this.#openedAtMs = Infinity;
-    const delayMs = Math.min(limits.lastRetryMs, limits.firstRetryMs * 2 ** Math.min(this.#failures++, 30));
+    const pace = { firstMs: limits.firstRetryMs, mostMs: limits.lastRetryMs };
     this.#cancelTimer?.();
     this.#isWaiting = true;
-    this.#cancelTimer = clock.after(delayMs * (0.5 + 0.5 * random()), () => this.dial());
+    this.#cancelTimer = clock.after(backoffMs(this.#failures++, pace, random), () => this.dial());
   }
 
   /** Makes the try that is due later at once, if the last one is `firstRetryMs` ago. */

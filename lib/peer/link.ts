@@ -1,6 +1,6 @@
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { PolledPeer, Suspect } from "../core/liveness/liveness.ts";
-import { asked, type AskOptions, type Entry, type Peer, type Question } from "../core/ports.ts";
+import { type Ask, asked, type AskOptions, type Entry, type Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import { Channel } from "./channel/channel.ts";
@@ -102,20 +102,20 @@ export class Link implements Peer, PolledPeer {
    * Asks the peer as owner. The question fails with the owner's final answers; PeerError when the peer cannot be reached,
    * is lost or is silent; OverloadedError when too many asks are in the air; the signal's reason when it aborts.
    */
-  ask(group: string, key: string, question: Question): void {
+  ask(group: string, key: string, ask: Ask): void {
     const channel = this.#channel;
-    if (channel !== undefined) return channel.get(group, key, question);
-    if (this.#state !== "connecting") return question.failed(this.#downError());
+    if (channel !== undefined) return channel.get(group, key, ask);
+    if (this.#state !== "connecting") return ask.reject(this.#downError());
     const { asksInFlight, firstOpenMs } = this.#context.limits;
     if (this.#opening.waiters >= asksInFlight) {
-      return question.failed(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
+      return ask.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
-    const { signal } = question;
+    const { signal } = ask;
     this.#opening.wait(
-      question,
+      ask,
       (opened, timeoutMs) => asked({ signal, timeoutMs }, (later) => opened.get(group, key, later)),
       this.#sinceMs + firstOpenMs,
-    ).then((value) => question.answered(value), (error) => question.failed(error));
+    ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
 
   /** When it said that it had nothing of the group, if it did so on the connection that stands. */

@@ -1,5 +1,5 @@
 import type { Suspect } from "../core/liveness/liveness.ts";
-import type { AskOptions, Entry, Question } from "../core/ports.ts";
+import type { Ask, AskOptions, Entry } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 
 /**
@@ -19,9 +19,9 @@ export interface PeerService {
   /**
    * Answers as owner, when the lookup found nothing.
    *
-   * @param question fails with the group's errors; PeerError lets the asker fall back
+   * @param ask fails with the group's errors; PeerError lets the asker fall back
    */
-  get(group: string, key: string, question: Question): void;
+  get(group: string, key: string, ask: Ask): void;
   /**
    * What is in memory, or being loaded; starts no load.
    *

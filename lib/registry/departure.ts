@@ -1,8 +1,10 @@
 import type { Clock } from "../core/base/clock.ts";
 import { WrongRevisionError } from "../core/errors.ts";
-import { pause } from "../core/base/pause.ts";
-import { backoffMs, type Random } from "../core/base/backoff.ts";
+import { pause } from "../core/base/timeout.ts";
+import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
 import type { Entry, PeerStore } from "./store.ts";
+
+const RETRY: Backoff = { firstMs: 100, mostMs: 1_000 };
 
 export interface Departure {
   readonly store: PeerStore;
@@ -41,7 +43,7 @@ export async function depart(departure: Departure, late: AbortSignal): Promise<"
       return isRemoved ? "removed" : "absent";
     } catch (error) {
       if (error instanceof WrongRevisionError && attempt < 5) continue;
-      await pause(clock, backoffMs(attempt, 100, 1_000, random), late);
+      await pause(clock, backoffMs(attempt, RETRY, random), late);
     }
   }
   return "late";

@@ -1,6 +1,6 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { within } from "../core/base/backoff.ts";
+import { withTimeout } from "../core/base/timeout.ts";
 
 /** Whether a record under this node's name is only what an earlier life left, or that of another live node. */
 export type Verdict = "free" | "taken";
@@ -38,8 +38,8 @@ export class NameCheck {
 
   /** Asks who is behind the record. No answer within five seconds, or an error, means that nobody is. */
   async ask(record: PeerRecord, revision: number): Promise<Verdict> {
-    const asked = this.#isAlive(record, isAliveTimeoutMs);
-    const isTaken = await within(this.#clock, isAliveTimeoutMs, asked, () => false).catch(() => false);
+    const ask = () => this.#isAlive(record, isAliveTimeoutMs);
+    const isTaken = await withTimeout(this.#clock, isAliveTimeoutMs, ask, false).catch(() => false);
     if (isTaken) return this.taken(revision);
     this.#taken = undefined;
     return "free";

@@ -1,7 +1,6 @@
-import type { Random } from "../core/base/backoff.ts";
+import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
 
-const firstMs = 500;
-const mostMs = 30_000;
+const PACE: Backoff = { firstMs: 500, mostMs: 30_000 };
 /** A record that stood for this long starts anew. */
 const stableMs = 60_000;
 
@@ -18,7 +17,7 @@ export class PutBackPace {
     const sinceMs = nowMs - this.#writtenAtMs;
     if (sinceMs >= stableMs) this.#putBacks = 0;
     if (this.#putBacks === 0) return 0;
-    const restMs = Math.min(mostMs, firstMs * 2 ** Math.min(this.#putBacks - 1, 30)) - sinceMs;
+    const restMs = backoffMs(this.#putBacks - 1, PACE) - sinceMs;
     return restMs <= 0 ? 0 : restMs * (1 + random() / 10);
   }
 

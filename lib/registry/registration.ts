@@ -6,7 +6,8 @@ import type { Clock } from "../core/base/clock.ts";
 import { NameTakenError, WrongRevisionError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { backoffMs, type Random, within } from "../core/base/backoff.ts";
+import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
+import { withTimeout } from "../core/base/timeout.ts";
 import { depart, type Departure } from "./departure.ts";
 import { type IsAlive, NameCheck } from "./name-check.ts";
 import { PutBackPace } from "./put-back-pace.ts";
@@ -29,8 +30,7 @@ export interface RegistrationOptions {
   readonly onNameTaken: (error: NameTakenError) => void;
 }
 
-const retryFirstMs = 100;
-const retryMostMs = 2_000;
+const RETRY: Backoff = { firstMs: 100, mostMs: 2_000 };
 /** How long a view may be behind a write that was answered, before the leader is asked. */
 const lagMs = 2_000;
 
@@ -95,7 +95,7 @@ export class Registration {
     const bytes = this.#bytes;
     const stands = new Promise<void>((resolve) => this.#waiters.push(resolve));
     this.#poke();
-    await within(this.#options.clock, timeoutMs, stands, () => {});
+    await withTimeout(this.#options.clock, timeoutMs, () => stands, undefined);
     return this.#revision !== undefined && this.#bytes === bytes;
   }
 
@@ -128,7 +128,7 @@ export class Registration {
   /** The store is back: no need to sit out the rest of a long wait. */
   hurry(): void {
     if (this.#failures === 0 || this.#isRunning) return;
-    this.#later(this.#options.random() * retryFirstMs * 5);
+    this.#later(this.#options.random() * RETRY.firstMs * 5);
   }
 
   /** Stops putting the record back, also when a write is on its way. */
@@ -154,7 +154,7 @@ export class Registration {
       unanswered: () => this.#unanswered,
     };
     const late = new AbortController();
-    const outcome = await within(clock, timeoutMs, depart(departure, late.signal), () => "late");
+    const outcome = await withTimeout(clock, timeoutMs, () => depart(departure, late.signal), "late");
     late.abort();
     this.#revision = undefined;
     if (outcome === "late") log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`);
@@ -190,7 +190,7 @@ export class Registration {
       if (this.#ending.signal.aborted) return;
       // A lost race is decided again soon; a store that is away is left alone for longer and longer.
       const { group, log, random, isAway } = this.#options;
-      this.#later(backoffMs(this.#failures++, retryFirstMs, retryMostMs, random));
+      this.#later(backoffMs(this.#failures++, RETRY, random));
       // What passes by itself is not worth a line, nor is what was said when the store went away.
       if (this.#failures === 5 && !isAway()) {
         log.warn(`still cannot list myself in ${group}, trying again: ${(error as Error).message}`);

@@ -1,5 +1,5 @@
-/** A frame between peers carries at most one value of 16 MiB and its neighbours (see peer/frames.ts). */
-const MAX_WEBSOCKET_FRAME_BYTES = 17 * 1024 * 1024;
+import { MAX_FRAME_BYTES } from "../core/base/limits.ts";
+
 /** What a peer that does not read may make this node hold, per connection; over it, the connection is closed. */
 const MAX_WEBSOCKET_BUFFERED_BYTES = 64 * 1024 * 1024;
 
@@ -18,7 +18,7 @@ export const WEBSOCKET_OPTIONS = {
   message({ data: { events } }: Upgraded, message: string | Uint8Array<ArrayBuffer>): void {
     events.onMessage?.({ data: typeof message === "string" ? message : message.buffer });
   },
-  maxPayloadLength: MAX_WEBSOCKET_FRAME_BYTES,
+  maxPayloadLength: MAX_FRAME_BYTES,
   backpressureLimit: MAX_WEBSOCKET_BUFFERED_BYTES,
   perMessageDeflate: false,
 };

@@ -1,4 +1,5 @@
 /** Keeps the workers of a machine running, and ends them together. Knows no runtime: what starts them is handed in. */
+import { type Backoff, backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
@@ -23,8 +24,7 @@ export interface SupervisorOptions {
   readonly log: Log;
 }
 
-const FIRST_RESTART_MS = 100;
-const LONGEST_RESTART_MS = 10_000;
+const RESTART: Backoff = { firstMs: 100, mostMs: 10_000 };
 /** After so long a life the next end is the first one again. */
 const STABLE_MS = 30_000;
 /** A worker that does not share the address by then hangs, and is ended. */
@@ -157,8 +157,7 @@ export class Supervisor {
 
   #fell(slot: Slot, what: string, fields?: Record<string, unknown>): void {
     const { clock, log } = this.#options;
-    slot.falls++;
-    const delayMs = Math.min(FIRST_RESTART_MS * 2 ** Math.min(slot.falls - 1, 10), LONGEST_RESTART_MS);
+    const delayMs = backoffMs(slot.falls++, RESTART);
     log.warn(`${slot.name} ${what}: starting it again in ${delayMs} ms`, fields);
     slot.cancelRestart = clock.after(delayMs, () => this.#beginAgain(slot));
   }

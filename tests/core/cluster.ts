@@ -43,7 +43,7 @@ export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOri
 /** A peer that answers by a promise. */
 export function askBy(get: (key: string, signal: CancelSignal) => Promise<Value>): Peer["ask"] {
   return (_group, key, question) => {
-    get(key, question.signal).then((value) => question.answered(value), (error) => question.failed(error));
+    get(key, question.signal).then((value) => question.resolve(value), (error) => question.reject(error));
   };
 }
 

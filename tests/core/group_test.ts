@@ -40,11 +40,11 @@ test("a peer that waits for a load hears before those who wait here, though they
   const { group } = makeGroup({ origin });
   const heard: string[] = [];
   class Caller extends Waiter<Loaded> {
-    landed({ value }: Loaded): void {
+    resolve({ value }: Loaded): void {
       heard.push(`caller ${new TextDecoder().decode(value.body)}`);
     }
 
-    failed(error: unknown): void {
+    reject(error: unknown): void {
       heard.push(`caller ${error}`);
     }
   }
@@ -55,11 +55,11 @@ test("a peer that waits for a load hears before those who wait here, though they
     group.loadAsOwner("k", {
       signal,
       timeoutMs: 0,
-      answered: (value) => {
+      resolve: (value) => {
         heard.push(`peer ${new TextDecoder().decode(value.body)}`);
-        question.answered(value);
+        question.resolve(value);
       },
-      failed: (error) => question.failed(error),
+      reject: (error) => question.reject(error),
     }));
   await peer;
   await settle();

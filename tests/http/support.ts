@@ -116,7 +116,7 @@ export class MemoryGroup implements CacheGroup {
   load(key: string, waiter: Waiter<Loaded>): void {
     this.calls.push(`load ${key}`);
     this.loadedKeys.push(key);
-    this.onLoad(key, waiter.signal!).then((loaded) => waiter.landed(loaded), (error) => waiter.failed(error));
+    this.onLoad(key, waiter.signal!).then((loaded) => waiter.resolve(loaded), (error) => waiter.reject(error));
   }
 
   getAsOwner(key: string, { signal }: { signal: CancelSignal }): Promise<Loaded> {

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import type { Value } from "../../lib/core/value.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { readFrame } from "../../lib/peer/wire/reader.ts";
-import { FailureCode, MAX_ENTRIES, MAX_FRAME_BYTES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import { MAX_FRAME_BYTES } from "../../lib/core/base/limits.ts";
+import { FailureCode, MAX_ENTRIES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
@@ -30,7 +31,7 @@ async function victim(defer: Defer) {
   const service: PeerService = {
     get: (_, key, question) => {
       reached.push(`get ${key}`);
-      question.answered(VALUE);
+      question.resolve(VALUE);
     },
     peek: (_, key) => void reached.push(`peek ${key}`),
     push: (_, entries) => {

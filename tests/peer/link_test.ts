@@ -8,7 +8,7 @@ import {
   OverloadedError,
   PeerError,
 } from "../../lib/core/errors.ts";
-import type { AskOptions, Question } from "../../lib/core/ports.ts";
+import type { Ask, AskOptions } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
@@ -149,13 +149,13 @@ test("answers that were waited for leave ahead of the rest of the tick, those of
 });
 
 test("an answer that was waited for leaves before what else was made ready with it", async (defer) => {
-  const questions: Question[] = [];
+  const questions: Ask[] = [];
   const { net, peer } = await connected(defer, (_, __, question) => void questions.push(question));
   const ask = getFrom(peer, "dict", "x", patient);
   await net.tick();
   const { frames } = net.dialed[0]!.other;
   let sentBefore = 0;
-  questions[0]!.answered(text("value"));
+  questions[0]!.resolve(text("value"));
   queueMicrotask(() => sentBefore = frames.length);
   await settle();
   assert.equal(bodyOf(await ask), "value");
@@ -163,11 +163,11 @@ test("an answer that was waited for leaves before what else was made ready with 
 });
 
 test("a frame is answered to its end, though the connection is idle in its middle and was to close then", async (defer) => {
-  const held: Question[] = [];
-  const get = (_: string, key: string, question: Question) => {
+  const held: Ask[] = [];
+  const get = (_: string, key: string, question: Ask) => {
     if (key === "x") return void held.push(question);
-    for (const earlier of held.splice(0)) earlier.answered(text("x"));
-    question.answered(text(key));
+    for (const earlier of held.splice(0)) earlier.resolve(text("x"));
+    question.resolve(text(key));
   };
   const { net, b, peer } = await connected(defer, get);
   const asks = [getFrom(peer, "dict", "x", patient)];
@@ -373,9 +373,9 @@ test("a lost connection fails all that is in flight at once, aborts what was ser
 
 test("work that ends as soon as the peer is lost, its question overdue or cancelled, is answered once or not at all, and is no fault", async (defer) => {
   const log = new MemoryLog();
-  const get = (_: string, __: string, question: Question) => {
+  const get = (_: string, __: string, question: Ask) => {
     const { signal } = question;
-    signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
+    signal.addEventListener("abort", { handleEvent: () => question.reject(signal.reason) }, { once: true });
   };
   const { net, peer } = await connected(defer, get, { log });
   const overdue = assert.rejects(getFrom(peer, "dict", "overdue", patient), OriginTimeoutError);
@@ -407,8 +407,8 @@ test("who hears that a connection is lost may abandon another question: each hea
     a.peer("b")!.ask("dict", key, {
       signal: clients[i]!,
       timeoutMs: 1_000,
-      answered: () => assert.fail("lost"),
-      failed: (error) => {
+      resolve: () => assert.fail("lost"),
+      reject: (error) => {
         heard.push(error);
         clients[1 - i]!.abort("left");
       },
@@ -527,11 +527,11 @@ test("the owner's bound is on its work: asks that were cancelled count until the
 
 test("what is asked and cancelled in one frame counts as work until the frame is read, and not for longer", async (defer) => {
   const reached: string[] = [];
-  const get = (_: string, key: string, question: Question) => {
+  const get = (_: string, key: string, question: Ask) => {
     reached.push(key);
     const { signal } = question;
-    if (key === "at hand") question.answered(text(key));
-    else signal.addEventListener("abort", { handleEvent: () => question.failed(signal.reason) }, { once: true });
+    if (key === "at hand") question.resolve(text(key));
+    else signal.addEventListener("abort", { handleEvent: () => question.reject(signal.reason) }, { once: true });
   };
   const { net, peer } = await connected(defer, get, { limits: { servedInFlight: 2 } });
   for (let round = 0; round < 2; round++) {
@@ -552,10 +552,10 @@ test("what is asked and cancelled in one frame counts as work until the frame is
 });
 
 test("what a service says after its answer is not heard, nor is what it throws then", async (defer) => {
-  const get = (_: string, key: string, question: Question) => {
+  const get = (_: string, key: string, question: Ask) => {
     if (key === "held") return;
-    question.answered(text(key));
-    question.failed(new OriginError("late"));
+    question.resolve(text(key));
+    question.reject(new OriginError("late"));
     throw new Error("later still");
   };
   const { net, a, peer } = await connected(defer, get, { limits: { servedInFlight: 1 } });

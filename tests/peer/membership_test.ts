@@ -5,7 +5,8 @@ import type { Suspect } from "../../lib/core/liveness/liveness.ts";
 import type { AskOptions, Entry } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
-import { MAX_BODY_BYTES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import { MAX_BODY_BYTES } from "../../lib/core/base/limits.ts";
+import { MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import type { Link } from "../../lib/peer/link.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
@@ -523,7 +524,7 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
 test("values wait behind a full socket within a bound, and what is left there makes room", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, valueBacklogBytes: 30_000 };
   const value = { ...text(""), body: new Uint8Array(12_000) };
-  const { net, a } = pair(defer, { get: (_group, _key, question) => question.answered(value) }, { limits });
+  const { net, a } = pair(defer, { get: (_group, _key, question) => question.resolve(value) }, { limits });
   await net.tick();
   const peer = a.peer("b")!;
   const far = net.dialed[0]!.other;

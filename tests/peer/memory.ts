@@ -1,5 +1,5 @@
 /** Sockets in memory that obey the rules of the real ones: they copy what is sent, and deliver in a later turn. */
-import { asked, type AskOptions, type Peer, type Question } from "../../lib/core/ports.ts";
+import { type Ask, asked, type AskOptions, type Peer } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
 import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
@@ -11,11 +11,11 @@ import { MemoryLog } from "../support/log.ts";
 export type Serve = (group: string, key: string, options: AskOptions) => Value | Promise<Value>;
 
 /** As a service has it. */
-export function getBy(serve: Serve): (group: string, key: string, question: Question) => void {
+export function getBy(serve: Serve): (group: string, key: string, question: Ask) => void {
   return (group, key, question) => {
     const result = serve(group, key, question);
-    if (result instanceof Promise) result.then((value) => question.answered(value), (error) => question.failed(error));
-    else question.answered(result);
+    if (result instanceof Promise) result.then((value) => question.resolve(value), (error) => question.reject(error));
+    else question.resolve(result);
   };
 }
 

@@ -1,30 +1,20 @@
-import type { Clock } from "./clock.ts";
-
 /** A number in [0, 1), such as `Math.random` gives; a test hands in its own. */
 export type Random = () => number;
 
-/**
- * How long to wait before try number `attempt` (from 0): doubles from `firstMs` up to `mostMs`, and lies anywhere in
- * the upper half of that, so that nodes that failed together do not come back together.
- */
-export function backoffMs(attempt: number, firstMs: number, mostMs: number, random: Random): number {
-  const fullMs = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 30));
-  return fullMs / 2 + (fullMs / 2) * random();
+/** How the waits between tries grow. */
+export interface Backoff {
+  /** The wait before the first try, in milliseconds. */
+  readonly firstMs: number;
+  /** The longest wait, in milliseconds. */
+  readonly mostMs: number;
 }
 
 /**
- * What `work` gives, unless `timeoutMs` passes first; then whatever `late` gives or throws. The work itself goes on:
- * its own bounds must end it.
+ * How long to wait before try number `attempt` (from 0), in milliseconds: doubles from `firstMs` up to `mostMs`. With
+ * `random` it lies anywhere in the upper half of that, so that nodes that failed together do not come back together
+ * ("equal jitter": Brooker, "Exponential Backoff And Jitter", AWS 2015).
  */
-export function within<T>(clock: Clock, timeoutMs: number, work: Promise<T>, late: () => T): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const cancel = clock.after(timeoutMs, () => {
-      try {
-        resolve(late());
-      } catch (error) {
-        reject(error);
-      }
-    });
-    work.then(resolve, reject).finally(cancel);
-  });
+export function backoffMs(attempt: number, { firstMs, mostMs }: Backoff, random?: Random): number {
+  const fullMs = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 30));
+  return random === undefined ? fullMs : fullMs / 2 + (fullMs / 2) * random();
 }

@@ -7,25 +7,25 @@
  */
 
 /** One in a list, or by itself: a ring of one. Also the head of a list, which then needs no case for its ends. */
-export interface Linked {
-  previous: Linked;
-  next: Linked;
+export interface ListNode {
+  previous: ListNode;
+  next: ListNode;
 }
 
 /** The head of a list with nothing in it. */
-export function emptyList(): Linked {
-  const head = {} as Linked;
+export function emptyList(): ListNode {
+  const head = {} as ListNode;
   head.previous = head.next = head;
   return head;
 }
 
 /** Whether one is in a list; of a head, whether anything is in its list. */
-export function isLinked(one: Linked): boolean {
+export function isLinked(one: ListNode): boolean {
   return one.next !== one;
 }
 
 /** Puts one that is in no list at the end of `list`. */
-export function append(list: Linked, one: Linked): void {
+export function append(list: ListNode, one: ListNode): void {
   const { previous } = list;
   one.previous = previous;
   one.next = list;
@@ -34,7 +34,7 @@ export function append(list: Linked, one: Linked): void {
 }
 
 /** Takes one out of its list, if it is in one. It names none of the others then, which it would keep with it. */
-export function unlink(one: Linked): void {
+export function unlink(one: ListNode): void {
   const { previous, next } = one;
   previous.next = next;
   next.previous = previous;

@@ -1,5 +1,5 @@
 /** What is in a table: found by a number, which others may have as well. */
-export interface Chained<T> {
+export interface TableNode<T> {
   readonly number: number;
   /** For the table. */
   follower: T | undefined;
@@ -12,7 +12,7 @@ const BUCKETS = 1024;
  * A hash table with separate chaining through the things themselves, for what is in the air: it is made once, and neither
  * inserting nor deleting allocates anything. Why not a Map: see linked.ts.
  */
-export class ChainedTable<T extends Chained<T>> {
+export class IntrusiveTable<T extends TableNode<T>> {
   readonly #buckets: (T | undefined)[] = new Array(BUCKETS).fill(undefined);
   #size = 0;
 
@@ -64,7 +64,7 @@ export class ChainedTable<T extends Chained<T>> {
   }
 }
 
-function having<T extends Chained<T>>(number: number, from: T | undefined): T | undefined {
+function having<T extends TableNode<T>>(number: number, from: T | undefined): T | undefined {
   let one = from;
   while (one !== undefined && one.number !== number) one = one.follower;
   return one;

@@ -1,5 +1,7 @@
 /** How a peer has answered lately: how long to wait before another is asked as well, and whether to ask it at all. */
 
+import { type Backoff, backoffMs } from "./backoff.ts";
+
 /** The last answers that count. */
 const SAMPLES = 64;
 /** Below this many, nothing is known. */
@@ -14,8 +16,7 @@ const HEDGE_QUANTILE = 0.95;
 const HEDGE_FACTOR = 2;
 /** A failure that took longer than this was a wait in vain, not a refusal: the next caller is to be spared it. */
 export const SLOW_FAILURE_MS = 100;
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 5_000;
+const PAUSE: Backoff = { firstMs: 250, mostMs: 5_000 };
 
 /** One peer in one of its lives, as one group asks it. */
 export class PeerHealth {
@@ -49,7 +50,7 @@ export class PeerHealth {
     if (nowMs < this.#pausedUntilMs) return false;
     if (this.#slowFailures > this.#tolerated) {
       this.#probedAtMs = nowMs;
-      this.#pausedUntilMs = nowMs + LONGEST_PAUSE_MS;
+      this.#pausedUntilMs = nowMs + PAUSE.mostMs;
     }
     return true;
   }
@@ -82,7 +83,7 @@ export class PeerHealth {
     else if (askedAtMs >= this.#failedAtMs) {
       this.#failedAtMs = nowMs;
       const pauses = this.#slowFailures++ - this.#tolerated;
-      if (pauses >= 0) this.#pausedUntilMs = nowMs + Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** pauses);
+      if (pauses >= 0) this.#pausedUntilMs = nowMs + backoffMs(pauses, PAUSE);
     }
   }
 }

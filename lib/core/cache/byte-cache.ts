@@ -13,12 +13,12 @@ import QuickLRU from "quick-lru";
 import type { Entry as KeyAndValue } from "../ports.ts";
 import type { Value } from "../value.ts";
 import { hashOf, utf8Bytes } from "../base/hash.ts";
-import { append, emptyList, type Linked, unlink } from "../base/intrusive-list.ts";
+import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
 
 type Shard = QuickLRU<string | number, Entry>;
 
 /** No more than six fields: with them JavaScriptCore gives it 64 bytes, which is one line of a processor's cache. */
-interface Entry extends Linked {
+interface Entry extends ListNode {
   readonly key: string;
   readonly value: Value;
   /** UTF-8 bytes of the key + bytes of the body. */
@@ -202,7 +202,7 @@ export class ByteCache {
   }
 
   /** The first entry of a list that was not read since it was put there; those before it go to the end of `#read`. */
-  #candidate(list: Linked): Entry | undefined {
+  #candidate(list: ListNode): Entry | undefined {
     for (let first = list.next; first !== list; first = list.next) {
       const entry = first as Entry;
       if (entry.usedAt < 0) return entry;

@@ -6,7 +6,7 @@
  */
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
-import { atDeadline } from "../base/deadline.ts";
+import { atDeadline } from "../base/deadlines.ts";
 import type { MainAndHot } from "../cache/shared-budget.ts";
 import { type PeerHealth, PeersHealth } from "../base/peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "../ports.ts";

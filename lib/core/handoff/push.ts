@@ -1,7 +1,7 @@
 /** How entries get to the nodes that are to have them. */
 import { entryBytes } from "../cache/byte-cache.ts";
 import type { Clock } from "../base/clock.ts";
-import { pause } from "../base/pause.ts";
+import { pause } from "../base/timeout.ts";
 import type { Entry, Peer } from "../ports.ts";
 
 export interface PushOptions {

@@ -5,7 +5,8 @@
 import { Beat } from "./probe-timer.ts";
 import { Leftovers } from "./stale-records.ts";
 import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOptions } from "./options.ts";
-import { LATE_MS, Polls, settledWithin } from "./probe.ts";
+import { withTimeout } from "../base/timeout.ts";
+import { LATE_MS, Polls } from "./probe.ts";
 import { PollPlans } from "./probe-plans.ts";
 import { isSameLife, lifeOf, type PolledPeer, type Suspect } from "./probed-peer.ts";
 import { type Case, Tribunal } from "./eviction-rule.ts";
@@ -276,9 +277,9 @@ export class Liveness {
     const { record } = watch.peer;
     const { name, incarnation } = record;
     watch.isBeingJudged = true;
-    const evicted = await settledWithin(clock, EVICT_TIMEOUT_MS, () => evict(record));
+    const isEvicted = await withTimeout(clock, EVICT_TIMEOUT_MS, () => evict(record), false).catch(() => false);
     watch.isBeingJudged = false;
-    if (evicted !== "late" && "value" in evicted && evicted.value) {
+    if (isEvicted) {
       this.#evictions++;
       log.info(`evicted ${name} (incarnation ${incarnation}) from the peer lists: ${reason}`);
     }

@@ -1,5 +1,6 @@
 /** One poll of one peer: how it ended, and whether its end says anything about the peer. */
 import type { Clock } from "../base/clock.ts";
+import { withTimeout } from "../base/timeout.ts";
 import { PeerError } from "../errors.ts";
 import { lifeOf, type PolledPeer } from "./probed-peer.ts";
 
@@ -11,22 +12,6 @@ export type PollOutcome = "answered" | "missed" | "void";
  * loop): the answer may lie unread in a buffer, and what is known is old.
  */
 export const LATE_MS = 250;
-
-/** What a promise came to within a time. */
-export type Settled<T> = { readonly value: T } | { readonly error: unknown } | "late";
-
-/** Waits for `work`, but no longer than `timeoutMs`; never throws. What it comes to later is dropped. */
-export function settledWithin<T>(clock: Clock, timeoutMs: number, work: () => Promise<T>): Promise<Settled<T>> {
-  return new Promise((resolve) => {
-    const cancel = clock.after(timeoutMs, () => resolve("late"));
-    const settle = (settled: Settled<T>) => {
-      cancel();
-      resolve(settled);
-    };
-    // Within a promise, so that what throws at once is no different.
-    Promise.resolve().then(work).then((value) => settle({ value }), (error) => settle({ error }));
-  });
-}
 
 /** The polls in the air: one per peer and life, shared by all who want to know. */
 export class Polls {
@@ -49,9 +34,13 @@ export class Polls {
 
   async #poll(peer: PolledPeer, timeoutMs: number): Promise<PollOutcome> {
     const startedMs = this.#clock.nowMs();
-    const settled = await settledWithin(this.#clock, timeoutMs, () => peer.poll({ timeoutMs }));
-    if (settled !== "late" && "value" in settled) return "answered";
-    if (this.#clock.nowMs() - startedMs > timeoutMs + LATE_MS) return "void";
-    return settled === "late" || settled.error instanceof PeerError ? "missed" : "void";
+    const poll = async (): Promise<PollOutcome> => {
+      await peer.poll({ timeoutMs });
+      return "answered";
+    };
+    const isMiss = (error: unknown): PollOutcome => error instanceof PeerError ? "missed" : "void";
+    const outcome = await withTimeout(this.#clock, timeoutMs, poll, "missed" as const).catch(isMiss);
+    const stoodStill = this.#clock.nowMs() - startedMs > timeoutMs + LATE_MS;
+    return outcome !== "answered" && stoodStill ? "void" : outcome;
   }
 }

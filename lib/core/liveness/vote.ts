@@ -1,6 +1,6 @@
 /** What others say of a suspect, each after a poll of its own. */
 import type { Clock } from "../base/clock.ts";
-import { settledWithin } from "./probe.ts";
+import { withTimeout } from "../base/timeout.ts";
 import type { PolledPeer, Suspect } from "./probed-peer.ts";
 
 export interface Vote {
@@ -30,12 +30,13 @@ export function holdVote(
     const end = () => resolve({ asked, answered, dead, silent: [...silent] });
     if (asked === 0) return end();
     for (const voter of voters) {
-      void settledWithin(clock, timeoutMs, () => voter.vouch(suspect, { timeoutMs })).then((settled) => {
+      const ask = () => voter.vouch(suspect, { timeoutMs });
+      void withTimeout(clock, timeoutMs, ask, undefined).catch(() => undefined).then((isAlive) => {
         heard++;
-        if (settled === "late" || "error" in settled) silent.push(voter.record.name);
+        if (isAlive === undefined) silent.push(voter.record.name);
         else {
           answered++;
-          if (!settled.value) dead++;
+          if (!isAlive) dead++;
         }
         if (heard === asked || isMajority(1 + dead, 1 + asked)) end();
       });

@@ -5,11 +5,11 @@
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import { PeerError } from "../errors.ts";
-import type { Landing } from "./flights.ts";
-import { append, emptyList, type Linked, unlink } from "../base/intrusive-list.ts";
+import type { Flight } from "./flights.ts";
+import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
 import { type PeerHealth, PeersHealth, SLOW_FAILURE_MS } from "../base/peer-health.ts";
-import type { Peer, PeerPicker, Question } from "../ports.ts";
-import { Sweep } from "../base/sweep.ts";
+import type { Ask, Peer, PeerPicker } from "../ports.ts";
+import { Deadlines } from "../base/deadlines.ts";
 import type { Value } from "../value.ts";
 
 export interface FailoverOptions<T> {
@@ -19,9 +19,9 @@ export interface FailoverOptions<T> {
   /** For one ask, in milliseconds. */
   readonly timeoutMs: number;
   /** The value as the owner has it, or the next in rank in its place. */
-  readonly onValue: (landing: Landing<T>, key: string, value: Value) => void;
+  readonly onValue: (flight: Flight<T>, key: string, value: Value) => void;
   /** It is this node's turn to load the value. */
-  readonly onOwnTurn: (landing: Landing<T>, key: string) => void;
+  readonly onOwnTurn: (flight: Flight<T>, key: string) => void;
   /** This node's own load, where it is the next in rank. */
   readonly loadHere: (key: string, signal: CancelSignal) => Promise<T>;
   readonly onPeerError: () => void;
@@ -42,14 +42,14 @@ const MAX_HEDGES_SAVED = 20;
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** A question to a peer for which another may be asked as well. */
-class FirstAsk<T> implements Question, Linked {
-  previous: Linked = this;
-  next: Linked = this;
+class FirstAsk<T> implements Ask, ListNode {
+  previous: ListNode = this;
+  next: ListNode = this;
   readonly failover: Failover<T>;
   readonly peer: Peer;
   readonly health: PeerHealth;
   readonly key: string;
-  readonly signal: Landing<T>;
+  readonly signal: Flight<T>;
   readonly timeoutMs: number;
   /** Who was asked before, in vain. */
   readonly failures: ReadonlySet<string>;
@@ -66,7 +66,7 @@ class FirstAsk<T> implements Question, Linked {
     peer: Peer,
     health: PeerHealth,
     key: string,
-    signal: Landing<T>,
+    signal: Flight<T>,
     timeoutMs: number,
     failures: ReadonlySet<string>,
     waits: number,
@@ -85,20 +85,20 @@ class FirstAsk<T> implements Question, Linked {
     this.hedgeAtMs = nowMs + health.hedgeMs;
   }
 
-  answered(value: Value): void {
+  resolve(value: Value): void {
     this.failover.answered(this, value);
   }
 
-  failed(error: unknown): void {
+  reject(error: unknown): void {
     this.failover.failed(this, error);
   }
 }
 
 /** The second ask, of a peer next in rank. That it fails says nothing: the first one is still on its way. */
-class SecondAsk<T> implements Question {
+class SecondAsk<T> implements Ask {
   readonly first: FirstAsk<T>;
   readonly health: PeerHealth;
-  readonly signal: Landing<T>;
+  readonly signal: Flight<T>;
   readonly timeoutMs: number;
   readonly askedAtMs: number;
 
@@ -110,11 +110,11 @@ class SecondAsk<T> implements Question {
     this.askedAtMs = nowMs;
   }
 
-  answered(value: Value): void {
+  resolve(value: Value): void {
     this.first.failover.answeredSecond(this, value);
   }
 
-  failed(error: unknown): void {
+  reject(error: unknown): void {
     this.first.failover.failedSecond(this, error);
   }
 }
@@ -125,27 +125,27 @@ export class Failover<T> {
   readonly #health = new PeersHealth();
   /** Those that are in the air, and have not been hedged. */
   readonly #asks = emptyList();
-  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
   #hedges = 1;
 
   constructor(options: FailoverOptions<T>) {
     this.#options = options;
-    this.#sweep = new Sweep(options.clock, (nowMs) => this.#hedgeOverdue(nowMs));
+    this.#deadlines = new Deadlines(options.clock, (nowMs) => this.#hedgeOverdue(nowMs));
   }
 
   /**
    * Asks the owner, and the next in rank in the place of who cannot be reached. The rank is taken anew for each ask, since
    * the roster may have changed while the last one failed; who has failed is not asked twice.
    *
-   * Ends in one call: `onValue`, `onOwnTurn`, or `landing.fail` with the owner's final answer, OverloadedError, or the
+   * Ends in one call: `onValue`, `onOwnTurn`, or `flight.fail` with the owner's final answer, OverloadedError, or the
    * signal's reason. A promise for each step would cost more than what the peers are asked with.
    */
-  fetch(key: string, landing: Landing<T>): void {
+  fetch(key: string, flight: Flight<T>): void {
     this.#hedges = Math.min(MAX_HEDGES_SAVED, this.#hedges + HEDGES_PER_ASK);
-    this.#askNext(key, landing, NOBODY, 0);
+    this.#askNext(key, flight, NOBODY, 0);
   }
 
-  #askNext(key: string, landing: Landing<T>, failed: ReadonlySet<string>, waits: number): void {
+  #askNext(key: string, flight: Flight<T>, failed: ReadonlySet<string>, waits: number): void {
     const { picker, clock, timeoutMs, onOwnTurn } = this.#options;
     while (failed.size < MAX_PASSED_OVER && waits < MAX_WAITS) {
       const peer = failed.size === 0 ? picker.pick(key) : next(picker.ranked(key, failed.size + 1), failed);
@@ -153,11 +153,11 @@ export class Failover<T> {
       const health = this.#health.of(peer);
       const nowMs = clock.nowMs();
       if (health.admit(nowMs)) {
-        return this.#ask(new FirstAsk(this, peer, health, key, landing, timeoutMs, failed, waits, nowMs));
+        return this.#ask(new FirstAsk(this, peer, health, key, flight, timeoutMs, failed, waits, nowMs));
       }
       failed = new Set([...failed, peer.name]);
     }
-    onOwnTurn(landing, key);
+    onOwnTurn(flight, key);
   }
 
   /** For questions. */
@@ -168,17 +168,17 @@ export class Failover<T> {
 
   /** For questions. */
   failed(ask: FirstAsk<T>, error: unknown): void {
-    const { peer, key, signal: landing, failures, askedAtMs } = ask;
+    const { peer, key, signal: flight, failures, askedAtMs } = ask;
     this.#noteFailure(ask, error);
     if (!this.#end(ask)) return;
-    if (landing.aborted || !(error instanceof PeerError)) return landing.fail(error);
+    if (flight.aborted || !(error instanceof PeerError)) return flight.reject(error);
     const { clock, onPeerError } = this.#options;
     onPeerError();
     const waits = ask.waits + (clock.nowMs() - askedAtMs < SLOW_FAILURE_MS ? 0 : 1);
     try {
-      this.#askNext(key, landing, new Set([...failures, peer.name]), waits);
+      this.#askNext(key, flight, new Set([...failures, peer.name]), waits);
     } catch (fault) {
-      landing.fail(fault);
+      flight.reject(fault);
     }
   }
 
@@ -196,7 +196,7 @@ export class Failover<T> {
   /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
   #ask(ask: FirstAsk<T>): void {
     append(this.#asks, ask);
-    this.#sweep.cover(ask.hedgeAtMs);
+    this.#deadlines.cover(ask.hedgeAtMs);
     ask.peer.ask(this.#options.group, ask.key, ask);
   }
 
@@ -205,7 +205,7 @@ export class Failover<T> {
     try {
       this.#options.onValue(ask.signal, ask.key, value);
     } catch (error) {
-      ask.signal.fail(error);
+      ask.signal.reject(error);
     }
   }
 
@@ -260,8 +260,9 @@ export class Failover<T> {
     this.#hedges--;
     onHedge();
     // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
-    if (second === undefined) loadHere(key, signal).then((loaded) => this.#end(ask) && signal.land(loaded), () => {});
-    else second.ask(group, key, new SecondAsk(ask, this.#health.of(second), nowMs));
+    if (second === undefined) {
+      loadHere(key, signal).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
+    } else second.ask(group, key, new SecondAsk(ask, this.#health.of(second), nowMs));
   }
 }
 

@@ -5,17 +5,15 @@
  * util/singleflight) or its own deadline has passed.
  */
 import { Cancel, type CancelSignal } from "../base/cancel.ts";
-import { type Chained, ChainedTable } from "../base/intrusive-table.ts";
+import { IntrusiveTable, type TableNode } from "../base/intrusive-table.ts";
 import type { Clock } from "../base/clock.ts";
 import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
-import { Sweep } from "../base/sweep.ts";
+import type { Reply } from "../base/reply.ts";
+import { Deadlines } from "../base/deadlines.ts";
 
-/** A flight as whoever makes it sees it: aborted when nobody waits any more, or its deadline has passed. */
-export interface Landing<T> extends CancelSignal {
-  /** Answers all who still wait. Counts once, as does `fail`, whichever comes first. */
-  land(value: T): void;
-  fail(error: unknown): void;
+/** One load in flight, as the code that makes it sees it: aborted when nobody waits any more, or its deadline has passed. */
+export interface Flight<T> extends CancelSignal, Reply<T> {
   /** Ends as this work does. */
   follow(work: Promise<T>): void;
   /** Itself, for what takes nothing less, such as `fetch`. */
@@ -23,11 +21,11 @@ export interface Landing<T> extends CancelSignal {
 }
 
 /** Its own signal: one object for each load instead of two. */
-class Flight<T> extends Cancel implements Landing<T>, Chained<Flight<T>> {
+class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFlight<T>> {
   readonly key: string;
   /** The hash of the key. */
   readonly number: number;
-  follower: Flight<T> | undefined = undefined;
+  follower: LoadInFlight<T> | undefined = undefined;
   readonly deadlineMs: number;
   private readonly flights: Flights<T>;
   /** Empty when it is over: it has landed, or nobody waits any more. */
@@ -41,16 +39,16 @@ class Flight<T> extends Cancel implements Landing<T>, Chained<Flight<T>> {
     this.flights = flights;
   }
 
-  land(value: T): void {
-    for (const waiter of this.flights.end(this)) waiter.landed(value);
+  resolve(value: T): void {
+    for (const waiter of this.flights.end(this)) waiter.resolve(value);
   }
 
-  fail(error: unknown): void {
-    for (const waiter of this.flights.end(this)) waiter.failed(error);
+  reject(error: unknown): void {
+    for (const waiter of this.flights.end(this)) waiter.reject(error);
   }
 
   follow(work: Promise<T>): void {
-    work.then((value) => this.land(value), (error) => this.fail(error));
+    work.then((value) => this.resolve(value), (error) => this.reject(error));
   }
 
   leave(waiter: Waiter<T>): void {
@@ -58,14 +56,11 @@ class Flight<T> extends Cancel implements Landing<T>, Chained<Flight<T>> {
   }
 }
 
-/**
- * One who waits for one flight, and its own abort listener. One of `landed` and `failed` is called, once, and neither may
- * throw: a promise for each would cost a tenth of a fetch from a peer.
- */
-export abstract class Waiter<T> {
-  /** When it aborts, `failed` gets its reason, and the others wait on. */
+/** A caller that waits for one flight, and its own abort listener. */
+export abstract class Waiter<T> implements Reply<T> {
+  /** When it aborts, `reject` gets its reason, and the others wait on. */
   readonly signal: CancelSignal | undefined;
-  private flight: Flight<T> | undefined = undefined;
+  private flight: LoadInFlight<T> | undefined = undefined;
 
   constructor(signal: CancelSignal | undefined) {
     this.signal = signal;
@@ -76,11 +71,11 @@ export abstract class Waiter<T> {
     return false;
   }
 
-  abstract landed(value: T): void;
+  abstract resolve(value: T): void;
   /** @param error what the load failed with; OriginTimeoutError, OverloadedError; the signal's reason */
-  abstract failed(error: unknown): void;
+  abstract reject(error: unknown): void;
 
-  board(flight: Flight<T>): void {
+  board(flight: LoadInFlight<T>): void {
     this.flight = flight;
     this.signal?.addEventListener("abort", this, ONCE);
   }
@@ -91,27 +86,25 @@ export abstract class Waiter<T> {
 }
 
 class PromiseWaiter<T> extends Waiter<T> {
-  private readonly resolve: (value: T) => void;
-  private readonly reject: (error: unknown) => void;
+  private readonly reply: Reply<T>;
 
-  constructor(signal: CancelSignal | undefined, resolve: (value: T) => void, reject: (error: unknown) => void) {
+  constructor(signal: CancelSignal | undefined, reply: Reply<T>) {
     super(signal);
-    this.resolve = resolve;
-    this.reject = reject;
+    this.reply = reply;
   }
 
-  landed(value: T): void {
-    this.resolve(value);
+  resolve(value: T): void {
+    this.reply.resolve(value);
   }
 
-  failed(error: unknown): void {
-    this.reject(error);
+  reject(error: unknown): void {
+    this.reply.reject(error);
   }
 }
 
 /** Waits by a promise: for what is not asked often. */
 export function promised<T>(signal: CancelSignal | undefined, wait: (waiter: Waiter<T>) => void): Promise<T> {
-  return new Promise((resolve, reject) => wait(new PromiseWaiter(signal, resolve, reject)));
+  return new Promise((resolve, reject) => wait(new PromiseWaiter(signal, { resolve, reject })));
 }
 
 export interface FlightOptions {
@@ -125,13 +118,13 @@ export interface FlightOptions {
 /** The flights of one kind, by key. */
 export class Flights<T> {
   readonly #options: FlightOptions;
-  readonly #flights = new ChainedTable<Flight<T>>();
+  readonly #flights = new IntrusiveTable<LoadInFlight<T>>();
   /** One timer for all deadlines. */
-  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
 
   constructor(options: FlightOptions) {
     this.#options = options;
-    this.#sweep = new Sweep(options.clock, (nowMs) => this.#endOverdue(nowMs));
+    this.#deadlines = new Deadlines(options.clock, (nowMs) => this.#endOverdue(nowMs));
   }
 
   get size(): number {
@@ -141,28 +134,28 @@ export class Flights<T> {
   /**
    * Waits for the flight of `key`; starts it with `start` when there is none.
    *
-   * @param start is given what lands the flight, also the signal that aborts when nobody waits any more or the deadline
+   * @param start is given the flight, also the signal that aborts when nobody waits any more or the deadline
    * has passed
    */
-  fly(key: string, waiter: Waiter<T>, start: (landing: Landing<T>) => void): void {
+  fly(key: string, waiter: Waiter<T>, start: (flight: Flight<T>) => void): void {
     const { signal } = waiter;
-    if (signal?.aborted) return waiter.failed(signal.reason);
+    if (signal?.aborted) return waiter.reject(signal.reason);
     const hash = hashOf(key);
     const present = this.#find(key, hash);
     if (present !== undefined) return board(waiter, present);
     const { clock, timeoutMs, maxFlights } = this.#options;
     if (this.#flights.size >= maxFlights) {
-      return waiter.failed(new OverloadedError(`Too many loads at once: ${maxFlights}`));
+      return waiter.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
     }
-    const flight = new Flight(key, hash, clock.nowMs() + timeoutMs, this);
+    const flight = new LoadInFlight(key, hash, clock.nowMs() + timeoutMs, this);
     this.#flights.add(flight);
-    this.#sweep.cover(flight.deadlineMs);
+    this.#deadlines.cover(flight.deadlineMs);
     board(waiter, flight);
     try {
       start(flight);
     } catch (error) {
       // A `start` that throws at once must not leave its flight in the table.
-      flight.fail(error);
+      flight.reject(error);
     }
   }
 
@@ -170,14 +163,14 @@ export class Flights<T> {
   join(key: string, waiter: Waiter<T>): boolean {
     const flight = this.#find(key, hashOf(key));
     if (flight === undefined) return false;
-    if (waiter.signal?.aborted) waiter.failed(waiter.signal.reason);
+    if (waiter.signal?.aborted) waiter.reject(waiter.signal.reason);
     else board(waiter, flight);
     return true;
   }
 
   /** Waits for the flights of these keys, as far as there are any, however they end. Never rejects. */
   async ended(keys: readonly string[], signal: CancelSignal): Promise<void> {
-    const none = (waiter: Waiter<T>) => waiter.failed(undefined);
+    const none = (waiter: Waiter<T>) => waiter.reject(undefined);
     await Promise.allSettled(
       keys.map((key) => promised<T>(signal, (waiter) => this.join(key, waiter) || none(waiter))),
     );
@@ -188,7 +181,7 @@ export class Flights<T> {
    *
    * @returns those who still waited for it
    */
-  end(flight: Flight<T>): readonly Waiter<T>[] {
+  end(flight: LoadInFlight<T>): readonly Waiter<T>[] {
     this.#flights.delete(flight);
     const { waiters } = flight;
     flight.waiters = [];
@@ -197,19 +190,19 @@ export class Flights<T> {
   }
 
   /** For flights: a waiter has gone. */
-  leave(waiter: Waiter<T>, flight: Flight<T>): void {
+  leave(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
     const at = flight.waiters.indexOf(waiter);
     if (at < 0) return;
     flight.waiters.splice(at, 1);
     const reason = waiter.signal!.reason;
-    waiter.failed(reason);
+    waiter.reject(reason);
     if (flight.waiters.length > 0) return;
     // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
     this.end(flight);
     flight.abort(reason);
   }
 
-  #find(key: string, hash: number): Flight<T> | undefined {
+  #find(key: string, hash: number): LoadInFlight<T> | undefined {
     let flight = this.#flights.first(hash);
     while (flight !== undefined && flight.key !== key) flight = this.#flights.after(flight);
     return flight;
@@ -225,14 +218,14 @@ export class Flights<T> {
       }
       // Whoever heard of the end of another may have left this one.
       if (flight.waiters.length === 0) continue;
-      flight.fail(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
+      flight.reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
       flight.abort(new OriginTimeoutError("deadline"));
     }
     return nextMs;
   }
 }
 
-function board<T>(waiter: Waiter<T>, flight: Flight<T>): void {
+function board<T>(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
   if (waiter.isFirst) flight.waiters.unshift(waiter);
   else flight.waiters.push(waiter);
   waiter.board(flight);

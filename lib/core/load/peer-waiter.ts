@@ -1,25 +1,25 @@
 import { Waiter } from "./flights.ts";
-import type { Question } from "../ports.ts";
+import type { Ask } from "../ports.ts";
 import type { Value } from "../value.ts";
 
 /** A peer that waits for a flight, and with it all who wait there: it hears before those who wait here. */
 export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
-  private readonly question: Question;
+  private readonly ask: Ask;
 
-  constructor(question: Question) {
-    super(question.signal);
-    this.question = question;
+  constructor(ask: Ask) {
+    super(ask.signal);
+    this.ask = ask;
   }
 
   override get isFirst(): boolean {
     return true;
   }
 
-  landed({ value }: T): void {
-    this.question.answered(value);
+  resolve({ value }: T): void {
+    this.ask.resolve(value);
   }
 
-  failed(error: unknown): void {
-    this.question.failed(error);
+  reject(error: unknown): void {
+    this.ask.reject(error);
   }
 }

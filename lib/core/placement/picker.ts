@@ -181,5 +181,5 @@ function isSame(a: readonly PeerRecord[], b: readonly PeerRecord[]): boolean {
 function unreachable(name: string): Peer {
   const error = () => new PeerError(`Cannot ask ${name} as there is no connection to it`);
   const fail = () => Promise.reject(error());
-  return { name, ask: (_group, _key, question) => question.failed(error()), peek: fail, push: fail };
+  return { name, ask: (_group, _key, question) => question.reject(error()), peek: fail, push: fail };
 }

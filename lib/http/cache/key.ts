@@ -18,13 +18,11 @@
  * U+FFFD before we see it.
  */
 import { Buffer } from "node:buffer";
+import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError } from "../../core/errors.ts";
 
-/** The longest key, in bytes of UTF-8. */
-export const maxKeyBytes = 1_024;
-
 /** Every byte of the longest key, escaped. */
-const maxTailLength = 3 * maxKeyBytes;
+const maxTailLength = 3 * MAX_KEY_BYTES;
 
 /** Cc is C0, DEL and C1; Cs, in a `u` expression, is a surrogate without its other half. */
 const controlOrLoneSurrogate = /[\p{Cc}\p{Cs}]/u;
@@ -39,10 +37,10 @@ const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
 export function checkKey(key: string): void {
   if (key === "") throw new BadKeyError("Cannot use an empty key");
   // A UTF-16 unit is 1 to 3 bytes: most keys are short enough not to be measured.
-  if (key.length * 3 > maxKeyBytes) {
-    const bytes = key.length > maxKeyBytes ? key.length : Buffer.byteLength(key);
-    if (bytes > maxKeyBytes) {
-      throw new BadKeyError(`Cannot use a key of more than ${maxKeyBytes} bytes of UTF-8`);
+  if (key.length * 3 > MAX_KEY_BYTES) {
+    const bytes = key.length > MAX_KEY_BYTES ? key.length : Buffer.byteLength(key);
+    if (bytes > MAX_KEY_BYTES) {
+      throw new BadKeyError(`Cannot use a key of more than ${MAX_KEY_BYTES} bytes of UTF-8`);
     }
   }
   if (controlOrLoneSurrogate.test(key)) {
@@ -73,7 +71,7 @@ export function encodeKeyPath(key: string): string {
 export function decodeKeyPath(rawPathTail: string): string {
   if (isPlain(rawPathTail)) return rawPathTail;
   if (rawPathTail.length > maxTailLength) {
-    throw new BadKeyError(`Cannot use a key of more than ${maxKeyBytes} bytes of UTF-8`);
+    throw new BadKeyError(`Cannot use a key of more than ${MAX_KEY_BYTES} bytes of UTF-8`);
   }
   if (rawPathTail.includes("#") || rawPathTail.includes("\\")) {
     throw new BadKeyError("Cannot use a raw # or \\ in a key as they must be escaped: %23, %5C");
@@ -116,7 +114,7 @@ export function pathStart(url: string): number {
 /** Whether a tail is its own key: visible ASCII in which nothing needs decoding or a second look. */
 function isPlain(tail: string): boolean {
   const { length } = tail;
-  if (length === 0 || length > maxKeyBytes) return false;
+  if (length === 0 || length > MAX_KEY_BYTES) return false;
   for (let i = 0; i < length; i++) {
     const code = tail.charCodeAt(i);
     if (code < 0x20 || code > 0x7e) return false;

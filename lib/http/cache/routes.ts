@@ -136,7 +136,7 @@ export class CacheRoutes {
         try {
           group.load(key, miss);
         } catch (error) {
-          miss.failed(error);
+          miss.reject(error);
         }
       }),
     );
@@ -203,15 +203,15 @@ class Miss extends Waiter<Loaded> {
     this.answer = answer;
   }
 
-  landed(loaded: Loaded): void {
+  resolve(loaded: Loaded): void {
     try {
       this.answer(this.routes.loaded(this.request, loaded));
     } catch (error) {
-      this.failed(error);
+      this.reject(error);
     }
   }
 
-  failed(error: unknown): void {
+  reject(error: unknown): void {
     this.answer(this.routes.failed(error, this.group, this.thing, this.signal));
   }
 }

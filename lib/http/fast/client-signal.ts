@@ -6,7 +6,7 @@
  */
 import { Cancel, type CancelListener, type CancelSignal } from "../../core/base/cancel.ts";
 import type { Clock } from "../../core/base/clock.ts";
-import { append, emptyList, isLinked, type Linked, unlink } from "../../core/base/intrusive-list.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../../core/base/intrusive-list.ts";
 
 /** A request that waits is listened to after this at the earliest, and twice this at the latest. */
 const LISTEN_AFTER_MS = 100;
@@ -56,9 +56,9 @@ export class ClientSignals {
   }
 }
 
-class ClientSignal extends Cancel implements Linked {
-  previous: Linked = this;
-  next: Linked = this;
+class ClientSignal extends Cancel implements ListNode {
+  previous: ListNode = this;
+  next: ListNode = this;
   // Not `#`: one is made for each miss, and engines are slow to give an object such fields.
   private readonly request: Request;
   private readonly signals: ClientSignals;

@@ -5,12 +5,11 @@ import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { Origin } from "../../core/ports.ts";
-import { type Fresh, MAX_CONTENT_TYPE_BYTES } from "../../core/value.ts";
+import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES } from "../../core/base/limits.ts";
+import type { Fresh } from "../../core/value.ts";
 import { LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { fetchReason } from "./fetch-reason.ts";
 
-/** After the content encoding is undone, so that a small answer cannot unfold into a big one. */
-const MAX_BODY_BYTES = 16 * 1024 * 1024;
 /** Requests in the air before further ones are refused. */
 const MAX_REQUESTS = 1_024;
 
@@ -142,6 +141,7 @@ async function readBounded(response: Response, url: string): Promise<Uint8Array<
       const { done, value } = await reader.read();
       if (done) break;
       length += value.length;
+      // After the content encoding is undone, so that a small answer cannot unfold into a big one.
       if (length > MAX_BODY_BYTES) {
         reader.cancel().catch(() => {});
         throw tooBig(url);

@@ -1,13 +1,13 @@
 import { OriginTimeoutError } from "../../core/errors.ts";
 import type { Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
-import { type Answerer, ServedAsk, ServedGet } from "./asks.ts";
+import { ServedAsk, ServedGet } from "./asks.ts";
 import type { ChannelContext } from "./context.ts";
 import { codeOf } from "../wire/failures.ts";
 import { FailureCode, MessageType, type PushedEntry } from "../wire/frames.ts";
 import type { Greeting } from "../wire/greeting.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Sweep } from "../../core/base/sweep.ts";
+import type { Deadlines } from "../../core/base/deadlines.ts";
 
 /** Suspects that are polled for one peer at once, and how long each may take, whatever the peer says. */
 const MAX_VOUCHES = 64;
@@ -16,11 +16,11 @@ const MAX_VOUCH_MS = 10_000;
 type Result = Value | boolean | undefined;
 
 /** A peer's questions over one channel. Each method may return why the connection must end. */
-export class Answering implements Answerer {
+export class Answering {
   readonly #remote: Greeting;
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
-  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
   readonly #onSettled: () => void;
   /** The asker's list, `undefined` where this node does not serve the group. */
   readonly #groups: readonly (string | undefined)[];
@@ -28,16 +28,20 @@ export class Answering implements Answerer {
   /** Gets and peeks that have not settled, abandoned ones included: the bound is on work, not on ids. */
   #working = 0;
   readonly #abandonedEnded = () => void this.#working--;
+  readonly #onGetSettled = (served: ServedGet, value: Value | undefined, error: unknown): void => {
+    if (value === undefined) this.#endedBadly(served.number, served, error);
+    else this.#ended(served.number, served, value);
+  };
   #vouching = 0;
   /** Gets and peeks so far. */
   answered = 0;
 
   /** @param onSettled called when a question that had to wait has its answer, outside of a frame */
-  constructor(remote: Greeting, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
+  constructor(remote: Greeting, context: ChannelContext, outbox: Outbox, deadlines: Deadlines, onSettled: () => void) {
     this.#remote = remote;
     this.#context = context;
     this.#outbox = outbox;
-    this.#sweep = sweep;
+    this.#deadlines = deadlines;
     this.#onSettled = onSettled;
     const own = new Set(context.groups);
     this.#groups = remote.groups.map(({ name }) => own.has(name) ? name : undefined);
@@ -161,13 +165,13 @@ export class Answering implements Answerer {
 
   #get(id: number, group: string, timeoutMs: number, key: string): void {
     const { clock, service } = this.#context;
-    const served = new ServedGet(id, timeoutMs, clock.nowMs() + timeoutMs, this);
+    const served = new ServedGet(id, timeoutMs, clock.nowMs() + timeoutMs, this.#onGetSettled);
     this.#working++;
     this.#await(id, served);
     try {
       service.get(group, key, served);
     } catch (error) {
-      served.failed(error);
+      served.reject(error);
     }
   }
 
@@ -177,16 +181,6 @@ export class Answering implements Answerer {
     if (!(result instanceof Promise)) return this.#answer(MessageType.peek, id, result);
     this.#working++;
     this.#work(id, served, result);
-  }
-
-  /** For gets. */
-  answerGet(served: ServedGet, value: Value): void {
-    this.#ended(served.number, served, value);
-  }
-
-  /** For gets. */
-  failGet(served: ServedGet, error: unknown): void {
-    this.#endedBadly(served.number, served, error);
   }
 
   #newServed(type: ServedAsk["type"], timeoutMs: number): ServedAsk {
@@ -212,7 +206,7 @@ export class Answering implements Answerer {
 
   #await(id: number, served: ServedAsk): void {
     this.#served.set(id, served);
-    this.#sweep.cover(served.deadlineMs);
+    this.#deadlines.cover(served.deadlineMs);
   }
 
   /**

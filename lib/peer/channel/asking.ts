@@ -1,16 +1,17 @@
 import type { CancelSignal } from "../../core/base/cancel.ts";
-import { ChainedTable } from "../../core/base/intrusive-table.ts";
+import { IntrusiveTable } from "../../core/base/intrusive-table.ts";
 import { OverloadedError, PeerError } from "../../core/errors.ts";
+import type { Reply } from "../../core/base/reply.ts";
 import type { Suspect } from "../../core/liveness/liveness.ts";
-import type { AskOptions, Entry, Question } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
-import { type Answer, Ask, type Hearer } from "./asks.ts";
+import { type Answer, PendingAsk } from "./asks.ts";
 import type { ChannelContext } from "./context.ts";
 import { errorOf } from "../wire/failures.ts";
 import { canTravel } from "../wire/writer.ts";
 import { type FailureCode, MessageType, type QuestionType } from "../wire/frames.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Sweep } from "../../core/base/sweep.ts";
+import type { Deadlines } from "../../core/base/deadlines.ts";
 
 /**
  * The share of an ask's time that is kept for the way back: an owner whose origin is slow says so within the asker's
@@ -26,11 +27,11 @@ export class Asking {
   readonly #remote: string;
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
-  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
   readonly #onSettled: () => void;
   readonly #groupIndex: ReadonlyMap<string, number>;
-  readonly #asks = new ChainedTable<Ask>();
-  readonly #abandon = (ask: Ask) => this.#abandoned(ask);
+  readonly #asks = new IntrusiveTable<PendingAsk>();
+  readonly #abandon = (ask: PendingAsk) => this.#abandoned(ask);
   /** Gets and peeks among them; the others have room of their own, so that a busy peer does not look dead for it. */
   #keyAsks = 0;
   #nextId = 1;
@@ -41,11 +42,11 @@ export class Asking {
   overdue = 0;
 
   /** @param onSettled called when a question has ended without an answer */
-  constructor(remote: string, context: ChannelContext, outbox: Outbox, sweep: Sweep, onSettled: () => void) {
+  constructor(remote: string, context: ChannelContext, outbox: Outbox, deadlines: Deadlines, onSettled: () => void) {
     this.#remote = remote;
     this.#context = context;
     this.#outbox = outbox;
-    this.#sweep = sweep;
+    this.#deadlines = deadlines;
     this.#onSettled = onSettled;
     this.#groupIndex = new Map(context.groups.map((group, index) => [group, index]));
   }
@@ -55,13 +56,13 @@ export class Asking {
   }
 
   /** It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
-  get(group: string, key: string, question: Question): void {
-    this.#askFor(MessageType.get, group, key, question, question);
+  get(group: string, key: string, ask: Ask): void {
+    this.#askFor(MessageType.get, group, key, ask, ask);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
-    return promised((hearer) => this.#askFor(MessageType.peek, group, key, options, hearer));
+    return promised((reply) => this.#askFor(MessageType.peek, group, key, options, reply));
   }
 
   /** @throws PeerError; OverloadedError so many are in the air that it was not sent */
@@ -107,7 +108,7 @@ export class Asking {
     const nowMs = this.#context.clock.nowMs();
     // What was peeked at is on its way into a cache; what was asked for is answered, and seldom kept.
     const own = ask.type === MessageType.peek ? body.slice() : body;
-    ask.hearer.answered({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
+    ask.reply.resolve({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
   }
 
   /** Any answer but a value or a failure; returns as `onValue`. */
@@ -116,7 +117,7 @@ export class Asking {
     if (ask === undefined) return;
     if (ask.type !== type) return MISFIT;
     this.#forget(ask);
-    ask.hearer.answered(answer);
+    ask.reply.resolve(answer);
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
@@ -126,7 +127,7 @@ export class Asking {
     const error = errorOf(code, detail, this.#remote);
     // What is final for a get only means that this peer is no help with anything else.
     const isFinal = ask.type === MessageType.get || error instanceof PeerError;
-    ask.hearer.failed(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
+    ask.reply.reject(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
   }
 
   /** Ends what is overdue. @returns the earliest deadline left, or Infinity */
@@ -137,7 +138,7 @@ export class Asking {
       else if (this.#forget(ask)) {
         this.overdue++;
         this.#cancel(ask);
-        ask.hearer.failed(new PeerError(`${this.#remote} did not answer in time`));
+        ask.reply.reject(new PeerError(`${this.#remote} did not answer in time`));
       }
     }
     return nextMs;
@@ -146,7 +147,7 @@ export class Asking {
   close(reason: string): void {
     this.#closedBecause = reason;
     // Whoever hears of the end of one may abandon others.
-    for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.hearer.failed(this.#lostError(reason));
+    for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.reply.reject(this.#lostError(reason));
   }
 
   #askFor(
@@ -154,22 +155,22 @@ export class Asking {
     group: string,
     key: string,
     { signal, timeoutMs }: AskOptions,
-    hearer: Hearer,
+    reply: Reply<Answer>,
   ): void {
     if (signal.aborted || this.#closedBecause !== undefined || this.#keyAsks >= this.#context.limits.asksInFlight) {
-      return hearer.failed(this.#refusal(type, signal));
+      return reply.reject(this.#refusal(type, signal));
     }
     const index = this.#groupIndex.get(group);
-    if (index === undefined) return hearer.failed(notServed(group));
+    if (index === undefined) return reply.reject(notServed(group));
     const id = this.#nextId;
     this.#nextId = (id + 1) >>> 0;
     try {
       this.#outbox.ask(type, id, index, timeWithoutWayBack(timeoutMs), key);
     } catch (error) {
-      return hearer.failed(error);
+      return reply.reject(error);
     }
     this.asked++;
-    this.#await(type, id, timeoutMs, signal, hearer);
+    this.#await(type, id, timeoutMs, signal, reply);
   }
 
   #askOf<T extends Answer>(
@@ -189,7 +190,7 @@ export class Asking {
     } catch (error) {
       return Promise.reject(error);
     }
-    return promised((hearer) => this.#await(type, id, timeoutMs, signal, hearer));
+    return promised((reply) => this.#await(type, id, timeoutMs, signal, reply));
   }
 
   /** Why a question is not sent. */
@@ -207,42 +208,42 @@ export class Asking {
     id: number,
     timeoutMs: number,
     signal: CancelSignal | undefined,
-    hearer: Hearer,
+    reply: Reply<Answer>,
   ): void {
     // The write may have found the socket dead.
-    if (this.#closedBecause !== undefined) return hearer.failed(this.#lostError(this.#closedBecause));
+    if (this.#closedBecause !== undefined) return reply.reject(this.#lostError(this.#closedBecause));
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
-    const ask = new Ask(type, id, deadlineMs, signal, hearer, this.#abandon);
+    const ask = new PendingAsk(type, id, deadlineMs, signal, reply, this.#abandon);
     this.#asks.add(ask);
     if (isForKey(type)) this.#keyAsks++;
     signal?.addEventListener("abort", ask, ONCE);
-    this.#sweep.cover(deadlineMs);
+    this.#deadlines.cover(deadlineMs);
   }
 
   #reject(id: number, error: unknown): void {
     const ask = this.#asks.first(id);
     if (ask === undefined) return;
     this.#forget(ask);
-    ask.hearer.failed(error);
+    ask.reply.reject(error);
   }
 
   /** @returns whether it was still in the air */
-  #forget(ask: Ask): boolean {
+  #forget(ask: PendingAsk): boolean {
     if (!this.#asks.delete(ask)) return false;
     if (isForKey(ask.type)) this.#keyAsks--;
     ask.signal?.removeEventListener("abort", ask);
     return true;
   }
 
-  #abandoned(ask: Ask): void {
+  #abandoned(ask: PendingAsk): void {
     if (!this.#forget(ask)) return;
     this.#cancel(ask);
-    ask.hearer.failed(ask.signal!.reason);
+    ask.reply.reject(ask.signal!.reason);
     this.#onSettled();
   }
 
   /** Polls and pushes are answered as they are read: there is no work that a cancel could spare the peer. */
-  #cancel({ type, number }: Ask): void {
+  #cancel({ type, number }: PendingAsk): void {
     if (type !== MessageType.poll && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
   }
 
@@ -252,8 +253,8 @@ export class Asking {
 }
 
 /** By a promise: for all but gets. */
-function promised<T extends Answer>(ask: (hearer: Hearer) => void): Promise<T> {
-  return new Promise<T>((resolve, reject) => ask({ answered: resolve as Hearer["answered"], failed: reject }));
+function promised<T extends Answer>(ask: (reply: Reply<Answer>) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => ask({ resolve: resolve as Reply<Answer>["resolve"], reject: reject }));
 }
 
 function isForKey(type: QuestionType): boolean {

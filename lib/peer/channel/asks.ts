@@ -1,42 +1,37 @@
 import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
-import type { Chained } from "../../core/base/intrusive-table.ts";
-import type { AskOptions, Question } from "../../core/ports.ts";
+import type { TableNode } from "../../core/base/intrusive-table.ts";
+import type { Reply } from "../../core/base/reply.ts";
+import type { Ask, AskOptions } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { MessageType, type QuestionType } from "../wire/frames.ts";
 
 /** What a question may be answered with: a value or nothing, a yes or no, a count. */
 export type Answer = Value | boolean | number | undefined | void;
 
-/** Who hears what became of a question: one of both is called, once. */
-export interface Hearer {
-  answered(answer: Answer): void;
-  failed(error: unknown): void;
-}
-
 /** A question in the air. It is its own abort listener: a closure per ask would cost more than the ask. */
-export class Ask implements Chained<Ask> {
+export class PendingAsk implements TableNode<PendingAsk> {
   readonly type: QuestionType;
   /** Its id in frames. */
   readonly number: number;
-  follower: Ask | undefined = undefined;
+  follower: PendingAsk | undefined = undefined;
   readonly deadlineMs: number;
   readonly signal: CancelSignal | undefined;
-  readonly hearer: Hearer;
-  private readonly abandon: (ask: Ask) => void;
+  readonly reply: Reply<Answer>;
+  private readonly abandon: (ask: PendingAsk) => void;
 
   constructor(
     type: QuestionType,
     id: number,
     deadlineMs: number,
     signal: CancelSignal | undefined,
-    hearer: Hearer,
-    abandon: (ask: Ask) => void,
+    reply: Reply<Answer>,
+    abandon: (ask: PendingAsk) => void,
   ) {
     this.type = type;
     this.number = id;
     this.deadlineMs = deadlineMs;
     this.signal = signal;
-    this.hearer = hearer;
+    this.reply = reply;
     this.abandon = abandon;
   }
 
@@ -69,34 +64,33 @@ export class ServedAsk implements AskOptions {
   }
 }
 
-/** Who answers the peer. */
-export interface Answerer {
-  answerGet(served: ServedGet, value: Value): void;
-  failGet(served: ServedGet, error: unknown): void;
-}
-
-/** A peer's get that is being worked on. The first that it hears counts. */
-export class ServedGet extends ServedAsk implements Question {
+/** A peer's get that is being worked on. The first of its answers counts. */
+export class ServedGet extends ServedAsk implements Ask {
   /** Its id in frames. */
   readonly number: number;
-  private readonly answerer: Answerer;
+  private readonly onSettled: (served: ServedGet, value: Value | undefined, error: unknown) => void;
   private isOver = false;
 
-  constructor(id: number, timeoutMs: number, deadlineMs: number, answerer: Answerer) {
+  constructor(
+    id: number,
+    timeoutMs: number,
+    deadlineMs: number,
+    onSettled: (served: ServedGet, value: Value | undefined, error: unknown) => void,
+  ) {
     super(MessageType.get, timeoutMs, deadlineMs);
     this.number = id;
-    this.answerer = answerer;
+    this.onSettled = onSettled;
   }
 
-  answered(value: Value): void {
+  resolve(value: Value): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.answerer.answerGet(this, value);
+    this.onSettled(this, value, undefined);
   }
 
-  failed(error: unknown): void {
+  reject(error: unknown): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.answerer.failGet(this, error);
+    this.onSettled(this, undefined, error);
   }
 }

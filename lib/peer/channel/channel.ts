@@ -1,5 +1,5 @@
 import type { Suspect } from "../../core/liveness/liveness.ts";
-import type { AskOptions, Entry, Question } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { Answering } from "./answering.ts";
 import { Asking } from "./asking.ts";
@@ -10,7 +10,7 @@ import type { Greeting } from "../wire/greeting.ts";
 import { Outbox } from "./outbox.ts";
 import { Silence } from "./silence.ts";
 import { CloseCode, type SocketHandler, type SocketLike } from "../socket/socket.ts";
-import { Sweep } from "../../core/base/sweep.ts";
+import { Deadlines } from "../../core/base/deadlines.ts";
 
 /** Why a connection ended; `isFault`: the peer broke the rules. */
 export type OnLost = (reason: string, isFault: boolean) => void;
@@ -24,7 +24,7 @@ export class Channel implements SocketHandler, FrameVisitor {
   readonly #outbox: Outbox;
   readonly #asking: Asking;
   readonly #answering: Answering;
-  readonly #sweep: Sweep;
+  readonly #deadlines: Deadlines;
   readonly #silence: Silence;
   readonly #openedAtMs: number;
   #closedBecause: string | undefined;
@@ -41,9 +41,9 @@ export class Channel implements SocketHandler, FrameVisitor {
     const giveUp = (code: number, reason: string) => this.#giveUp(code, reason);
     this.#outbox = new Outbox(socket, context.clock, context.schedule, context.limits, giveUp, settled);
     this.#silence = new Silence(context.limits);
-    this.#sweep = new Sweep(context.clock, (nowMs) => this.#endOverdue(nowMs));
-    this.#asking = new Asking(remote.name, context, this.#outbox, this.#sweep, settled);
-    this.#answering = new Answering(remote, context, this.#outbox, this.#sweep, settled);
+    this.#deadlines = new Deadlines(context.clock, (nowMs) => this.#endOverdue(nowMs));
+    this.#asking = new Asking(remote.name, context, this.#outbox, this.#deadlines, settled);
+    this.#answering = new Answering(remote, context, this.#outbox, this.#deadlines, settled);
     socket.handler = this;
   }
 
@@ -57,8 +57,8 @@ export class Channel implements SocketHandler, FrameVisitor {
    * It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts.
    * Never throws, nor do the questions below, synchronously.
    */
-  get(group: string, key: string, question: Question): void {
-    this.#asking.get(group, key, question);
+  get(group: string, key: string, ask: Ask): void {
+    this.#asking.get(group, key, ask);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
@@ -234,7 +234,7 @@ export class Channel implements SocketHandler, FrameVisitor {
 
   #end(reason: string): void {
     this.#closedBecause = reason;
-    this.#sweep.stop();
+    this.#deadlines.stop();
     this.#outbox.close();
     this.#asking.close(reason);
     this.#answering.close();

@@ -1,5 +1,5 @@
 /** The framing of WebSocket messages as a client writes and reads them (RFC 6455, section 5). */
-import { MAX_FRAME_BYTES } from "../wire/frames.ts";
+import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
 const MAX_CONTROL_BYTES = 125;
 const MAX_FRAGMENTS = 1024;

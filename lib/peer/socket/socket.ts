@@ -3,7 +3,7 @@
  * over, which is here.
  */
 import type { WSContext, WSEvents } from "hono/ws";
-import { MAX_FRAME_BYTES } from "../wire/frames.ts";
+import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
 /** Who hears of a socket; replaced as the connection goes from greeting to asking. No method throws. */
 export interface SocketHandler {

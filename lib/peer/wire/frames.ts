@@ -37,6 +37,8 @@
  * Whatever breaks these rules is a malformed frame, on which the receiver closes the connection with a reason.
  */
 
+import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
+
 /** Said in each greeting; another number at the other end is refused. */
 export const PROTOCOL = 1;
 
@@ -76,11 +78,7 @@ export const FailureCode = {
 export type FailureCode = typeof FailureCode[keyof typeof FailureCode];
 export const LAST_FAILURE_CODE = FailureCode.unavailable;
 
-/** One value of 16 MiB, the messages batched in front of it, and air. */
-export const MAX_FRAME_BYTES = 17 * 1024 * 1024;
-export const MAX_BODY_BYTES = 16 * 1024 * 1024;
 export const MAX_GREETING_BYTES = 16 * 1024;
-export const MAX_KEY_BYTES = 1024;
 export const MAX_DETAIL_BYTES = 1024;
 export const HEADER_BYTES = 9;
 export const GET_HEAD_BYTES = 6;
@@ -91,8 +89,6 @@ export const ENTRY_HEAD_BYTES = 24;
 export const MAX_ENTRIES = 4096;
 /** One entry of the largest value, with its key; under MAX_FRAME_BYTES with the messages batched in front of it. */
 export const MAX_PUSH_BYTES = MAX_BODY_BYTES + 64 * 1024;
-/** Of a name or an incarnation, as in greetings. */
-export const MAX_NAME_UNITS = 256;
 
 /** A pushed entry as it travels: its times are relative. `body` is a copy: it keeps nothing of the frame alive. */
 export interface PushedEntry {

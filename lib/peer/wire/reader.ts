@@ -1,5 +1,11 @@
 /** Reads what frame-writer.ts writes; the layout stands in frames.ts. */
-import { MAX_CONTENT_TYPE_BYTES } from "../../core/value.ts";
+import {
+  MAX_BODY_BYTES,
+  MAX_CONTENT_TYPE_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_KEY_BYTES,
+  MAX_NAME_UNITS,
+} from "../../core/base/limits.ts";
 import { decodeContentType, decodeText } from "./text.ts";
 import {
   ENTRY_HEAD_BYTES,
@@ -8,13 +14,9 @@ import {
   GET_HEAD_BYTES,
   HEADER_BYTES,
   LAST_FAILURE_CODE,
-  MAX_BODY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
-  MAX_FRAME_BYTES,
   MAX_GREETING_BYTES,
-  MAX_KEY_BYTES,
-  MAX_NAME_UNITS,
   MAX_PUSH_BYTES,
   MessageType,
   PUSH_HEAD_BYTES,

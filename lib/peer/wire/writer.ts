@@ -1,18 +1,16 @@
 import { BadKeyError } from "../../core/errors.ts";
 import type { Entry } from "../../core/ports.ts";
-import { MAX_CONTENT_TYPE_BYTES, type Value } from "../../core/value.ts";
+import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
+import type { Value } from "../../core/value.ts";
 import {
   type BareType,
   ENTRY_HEAD_BYTES,
   type FailureCode,
   GET_HEAD_BYTES,
   HEADER_BYTES,
-  MAX_BODY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,
-  MAX_KEY_BYTES,
-  MAX_NAME_UNITS,
   MAX_PUSH_BYTES,
   MessageType,
   PUSH_HEAD_BYTES,

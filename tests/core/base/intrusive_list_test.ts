@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { append, emptyList, isLinked, type Linked, unlink } from "../../../lib/core/base/intrusive-list.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../../../lib/core/base/intrusive-list.ts";
 import { test } from "../../support/test.ts";
 
-class Thing implements Linked {
-  previous: Linked = this;
-  next: Linked = this;
+class Thing implements ListNode {
+  previous: ListNode = this;
+  next: ListNode = this;
 }
 
-function members(list: Linked): Linked[] {
-  const all: Linked[] = [];
+function members(list: ListNode): ListNode[] {
+  const all: ListNode[] = [];
   for (let one = list.next; one !== list; one = one.next) {
     assert.equal(one.next.previous, one);
     all.push(one);

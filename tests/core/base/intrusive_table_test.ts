@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Chained, ChainedTable } from "../../../lib/core/base/intrusive-table.ts";
+import { IntrusiveTable, type TableNode } from "../../../lib/core/base/intrusive-table.ts";
 import { test } from "../../support/test.ts";
 
-class Thing implements Chained<Thing> {
+class Thing implements TableNode<Thing> {
   readonly number: number;
   follower: Thing | undefined = undefined;
 
@@ -12,7 +12,7 @@ class Thing implements Chained<Thing> {
   }
 }
 
-function having(table: ChainedTable<Thing>, number: number): Set<Thing> {
+function having(table: IntrusiveTable<Thing>, number: number): Set<Thing> {
   const found = new Set<Thing>();
   for (let one = table.first(number); one !== undefined; one = table.after(one)) {
     assert.ok(!found.has(one), "found twice");
@@ -27,7 +27,7 @@ test("a chained table holds what a set would, and finds it by its number, whatev
   const steps = fc.array(fc.tuple(fc.boolean(), number, fc.nat(20)), { maxLength: 60 });
   fc.assert(
     fc.property(steps, (steps) => {
-      const table = new ChainedTable<Thing>();
+      const table = new IntrusiveTable<Thing>();
       const model = new Set<Thing>();
       const gone: Thing[] = [];
       for (const [isAdded, number, at] of steps) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PeerError } from "../../../lib/core/errors.ts";
 import { Failover } from "../../../lib/core/load/failover.ts";
 import { Flights, promised } from "../../../lib/core/load/flights.ts";
-import { NoPeers, type Peer, type Question } from "../../../lib/core/ports.ts";
+import { type Ask, NoPeers, type Peer } from "../../../lib/core/ports.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 import { makeCluster, read } from "../cluster.ts";
@@ -219,15 +219,15 @@ test("once a second ask was answered, the loss of the first is nobody's trouble"
 test("to ask another may find the slow peer's connection dead: what that has ended is not asked for twice", async () => {
   const clock = new ManualClock();
   const value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
-  const atB: Question[] = [];
+  const atB: Ask[] = [];
   let bIsQuick = true;
   const askedOfC: string[] = [];
   const peer = (name: string, ask: Peer["ask"]) => ({ name, ask }) as Peer;
-  const b = peer("b", (_group, _key, question) => bIsQuick ? question.answered(value) : void atB.push(question));
+  const b = peer("b", (_group, _key, question) => bIsQuick ? question.resolve(value) : void atB.push(question));
   const c = peer("c", (_group, key, question) => {
     askedOfC.push(key);
-    for (const lost of atB.splice(0)) lost.failed(new PeerError("b was lost"));
-    question.answered(value);
+    for (const lost of atB.splice(0)) lost.reject(new PeerError("b was lost"));
+    question.resolve(value);
   });
   let hedges = 0;
   const failover = new Failover<string>({
@@ -235,7 +235,7 @@ test("to ask another may find the slow peer's connection dead: what that has end
     picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, c].slice(0, count) },
     clock,
     timeoutMs: 10_000,
-    onValue: (landing, key) => landing.land(`value of ${key}`),
+    onValue: (landing, key) => landing.resolve(`value of ${key}`),
     onOwnTurn: () => assert.fail("c is there"),
     loadHere: () => assert.fail("c is there"),
     onPeerError: () => {},

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Cancel, type CancelSignal } from "../../../lib/core/base/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../../lib/core/errors.ts";
-import { Flights, type Landing, promised, Waiter } from "../../../lib/core/load/flights.ts";
+import { type Flight, Flights, promised, Waiter } from "../../../lib/core/load/flights.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
@@ -16,7 +16,7 @@ function fly(
   flights: Flights<string>,
   key: string,
   signal: CancelSignal | undefined,
-  start: (landing: Landing<string>) => void,
+  start: (landing: Flight<string>) => void,
 ): Promise<string> {
   return promised(signal, (waiter) => flights.fly(key, waiter, start));
 }
@@ -25,7 +25,7 @@ function run(
   flights: Flights<string>,
   key: string,
   signal: CancelSignal | undefined,
-  start: (landing: Landing<string>) => Promise<string>,
+  start: (landing: Flight<string>) => Promise<string>,
 ): Promise<string> {
   return fly(flights, key, signal, (landing) => landing.follow(start(landing)));
 }
@@ -60,18 +60,21 @@ test("who is to hear first does, whenever it came; the others hear in the order 
       return this.#name === "peer";
     }
 
-    landed(value: string): void {
+    resolve(value: string): void {
       heard.push(`${this.#name} ${value}`);
     }
 
-    failed(error: unknown): void {
+    reject(error: unknown): void {
       heard.push(`${this.#name} ${(error as Error).name}`);
     }
   }
   for (
-    const end of [(landing: Landing<string>) => landing.land("v"), (landing: Landing<string>) => landing.fail(gone)]
+    const end of [
+      (landing: Flight<string>) => landing.resolve("v"),
+      (landing: Flight<string>) => landing.reject(gone),
+    ]
   ) {
-    const landings: Landing<string>[] = [];
+    const landings: Flight<string>[] = [];
     for (const name of ["one", "two", "peer", "three"]) {
       flights.fly("k", new Caller(name), (landing) => landings.push(landing));
     }
@@ -171,7 +174,7 @@ test("all deadlines are kept, whichever flight began first", async () => {
 
 test("who hears that a flight is overdue may end another one that is: that one has landed, and is not aborted", async () => {
   const { clock, flights } = setUp();
-  const landings = new Map<string, Landing<string>>();
+  const landings = new Map<string, Flight<string>>();
   const heard: string[] = [];
   const aborted: string[] = [];
   for (const [key, other] of [["a", "b"], ["b", "a"]] as const) {
@@ -179,7 +182,7 @@ test("who hears that a flight is overdue may end another one that is: that one h
       landings.set(key, landing);
       landing.addEventListener("abort", () => {
         aborted.push(key);
-        landings.get(other)!.land("in time");
+        landings.get(other)!.resolve("in time");
       });
     });
     asked.then((value) => heard.push(value), (error) => heard.push(error.constructor.name));
@@ -228,31 +231,31 @@ test("who is gone before asking starts nothing", async () => {
 
 test("a flight that calls back lands once, for all who wait, and frees its key first", async () => {
   const { flights } = setUp();
-  const landings: Landing<string>[] = [];
-  const start = (landing: Landing<string>) => void landings.push(landing);
+  const landings: Flight<string>[] = [];
+  const start = (landing: Flight<string>) => void landings.push(landing);
   const asked = [1, 2, 3].map(() => fly(flights, "k", undefined, start));
   assert.equal(landings.length, 1);
-  landings[0]!.land("first");
+  landings[0]!.resolve("first");
   assert.equal(flights.size, 0);
   // What comes late must neither end nor answer the flight that has taken its place.
   const next = fly(flights, "k", undefined, start);
-  landings[0]!.land("second");
-  landings[0]!.fail(new Error("late"));
+  landings[0]!.resolve("second");
+  landings[0]!.reject(new Error("late"));
   assert.deepEqual(await Promise.all(asked), ["first", "first", "first"]);
   assert.equal(flights.size, 1);
-  landings[1]!.fail(new NotFoundError("no"));
+  landings[1]!.reject(new NotFoundError("no"));
   await assert.rejects(next, NotFoundError);
 });
 
 test("a flight that calls back is aborted with its last waiter, and one that throws leaves nothing behind", async () => {
   const { flights } = setUp();
   const client = new AbortController();
-  let seen: Landing<string> | undefined;
+  let seen: Flight<string> | undefined;
   const asked = fly(flights, "k", client.signal, (landing) => void (seen = landing));
   client.abort(new Error("left"));
   await assert.rejects(asked, /left/);
   assert.equal(seen!.aborted, true);
-  seen!.land("too late");
+  seen!.resolve("too late");
   const thrown = fly(flights, "k", undefined, () => {
     throw new NotFoundError("no");
   });

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { BadKeyError } from "../../../lib/core/errors.ts";
+import { MAX_KEY_BYTES } from "../../../lib/core/base/limits.ts";
 import {
   checkKey,
   decodeGroupcacheKeyPath,
   decodeKeyPath,
   encodeKeyPath,
-  maxKeyBytes,
   rawPathOf,
 } from "../../../lib/http/cache/key.ts";
 import { test } from "../../support/test.ts";
@@ -112,15 +112,15 @@ test("malformed escapes, overlong forms, encoded surrogates, control characters 
 test("the longest key is 1,024 bytes of UTF-8, however many characters those are", () => {
   for (const unit of ["a", "é", "€", "😀"]) {
     const bytes = Buffer.byteLength(unit);
-    const filling = "a".repeat(maxKeyBytes % bytes);
-    const longest = unit.repeat(Math.floor(maxKeyBytes / bytes)) + filling;
-    assert.equal(Buffer.byteLength(longest), maxKeyBytes);
+    const filling = "a".repeat(MAX_KEY_BYTES % bytes);
+    const longest = unit.repeat(Math.floor(MAX_KEY_BYTES / bytes)) + filling;
+    assert.equal(Buffer.byteLength(longest), MAX_KEY_BYTES);
     assert.equal(decodeKeyPath(encodeKeyPath(longest)), longest);
     assert.throws(() => encodeKeyPath(longest + "a"), BadKeyError);
     assert.throws(() => decodeKeyPath(encodeURIComponent(longest + "a")), BadKeyError);
   }
-  assert.equal(decodeKeyPath("%61".repeat(maxKeyBytes)), "a".repeat(maxKeyBytes));
-  assert.throws(() => decodeKeyPath("%61".repeat(maxKeyBytes + 1)), BadKeyError);
+  assert.equal(decodeKeyPath("%61".repeat(MAX_KEY_BYTES)), "a".repeat(MAX_KEY_BYTES));
+  assert.throws(() => decodeKeyPath("%61".repeat(MAX_KEY_BYTES + 1)), BadKeyError);
   assert.throws(() => decodeKeyPath("a".repeat(100_000)), BadKeyError);
 });
 

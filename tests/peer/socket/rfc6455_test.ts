@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { MAX_FRAME_BYTES } from "../../../lib/peer/wire/frames.ts";
+import { MAX_FRAME_BYTES } from "../../../lib/core/base/limits.ts";
 import { MessageReader, MessageWriter, Opcode } from "../../../lib/peer/socket/rfc6455.ts";
 import { test } from "../../support/test.ts";
 import { unmask } from "../support.ts";

@@ -4,14 +4,12 @@ import { BadKeyError } from "../../../lib/core/errors.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { readFrame } from "../../../lib/peer/wire/reader.ts";
 import { FrameWriter } from "../../../lib/peer/wire/writer.ts";
+import { MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../../lib/core/base/limits.ts";
 import {
   FailureCode,
   type FrameVisitor,
-  MAX_BODY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
-  MAX_FRAME_BYTES,
-  MAX_NAME_UNITS,
   MAX_PUSH_BYTES,
   MessageType,
   type PushedEntry,

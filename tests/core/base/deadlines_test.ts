@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { atDeadline } from "../../../lib/core/base/deadline.ts";
-import { Sweep } from "../../../lib/core/base/sweep.ts";
+import { atDeadline } from "../../../lib/core/base/deadlines.ts";
+import { Deadlines } from "../../../lib/core/base/deadlines.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
@@ -48,7 +48,7 @@ test("a sweep that comes late lets what has come be read, and then ends what is 
   const clock = new ManualClock();
   const sweeps: number[] = [];
   const startMs = clock.nowMs();
-  const sweep = new Sweep(clock, (nowMs) => {
+  const sweep = new Deadlines(clock, (nowMs) => {
     sweeps.push(nowMs - startMs);
     return Infinity;
   });

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { SayOnce } from "../../../lib/core/base/say-once.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { test } from "../../support/test.ts";
+
+test("a text is news once, and again when it was forgotten", () => {
+  const said = new SayOnce({ clock: new ManualClock(), maxSaid: 10 });
+  assert.deepEqual([said.isNews("a"), said.isNews("a"), said.isNews("b")], [true, false, true]);
+  said.forget("a");
+  assert.deepEqual([said.isNews("a"), said.isNews("b")], [true, false]);
+  said.forget();
+  assert.deepEqual([said.isNews("a"), said.isNews("b")], [true, true]);
+});
+
+test("a text is news again when its time is over", async () => {
+  const clock = new ManualClock();
+  const said = new SayOnce({ clock, maxSaid: 10, forMs: 1_000 });
+  assert.equal(said.isNews("a"), true);
+  await clock.advance(999);
+  assert.equal(said.isNews("a"), false);
+  await clock.advance(1);
+  assert.equal(said.isNews("a"), true);
+});
+
+test("strangers who make up ever new texts are silent after the bound, and do not make it forget", async () => {
+  const clock = new ManualClock();
+  const said = new SayOnce({ clock, maxSaid: 3, forMs: 1_000 });
+  const news = (count: number) => Array.from({ length: count }, (_, i) => said.isNews(`${i}`)).filter(Boolean).length;
+  assert.equal(news(1_000), 3);
+  assert.equal(news(1_000), 0);
+  await clock.advance(1_000);
+  assert.equal(news(1_000), 3);
+});

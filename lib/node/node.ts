@@ -219,10 +219,10 @@ export class Node {
       isEmpty: (group) => this.#served.get(group)!.group.isEmpty,
       service: {
         ...serviceOf(this.#served, () => this.#isInTouch()),
-        vouch: (suspect, options) => this.#liveness!.vouch(suspect, options),
+        probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
-      onPolled: () => this.#liveness?.polled(),
+      onProbed: () => this.#liveness?.probed(),
       clock: this.#clock,
       log: this.#log,
     });
@@ -262,7 +262,7 @@ export class Node {
       clock: this.#clock,
       random: Math.random,
       log: this.#log,
-      peers: () => this.#hub!.polled(),
+      peers: () => this.#hub!.probed(),
       lists,
       isListed: () => lists().every((list) => list.some((peer) => peer.incarnation === self.incarnation)),
       isRegistryAway: () => membership.isAway,

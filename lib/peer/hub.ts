@@ -28,7 +28,7 @@ export interface PeerHubOptions {
   /** A peer that the roster does not tell of wants to connect, and goes on wanting to. @default nothing */
   readonly onUnlisted?: () => void;
   /** A peer polls this node, which is answered without it. @default nothing */
-  readonly onPolled?: () => void;
+  readonly onProbed?: () => void;
   readonly clock: Clock;
   readonly log: Log;
   /** @default dialTcp */
@@ -74,7 +74,7 @@ export class PeerHub {
       groups,
       greeting: (expects) => greetingOf(self, expects, groups, revisions(), isEmpty),
       service,
-      onPolled: options.onPolled ?? (() => {}),
+      onProbed: options.onProbed ?? (() => {}),
       clock,
       log,
       limits,
@@ -143,7 +143,7 @@ export class PeerHub {
   }
 
   /** Every peer that the roster lists, but oneself. */
-  polled(): PolledPeer[] {
+  probed(): PolledPeer[] {
     return [...this.#links.values()];
   }
 

@@ -157,7 +157,7 @@ export class Link implements Peer, PolledPeer {
    *
    * @throws PeerError; OverloadedError so many are in the air that it was not sent
    */
-  poll({ timeoutMs }: { timeoutMs: number }): Promise<void> {
+  probe({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     const channel = this.#channel;
     if (channel !== undefined) return this.#pollOver(channel, timeoutMs);
     if (this.#isUnknownThere) {
@@ -172,8 +172,8 @@ export class Link implements Peer, PolledPeer {
   }
 
   /** @throws PeerError this peer cannot be asked, or cannot tell */
-  vouch(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
-    return this.#channel?.vouch(suspect, timeoutMs) ?? Promise.reject(this.#downError());
+  probeIndirectly(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
+    return this.#channel?.probeIndirectly(suspect, timeoutMs) ?? Promise.reject(this.#downError());
   }
 
   /** A greeted connection, dialed or accepted. A second one replaces the first, which may be half dead. */
@@ -251,7 +251,7 @@ export class Link implements Peer, PolledPeer {
 
   #pollOver(channel: Channel, timeoutMs: number): Promise<void> {
     const { incarnation } = channel.remote;
-    if (incarnation === this.#record.incarnation) return channel.poll(timeoutMs);
+    if (incarnation === this.#record.incarnation) return channel.probe(timeoutMs);
     return Promise.reject(new PeerError(`${this.name} is in its life ${incarnation}, not the one that is meant`));
   }
 

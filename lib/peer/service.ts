@@ -43,5 +43,5 @@ export interface PeerService {
    * @throws PeerError it cannot tell
    * @default false
    */
-  vouch?(suspect: Suspect, options: { readonly timeoutMs: number }): Promise<boolean>;
+  probeIndirectly?(suspect: Suspect, options: { readonly timeoutMs: number }): Promise<boolean>;
 }

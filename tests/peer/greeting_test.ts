@@ -260,7 +260,7 @@ test("who waits in vain to be dialed makes itself known, so that a peer that hea
 test("a peer that does not know us yet is alive to a poll, until it is lost", async (defer) => {
   const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
-  const poll = () => a.link("b")!.poll({ timeoutMs: 250 });
+  const poll = () => a.link("b")!.probe({ timeoutMs: 250 });
   const early = assert.rejects(poll(), /not connected in time/);
   await net.clock.advance(250);
   await early;
@@ -282,7 +282,7 @@ test("a node that was replaced by a later life of its own is refused at once, an
   b.setPeers([record("a", "http://a", "02-a")]);
   await net.clock.advance(10_000);
   assert.ok(net.dialed.length > 3 && net.dialed.length <= 25, `${net.dialed.length} dials`);
-  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /down: outlived/);
+  await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /down: outlived/);
 });
 
 test("who joins is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {

@@ -38,7 +38,7 @@ async function victim(defer: Defer) {
       reached.push(`push ${entries.length}`);
       return entries.length;
     },
-    vouch: ({ name }) => Promise.resolve(reached.push(`vouch ${name}`) > 0),
+    probeIndirectly: ({ name }) => Promise.resolve(reached.push(`vouch ${name}`) > 0),
   };
   const self = { name: "b", incarnation: "01-b" };
   const b = new PeerHub({ self, groups: ["dict"], revisions: () => ({}), service, clock: systemClock, log });
@@ -102,10 +102,10 @@ class Client {
       onFailure: (id, code) => say(`failure ${id} ${code}`),
       onPeek: () => say("peek"),
       onNothing: (id) => say(`nothing ${id}`),
-      onPoll: () => say("poll"),
-      onPolled: (id) => say(`polled ${id}`),
-      onVouch: () => say("vouch"),
-      onVouched: (id, isAlive) => say(`vouched ${id} ${isAlive}`),
+      onProbe: () => say("poll"),
+      onProbed: (id) => say(`polled ${id}`),
+      onIndirectProbe: () => say("vouch"),
+      onIndirectProbed: (id, isAlive) => say(`vouched ${id} ${isAlive}`),
       onPush: () => say("push"),
       onTaken: (id, count) => say(`taken ${id} ${count}`),
     });
@@ -121,11 +121,11 @@ class Client {
 const questions: [string, (writer: FrameWriter) => void][] = [
   ["get", (writer) => writer.ask(MessageType.get, 1, 0, 1_000, "x")],
   ["peek", (writer) => writer.ask(MessageType.peek, 1, 0, 1_000, "x")],
-  ["poll", (writer) => writer.bare(MessageType.poll, 1)],
-  ["vouch", (writer) => writer.vouch(1, 1_000, "c", "01-c")],
+  ["poll", (writer) => writer.bare(MessageType.probe, 1)],
+  ["vouch", (writer) => writer.indirectProbe(1, 1_000, "c", "01-c")],
   ["push", (writer) => writer.push(1, 0, ENTRIES, 0)],
   ["answers", (writer) => {
-    for (const type of [MessageType.nothing, MessageType.polled]) writer.bare(type, 1);
+    for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 1);
     writer.taken(1, 1);
   }],
 ];
@@ -174,8 +174,8 @@ test("a listed peer is answered in kind, and refused for a group that this node 
   writer.push(2, 1, ENTRIES, 0);
   writer.ask(MessageType.peek, 3, 0, 1_000, "x");
   writer.push(4, 0, ENTRIES, 0);
-  writer.bare(MessageType.poll, 5);
-  writer.vouch(6, 1_000, "c", "01-c");
+  writer.bare(MessageType.probe, 5);
+  writer.indirectProbe(6, 1_000, "c", "01-c");
   client.send();
   const heard = new Set<string>();
   for (let i = 0; i < 6; i++) heard.add(await client.next());
@@ -230,8 +230,8 @@ test("absurd places, counts and lengths end the connection with a reason, and on
     [raw(MessageType.push, pushOf(1, [1, 0, 1_000_000])), /longer than its message/],
     [raw(MessageType.push, new Uint8Array(4), 0xffff_ffff), /longer than its frame/],
     [raw(MessageType.push, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed push/],
-    [raw(MessageType.vouch, new Uint8Array(5_000)), /malformed vouch/],
-    [raw(MessageType.poll, new Uint8Array(1)), /malformed poll/],
+    [raw(MessageType.indirectProbe, new Uint8Array(5_000)), /malformed vouch/],
+    [raw(MessageType.probe, new Uint8Array(1)), /malformed poll/],
     [raw(MessageType.peek, new Uint8Array(6)), /malformed peek/],
     [raw(24, new Uint8Array(0)), /unknown message type 24/],
   ];
@@ -262,7 +262,7 @@ test("a frame over the bound is not read, and ends the connection", async (defer
   assert.match(await client.next(), /^closed/);
   assert.deepEqual(reached, []);
   const peer = await Client.greeted(url, defer);
-  peer.writer.bare(MessageType.poll, 1);
+  peer.writer.bare(MessageType.probe, 1);
   peer.send();
   assert.equal(await peer.next(), "polled 1");
   assert.equal(b.stats()[0]!.state, "open");
@@ -272,9 +272,9 @@ test("a flood of polls, pushes and vouches is answered or refused, each one", as
   const { reached, url } = await victim(defer);
   const client = await Client.greeted(url, defer);
   for (let id = 1; id <= 3_000; id += 3) {
-    client.writer.bare(MessageType.poll, id);
+    client.writer.bare(MessageType.probe, id);
     client.writer.push(id + 1, 0, ENTRIES, 0);
-    client.writer.vouch(id + 2, 1_000, "c", "01-c");
+    client.writer.indirectProbe(id + 2, 1_000, "c", "01-c");
   }
   client.send();
   const heard: string[] = [];

@@ -218,8 +218,8 @@ test("a node without the means answers nothing, none and no", async (defer) => {
   const answers = Promise.all([
     a.peer("b")!.peek("dict", "x", patient),
     a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient),
-    link.vouch({ name: "c", incarnation: "01-c" }, patient),
-    link.poll(patient),
+    link.probeIndirectly({ name: "c", incarnation: "01-c" }, patient),
+    link.probe(patient),
   ]);
   await net.tick();
   assert.deepEqual(await answers, [undefined, 0, false, undefined]);
@@ -236,7 +236,7 @@ test("a vouch does not wait for a link that is not open; peeks and pushes wait f
   const entries = [{ key: "x", value: text("1") }];
   for (const expected of ["connecting", "connecting", "connecting", "connecting", "down"]) {
     assert.equal(stateOf(b, "a"), expected);
-    await assert.rejects(b.link("a")!.vouch({ name: "c", incarnation: "01-c" }, patient), PeerError);
+    await assert.rejects(b.link("a")!.probeIndirectly({ name: "c", incarnation: "01-c" }, patient), PeerError);
     const asked = [
       assert.rejects(b.peer("a")!.peek("dict", "x", brief), /not connected in time/),
       assert.rejects(b.peer("a")!.push("dict", entries, brief), /not connected in time/),
@@ -261,10 +261,10 @@ test("a poll is answered by a peer that is busy with all that it may be asked", 
   const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
   await net.tick();
   const gets = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient)));
-  const poll = a.link("b")!.poll({ timeoutMs: 250 });
+  const poll = a.link("b")!.probe({ timeoutMs: 250 });
   await net.tick();
   await poll;
-  const back = b.link("a")!.poll({ timeoutMs: 250 });
+  const back = b.link("a")!.probe({ timeoutMs: 250 });
   await net.tick();
   await back;
   a.close();
@@ -275,16 +275,16 @@ test("polls, vouches and pushes in the air are bounded, apart from gets and peek
   const { net, a } = pair(defer, {}, { limits: { membershipInFlight: 3 } });
   await net.tick();
   const link = a.link("b")!;
-  const polls = Array.from({ length: 3 }, () => link.poll({ timeoutMs: 250 }));
+  const polls = Array.from({ length: 3 }, () => link.probe({ timeoutMs: 250 }));
   // It was not sent, which says nothing about the peer.
-  await assert.rejects(link.poll({ timeoutMs: 250 }), OverloadedError);
-  await assert.rejects(link.vouch({ name: "c", incarnation: "01-c" }, patient), PeerError);
+  await assert.rejects(link.probe({ timeoutMs: 250 }), OverloadedError);
+  await assert.rejects(link.probeIndirectly({ name: "c", incarnation: "01-c" }, patient), PeerError);
   await assert.rejects(a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient), PeerError);
   const peek = a.peer("b")!.peek("dict", "x", patient);
   await net.tick();
   await Promise.all(polls);
   assert.equal(await peek, undefined);
-  const again = link.poll({ timeoutMs: 250 });
+  const again = link.probe({ timeoutMs: 250 });
   await net.tick();
   await again;
 });
@@ -294,23 +294,23 @@ test("a poll fails at its time when the peer is silent, and at once when the con
   await net.tick();
   net.dialed[0]!.stalled = true;
   let ended = "";
-  const silent = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError).then(() => ended = "silent");
+  const silent = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError).then(() => ended = "silent");
   await net.tick();
   await net.clock.advance(249);
   assert.equal(ended, "");
   await net.clock.advance(1);
   await silent;
-  const lost = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /lost/);
+  const lost = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /lost/);
   await net.tick();
   net.dialed[0]!.lose("cable cut");
   await lost;
-  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /down: cable cut/);
+  await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /down: cable cut/);
 });
 
 test("a poll of a peer that is new waits for the connection, within its time", async (defer) => {
   const { net, a, b } = pair(defer);
-  const forth = a.link("b")!.poll({ timeoutMs: 250 });
-  const back = b.link("a")!.poll({ timeoutMs: 250 });
+  const forth = a.link("b")!.probe({ timeoutMs: 250 });
+  const back = b.link("a")!.probe({ timeoutMs: 250 });
   await net.tick();
   await Promise.all([forth, back]);
   const lonely = new MemoryNetwork();
@@ -318,7 +318,7 @@ test("a poll of a peer that is new waits for the connection, within its time", a
   defer(() => c.close());
   lonely.hosts.set("a", () => {});
   c.setPeers([record("a", "http://a")]);
-  const poll = assert.rejects(c.link("a")!.poll({ timeoutMs: 250 }), PeerError);
+  const poll = assert.rejects(c.link("a")!.probe({ timeoutMs: 250 }), PeerError);
   await lonely.clock.advance(250);
   await poll;
   assert.equal(stateOf(c, "a"), "connecting");
@@ -332,7 +332,7 @@ test("a poll over a link that is down dials at once instead of later, one try at
   // The delays have grown to 2 s.
   await net.clock.advance(10_000);
   const before = net.dialed.length;
-  const poll = () => assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+  const poll = () => assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
   for (let i = 0; i < 10; i++) await poll();
   assert.equal(net.dialed.length, before + 1, "the ten polls of one moment dial once");
   await settle();
@@ -348,7 +348,7 @@ test("a poll over a link that is down dials at once instead of later, one try at
   await net.clock.advance(250);
   await poll();
   await net.tick();
-  const answered = a.link("b")!.poll({ timeoutMs: 250 });
+  const answered = a.link("b")!.probe({ timeoutMs: 250 });
   await net.tick();
   await answered;
 });
@@ -362,7 +362,7 @@ test("a poll starts no second try beside one that hangs, and none at the end tha
   a.setPeers([record("b", "http://b")]);
   await net.clock.advance(1_500);
   for (let i = 0; i < 10; i++) {
-    await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+    await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
     await net.clock.advance(250);
   }
   assert.equal(net.dialed.length, 1);
@@ -371,7 +371,7 @@ test("a poll starts no second try beside one that hangs, and none at the end tha
   other.net.dialed[0]!.other.lose("cable cut");
   other.a.close();
   for (let i = 0; i < 10; i++) {
-    await assert.rejects(other.b.link("a")!.poll({ timeoutMs: 250 }), PeerError);
+    await assert.rejects(other.b.link("a")!.probe({ timeoutMs: 250 }), PeerError);
     await other.net.clock.advance(250);
   }
   assert.equal(other.net.dialed.length, 1);
@@ -384,15 +384,15 @@ test("a poll over a connection to another life of the peer counts as unanswered"
   const groups = [{ name: "dict", revision: 0 }];
   const greeting = { protocol: PROTOCOL, name: "b", incarnation: "02-b", expects: "01-a", groups } as const;
   (a.link("b") as Link).open(near, greeting);
-  await assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), /its life 02-b/);
+  await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /its life 02-b/);
 });
 
 test("a peer says of a suspect what it found by itself", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
-  const { net, a } = pair(defer, { vouch: method });
+  const { net, a } = pair(defer, { probeIndirectly: method });
   await net.tick();
   const suspect = { name: "c", incarnation: "01-c" };
-  const vouches = [1, 2].map(() => a.link("b")!.vouch(suspect, { timeoutMs: 500 }));
+  const vouches = [1, 2].map(() => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }));
   await net.tick();
   assert.deepEqual(calls[0]!.args, [suspect, { timeoutMs: 450 }]);
   calls[0]!.resolve(true);
@@ -403,32 +403,32 @@ test("a peer says of a suspect what it found by itself", async (defer) => {
 
 test("a peer that cannot tell, or not in time, does not call the suspect dead", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
-  const { net, a } = pair(defer, { vouch: method });
+  const { net, a } = pair(defer, { probeIndirectly: method });
   await net.tick();
   const suspect = { name: "c", incarnation: "01-c" };
-  const ask = () => assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), PeerError);
+  const ask = () => assert.rejects(a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }), PeerError);
   const failed = ask();
   await net.tick();
   calls[0]!.reject(new PeerError("not in my roster"));
   await net.tick();
   await failed;
-  const slow = assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), /cannot tell in time/);
+  const slow = assert.rejects(a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }), /cannot tell in time/);
   await net.tick();
   await net.clock.advance(450);
   await net.tick();
   await slow;
   net.dialed[0]!.stalled = true;
-  const silent = assert.rejects(a.link("b")!.vouch(suspect, { timeoutMs: 500 }), /did not answer in time/);
+  const silent = assert.rejects(a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }), /did not answer in time/);
   await net.clock.advance(500);
   await silent;
 });
 
 test("vouches being worked on are bounded, in number and in time", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
-  const { net, a, b } = pair(defer, { vouch: method });
+  const { net, a, b } = pair(defer, { probeIndirectly: method });
   await net.tick();
   const suspect = { name: "c", incarnation: "01-c" };
-  const vouches = Array.from({ length: 70 }, () => a.link("b")!.vouch(suspect, { timeoutMs: 86_400_000 }));
+  const vouches = Array.from({ length: 70 }, () => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 86_400_000 }));
   const ends = Promise.allSettled(vouches);
   await net.tick();
   assert.equal(calls.length, 64);
@@ -472,18 +472,18 @@ test("a draining peer can be asked until its record goes, whichever group hears 
   const link = a.link("b")!;
   a.setPeers([record("b", "http://b"), { ...record("b", "http://b"), ...draining }]);
   assert.equal(a.link("b"), link);
-  assert.deepEqual(a.polled(), [link]);
+  assert.deepEqual(a.probed(), [link]);
   assert.equal(link.record.state, "draining");
   const get = getFrom(a.peer("b")!, "dict", "x", patient);
   const peek = a.peer("b")!.peek("dict", "x", patient);
-  const poll = link.poll({ timeoutMs: 250 });
+  const poll = link.probe({ timeoutMs: 250 });
   await net.tick();
   assert.equal(bodyOf(await peek), "held");
   await poll;
   a.setPeers([]);
   assert.equal(a.link("b"), undefined);
-  assert.deepEqual(a.polled(), []);
-  await assert.rejects(link.poll({ timeoutMs: 250 }), PeerError);
+  assert.deepEqual(a.probed(), []);
+  await assert.rejects(link.probe({ timeoutMs: 250 }), PeerError);
   const drained = b.drain();
   calls[0]!.resolve(text("last"));
   await net.tick();
@@ -503,7 +503,7 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
   const pushes = [1, 2, 3].map(() => a.peer("b")!.push("dict", entries, slow));
   await assert.rejects(a.peer("b")!.push("dict", entries, slow), /full/);
   const unsendable = a.peer("b")!.push("dict", [{ key: "", value: text("") }], slow);
-  const poll = assert.rejects(a.link("b")!.poll({ timeoutMs: 250 }), PeerError);
+  const poll = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
   await net.tick();
   await net.clock.advance(250);
   await poll;
@@ -562,9 +562,15 @@ test("an answer of another kind than its question closes the connection, and fai
   const answers: [() => Promise<unknown>, (id: number) => void][] = [
     [() => getFrom(a.peer("b")!, "dict", "x", patient), (id) => writer.taken(id, 1)],
     [() => getFrom(a.peer("b")!, "dict", "x", patient), (id) => writer.bare(MessageType.nothing, id)],
-    [() => a.link("b")!.poll(patient), (id) => writer.value(id, text("x"), 0)],
-    [() => a.link("b")!.vouch({ name: "c", incarnation: "1" }, patient), (id) => writer.bare(MessageType.polled, id)],
-    [() => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient), (id) => writer.vouched(id, true)],
+    [() => a.link("b")!.probe(patient), (id) => writer.value(id, text("x"), 0)],
+    [
+      () => a.link("b")!.probeIndirectly({ name: "c", incarnation: "1" }, patient),
+      (id) => writer.bare(MessageType.probed, id),
+    ],
+    [
+      () => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient),
+      (id) => writer.indirectProbed(id, true),
+    ],
   ];
   for (const [ask, answer] of answers) {
     while (stateOf(a, "b") !== "open") {
@@ -588,9 +594,9 @@ test("more taken than was pushed is no more than was pushed; an answer that nobo
   await net.tick();
   assert.equal(await push, 1);
   const writer = new FrameWriter();
-  for (const type of [MessageType.nothing, MessageType.polled]) writer.bare(type, 77);
+  for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 77);
   writer.taken(77, 1);
-  writer.vouched(77, true);
+  writer.indirectProbed(77, true);
   net.dialed[0]!.other.send(writer.take());
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");

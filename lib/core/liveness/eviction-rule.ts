@@ -1,6 +1,6 @@
 /** Who must agree that a suspect is dead. */
 import type { Clock } from "../base/clock.ts";
-import type { PolledPeer, Suspect } from "./probed-peer.ts";
+import type { ProbedPeer, Suspect } from "./probed-peer.ts";
 import { holdVote, isMajority } from "./vote.ts";
 
 /** So many others are asked about a suspect. */
@@ -16,7 +16,7 @@ export interface Case {
   /** Who was silent when asked about it before; filled here. */
   readonly mute: Set<string>;
   /** The first others that share a group with the suspect, in its rank, beside this node and those in `without`. */
-  readonly voters: (count: number, without: ReadonlySet<string>) => readonly PolledPeer[];
+  readonly voters: (count: number, without: ReadonlySet<string>) => readonly ProbedPeer[];
   /** Peers that share no group with the suspect, and so cannot say: whether this node hears anything, if there are any. */
   readonly outsiders: () => "none" | "silent" | "answer";
 }
@@ -50,7 +50,7 @@ export interface Judgement {
  *   leftovers of a cluster that died whole are swept after twice the patience: who was listed before this node, when
  *   this node has never had an answer from anybody.
  */
-export class Tribunal {
+export class EvictionRule {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   /** How often others were asked. */

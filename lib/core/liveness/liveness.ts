@@ -2,18 +2,18 @@
  * Polling of peers, made safe: dead ones are found over the path that requests take, and struck off the lists when
  * others agree. See `Liveness` for the rules.
  */
-import { Beat } from "./probe-timer.ts";
-import { Leftovers } from "./stale-records.ts";
+import { ProbeTimer } from "./probe-timer.ts";
+import { StaleRecords } from "./stale-records.ts";
 import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOptions } from "./options.ts";
 import { withTimeout } from "../base/timeout.ts";
-import { LATE_MS, Polls } from "./probe.ts";
-import { PollPlans } from "./probe-plans.ts";
-import { isSameLife, lifeOf, type PolledPeer, type Suspect } from "./probed-peer.ts";
-import { type Case, Tribunal } from "./eviction-rule.ts";
-import { Watch } from "./probe-state.ts";
-import { Witness } from "./indirect-probe.ts";
+import { LATE_MS, Probes } from "./probe.ts";
+import { ProbePlans } from "./probe-plans.ts";
+import { isSameLife, lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";
+import { type Case, EvictionRule } from "./eviction-rule.ts";
+import { ProbeState } from "./probe-state.ts";
+import { IndirectProber } from "./indirect-probe.ts";
 
-export type { PolledPeer, Suspect } from "./probed-peer.ts";
+export type { ProbedPeer as PolledPeer, Suspect } from "./probed-peer.ts";
 
 /** Peers polled beyond those that this node is a poller of. */
 const MAX_EXTRA = 64;
@@ -44,18 +44,18 @@ const EVICT_TIMEOUT_MS = 5_000;
 export class Liveness {
   readonly #options: LivenessOptions;
   readonly #polling: Required<PollingOptions>;
-  readonly #polls: Polls;
-  readonly #tribunal: Tribunal;
-  readonly #witness: Witness;
-  readonly #watches = new Map<string, Watch>();
-  #peers: ReadonlyMap<string, PolledPeer> = new Map();
-  #plans: PollPlans;
+  readonly #polls: Probes;
+  readonly #tribunal: EvictionRule;
+  readonly #witness: IndirectProber;
+  readonly #watches = new Map<string, ProbeState>();
+  #peers: ReadonlyMap<string, ProbedPeer> = new Map();
+  #plans: ProbePlans;
   #state: "new" | "running" | "stopped" = "new";
-  readonly #leftovers = new Leftovers();
+  readonly #leftovers = new StaleRecords();
   /** When anybody answered this node last; undefined: nobody ever has. */
   #heardAtMs: number | undefined;
   #evictions = 0;
-  readonly #beat: Beat;
+  readonly #beat: ProbeTimer;
   #roved = "";
 
   /** @throws RangeError for options that are no durations, counts and shares */
@@ -64,18 +64,18 @@ export class Liveness {
     this.#polling = pollingOf(options.options);
     const { self, clock, isListed } = options;
     const { pollIntervalMs, pollTimeoutMs, pollJitter } = this.#polling;
-    this.#beat = new Beat({
+    this.#beat = new ProbeTimer({
       clock,
       random: options.random,
       intervalMs: pollIntervalMs,
       jitter: pollJitter,
       act: (dueMs) => this.#pollAll(dueMs),
     });
-    this.#polls = new Polls(clock);
-    this.#plans = new PollPlans([[self.name]]);
+    this.#polls = new Probes(clock);
+    this.#plans = new ProbePlans([[self.name]]);
     // A voter needs the time of a poll before it can say "dead".
-    this.#tribunal = new Tribunal({ clock, timeoutMs: 2 * pollTimeoutMs });
-    this.#witness = new Witness({
+    this.#tribunal = new EvictionRule({ clock, timeoutMs: 2 * pollTimeoutMs });
+    this.#witness = new IndirectProber({
       self,
       polls: this.#polls,
       timeoutMs: pollTimeoutMs,
@@ -117,7 +117,7 @@ export class Liveness {
     // Of who has come back without one of its groups, the life that is listed there is not the one that is polled.
     const lives = new Set([...this.#peers.values()].map(({ record }) => lifeOf(record)));
     const others = lists().map((list) => list.filter((listed) => lives.has(lifeOf(listed))));
-    this.#plans = new PollPlans(others.map((list) => [self.name, ...list.map(({ name }) => name)]), this.#plans);
+    this.#plans = new ProbePlans(others.map((list) => [self.name, ...list.map(({ name }) => name)]), this.#plans);
     const wards = this.#plans.wardsOf(self.name);
     for (const [name, watch] of this.#watches) {
       watch.isExtra = !wards.has(name);
@@ -131,7 +131,7 @@ export class Liveness {
   }
 
   /** To be called when another polls this node. */
-  polled(): void {
+  probed(): void {
     this.#beat.soon();
   }
 
@@ -142,8 +142,8 @@ export class Liveness {
    * @throws PeerError this node cannot say: it does not list the suspect in this life, is not listed itself, or has too
    * much to do. The one who asks counts that as silence, not as "dead"
    */
-  vouch(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
-    return this.#witness.vouch(suspect, options);
+  probeIndirectly(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
+    return this.#witness.probe(suspect, options);
   }
 
   stats(): LivenessStats {
@@ -154,7 +154,7 @@ export class Liveness {
     };
   }
 
-  #isCurrent(watch: Watch): boolean {
+  #isCurrent(watch: ProbeState): boolean {
     return this.#watches.get(watch.peer.record.name) === watch;
   }
 
@@ -162,13 +162,13 @@ export class Liveness {
     const peer = this.#peers.get(name);
     if (peer === undefined || this.#watches.has(name)) return;
     if (isExtra && [...this.#watches.values()].filter((watch) => watch.isExtra).length >= MAX_EXTRA) return;
-    const watch = new Watch(peer, { isExtra, judgedAtMisses: this.#polling.pollMisses });
+    const watch = new ProbeState(peer, { isExtra, judgedAtMisses: this.#polling.pollMisses });
     this.#watches.set(name, watch);
     // Who is polled for a reason that is here now, is polled now.
     if (isExtra) this.#turnAt(watch, this.#options.clock.nowMs());
   }
 
-  #drop(watch: Watch): void {
+  #drop(watch: ProbeState): void {
     watch.cancel();
     if (this.#isCurrent(watch)) this.#watches.delete(watch.peer.record.name);
   }
@@ -182,16 +182,16 @@ export class Liveness {
     }
   }
 
-  #turnAt(watch: Watch, dueMs: number): void {
+  #turnAt(watch: ProbeState, dueMs: number): void {
     watch.isOnBeat = false;
     watch.dueMs = dueMs;
     watch.cancel = this.#options.clock.after(dueMs - this.#options.clock.nowMs(), () => void this.#turn(watch));
   }
 
-  async #turn(watch: Watch): Promise<void> {
+  async #turn(watch: ProbeState): Promise<void> {
     const beat = this.#beat.count;
     watch.isOnBeat = false;
-    const outcome = await this.#polls.poll(watch.peer, this.#polling.pollTimeoutMs);
+    const outcome = await this.#polls.probe(watch.peer, this.#polling.pollTimeoutMs);
     if (!this.#isCurrent(watch)) return;
     if (outcome === "answered") this.#answered(watch);
     else if (outcome === "missed") this.#missed(watch);
@@ -201,7 +201,7 @@ export class Liveness {
     if (!watch.isOnBeat) this.#turnAt(watch, this.#beat.dueAfter(watch.dueMs, watch.misses > 0 ? SILENT_INTERVALS : 1));
   }
 
-  #answered(watch: Watch): void {
+  #answered(watch: ProbeState): void {
     this.#heardAtMs = watch.lastAnsweredAtMs = this.#options.clock.nowMs();
     if (watch.isSaid) this.#options.log.info(`peer ${watch.peer.record.name} answers again`);
     watch.isSaid = false;
@@ -210,7 +210,7 @@ export class Liveness {
     this.#options.onAnswer?.(watch.peer.record);
   }
 
-  #missed(watch: Watch): void {
+  #missed(watch: ProbeState): void {
     if (!this.#options.isListed()) return watch.forget(this.#polling.pollMisses);
     watch.misses++;
     for (const ward of this.#plans.wardsOf(watch.peer.record.name)) this.#watch(ward, { isExtra: true });
@@ -225,7 +225,7 @@ export class Liveness {
     this.#watch(this.#roved, { isExtra: true });
   }
 
-  async #judge(watch: Watch): Promise<void> {
+  async #judge(watch: ProbeState): Promise<void> {
     const { clock, isRegistryAway, isListed } = this.#options;
     this.#say(watch);
     // Tried again at the next miss.
@@ -244,7 +244,7 @@ export class Liveness {
     await this.#evict(watch, reason);
   }
 
-  #caseOf(watch: Watch): Case {
+  #caseOf(watch: ProbeState): Case {
     const { name } = watch.peer.record;
     // Who is a suspect itself would only be silent.
     for (const other of this.#watches.values()) {
@@ -260,7 +260,7 @@ export class Liveness {
     };
   }
 
-  #voters(suspect: string, count: number, without: ReadonlySet<string> = new Set()): PolledPeer[] {
+  #voters(suspect: string, count: number, without: ReadonlySet<string> = new Set()): ProbedPeer[] {
     return this.#plans.others(suspect, count, new Set([this.#options.self.name, ...without]))
       .map((voter) => this.#peers.get(voter)!);
   }
@@ -272,7 +272,7 @@ export class Liveness {
     return this.#options.clock.nowMs() - (this.#heardAtMs ?? -Infinity) <= patienceMs ? "answer" : "silent";
   }
 
-  async #evict(watch: Watch, reason: string): Promise<void> {
+  async #evict(watch: ProbeState, reason: string): Promise<void> {
     const { clock, log, evict } = this.#options;
     const { record } = watch.peer;
     const { name, incarnation } = record;
@@ -287,7 +287,7 @@ export class Liveness {
     if (this.#isCurrent(watch)) watch.forget(this.#polling.pollMisses);
   }
 
-  #say(watch: Watch): void {
+  #say(watch: ProbeState): void {
     if (watch.isSaid) return;
     watch.isSaid = true;
     const then = this.#options.isRegistryAway()

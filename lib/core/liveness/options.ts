@@ -1,7 +1,7 @@
 /** What polling needs to run, and what it shows of itself. */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import type { PolledPeer, Suspect } from "./probed-peer.ts";
+import type { ProbedPeer, Suspect } from "./probed-peer.ts";
 import type { PeerRecord } from "../roster.ts";
 import type { WatchStats } from "./probe-state.ts";
 
@@ -23,7 +23,7 @@ export interface LivenessOptions {
   readonly random: () => number;
   readonly log: Log;
   /** All other listed peers, over all groups, each name once, as they stand now. */
-  readonly peers: () => readonly PolledPeer[];
+  readonly peers: () => readonly ProbedPeer[];
   /** Who is listed in each of this node's groups, as it stands now; this node among them or not. */
   readonly lists: () => readonly (readonly Suspect[])[];
   /** Whether this node stands in all its peer lists, as the rosters show it (and not as it last wrote it). */

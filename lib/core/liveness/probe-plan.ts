@@ -11,7 +11,7 @@ export const POLLERS = 3;
 const hash = new PrefixHash("poll\0");
 
 /** The plan for one set of names: immutable, made anew when the set changes, in O(N) per name. */
-export class PollPlan {
+export class ProbePlan {
   readonly #names: readonly string[];
   readonly #rendezvous: Rendezvous;
   readonly #wards = new Map<string, string[]>();

@@ -1,4 +1,4 @@
-import { PollPlan } from "./probe-plan.ts";
+import { ProbePlan } from "./probe-plan.ts";
 
 /**
  * Who polls whom where nodes serve different groups: one plan for each group, over those who are listed in it.
@@ -17,8 +17,8 @@ import { PollPlan } from "./probe-plan.ts";
  *
  * Immutable, made anew when a list changes; lists of the same names share a plan.
  */
-export class PollPlans {
-  readonly #plans: ReadonlyMap<string, PollPlan>;
+export class ProbePlans {
+  readonly #plans: ReadonlyMap<string, ProbePlan>;
   readonly #names: readonly string[];
 
   /**
@@ -27,13 +27,13 @@ export class PollPlans {
    * @param lists the names in each group, oneself among them; each once in a list, in any order
    * @param former plans of before, to be taken over where a list has not changed
    */
-  constructor(lists: Iterable<readonly string[]>, former?: PollPlans) {
-    const plans = new Map<string, PollPlan>();
+  constructor(lists: Iterable<readonly string[]>, former?: ProbePlans) {
+    const plans = new Map<string, ProbePlan>();
     const before = former === undefined ? undefined : former.#plans;
     for (const list of lists) {
       const names = [...list].sort();
       const key = names.join(" ");
-      if (!plans.has(key)) plans.set(key, before?.get(key) ?? new PollPlan(names));
+      if (!plans.has(key)) plans.set(key, before?.get(key) ?? new ProbePlan(names));
     }
     this.#plans = plans;
     this.#names = [...new Set([...plans.values()].flatMap((plan) => plan.names))].sort();
@@ -54,6 +54,6 @@ export class PollPlans {
     const plans = [...this.#plans.values()].filter((plan) => plan.names.includes(name));
     const first = new Set(plans.flatMap((plan) => plan.others(name, count, without)));
     // The first of all are among the first of each; their order is that of one plan of them.
-    return plans.length === 1 ? [...first] : new PollPlan([name, ...first]).others(name, count);
+    return plans.length === 1 ? [...first] : new ProbePlan([name, ...first]).others(name, count);
   }
 }

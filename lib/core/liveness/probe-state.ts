@@ -1,5 +1,5 @@
 /** What a node knows of one peer that it polls, in one life of that peer. */
-import type { PolledPeer } from "./probed-peer.ts";
+import type { ProbedPeer } from "./probed-peer.ts";
 
 /** What `/stats` shows of one polled peer. */
 export interface WatchStats {
@@ -12,9 +12,9 @@ export interface WatchStats {
 }
 
 /** The polls of one peer, counted. */
-export class Watch {
+export class ProbeState {
   /** As the hub has it now: the same life, perhaps in another state. */
-  peer: PolledPeer;
+  peer: ProbedPeer;
   /** Polled for a reason that passes, and not because this node is one of its pollers. */
   isExtra: boolean;
   misses = 0;
@@ -36,7 +36,7 @@ export class Watch {
   dueMs = 0;
   cancel: () => void = () => {};
 
-  constructor(peer: PolledPeer, options: { isExtra: boolean; judgedAtMisses: number }) {
+  constructor(peer: ProbedPeer, options: { isExtra: boolean; judgedAtMisses: number }) {
     this.peer = peer;
     this.isExtra = options.isExtra;
     this.judgedAtMisses = options.judgedAtMisses;

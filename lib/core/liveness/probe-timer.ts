@@ -15,7 +15,7 @@ export interface BeatOptions {
 }
 
 /** One timer for all that a node does again and again: an idle process pays for each time that it wakes. */
-export class Beat {
+export class ProbeTimer {
   readonly #options: BeatOptions;
   #cancel: (() => void) | undefined;
   #dueMs = 0;

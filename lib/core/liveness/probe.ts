@@ -2,10 +2,10 @@
 import type { Clock } from "../base/clock.ts";
 import { withTimeout } from "../base/timeout.ts";
 import { PeerError } from "../errors.ts";
-import { lifeOf, type PolledPeer } from "./probed-peer.ts";
+import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
 
 /** `void`: it did not answer, but for a reason that lies with this node. */
-export type PollOutcome = "answered" | "missed" | "void";
+export type ProbeOutcome = "answered" | "missed" | "void";
 
 /**
  * A wait that ended so long after its time was up was this node's own standstill (a stopped process, a blocked event
@@ -14,16 +14,16 @@ export type PollOutcome = "answered" | "missed" | "void";
 export const LATE_MS = 250;
 
 /** The polls in the air: one per peer and life, shared by all who want to know. */
-export class Polls {
+export class Probes {
   readonly #clock: Clock;
-  readonly #inFlight = new Map<string, Promise<PollOutcome>>();
+  readonly #inFlight = new Map<string, Promise<ProbeOutcome>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   /** Polls the peer, or joins the poll of it that is in the air. Never throws. */
-  poll(peer: PolledPeer, timeoutMs: number): Promise<PollOutcome> {
+  probe(peer: ProbedPeer, timeoutMs: number): Promise<ProbeOutcome> {
     const life = lifeOf(peer.record);
     const before = this.#inFlight.get(life);
     if (before !== undefined) return before;
@@ -32,13 +32,13 @@ export class Polls {
     return poll;
   }
 
-  async #poll(peer: PolledPeer, timeoutMs: number): Promise<PollOutcome> {
+  async #poll(peer: ProbedPeer, timeoutMs: number): Promise<ProbeOutcome> {
     const startedMs = this.#clock.nowMs();
-    const poll = async (): Promise<PollOutcome> => {
-      await peer.poll({ timeoutMs });
+    const poll = async (): Promise<ProbeOutcome> => {
+      await peer.probe({ timeoutMs });
       return "answered";
     };
-    const isMiss = (error: unknown): PollOutcome => error instanceof PeerError ? "missed" : "void";
+    const isMiss = (error: unknown): ProbeOutcome => error instanceof PeerError ? "missed" : "void";
     const outcome = await withTimeout(this.#clock, timeoutMs, poll, "missed" as const).catch(isMiss);
     const stoodStill = this.#clock.nowMs() - startedMs > timeoutMs + LATE_MS;
     return outcome !== "answered" && stoodStill ? "void" : outcome;

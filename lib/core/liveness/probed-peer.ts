@@ -5,21 +5,21 @@ import type { PeerRecord } from "../roster.ts";
 export type Suspect = Pick<PeerRecord, "name" | "incarnation">;
 
 /** A peer as polling sees it, over the connection that requests take. */
-export interface PolledPeer {
+export interface ProbedPeer {
   readonly record: PeerRecord;
   /**
    * Resolves when the peer has answered, in the life that is meant.
    *
    * @throws PeerError it is refused, lost, silent, or somebody else. Any other error says nothing about the peer
    */
-  poll(options: { timeoutMs: number }): Promise<void>;
+  probe(options: { timeoutMs: number }): Promise<void>;
   /**
    * Asks this peer to poll a suspect by itself.
    *
    * @returns whether the suspect answered it
    * @throws PeerError this peer cannot be asked, or cannot say: it does not list the suspect in that life
    */
-  vouch(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean>;
+  probeIndirectly(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean>;
 }
 
 /** One string for a name in one of its lives; neither part can hold a space. */
@@ -28,6 +28,6 @@ export function lifeOf({ name, incarnation }: Suspect): string {
 }
 
 /** Whether two peers are the same in the same life. */
-export function isSameLife(left: PolledPeer, right: PolledPeer): boolean {
+export function isSameLife(left: ProbedPeer, right: ProbedPeer): boolean {
   return lifeOf(left.record) === lifeOf(right.record);
 }

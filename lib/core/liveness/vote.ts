@@ -1,7 +1,7 @@
 /** What others say of a suspect, each after a poll of its own. */
 import type { Clock } from "../base/clock.ts";
 import { withTimeout } from "../base/timeout.ts";
-import type { PolledPeer, Suspect } from "./probed-peer.ts";
+import type { ProbedPeer, Suspect } from "./probed-peer.ts";
 
 export interface Vote {
   readonly asked: number;
@@ -18,7 +18,7 @@ export interface Vote {
  */
 export function holdVote(
   suspect: Suspect,
-  voters: readonly PolledPeer[],
+  voters: readonly ProbedPeer[],
   { clock, timeoutMs }: { clock: Clock; timeoutMs: number },
 ): Promise<Vote> {
   const asked = voters.length;
@@ -30,7 +30,7 @@ export function holdVote(
     const end = () => resolve({ asked, answered, dead, silent: [...silent] });
     if (asked === 0) return end();
     for (const voter of voters) {
-      const ask = () => voter.vouch(suspect, { timeoutMs });
+      const ask = () => voter.probeIndirectly(suspect, { timeoutMs });
       void withTimeout(clock, timeoutMs, ask, undefined).catch(() => undefined).then((isAlive) => {
         heard++;
         if (isAlive === undefined) silent.push(voter.record.name);

@@ -85,16 +85,16 @@ export class Answering {
   onVouch(id: number, timeoutMs: number, name: string, incarnation: string): string | void {
     if (this.#served.has(id)) return "malformed vouch: the id is in the air";
     const { service } = this.#context;
-    if (service.vouch === undefined) return this.#outbox.vouched(id, false);
+    if (service.probeIndirectly === undefined) return this.#outbox.indirectProbed(id, false);
     if (this.#vouching >= MAX_VOUCHES) {
       return this.#outbox.failure(id, FailureCode.unavailable, `polls ${MAX_VOUCHES} suspects already`);
     }
-    const served = this.#newServed(MessageType.vouch, Math.min(timeoutMs, MAX_VOUCH_MS));
+    const served = this.#newServed(MessageType.indirectProbe, Math.min(timeoutMs, MAX_VOUCH_MS));
     let result: Promise<boolean>;
     try {
-      result = service.vouch({ name, incarnation }, { timeoutMs: served.timeoutMs });
+      result = service.probeIndirectly({ name, incarnation }, { timeoutMs: served.timeoutMs });
     } catch (error) {
-      return this.#fail(MessageType.vouch, id, error);
+      return this.#fail(MessageType.indirectProbe, id, error);
     }
     this.#vouching++;
     this.#work(id, served, result);
@@ -223,7 +223,7 @@ export class Answering {
   #settled(id: number, served: ServedAsk): boolean {
     // The id may be in use again, after a cancel.
     const isAwaited = this.#served.get(id) === served && this.#served.delete(id);
-    if (served.type === MessageType.vouch) this.#vouching--;
+    if (served.type === MessageType.indirectProbe) this.#vouching--;
     else if (isAwaited) this.#working--;
     // Asked and cancelled in one frame, it would count for nothing, and so would all the others in that frame.
     else queueMicrotask(this.#abandonedEnded);
@@ -231,7 +231,7 @@ export class Answering {
   }
 
   #answer(type: ServedAsk["type"], id: number, result: Result): void {
-    if (type === MessageType.vouch) this.#outbox.vouched(id, result === true);
+    if (type === MessageType.indirectProbe) this.#outbox.indirectProbed(id, result === true);
     else if (result === undefined) this.#outbox.bare(MessageType.nothing, id);
     else this.#outbox.value(id, result as Value);
   }

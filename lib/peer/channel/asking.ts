@@ -66,14 +66,14 @@ export class Asking {
   }
 
   /** @throws PeerError; OverloadedError so many are in the air that it was not sent */
-  poll(timeoutMs: number): Promise<void> {
-    return this.#askOf(MessageType.poll, timeoutMs, undefined, (id) => this.#outbox.bare(MessageType.poll, id));
+  probe(timeoutMs: number): Promise<void> {
+    return this.#askOf(MessageType.probe, timeoutMs, undefined, (id) => this.#outbox.bare(MessageType.probe, id));
   }
 
   /** @throws PeerError */
-  vouch({ name, incarnation }: Suspect, timeoutMs: number): Promise<boolean> {
-    return this.#askOf(MessageType.vouch, timeoutMs, undefined, (id) => {
-      this.#outbox.vouch(id, timeWithoutWayBack(timeoutMs), name, incarnation);
+  probeIndirectly({ name, incarnation }: Suspect, timeoutMs: number): Promise<boolean> {
+    return this.#askOf(MessageType.indirectProbe, timeoutMs, undefined, (id) => {
+      this.#outbox.indirectProbe(id, timeWithoutWayBack(timeoutMs), name, incarnation);
     });
   }
 
@@ -199,7 +199,7 @@ export class Asking {
     if (this.#closedBecause !== undefined) return this.#lostError(this.#closedBecause);
     const message = `${this.#asks.size} asks of ${this.#remote} are in the air`;
     // That a poll was not sent says nothing about the peer.
-    const isOurs = type === MessageType.get || type === MessageType.poll;
+    const isOurs = type === MessageType.get || type === MessageType.probe;
     return isOurs ? new OverloadedError(message) : new PeerError(message);
   }
 
@@ -244,7 +244,7 @@ export class Asking {
 
   /** Polls and pushes are answered as they are read: there is no work that a cancel could spare the peer. */
   #cancel({ type, number }: PendingAsk): void {
-    if (type !== MessageType.poll && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
+    if (type !== MessageType.probe && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
   }
 
   #lostError(reason: string): PeerError {

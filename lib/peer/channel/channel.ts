@@ -77,13 +77,13 @@ export class Channel implements SocketHandler, FrameVisitor {
    *
    * @throws PeerError; OverloadedError so many are in the air that it was not sent
    */
-  poll(timeoutMs: number): Promise<void> {
-    return this.#asking.poll(timeoutMs);
+  probe(timeoutMs: number): Promise<void> {
+    return this.#asking.probe(timeoutMs);
   }
 
   /** @throws PeerError */
-  vouch(suspect: Suspect, timeoutMs: number): Promise<boolean> {
-    return this.#asking.vouch(suspect, timeoutMs);
+  probeIndirectly(suspect: Suspect, timeoutMs: number): Promise<boolean> {
+    return this.#asking.probeIndirectly(suspect, timeoutMs);
   }
 
   /** Questions without an answer, this node's and the peer's. */
@@ -168,13 +168,13 @@ export class Channel implements SocketHandler, FrameVisitor {
     return this.#closedBecause ?? this.#answering.onPush(id, groupIndex, entries);
   }
 
-  onPoll(id: number): string | void {
+  onProbe(id: number): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
-    this.#outbox.bare(MessageType.polled, id);
-    this.#context.onPolled();
+    this.#outbox.bare(MessageType.probed, id);
+    this.#context.onProbed();
   }
 
-  onVouch(id: number, timeoutMs: number, name: string, incarnation: string): string | void {
+  onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): string | void {
     return this.#closedBecause ?? this.#answering.onVouch(id, timeoutMs, name, incarnation);
   }
 
@@ -200,12 +200,12 @@ export class Channel implements SocketHandler, FrameVisitor {
     return this.#asking.onAnswer(MessageType.peek, id, undefined);
   }
 
-  onPolled(id: number): string | void {
-    return this.#asking.onAnswer(MessageType.poll, id, undefined);
+  onProbed(id: number): string | void {
+    return this.#asking.onAnswer(MessageType.probe, id, undefined);
   }
 
-  onVouched(id: number, isAlive: boolean): string | void {
-    return this.#asking.onAnswer(MessageType.vouch, id, isAlive);
+  onIndirectProbed(id: number, isAlive: boolean): string | void {
+    return this.#asking.onAnswer(MessageType.indirectProbe, id, isAlive);
   }
 
   onTaken(id: number, count: number): string | void {

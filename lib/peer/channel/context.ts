@@ -10,7 +10,7 @@ export interface ChannelContext {
   readonly groups: readonly string[];
   readonly service: PeerService;
   /** The peer at the other end has polled this node, which answers by itself. */
-  readonly onPolled: () => void;
+  readonly onProbed: () => void;
   readonly clock: Clock;
   readonly schedule: Schedule;
   readonly log: Log;

@@ -96,13 +96,13 @@ export class Outbox {
   }
 
   /** @throws RangeError the suspect's name or incarnation cannot travel; nothing was written then */
-  vouch(id: number, timeoutMs: number, name: string, incarnation: string): void {
-    this.#writer.vouch(id, timeoutMs, name, incarnation);
+  indirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): void {
+    this.#writer.indirectProbe(id, timeoutMs, name, incarnation);
     this.#wrote();
   }
 
-  vouched(id: number, isAlive: boolean): void {
-    this.#writer.vouched(id, isAlive);
+  indirectProbed(id: number, isAlive: boolean): void {
+    this.#writer.indirectProbed(id, isAlive);
     this.#wrote();
   }
 

@@ -52,10 +52,10 @@ export const MessageType = {
   failure: 7,
   peek: 16,
   nothing: 17,
-  poll: 18,
-  polled: 19,
-  vouch: 20,
-  vouched: 21,
+  probe: 18,
+  probed: 19,
+  indirectProbe: 20,
+  indirectProbed: 21,
   push: 22,
   taken: 23,
 } as const;
@@ -115,10 +115,10 @@ export interface FrameVisitor {
   onFailure(id: number, code: FailureCode, detail: string): string | void;
   onPeek(id: number, group: number, timeoutMs: number, key: string): string | void;
   onNothing(id: number): string | void;
-  onPoll(id: number): string | void;
-  onPolled(id: number): string | void;
-  onVouch(id: number, timeoutMs: number, name: string, incarnation: string): string | void;
-  onVouched(id: number, isAlive: boolean): string | void;
+  onProbe(id: number): string | void;
+  onProbed(id: number): string | void;
+  onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): string | void;
+  onIndirectProbed(id: number, isAlive: boolean): string | void;
   onPush(id: number, group: number, entries: readonly PushedEntry[]): string | void;
   onTaken(id: number, count: number): string | void;
 }

@@ -70,7 +70,7 @@ function readMessage(
       return readFailure(bytes, id, start, end, visitor);
     case MessageType.push:
       return readPush(bytes, view, id, start, end, visitor);
-    case MessageType.vouch:
+    case MessageType.indirectProbe:
       return readVouch(bytes, view, id, start, end, visitor);
     case MessageType.hello:
     case MessageType.welcome:
@@ -95,13 +95,13 @@ function readSmall(
       return (length > 0 ? "malformed cancel" : visitor.onCancel(id)) ?? undefined;
     case MessageType.nothing:
       return (length > 0 ? "malformed nothing" : visitor.onNothing(id)) ?? undefined;
-    case MessageType.poll:
-      return (length > 0 ? "malformed poll" : visitor.onPoll(id)) ?? undefined;
-    case MessageType.polled:
-      return (length > 0 ? "malformed polled" : visitor.onPolled(id)) ?? undefined;
-    case MessageType.vouched: {
+    case MessageType.probe:
+      return (length > 0 ? "malformed poll" : visitor.onProbe(id)) ?? undefined;
+    case MessageType.probed:
+      return (length > 0 ? "malformed polled" : visitor.onProbed(id)) ?? undefined;
+    case MessageType.indirectProbed: {
       if (length !== 1 || view.getUint8(start) > 1) return "malformed vouched";
-      return visitor.onVouched(id, view.getUint8(start) === 1) ?? undefined;
+      return visitor.onIndirectProbed(id, view.getUint8(start) === 1) ?? undefined;
     }
     case MessageType.taken:
       return (length !== 4 ? "malformed taken" : visitor.onTaken(id, view.getUint32(start, true))) ?? undefined;
@@ -198,7 +198,7 @@ function readVouch(
   const name = decodeText(bytes, nameStart, nameEnd);
   const incarnation = decodeText(bytes, nameEnd, end);
   if (!isName(name) || !isName(incarnation)) return "malformed vouch: no name or no incarnation";
-  return visitor.onVouch(id, view.getUint32(start, true), name, incarnation) ?? undefined;
+  return visitor.onIndirectProbe(id, view.getUint32(start, true), name, incarnation) ?? undefined;
 }
 
 function isName(text: string | undefined): text is string {

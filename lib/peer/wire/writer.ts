@@ -107,7 +107,7 @@ export class FrameWriter {
   }
 
   /** @throws RangeError the name or the incarnation is empty or too long; nothing was written then */
-  vouch(id: number, timeoutMs: number, name: string, incarnation: string): void {
+  indirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): void {
     for (const text of [name, incarnation]) {
       if (text.length < 1 || text.length > MAX_NAME_UNITS) {
         throw new RangeError(
@@ -122,13 +122,13 @@ export class FrameWriter {
     const restBytes = encoder.encodeInto(incarnation, this.#bytes.subarray(nameStart + nameBytes)).written;
     this.#view.setUint32(start, wholeMs(timeoutMs), true);
     this.#view.setUint16(start + 4, nameBytes, true);
-    this.#finish(MessageType.vouch, id, VOUCH_HEAD_BYTES + nameBytes + restBytes);
+    this.#finish(MessageType.indirectProbe, id, VOUCH_HEAD_BYTES + nameBytes + restBytes);
   }
 
-  vouched(id: number, isAlive: boolean): void {
+  indirectProbed(id: number, isAlive: boolean): void {
     this.#reserve(1);
     this.#bytes[this.#length + HEADER_BYTES] = isAlive ? 1 : 0;
-    this.#finish(MessageType.vouched, id, 1);
+    this.#finish(MessageType.indirectProbed, id, 1);
   }
 
   /**

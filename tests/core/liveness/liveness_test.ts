@@ -361,14 +361,14 @@ test("a node polls a suspect for another over its own link, once for all who ask
   const stage = new Stage("b c d");
   defer(() => stage.liveness.stop());
   const b = recordOf("b");
-  await assert.rejects(stage.liveness.vouch(b, { timeoutMs: 500 }), PeerError);
+  await assert.rejects(stage.liveness.probeIndirectly(b, { timeoutMs: 500 }), PeerError);
   stage.liveness.start();
   await stage.clock.advance(1_000);
-  assert.equal(await stage.liveness.vouch(b, { timeoutMs: 500 }), true);
-  assert.equal(await stage.liveness.vouch(recordOf("a"), { timeoutMs: 500 }), true);
+  assert.equal(await stage.liveness.probeIndirectly(b, { timeoutMs: 500 }), true);
+  assert.equal(await stage.liveness.probeIndirectly(recordOf("a"), { timeoutMs: 500 }), true);
   stage.peer("b").answer = "silent";
   const before = stage.peer("b").polls;
-  const answers = [1, 2, 3].map(() => stage.liveness.vouch(b, { timeoutMs: 60_000 }));
+  const answers = [1, 2, 3].map(() => stage.liveness.probeIndirectly(b, { timeoutMs: 60_000 }));
   await stage.clock.advance(250);
   assert.deepEqual(await Promise.all(answers), [false, false, false], "within its own timeout");
   assert.ok(stage.peer("b").polls - before <= 2, "beside the regular one");
@@ -380,7 +380,7 @@ test("a suspect that answers a poll for another is no suspect any more", async (
   defer(() => stage.liveness.stop());
   await stage.play(["kill b", "wait 2000", "heal b"]);
   assert.ok(stage.misses("b")! >= 6);
-  assert.equal(await stage.liveness.vouch(recordOf("b"), { timeoutMs: 500 }), true);
+  assert.equal(await stage.liveness.probeIndirectly(recordOf("b"), { timeoutMs: 500 }), true);
   assert.equal(stage.misses("b"), 0);
 });
 
@@ -388,7 +388,7 @@ test("a node that cannot say says so: strangers, other lives, not listed itself,
   const stage = new Stage(Array.from({ length: 70 }, (_, i) => `b${i}`).join(" "));
   defer(() => stage.liveness.stop());
   stage.liveness.start();
-  const ask = (name: string, life = 1) => stage.liveness.vouch(recordOf(name, life), { timeoutMs: 500 });
+  const ask = (name: string, life = 1) => stage.liveness.probeIndirectly(recordOf(name, life), { timeoutMs: 500 });
   await assert.rejects(ask("z"), PeerError);
   await assert.rejects(ask("b1", 2), PeerError);
   await assert.rejects(ask("a", 2), PeerError);

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
-import { Beat } from "../../../lib/core/liveness/probe-timer.ts";
+import { ProbeTimer } from "../../../lib/core/liveness/probe-timer.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
 /** A beat every 500 ms, without chance, and when each came, in milliseconds from the start. */
-function beating(random = 0): { clock: ManualClock; beat: Beat; atMs: number[] } {
+function beating(random = 0): { clock: ManualClock; beat: ProbeTimer; atMs: number[] } {
   const clock = new ManualClock();
   const startedMs = clock.nowMs();
   const atMs: number[] = [];
   const act = () => void atMs.push(clock.nowMs() - startedMs);
-  return { clock, atMs, beat: new Beat({ clock, random: () => random, intervalMs: 500, jitter: 0.1, act }) };
+  return { clock, atMs, beat: new ProbeTimer({ clock, random: () => random, intervalMs: 500, jitter: 0.1, act }) };
 }
 
 test("a beat comes at each interval, less its jitter, and the first within one", async () => {

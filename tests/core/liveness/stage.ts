@@ -44,7 +44,7 @@ export class FakePeer implements PolledPeer {
     this.#stage = stage;
   }
 
-  async poll({ timeoutMs }: { timeoutMs: number }): Promise<void> {
+  async probe({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     this.polls++;
     this.polledAtMs.push(this.#stage.clock.nowMs());
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
@@ -58,7 +58,7 @@ export class FakePeer implements PolledPeer {
     }
   }
 
-  async vouch(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
+  async probeIndirectly(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
     this.asked.push(suspect.name);
     await this.#stage.held;
     if (this.answer === "silent" || this.opinion === "nothing") await this.#stage.silence(timeoutMs);

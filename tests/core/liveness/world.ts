@@ -237,13 +237,13 @@ export class World {
   link(from: Machine, record: PeerRecord): PolledPeer {
     return {
       record,
-      poll: ({ timeoutMs }) =>
+      probe: ({ timeoutMs }) =>
         this.#ask(from, record, timeoutMs, (to) => {
-          to.liveness.polled();
+          to.liveness.probed();
           return Promise.resolve();
         }),
-      vouch: (suspect, { timeoutMs }) =>
-        this.#ask(from, record, timeoutMs, (to) => to.liveness.vouch(suspect, { timeoutMs })),
+      probeIndirectly: (suspect, { timeoutMs }) =>
+        this.#ask(from, record, timeoutMs, (to) => to.liveness.probeIndirectly(suspect, { timeoutMs })),
     };
   }
 

@@ -40,7 +40,7 @@ function dropAll(near: MemorySocket): void {
 
 /** Polls once, and moves on to the time of the next poll. @returns whether there was an answer */
 async function polled(net: MemoryNetwork, hub: PeerHub, name: string): Promise<boolean> {
-  const outcome = hub.link(name)!.poll({ timeoutMs: POLL_TIMEOUT_MS }).then(() => true, () => false);
+  const outcome = hub.link(name)!.probe({ timeoutMs: POLL_TIMEOUT_MS }).then(() => true, () => false);
   await net.tick();
   await net.clock.advance(POLL_TIMEOUT_MS);
   await net.tick();
@@ -92,7 +92,7 @@ test("both ends may give up in the same moment", async (defer) => {
   for (let i = 0; i <= silentMisses; i++) {
     const both = await Promise.all([
       polled(net, a, "b"),
-      b.link("a")!.poll({ timeoutMs: POLL_TIMEOUT_MS }).catch(() => false),
+      b.link("a")!.probe({ timeoutMs: POLL_TIMEOUT_MS }).catch(() => false),
     ]);
     assert.deepEqual(both, [false, false]);
   }

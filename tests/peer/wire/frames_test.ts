@@ -88,9 +88,9 @@ function writeOne(writer: FrameWriter, one: Message): void {
     case "value":
       return writer.value(one.id, valueOf(one), NOW_MS);
     case "vouch":
-      return writer.vouch(one.id, one.timeoutMs, one.name, one.incarnation);
+      return writer.indirectProbe(one.id, one.timeoutMs, one.name, one.incarnation);
     case "vouched":
-      return writer.vouched(one.id, one.isAlive);
+      return writer.indirectProbed(one.id, one.isAlive);
     case "push":
       return writer.push(one.id, one.group, one.entries.map((entry) => ({ ...entry, value: valueOf(entry) })), NOW_MS);
     case "taken":
@@ -125,16 +125,16 @@ class Recorder implements FrameVisitor {
   onNothing(id: number) {
     this.read.push({ type: "nothing", id });
   }
-  onPoll(id: number) {
+  onProbe(id: number) {
     this.read.push({ type: "poll", id });
   }
-  onPolled(id: number) {
+  onProbed(id: number) {
     this.read.push({ type: "polled", id });
   }
-  onVouch(id: number, timeoutMs: number, name: string, incarnation: string) {
+  onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string) {
     this.read.push({ type: "vouch", id, timeoutMs, name, incarnation });
   }
-  onVouched(id: number, isAlive: boolean) {
+  onIndirectProbed(id: number, isAlive: boolean) {
     this.read.push({ type: "vouched", id, isAlive });
   }
   onPush(id: number, group: number, entries: readonly PushedEntry[]) {
@@ -219,21 +219,21 @@ test("each breach of the layout has its reason", () => {
   assert.match(reason(frame(MessageType.failure, [0])), /malformed failure/);
   assert.match(reason(frame(MessageType.failure, [8])), /malformed failure/);
   assert.match(reason(frame(MessageType.failure, [])), /malformed failure/);
-  for (const type of [MessageType.nothing, MessageType.poll, MessageType.polled]) {
+  for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed]) {
     assert.equal(reason(frame(type, [])), "read");
     assert.match(reason(frame(type, [1])), /malformed (nothing|poll|polled)/);
   }
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0])), /malformed peek/);
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0, 0xff])), /malformed peek: the key is not UTF-8/);
-  assert.match(reason(frame(MessageType.vouched, [])), /malformed vouched/);
-  assert.match(reason(frame(MessageType.vouched, [2])), /malformed vouched/);
+  assert.match(reason(frame(MessageType.indirectProbed, [])), /malformed vouched/);
+  assert.match(reason(frame(MessageType.indirectProbed, [2])), /malformed vouched/);
   assert.match(reason(frame(MessageType.taken, [1, 0, 0])), /malformed taken/);
-  assert.match(reason(frame(MessageType.vouch, [0, 0, 0, 0, 1])), /malformed vouch/);
-  assert.match(reason(frame(MessageType.vouch, [0, 0, 0, 0, 9, 0, 97])), /malformed vouch/);
-  assert.match(reason(frame(MessageType.vouch, [0, 0, 0, 0, 1, 0, 97])), /no incarnation/);
-  assert.match(reason(frame(MessageType.vouch, [0, 0, 0, 0, 0, 0, 97])), /no name/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1])), /malformed vouch/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 9, 0, 97])), /malformed vouch/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97])), /no incarnation/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 0, 0, 97])), /no name/);
   const long = new Array(MAX_NAME_UNITS + 1).fill(97);
-  assert.match(reason(frame(MessageType.vouch, [0, 0, 0, 0, 1, 0, 97, ...long])), /malformed vouch/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97, ...long])), /malformed vouch/);
   assert.match(reason(frame(MessageType.push, [0, 0, 1])), /malformed push/);
   assert.match(reason(frame(MessageType.hello, [123])), /no JSON/);
   assert.match(reason(frame(MessageType.hello, new Array(16 * 1024 + 1).fill(32))), /malformed greeting/);
@@ -294,21 +294,21 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
     key,
     value: { body: new Uint8Array(bytes), contentType: "c".repeat(1024), bornAtMs: 0, expiresAtMs: Infinity },
   });
-  while (writer.length < 256 * 1024) writer.bare(MessageType.poll, 1);
+  while (writer.length < 256 * 1024) writer.bare(MessageType.probe, 1);
   writer.push(2, 0, [entry(MAX_BODY_BYTES)], 1);
   const recorder = new Recorder();
   assert.equal(readFrame(writer.take().slice(), recorder), undefined);
   const push = recorder.read.at(-1);
   assert.ok(push?.type === "push" && push.entries[0]!.body.length === MAX_BODY_BYTES);
   assert.equal(push.entries[0]!.body.buffer.byteLength, MAX_BODY_BYTES);
-  writer.bare(MessageType.poll, 3);
+  writer.bare(MessageType.probe, 3);
   assert.throws(() => writer.push(4, 0, [], 1), RangeError);
   assert.throws(() => writer.push(4, 0, new Array(MAX_ENTRIES + 1).fill(entry(0)), 1), RangeError);
   assert.throws(() => writer.push(4, 0, [entry(MAX_BODY_BYTES + 1)], 1), RangeError);
   assert.throws(() => writer.push(4, 0, [entry(MAX_PUSH_BYTES / 2), entry(MAX_PUSH_BYTES / 2)], 1), RangeError);
   assert.throws(() => writer.push(4, 0, [entry(1), entry(1, "")], 1), BadKeyError);
-  assert.throws(() => writer.vouch(4, 1, "", "01"), RangeError);
-  assert.throws(() => writer.vouch(4, 1, "a", "x".repeat(MAX_NAME_UNITS + 1)), RangeError);
+  assert.throws(() => writer.indirectProbe(4, 1, "", "01"), RangeError);
+  assert.throws(() => writer.indirectProbe(4, 1, "a", "x".repeat(MAX_NAME_UNITS + 1)), RangeError);
   const after = new Recorder();
   assert.equal(readFrame(writer.take().slice(), after), undefined);
   assert.deepEqual(after.read, [{ type: "poll", id: 3 }]);

@@ -61,9 +61,9 @@ export const MessageType = {
 } as const;
 
 /** The messages that want an answer. */
-export type QuestionType = typeof MessageType["get" | "peek" | "poll" | "vouch" | "push"];
+export type QuestionType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push"];
 /** The messages that are nothing but their header. */
-export type BareType = typeof MessageType["cancel" | "nothing" | "poll" | "polled"];
+export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed"];
 
 export const FailureCode = {
   notFound: 1,

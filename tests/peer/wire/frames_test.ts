@@ -18,9 +18,9 @@ import { test } from "../../support/test.ts";
 
 type Message =
   | { type: "get" | "peek"; id: number; group: number; timeoutMs: number; key: string }
-  | { type: "cancel" | "nothing" | "poll" | "polled"; id: number }
-  | { type: "vouch"; id: number; timeoutMs: number; name: string; incarnation: string }
-  | { type: "vouched"; id: number; isAlive: boolean }
+  | { type: "cancel" | "nothing" | "probe" | "probed"; id: number }
+  | { type: "indirectProbe"; id: number; timeoutMs: number; name: string; incarnation: string }
+  | { type: "indirectProbed"; id: number; isAlive: boolean }
   | { type: "push"; id: number; group: number; entries: readonly PushedEntry[] }
   | { type: "taken"; id: number; count: number }
   | { type: "value"; id: number; ageMs: number; ttlLeftMs: number; contentType: string; body: Uint8Array<ArrayBuffer> }
@@ -51,10 +51,10 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     timeoutMs: id,
     key,
   }, PLAIN),
-  fc.record({ type: fc.constantFrom("cancel", "nothing", "poll", "polled"), id }, PLAIN),
+  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed"), id }, PLAIN),
   fc.record({ type: fc.constant("value" as const), id, ...valueFields }, PLAIN),
-  fc.record({ type: fc.constant("vouch" as const), id, timeoutMs: id, name, incarnation: name }, PLAIN),
-  fc.record({ type: fc.constant("vouched" as const), id, isAlive: fc.boolean() }, PLAIN),
+  fc.record({ type: fc.constant("indirectProbe" as const), id, timeoutMs: id, name, incarnation: name }, PLAIN),
+  fc.record({ type: fc.constant("indirectProbed" as const), id, isAlive: fc.boolean() }, PLAIN),
   fc.record({
     type: fc.constant("push" as const),
     id,
@@ -87,9 +87,9 @@ function writeOne(writer: FrameWriter, one: Message): void {
       return writer.failure(one.id, one.code, one.detail);
     case "value":
       return writer.value(one.id, valueOf(one), NOW_MS);
-    case "vouch":
+    case "indirectProbe":
       return writer.indirectProbe(one.id, one.timeoutMs, one.name, one.incarnation);
-    case "vouched":
+    case "indirectProbed":
       return writer.indirectProbed(one.id, one.isAlive);
     case "push":
       return writer.push(one.id, one.group, one.entries.map((entry) => ({ ...entry, value: valueOf(entry) })), NOW_MS);
@@ -132,10 +132,10 @@ class Recorder implements FrameVisitor {
     this.read.push({ type: "polled", id });
   }
   onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string) {
-    this.read.push({ type: "vouch", id, timeoutMs, name, incarnation });
+    this.read.push({ type: "indirectProbe", id, timeoutMs, name, incarnation });
   }
   onIndirectProbed(id: number, isAlive: boolean) {
-    this.read.push({ type: "vouched", id, isAlive });
+    this.read.push({ type: "indirectProbed", id, isAlive });
   }
   onPush(id: number, group: number, entries: readonly PushedEntry[]) {
     this.read.push({ type: "push", id, group, entries });

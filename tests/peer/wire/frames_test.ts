@@ -126,10 +126,10 @@ class Recorder implements FrameVisitor {
     this.read.push({ type: "nothing", id });
   }
   onProbe(id: number) {
-    this.read.push({ type: "poll", id });
+    this.read.push({ type: "probe", id });
   }
   onProbed(id: number) {
-    this.read.push({ type: "polled", id });
+    this.read.push({ type: "probed", id });
   }
   onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string) {
     this.read.push({ type: "indirectProbe", id, timeoutMs, name, incarnation });
@@ -311,7 +311,7 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
   assert.throws(() => writer.indirectProbe(4, 1, "a", "x".repeat(MAX_NAME_UNITS + 1)), RangeError);
   const after = new Recorder();
   assert.equal(readFrame(writer.take().slice(), after), undefined);
-  assert.deepEqual(after.read, [{ type: "poll", id: 3 }]);
+  assert.deepEqual(after.read, [{ type: "probe", id: 3 }]);
 });
 
 test("what does not fit is refused before it is written, and the frame stays whole", () => {

@@ -8,6 +8,11 @@ import type { Clock } from "./clock.ts";
 const LATE_MS = 50;
 /** Some turns of the event loop, in which it reads. */
 const READ_MS = 20;
+/**
+ * A wait that ends so late says nothing about the peer: this process was stopped, or its event loop was blocked. Chosen:
+ * five times LATE_MS, since a busy node whose timers are often 50 ms late must still find dead peers.
+ */
+const STOOD_STILL_MS = 250;
 /** A peer may name 49 days, and a timer of over 24.8 days would fire at once, for ever. */
 const MAX_DELAY_MS = 60_000;
 
@@ -24,6 +29,16 @@ export function atDeadline(clock: Clock, delayMs: number, action: () => void): (
     else cancel = clock.after(READ_MS, action);
   });
   return () => cancel();
+}
+
+/**
+ * Starts to measure a wait that should take at most `mostMs` milliseconds.
+ *
+ * @returns whether this process stood still meanwhile, for so long that the end of the wait says nothing about the peer
+ */
+export function standstillSince(clock: Clock, mostMs: number): () => boolean {
+  const latestMs = clock.nowMs() + mostMs + STOOD_STILL_MS;
+  return () => clock.nowMs() > latestMs;
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { atDeadline } from "../../../lib/core/base/deadlines.ts";
+import { atDeadline, standstillSince } from "../../../lib/core/base/deadlines.ts";
 import { Deadlines } from "../../../lib/core/base/deadlines.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
@@ -58,4 +58,13 @@ test("a sweep that comes late lets what has come be read, and then ends what is 
   assert.deepEqual(sweeps, []);
   await clock.advance(20);
   assert.deepEqual(sweeps, [520]);
+});
+
+test("a wait tells that the process stood still when it ends over 250 ms late, and not before", () => {
+  const clock = new ManualClock();
+  const stoodStill = standstillSince(clock, 100);
+  clock.standStill(350);
+  assert.equal(stoodStill(), false);
+  clock.standStill(1);
+  assert.equal(stoodStill(), true);
 });

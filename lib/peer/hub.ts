@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
 import type { Clock } from "../core/base/clock.ts";
-import type { PolledPeer } from "../core/liveness/liveness.ts";
+import type { ProbedPeer } from "../core/liveness/liveness.ts";
 import type { Log } from "../core/base/log.ts";
 import type { Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
@@ -138,12 +138,12 @@ export class PeerHub {
   }
 
   /** As `peer`: the one to be polled. */
-  link(name: string): PolledPeer | undefined {
+  link(name: string): ProbedPeer | undefined {
     return this.#links.get(name);
   }
 
   /** Every peer that the roster lists, but oneself. */
-  probed(): PolledPeer[] {
+  probed(): ProbedPeer[] {
     return [...this.#links.values()];
   }
 

@@ -1,5 +1,5 @@
 import { OverloadedError, PeerError } from "../core/errors.ts";
-import type { PolledPeer, Suspect } from "../core/liveness/liveness.ts";
+import type { ProbedPeer, Suspect } from "../core/liveness/liveness.ts";
 import { type Ask, asked, type AskOptions, type Entry, type Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
@@ -33,7 +33,7 @@ export function dials(self: string, peer: string): boolean {
 }
 
 /** One peer in one of its lives: the connection to it, or the effort to have one. */
-export class Link implements Peer, PolledPeer {
+export class Link implements Peer, ProbedPeer {
   readonly name: string;
   readonly #context: LinkContext;
   /** The peer that waits to be dialed has one, too, until then: to be heard of by a peer that does not know of it yet. */

@@ -1,97 +1,201 @@
-/** Who must agree that a suspect is dead. */
-import type { Clock } from "../base/clock.ts";
-import type { ProbedPeer, Suspect } from "./probed-peer.ts";
-import { holdVote, isMajority } from "./vote.ts";
+/** What happens to a suspect: a round of indirect probes, and eviction if a rule allows it. */
+import { standstillSince } from "../base/deadlines.ts";
+import { withTimeout } from "../base/timeout.ts";
+import { probeIndirectly } from "./indirect-probe.ts";
+import type { LivenessOptions, PollingOptions } from "./options.ts";
+import { SILENT_INTERVALS } from "./probe-timer.ts";
+import type { ProbePlan } from "./probe-plan.ts";
+import type { ProbeState } from "./probe.ts";
+import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
 
-/** So many others are asked about a suspect. */
-export const MAX_VOTERS = 5;
+/** At most so many others are asked about a suspect. Chosen: a sample, so that the work does not grow with the cluster. */
+const INDIRECT_PROBERS = 5;
+/** Then an eviction counts as failed; if it was carried out, the next roster tells. Chosen. */
+const EVICT_TIMEOUT_MS = 5_000;
 
-/** What is known of a suspect when it is judged. */
-export interface Case {
-  readonly suspect: Suspect;
-  /** Whether it has missed twice as many polls as make a suspect, and others were asked in between. */
-  readonly isPatient: boolean;
-  /** Whether it was there before this node, and nobody at all has answered this node in its life. */
-  readonly isLeftover: () => boolean;
-  /** Who was silent when asked about it before; filled here. */
-  readonly mute: Set<string>;
-  /** The first others that share a group with the suspect, in its rank, beside this node and those in `without`. */
-  readonly voters: (count: number, without: ReadonlySet<string>) => readonly ProbedPeer[];
-  /** Peers that share no group with the suspect, and so cannot say: whether this node hears anything, if there are any. */
-  readonly outsiders: () => "none" | "silent" | "answer";
+/** The cluster as this node sees it now. */
+export interface View {
+  /** All other listed peers, by name. */
+  peers: ReadonlyMap<string, ProbedPeer>;
+  plan: ProbePlan;
+  /** The peers that this node probes, by name. */
+  readonly states: Map<string, ProbeState>;
 }
 
-export interface Judgement {
-  /** Why it is to be evicted; `undefined`: it is not. */
-  readonly reason: string | undefined;
-  /** Whether anybody else has answered. */
-  readonly isHeard: boolean;
+interface EvictionRuleOptions {
+  readonly liveness: LivenessOptions;
+  readonly polling: Required<PollingOptions>;
+  readonly view: View;
 }
 
 /**
- * The rules of evidence. This node has missed its polls, so it has one vote.
- *
- * - First, those next in the suspect's rank are asked, MAX_VOTERS at most. More than half of all of them and this node
- *   must say "dead"; who is silent has not said so. Where all others are asked, only the greater side of a partition can
- *   reach that; in a cluster of more than MAX_VOTERS + 2 nodes they are a sample of it.
- * - After twice the patience the silent are left out, and others are asked in the place of those that were silent
- *   before: more than half of this node and those who answer must say "dead", and somebody must answer. Otherwise the
- *   survivors of a cluster that lost most of its nodes at once would list the dead for ever. In a lasting partition,
- *   where NATS is reachable from both sides, this would be the wrong thing for the smaller side to do. It does not come
- *   to it there: the greater side evicts it in half that time, and who is not listed evicts nobody. Two sides of the
- *   same size, as the suspect has no vote, or a sample that is not like the whole, may evict each other. The lesser
- *   evil, as who is evicted and lives puts itself back, with growing delays, while a dead peer that stays listed costs
- *   every request for its keys.
- * - Who shares no group with the suspect does not list it, and is not asked. In a pair there is nobody to ask: it is
- *   evicted after twice the patience. Two that are alone in their groups are a pair, too; but where there are others
- *   elsewhere and none of them answers either, it is this node that is cut off. And when all who could say are silent
- *   again and again while others elsewhere answer, it is not: then it is a pair with its suspect, as the others are dead.
- * - Where others could be asked and none of them answers, nobody is evicted, as it is this node that is cut off. But the
- *   leftovers of a cluster that died whole are swept after twice the patience: who was listed before this node, when
- *   this node has never had an answer from anybody.
+ * The rules of evidence: rules 6 to 13 of README.md in this folder, which gives their reasons and tests. This node has
+ * missed the suspect's answers itself, so it has one vote, "dead". The suspect has none.
  */
 export class EvictionRule {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
-  /** How often others were asked. */
-  votes = 0;
+  readonly #options: EvictionRuleOptions;
+  readonly #staleRecords = new StaleRecords();
+  /** When a peer last answered this node; undefined: none ever has. */
+  #heardAtMs: number | undefined;
+  #rounds = 0;
+  #evictions = 0;
 
-  /** @param options.timeoutMs how long a voter may take, its own poll included */
-  constructor(options: { clock: Clock; timeoutMs: number }) {
-    this.#clock = options.clock;
-    this.#timeoutMs = options.timeoutMs;
+  constructor(options: EvictionRuleOptions) {
+    this.#options = options;
   }
 
-  /** Asks who is to be asked. Never throws; within `timeoutMs`. */
-  async judge(about: Case): Promise<Judgement> {
-    const { suspect, isPatient, mute, voters } = about;
-    let panel = voters(MAX_VOTERS, isPatient ? mute : new Set());
-    const isNobodyLeft = panel.length === 0;
-    if (isNobodyLeft && mute.size > 0) {
-      mute.clear();
-      panel = voters(MAX_VOTERS, mute);
+  /** Rounds in which others were asked. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
+  get evictions(): number {
+    return this.#evictions;
+  }
+
+  /** To be called when the peers of the view have changed. */
+  rosterChanged(): void {
+    const { liveness, view } = this.#options;
+    this.#staleRecords.see(view.peers.values(), liveness.isRegistryAway());
+  }
+
+  /** To be called when any peer has answered this node. */
+  heard(): void {
+    this.#heardAtMs = this.#options.liveness.clock.nowMs();
+  }
+
+  /** One round about a suspect; the next one is due after as many further misses. Never rejects. */
+  async decide(suspect: ProbeState): Promise<void> {
+    const { clock, isRegistryAway, isListed } = this.#options.liveness;
+    this.#logOnce(suspect);
+    // The next miss tries again.
+    if (isRegistryAway()) return;
+    const { streak } = suspect;
+    // An indirect prober needs the time of a probe before it can say "dead".
+    const timeoutMs = 2 * this.#options.polling.pollTimeoutMs;
+    const stoodStill = standstillSince(clock, timeoutMs);
+    suspect.isDeciding = true;
+    const reason = await this.#reasonToEvict(suspect, timeoutMs);
+    suspect.isDeciding = false;
+    if (!this.#isCurrent(suspect) || suspect.streak !== streak) return;
+    suspect.endRound();
+    if (reason === undefined || stoodStill() || isRegistryAway() || !isListed()) return;
+    await this.#evict(suspect, reason);
+  }
+
+  async #reasonToEvict(suspect: ProbeState, timeoutMs: number): Promise<string | undefined> {
+    const { isLaterRound, silent } = suspect;
+    const { record } = suspect.peer;
+    // Another suspect would only be silent.
+    for (const other of this.#options.view.states.values()) if (other.isSuspect) silent.add(other.peer.record.name);
+    let probers = this.#probersOf(record.name, INDIRECT_PROBERS, isLaterRound ? silent : undefined);
+    const wereAllSilent = probers.length === 0;
+    if (wereAllSilent && silent.size > 0) {
+      silent.clear();
+      probers = this.#probersOf(record.name, INDIRECT_PROBERS);
     }
-    if (panel.length === 0) return { reason: this.#alone(about, { isPair: true }), isHeard: false };
-    this.votes++;
-    const vote = await holdVote(suspect, panel, { clock: this.#clock, timeoutMs: this.#timeoutMs });
-    for (const name of vote.silent) mute.add(name);
-    const { answered, asked, dead } = vote;
-    if (answered === 0) {
-      return { reason: isNobodyLeft ? this.#alone(about, { isPair: false }) : this.#swept(about), isHeard: false };
+    if (probers.length === 0) return isLaterRound ? this.#reasonInPair(suspect) : undefined;
+    this.#rounds++;
+    const { clock } = this.#options.liveness;
+    const isEnough = (dead: number) => isMajority(1 + dead, 1 + probers.length);
+    const findings = await probeIndirectly(record, probers, { clock, timeoutMs, isEnough });
+    for (const name of findings.silent) silent.add(name);
+    const { answered, asked, dead } = findings;
+    if (answered === 0) return isLaterRound ? this.#reasonInSilence(suspect, { wereAllSilent }) : undefined;
+    this.heard();
+    const total = 1 + (isLaterRound ? answered : asked);
+    return isMajority(1 + dead, total) ? `${1 + dead} of ${total} nodes agree` : undefined;
+  }
+
+  /** No other node shares a group with the suspect. */
+  #reasonInPair(suspect: ProbeState): string | undefined {
+    return this.#hearsOutsiders(suspect) === false ? this.#reasonIfStale(suspect) : "no other node lists it";
+  }
+
+  /** @param options.wereAllSilent whether all nodes that list the suspect were silent before, and are again */
+  #reasonInSilence(suspect: ProbeState, { wereAllSilent }: { wereAllSilent: boolean }): string | undefined {
+    return wereAllSilent && this.#hearsOutsiders(suspect) === true
+      ? "the nodes that list it are silent, others answer"
+      : this.#reasonIfStale(suspect);
+  }
+
+  #reasonIfStale({ peer }: ProbeState): string | undefined {
+    const isStale = this.#heardAtMs === undefined && this.#staleRecords.has(peer);
+    return isStale ? "it was listed before this node, and no peer has ever answered this node" : undefined;
+  }
+
+  /**
+   * Whether this node hears peers that share no group with the suspect, so that it is not cut off itself; undefined:
+   * there are none.
+   */
+  #hearsOutsiders({ peer }: ProbeState): boolean | undefined {
+    const { liveness, polling, view } = this.#options;
+    if (this.#probersOf(peer.record.name, view.peers.size).length === view.peers.size - 1) return undefined;
+    // A node that is cut off has heard nothing for twice as long by its second round.
+    const suspicionMs = polling.pollMisses * SILENT_INTERVALS * polling.pollIntervalMs;
+    return liveness.clock.nowMs() - (this.#heardAtMs ?? -Infinity) <= suspicionMs;
+  }
+
+  #probersOf(suspect: string, count: number, without: ReadonlySet<string> = new Set()): ProbedPeer[] {
+    const { liveness, view } = this.#options;
+    return view.plan.probersOf(suspect, count, new Set([liveness.self.name, ...without]))
+      .map((name) => view.peers.get(name)!);
+  }
+
+  async #evict(suspect: ProbeState, reason: string): Promise<void> {
+    const { clock, log, evict } = this.#options.liveness;
+    const { record } = suspect.peer;
+    suspect.isDeciding = true;
+    const isEvicted = await withTimeout(clock, EVICT_TIMEOUT_MS, () => evict(record), false).catch(() => false);
+    suspect.isDeciding = false;
+    if (isEvicted) {
+      this.#evictions++;
+      log.info(`evicted ${record.name} (incarnation ${record.incarnation}) from the peer lists: ${reason}`);
     }
-    const total = 1 + (isPatient ? answered : asked);
-    return { reason: isMajority(1 + dead, total) ? `${1 + dead} of ${total} agree` : undefined, isHeard: true };
+    // Another node was first, or the peer came back: the next roster tells. If it does not, the misses count from zero.
+    if (this.#isCurrent(suspect)) suspect.reset();
   }
 
-  /** Why this node may decide by itself. */
-  #alone(about: Case, { isPair }: { isPair: boolean }): string | undefined {
-    if (!about.isPatient) return undefined;
-    const outsiders = about.outsiders();
-    if (isPair && outsiders !== "silent") return "there is nobody else to ask";
-    return outsiders === "answer" ? "nobody else who could say answers, but others do" : this.#swept(about);
+  #isCurrent(suspect: ProbeState): boolean {
+    return this.#options.view.states.get(suspect.peer.record.name) === suspect;
   }
 
-  #swept({ isPatient, isLeftover }: Case): string | undefined {
-    return isPatient && isLeftover() ? "it was here before me, and nobody has ever answered me" : undefined;
+  #logOnce(suspect: ProbeState): void {
+    if (suspect.isLogged) return;
+    suspect.isLogged = true;
+    const { name } = suspect.peer.record;
+    const next = this.#options.liveness.isRegistryAway()
+      ? "no peer is evicted while NATS is away"
+      : this.#probersOf(name, 1).length === 0
+      ? "no other node lists it, so it gets twice the time"
+      : "asking other nodes";
+    this.#options.liveness.log.warn(`peer ${name} does not answer: ${next}`);
+  }
+}
+
+function isMajority(votes: number, total: number): boolean {
+  return 2 * votes > total;
+}
+
+/**
+ * Records that a cluster left behind when it died whole: listed when this node first saw the lists, and ever since. The
+ * time in a record does not count, as another machine's clock wrote it.
+ */
+class StaleRecords {
+  readonly #lives = new Set<string>();
+  #hasSeenRegistry = false;
+
+  /** Takes notice of the peers that are listed now. */
+  see(peers: Iterable<ProbedPeer>, isRegistryAway: boolean): void {
+    const listed = new Set([...peers].map(({ record }) => lifeOf(record)));
+    // A peer that was evicted and put itself back is alive.
+    for (const life of this.#lives) if (!listed.has(life)) this.#lives.delete(life);
+    if (this.#hasSeenRegistry) return;
+    for (const life of listed) this.#lives.add(life);
+    this.#hasSeenRegistry = !isRegistryAway;
+  }
+
+  has(peer: ProbedPeer): boolean {
+    return this.#lives.has(lifeOf(peer.record));
   }
 }

@@ -1,65 +1,109 @@
-/** Answers other nodes that ask about a suspect of theirs. */
+/** Indirect probes: this node asks others to probe its suspect, and probes the suspects of others. */
+import type { Clock } from "../base/clock.ts";
+import { withTimeout } from "../base/timeout.ts";
 import { PeerError } from "../errors.ts";
 import type { Probes } from "./probe.ts";
 import { lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";
 
-export interface WitnessOptions {
+/** What the indirect probers of a suspect said. */
+export interface Findings {
+  readonly asked: number;
+  /** How many said that the suspect is dead, or alive. */
+  readonly answered: number;
+  readonly dead: number;
+  /** The probers that could not be asked, or could not say. Incomplete when enough of them said "dead" before. */
+  readonly silent: readonly string[];
+}
+
+/**
+ * Asks all probers at once. It ends when enough of them have said "dead", or when each has answered or had `timeoutMs`.
+ * Never rejects.
+ *
+ * @param options.isEnough whether so many "dead" settle the matter
+ */
+export function probeIndirectly(
+  suspect: Suspect,
+  probers: readonly ProbedPeer[],
+  options: { clock: Clock; timeoutMs: number; isEnough: (dead: number) => boolean },
+): Promise<Findings> {
+  const { clock, timeoutMs, isEnough } = options;
+  const asked = probers.length;
+  let answered = 0;
+  let dead = 0;
+  const silent: string[] = [];
+  return new Promise((resolve) => {
+    const end = () => resolve({ asked, answered, dead, silent: [...silent] });
+    if (asked === 0) return end();
+    for (const prober of probers) {
+      const ask = () => prober.probeIndirectly(suspect, { timeoutMs });
+      void withTimeout(clock, timeoutMs, ask, undefined).catch(() => undefined).then((isAlive) => {
+        if (isAlive === undefined) silent.push(prober.record.name);
+        else answered++;
+        if (isAlive === false) dead++;
+        if (answered + silent.length === asked || isEnough(dead)) end();
+      });
+    }
+  });
+}
+
+export interface IndirectProberOptions {
   readonly self: Suspect;
-  readonly polls: Probes;
-  /** How long a polled peer may take at most, whatever the one who asks would wait. */
+  readonly probes: Probes;
+  /** A suspect has at most so long to answer, whatever the asking node would wait. */
   readonly timeoutMs: number;
   /** A listed peer, as it stands now. */
   readonly peerOf: (name: string) => ProbedPeer | undefined;
-  /** Whether this node is listed: the others refuse it otherwise, and it would take them all for dead. */
+  /** Whether this node is listed. Peers refuse an unlisted node, so it would take them all for dead. */
   readonly isListed: () => boolean;
   readonly onAnswer: (peer: ProbedPeer) => void;
 }
 
-/** Suspects that are polled for others at once. */
-const MAX_VOUCHING = 64;
+/** Suspects that this node probes for others at once. Chosen: a bound on the work that peers can cause. */
+const MAX_AT_ONCE = 64;
 
-/** Polls for others. */
+/** Probes suspects for other nodes. */
 export class IndirectProber {
-  readonly #options: WitnessOptions;
-  #vouching = 0;
+  readonly #options: IndirectProberOptions;
+  #inFlight = 0;
 
-  constructor(options: WitnessOptions) {
+  constructor(options: IndirectProberOptions) {
     this.#options = options;
   }
 
   /**
-   * Polls the suspect once, now, or joins the poll of it that is in the air.
+   * Probes the suspect once, now, or joins the probe that is in flight.
    *
-   * @returns whether it answered
+   * @returns whether the suspect answered
    * @throws PeerError this node cannot say
    */
   async probe(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
-    const { self, polls, isListed, onAnswer } = this.#options;
+    const { self, probes, isListed, onAnswer } = this.#options;
     if (lifeOf(suspect) === lifeOf(self)) return true;
     const peer = this.#find(suspect);
-    if (this.#vouching >= MAX_VOUCHING) throw cannotSay(suspect, `${MAX_VOUCHING} others are being polled`);
-    this.#vouching++;
-    const outcome = await polls.probe(peer, Math.min(options.timeoutMs, this.#options.timeoutMs));
-    this.#vouching--;
+    if (this.#inFlight >= MAX_AT_ONCE) throw cannotSay(suspect, `this node probes ${MAX_AT_ONCE} others already`);
+    this.#inFlight++;
+    const outcome = await probes.probe(peer, Math.min(options.timeoutMs, this.#options.timeoutMs));
+    this.#inFlight--;
     if (outcome === "answered") {
       onAnswer(peer);
       return true;
     }
     // The lists may have changed meanwhile.
     this.#find(suspect);
-    if (outcome === "void" || !isListed()) throw cannotSay(suspect, "this node is in no state to tell");
+    if (outcome === "void") throw cannotSay(suspect, "this node could not probe it");
+    if (!isListed()) throw cannotSay(suspect, "this node is not listed itself");
     return false;
   }
 
   #find(suspect: Suspect): ProbedPeer {
     const peer = this.#options.peerOf(suspect.name);
     if (peer === undefined || lifeOf(peer.record) !== lifeOf(suspect)) {
-      throw cannotSay(suspect, "it is not listed here");
+      throw cannotSay(suspect, "this node does not list it");
     }
     return peer;
   }
 }
 
 function cannotSay({ name, incarnation }: Suspect, why: string): PeerError {
-  return new PeerError(`cannot say whether ${name} in its life ${incarnation} is dead: ${why}`);
+  return new PeerError(`cannot say whether ${name} (incarnation ${incarnation}) is dead: ${why}`);
 }

@@ -1,51 +1,96 @@
-/**
- * Who polls whom, and who is asked about a suspect: by rendezvous over all names, so that every node that sees the same
- * names makes the same plan, each peer has its pollers whoever comes and goes, and one change moves few of them.
- */
+/** Which nodes probe which peers. */
 import { PrefixHash } from "../base/hash.ts";
 import { Rendezvous } from "../placement/rendezvous.ts";
 
-/** So many others poll each peer: work for the cluster is O(N), and two of them may die together with it. */
-export const POLLERS = 3;
+/**
+ * So many others probe each peer in each of its groups. Chosen: the work of the cluster grows with N only, and a peer can
+ * die together with two of its probers.
+ */
+export const PROBERS = 3;
 
 const hash = new PrefixHash("poll\0");
 
-/** The plan for one set of names: immutable, made anew when the set changes, in O(N) per name. */
-export class ProbePlan {
-  readonly #names: readonly string[];
-  readonly #rendezvous: Rendezvous;
-  readonly #wards = new Map<string, string[]>();
+interface Ranking {
+  /** Sorted. */
+  readonly names: readonly string[];
+  readonly rendezvous: Rendezvous;
+}
 
-  /** @param names of all nodes, oneself among them; each once, in any order */
-  constructor(names: Iterable<string>) {
-    // Code units, as in rosters: ties go to the earlier one, so the order must be the same everywhere.
-    this.#names = [...names].sort();
-    // A peer's weight is its share of the keys; polling is no heavier for a big one.
-    this.#rendezvous = new Rendezvous(this.#names.map((name) => ({ name, weight: 1 })));
-    for (const name of this.#names) {
-      for (const poller of this.others(name, POLLERS)) {
-        const wards = this.#wards.get(poller);
-        if (wards === undefined) this.#wards.set(poller, [name]);
-        else wards.push(name);
-      }
+/** The plan for the list of one group. */
+interface ListPlan extends Ranking {
+  readonly targets: ReadonlyMap<string, readonly string[]>;
+}
+
+/**
+ * The probers of each peer, for the lists of all groups of this node; immutable.
+ *
+ * - Each list has a plan of its own, by rendezvous over its names. All nodes of a group read the same list, so they make
+ *   the same plan: each of them knows the probers of a peer, and one change of the list moves few of them.
+ * - A plan over all names would differ from node to node, as each node reads only the lists of its own groups.
+ */
+export class ProbePlan {
+  readonly #plans: ReadonlyMap<string, ListPlan>;
+  /** All nodes of all lists, sorted, each once. */
+  readonly names: readonly string[];
+
+  /**
+   * O(N) per name of a list that is new. Lists of the same names share their work.
+   *
+   * @param lists the names in each group, this node's among them; each once in a list, in any order
+   * @param former the plan before this one; its unchanged lists are taken over
+   */
+  constructor(lists: Iterable<readonly string[]>, former?: ProbePlan) {
+    const plans = new Map<string, ListPlan>();
+    const before = former === undefined ? undefined : former.#plans;
+    for (const list of lists) {
+      const names = [...list].sort();
+      const key = names.join(" ");
+      if (!plans.has(key)) plans.set(key, before?.get(key) ?? listPlanOf(names));
+    }
+    this.#plans = plans;
+    this.names = [...new Set([...plans.values()].flatMap(({ names }) => names))].sort();
+  }
+
+  /** The peers that a node probes, each once; empty for a name that is in no list. */
+  targetsOf(prober: string): ReadonlySet<string> {
+    return new Set([...this.#plans.values()].flatMap(({ targets }) => targets.get(prober) ?? []));
+  }
+
+  /**
+   * The first `count` probers of a target, in the target's rank: nodes that share a group with it, so they list it too.
+   *
+   * @param without names to leave out
+   */
+  probersOf(target: string, count: number, without: ReadonlySet<string> = new Set()): string[] {
+    const plans = [...this.#plans.values()].filter(({ names }) => names.includes(target));
+    const first = new Set(plans.flatMap((plan) => firstInRank(plan, target, count, without)));
+    // The first of all lists are among the first of each, and rank as in one list.
+    return plans.length === 1 ? [...first] : firstInRank(rankingOf([...first].sort()), target, count, without);
+  }
+}
+
+/** @param names sorted by code units, as in rosters: ties go to the earlier name, so the order must be the same everywhere */
+function rankingOf(names: readonly string[]): Ranking {
+  // A peer's weight is its share of the keys; a heavy peer is no harder to probe.
+  return { names, rendezvous: new Rendezvous(names.map((name) => ({ name, weight: 1 }))) };
+}
+
+function listPlanOf(names: readonly string[]): ListPlan {
+  const ranking = rankingOf(names);
+  const targets = new Map<string, string[]>();
+  for (const target of names) {
+    for (const prober of firstInRank(ranking, target, PROBERS, new Set())) {
+      const known = targets.get(prober);
+      if (known === undefined) targets.set(prober, [target]);
+      else known.push(target);
     }
   }
+  return { ...ranking, targets };
+}
 
-  /** All nodes of the plan, sorted. */
-  get names(): readonly string[] {
-    return this.#names;
-  }
-
-  /** Whom this node polls; empty for a name that is not in the plan. */
-  wardsOf(poller: string): readonly string[] {
-    return this.#wards.get(poller) ?? [];
-  }
-
-  /** The first `count` others in the rank of `name`, those in `without` left out. */
-  others(name: string, count: number, without: ReadonlySet<string> = new Set()): string[] {
-    return this.#rendezvous.ranked(hash.hash(name), count + 1 + without.size)
-      .map((index) => this.#names[index]!)
-      .filter((other) => other !== name && !without.has(other))
-      .slice(0, count);
-  }
+function firstInRank({ names, rendezvous }: Ranking, target: string, count: number, without: ReadonlySet<string>) {
+  return rendezvous.ranked(hash.hash(target), count + 1 + without.size)
+    .map((index) => names[index]!)
+    .filter((name) => name !== target && !without.has(name))
+    .slice(0, count);
 }

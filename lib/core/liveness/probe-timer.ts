@@ -1,40 +1,42 @@
 import type { Clock } from "../base/clock.ts";
 
-/** A beat that is due within this share of the interval can be taken early. */
+/** A tick that is due within this share of the interval may be taken early. Chosen: it at most doubles the probes. */
 const EARLY_SHARE = 0.5;
+/** From one probe of a silent peer to the next, in intervals. Chosen: a live peer answers nearly every probe. */
+export const SILENT_INTERVALS = 0.5;
 
-export interface BeatOptions {
+export interface ProbeTimerOptions {
   readonly clock: Clock;
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
   readonly intervalMs: number;
   /** Each interval is shortened by a random part of it, up to this share. */
   readonly jitter: number;
-  /** What is done at each beat, with the time at which it was due. */
-  readonly act: (dueMs: number) => void;
+  /** Called at each tick, with the time at which the tick was due. */
+  readonly onTick: (dueMs: number) => void;
 }
 
-/** One timer for all that a node does again and again: an idle process pays for each time that it wakes. */
+/** One timer for all regular probes of a node, since an idle process pays for each time that it wakes. */
 export class ProbeTimer {
-  readonly #options: BeatOptions;
+  readonly #options: ProbeTimerOptions;
   #cancel: (() => void) | undefined;
   #dueMs = 0;
-  #count = 0;
+  #ticks = 0;
 
-  constructor(options: BeatOptions) {
+  constructor(options: ProbeTimerOptions) {
     this.#options = options;
   }
 
-  /** Beats so far. */
-  get count(): number {
-    return this.#count;
+  /** Ticks so far. */
+  get ticks(): number {
+    return this.#ticks;
   }
 
-  /** The first beat is after a random part of the interval: who starts does not wait a whole one, nor do all poll at once. */
+  /** The first tick comes after a random part of the interval: soon, and not for all nodes at once. */
   start(): void {
     if (this.#cancel !== undefined) return;
     const { clock, random, intervalMs } = this.#options;
-    this.#await(clock.nowMs() + random() * intervalMs);
+    this.#arm(clock.nowMs() + random() * intervalMs);
   }
 
   stop(): void {
@@ -42,17 +44,17 @@ export class ProbeTimer {
     this.#cancel = undefined;
   }
 
-  /** The process is awake for another reason: a beat that is due soon is taken now. */
+  /** To be called when the process is awake for another reason: it takes a tick that is due soon now. */
   soon(): void {
     const nowMs = this.#options.clock.nowMs();
     if (this.#cancel === undefined || this.#dueMs - nowMs > EARLY_SHARE * this.#options.intervalMs) return;
     this.#cancel();
     this.#dueMs = Math.min(this.#dueMs, nowMs);
-    this.#beat();
+    this.#tick();
   }
 
   /**
-   * What is due next after something was due at `dueMs`: counted from there, or timers that are late would add up.
+   * When the next probe is due. It counts from `dueMs`, when the last one was due, so that late timers do not add up.
    *
    * @param intervals how many to wait; 0.5 is half of one
    */
@@ -63,16 +65,16 @@ export class ProbeTimer {
     return Math.min(Math.max(nowMs, dueMs + pauseMs), nowMs + pauseMs);
   }
 
-  #await(dueMs: number): void {
+  #arm(dueMs: number): void {
     const { clock } = this.#options;
     this.#dueMs = dueMs;
-    this.#cancel = clock.after(dueMs - clock.nowMs(), () => this.#beat());
+    this.#cancel = clock.after(dueMs - clock.nowMs(), () => this.#tick());
   }
 
-  #beat(): void {
-    this.#count++;
+  #tick(): void {
+    this.#ticks++;
     const dueMs = this.#dueMs;
-    this.#await(this.dueAfter(dueMs));
-    this.#options.act(dueMs);
+    this.#arm(this.dueAfter(dueMs));
+    this.#options.onTick(dueMs);
   }
 }

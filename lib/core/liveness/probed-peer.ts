@@ -1,20 +1,20 @@
-/** What polling needs of the connection to another node. */
+/** What liveness needs of the connection to another node. */
 import type { PeerRecord } from "../roster.ts";
 
-/** Who is meant: a name in one of its lives. */
+/** A peer in one of its lives. */
 export type Suspect = Pick<PeerRecord, "name" | "incarnation">;
 
-/** A peer as polling sees it, over the connection that requests take. */
+/** A peer as liveness sees it, over the connection that requests take. */
 export interface ProbedPeer {
   readonly record: PeerRecord;
   /**
-   * Resolves when the peer has answered, in the life that is meant.
+   * Resolves when the peer has answered, in the life of `record`.
    *
-   * @throws PeerError it is refused, lost, silent, or somebody else. Any other error says nothing about the peer
+   * @throws PeerError the peer refuses, is lost or silent, or is in another life. Any other error says nothing about the peer
    */
   probe(options: { timeoutMs: number }): Promise<void>;
   /**
-   * Asks this peer to poll a suspect by itself.
+   * Asks this peer to probe a suspect over its own connection.
    *
    * @returns whether the suspect answered it
    * @throws PeerError this peer cannot be asked, or cannot say: it does not list the suspect in that life

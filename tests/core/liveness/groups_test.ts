@@ -78,7 +78,7 @@ test("only those who list a suspect are asked about it, and the log says when th
   await asking.play(["groups b c,c d e", "kill b", "wait 3000", "asked b c", "evicted b#1"]);
   const alone = new Stage("b c d e");
   await alone.play(["groups b,c d e", "kill b", "wait 3000", "asked b", "evicted"]);
-  await alone.play(["logged 1 there is nobody else to ask, so it has twice the time", "wait 3000", "evicted b#1"]);
+  await alone.play(["logged 1 no other node lists it, so it gets twice the time", "wait 3000", "evicted b#1"]);
 });
 
 test("in any mix of groups the killed are taken off each list that somebody follows, and nobody else is", {

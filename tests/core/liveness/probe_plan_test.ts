@@ -1,30 +1,32 @@
-/** Who polls whom. */
+/** Which nodes probe which peers. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { POLLERS, ProbePlan } from "../../../lib/core/liveness/probe-plan.ts";
-import { ProbePlans } from "../../../lib/core/liveness/probe-plans.ts";
+import { ProbePlan, PROBERS } from "../../../lib/core/liveness/probe-plan.ts";
 import { test } from "../../support/test.ts";
 
 const name = fc.stringMatching(/^[A-Za-z0-9_-]{1,30}$/);
 const names = fc.uniqueArray(name, { minLength: 2, maxLength: 200, size: "max" });
 
-function pollersOf(plan: ProbePlan, ward: string): string[] {
-  return plan.names.filter((poller) => plan.wardsOf(poller).includes(ward));
+/** The plan for nodes that all serve the same group. */
+const planOf = (all: readonly string[]) => new ProbePlan([all]);
+
+function probersOf(plan: ProbePlan, target: string): string[] {
+  return plan.names.filter((prober) => plan.targetsOf(prober).has(target));
 }
 
-test("each peer has three pollers, or all others where there are fewer, and never itself", () => {
+test("each peer has three probers, or all others where there are fewer, and never itself", () => {
   const check = (all: readonly string[]) => {
-    const plan = new ProbePlan(all);
-    const wanted = Math.min(POLLERS, all.length - 1);
-    let polls = 0;
-    for (const ward of all) {
-      const pollers = pollersOf(plan, ward);
-      assert.equal(pollers.length, wanted, `${ward} of ${all.length}`);
-      assert.ok(!pollers.includes(ward));
-      assert.deepEqual(pollers.sort(), plan.others(ward, POLLERS).sort());
-      polls += plan.wardsOf(ward).length;
+    const plan = planOf(all);
+    const wanted = Math.min(PROBERS, all.length - 1);
+    let probes = 0;
+    for (const target of all) {
+      const probers = probersOf(plan, target);
+      assert.equal(probers.length, wanted, `${target} of ${all.length}`);
+      assert.ok(!probers.includes(target));
+      assert.deepEqual(probers.sort(), plan.probersOf(target, PROBERS).sort());
+      probes += plan.targetsOf(target).size;
     }
-    assert.equal(polls, wanted * all.length, "on average a node polls three");
+    assert.equal(probes, wanted * all.length, "on average a node probes three");
   };
   for (let size = 2; size <= 200; size += size < 20 ? 1 : 20) {
     check(Array.from({ length: size }, (_, i) => `10-0-0-${i}-8000`));
@@ -32,14 +34,14 @@ test("each peer has three pollers, or all others where there are fewer, and neve
   fc.assert(fc.property(names, check), { numRuns: 20 });
 });
 
-test("the work is shared out: of 200 nodes none polls more than a dozen", () => {
+test("the work is shared out: of 200 nodes none probes more than a dozen", () => {
   const all = Array.from({ length: 200 }, (_, i) => `10-0-0-${i}-8000`);
-  const plan = new ProbePlan(all);
-  const counts = all.map((poller) => plan.wardsOf(poller).length);
+  const plan = planOf(all);
+  const counts = all.map((prober) => plan.targetsOf(prober).size);
   assert.ok(Math.max(...counts) <= 12, String(Math.max(...counts)));
 });
 
-test("every node makes the same plan, in whatever order it knows the names", () => {
+test("every node makes the same plan, in any order of the names", () => {
   fc.assert(
     fc.property(
       names.chain((all) => fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length }))),
@@ -47,8 +49,8 @@ test("every node makes the same plan, in whatever order it knows the names", () 
         all,
         shuffled,
       ]) => {
-        const [one, other] = [new ProbePlan(all), new ProbePlan(shuffled)];
-        for (const poller of all) assert.deepEqual(one.wardsOf(poller), other.wardsOf(poller));
+        const [one, other] = [planOf(all), planOf(shuffled)];
+        for (const prober of all) assert.deepEqual(one.targetsOf(prober), other.targetsOf(prober));
       },
     ),
     { numRuns: 20 },
@@ -56,71 +58,71 @@ test("every node makes the same plan, in whatever order it knows the names", () 
 });
 
 test("the plan is the same on every runtime: fixed vectors", () => {
-  const plan = new ProbePlan([..."abcdefghij"]);
-  assert.equal(plan.names.map((ward) => plan.others(ward, 3).join("")).join(" "), VECTORS);
+  const plan = planOf([..."abcdefghij"]);
+  assert.equal(plan.names.map((target) => plan.probersOf(target, 3).join("")).join(" "), VECTORS);
 });
 
-test("a node that goes moves only its own places", () => {
+test("when a node leaves, only its own places move", () => {
   const all = Array.from({ length: 50 }, (_, i) => `10-0-0-${i}-8000`);
-  const before = new ProbePlan(all);
-  const after = new ProbePlan(all.slice(1));
-  for (const ward of all.slice(1)) {
-    const stayed = before.others(ward, POLLERS).filter((poller) => poller !== all[0]);
-    assert.deepEqual(after.others(ward, POLLERS).slice(0, stayed.length), stayed);
+  const before = planOf(all);
+  const after = planOf(all.slice(1));
+  for (const target of all.slice(1)) {
+    const stayed = before.probersOf(target, PROBERS).filter((prober) => prober !== all[0]);
+    assert.deepEqual(after.probersOf(target, PROBERS).slice(0, stayed.length), stayed);
   }
 });
 
-test("those who are left out are replaced by the next in rank", () => {
-  const plan = new ProbePlan([..."abcdefghij"]);
-  const rank = plan.others("a", 9);
+test("probers that are left out are replaced by the next in rank", () => {
+  const plan = planOf([..."abcdefghij"]);
+  const rank = plan.probersOf("a", 9);
   assert.equal(new Set(rank).size, 9);
-  assert.deepEqual(plan.others("a", 3, new Set([rank[0]!, rank[2]!])), [rank[1], rank[3], rank[4]]);
-  assert.deepEqual(plan.others("a", 5, new Set(rank)), []);
-  assert.deepEqual(plan.others("a", 20), rank);
+  assert.deepEqual(plan.probersOf("a", 3, new Set([rank[0]!, rank[2]!])), [rank[1], rank[3], rank[4]]);
+  assert.deepEqual(plan.probersOf("a", 5, new Set(rank)), []);
+  assert.deepEqual(plan.probersOf("a", 20), rank);
 });
 
-test("a name that is not in the plan polls nobody, and a node alone has nobody to poll", () => {
-  assert.deepEqual(new ProbePlan(["a", "b"]).wardsOf("z"), []);
-  assert.deepEqual(new ProbePlan(["a"]).wardsOf("a"), []);
+test("a name that is not in the plan has no targets, nor has a node alone", () => {
+  assert.equal(planOf(["a", "b"]).targetsOf("z").size, 0);
+  assert.equal(planOf(["a"]).targetsOf("a").size, 0);
 });
 
-/** Who is in which of some groups; the plans of each node are made of the lists that it reads, and of no others. */
+/** Nodes in some groups each. The plan of a node is made of the lists that it reads, and of no others. */
 const fleets = fc.array(fc.uniqueArray(fc.nat(3), { minLength: 1, maxLength: 3 }), { minLength: 2, maxLength: 40 })
   .map((all) => {
     const groupsOf = new Map(all.map((groups, i) => [`10-0-0-${i}-8000`, groups]));
     const list = (group: number) => [...groupsOf.keys()].filter((name) => groupsOf.get(name)!.includes(group));
-    const plansOf = (name: string) => new ProbePlans(groupsOf.get(name)!.map(list));
-    const views = new Map([...groupsOf.keys()].map((name) => [name, plansOf(name)]));
+    const viewOf = (name: string) => new ProbePlan(groupsOf.get(name)!.map(list));
+    const views = new Map([...groupsOf.keys()].map((name) => [name, viewOf(name)]));
     const shared = (left: string, right: string) =>
       groupsOf.get(left)!.filter((group) => groupsOf.get(right)!.includes(group));
     return { groupsOf, list, views, shared };
   });
 
-test("where groups differ a peer has its pollers in each of its groups, and all nodes of a group know of them", () => {
+test("where groups differ a peer has its probers in each of its groups, and all nodes of a group know them", () => {
   fc.assert(fc.property(fleets, ({ groupsOf, list, views, shared }) => {
-    for (const [ward, groups] of groupsOf) {
-      const pollers = new Set(groups.flatMap((group) => new ProbePlan(list(group)).others(ward, POLLERS)));
-      for (const [poller, view] of views) assert.equal(view.wardsOf(poller).has(ward), pollers.has(poller));
-      for (const poller of pollers) {
-        const common = shared(poller, ward);
-        assert.ok(common.length > 0, "only who lists it polls it");
-        const [group] = common.filter((each) => new ProbePlan(list(each)).wardsOf(poller).includes(ward));
-        for (const witness of list(group!)) assert.ok(views.get(witness)!.wardsOf(poller).has(ward));
+    for (const [target, groups] of groupsOf) {
+      const probers = new Set(groups.flatMap((group) => planOf(list(group)).probersOf(target, PROBERS)));
+      for (const [prober, view] of views) assert.equal(view.targetsOf(prober).has(target), probers.has(prober));
+      for (const prober of probers) {
+        const common = shared(prober, target);
+        assert.ok(common.length > 0, "only a node that lists it probes it");
+        const [group] = common.filter((each) => planOf(list(each)).targetsOf(prober).has(target));
+        for (const other of list(group!)) assert.ok(views.get(other)!.targetsOf(prober).has(target));
       }
     }
   }));
 });
 
-test("only who lists a suspect is asked about it: the first of all whom the asker shares a group with, too", () => {
+test("only nodes that list a suspect are asked about it: the first of all that share a group with it and with the asking node", () => {
   fc.assert(
     fc.property(fleets, fc.integer({ min: 1, max: 40 }), ({ views, list, shared }, count) => {
       for (const [asker, view] of views) {
         for (const suspect of view.names) {
           if (suspect === asker) continue;
           const known = [...new Set(shared(asker, suspect).flatMap(list))];
-          const voters = view.others(suspect, count, new Set([asker]));
-          assert.deepEqual(voters, new ProbePlan(known).others(suspect, count, new Set([asker])));
-          for (const voter of voters) assert.ok(shared(voter, suspect).length > 0);
+          const probers = view.probersOf(suspect, count, new Set([asker]));
+          assert.deepEqual(probers, planOf(known).probersOf(suspect, count, new Set([asker])));
+          for (const prober of probers) assert.ok(shared(prober, suspect).length > 0);
         }
       }
     }),
@@ -128,14 +130,29 @@ test("only who lists a suspect is asked about it: the first of all whom the aske
   );
 });
 
-test("where all serve the same groups there is one plan, and it is made once", () => {
+test("where all serve the same groups the plan is that of one group", () => {
   const all = [..."abcdefghij"];
-  const plans = new ProbePlans([all, all.toReversed()]);
-  const one = new ProbePlan(all);
+  const plan = new ProbePlan([all, all.toReversed()]);
+  const one = planOf(all);
   for (const name of all) {
-    assert.deepEqual([...plans.wardsOf(name)], one.wardsOf(name));
-    assert.deepEqual(plans.others(name, 4), one.others(name, 4));
+    assert.deepEqual(plan.targetsOf(name), one.targetsOf(name));
+    assert.deepEqual(plan.probersOf(name, 4), one.probersOf(name, 4));
   }
+});
+
+test("a plan that takes over lists of the one before it is the same as a new one", () => {
+  fc.assert(
+    fc.property(names, names, names, (kept, dropped, added) => {
+      const plan = new ProbePlan([kept, added], new ProbePlan([kept, dropped]));
+      const fresh = new ProbePlan([kept, added]);
+      assert.deepEqual(plan.names, fresh.names);
+      for (const name of [...kept, ...dropped, ...added]) {
+        assert.deepEqual(plan.targetsOf(name), fresh.targetsOf(name));
+        assert.deepEqual(plan.probersOf(name, 4), fresh.probersOf(name, 4));
+      }
+    }),
+    { numRuns: 20 },
+  );
 });
 
 const VECTORS = "dgi dhc ijf chi dca bah ade caf jeb chb";

@@ -1,7 +1,7 @@
 /** One Liveness between scripted peers, and the language in which its tests are written. */
 import assert from "node:assert/strict";
 import { OverloadedError, PeerError } from "../../../lib/core/errors.ts";
-import { Liveness, type PolledPeer, type Suspect } from "../../../lib/core/liveness/liveness.ts";
+import { Liveness, type ProbedPeer, type Suspect } from "../../../lib/core/liveness/liveness.ts";
 import type { PollingOptions } from "../../../lib/core/liveness/options.ts";
 import type { PeerRecord } from "../../../lib/core/roster.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
@@ -23,19 +23,21 @@ export function recordOf(name: string, life = 1): PeerRecord {
 }
 
 type Answer = "answers" | "refuses" | "silent" | "busy";
-type Opinion = "truth" | "dead" | "alive" | "nothing";
+/** What a peer says of a suspect when it is asked. */
+type Finding = "truth" | "dead" | "alive" | "nothing";
 
-/** A peer that does as it is told. */
-export class FakePeer implements PolledPeer {
+/** A scripted peer. */
+export class FakePeer implements ProbedPeer {
   record: PeerRecord;
   answer: Answer = "answers";
-  opinion: Opinion = "truth";
-  polls = 0;
-  /** When each of them was asked for. */
-  readonly polledAtMs: number[] = [];
+  finding: Finding = "truth";
+  probes = 0;
+  /** When each probe began. */
+  readonly probedAtMs: number[] = [];
   answersAfterMs = 0;
   inFlight = 0;
   mostInFlight = 0;
+  /** The suspects that it was asked about. */
   asked: string[] = [];
   readonly #stage: Stage;
 
@@ -45,8 +47,8 @@ export class FakePeer implements PolledPeer {
   }
 
   async probe({ timeoutMs }: { timeoutMs: number }): Promise<void> {
-    this.polls++;
-    this.polledAtMs.push(this.#stage.clock.nowMs());
+    this.probes++;
+    this.probedAtMs.push(this.#stage.clock.nowMs());
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     try {
       if (this.answer === "busy") throw new OverloadedError("too many asks");
@@ -61,14 +63,14 @@ export class FakePeer implements PolledPeer {
   async probeIndirectly(suspect: Suspect, { timeoutMs }: { timeoutMs: number }): Promise<boolean> {
     this.asked.push(suspect.name);
     await this.#stage.held;
-    if (this.answer === "silent" || this.opinion === "nothing") await this.#stage.silence(timeoutMs);
+    if (this.answer === "silent" || this.finding === "nothing") await this.#stage.silence(timeoutMs);
     if (this.answer !== "answers") throw new PeerError("refused");
-    if (this.opinion !== "truth") return this.opinion === "alive";
+    if (this.finding !== "truth") return this.finding === "alive";
     return this.#stage.peers.get(suspect.name)?.answer === "answers";
   }
 }
 
-/** Time may also go on without the timers: as for a process that is stopped. */
+/** Its time can pass without timers, as for a stopped process. */
 export class LeapingClock extends ManualClock {
   #leapsMs = 0;
 
@@ -81,7 +83,7 @@ export class LeapingClock extends ManualClock {
   }
 }
 
-/** What the times in the scripts are reckoned with: more and smaller steps than by default. */
+/** The scripts count with this pace: more and smaller steps than by default. */
 const finePace: PollingOptions = { pollIntervalMs: 500, pollMisses: 10 };
 
 /** The node under test is called `a`. */
@@ -89,16 +91,16 @@ export class Stage {
   readonly clock = new LeapingClock();
   readonly log = new MemoryLog();
   readonly peers = new Map<string, FakePeer>();
-  /** Names in each group where not all are in the same one. */
+  /** The names in each group; undefined: all are in one group. */
   groups: readonly string[] | undefined;
   isAway = false;
   isListed = true;
-  /** Who was to be evicted, in which life. */
+  /** The lives that were to be evicted. */
   readonly evictions: string[] = [];
   evict: (suspect: PeerRecord) => Promise<boolean> = () => Promise.resolve(true);
-  /** Who has answered, in which life. */
+  /** The lives that have answered. */
   readonly answers: string[] = [];
-  /** Answers of voters wait for this. */
+  /** Indirect probers wait for this before they answer. */
   held: Promise<void> = Promise.resolve();
   readonly liveness: Liveness;
   #release = (): void => {};
@@ -141,14 +143,15 @@ export class Stage {
   }
 
   misses(name: string): number | undefined {
-    return this.liveness.stats().polled.find((peer) => peer.name === name)?.misses;
+    return this.liveness.stats().probed.find((peer) => peer.name === name)?.misses;
   }
 
   /**
-   * One step: `kill b c`, `silence b`, `busy b`, `heal b`, `says c alive`, `away`, `back`, `unlisted`, `listed`, `off` (unlisted without notice),
-   * `groups b c,c d` (who is in each group of this node), `leaves b`, `joins b`, `reborn b`, `hold` and `release` (the answers of voters), `loses` (evictions), `stop`,
-   * `wait 2500`, `evicted b#1 c#1` (all so far, in any order; `evicted` alone: nobody), `asked b` (who was asked about
-   * b), `logged 2 text`.
+   * One step: `kill b c`, `silence b`, `busy b`, `heal b`, `says c alive`, `away`, `back`, `unlisted`, `listed`, `off`
+   * (unlisted without notice), `groups b c,c d` (the peers in each group of this node), `leaves b`, `joins b`, `reborn b`,
+   * `hold` and `release` (the answers of indirect probers), `loses`, `fails` and `hangs` (evictions), `stop`, `wait 2500`,
+   * `evicted b#1 c#1` (all so far, in any order; `evicted` alone: none), `asked b c d` (c and d were asked about b),
+   * `forget` (earlier `asked`), `logged 2 text`.
    */
   async do(step: string): Promise<void> {
     const [verb, ...rest] = words(step);
@@ -159,7 +162,7 @@ export class Stage {
       silence: () => each((peer) => peer.answer = "silent"),
       busy: () => each((peer) => peer.answer = "busy"),
       heal: () => each((peer) => peer.answer = "answers"),
-      says: () => this.peer(rest[0]!).opinion = rest[1] as Opinion,
+      says: () => this.peer(rest[0]!).finding = rest[1] as Finding,
       away: () => this.isAway = true,
       back: () => this.isAway = false,
       off: () => {
@@ -198,7 +201,7 @@ export class Stage {
     await settle();
   }
 
-  /** Starts, lets everybody answer once, and does the steps; what is wrong names the step. */
+  /** Starts, lets every peer answer once, and does the steps; a failure names its step. */
   async play(steps: readonly string[]): Promise<void> {
     this.liveness.start();
     await this.clock.advance(1_000);

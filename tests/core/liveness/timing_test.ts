@@ -31,14 +31,14 @@ test("a cluster falls into step, from whatever phase, and stays so", async (defe
     defer(() => world.close());
     await world.clock.advance(3_000);
     for (let look = 0; look < 20; look++) {
-      // Past the end of a beat: each of its polls is answered within a few ways there and back.
+      // After a tick: each of its probes is answered within a few round trips.
       await world.clock.advance(40);
       const answeredMs = [...world.machines.values()]
-        .flatMap(({ liveness }) => liveness.stats().polled.map(({ lastAnsweredAtMs }) => lastAnsweredAtMs!));
+        .flatMap(({ liveness }) => liveness.stats().probed.map(({ lastAnsweredAtMs }) => lastAnsweredAtMs!));
       const newestMs = Math.max(...answeredMs);
       if (world.clock.nowMs() - newestMs < 20) continue;
       const spreadMs = newestMs - Math.min(...answeredMs);
-      assert.ok(spreadMs <= 10, `seed ${seed}, look ${look}: polls were answered ${spreadMs} ms apart`);
+      assert.ok(spreadMs <= 10, `seed ${seed}, look ${look}: probes were answered ${spreadMs} ms apart`);
     }
   }
 });

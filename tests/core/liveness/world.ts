@@ -1,7 +1,7 @@
-/** Nodes with polling on one clock, between a network that can be cut and a registry with revisions. */
+/** Nodes with liveness on one clock, between a network that can be cut and a registry with revisions. */
 import type { Clock } from "../../../lib/core/base/clock.ts";
 import { PeerError } from "../../../lib/core/errors.ts";
-import { Liveness, type PolledPeer, type Suspect } from "../../../lib/core/liveness/liveness.ts";
+import { Liveness, type ProbedPeer, type Suspect } from "../../../lib/core/liveness/liveness.ts";
 import type { PollingOptions } from "../../../lib/core/liveness/options.ts";
 import { lifeOf } from "../../../lib/core/liveness/probed-peer.ts";
 import type { PeerRecord } from "../../../lib/core/roster.ts";
@@ -16,7 +16,7 @@ const LATENCY_MS = 1;
 export interface WorldOptions {
   readonly polling?: PollingOptions;
   readonly random?: () => number;
-  /** What each node serves, as `dict prices`; who is not named serves the one group of all others. */
+  /** The groups of each node, as `dict prices`. Nodes that are not named all serve one group. */
   readonly groups?: Readonly<Record<string, string>>;
   /** Whether a killed node's connections are refused at once (a process), or nothing answers (a machine). */
   readonly isKillSilent?: boolean;
@@ -69,7 +69,7 @@ export class Machine {
     });
   }
 
-  /** Does it now, when the process is continued, or never. */
+  /** Runs the action now, when the process is continued, or never. */
   run(action: () => void): void {
     if (this.isKilled) return;
     if (this.isStopped) this.#held.push(action);
@@ -109,7 +109,7 @@ export class Machine {
     return [...latest.values()];
   }
 
-  /** @param all every list */
+  /** @param all the records of every list */
   see(all: ReadonlyMap<string, Listed>): void {
     this.view = new Map([...all].filter(([_, { group }]) => this.groups.includes(group)));
     // As with the real registry, which is back when all lists have been delivered.
@@ -134,7 +134,7 @@ export class Machine {
   }
 }
 
-/** All of it. */
+/** The nodes, the network and the registry. */
 export class World {
   readonly clock = new ManualClock();
   readonly machines = new Map<string, Machine>();
@@ -234,7 +234,7 @@ export class World {
   }
 
   /** The connection from one node to a peer, as it lists it. */
-  link(from: Machine, record: PeerRecord): PolledPeer {
+  link(from: Machine, record: PeerRecord): ProbedPeer {
     return {
       record,
       probe: ({ timeoutMs }) =>

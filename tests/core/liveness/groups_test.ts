@@ -1,4 +1,4 @@
-/** Nodes that serve different groups: each reads the lists of its own, and knows nobody of the others. */
+/** Nodes that serve different groups: each reads the lists of its own groups, and knows no peers of others. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "../../support/test.ts";
@@ -19,7 +19,7 @@ async function forEveryPhase(groups: Record<string, string>, check: (world: Worl
 
 const prices = (names: string) => Object.fromEntries(names.split(" ").map((name) => [name, "prices"]));
 
-test("two that are alone in a group are a pair, whoever else there is", { timeoutMs: 60_000 }, async () => {
+test("two nodes alone in a group are a pair, with any nodes in other groups", { timeoutMs: 60_000 }, async () => {
   await forEveryPhase({ a: "dict", b: "dict prices", ...prices("c d") }, async (world, note) => {
     world.kill("a");
     await world.clock.advance(3_900);
@@ -31,7 +31,7 @@ test("two that are alone in a group are a pair, whoever else there is", { timeou
   });
 });
 
-test("a killed peer is evicted within 3 s by those who list it, among many who do not", {
+test("a killed peer is evicted within 3 s by the nodes that list it, among many that do not", {
   timeoutMs: 120_000,
 }, async () => {
   const groups = { a: "dict", b1: "dict prices", b2: "dict prices", ...prices("p0 p1 p2 p3 p4 p5 p6 p7 p8 p9") };
@@ -43,7 +43,7 @@ test("a killed peer is evicted within 3 s by those who list it, among many who d
   });
 });
 
-test("a group that dies but for one node is swept by that one, since it hears the nodes of another group", {
+test("the last node of a group evicts the dead of the group, since it hears nodes of another group", {
   timeoutMs: 60_000,
 }, async () => {
   await forEveryPhase({ a1: "dict", a2: "dict", b: "dict prices", ...prices("c d e") }, async (world, note) => {
@@ -55,14 +55,14 @@ test("a group that dies but for one node is swept by that one, since it hears th
   });
 });
 
-test("who is cut off from everybody evicts nobody, though it is alone with a peer in a group", async () => {
+test("a node that is cut off evicts no peer, though it is alone with one in a group", async () => {
   const stage = new Stage("b c d e");
   await stage.play(["groups b,c d e", "silence b c d e", "wait 60000", "evicted"]);
-  // When it hears others again, and not that one, it knows better.
+  // It hears the others again, so that one is dead.
   await stage.play(["heal c d e", "wait 6000", "evicted b#1"]);
 });
 
-test("the first node sweeps what a dead cluster of several groups left", async (defer) => {
+test("the first node evicts the stale records of a dead cluster of several groups", async (defer) => {
   const groups = { a: "dict", b: "dict prices", ...prices("c d"), x: "dict prices" };
   const world = new World(["a", "b", "c", "d"], { groups, random: seeded(2) });
   defer(() => world.close());
@@ -73,7 +73,7 @@ test("the first node sweeps what a dead cluster of several groups left", async (
   assert.deepEqual(world.listed, ["x"]);
 });
 
-test("only those who list a suspect are asked about it, and the log says when there is nobody", async () => {
+test("only nodes that list a suspect are asked about it, and the log says when there is none", async () => {
   const asking = new Stage("b c d e");
   await asking.play(["groups b c,c d e", "kill b", "wait 3000", "asked b c", "evicted b#1"]);
   const alone = new Stage("b c d e");
@@ -81,7 +81,7 @@ test("only those who list a suspect are asked about it, and the log says when th
   await alone.play(["logged 1 no other node lists it, so it gets twice the time", "wait 3000", "evicted b#1"]);
 });
 
-test("in any mix of groups the killed are taken off each list that somebody follows, and nobody else is", {
+test("in any mix of groups killed peers are evicted from each list that a live node follows, and no others", {
   timeoutMs: 120_000,
 }, async () => {
   const someGroups = fc.uniqueArray(fc.constantFrom("x", "y", "z"), { minLength: 1, maxLength: 3 });
@@ -100,11 +100,11 @@ test("in any mix of groups the killed are taken off each list that somebody foll
           for (const name of killed) world.kill(name);
           await world.clock.advance(20_000);
           const whom = new Set(world.evictions.map((eviction) => eviction.whom.split(" ")[0]!));
-          for (const name of whom) assert.ok(killed.has(name), `${name} was well`);
+          for (const name of whom) assert.ok(killed.has(name), `${name} was alive`);
           const alive = names.filter((name) => !killed.has(name));
           const isSharing = (left: string, right: string, group?: string) =>
             all[names.indexOf(left)]!.some((own) => all[names.indexOf(right)]!.includes(own) && (group ?? own) === own);
-          // Who hears nobody, though there are several, takes itself for the one that is cut off.
+          // A node that hears none of several peers takes itself to be cut off.
           const hears = (name: string) => alive.some((other) => other !== name && isSharing(name, other));
           for (const group of ["x", "y", "z"]) {
             const followers = alive.filter((name) => isSharing(name, name, group));

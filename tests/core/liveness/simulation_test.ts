@@ -1,4 +1,4 @@
-/** Random faults against whole clusters, and what must hold whatever happens. */
+/** Random faults against whole clusters, and what must hold in spite of them. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { lifeOf } from "../../../lib/core/liveness/probed-peer.ts";
@@ -7,7 +7,7 @@ import { recordOf } from "./stage.ts";
 import { seeded, World } from "./world.ts";
 
 interface Fault {
-  /** After the fault before. */
+  /** After the previous fault. */
   readonly afterMs: number;
   readonly kind: "kill" | "stall" | "longStall" | "cut" | "heal" | "away" | "back" | "restart";
   readonly who: number;
@@ -21,11 +21,11 @@ const fault: fc.Arbitrary<Fault> = fc.record({
   stallMs: fc.integer({ min: 1, max: 2_000 }),
 });
 
-/** One run: does the faults, and keeps account of what the nodes have suffered. */
+/** One run: causes the faults, and notes which nodes they harmed. */
 class Run {
   readonly world: World;
   readonly names: readonly string[];
-  /** Lives that were killed, or stopped for longer than is borne, or cut off from anybody. */
+  /** Lives that were killed, stopped for longer than nodes bear, or cut off from another node. */
   readonly harmed = new Set<string>();
   readonly #stalledUntilMs = new Map<string, number>();
   #evictionsSeen = 0;
@@ -42,7 +42,7 @@ class Run {
       await this.#advance(fault.afterMs);
       this.#strike(fault);
     }
-    // All faults end. Delays of those who flapped grow to 30 s.
+    // All faults end. A node that was evicted often waits up to 30 s before it comes back.
     await this.#advance(20_000);
     this.world.heal();
     this.world.back();
@@ -51,13 +51,13 @@ class Run {
 
   check(): void {
     const alive = this.names.filter((name) => !this.world.machine(name).isKilled);
-    assert.deepEqual(this.world.listed, this.#isAnyoneLeft(alive) ? alive : this.world.listed, "who lives is listed");
+    assert.deepEqual(this.world.listed, this.#isAnyoneLeft(alive) ? alive : this.world.listed, "live nodes are listed");
     for (const name of alive) {
       assert.deepEqual(this.world.machine(name).names, this.world.listed, `as ${name} sees it`);
     }
   }
 
-  /** One survivor of several who all died at once can reach nobody, and then evicts nobody. */
+  /** A single survivor reaches no peer, so it evicts none. */
   #isAnyoneLeft(alive: readonly string[]): boolean {
     return alive.length >= 2;
   }
@@ -73,7 +73,7 @@ class Run {
     }
     await this.world.clock.advance(untilMs - this.world.clock.nowMs());
     for (const { whom, by } of this.world.evictions.slice(this.#evictionsSeen)) {
-      assert.ok(this.harmed.has(whom), `${by} evicted ${whom}, which nothing had befallen`);
+      assert.ok(this.harmed.has(whom), `${by} evicted ${whom}, which no fault had harmed`);
     }
     this.#evictionsSeen = this.world.evictions.length;
   }
@@ -113,7 +113,7 @@ class Run {
   }
 }
 
-test("whatever befalls a cluster, who is well stays listed, and in the end the lists hold those who live", {
+test("under any faults unharmed nodes stay listed, and in the end the lists hold the live nodes", {
   timeoutMs: 120_000,
 }, async () => {
   await fc.assert(
@@ -135,7 +135,7 @@ test("whatever befalls a cluster, who is well stays listed, and in the end the l
   );
 });
 
-test("whoever is killed is evicted within 3 s where three others live, and nobody else is", {
+test("a killed node is evicted within 3 s where three others live, and no other is", {
   timeoutMs: 120_000,
 }, async () => {
   await fc.assert(

@@ -1,11 +1,11 @@
-/** How soon the dead are found and how patient the living are, at every phase of the timers and with any jitter. */
+/** How soon dead peers are evicted and how long a standstill is borne, at every phase of the timers and with any jitter. */
 import assert from "node:assert/strict";
 import { test } from "../../support/test.ts";
 import { seeded, World, type WorldOptions } from "./world.ts";
 import { recordOf } from "./stage.ts";
 
 const five = ["a", "b", "c", "d", "e"];
-/** No jitter, the most, and any; the first also moves the start of each watch within the interval. */
+/** No jitter, the most, and two random ones. They also set when each node starts to probe within the interval. */
 const jitters: readonly (() => () => number)[] = [() => () => 0, () => () => 0.999, () => seeded(1), () => seeded(2)];
 
 /** Runs a world of these names for each jitter and each phase, `stepMs` apart, at which `fault` strikes. */
@@ -25,7 +25,7 @@ async function forEveryPhase(
   }
 }
 
-test("a cluster falls into step, from whatever phase, and stays so", async (defer) => {
+test("the probes of a cluster fall into step from any phase, and stay so", async (defer) => {
   for (const seed of [1, 2, 3, 4]) {
     const world = new World(five, { random: seeded(seed) });
     defer(() => world.close());
@@ -54,7 +54,7 @@ test("a killed process is evicted within 3 s, whenever it dies", { timeoutMs: 60
   }
 });
 
-test("a machine that is gone without a word is evicted within 3.4 s", { timeoutMs: 60_000 }, async () => {
+test("a machine that falls silent is evicted within 3.4 s", { timeoutMs: 60_000 }, async () => {
   await forEveryPhase(five, { isKillSilent: true }, async (world, note) => {
     world.kill("b");
     await world.clock.advance(3_400);
@@ -75,7 +75,7 @@ test("three of five killed at once are all evicted within 6 s", { timeoutMs: 60_
   await forEveryPhase(five, {}, async (world, note) => {
     for (const name of ["b", "c", "d"]) world.kill(name);
     await world.clock.advance(3_500);
-    assert.equal(world.listed.length, 5, `${note}: not before twice the patience`);
+    assert.equal(world.listed.length, 5, `${note}: not before the later round`);
     await world.clock.advance(2_500);
     assert.deepEqual(world.listed, ["a", "e"], note);
   });
@@ -112,7 +112,7 @@ test(
   },
 );
 
-test("in a pair a killed peer is evicted after twice the patience", { timeoutMs: 60_000 }, async () => {
+test("in a pair a killed peer is evicted after twice the time", { timeoutMs: 60_000 }, async () => {
   await forEveryPhase(["a", "b"], {}, async (world, note) => {
     world.kill("b");
     await world.clock.advance(3_900);
@@ -122,7 +122,7 @@ test("in a pair a killed peer is evicted after twice the patience", { timeoutMs:
   });
 });
 
-test("the first node sweeps what a dead cluster left, and two that start together do so too", async (defer) => {
+test("the first node evicts the stale records of a dead cluster, and two that start together do so too", async (defer) => {
   for (const starters of [["x"], ["x", "y"]]) {
     const world = new World(five, { random: seeded(3) });
     defer(() => world.close());
@@ -145,7 +145,7 @@ test(
       await world.clock.advance(120_000);
       assert.deepEqual(world.evictions.filter(({ by }) => by < "c"), [], `seed ${seed}`);
       const minority = world.evictions.filter(({ whom }) => whom < "c").length;
-      assert.ok(minority >= 2 && minority <= 24, `the greater side does, ever more slowly: ${minority}`);
+      assert.ok(minority >= 2 && minority <= 24, `the greater side evicts, ever more slowly: ${minority}`);
       world.heal();
       await world.clock.advance(31_000);
       assert.deepEqual(world.listed, five);
@@ -154,7 +154,7 @@ test(
   },
 );
 
-test("two that start after thirty died sweep them at once: no suspect is asked about another", async (defer) => {
+test("two nodes that start after thirty died evict them in time: no suspect is asked about another", async (defer) => {
   const dead = Array.from({ length: 30 }, (_, i) => `n${i}`);
   const world = new World(dead, { random: seeded(5) });
   defer(() => world.close());
@@ -165,7 +165,7 @@ test("two that start after thirty died sweep them at once: no suspect is asked a
   assert.deepEqual(world.listed, ["x", "y"]);
 });
 
-test("a node that only one other cannot reach is kept", async (defer) => {
+test("a node is kept that only one other cannot reach", async (defer) => {
   const world = new World(five, { random: seeded(4) });
   defer(() => world.close());
   await world.clock.advance(1_500);

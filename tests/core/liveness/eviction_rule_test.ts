@@ -171,7 +171,7 @@ const rows: readonly Row[] = [
       .concat(["wait 2000", "evicted", "wait 1000", "evicted b#1"]),
   },
   {
-    name: "nor has one that ends before this node was told of its eviction",
+    name: "a round that ends before this node was told of its eviction has no effect",
     peers: "b c d",
     steps: ["hold", "kill b", "wait 2600", "asked b c d", "off", "release", "wait 9000", "evicted"],
   },

@@ -39,7 +39,7 @@ test("a killed peer is evicted within 3 s by the nodes that list it, among many 
     world.kill("a");
     await world.clock.advance(2_900);
     assert.deepEqual(world.listedIn("dict"), ["b1", "b2"], note);
-    assert.deepEqual(world.evictions.map(({ whom }) => whom), ["a a#1"], note);
+    assert.deepEqual(world.evictions.map(({ life }) => life), ["a a#1"], note);
   });
 });
 
@@ -96,11 +96,11 @@ test("in any mix of groups killed peers are evicted from each list that a live n
         const world = new World(names, { groups, random: seeded(seed) });
         try {
           await world.clock.advance(1_500);
-          const killed = new Set(kills.map((who) => names[who % names.length]!));
+          const killed = new Set(kills.map((index) => names[index % names.length]!));
           for (const name of killed) world.kill(name);
           await world.clock.advance(20_000);
-          const whom = new Set(world.evictions.map((eviction) => eviction.whom.split(" ")[0]!));
-          for (const name of whom) assert.ok(killed.has(name), `${name} was alive`);
+          const evicted = new Set(world.evictions.map((eviction) => eviction.life.split(" ")[0]!));
+          for (const name of evicted) assert.ok(killed.has(name), `${name} was alive`);
           const alive = names.filter((name) => !killed.has(name));
           const isSharing = (left: string, right: string, group?: string) =>
             all[names.indexOf(left)]!.some((own) => all[names.indexOf(right)]!.includes(own) && (group ?? own) === own);

@@ -84,11 +84,14 @@ test("a node alone has no timer, and begins to probe when a peer joins", async (
 test("a probe that ends after this node stood still is no miss", async (defer) => {
   const stage = new Stage("b c d");
   defer(() => stage.liveness.stop());
-  await stage.play(["silence b", "wait 260"]);
+  await stage.play(["silence b"]);
+  while (stage.peer("b").inFlight === 0) await stage.clock.advance(10);
   const before = stage.misses("b")!;
   stage.clock.leap(20_000);
-  await stage.do("wait 0");
+  await stage.do("wait 250");
   assert.equal(stage.misses("b"), before);
+  await stage.do("wait 250");
+  assert.equal(stage.misses("b"), before + 1, "the next probe, which begins at once, counts");
 });
 
 test("the targets of a silent prober are probed in its place, until it answers", async (defer) => {

@@ -10,14 +10,14 @@ interface Fault {
   /** After the previous fault. */
   readonly afterMs: number;
   readonly kind: "kill" | "stall" | "longStall" | "cut" | "heal" | "away" | "back" | "restart";
-  readonly who: number;
+  readonly index: number;
   readonly stallMs: number;
 }
 
 const fault: fc.Arbitrary<Fault> = fc.record({
   afterMs: fc.integer({ min: 0, max: 6_000 }),
   kind: fc.constantFrom("kill", "stall", "longStall", "cut", "heal", "away", "back", "restart"),
-  who: fc.nat(5),
+  index: fc.nat(5),
   stallMs: fc.integer({ min: 1, max: 2_000 }),
 });
 
@@ -72,15 +72,15 @@ class Run {
       this.world.continue(next[0]);
     }
     await this.world.clock.advance(untilMs - this.world.clock.nowMs());
-    for (const { whom, by } of this.world.evictions.slice(this.#evictionsSeen)) {
-      assert.ok(this.harmed.has(whom), `${by} evicted ${whom}, which no fault had harmed`);
+    for (const { life, by } of this.world.evictions.slice(this.#evictionsSeen)) {
+      assert.ok(this.harmed.has(life), `${by} evicted ${life}, which no fault had harmed`);
     }
     this.#evictionsSeen = this.world.evictions.length;
   }
 
-  #strike({ kind, who, stallMs }: Fault): void {
+  #strike({ kind, index, stallMs }: Fault): void {
     const { world } = this;
-    const name = this.names[who % this.names.length]!;
+    const name = this.names[index % this.names.length]!;
     const machine = world.machine(name);
     const others = this.names.filter((other) => other !== name);
     switch (kind) {
@@ -142,25 +142,25 @@ test("a killed node is evicted within 3 s where three others live, and no other 
     fc.asyncProperty(
       fc.integer({ min: 4, max: 6 }),
       fc.integer(),
-      fc.array(fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), who: fc.nat(5) }), { maxLength: 3 }),
+      fc.array(fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), index: fc.nat(5) }), { maxLength: 3 }),
       async (size, seed, kills) => {
         const names = [..."abcdef"].slice(0, size);
         const world = new World(names, { random: seeded(seed) });
         try {
           await world.clock.advance(1_500);
           const killedAtMs = new Map<string, number>();
-          for (const { afterMs, who } of kills) {
+          for (const { afterMs, index } of kills) {
             await world.clock.advance(afterMs);
-            const name = names[who % size]!;
+            const name = names[index % size]!;
             if (killedAtMs.has(name) || names.length - killedAtMs.size <= 3) continue;
             world.kill(name);
             killedAtMs.set(name, world.clock.nowMs());
           }
           await world.clock.advance(3_000);
-          assert.deepEqual(world.evictions.map(({ whom }) => whom.slice(0, 1)).sort(), [...killedAtMs.keys()].sort());
-          for (const { whom, atMs } of world.evictions) {
-            const tookMs = atMs - killedAtMs.get(whom.slice(0, 1))!;
-            assert.ok(tookMs <= 3_000, `${whom} after ${tookMs} ms`);
+          assert.deepEqual(world.evictions.map(({ life }) => life.slice(0, 1)).sort(), [...killedAtMs.keys()].sort());
+          for (const { life, atMs } of world.evictions) {
+            const tookMs = atMs - killedAtMs.get(life.slice(0, 1))!;
+            assert.ok(tookMs <= 3_000, `${life} after ${tookMs} ms`);
           }
         } finally {
           world.close();

@@ -49,7 +49,7 @@ test("a killed process is evicted within 3 s, whenever it dies", { timeoutMs: 60
       world.kill("b");
       await world.clock.advance(2_900);
       assert.deepEqual(world.listed, names.filter((name) => name !== "b"), note);
-      assert.deepEqual(world.evictions.map(({ whom }) => whom), ["b b#1"], note);
+      assert.deepEqual(world.evictions.map(({ life }) => life), ["b b#1"], note);
     });
   }
 });
@@ -96,7 +96,7 @@ test("a peer that stalls for 2 s is never evicted, nor even suspected", { timeou
 });
 
 test(
-  "a peer that stalls for 20 s is evicted, comes back by itself, and evicts nobody",
+  "a peer that stalls for 20 s is evicted, comes back by itself, and evicts no peer",
   { timeoutMs: 60_000 },
   async () => {
     await forEveryPhase(five, {}, async (world, note) => {
@@ -144,7 +144,7 @@ test(
       world.cut(["a", "b"], ["c", "d", "e"]);
       await world.clock.advance(120_000);
       assert.deepEqual(world.evictions.filter(({ by }) => by < "c"), [], `seed ${seed}`);
-      const minority = world.evictions.filter(({ whom }) => whom < "c").length;
+      const minority = world.evictions.filter(({ life }) => life < "c").length;
       assert.ok(minority >= 2 && minority <= 24, `the greater side evicts, ever more slowly: ${minority}`);
       world.heal();
       await world.clock.advance(31_000);

@@ -139,7 +139,7 @@ export class World {
   readonly clock = new ManualClock();
   readonly machines = new Map<string, Machine>();
   /** Every eviction that was carried out. */
-  readonly evictions: { readonly by: string; readonly whom: string; readonly atMs: number }[] = [];
+  readonly evictions: { readonly by: string; readonly life: string; readonly atMs: number }[] = [];
   isAway = false;
   readonly #options: WorldOptions;
   readonly #records = new Map<string, Listed>();
@@ -225,7 +225,7 @@ export class World {
         if (isSame && !this.isAway) {
           for (const [key] of read) this.#records.delete(key);
           this.#revision++;
-          this.evictions.push({ by: by.name, whom: lifeOf(suspect), atMs: this.clock.nowMs() });
+          this.evictions.push({ by: by.name, life: lifeOf(suspect), atMs: this.clock.nowMs() });
           this.#tellAll();
         }
         this.clock.after(LATENCY_MS, () => by.run(() => resolve(isSame && !this.isAway)));

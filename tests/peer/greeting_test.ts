@@ -14,7 +14,7 @@ const HELLO: Greeting = {
   name: "a",
   incarnation: "01-a",
   expects: "01-b",
-  groups: [{ name: "dict", revision: 1 }],
+  groups: [{ id: 0, name: "dict", revision: 1 }],
 };
 
 const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
@@ -47,7 +47,7 @@ function say(socket: MemorySocket, json: unknown, type: number = MessageType.hel
 function answerTo(socket: MemorySocket): string {
   const frame = socket.other.frames[0];
   if (frame === undefined) return "nothing";
-  const answer = readAnswer(frame);
+  const answer = readAnswer(frame, PROTOCOL);
   return isRefusal(answer) ? answer.code : "welcome";
 }
 
@@ -58,12 +58,27 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
   b.setPeers([record("a"), record("c")]);
   const cases: [unknown, string][] = [
     [HELLO, "welcome"],
-    [{ ...HELLO, protocol: 2, name: 7 }, "protocol"],
+    [{ ...HELLO, aFieldOfALaterRelease: { x: 1 } }, "welcome"],
+    [
+      { ...HELLO, groups: [{ id: 3, name: "dict", revision: 1, weight: 2 }, { id: 9, name: "wn", revision: 1 }] },
+      "welcome",
+    ],
+    [{ ...HELLO, protocol: { min: 3, max: 9 }, name: 7 }, "protocol"],
+    [{ ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] }, "protocol"],
+    [{ ...HELLO, protocol: 2 }, "protocol"],
+    [{ ...HELLO, protocol: { min: 3, max: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: { min: 0, max: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: { min: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: "2" }, "malformed"],
     [{ ...HELLO, expects: "01-an-earlier-life" }, "incarnation"],
     [{ ...HELLO, incarnation: "00-an-earlier-life" }, "outlived"],
     [{ ...HELLO, name: "c", incarnation: "01-c" }, "direction"],
     [{ ...HELLO, groups: "dict" }, "malformed"],
-    [{ ...HELLO, groups: [{ name: "dict", revision: -1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 0, name: "dict", revision: -1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ name: "dict", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 65_536, name: "dict", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 1, name: "dict", revision: 1 }, { id: 1, name: "wn", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 1, name: "dict", revision: 1 }, { id: 2, name: "dict", revision: 1 }] }, "malformed"],
     ["hello", "malformed"],
     [null, "malformed"],
   ];
@@ -199,7 +214,11 @@ test("a new life or another address of a peer replaces its link; its state, weig
 });
 
 test("an impostor that welcomes under another name or life is not taken", async (defer) => {
-  for (const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 2 }]) {
+  for (
+    const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 1 }, {
+      protocol: { min: 1, max: 1 },
+    }]
+  ) {
     const net = new MemoryNetwork();
     const a = net.hub("a");
     defer(() => a.close());
@@ -294,18 +313,18 @@ test("who joins is connecting until a peer that does not list it yet has heard o
     defer(() => blind.close());
     joiner.setPeers([record(peer, `http://${peer}`)]);
     await net.clock.advance(9_999);
-    assert.equal(joiner.isConnecting, true, self);
+    assert.equal(joiner.isSettled, false, self);
     await net.clock.advance(1);
-    assert.equal(joiner.isConnecting, false, self);
+    assert.equal(joiner.isSettled, true, self);
     assert.notEqual(stateOf(joiner, peer), "open");
     const prompt = net.hub(self, { self: { name: self, incarnation: "02" } });
     defer(() => prompt.close());
     prompt.setPeers([record(peer, `http://${peer}`)]);
     await net.clock.advance(5_000);
-    assert.equal(prompt.isConnecting, true);
+    assert.equal(prompt.isSettled, false);
     blind.setPeers([record(self, `http://${self}`, "02")]);
     await net.tick();
-    assert.equal(prompt.isConnecting, false);
+    assert.equal(prompt.isSettled, true);
     assert.equal(stateOf(prompt, peer), "open");
   }
 });

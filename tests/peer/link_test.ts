@@ -92,9 +92,9 @@ test("each end hears at the greeting whether the other has anything of a group, 
 
 test("the peer with the smaller name dials, and both ends ask over that one connection", async (defer) => {
   const { net, a, b, served } = pair(defer);
-  assert.deepEqual([a.isConnecting, b.isConnecting], [true, true]);
+  assert.deepEqual([a.isSettled, b.isSettled], [false, false]);
   await net.tick();
-  assert.deepEqual([a.isConnecting, b.isConnecting], [false, false]);
+  assert.deepEqual([a.isSettled, b.isSettled], [true, true]);
   assert.equal(net.dialed.length, 1);
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
@@ -482,7 +482,7 @@ test("a peer that was expected to dial and does not is down after a bounded time
   await net.clock.advance(900);
   await waiting;
   assert.equal(stateOf(b, "a"), "down");
-  assert.equal(b.isConnecting, false, "who cannot be reached holds up nobody");
+  assert.equal(b.isSettled, true, "a peer that cannot be reached holds up nobody");
 });
 
 test("asks in the air are bounded at the asker, and asks being served at the owner", async (defer) => {
@@ -506,7 +506,7 @@ test("asks in the air are bounded at the asker, and asks being served at the own
 });
 
 test("the owner's bound is on its work: asks that were cancelled count until their work has ended", async (defer) => {
-  const { net, a, served } = pair(defer, { limits: { servedInFlight: 2 } });
+  const { net, a, served } = pair(defer, { limits: { incomingInFlight: 2 } });
   await net.tick();
   const leaver = new AbortController();
   const options = { signal: leaver.signal, timeoutMs: 1_000 };
@@ -533,7 +533,7 @@ test("what is asked and cancelled in one frame counts as work until the frame is
     if (key === "at hand") question.resolve(text(key));
     else signal.addEventListener("abort", { handleEvent: () => question.reject(signal.reason) }, { once: true });
   };
-  const { net, peer } = await connected(defer, get, { limits: { servedInFlight: 2 } });
+  const { net, peer } = await connected(defer, get, { limits: { incomingInFlight: 2 } });
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 2; i++) {
       const leaver = new AbortController();
@@ -558,7 +558,7 @@ test("what a service says after its answer is not heard, nor is what it throws t
     question.reject(new OriginError("late"));
     throw new Error("later still");
   };
-  const { net, a, peer } = await connected(defer, get, { limits: { servedInFlight: 1 } });
+  const { net, a, peer } = await connected(defer, get, { limits: { incomingInFlight: 1 } });
   for (const key of ["x", "y"]) {
     const ask = getFrom(peer, "dict", key, patient);
     await net.tick();

@@ -122,7 +122,7 @@ test("peeks count among the asks of the asker and the work of the peer, and are 
   for (const { resolve } of calls) resolve(undefined);
   await net.tick();
   await Promise.all(peeks);
-  const busy = pair(defer, { peek: method }, { limits: { servedInFlight: 1 } });
+  const busy = pair(defer, { peek: method }, { limits: { incomingInFlight: 1 } });
   await busy.net.tick();
   const first = busy.a.peer("b")!.peek("dict", "x", patient);
   const second = assert.rejects(busy.a.peer("b")!.peek("dict", "x", patient), PeerError);
@@ -187,7 +187,7 @@ test("a push that the taker fails, or to a group that it does not serve, falls b
   await net.tick();
   await Promise.all([failed, unknown, unknownPeek]);
   assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("broken")));
-  await assert.rejects(a.peer("b")!.push("nobody's", entries, patient), TypeError);
+  await assert.rejects(a.peer("b")!.push("nobody's", entries, patient), PeerError);
   await assert.rejects(a.peer("b")!.push("dict", new Array(4_097).fill(entries[0]), patient), RangeError);
   assert.equal(stateOf(a, "b"), "open");
 });
@@ -258,7 +258,7 @@ test("who joins finds its values though its links are still opening", async (def
 
 test("a poll is answered by a peer that is busy with all that it may be asked", async (defer) => {
   const { method } = byHand<[string, string, AskOptions], Value>();
-  const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
+  const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, incomingInFlight: 2 } });
   await net.tick();
   const gets = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient)));
   const poll = a.link("b")!.probe({ timeoutMs: 250 });
@@ -381,9 +381,9 @@ test("a poll over a connection to another life of the peer counts as unanswered"
   const { net, a } = pair(defer);
   await net.tick();
   const [near] = socketPair();
-  const groups = [{ name: "dict", revision: 0 }];
-  const greeting = { protocol: PROTOCOL, name: "b", incarnation: "02-b", expects: "01-a", groups } as const;
-  (a.link("b") as Link).open(near, greeting);
+  const groups = [{ id: 0, name: "dict", revision: 0 }];
+  const greeting = { protocol: PROTOCOL, version: 2, name: "b", incarnation: "02-b", expects: "01-a", groups };
+  (a.link("b") as Link).open(near, greeting, { json: greeting, groups: [{ name: "dict" }] });
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /its life 02-b/);
 });
 
@@ -577,14 +577,14 @@ test("an answer of another kind than its question closes the connection, and fai
       await net.clock.advance(50);
       await net.tick();
     }
-    const failed = assert.rejects(ask(), /malformed answer/);
+    const failed = assert.rejects(ask(), /malformed reply/);
     answer(1);
     net.dialed.at(-1)!.other.send(writer.take());
     await net.tick();
     await failed;
-    assert.match(net.dialed.at(-1)!.closedWith!.reason, /malformed answer/);
+    assert.match(net.dialed.at(-1)!.closedWith!.reason, /malformed reply/);
   }
-  assert.equal(log.lines.filter((line) => /^warn .*malformed answer/.test(line)).length, 1, "said once");
+  assert.equal(log.lines.filter((line) => /^warn .*malformed reply/.test(line)).length, 1, "said once");
 });
 
 test("more taken than was pushed is no more than was pushed; an answer that nobody waits for is none", async (defer) => {

@@ -238,7 +238,7 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   );
   await new Promise((resolve) => socket.once("data", resolve));
   socket.pause();
-  const groups = [{ name: "dict", revision: 0 }];
+  const groups = [{ id: 0, name: "dict", revision: 0 }];
   const writer = new MessageWriter();
   greetAndAsk(
     (frame) => socket.write(writer.message(Opcode.binary, frame)),
@@ -365,7 +365,7 @@ test("an accepting peer that stops reading is given up by its dialer", async (de
     socket.once("data", (head) => {
       socket.pause();
       socket.write(acceptUpgrade(head));
-      const groups = [{ name: "dict", revision: 0 }];
+      const groups = [{ id: 0, name: "dict", revision: 0 }];
       greetAndAsk(
         (frame) => socket.write(Uint8Array.of(0x82, 126, frame.length >> 8, frame.length & 255, ...frame)),
         MessageType.welcome,

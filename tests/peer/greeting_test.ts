@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { PeerError } from "../../lib/core/errors.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
-import { MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import { MessageType, PROTOCOL, type ProtocolRange } from "../../lib/peer/wire/frames.ts";
 import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/wire/greeting.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
+import type { Link } from "../../lib/peer/link.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
@@ -89,6 +90,91 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
     assert.equal(answerTo(socket), expected, JSON.stringify(hello));
     assert.equal(socket.closedWith !== undefined, expected !== "welcome");
   }
+});
+
+/** Two hubs of two releases that list each other. */
+async function releases(defer: Defer, rangeOfA: ProtocolRange, rangeOfB: ProtocolRange) {
+  const [logA, logB] = [new MemoryLog(), new MemoryLog()];
+  const { net, a, b } = strangers(defer, { protocol: rangeOfA, log: logA }, {
+    protocol: rangeOfB,
+    log: logB,
+    serve: (_, key) => ({ body: new Uint8Array(1), contentType: key, bornAtMs: 0, expiresAtMs: Infinity }),
+  });
+  b.setPeers([record("a", "http://a")]);
+  a.setPeers([record("b", "http://b")]);
+  await net.tick();
+  return { net, a, b, logA, logB };
+}
+
+test("two releases speak the newest version that both know", async (defer) => {
+  const cases: [ProtocolRange, ProtocolRange, number][] = [
+    [{ min: 2, max: 2 }, { min: 2, max: 2 }, 2],
+    [{ min: 2, max: 3 }, { min: 2, max: 2 }, 2],
+    [{ min: 2, max: 2 }, { min: 2, max: 3 }, 2],
+    [{ min: 2, max: 5 }, { min: 3, max: 4 }, 4],
+    [{ min: 2, max: 3 }, { min: 3, max: 7 }, 3],
+  ];
+  for (const [rangeOfA, rangeOfB, expected] of cases) {
+    const { net, a, b } = await releases(defer, rangeOfA, rangeOfB);
+    const versionOf = (hub: PeerHub, name: string) => (hub.link(name) as Link).channel?.version;
+    assert.deepEqual([versionOf(a, "b"), versionOf(b, "a")], [expected, expected]);
+    const got = getFrom(a.peer("b")!, "dict", "x", patient);
+    await net.tick();
+    assert.equal((await got).contentType, "x");
+  }
+});
+
+test("two releases without a common version refuse each other, and say which versions each speaks", async (defer) => {
+  const cases: [ProtocolRange, ProtocolRange][] = [
+    [{ min: 2, max: 2 }, { min: 3, max: 4 }],
+    [{ min: 3, max: 4 }, { min: 2, max: 2 }],
+  ];
+  for (const [rangeOfA, rangeOfB] of cases) {
+    const { a, b, logA, logB } = await releases(defer, rangeOfA, rangeOfB);
+    assert.equal(stateOf(a, "b"), "down");
+    assert.notEqual(stateOf(b, "a"), "open");
+    assert.match(logA.lines[0]!, /^warn cannot connect to peer b: protocol: /);
+    assert.match(logB.lines[0]!, /^warn refused a connection from "a stranger": protocol: /);
+    for (const { lines } of [logA, logB]) {
+      assert.equal(lines.length, 1);
+      assert.match(lines[0]!, /2 to 2/);
+      assert.match(lines[0]!, /3 to 4/);
+    }
+  }
+});
+
+test("a peer of protocol 1 is refused with the versions of both", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const b = net.hub("b", { log });
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const old = knock(b);
+  say(old, { ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] });
+  await net.tick();
+  assert.deepEqual(readAnswer(old.other.frames[0], PROTOCOL), {
+    code: "protocol",
+    detail: "one end speaks protocol 2 to 2, the other 1 to 1",
+  });
+  assert.match(log.lines[0]!, /protocol: one end speaks protocol 2 to 2, the other 1 to 1/);
+});
+
+test("strangers with ever new names cannot fill the log, and are news again later", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const b = net.hub("b", { log, limits: { strangers: 10_000 } });
+  defer(() => b.close());
+  const flood = async (prefix: string) => {
+    for (let i = 0; i < 1_000; i++) say(knock(b), { ...HELLO, name: `${prefix}-${i}` });
+    await net.clock.advance(5_000);
+  };
+  await flood("first");
+  assert.equal(log.lines.length, 256);
+  await flood("second");
+  assert.equal(log.lines.length, 256);
+  await net.clock.advance(600_000);
+  await flood("third");
+  assert.equal(log.lines.length, 512);
 });
 
 test("the first frame of a stranger must be a hello, and come in time", async (defer) => {

@@ -44,7 +44,7 @@ function say(socket: MemorySocket, json: unknown, type: number = MessageType.hel
   socket.send(writer.take());
 }
 
-/** What the hub answered to a hello: `welcome`, or the code of its refusal. */
+/** The hub's answer to a hello: `welcome`, or the code of its refusal. */
 function answerTo(socket: MemorySocket): string {
   const frame = socket.other.frames[0];
   if (frame === undefined) return "nothing";
@@ -286,7 +286,7 @@ test("a new life or another address of a peer replaces its link; its state, weig
   await lost;
   assert.notEqual(a.peer("b"), link);
   await net.tick();
-  // It still is who it was: whoever answers there is not the peer that is meant.
+  // The node at that address is still the earlier life, not the peer that is meant.
   assert.equal(stateOf(a, "b"), "down");
   const later = net.hub("b", { self: { name: "b", incarnation: "02-b" } });
   defer(() => later.close());
@@ -334,19 +334,19 @@ test("hostile URLs in the roster cost one warning each and nothing else", async 
   assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 3);
 });
 
-test("so many groups that a hello cannot hold them are refused when the hub is made", () => {
+test("a hub with more groups than a hello can hold is refused when it is made", () => {
   const groups = Array.from({ length: 500 }, (_, i) => `group-${i}`);
   assert.throws(() => new MemoryNetwork().hub("a", { groups }), RangeError);
 });
 
-test("who waits in vain to be dialed makes itself known, so that a peer that hears nothing asks for its roster", async (defer) => {
+test("a node that waits in vain to be dialed says hello, so that a peer with an old roster reads it again", async (defer) => {
   let askedAtMs: number[] = [];
   const log = new MemoryLog();
   const { net, a, b } = strangers(defer, { onUnlisted: () => askedAtMs.push(net.clock.nowMs()) }, { log });
   const startMs = net.clock.nowMs();
   b.setPeers([record("a", "http://a")]);
   await net.clock.advance(249);
-  assert.equal(net.dialed.length, 0, "it is for the other one to dial");
+  assert.equal(net.dialed.length, 0, "the other end is to dial");
   await net.clock.advance(1);
   assert.equal(net.dialed.length, 1);
   await net.clock.advance(750);
@@ -362,23 +362,23 @@ test("who waits in vain to be dialed makes itself known, so that a peer that hea
   assert.deepEqual(log.lines.filter((line) => line.startsWith("warn")), []);
 });
 
-test("a peer that does not know us yet is alive to a poll, until it is lost", async (defer) => {
+test("a peer that does not know this node yet is alive to a probe, until it is lost", async (defer) => {
   const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
-  const poll = () => a.link("b")!.probe({ timeoutMs: 250 });
-  const early = assert.rejects(poll(), /not connected in time/);
+  const probe = () => a.link("b")!.probe({ timeoutMs: 250 });
+  const early = assert.rejects(probe(), /not connected in time/);
   await net.clock.advance(250);
   await early;
   // Its hello was held, refused after 2 s, and is held again.
   await net.clock.advance(2_000);
   assert.equal(stateOf(a, "b"), "down", "gets go past it");
-  await poll();
+  await probe();
   await net.clock.advance(5_000);
-  await poll();
+  await probe();
   net.hosts.delete("b");
   b.close();
   await net.tick();
-  await assert.rejects(poll(), PeerError);
+  await assert.rejects(probe(), PeerError);
 });
 
 test("a node that was replaced by a later life of its own is refused at once, and does not dial in a tight loop", async (defer) => {
@@ -390,7 +390,7 @@ test("a node that was replaced by a later life of its own is refused at once, an
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /down: outlived/);
 });
 
-test("who joins is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {
+test("a joiner is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {
   for (const [self, peer] of [["a", "b"], ["b", "a"]] as const) {
     const net = new MemoryNetwork();
     const joiner = net.hub(self, { limits: { unknownMs: 10_000, firstOpenMs: 3_000 } });
@@ -415,7 +415,7 @@ test("who joins is connecting until a peer that does not list it yet has heard o
   }
 });
 
-test("who has not been heard of for long is not waited for any more, by peeks either, until it is connected", async (defer) => {
+test("peeks do not wait for a peer that has not listed this node for long, until it is connected", async (defer) => {
   const { net, a, b } = strangers(defer, { limits: { unknownMs: 5_000 } });
   a.setPeers([record("b", "http://b")]);
   const peek = () => a.peer("b")!.peek("dict", "x", { signal: patient.signal, timeoutMs: 2_000 });

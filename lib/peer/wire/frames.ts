@@ -100,7 +100,7 @@ export const FailureCode = {
 export type FailureCode = typeof FailureCode[keyof typeof FailureCode];
 export const LAST_FAILURE_CODE = FailureCode.unavailable;
 
-/** Chosen: about 230 groups with names of 8 letters. */
+/** Chosen: some 220 groups with names of 8 letters. */
 export const MAX_GREETING_BYTES = 16 * 1024;
 /** The groups that one end may have announced at a time. Chosen; the size of a greeting bounds a node's own sooner. */
 export const MAX_GROUPS = 1024;

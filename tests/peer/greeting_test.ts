@@ -31,7 +31,7 @@ function strangers(defer: Defer, optionsOfA: HubOptions = {}, optionsOfB: HubOpt
   return { net, a, b };
 }
 
-/** Connects to a hub as anybody may. */
+/** Connects to a hub, as a stranger can. */
 function knock(hub: PeerHub): MemorySocket {
   const [near, far] = socketPair();
   hub.accept(far);

@@ -24,7 +24,7 @@ const HELLO = {
   groups: [{ id: 0, name: "dict", revision: 0 }, { id: 1, name: "not-here", revision: 0 }],
 };
 
-/** `b` on a real port, which lists `a`, and counts what reaches its service. */
+/** `b` on a real port lists `a`, and notes the asks that reach its service. */
 async function victim(defer: Defer) {
   const log = new MemoryLog();
   const reached: string[] = [];
@@ -200,7 +200,7 @@ test("a listed peer is answered in kind, and refused for a group that this node 
   assert.deepEqual(reached, ["peek x", "push 1", "indirect probe of c"]);
 });
 
-/** One message with a payload of our own. */
+/** One message with any payload. */
 function raw(type: number, payload: Uint8Array, length = payload.length): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(9 + payload.length);
   frame[0] = type;

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { type Defer, test } from "../../support/test.ts";
 
 const run = promisify(execFile);
-/** Not every container has `openssl`. */
+/** Not every container has IPv6. */
 const hasIPv6 = Object.values(networkInterfaces()).flat().some((one) => one?.address === "::1");
 const isBun = "Bun" in globalThis;
 const dialOnce = fileURLToPath(new URL("dial-once.ts", import.meta.url));

@@ -161,10 +161,14 @@ export class Node {
 
   /** Whether it has joined, and has connected with all whom it found or given them up. */
   #isInTouch(): boolean {
-    if (this.#isConnected || !this.#isJoined() || this.#hub!.isConnecting) return this.#isConnected;
-    // Who could not be connected with may have gone past this node.
-    if (!this.#hub!.isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
-    return this.#isConnected = true;
+    return this.#isConnected ||= this.#isJoined() && this.#hub!.isSettled;
+  }
+
+  /** Peers to which this node could not connect may have gone past it. */
+  #settled(isWhole: boolean): void {
+    if (this.#isConnected) return;
+    if (!isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
+    this.#isInTouch();
   }
 
   #isJoined(): boolean {
@@ -223,6 +227,7 @@ export class Node {
       },
       onUnlisted: () => this.#membership?.hurry(),
       onProbed: () => this.#liveness?.probed(),
+      onSettled: (isWhole) => this.#settled(isWhole),
       clock: this.#clock,
       log: this.#log,
     });

@@ -1,10 +1,11 @@
 import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
-import { FrameWriter } from "./wire/writer.ts";
-import { MessageType } from "./wire/frames.ts";
-import { type Greeting, isRefusal, readAnswer, type Refusal } from "./wire/greeting.ts";
 import type { PeerLimits } from "./limits.ts";
+import type { OwnGreeting } from "./own-groups.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";
+import { MessageType, type ProtocolRange } from "./wire/frames.ts";
+import { isRefusal, type PeerGreeting, readAnswer, type Refusal } from "./wire/greeting.ts";
+import { FrameWriter } from "./wire/writer.ts";
 
 /** The path, on every node's public port, where peers connect. */
 export const PEER_PATH = "/_peer";
@@ -13,22 +14,23 @@ export interface DialerOptions {
   /** As the peer advertises it. */
   readonly url: string;
   readonly openSocket: (url: string) => SocketLike;
-  readonly hello: () => Greeting;
-  /** Checks who answered; a refusal closes the connection. */
-  readonly check: (welcome: Greeting) => Refusal | undefined;
+  readonly protocol: ProtocolRange;
+  readonly hello: () => OwnGreeting;
+  /** Checks that the right peer has answered; a refusal closes the connection. */
+  readonly check: (welcome: PeerGreeting) => Refusal | undefined;
   readonly clock: Clock;
   readonly limits: PeerLimits;
   /** 0 to 1: spreads the retries of many dialers. */
   readonly random: () => number;
-  /** The peer has welcomed us: the socket is the callee's. */
-  readonly onOpen: (socket: SocketLike, welcome: Greeting) => void;
-  /** This try has failed; another follows by itself. */
+  /** The peer has welcomed this node: the socket is the callee's. */
+  readonly onOpen: (socket: SocketLike, welcome: PeerGreeting, hello: OwnGreeting) => void;
+  /** This try has failed; another one follows. */
   readonly onFailure: (refusal: Refusal) => void;
 }
 
 /**
- * Dials one peer until it welcomes us, and again after `redial`, with jittered growing delays; while it does not know us,
- * at once.
+ * Dials one peer until it welcomes this node, and again after `redial`. The delays grow, with jitter; a peer that does not
+ * know this node yet is dialed again with the shortest one.
  */
 export class Dialer {
   readonly #options: DialerOptions;
@@ -56,13 +58,15 @@ export class Dialer {
       return this.#fail({ code: "unreachable", detail: `${error}` });
     }
     this.#socket = socket;
+    let told: OwnGreeting | undefined;
     socket.handler = {
       opened: () => {
+        told = hello();
         const writer = new FrameWriter();
-        writer.greeting(MessageType.hello, hello());
+        writer.greeting(MessageType.hello, told.json);
         if (!socket.send(writer.take())) this.#fail({ code: "unreachable", detail: "the hello could not be sent" });
       },
-      received: (frame) => this.#answered(socket, frame),
+      received: (frame) => this.#answered(socket, told!, frame),
       closed: (reason) => this.#fail({ code: "unreachable", detail: reason }),
     };
     this.#cancelTimer = clock.after(limits.greetingMs, () => {
@@ -70,11 +74,11 @@ export class Dialer {
     });
   }
 
-  /** The connection that was opened is lost. */
+  /** The open connection was lost. */
   redial(): void {
     if (this.#stopped) return;
     const { clock, limits, random } = this.#options;
-    // One that is lost as soon as it is open must not be dialed in a tight loop.
+    // A connection that is lost as soon as it is open must not be dialed in a tight loop.
     if (clock.nowMs() - this.#openedAtMs >= limits.steadyMs) this.#failures = 0;
     this.#openedAtMs = Infinity;
     const pace = { firstMs: limits.firstRetryMs, mostMs: limits.lastRetryMs };
@@ -83,7 +87,7 @@ export class Dialer {
     this.#cancelTimer = clock.after(backoffMs(this.#failures++, pace, random), () => this.dial());
   }
 
-  /** Makes the try that is due later at once, if the last one is `firstRetryMs` ago. */
+  /** Dials now instead of later, if the last try is `firstRetryMs` ago. */
   hurry(): void {
     const { clock, limits } = this.#options;
     if (!this.#isWaiting || clock.nowMs() - this.#dialedAtMs < limits.firstRetryMs) return;
@@ -95,25 +99,25 @@ export class Dialer {
     this.#stopped = true;
     this.#isWaiting = false;
     this.#cancelTimer?.();
-    this.#socket?.close(CloseCode.done, "not dialed any more");
+    this.#socket?.close(CloseCode.done, "no longer dialed");
     this.#socket = undefined;
   }
 
-  #answered(socket: SocketLike, frame: Uint8Array<ArrayBuffer> | undefined): void {
-    const answer = readAnswer(frame);
+  #answered(socket: SocketLike, hello: OwnGreeting, frame: Uint8Array<ArrayBuffer> | undefined): void {
+    const answer = readAnswer(frame, this.#options.protocol);
     if (isRefusal(answer)) return this.#fail(answer);
     const refusal = this.#options.check(answer);
     if (refusal !== undefined) return this.#fail(refusal);
     this.#cancelTimer?.();
     this.#socket = undefined;
     this.#openedAtMs = this.#options.clock.nowMs();
-    this.#options.onOpen(socket, answer);
+    this.#options.onOpen(socket, answer, hello);
   }
 
   #fail(refusal: Refusal): void {
     this.#socket?.close(CloseCode.done, refusal.code);
     this.#socket = undefined;
-    // It held our hello as long as it could: at its door, we are let in as soon as it hears of us.
+    // It held the hello for a while, and should hold the next one: it then welcomes it as soon as its roster has this node.
     if (refusal.code === "stranger") this.#failures = 0;
     this.redial();
     this.#options.onFailure(refusal);

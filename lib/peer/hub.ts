@@ -1,51 +1,69 @@
 import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
 import type { Clock } from "../core/base/clock.ts";
+<<<<<<< HEAD
 import type { ProbedPeer } from "../core/liveness/liveness.ts";
+=======
+>>>>>>> h-peer
 import type { Log } from "../core/base/log.ts";
+import type { ProbedPeer } from "../core/liveness/probed-peer.ts";
 import type { Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { FrameWriter } from "./wire/writer.ts";
-import { MessageType } from "./wire/frames.ts";
-import { type Greeting, greetingOf, type Refusal, type Self } from "./wire/greeting.ts";
 import { PEER_LIMITS, type PeerLimits } from "./limits.ts";
 import { dials, Link, type LinkContext, type LinkState } from "./link.ts";
-import type { Schedule } from "./channel/outbox.ts";
+import { OwnGroups } from "./own-groups.ts";
 import { Reception, type Verdict } from "./reception.ts";
-import type { PeerService } from "./service.ts";
+import type { PeerService, Schedule } from "./service.ts";
 import { acceptEvents, type SocketLike } from "./socket/socket.ts";
 import { dialTcp } from "./socket/tcp.ts";
+import { PROTOCOL, type ProtocolRange } from "./wire/frames.ts";
+import type { PeerGreeting, Refusal, Self } from "./wire/greeting.ts";
 
 export interface PeerHubOptions {
   readonly self: Self;
-  /** Every group that this node serves. */
+  /** The groups that this node has from the start; `addGroup` and `removeGroup` change them. */
   readonly groups: readonly string[];
-  /** The revision of each group's roster now; told in greetings. */
+  /** The revision of each group's roster now; peers are told it. */
   readonly revisions: () => Readonly<Record<string, number>>;
-  /** Whether this node has nothing of a group, in memory or in the air; told in greetings. @default never */
+  /**
+   * Whether this node has nothing of a group, in memory or in flight; peers are told it. Called for groups that this node
+   * has, from the constructor or `addGroup` on.
+   *
+   * @default never
+   */
   readonly isEmpty?: (group: string) => boolean;
   readonly service: PeerService;
-  /** A peer that the roster does not tell of wants to connect, and goes on wanting to. @default nothing */
+  /** A peer that the roster does not list wants to connect: called again and again while it does. @default nothing */
   readonly onUnlisted?: () => void;
-  /** A peer polls this node, which is answered without it. @default nothing */
+  /** A peer has probed this node; the hub has replied. @default nothing */
   readonly onProbed?: () => void;
+  /**
+   * Called once each time when no link is connecting any more: each is open, or down, or was given up. Also after a
+   * `setPeers` that leaves no link at all. Never called within `setPeers`. Must not throw.
+   *
+   * @param isWhole whether every link is open
+   * @default nothing
+   */
+  readonly onSettled?: (isWhole: boolean) => void;
   readonly clock: Clock;
   readonly log: Log;
   /** @default dialTcp */
   readonly openSocket?: (url: string) => SocketLike;
-  /** @default setImmediate: after the sockets that are readable now, so that one frame takes all they asked */
+  /** @default setImmediate: runs after the sockets that are readable now, so that one frame takes the asks of all */
   readonly schedule?: Schedule;
   /** @default Math.random */
   readonly random?: () => number;
   readonly limits?: Partial<PeerLimits>;
+  /** The protocol versions that this node speaks: a test plays another release. @default PROTOCOL */
+  readonly protocol?: ProtocolRange;
 }
 
 export interface LinkStats {
   readonly name: string;
   readonly state: LinkState;
-  /** Connections opened so far, the one that stands included. */
+  /** Connections so far, with the open one. */
   readonly opens: number;
-  /** Of the connection that stands; 0 when there is none. */
+  /** This and the figures below belong to the open connection; 0 when there is none. */
   readonly asked: number;
   readonly answered: number;
   readonly asksInFlight: number;
@@ -59,20 +77,27 @@ export interface LinkStats {
 export class PeerHub {
   readonly #context: LinkContext;
   readonly #reception: Reception;
+  readonly #groups: OwnGroups;
+  readonly #onSettled: (isWhole: boolean) => void;
   #links: ReadonlyMap<string, Link> = new Map();
-  /** Links to peers that left, which still finish what is in flight. */
+  /** Links to peers that left, which finish their asks. */
   readonly #retired = new Set<Link>();
   #closed = false;
+  #isSettled = false;
+  #isReviewing = false;
   #onDrained = (): void => {};
 
-  /** @throws RangeError so many groups that a hello cannot hold them */
+  /** @throws RangeError as `addGroup` */
   constructor(options: PeerHubOptions) {
-    const { self, clock, log, groups, revisions, isEmpty = () => false, service } = options;
+    const { self, clock, log, groups: names, revisions, isEmpty = () => false, service, protocol = PROTOCOL } = options;
     const limits = { ...PEER_LIMITS, ...options.limits };
+    const groups = new OwnGroups({ self, protocol, names, revisions, isEmpty });
+    this.#groups = groups;
+    this.#onSettled = options.onSettled ?? (() => {});
     this.#context = {
       self,
+      protocol,
       groups,
-      greeting: (expects) => greetingOf(self, expects, groups, revisions(), isEmpty),
       service,
       onProbed: options.onProbed ?? (() => {}),
       clock,
@@ -81,36 +106,56 @@ export class PeerHub {
       schedule: options.schedule ?? setImmediate,
       openSocket: options.openSocket ?? dialTcp,
       random: options.random ?? Math.random,
+      onChange: () => this.#reviewSettled(),
     };
     this.#reception = new Reception({
+      protocol,
       judge: (hello) => this.#judge(hello),
-      onGreeted: (socket, hello) => this.#links.get(hello.name)!.open(socket, hello),
+      onGreeted: (socket, hello, welcome) => this.#links.get(hello.name)!.open(socket, hello, welcome),
       onHeld: options.onUnlisted ?? (() => {}),
       clock,
       log,
       limits,
     });
-    const widest = Object.fromEntries(groups.map((group) => [group, Number.MAX_SAFE_INTEGER]));
-    new FrameWriter().greeting(MessageType.hello, greetingOf(self, self.incarnation, groups, widest, () => false));
   }
 
   /**
-   * All peers of all groups, oneself among them or not; replaces what was set before. Of a peer its latest life counts: the
-   * groups hear one after the other that it has started anew, and the one that heard first is to have the link that stays.
+   * From now on this node asks and is asked for the group as well. Every peer is told, now or in the next greeting.
+   * A group that is there already is left as it is.
    *
-   * Of a peer that is gone, what is in flight is finished when it was draining before: it has said goodbye, and lets go
-   * by itself. Else it was evicted: whoever waits for it is to fall back at once.
+   * @throws RangeError the name has not 1 to 256 well-formed characters, or no greeting could hold the groups; nothing
+   * has changed then
+   */
+  addGroup(name: string): void {
+    if (this.#groups.add(name)) this.#announceGroups();
+  }
+
+  /**
+   * From now on asks for the group fail with a PeerError, this node's at once and the peers' by a reply. Asks in flight
+   * get their replies. A group that is not there is no error.
+   */
+  removeGroup(name: string): void {
+    if (this.#groups.remove(name)) this.#announceGroups();
+  }
+
+  /**
+   * Replaces the peers: those of all groups, this node among them or not. The latest life of a peer counts. The groups hear
+   * one after the other that a peer has started anew, and the link made for the first of them must stay.
+   *
+   * A peer that is gone and was draining before has said goodbye: its link finishes the asks in flight. Any other peer
+   * that is gone was evicted: its asks fail at once, so that they fall back.
    */
   setPeers(records: readonly PeerRecord[]): void {
     if (this.#closed) return;
     const before = this.#links;
     const links = new Map<string, Link>();
+    let isChange = false;
     for (const record of ofLatestLives(records)) {
       const { name } = record;
       if (name === this.#context.self.name) continue;
       const known = links.get(name);
       if (known !== undefined) {
-        // It drains as a whole, whichever group is heard of first.
+        // A node drains in all its groups at once, whichever roster tells of it first.
         if (record.state === "draining") known.learn(record);
         continue;
       }
@@ -121,6 +166,7 @@ export class PeerHub {
       } else {
         link?.close("it has started anew");
         links.set(name, new Link(record, this.#context));
+        isChange = true;
       }
     }
     this.#links = links;
@@ -130,31 +176,36 @@ export class PeerHub {
       else link.close("it was taken off the roster");
     }
     this.#reception.review();
+    if (isChange || links.size === 0) this.#isSettled = false;
+    this.#reviewSettled();
   }
 
-  /** `undefined` for oneself and for whom the roster does not list. */
+  /** `undefined` for this node, and for a peer that the roster does not list. */
   peer(name: string): Peer | undefined {
     return this.#links.get(name);
   }
 
+<<<<<<< HEAD
   /** As `peer`: the one to be polled. */
+=======
+  /** As `peer`, to be probed. */
+>>>>>>> h-peer
   link(name: string): ProbedPeer | undefined {
     return this.#links.get(name);
   }
 
+<<<<<<< HEAD
   /** Every peer that the roster lists, but oneself. */
+=======
+  /** Every peer that the roster lists, but this node. */
+>>>>>>> h-peer
   probed(): ProbedPeer[] {
     return [...this.#links.values()];
   }
 
-  /** Whether a peer has neither been connected with yet nor been given up. */
-  get isConnecting(): boolean {
-    return [...this.#links.values()].some((link) => link.isConnecting);
-  }
-
-  /** Whether every peer is connected. */
-  get isWhole(): boolean {
-    return [...this.#links.values()].every(({ state }) => state === "open");
+  /** Whether `onSettled` was called and no link has been connecting since. */
+  get isSettled(): boolean {
+    return this.#isSettled;
   }
 
   /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */
@@ -176,8 +227,8 @@ export class PeerHub {
         opens: link.opens,
         asked: channel?.asked ?? 0,
         answered: channel?.answered ?? 0,
-        asksInFlight: channel?.inFlight.asks ?? 0,
-        servedInFlight: channel?.inFlight.served ?? 0,
+        asksInFlight: channel?.inFlight.outgoing ?? 0,
+        servedInFlight: channel?.inFlight.incoming ?? 0,
         framesOut: channel?.framesOut ?? 0,
         framesIn: channel?.framesIn ?? 0,
         bytesOut: channel?.bytesOut ?? 0,
@@ -186,7 +237,7 @@ export class PeerHub {
   }
 
   /**
-   * Takes no more peers and asks, finishes what is in flight, each link within its bound, and closes. To be called when
+   * Takes no more peers and asks, finishes the asks in flight, each link within its bound, and closes. To be called when
    * this node is off the roster.
    */
   async drain(): Promise<void> {
@@ -198,13 +249,38 @@ export class PeerHub {
     if (this.#retired.size > 0) await new Promise<void>((drained) => this.#onDrained = drained);
   }
 
-  /** Fails what is in flight and closes every connection. Idempotent. */
+  /** Fails the asks in flight and closes every connection. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#reception.close();
     for (const link of [...this.#links.values(), ...this.#retired]) link.close("this node is closing");
     this.#links = new Map();
     this.#retired.clear();
+  }
+
+  #announceGroups(): void {
+    for (const link of this.#links.values()) link.announceGroups();
+    for (const link of this.#retired) link.announceGroups();
+  }
+
+  /** Calls `onSettled` in a microtask, if no link is connecting then: a caller of the hub is never called back at once. */
+  #reviewSettled(): void {
+    if (this.#closed) return;
+    if (this.#isConnecting) this.#isSettled = false;
+    else if (!this.#isSettled && !this.#isReviewing) {
+      this.#isReviewing = true;
+      queueMicrotask(() => {
+        this.#isReviewing = false;
+        if (this.#closed || this.#isConnecting) return;
+        this.#isSettled = true;
+        this.#onSettled([...this.#links.values()].every(({ state }) => state === "open"));
+      });
+    }
+  }
+
+  get #isConnecting(): boolean {
+    for (const link of this.#links.values()) if (link.isConnecting) return true;
+    return false;
   }
 
   #retire(link: Link): void {
@@ -215,18 +291,18 @@ export class PeerHub {
     });
   }
 
-  #judge(hello: Greeting): Verdict {
-    const { self, greeting } = this.#context;
+  #judge(hello: PeerGreeting): Verdict {
+    const { self, groups } = this.#context;
     if (hello.expects !== self.incarnation) {
       return refuse("incarnation", `this is ${self.name} in its life ${self.incarnation}, not ${hello.expects}`);
     }
     const record = this.#links.get(hello.name)?.record;
     if (record?.incarnation === hello.incarnation) {
       if (!dials(hello.name, self.name)) return refuse("direction", "the peer with the smaller name dials");
-      return { welcome: greeting(hello.incarnation) };
+      return { welcome: groups.greeting(hello.incarnation) };
     }
     const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
-    // Incarnations are ULIDs: an earlier one will not come back, a later one the roster may be about to tell of.
+    // Incarnations are ULIDs, so they sort by time: an earlier life will not come back; the roster may soon list a later one.
     if (record !== undefined && record.incarnation > hello.incarnation) return refuse("outlived", detail);
     return { hold: { code: "stranger", detail } };
   }
@@ -236,7 +312,7 @@ function refuse(code: string, detail: string): { refuse: Refusal } {
   return { refuse: { code, detail } };
 }
 
-/** State, weight and zone may change under a standing connection. */
+/** State, weight and zone may change while a connection is open. */
 function isSameLife(a: PeerRecord, b: PeerRecord): boolean {
   return a.incarnation === b.incarnation && a.url === b.url;
 }

@@ -1,58 +1,59 @@
-/** Every bound of the peer transport, in one place; tests make them smaller. */
+/** Every bound of the peer transport, in one place; tests make them smaller. Chosen, where no reason is given. */
 export interface PeerLimits {
-  /** Gets and peeks in the air per link, those that wait for it to open included; more are refused with OverloadedError. */
+  /** Gets and peeks in flight per link, and those that wait for it to open; further ones fail with OverloadedError. */
   readonly asksInFlight: number;
-  /** Polls, vouches and pushes in the air per link. */
+  /** Probes, indirect probes and pushes in flight per link. */
   readonly membershipInFlight: number;
-  /** A peer's gets and peeks that are being served per link; more are answered "overloaded". */
-  readonly servedInFlight: number;
-  /** A frame is sent at once when it has reached this size, without waiting for the end of the tick. */
+  /** A peer's gets and peeks that this node works on; further ones get the reply "overloaded". */
+  readonly incomingInFlight: number;
+  /** A frame of this size is sent at once, without waiting for the end of the tick. */
   readonly batchBytes: number;
-  /** Above this many unsent bytes in the socket, answers wait as values, not as encoded bytes. */
+  /** With more unsent bytes in the socket, it is full: values and pushes wait as references, not as encoded bytes. */
   readonly socketBytes: number;
-  /** Asks that may wait, encoded, behind a full socket; beyond it the link is given up. */
+  /** Encoded messages that may wait behind a full socket; beyond it the link is given up. */
   readonly backlogBytes: number;
-  /** Bodies of values that may wait behind a full socket; beyond it a get is answered "overloaded". */
+  /** Bodies of values that may wait behind a full socket; beyond it a get gets the reply "overloaded". */
   readonly valueBacklogBytes: number;
-  /** Bodies handed over that may wait behind a full socket, of one message or of more; beyond it a push is refused. */
+  /** Bodies of pushes that may wait behind a full socket, but for the first; beyond it a push is refused. */
   readonly pushBacklogBytes: number;
-  /** A socket that is full and takes nothing for so long is given up. */
+  /** A full socket that takes nothing for so long is given up. */
   readonly stallMs: number;
   /**
-   * Misses in a row, with nothing heard between them, that make a connection dead. At the pace of polls some 5 s: twice the
-   * misses that make a suspect, so that a peer that stands still is struck off, or goes on, over the connection that it has.
+   * Misses in a row, with no frame from the peer between them, that make a connection dead (silence.ts). At the pace of
+   * probes that is some 5 s: twice the misses that make a suspect. So a peer that stood still is evicted, or goes on,
+   * over the connection that it has.
    */
   readonly silentMisses: number;
-  /** From one such miss to the next that counts, at least. */
+  /** Misses within so long count as one. The time-out of a probe. */
   readonly silentMissMs: number;
   /** How often a full socket is looked at: WebSocket has no event for it. */
   readonly drainPollMs: number;
-  /** How long asks wait for a peer that is new in the roster. */
+  /** How long gets wait for a peer that is new in the roster. */
   readonly firstOpenMs: number;
   /** From the start of a dial, or from an accepted socket, to the greeting. */
   readonly greetingMs: number;
-  /** How long a hello waits for the roster to tell of its sender; under `greetingMs`. */
+  /** How long a hello waits for the roster to list its sender; under `greetingMs`. */
   readonly heldHelloMs: number;
-  /** While a hello is held, the roster is asked for again so often: it may be this node that hears nothing. */
+  /** While a hello is held, the roster is read again so often: it may be this node's roster that is old. */
   readonly heldAskMs: number;
-  /** Who waits for a new peer to dial, and hears nothing for so long, makes itself known to it. */
+  /** A node that waits for so long to be dialed by a new peer says hello itself. */
   readonly knockAfterMs: number;
-  /** Who joins waits so long for a peer that lives and does not list it: NATS may take 10 s to tell it. */
+  /** A link counts as connecting for so long while the peer is alive and does not list this node. NATS may need 10 s to tell. */
   readonly unknownMs: number;
   /** Accepted sockets that have not been welcomed yet; the oldest gives way. */
   readonly strangers: number;
   readonly firstRetryMs: number;
   readonly lastRetryMs: number;
-  /** A connection that lasted so long makes the next retry a first one. */
+  /** After a connection that lasted so long, the next retry is a first one. */
   readonly steadyMs: number;
-  /** How long the link to a peer that left the roster may finish what is in flight. */
+  /** How long the link to a peer that left the roster may finish its asks. */
   readonly lingerMs: number;
 }
 
 export const PEER_LIMITS: PeerLimits = {
   asksInFlight: 4096,
   membershipInFlight: 1024,
-  servedInFlight: 4096,
+  incomingInFlight: 4096,
   batchBytes: 256 * 1024,
   socketBytes: 4 * 1024 * 1024,
   backlogBytes: 8 * 1024 * 1024,

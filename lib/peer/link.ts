@@ -1,46 +1,51 @@
+import { SayOnce } from "../core/base/say-once.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
-import type { ProbedPeer, Suspect } from "../core/liveness/liveness.ts";
+import type { ProbedPeer, Suspect } from "../core/liveness/probed-peer.ts";
 import { type Ask, asked, type AskOptions, type Entry, type Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import { Channel } from "./channel/channel.ts";
-import type { ChannelContext } from "./channel/context.ts";
 import { Dialer } from "./dialer.ts";
-import { type Greeting, isSignOfLife, type Refusal, type Self } from "./wire/greeting.ts";
 import { Opening } from "./opening.ts";
+import type { OwnGreeting } from "./own-groups.ts";
+import type { ChannelContext } from "./service.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";
+import type { ProtocolRange } from "./wire/frames.ts";
+import { isSignOfLife, type PeerGreeting, type Refusal, type Self } from "./wire/greeting.ts";
 
 /**
- * `connecting`: the peer is new, asks wait for it, for a bounded time.
+ * `connecting`: the peer is new; asks wait for it, for a bounded time.
  * `open`: both ends have greeted. `down`: asks fail at once, until it opens again.
  */
 export type LinkState = "connecting" | "open" | "down";
 
 export interface LinkContext extends ChannelContext {
   readonly self: Self;
-  /** One's own greeting for the peer that is in the life `expects`, as things stand now. */
-  readonly greeting: (expects: string) => Greeting;
+  /** The versions that this node speaks. */
+  readonly protocol: ProtocolRange;
   readonly openSocket: (url: string) => SocketLike;
   readonly random: () => number;
+  /** `isConnecting` of a link may have changed. */
+  readonly onChange: () => void;
 }
 
-/** Codes of refusals, and kinds of faults, come from the other end. */
-const MAX_LOGGED = 16;
+/** Refusals, and faults, that the log tells of per link: both come from the other end. Chosen. */
+const MAX_SAID = 16;
 
-/** Of each pair the one with the smaller name dials, so that there is one connection and no race for it. */
+/** In each pair of nodes the one with the smaller name dials, so that there is one connection, and no race for it. */
 export function dials(self: string, peer: string): boolean {
   return self < peer;
 }
 
-/** One peer in one of its lives: the connection to it, or the effort to have one. */
+/** One peer in one of its lives: the connection to it, or the attempts to have one. */
 export class Link implements Peer, ProbedPeer {
   readonly name: string;
   readonly #context: LinkContext;
-  /** The peer that waits to be dialed has one, too, until then: to be heard of by a peer that does not know of it yet. */
+  /** The end that waits to be dialed has one as well, until then: its hello tells a peer that does not know of it. */
   readonly #dialer: Dialer;
-  readonly #refusalsLogged = new Set<string>();
-  /** Not forgotten when the peer connects again: whoever breaks the rules may do so at each connection. */
-  readonly #faultsLogged = new Set<string>();
+  readonly #refusalsSaid: SayOnce;
+  /** Kept over connections: a peer that breaks the rules may do so at each. */
+  readonly #faultsSaid: SayOnce;
   #record: PeerRecord;
   #state: LinkState = "connecting";
   #channel: Channel | undefined;
@@ -50,9 +55,10 @@ export class Link implements Peer, ProbedPeer {
   readonly #sinceMs: number;
   #cancelFirstOpen: () => void;
   #cancelKnock = (): void => {};
-  /** The last try was refused by the peer that is meant, which does not know of us yet. */
+  /** The peer is alive and refused the last try: it does not know of this node yet. */
   #isUnknownThere = false;
-  /** Still finishes what is in flight. */
+  #cancelUnknown = (): void => {};
+  /** The connection to a peer that left, which finishes its asks. */
   #retired: Channel | undefined;
   opens = 0;
 
@@ -61,6 +67,8 @@ export class Link implements Peer, ProbedPeer {
     this.#record = record;
     this.#context = context;
     this.#opening = new Opening(record.name, context.clock);
+    this.#refusalsSaid = new SayOnce({ clock: context.clock, maxSaid: MAX_SAID });
+    this.#faultsSaid = new SayOnce({ clock: context.clock, maxSaid: MAX_SAID });
     this.#sinceMs = context.clock.nowMs();
     const { firstOpenMs, knockAfterMs } = context.limits;
     this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#late(`not open after ${firstOpenMs} ms`));
@@ -73,7 +81,7 @@ export class Link implements Peer, ProbedPeer {
     return dials(this.#context.self.name, this.name);
   }
 
-  /** The latest that was learned, of the one life. */
+  /** The latest record of this life. */
   get record(): PeerRecord {
     return this.#record;
   }
@@ -87,20 +95,20 @@ export class Link implements Peer, ProbedPeer {
     return this.#state;
   }
 
-  /** Whether it is worth waiting for: it is new, or it lives and has not heard of us yet, which may last for a while. */
+  /** Whether it may open soon: the peer is new; or it is alive and has not heard of this node yet, for `unknownMs`. */
   get isConnecting(): boolean {
     const ageMs = this.#context.clock.nowMs() - this.#sinceMs;
     return this.#state === "connecting" || this.#isUnknownThere && ageMs < this.#context.limits.unknownMs;
   }
 
-  /** The connection that stands, for statistics. */
+  /** The open connection. */
   get channel(): Channel | undefined {
     return this.#channel;
   }
 
   /**
-   * Asks the peer as owner. The question fails with the owner's final answers; PeerError when the peer cannot be reached,
-   * is lost or is silent; OverloadedError when too many asks are in the air; the signal's reason when it aborts.
+   * Asks the peer as owner. The ask is rejected with the owner's final answers; PeerError when the peer cannot be reached,
+   * is lost or is silent; OverloadedError when too many asks are in flight; the signal's reason when it aborts.
    */
   ask(group: string, key: string, ask: Ask): void {
     const channel = this.#channel;
@@ -118,14 +126,14 @@ export class Link implements Peer, ProbedPeer {
     ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
 
-  /** When it said that it had nothing of the group, if it did so on the connection that stands. */
+  /** When the peer said that it had nothing of the group, if it did so on the open connection. */
   emptyAtMs(group: string): number | undefined {
     return this.#channel?.emptyAtMs(group);
   }
 
   /**
-   * What the peer has in memory or is loading. A peer that cannot be reached is not waited for, as this only spares a
-   * load; one that is new or has not heard of us yet is: who joins looks for its values while its links open.
+   * The value that the peer has in memory or is loading. It does not wait for a peer that is down, as a peek only spares
+   * a load. It waits for a link that is connecting: a node that joins looks for its values while its links open.
    *
    * @throws PeerError, BadKeyError; the signal's reason when it aborts
    */
@@ -134,9 +142,8 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Hands over at most MAX_ENTRIES entries, of MAX_PUSH_BYTES together; resolves with how many the peer took. Those
-   * that no frame can hold are left out. Waits as a peek does: in a rolling restart the next owner has often just come
-   * back when a node hands over what it has.
+   * Hands over at most MAX_ENTRIES entries, of MAX_PUSH_BYTES together; resolves with how many the peer took. Leaves out
+   * entries that no frame can hold. Waits as a peek does: in a rolling restart the next owner has often just come back.
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
@@ -152,20 +159,20 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Resolves when the peer has answered, in this life; that it does not know of us yet is an answer, too. Fails at once
-   * when the link is down; it is then dialed without the delay that was due, so that the next poll is fresh evidence.
+   * Resolves when the peer has replied, in this life; a refusal because it does not know this node is a reply, too. Fails
+   * at once when the link is down, and dials it without further delay, so that the next probe has fresh evidence.
    *
-   * @throws PeerError; OverloadedError so many are in the air that it was not sent
+   * @throws PeerError; OverloadedError so many asks are in flight that it was not sent
    */
   probe({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     const channel = this.#channel;
-    if (channel !== undefined) return this.#pollOver(channel, timeoutMs);
+    if (channel !== undefined) return this.#probeOver(channel, timeoutMs);
     if (this.#isUnknownThere) {
       this.#dialer.hurry();
       return Promise.resolve();
     }
     if (this.#state === "connecting") {
-      return this.#opening.wait({ timeoutMs }, (opened, leftMs) => this.#pollOver(opened, leftMs));
+      return this.#opening.wait({ timeoutMs }, (opened, leftMs) => this.#probeOver(opened, leftMs));
     }
     this.#dialer.hurry();
     return Promise.reject(this.#downError());
@@ -176,10 +183,13 @@ export class Link implements Peer, ProbedPeer {
     return this.#channel?.probeIndirectly(suspect, timeoutMs) ?? Promise.reject(this.#downError());
   }
 
-  /** A greeted connection, dialed or accepted. A second one replaces the first, which may be half dead. */
-  open(socket: SocketLike, greeting: Greeting): void {
+  /**
+   * Takes a connection, dialed or accepted, on which both ends have greeted. It replaces the one before, which may be half
+   * dead.
+   */
+  open(socket: SocketLike, greeting: PeerGreeting, own: OwnGreeting): void {
     this.#channel?.close(CloseCode.replaced, "replaced by a newer connection");
-    const channel = new Channel(socket, greeting, this.#context, (reason, isFault) => {
+    const channel = new Channel(socket, greeting, own, this.#context, (reason, isFault) => {
       if (isFault) this.#faulted(reason);
       if (this.#channel !== channel) return;
       this.#channel = undefined;
@@ -189,15 +199,23 @@ export class Link implements Peer, ProbedPeer {
     this.#channel = channel;
     this.#state = "open";
     this.opens++;
-    this.#isUnknownThere = false;
+    this.#setUnknownThere(false);
     if (!this.#isDialing) this.#endKnocking();
     this.#cancelFirstOpen();
-    this.#opening.open(channel);
-    this.#refusalsLogged.clear();
+    this.#refusalsSaid.forget();
     this.#context.log.debug(`peer ${this.name}: connected`);
+    // The groups may have changed since this node greeted; the asks that waited may be for a new one.
+    channel.announceGroups();
+    this.#opening.open(channel);
+    this.#context.onChange();
   }
 
-  /** The peer has left the roster: finishes what is in flight, within a bound, and closes. Idempotent. */
+  /** Tells the peer how this node's groups have changed. */
+  announceGroups(): void {
+    (this.#channel ?? this.#retired)?.announceGroups();
+  }
+
+  /** The peer has left the roster: finishes the asks in flight, within a bound, and closes. Idempotent. */
   retire(onClosed: () => void): void {
     const channel = this.#channel;
     this.#stop("it left the roster");
@@ -212,7 +230,7 @@ export class Link implements Peer, ProbedPeer {
     });
   }
 
-  /** Fails all that is in flight. Idempotent. */
+  /** Fails the asks in flight. Idempotent. */
   close(reason: string): void {
     (this.#channel ?? this.#retired)?.close(CloseCode.removed, reason);
     this.#stop(reason);
@@ -230,53 +248,65 @@ export class Link implements Peer, ProbedPeer {
     this.#dialer.stop();
   }
 
-  /** Gets go past it from now on; what spares a load still waits, within its own time. */
+  /** Gets no longer wait for it; peeks and pushes still do, within their own time. */
   #late(reason: string): void {
     this.#state = "down";
     this.#downBecause = reason;
+    this.#context.onChange();
   }
 
   #down(reason: string): void {
     this.#cancelFirstOpen();
-    this.#isUnknownThere = false;
+    this.#setUnknownThere(false);
     if (this.#state === "open") this.#context.log.debug(`peer ${this.name}: connection lost: ${reason}`);
     this.#state = "down";
     this.#downBecause = reason;
     this.#opening.fail(reason);
+    this.#context.onChange();
+  }
+
+  #setUnknownThere(isUnknown: boolean): void {
+    if (this.#isUnknownThere === isUnknown) return;
+    this.#isUnknownThere = isUnknown;
+    this.#cancelUnknown();
+    const { clock, limits, onChange } = this.#context;
+    const leftMs = this.#sinceMs + limits.unknownMs - clock.nowMs();
+    this.#cancelUnknown = isUnknown && leftMs > 0 ? clock.after(leftMs, onChange) : () => {};
   }
 
   #downError(): PeerError {
     return new PeerError(`${this.name} is ${this.#state === "down" ? "down" : "not connected"}: ${this.#downBecause}`);
   }
 
-  #pollOver(channel: Channel, timeoutMs: number): Promise<void> {
+  #probeOver(channel: Channel, timeoutMs: number): Promise<void> {
     const { incarnation } = channel.remote;
     if (incarnation === this.#record.incarnation) return channel.probe(timeoutMs);
-    return Promise.reject(new PeerError(`${this.name} is in its life ${incarnation}, not the one that is meant`));
+    return Promise.reject(
+      new PeerError(`${this.name} is in its life ${incarnation}, not the one that the roster lists`),
+    );
   }
 
   #faulted(reason: string): void {
-    if (this.#faultsLogged.has(reason) || this.#faultsLogged.size >= MAX_LOGGED) return;
-    this.#faultsLogged.add(reason);
-    this.#context.log.warn(`peer ${this.name}: connection closed: ${reason}`);
+    if (this.#faultsSaid.isNews(reason)) this.#context.log.warn(`peer ${this.name}: connection closed: ${reason}`);
   }
 
   #makeDialer(): Dialer {
-    const { greeting, clock, limits, random, openSocket } = this.#context;
+    const { groups, protocol, clock, limits, random, openSocket } = this.#context;
     return new Dialer({
       url: this.record.url,
       openSocket,
-      hello: () => greeting(this.record.incarnation),
+      protocol,
+      hello: () => groups.greeting(this.record.incarnation),
       check: (welcome) => this.#checkWelcome(welcome),
       clock,
       limits,
       random,
-      onOpen: (socket, welcome) => this.open(socket, welcome),
+      onOpen: (socket, welcome, hello) => this.open(socket, welcome, hello),
       onFailure: (refusal) => this.#dialFailed(refusal),
     });
   }
 
-  #checkWelcome({ name, incarnation, expects }: Greeting): Refusal | undefined {
+  #checkWelcome({ name, incarnation, expects }: PeerGreeting): Refusal | undefined {
     const { self } = this.#context;
     if (!this.#isDialing) return { code: "malformed", detail: `${name} was to dial, not to welcome` };
     if (name === this.name && incarnation === this.record.incarnation && expects === self.incarnation) return undefined;
@@ -286,15 +316,13 @@ export class Link implements Peer, ProbedPeer {
   #dialFailed(refusal: Refusal): void {
     if (this.#closed) return;
     const { code, detail } = refusal;
-    const said = `peer ${this.name}: ${code}: ${detail}`;
-    // A peer that is new in our roster may not have us in its own yet: it is reachable, asks go on waiting.
+    // The peer can be reached, but its roster may not list this node yet: asks go on waiting.
     if (isSignOfLife(refusal)) {
-      this.#isUnknownThere = true;
+      this.#setUnknownThere(true);
+      this.#context.onChange();
       if (!this.isConnecting) this.#opening.fail(`${code}: ${detail}`);
     } else this.#down(`${code}: ${detail}`);
-    if (code === "direction") return;
-    if (this.#refusalsLogged.has(code) || this.#refusalsLogged.size >= MAX_LOGGED) return;
-    this.#refusalsLogged.add(code);
-    this.#context.log.warn(`cannot connect to ${said}`);
+    if (code === "direction" || !this.#refusalsSaid.isNews(code)) return;
+    this.#context.log.warn(`cannot connect to peer ${this.name}: ${code}: ${detail}`);
   }
 }

@@ -3,7 +3,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
 import type { Channel } from "./channel/channel.ts";
 
-/** The first connection to a peer that is new, and those who wait for it, each within a time of its own. */
+/** The first connection to a new peer, and the asks that wait for it, each within its own time. */
 export class Opening {
   readonly #peer: string;
   readonly #clock: Clock;
@@ -21,12 +21,12 @@ export class Opening {
     return this.#waiters;
   }
 
-  /** Whether it was opened or has failed: there is nothing more to wait for. */
+  /** Whether it was opened or has failed. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** Counts once, as does `fail`, whichever comes first. */
+  /** Counts once; so does `fail`. The first of them counts. */
   open(channel: Channel): void {
     this.#isOver = true;
     this.#opened.resolve(channel);
@@ -40,7 +40,7 @@ export class Opening {
   /**
    * Waits, then asks with the time that is left.
    *
-   * @param untilMs when to wait no longer, if that is before there is no time left
+   * @param untilMs the end of the wait, if `timeoutMs` does not end it before
    * @throws PeerError it failed, or was not open in time; the signal's reason when it aborts; what `ask` throws
    */
   wait<T>(

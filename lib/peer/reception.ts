@@ -1,18 +1,21 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { FrameWriter } from "./wire/writer.ts";
-import { MessageType } from "./wire/frames.ts";
-import { type Greeting, isRefusal, readHello, type Refusal } from "./wire/greeting.ts";
+import { SayOnce } from "../core/base/say-once.ts";
 import type { PeerLimits } from "./limits.ts";
+import type { OwnGreeting } from "./own-groups.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";
+import { type Greeting, isRefusal, type PeerGreeting, readHello, type Refusal } from "./wire/greeting.ts";
+import { MessageType, type ProtocolRange } from "./wire/frames.ts";
+import { FrameWriter } from "./wire/writer.ts";
 
-/** What the roster makes of a hello; `hold`: it may know more in a moment. */
-export type Verdict = { readonly welcome: Greeting } | { readonly refuse: Refusal } | { readonly hold: Refusal };
+/** The answer to a hello by the roster of now; `hold`: the roster may list the sender in a moment. */
+export type Verdict = { readonly welcome: OwnGreeting } | { readonly refuse: Refusal } | { readonly hold: Refusal };
 
 export interface ReceptionOptions {
-  readonly judge: (hello: Greeting) => Verdict;
-  readonly onGreeted: (socket: SocketLike, hello: Greeting) => void;
-  /** A hello is held, and was for a while: whoever keeps the roster had better look again. */
+  readonly protocol: ProtocolRange;
+  readonly judge: (hello: PeerGreeting) => Verdict;
+  readonly onGreeted: (socket: SocketLike, hello: PeerGreeting, welcome: OwnGreeting) => void;
+  /** Called every `heldAskMs` while a hello is held: the roster of this node may be old. */
   readonly onHeld: () => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -21,27 +24,32 @@ export interface ReceptionOptions {
 
 interface Guest {
   readonly socket: SocketLike;
-  hello: Greeting | undefined;
+  hello: PeerGreeting | undefined;
   cancelTimer: () => void;
 }
 
-/** Names come from strangers: what is remembered of them is bounded. */
-const MAX_LOGGED = 256;
+/**
+ * Names come from strangers, who may send a new one each time. So the log has at most MAX_SAID lines about refusals in
+ * SAID_FOR_MS, and the memory as many texts. Chosen: room for a large cluster under a wrong name, and no flood.
+ */
+const MAX_SAID = 256;
+const SAID_FOR_MS = 600_000;
 
 /**
- * Sockets that were accepted and have not been welcomed. Their number is bounded, the oldest gives way; a hello whose
- * sender the roster does not know yet is held for a moment, since a joiner may dial before our watch tells of it.
+ * Accepted sockets that have not been welcomed yet. Their number is bounded, and the oldest gives way. A hello is held for
+ * a moment when the roster does not list its sender: a node that joins may dial before the roster tells of it.
  */
 export class Reception {
   readonly #options: ReceptionOptions;
-  /** In the order of their coming. */
+  /** The oldest first. */
   readonly #guests = new Set<Guest>();
-  readonly #logged = new Set<string>();
+  readonly #said: SayOnce;
   #cancelAsk: (() => void) | undefined;
   #closed = false;
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
+    this.#said = new SayOnce({ clock: options.clock, maxSaid: MAX_SAID, forMs: SAID_FOR_MS });
   }
 
   get waiting(): number {
@@ -83,21 +91,24 @@ export class Reception {
 
   #heard(guest: Guest, frame: Uint8Array<ArrayBuffer> | undefined): void {
     if (guest.hello !== undefined) return this.#turnAway(guest, CloseCode.malformed, "asked before the welcome");
-    const hello = readHello(frame);
+    const hello = readHello(frame, this.#options.protocol);
     if (isRefusal(hello)) this.#refuse(guest, "a stranger", hello);
     else this.#judge(guest, hello);
   }
 
-  #judge(guest: Guest, hello: Greeting): void {
+  #judge(guest: Guest, hello: PeerGreeting): void {
     const verdict = this.#options.judge(hello);
     if ("refuse" in verdict) return this.#refuse(guest, hello.name, verdict.refuse);
     if ("hold" in verdict) return this.#hold(guest, hello, verdict.hold);
     this.#forget(guest);
-    if (this.#say(guest.socket, MessageType.welcome, verdict.welcome)) this.#options.onGreeted(guest.socket, hello);
-    else guest.socket.close(CloseCode.done, "the welcome could not be sent");
+    const { welcome } = verdict;
+    if (!this.#say(guest.socket, MessageType.welcome, welcome.json)) {
+      return guest.socket.close(CloseCode.done, "the welcome could not be sent");
+    }
+    this.#options.onGreeted(guest.socket, hello, welcome);
   }
 
-  #hold(guest: Guest, hello: Greeting, refusal: Refusal): void {
+  #hold(guest: Guest, hello: PeerGreeting, refusal: Refusal): void {
     if (guest.hello !== undefined) return;
     const { clock, limits } = this.#options;
     guest.hello = hello;
@@ -117,11 +128,8 @@ export class Reception {
   }
 
   #refuse(guest: Guest, name: string, refusal: Refusal): void {
-    const said = `${name}: ${refusal.code}`;
-    // One that made itself known, and will be dialed.
-    if (refusal.code !== "direction" && !this.#logged.has(said)) {
-      if (this.#logged.size >= MAX_LOGGED) this.#logged.clear();
-      this.#logged.add(said);
+    // A peer that must wait to be dialed has only made itself known: no news for the log.
+    if (refusal.code !== "direction" && this.#said.isNews(`${name}: ${refusal.code}`)) {
       this.#options.log.warn(`refused a connection from ${JSON.stringify(name)}: ${refusal.code}: ${refusal.detail}`);
     }
     this.#say(guest.socket, MessageType.refuse, refusal);

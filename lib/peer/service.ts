@@ -1,46 +1,66 @@
-import type { Suspect } from "../core/liveness/liveness.ts";
+/** What connections need of the node that they belong to. */
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import type { Suspect } from "../core/liveness/probed-peer.ts";
 import type { Ask, AskOptions, Entry } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
+import type { PeerLimits } from "./limits.ts";
+import type { OwnGroups } from "./own-groups.ts";
+
+/** Calls `action` once, after everything that is ready now has run. */
+export type Schedule = (action: () => void) => void;
+
+/** What each channel is given. */
+export interface ChannelContext {
+  readonly groups: OwnGroups;
+  readonly service: PeerService;
+  /** The peer at the other end has probed this node; the channel has replied already. */
+  readonly onProbed: () => void;
+  readonly clock: Clock;
+  readonly schedule: Schedule;
+  readonly log: Log;
+  readonly limits: PeerLimits;
+}
 
 /**
  * What this node does for its peers. Only peers of the roster reach it, over a connection on which both ends have
- * greeted, and for groups that both ends named there; whether the peer is listed in that very group, the roster knows.
+ * greeted, and only for groups that both ends have. It does not check that the peer is listed in that very group.
  *
- * What is answered before the call returns travels back at the end of the frame that asked for it; `signal` is made when
- * it is first read.
+ * A reply that is ready before the call returns leaves at the end of the frame that asked. `signal` is made when it is
+ * first read.
  */
 export interface PeerService {
   /**
-   * What is in memory of what a peer asks of the owner. Without an options object, so that a hit costs none.
+   * The value of a get, if it is in memory. It takes no options object, so that a hit does not cost one.
    *
-   * @default nothing: `get` is asked at once
+   * @default nothing: `get` is called at once
    */
   lookup?(group: string, key: string): Value | undefined;
   /**
-   * Answers as owner, when the lookup found nothing.
+   * Replies as the owner, when the lookup found nothing.
    *
-   * @param ask fails with the group's errors; PeerError lets the asker fall back
+   * @param ask rejected with the group's errors; PeerError lets the asker fall back
    */
   get(group: string, key: string, ask: Ask): void;
   /**
-   * What is in memory, or being loaded; starts no load.
+   * A value in memory, or one that is being loaded; starts no load.
    *
-   * @throws the group's errors, all of which the asker takes for "nothing here"
+   * @throws the group's errors; the asker takes each for "nothing here"
    * @default nothing
    */
   peek?(group: string, key: string, options: AskOptions): Value | undefined | Promise<Value | undefined>;
   /**
-   * Takes what it is to keep and has room for of the entries that peer `from` hands over.
+   * Takes those of the entries of peer `from` that this node is to keep and has room for.
    *
    * @returns how many it took
    * @default 0
    */
   push?(group: string, entries: readonly Entry[], from: string): number;
   /**
-   * Polls a suspect by itself.
+   * Probes a suspect for a peer.
    *
-   * @returns whether the suspect answered
-   * @throws PeerError it cannot tell
+   * @returns whether the suspect replied
+   * @throws PeerError this node cannot tell
    * @default false
    */
   probeIndirectly?(suspect: Suspect, options: { readonly timeoutMs: number }): Promise<boolean>;

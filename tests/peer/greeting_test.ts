@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { PeerError } from "../../lib/core/errors.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
-import { MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import { MessageType, PROTOCOL, type ProtocolRange } from "../../lib/peer/wire/frames.ts";
 import { type Greeting, isRefusal, readAnswer } from "../../lib/peer/wire/greeting.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
+import type { Link } from "../../lib/peer/link.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
@@ -14,7 +15,7 @@ const HELLO: Greeting = {
   name: "a",
   incarnation: "01-a",
   expects: "01-b",
-  groups: [{ name: "dict", revision: 1 }],
+  groups: [{ id: 0, name: "dict", revision: 1 }],
 };
 
 const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
@@ -30,7 +31,7 @@ function strangers(defer: Defer, optionsOfA: HubOptions = {}, optionsOfB: HubOpt
   return { net, a, b };
 }
 
-/** Connects to a hub as anybody may. */
+/** Connects to a hub, as a stranger can. */
 function knock(hub: PeerHub): MemorySocket {
   const [near, far] = socketPair();
   hub.accept(far);
@@ -43,11 +44,11 @@ function say(socket: MemorySocket, json: unknown, type: number = MessageType.hel
   socket.send(writer.take());
 }
 
-/** What the hub answered to a hello: `welcome`, or the code of its refusal. */
+/** The hub's answer to a hello: `welcome`, or the code of its refusal. */
 function answerTo(socket: MemorySocket): string {
   const frame = socket.other.frames[0];
   if (frame === undefined) return "nothing";
-  const answer = readAnswer(frame);
+  const answer = readAnswer(frame, PROTOCOL);
   return isRefusal(answer) ? answer.code : "welcome";
 }
 
@@ -58,12 +59,27 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
   b.setPeers([record("a"), record("c")]);
   const cases: [unknown, string][] = [
     [HELLO, "welcome"],
-    [{ ...HELLO, protocol: 2, name: 7 }, "protocol"],
+    [{ ...HELLO, aFieldOfALaterRelease: { x: 1 } }, "welcome"],
+    [
+      { ...HELLO, groups: [{ id: 3, name: "dict", revision: 1, weight: 2 }, { id: 9, name: "wn", revision: 1 }] },
+      "welcome",
+    ],
+    [{ ...HELLO, protocol: { min: 3, max: 9 }, name: 7 }, "protocol"],
+    [{ ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] }, "protocol"],
+    [{ ...HELLO, protocol: 2 }, "protocol"],
+    [{ ...HELLO, protocol: { min: 3, max: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: { min: 0, max: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: { min: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: "2" }, "malformed"],
     [{ ...HELLO, expects: "01-an-earlier-life" }, "incarnation"],
     [{ ...HELLO, incarnation: "00-an-earlier-life" }, "outlived"],
     [{ ...HELLO, name: "c", incarnation: "01-c" }, "direction"],
     [{ ...HELLO, groups: "dict" }, "malformed"],
-    [{ ...HELLO, groups: [{ name: "dict", revision: -1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 0, name: "dict", revision: -1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ name: "dict", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 65_536, name: "dict", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 1, name: "dict", revision: 1 }, { id: 1, name: "wn", revision: 1 }] }, "malformed"],
+    [{ ...HELLO, groups: [{ id: 1, name: "dict", revision: 1 }, { id: 2, name: "dict", revision: 1 }] }, "malformed"],
     ["hello", "malformed"],
     [null, "malformed"],
   ];
@@ -74,6 +90,91 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
     assert.equal(answerTo(socket), expected, JSON.stringify(hello));
     assert.equal(socket.closedWith !== undefined, expected !== "welcome");
   }
+});
+
+/** Two hubs of two releases that list each other. */
+async function releases(defer: Defer, rangeOfA: ProtocolRange, rangeOfB: ProtocolRange) {
+  const [logA, logB] = [new MemoryLog(), new MemoryLog()];
+  const { net, a, b } = strangers(defer, { protocol: rangeOfA, log: logA }, {
+    protocol: rangeOfB,
+    log: logB,
+    serve: (_, key) => ({ body: new Uint8Array(1), contentType: key, bornAtMs: 0, expiresAtMs: Infinity }),
+  });
+  b.setPeers([record("a", "http://a")]);
+  a.setPeers([record("b", "http://b")]);
+  await net.tick();
+  return { net, a, b, logA, logB };
+}
+
+test("two releases speak the newest version that both know", async (defer) => {
+  const cases: [ProtocolRange, ProtocolRange, number][] = [
+    [{ min: 2, max: 2 }, { min: 2, max: 2 }, 2],
+    [{ min: 2, max: 3 }, { min: 2, max: 2 }, 2],
+    [{ min: 2, max: 2 }, { min: 2, max: 3 }, 2],
+    [{ min: 2, max: 5 }, { min: 3, max: 4 }, 4],
+    [{ min: 2, max: 3 }, { min: 3, max: 7 }, 3],
+  ];
+  for (const [rangeOfA, rangeOfB, expected] of cases) {
+    const { net, a, b } = await releases(defer, rangeOfA, rangeOfB);
+    const versionOf = (hub: PeerHub, name: string) => (hub.link(name) as Link).channel?.version;
+    assert.deepEqual([versionOf(a, "b"), versionOf(b, "a")], [expected, expected]);
+    const got = getFrom(a.peer("b")!, "dict", "x", patient);
+    await net.tick();
+    assert.equal((await got).contentType, "x");
+  }
+});
+
+test("two releases without a common version refuse each other, and say which versions each speaks", async (defer) => {
+  const cases: [ProtocolRange, ProtocolRange][] = [
+    [{ min: 2, max: 2 }, { min: 3, max: 4 }],
+    [{ min: 3, max: 4 }, { min: 2, max: 2 }],
+  ];
+  for (const [rangeOfA, rangeOfB] of cases) {
+    const { a, b, logA, logB } = await releases(defer, rangeOfA, rangeOfB);
+    assert.equal(stateOf(a, "b"), "down");
+    assert.notEqual(stateOf(b, "a"), "open");
+    assert.match(logA.lines[0]!, /^warn cannot connect to peer b: protocol: /);
+    assert.match(logB.lines[0]!, /^warn refused a connection from "a stranger": protocol: /);
+    for (const { lines } of [logA, logB]) {
+      assert.equal(lines.length, 1);
+      assert.match(lines[0]!, /2 to 2/);
+      assert.match(lines[0]!, /3 to 4/);
+    }
+  }
+});
+
+test("a peer of protocol 1 is refused with the versions of both", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const b = net.hub("b", { log });
+  defer(() => b.close());
+  b.setPeers([record("a")]);
+  const old = knock(b);
+  say(old, { ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] });
+  await net.tick();
+  assert.deepEqual(readAnswer(old.other.frames[0], PROTOCOL), {
+    code: "protocol",
+    detail: "one end speaks protocol 2 to 2, the other 1 to 1",
+  });
+  assert.match(log.lines[0]!, /protocol: one end speaks protocol 2 to 2, the other 1 to 1/);
+});
+
+test("strangers with ever new names cannot fill the log, and are news again later", async (defer) => {
+  const net = new MemoryNetwork();
+  const log = new MemoryLog();
+  const b = net.hub("b", { log, limits: { strangers: 10_000 } });
+  defer(() => b.close());
+  const flood = async (prefix: string) => {
+    for (let i = 0; i < 1_000; i++) say(knock(b), { ...HELLO, name: `${prefix}-${i}` });
+    await net.clock.advance(5_000);
+  };
+  await flood("first");
+  assert.equal(log.lines.length, 256);
+  await flood("second");
+  assert.equal(log.lines.length, 256);
+  await net.clock.advance(600_000);
+  await flood("third");
+  assert.equal(log.lines.length, 512);
 });
 
 test("the first frame of a stranger must be a hello, and come in time", async (defer) => {
@@ -185,7 +286,7 @@ test("a new life or another address of a peer replaces its link; its state, weig
   await lost;
   assert.notEqual(a.peer("b"), link);
   await net.tick();
-  // It still is who it was: whoever answers there is not the peer that is meant.
+  // The node at that address is still the earlier life, not the peer that is meant.
   assert.equal(stateOf(a, "b"), "down");
   const later = net.hub("b", { self: { name: "b", incarnation: "02-b" } });
   defer(() => later.close());
@@ -199,7 +300,11 @@ test("a new life or another address of a peer replaces its link; its state, weig
 });
 
 test("an impostor that welcomes under another name or life is not taken", async (defer) => {
-  for (const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 2 }]) {
+  for (
+    const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 1 }, {
+      protocol: { min: 1, max: 1 },
+    }]
+  ) {
     const net = new MemoryNetwork();
     const a = net.hub("a");
     defer(() => a.close());
@@ -229,19 +334,19 @@ test("hostile URLs in the roster cost one warning each and nothing else", async 
   assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 3);
 });
 
-test("so many groups that a hello cannot hold them are refused when the hub is made", () => {
+test("a hub with more groups than a hello can hold is refused when it is made", () => {
   const groups = Array.from({ length: 500 }, (_, i) => `group-${i}`);
   assert.throws(() => new MemoryNetwork().hub("a", { groups }), RangeError);
 });
 
-test("who waits in vain to be dialed makes itself known, so that a peer that hears nothing asks for its roster", async (defer) => {
+test("a node that waits in vain to be dialed says hello, so that a peer with an old roster reads it again", async (defer) => {
   let askedAtMs: number[] = [];
   const log = new MemoryLog();
   const { net, a, b } = strangers(defer, { onUnlisted: () => askedAtMs.push(net.clock.nowMs()) }, { log });
   const startMs = net.clock.nowMs();
   b.setPeers([record("a", "http://a")]);
   await net.clock.advance(249);
-  assert.equal(net.dialed.length, 0, "it is for the other one to dial");
+  assert.equal(net.dialed.length, 0, "the other end is to dial");
   await net.clock.advance(1);
   assert.equal(net.dialed.length, 1);
   await net.clock.advance(750);
@@ -257,23 +362,23 @@ test("who waits in vain to be dialed makes itself known, so that a peer that hea
   assert.deepEqual(log.lines.filter((line) => line.startsWith("warn")), []);
 });
 
-test("a peer that does not know us yet is alive to a poll, until it is lost", async (defer) => {
+test("a peer that does not know this node yet is alive to a probe, until it is lost", async (defer) => {
   const { net, a, b } = strangers(defer);
   a.setPeers([record("b", "http://b")]);
-  const poll = () => a.link("b")!.probe({ timeoutMs: 250 });
-  const early = assert.rejects(poll(), /not connected in time/);
+  const probe = () => a.link("b")!.probe({ timeoutMs: 250 });
+  const early = assert.rejects(probe(), /not connected in time/);
   await net.clock.advance(250);
   await early;
   // Its hello was held, refused after 2 s, and is held again.
   await net.clock.advance(2_000);
   assert.equal(stateOf(a, "b"), "down", "gets go past it");
-  await poll();
+  await probe();
   await net.clock.advance(5_000);
-  await poll();
+  await probe();
   net.hosts.delete("b");
   b.close();
   await net.tick();
-  await assert.rejects(poll(), PeerError);
+  await assert.rejects(probe(), PeerError);
 });
 
 test("a node that was replaced by a later life of its own is refused at once, and does not dial in a tight loop", async (defer) => {
@@ -285,7 +390,7 @@ test("a node that was replaced by a later life of its own is refused at once, an
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /down: outlived/);
 });
 
-test("who joins is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {
+test("a joiner is connecting until a peer that does not list it yet has heard of it, within a bound", async (defer) => {
   for (const [self, peer] of [["a", "b"], ["b", "a"]] as const) {
     const net = new MemoryNetwork();
     const joiner = net.hub(self, { limits: { unknownMs: 10_000, firstOpenMs: 3_000 } });
@@ -294,23 +399,23 @@ test("who joins is connecting until a peer that does not list it yet has heard o
     defer(() => blind.close());
     joiner.setPeers([record(peer, `http://${peer}`)]);
     await net.clock.advance(9_999);
-    assert.equal(joiner.isConnecting, true, self);
+    assert.equal(joiner.isSettled, false, self);
     await net.clock.advance(1);
-    assert.equal(joiner.isConnecting, false, self);
+    assert.equal(joiner.isSettled, true, self);
     assert.notEqual(stateOf(joiner, peer), "open");
     const prompt = net.hub(self, { self: { name: self, incarnation: "02" } });
     defer(() => prompt.close());
     prompt.setPeers([record(peer, `http://${peer}`)]);
     await net.clock.advance(5_000);
-    assert.equal(prompt.isConnecting, true);
+    assert.equal(prompt.isSettled, false);
     blind.setPeers([record(self, `http://${self}`, "02")]);
     await net.tick();
-    assert.equal(prompt.isConnecting, false);
+    assert.equal(prompt.isSettled, true);
     assert.equal(stateOf(prompt, peer), "open");
   }
 });
 
-test("who has not been heard of for long is not waited for any more, by peeks either, until it is connected", async (defer) => {
+test("peeks do not wait for a peer that has not listed this node for long, until it is connected", async (defer) => {
   const { net, a, b } = strangers(defer, { limits: { unknownMs: 5_000 } });
   a.setPeers([record("b", "http://b")]);
   const peek = () => a.peer("b")!.peek("dict", "x", { signal: patient.signal, timeoutMs: 2_000 });

@@ -18,7 +18,7 @@ import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket } from "./memory.ts";
 import { record } from "./support.ts";
 
-/** A served ask that the test answers by hand. */
+/** An ask that the test replies to by hand. */
 interface Pending extends AskOptions {
   readonly group: string;
   readonly key: string;
@@ -34,19 +34,19 @@ const bodyOf = (value: Value) => new TextDecoder().decode(value.body);
 const never = new AbortController().signal;
 const patient = { signal: never, timeoutMs: 1_000 };
 
-/** Two hubs that list each other; `b` serves by hand what `a` asks. The dial is not delivered yet. */
+/** Two hubs that list each other; the test replies by hand to the asks of `a`. The dial is not delivered yet. */
 function pair(defer: Defer, options: Parameters<MemoryNetwork["hub"]>[1] = {}) {
   const net = new MemoryNetwork();
-  const served: Pending[] = [];
+  const incoming: Pending[] = [];
   const serve = (group: string, key: string, { signal, timeoutMs }: AskOptions) =>
-    new Promise<Value>((resolve, reject) => served.push({ group, key, signal, timeoutMs, resolve, reject }));
+    new Promise<Value>((resolve, reject) => incoming.push({ group, key, signal, timeoutMs, resolve, reject }));
   const a = net.hub("a", { ...options, serve: options.serve ?? (() => text("from a")) });
   const b = net.hub("b", { ...options, serve: options.serve ?? serve });
   defer(() => a.close());
   defer(() => b.close());
   a.setPeers([record("a", "http://a"), record("b", "http://b")]);
   b.setPeers([record("a", "http://a"), record("b", "http://b")]);
-  return { net, a, b, served };
+  return { net, a, b, incoming };
 }
 
 /** Two connected hubs; `b` answers gets as told. */
@@ -67,7 +67,7 @@ const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.
 /** Frames that the dialing end of the last connection has sent, the hello left out. */
 const asksOf = (net: MemoryNetwork) => net.dialed.at(-1)!.frames.length - 1;
 
-test("each end hears at the greeting whether the other has anything of a group, and hears it anew on a new connection", async (defer) => {
+test("each end learns from the greeting whether the other has anything of a group, again on each connection", async (defer) => {
   const net = new MemoryNetwork();
   const empty = new Set(["a"]);
   const [a, b] = ["a", "b"].map((name) => net.hub(name, { isEmpty: () => empty.has(name) }));
@@ -91,10 +91,10 @@ test("each end hears at the greeting whether the other has anything of a group, 
 });
 
 test("the peer with the smaller name dials, and both ends ask over that one connection", async (defer) => {
-  const { net, a, b, served } = pair(defer);
-  assert.deepEqual([a.isConnecting, b.isConnecting], [true, true]);
+  const { net, a, b, incoming } = pair(defer);
+  assert.deepEqual([a.isSettled, b.isSettled], [false, false]);
   await net.tick();
-  assert.deepEqual([a.isConnecting, b.isConnecting], [false, false]);
+  assert.deepEqual([a.isSettled, b.isSettled], [true, true]);
   assert.equal(net.dialed.length, 1);
   assert.equal(stateOf(a, "b"), "open");
   assert.equal(stateOf(b, "a"), "open");
@@ -102,26 +102,26 @@ test("the peer with the smaller name dials, and both ends ask over that one conn
   const forth = getFrom(a.peer("b")!, "dict", "x", patient);
   const back = getFrom(b.peer("a")!, "dict", "y", patient);
   await net.tick();
-  served[0]!.resolve(text("from b"));
+  incoming[0]!.resolve(text("from b"));
   await net.tick();
   assert.equal(bodyOf(await forth), "from b");
   assert.equal(bodyOf(await back), "from a");
 });
 
-test("what is asked in one tick travels in one frame, and so do answers that are ready in one tick", async (defer) => {
-  const { net, a, served } = pair(defer);
+test("the asks of one tick travel in one frame, and so do the replies of one tick", async (defer) => {
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const asks = Array.from({ length: 100 }, (_, i) => getFrom(a.peer("b")!, "dict", `key ${i}`, patient));
   await net.tick();
   assert.equal(asksOf(net), 1);
-  assert.deepEqual(served.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => `key ${i}`));
-  for (const { key, resolve } of served) resolve(text(`value of ${key}`));
+  assert.deepEqual(incoming.map(({ key }) => key), Array.from({ length: 100 }, (_, i) => `key ${i}`));
+  for (const { key, resolve } of incoming) resolve(text(`value of ${key}`));
   await net.tick();
   assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
   for (const [i, ask] of asks.entries()) assert.equal(bodyOf(await ask), `value of key ${i}`);
 });
 
-test("answers at hand leave at the end of the frame that asked, without waiting for the tick", async (defer) => {
+test("replies at hand leave at the end of the frame that asked, without waiting for the tick", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   const b = net.hub("b", { serve: () => text("at hand"), schedule: () => assert.fail("nothing is to be scheduled") });
@@ -136,38 +136,38 @@ test("answers at hand leave at the end of the frame that asked, without waiting 
   assert.equal(net.dialed[0]!.other.frames.length, 2);
 });
 
-test("answers that were waited for leave ahead of the rest of the tick, those of one moment in one frame", async (defer) => {
-  const { net, a, served } = pair(defer);
+test("replies that took a while leave ahead of the rest of the tick, those of one moment in one frame", async (defer) => {
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const asks = ["x", "y"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
   await net.tick();
-  for (const { key, resolve } of served) resolve(text(`value of ${key}`));
+  for (const { key, resolve } of incoming) resolve(text(`value of ${key}`));
   // The tick does not end here.
   await settle();
   assert.deepEqual((await Promise.all(asks)).map(bodyOf), ["value of x", "value of y"]);
   assert.equal(net.dialed[0]!.other.frames.length, 2, "a welcome and one frame of answers");
 });
 
-test("an answer that was waited for leaves before what else was made ready with it", async (defer) => {
-  const questions: Ask[] = [];
-  const { net, peer } = await connected(defer, (_, __, question) => void questions.push(question));
+test("a reply that took a while leaves before other work that was made ready with it", async (defer) => {
+  const asks: Ask[] = [];
+  const { net, peer } = await connected(defer, (_, __, ask) => void asks.push(ask));
   const ask = getFrom(peer, "dict", "x", patient);
   await net.tick();
   const { frames } = net.dialed[0]!.other;
   let sentBefore = 0;
-  questions[0]!.resolve(text("value"));
+  asks[0]!.resolve(text("value"));
   queueMicrotask(() => sentBefore = frames.length);
   await settle();
   assert.equal(bodyOf(await ask), "value");
   assert.equal(sentBefore, 2, "a welcome and the answer");
 });
 
-test("a frame is answered to its end, though the connection is idle in its middle and was to close then", async (defer) => {
+test("every ask of a frame gets its reply, though the connection is idle in its middle and was to close then", async (defer) => {
   const held: Ask[] = [];
-  const get = (_: string, key: string, question: Ask) => {
-    if (key === "x") return void held.push(question);
+  const get = (_: string, key: string, ask: Ask) => {
+    if (key === "x") return void held.push(ask);
     for (const earlier of held.splice(0)) earlier.resolve(text("x"));
-    question.resolve(text(key));
+    ask.resolve(text(key));
   };
   const { net, b, peer } = await connected(defer, get);
   const asks = [getFrom(peer, "dict", "x", patient)];
@@ -179,30 +179,30 @@ test("a frame is answered to its end, though the connection is idle in its middl
   await drained;
 });
 
-test("answers return in the order in which they are ready", async (defer) => {
-  const { net, a, served } = pair(defer);
+test("replies return in the order in which they are ready", async (defer) => {
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const order: string[] = [];
   for (const key of ["slow", "fast"]) {
     void getFrom(a.peer("b")!, "dict", key, patient).then((v) => order.push(bodyOf(v)));
   }
   await net.tick();
-  served[1]!.resolve(text("fast"));
+  incoming[1]!.resolve(text("fast"));
   await net.tick();
   assert.deepEqual(order, ["fast"]);
-  served[0]!.resolve(text("slow"));
+  incoming[0]!.resolve(text("slow"));
   await net.tick();
   assert.deepEqual(order, ["fast", "slow"]);
 });
 
 test("a value keeps its age and the rest of its lifetime, on the asker's clock", async (defer) => {
-  const { net, a, served } = pair(defer);
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const nowMs = net.clock.nowMs();
   const asks = ["mortal", "eternal"].map((key) => getFrom(a.peer("b")!, "dict", key, patient));
   await net.tick();
-  served[0]!.resolve(text("m", nowMs - 500, nowMs + 1_500));
-  served[1]!.resolve(text("e", nowMs - 7, Infinity));
+  incoming[0]!.resolve(text("m", nowMs - 500, nowMs + 1_500));
+  incoming[1]!.resolve(text("e", nowMs - 7, Infinity));
   await net.tick();
   const [mortal, eternal] = await Promise.all(asks);
   assert.deepEqual([mortal!.bornAtMs, mortal!.expiresAtMs], [nowMs - 500, nowMs + 1_500]);
@@ -211,7 +211,7 @@ test("a value keeps its age and the rest of its lifetime, on the asker's clock",
 
 test("the owner's errors come back as the classes that it threw", async (defer) => {
   const log = new MemoryLog();
-  const { net, a, served } = pair(defer, { log });
+  const { net, a, incoming } = pair(defer, { log });
   await net.tick();
   const errors = [
     new NotFoundError("no such word"),
@@ -224,7 +224,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
   for (const error of errors) {
     const ask = getFrom(a.peer("b")!, "dict", "x", patient);
     await net.tick();
-    served.pop()!.reject(error);
+    incoming.pop()!.reject(error);
     await Promise.all([
       assert.rejects(ask, (got: Error) => got.constructor === error.constructor && got.message.endsWith(error.message)),
       net.tick(),
@@ -232,7 +232,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
   }
   const defect = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
-  served.pop()!.reject(new TypeError("secret"));
+  incoming.pop()!.reject(new TypeError("secret"));
   await Promise.all([
     assert.rejects(defect, (got: Error) => got instanceof OriginError && !got.message.includes("secret")),
     net.tick(),
@@ -267,7 +267,7 @@ test("a key that cannot travel is refused at once, and harms nobody else", async
 });
 
 test("an asker that goes away aborts its own ask at the owner, and no other", async (defer) => {
-  const { net, a, served } = pair(defer);
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const leaver = new AbortController();
   const gone = getFrom(a.peer("b")!, "dict", "x", { signal: leaver.signal, timeoutMs: 1_000 });
@@ -276,9 +276,9 @@ test("an asker that goes away aborts its own ask at the owner, and no other", as
   leaver.abort(new Error("bored"));
   await assert.rejects(gone, /bored/);
   await net.tick();
-  assert.deepEqual(served.map(({ signal }) => signal.aborted), [true, false]);
-  served[0]!.resolve(text("too late"));
-  served[1]!.resolve(text("in time"));
+  assert.deepEqual(incoming.map(({ signal }) => signal.aborted), [true, false]);
+  incoming[0]!.resolve(text("too late"));
+  incoming[1]!.resolve(text("in time"));
   await net.tick();
   assert.equal(bodyOf(await stays), "in time");
   assert.equal(net.dialed[0]!.other.frames.length, 2, "nothing was answered to the one that left");
@@ -286,38 +286,38 @@ test("an asker that goes away aborts its own ask at the owner, and no other", as
 });
 
 test("a cancel that crosses its answer on the way is no harm", async (defer) => {
-  const { net, a, served } = pair(defer);
+  const { net, a, incoming } = pair(defer);
   await net.tick();
   const leaver = new AbortController();
   const gone = assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal: leaver.signal, timeoutMs: 1_000 }), /bored/);
   await net.tick();
-  served[0]!.resolve(text("crossing"));
+  incoming[0]!.resolve(text("crossing"));
   leaver.abort(new Error("bored"));
   await net.tick();
   await gone;
   const next = getFrom(a.peer("b")!, "dict", "y", patient);
   await net.tick();
-  served[1]!.resolve(text("next"));
+  incoming[1]!.resolve(text("next"));
   await net.tick();
   assert.equal(bodyOf(await next), "next");
 });
 
 test("an owner that cannot answer in time says so while the asker still waits", async (defer) => {
-  const { net, a, b, served } = pair(defer);
+  const { net, a, b, incoming } = pair(defer);
   await net.tick();
   const ask = getFrom(a.peer("b")!, "dict", "x", patient);
   const outcome = assert.rejects(ask, OriginTimeoutError);
   await net.tick();
-  assert.equal(served[0]!.timeoutMs, 900);
+  assert.equal(incoming[0]!.timeoutMs, 900);
   await net.clock.advance(901);
   await net.tick();
   await outcome;
-  assert.equal(served[0]!.signal.aborted, true);
+  assert.equal(incoming[0]!.signal.aborted, true);
   assert.equal(b.stats()[0]!.servedInFlight, 0);
 });
 
 test("an ask with the longest time that a frame can name arms no timer that would overflow", async (defer) => {
-  const { net, a, served } = pair(defer);
+  const { net, a, incoming } = pair(defer);
   const delays: number[] = [];
   const after = net.clock.after.bind(net.clock);
   net.clock.after = (delayMs, action) => {
@@ -329,8 +329,8 @@ test("an ask with the longest time that a frame can name arms no timer that woul
   await net.tick();
   await net.clock.advance(600_000);
   assert.ok(delays.length < 60 && Math.max(...delays) <= 60_000, `${delays}`);
-  assert.equal(served[0]!.timeoutMs, 2 ** 32 - 1);
-  served[0]!.resolve(text("late"));
+  assert.equal(incoming[0]!.timeoutMs, 2 ** 32 - 1);
+  incoming[0]!.resolve(text("late"));
   await net.tick();
   assert.equal(bodyOf(await ask), "late");
 });
@@ -354,15 +354,15 @@ test("a silent peer makes the asker fall back at its deadline", async (defer) =>
   assert.equal(a.stats()[0]!.asksInFlight, 0);
 });
 
-test("a lost connection fails all that is in flight at once, aborts what was served, and is dialed again", async (defer) => {
-  const { net, a, b, served } = pair(defer);
+test("a lost connection fails the asks in flight at once, aborts the work for the peer, and is dialed again", async (defer) => {
+  const { net, a, b, incoming } = pair(defer);
   await net.tick();
   const asks = Array.from({ length: 10 }, () => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError));
   await net.tick();
   net.dialed[0]!.lose("cable cut");
   net.dialed[0]!.other.lose("cable cut");
   await Promise.all(asks);
-  assert.ok(served.every(({ signal }) => signal.aborted));
+  assert.ok(incoming.every(({ signal }) => signal.aborted));
   await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), /down: cable cut/);
   await assert.rejects(getFrom(b.peer("a")!, "dict", "x", patient), PeerError);
   await net.clock.advance(50);
@@ -371,11 +371,11 @@ test("a lost connection fails all that is in flight at once, aborts what was ser
   assert.equal(stateOf(b, "a"), "open");
 });
 
-test("work that ends as soon as the peer is lost, its question overdue or cancelled, is answered once or not at all, and is no fault", async (defer) => {
+test("work that ends as soon as the peer is lost, its ask overdue or cancelled, gets one reply or none, and is no fault", async (defer) => {
   const log = new MemoryLog();
-  const get = (_: string, __: string, question: Ask) => {
-    const { signal } = question;
-    signal.addEventListener("abort", { handleEvent: () => question.reject(signal.reason) }, { once: true });
+  const get = (_: string, __: string, ask: Ask) => {
+    const { signal } = ask;
+    signal.addEventListener("abort", { handleEvent: () => ask.reject(signal.reason) }, { once: true });
   };
   const { net, peer } = await connected(defer, get, { log });
   const overdue = assert.rejects(getFrom(peer, "dict", "overdue", patient), OriginTimeoutError);
@@ -398,7 +398,7 @@ test("work that ends as soon as the peer is lost, its question overdue or cancel
   assert.deepEqual(log.lines.filter((line) => line.startsWith("error")), []);
 });
 
-test("who hears that a connection is lost may abandon another question: each hears once, and none is sent again", async (defer) => {
+test("an ask that is rejected with its connection may abandon another: each is rejected once, and none is sent again", async (defer) => {
   const { net, a } = pair(defer);
   await net.tick();
   const clients = [new Cancel(), new Cancel()];
@@ -433,7 +433,7 @@ test("a peer that cannot be reached is dialed with growing delays, and asks fail
   await net.clock.advance(10_000);
   const delays = net.dialedAtMs.slice(1).map((atMs, i) => atMs - net.dialedAtMs[i]!);
   assert.deepEqual(delays.slice(0, 8), [50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
-  assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 1, "said once, not at each try");
+  assert.equal(log.lines.filter((line) => line.startsWith("warn")).length, 1, "one line, not one for each try");
   const b = net.hub("b", { serve: () => text("back") });
   defer(() => b.close());
   b.setPeers([record("a", "http://a")]);
@@ -469,7 +469,7 @@ test("an ask made while a new peer is being connected waits for it, at either en
   assert.equal(bodyOf(await back), "back");
 });
 
-test("a peer that was expected to dial and does not is down after a bounded time", async (defer) => {
+test("a peer that should dial and does not is down after a bounded time", async (defer) => {
   const net = new MemoryNetwork();
   const b = net.hub("b");
   defer(() => b.close());
@@ -482,31 +482,31 @@ test("a peer that was expected to dial and does not is down after a bounded time
   await net.clock.advance(900);
   await waiting;
   assert.equal(stateOf(b, "a"), "down");
-  assert.equal(b.isConnecting, false, "who cannot be reached holds up nobody");
+  assert.equal(b.isSettled, true, "a peer that cannot be reached holds up nobody");
 });
 
-test("asks in the air are bounded at the asker, and asks being served at the owner", async (defer) => {
-  const { net, a, served } = pair(defer, { limits: { asksInFlight: 3 } });
+test("asks in flight are bounded at the asker, and their work at the owner", async (defer) => {
+  const { net, a, incoming } = pair(defer, { limits: { asksInFlight: 3 } });
   await net.tick();
   const leavers = Array.from({ length: 3 }, () => new AbortController());
-  const inTheAir = leavers.map(({ signal }) =>
+  const inFlight = leavers.map(({ signal }) =>
     assert.rejects(getFrom(a.peer("b")!, "dict", "x", { signal, timeoutMs: 1_000 }), /bored/)
   );
   await assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), OverloadedError);
   await net.tick();
-  assert.equal(served.length, 3);
+  assert.equal(incoming.length, 3);
   leavers[0]!.abort(new Error("bored"));
   const room = getFrom(a.peer("b")!, "dict", "y", patient);
   await net.tick();
-  served[3]!.resolve(text("room"));
+  incoming[3]!.resolve(text("room"));
   for (const leaver of leavers) leaver.abort(new Error("bored"));
   await net.tick();
   assert.equal(bodyOf(await room), "room");
-  await Promise.all(inTheAir);
+  await Promise.all(inFlight);
 });
 
 test("the owner's bound is on its work: asks that were cancelled count until their work has ended", async (defer) => {
-  const { net, a, served } = pair(defer, { limits: { servedInFlight: 2 } });
+  const { net, a, incoming } = pair(defer, { limits: { incomingInFlight: 2 } });
   await net.tick();
   const leaver = new AbortController();
   const options = { signal: leaver.signal, timeoutMs: 1_000 };
@@ -517,23 +517,23 @@ test("the owner's bound is on its work: asks that were cancelled count until the
   const refused = assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), OverloadedError);
   await net.tick();
   await refused;
-  for (const one of served) one.reject(one.signal.reason);
+  for (const one of incoming) one.reject(one.signal.reason);
   const ask = getFrom(a.peer("b")!, "dict", "x", patient);
   await net.tick();
-  served[2]!.resolve(text("room again"));
+  incoming[2]!.resolve(text("room again"));
   await net.tick();
   assert.equal(bodyOf(await ask), "room again");
 });
 
-test("what is asked and cancelled in one frame counts as work until the frame is read, and not for longer", async (defer) => {
+test("an ask that is cancelled in its own frame counts as work until the frame is read, and not for longer", async (defer) => {
   const reached: string[] = [];
-  const get = (_: string, key: string, question: Ask) => {
+  const get = (_: string, key: string, ask: Ask) => {
     reached.push(key);
-    const { signal } = question;
-    if (key === "at hand") question.resolve(text(key));
-    else signal.addEventListener("abort", { handleEvent: () => question.reject(signal.reason) }, { once: true });
+    const { signal } = ask;
+    if (key === "at hand") ask.resolve(text(key));
+    else signal.addEventListener("abort", { handleEvent: () => ask.reject(signal.reason) }, { once: true });
   };
-  const { net, peer } = await connected(defer, get, { limits: { servedInFlight: 2 } });
+  const { net, peer } = await connected(defer, get, { limits: { incomingInFlight: 2 } });
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 2; i++) {
       const leaver = new AbortController();
@@ -551,14 +551,14 @@ test("what is asked and cancelled in one frame counts as work until the frame is
   assert.deepEqual(reached, ["left 0", "left 1", "left 0", "left 1", "at hand"]);
 });
 
-test("what a service says after its answer is not heard, nor is what it throws then", async (defer) => {
-  const get = (_: string, key: string, question: Ask) => {
+test("a service replies once: a second reply is ignored, and so is an error thrown after it", async (defer) => {
+  const get = (_: string, key: string, ask: Ask) => {
     if (key === "held") return;
-    question.resolve(text(key));
-    question.reject(new OriginError("late"));
+    ask.resolve(text(key));
+    ask.reject(new OriginError("late"));
     throw new Error("later still");
   };
-  const { net, a, peer } = await connected(defer, get, { limits: { servedInFlight: 1 } });
+  const { net, a, peer } = await connected(defer, get, { limits: { incomingInFlight: 1 } });
   for (const key of ["x", "y"]) {
     const ask = getFrom(peer, "dict", key, patient);
     await net.tick();
@@ -574,7 +574,7 @@ test("what a service says after its answer is not heard, nor is what it throws t
   await held;
 });
 
-test("a peer that reads slowly gets its answers as it reads, without copies piling up", async (defer) => {
+test("a peer that reads slowly gets its replies as it reads, without copies piling up", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
   const big = new Uint8Array(5_000);
   const value = { body: big, contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
@@ -599,7 +599,7 @@ test("a peer that reads slowly gets its answers as it reads, without copies pili
   assert.deepEqual(new Set((await Promise.all(asks)).map(({ body }) => body.length)), new Set([5_000]));
 });
 
-test("a peer that reads nothing for a while is given up, and what it asked is aborted", async (defer) => {
+test("a peer that reads nothing for a while is given up, and its asks are aborted", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, stallMs: 1_000 };
   const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
   const { net, a, b } = pair(defer, { limits, serve: () => value });
@@ -615,7 +615,7 @@ test("a peer that reads nothing for a while is given up, and what it asked is ab
   await ask;
 });
 
-test("a malformed frame closes the connection with a reason, and the link opens anew", async (defer) => {
+test("a malformed frame closes the connection with a reason, and the link opens again", async (defer) => {
   const log = new MemoryLog();
   const { net, a, b } = pair(defer, { log });
   await net.tick();
@@ -629,8 +629,8 @@ test("a malformed frame closes the connection with a reason, and the link opens 
   assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
 });
 
-test("a peer that drained and leaves the roster finishes what is in flight, then its connection closes", async (defer) => {
-  const { net, a, b, served } = pair(defer);
+test("a peer that drained and leaves the roster finishes the asks in flight, then its connection closes", async (defer) => {
+  const { net, a, b, incoming } = pair(defer);
   await net.tick();
   const peer = a.peer("b")!;
   const ask = getFrom(peer, "dict", "x", patient);
@@ -640,7 +640,7 @@ test("a peer that drained and leaves the roster finishes what is in flight, then
   const drained = b.drain();
   assert.equal(a.peer("b"), undefined);
   await assert.rejects(getFrom(peer, "dict", "y", patient), PeerError);
-  served[0]!.resolve(text("finished"));
+  incoming[0]!.resolve(text("finished"));
   await net.tick();
   assert.equal(bodyOf(await ask), "finished");
   assert.ok(net.dialed[0]!.closedWith !== undefined);
@@ -662,7 +662,7 @@ test("a peer that drained, left and never finishes is closed after a bounded tim
   assert.equal(net.clock.pending, 0);
 });
 
-test("closing fails what is in flight and leaves no timer behind", async (defer) => {
+test("closing fails the asks in flight and leaves no timer behind", async (defer) => {
   const { net, a, b } = pair(defer);
   await net.tick();
   const forth = assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient), PeerError);
@@ -676,7 +676,7 @@ test("closing fails what is in flight and leaves no timer behind", async (defer)
   assert.equal(b.peer("a"), undefined);
 });
 
-test("while the groups hear one after another that a peer has started anew, its latest life has the link, and keeps it", async (defer) => {
+test("while the groups learn one after another that a peer has restarted, its latest life has the link, and keeps it", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   const b = net.hub("b", { self: { name: "b", incarnation: "02-b" } });
@@ -690,13 +690,13 @@ test("while the groups hear one after another that a peer has started anew, its 
     const link = a.peer("b");
     assert.equal(a.link("b")!.record.incarnation, "02-b");
     a.setPeers([late, late]);
-    assert.equal(a.peer("b"), link, "who has heard first goes on asking over it");
+    assert.equal(a.peer("b"), link, "the group that heard first goes on asking over it");
   }
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");
 });
 
-test("a get that waits for a new peer gives it up when others do, though its dial is still under way", async (defer) => {
+test("a get that waits for a new peer gives up when the link does, though the dial is still under way", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   defer(() => a.close());
@@ -725,9 +725,9 @@ test("a node that leaves does not wait for a peer whose connection is lost meanw
   await ask;
 });
 
-test("a node that leaves ends with what waits behind a full socket, and no later", async (defer) => {
+test("a node that leaves sends the replies that wait behind a full socket, and then ends", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
-  const { net, a, b, served } = pair(defer, { limits });
+  const { net, a, b, incoming } = pair(defer, { limits });
   await net.tick();
   const far = net.dialed[0]!.other;
   far.stalled = true;
@@ -736,9 +736,9 @@ test("a node that leaves ends with what waits behind a full socket, and no later
   const none = assert.rejects(getFrom(a.peer("b")!, "dict", "y", long), NotFoundError);
   await net.tick();
   const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
-  for (const one of served.slice(0, 3)) one.resolve(value);
+  for (const one of incoming.slice(0, 3)) one.resolve(value);
   await net.tick();
-  served[3]!.reject(new NotFoundError("no y"));
+  incoming[3]!.reject(new NotFoundError("no y"));
   await net.tick();
   let isDrained = false;
   const drained = b.drain().then(() => isDrained = true);
@@ -755,7 +755,7 @@ test("a node that leaves ends with what waits behind a full socket, and no later
   await none;
 });
 
-test("a value that waits behind a full socket is not sent to who has gone away meanwhile", async (defer) => {
+test("a value that waits behind a full socket is not sent when its asker has gone away", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
   const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
   const { net, a, b } = pair(defer, { limits, serve: () => value });

@@ -1,4 +1,4 @@
-/** Polls, vouches, peeks and pushes: what nodes ask each other about themselves, and about what they hold. */
+/** Probes, indirect probes, peeks and pushes: asks about nodes, and about the values that they hold. */
 import assert from "node:assert/strict";
 import { NotFoundError, OriginTimeoutError, OverloadedError, PeerError } from "../../lib/core/errors.ts";
 import type { Suspect } from "../../lib/core/liveness/liveness.ts";
@@ -46,7 +46,7 @@ function byHand<Args extends unknown[], Result>() {
   return { calls, method };
 }
 
-test("a peek brings what is in memory, what is about to be, or nothing, and starts no load", async (defer) => {
+test("a peek brings a value in memory, a value that is being loaded, or nothing, and starts no load", async (defer) => {
   const { calls, method } = byHand<[string, string, AskOptions], Value | undefined>();
   const { net, a } = pair(defer, {
     peek: (group, key, options) =>
@@ -69,7 +69,7 @@ test("a peek brings what is in memory, what is about to be, or nothing, and star
   assert.equal(a.stats()[0]!.asked, 4);
 });
 
-test("a peek that fails for whatever reason is no answer about the key: the asker goes on by itself", async (defer) => {
+test("a peek that fails says nothing about the key, whatever the error: the asker goes on by itself", async (defer) => {
   const log = new MemoryLog();
   const errors = [
     new NotFoundError("x"),
@@ -122,7 +122,7 @@ test("peeks count among the asks of the asker and the work of the peer, and are 
   for (const { resolve } of calls) resolve(undefined);
   await net.tick();
   await Promise.all(peeks);
-  const busy = pair(defer, { peek: method }, { limits: { servedInFlight: 1 } });
+  const busy = pair(defer, { peek: method }, { limits: { incomingInFlight: 1 } });
   await busy.net.tick();
   const first = busy.a.peer("b")!.peek("dict", "x", patient);
   const second = assert.rejects(busy.a.peer("b")!.peek("dict", "x", patient), PeerError);
@@ -159,7 +159,7 @@ test("entries that are pushed keep their age and the rest of their lifetime, on 
   const frames = net.dialed[0]!.frames.length;
   assert.equal(await a.peer("b")!.push("dict", [], patient), 0);
   await net.tick();
-  assert.equal(net.dialed[0]!.frames.length, frames, "nothing to push is nothing to say");
+  assert.equal(net.dialed[0]!.frames.length, frames, "a push of nothing says nothing");
 });
 
 test("a push that the taker fails, or to a group that it does not serve, falls back; one too large is refused here", async (defer) => {
@@ -187,7 +187,7 @@ test("a push that the taker fails, or to a group that it does not serve, falls b
   await net.tick();
   await Promise.all([failed, unknown, unknownPeek]);
   assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("broken")));
-  await assert.rejects(a.peer("b")!.push("nobody's", entries, patient), TypeError);
+  await assert.rejects(a.peer("b")!.push("nobody's", entries, patient), PeerError);
   await assert.rejects(a.peer("b")!.push("dict", new Array(4_097).fill(entries[0]), patient), RangeError);
   assert.equal(stateOf(a, "b"), "open");
 });
@@ -211,7 +211,7 @@ test("an entry that no frame can hold is left out of a push, and does not spoil 
   assert.equal(await a.peer("b")!.push("dict", [{ key: "huge", value: huge }], patient), 0);
 });
 
-test("a node without the means answers nothing, none and no", async (defer) => {
+test("a node without the service replies nothing, none and no", async (defer) => {
   const { net, a } = pair(defer);
   await net.tick();
   const link = a.link("b")!;
@@ -225,7 +225,7 @@ test("a node without the means answers nothing, none and no", async (defer) => {
   assert.deepEqual(await answers, [undefined, 0, false, undefined]);
 });
 
-test("a vouch does not wait for a link that is not open; peeks and pushes wait for a peer that is new", async (defer) => {
+test("an indirect probe does not wait for a link that is not open; peeks and pushes wait for a peer that is new", async (defer) => {
   const net = new MemoryNetwork();
   const b = net.hub("b");
   defer(() => b.close());
@@ -249,21 +249,21 @@ test("a vouch does not wait for a link that is not open; peeks and pushes wait f
   await assert.rejects(b.peer("a")!.push("dict", entries, patient), /down: .*cable cut/);
 });
 
-test("who joins finds its values though its links are still opening", async (defer) => {
+test("a joiner finds its values though its links are still opening", async (defer) => {
   const { net, a } = pair(defer, { peek: () => text("held") });
   const peeked = a.peer("b")!.peek("dict", "x", patient);
   await net.tick();
   assert.equal(bodyOf(await peeked), "held");
 });
 
-test("a poll is answered by a peer that is busy with all that it may be asked", async (defer) => {
+test("a probe gets a reply from a peer that has as many asks as it may have", async (defer) => {
   const { method } = byHand<[string, string, AskOptions], Value>();
-  const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, servedInFlight: 2 } });
+  const { net, a, b } = pair(defer, { get: getBy(method) }, { limits: { asksInFlight: 2, incomingInFlight: 2 } });
   await net.tick();
   const gets = [1, 2].map(() => assert.rejects(getFrom(a.peer("b")!, "dict", "x", patient)));
-  const poll = a.link("b")!.probe({ timeoutMs: 250 });
+  const probe = a.link("b")!.probe({ timeoutMs: 250 });
   await net.tick();
-  await poll;
+  await probe;
   const back = b.link("a")!.probe({ timeoutMs: 250 });
   await net.tick();
   await back;
@@ -271,25 +271,25 @@ test("a poll is answered by a peer that is busy with all that it may be asked", 
   await Promise.all(gets);
 });
 
-test("polls, vouches and pushes in the air are bounded, apart from gets and peeks", async (defer) => {
+test("probes, indirect probes and pushes in flight are bounded, apart from gets and peeks", async (defer) => {
   const { net, a } = pair(defer, {}, { limits: { membershipInFlight: 3 } });
   await net.tick();
   const link = a.link("b")!;
-  const polls = Array.from({ length: 3 }, () => link.probe({ timeoutMs: 250 }));
-  // It was not sent, which says nothing about the peer.
+  const probes = Array.from({ length: 3 }, () => link.probe({ timeoutMs: 250 }));
+  // It was not sent, so it says nothing about the peer.
   await assert.rejects(link.probe({ timeoutMs: 250 }), OverloadedError);
   await assert.rejects(link.probeIndirectly({ name: "c", incarnation: "01-c" }, patient), PeerError);
   await assert.rejects(a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient), PeerError);
   const peek = a.peer("b")!.peek("dict", "x", patient);
   await net.tick();
-  await Promise.all(polls);
+  await Promise.all(probes);
   assert.equal(await peek, undefined);
   const again = link.probe({ timeoutMs: 250 });
   await net.tick();
   await again;
 });
 
-test("a poll fails at its time when the peer is silent, and at once when the connection is lost", async (defer) => {
+test("a probe fails at its time when the peer is silent, and at once when the connection is lost", async (defer) => {
   const { net, a } = pair(defer);
   await net.tick();
   net.dialed[0]!.stalled = true;
@@ -307,7 +307,7 @@ test("a poll fails at its time when the peer is silent, and at once when the con
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /down: cable cut/);
 });
 
-test("a poll of a peer that is new waits for the connection, within its time", async (defer) => {
+test("a probe of a peer that is new waits for the connection, within its time", async (defer) => {
   const { net, a, b } = pair(defer);
   const forth = a.link("b")!.probe({ timeoutMs: 250 });
   const back = b.link("a")!.probe({ timeoutMs: 250 });
@@ -318,13 +318,13 @@ test("a poll of a peer that is new waits for the connection, within its time", a
   defer(() => c.close());
   lonely.hosts.set("a", () => {});
   c.setPeers([record("a", "http://a")]);
-  const poll = assert.rejects(c.link("a")!.probe({ timeoutMs: 250 }), PeerError);
+  const probe = assert.rejects(c.link("a")!.probe({ timeoutMs: 250 }), PeerError);
   await lonely.clock.advance(250);
-  await poll;
+  await probe;
   assert.equal(stateOf(c, "a"), "connecting");
 });
 
-test("a poll over a link that is down dials at once instead of later, one try at a time, and not in a tight loop", async (defer) => {
+test("a probe over a link that is down dials at once instead of later, one try at a time, and not in a tight loop", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   defer(() => a.close());
@@ -332,28 +332,28 @@ test("a poll over a link that is down dials at once instead of later, one try at
   // The delays have grown to 2 s.
   await net.clock.advance(10_000);
   const before = net.dialed.length;
-  const poll = () => assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
-  for (let i = 0; i < 10; i++) await poll();
-  assert.equal(net.dialed.length, before + 1, "the ten polls of one moment dial once");
+  const probe = () => assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
+  for (let i = 0; i < 10; i++) await probe();
+  assert.equal(net.dialed.length, before + 1, "the ten probes of one moment dial once");
   await settle();
   await net.clock.advance(49);
-  await poll();
+  await probe();
   assert.equal(net.dialed.length, before + 1);
   await net.clock.advance(1);
-  await poll();
+  await probe();
   assert.equal(net.dialed.length, before + 2);
   const b = net.hub("b");
   defer(() => b.close());
   b.setPeers([record("a", "http://a")]);
   await net.clock.advance(250);
-  await poll();
+  await probe();
   await net.tick();
   const answered = a.link("b")!.probe({ timeoutMs: 250 });
   await net.tick();
   await answered;
 });
 
-test("a poll starts no second try beside one that hangs, and none at the end that does not dial", async (defer) => {
+test("a probe starts no second try beside one that hangs, and none at the end that does not dial", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   defer(() => a.close());
@@ -377,28 +377,28 @@ test("a poll starts no second try beside one that hangs, and none at the end tha
   assert.equal(other.net.dialed.length, 1);
 });
 
-test("a poll over a connection to another life of the peer counts as unanswered", async (defer) => {
+test("a probe over a connection to another life of the peer fails", async (defer) => {
   const { net, a } = pair(defer);
   await net.tick();
   const [near] = socketPair();
-  const groups = [{ name: "dict", revision: 0 }];
-  const greeting = { protocol: PROTOCOL, name: "b", incarnation: "02-b", expects: "01-a", groups } as const;
-  (a.link("b") as Link).open(near, greeting);
+  const groups = [{ id: 0, name: "dict", revision: 0 }];
+  const greeting = { protocol: PROTOCOL, version: 2, name: "b", incarnation: "02-b", expects: "01-a", groups };
+  (a.link("b") as Link).open(near, greeting, { json: greeting, groups: [{ name: "dict" }] });
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /its life 02-b/);
 });
 
-test("a peer says of a suspect what it found by itself", async (defer) => {
+test("a peer tells of a suspect what its own probe found", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
   const { net, a } = pair(defer, { probeIndirectly: method });
   await net.tick();
   const suspect = { name: "c", incarnation: "01-c" };
-  const vouches = [1, 2].map(() => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }));
+  const probes = [1, 2].map(() => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 500 }));
   await net.tick();
   assert.deepEqual(calls[0]!.args, [suspect, { timeoutMs: 450 }]);
   calls[0]!.resolve(true);
   calls[1]!.resolve(false);
   await net.tick();
-  assert.deepEqual(await Promise.all(vouches), [true, false]);
+  assert.deepEqual(await Promise.all(probes), [true, false]);
 });
 
 test("a peer that cannot tell, or not in time, does not call the suspect dead", async (defer) => {
@@ -423,13 +423,13 @@ test("a peer that cannot tell, or not in time, does not call the suspect dead", 
   await silent;
 });
 
-test("vouches being worked on are bounded, in number and in time", async (defer) => {
+test("indirect probes that a node works on are bounded, in number and in time", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
   const { net, a, b } = pair(defer, { probeIndirectly: method });
   await net.tick();
   const suspect = { name: "c", incarnation: "01-c" };
-  const vouches = Array.from({ length: 70 }, () => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 86_400_000 }));
-  const ends = Promise.allSettled(vouches);
+  const probes = Array.from({ length: 70 }, () => a.link("b")!.probeIndirectly(suspect, { timeoutMs: 86_400_000 }));
+  const ends = Promise.allSettled(probes);
   await net.tick();
   assert.equal(calls.length, 64);
   assert.ok(calls.every(({ args }) => args[1].timeoutMs === 10_000));
@@ -439,7 +439,7 @@ test("vouches being worked on are bounded, in number and in time", async (defer)
   assert.equal(b.stats()[0]!.servedInFlight, 0);
 });
 
-test("who waits for a peer that is evicted falls back at once, at both ends", async (defer) => {
+test("asks of a peer that is evicted fall back at once, at both ends", async (defer) => {
   const { method } = byHand<[string, string, AskOptions], Value>();
   const net = new MemoryNetwork();
   const [a, b] = [net.hub("a", { serve: method }), net.hub("b", { serve: method })];
@@ -476,10 +476,10 @@ test("a draining peer can be asked until its record goes, whichever group hears 
   assert.equal(link.record.state, "draining");
   const get = getFrom(a.peer("b")!, "dict", "x", patient);
   const peek = a.peer("b")!.peek("dict", "x", patient);
-  const poll = link.probe({ timeoutMs: 250 });
+  const probe = link.probe({ timeoutMs: 250 });
   await net.tick();
   assert.equal(bodyOf(await peek), "held");
-  await poll;
+  await probe;
   a.setPeers([]);
   assert.equal(a.link("b"), undefined);
   assert.deepEqual(a.probed(), []);
@@ -491,7 +491,7 @@ test("a draining peer can be asked until its record goes, whichever group hears 
   await drained;
 });
 
-test("a push waits behind a full socket as a reference, within a bound, and a poll there counts as unanswered", async (defer) => {
+test("a push waits behind a full socket as a reference, within a bound, and a probe there fails", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, pushBacklogBytes: 30_000 };
   const taken: number[] = [];
   const { net, a } = pair(defer, { push: (_, entries) => taken.push(entries[0]!.value.body.length) }, { limits });
@@ -503,10 +503,10 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
   const pushes = [1, 2, 3].map(() => a.peer("b")!.push("dict", entries, slow));
   await assert.rejects(a.peer("b")!.push("dict", entries, slow), /full/);
   const unsendable = a.peer("b")!.push("dict", [{ key: "", value: text("") }], slow);
-  const poll = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
+  const probe = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
   await net.tick();
   await net.clock.advance(250);
-  await poll;
+  await probe;
   assert.ok(near.bufferedBytes < 13_000, `${near.bufferedBytes} bytes are buffered`);
   const refused = assert.rejects(unsendable, { name: "BadKeyError" });
   for (let i = 0; i < 6; i++) {
@@ -521,10 +521,10 @@ test("a push waits behind a full socket as a reference, within a bound, and a po
   await refused;
 });
 
-test("values wait behind a full socket within a bound, and what is left there makes room", async (defer) => {
+test("values wait behind a full socket within a bound, and a value whose asker leaves makes room", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, valueBacklogBytes: 30_000 };
   const value = { ...text(""), body: new Uint8Array(12_000) };
-  const { net, a } = pair(defer, { get: (_group, _key, question) => question.resolve(value) }, { limits });
+  const { net, a } = pair(defer, { get: (_group, _key, ask) => ask.resolve(value) }, { limits });
   await net.tick();
   const peer = a.peer("b")!;
   const far = net.dialed[0]!.other;
@@ -555,7 +555,7 @@ test("values wait behind a full socket within a bound, and what is left there ma
   await refused;
 });
 
-test("an answer of another kind than its question closes the connection, and fails what was asked", async (defer) => {
+test("a reply of another kind than its ask closes the connection, and fails the asks in flight", async (defer) => {
   const log = new MemoryLog();
   const { net, a } = pair(defer, { get: () => {} }, { log });
   const writer = new FrameWriter();
@@ -577,17 +577,17 @@ test("an answer of another kind than its question closes the connection, and fai
       await net.clock.advance(50);
       await net.tick();
     }
-    const failed = assert.rejects(ask(), /malformed answer/);
+    const failed = assert.rejects(ask(), /malformed reply/);
     answer(1);
     net.dialed.at(-1)!.other.send(writer.take());
     await net.tick();
     await failed;
-    assert.match(net.dialed.at(-1)!.closedWith!.reason, /malformed answer/);
+    assert.match(net.dialed.at(-1)!.closedWith!.reason, /malformed reply/);
   }
-  assert.equal(log.lines.filter((line) => /^warn .*malformed answer/.test(line)).length, 1, "said once");
+  assert.equal(log.lines.filter((line) => /^warn .*malformed reply/.test(line)).length, 1, "said once");
 });
 
-test("more taken than was pushed is no more than was pushed; an answer that nobody waits for is none", async (defer) => {
+test("more taken than was pushed counts as all that was pushed; a reply without an ask is ignored", async (defer) => {
   const { net, a } = pair(defer, { push: () => 1_000 });
   await net.tick();
   const push = a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient);

@@ -1,4 +1,4 @@
-/** Sockets in memory that obey the rules of the real ones: they copy what is sent, and deliver in a later turn. */
+/** Sockets in memory that obey the rules of the real ones: they copy a frame, and deliver it in a later turn. */
 import { type Ask, asked, type AskOptions, type Peer } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
@@ -10,12 +10,12 @@ import { MemoryLog } from "../support/log.ts";
 /** Answers gets, by a promise or at once. */
 export type Serve = (group: string, key: string, options: AskOptions) => Value | Promise<Value>;
 
-/** As a service has it. */
-export function getBy(serve: Serve): (group: string, key: string, question: Ask) => void {
-  return (group, key, question) => {
-    const result = serve(group, key, question);
-    if (result instanceof Promise) result.then((value) => question.resolve(value), (error) => question.reject(error));
-    else question.resolve(result);
+/** The `get` of a service. */
+export function getBy(serve: Serve): (group: string, key: string, ask: Ask) => void {
+  return (group, key, ask) => {
+    const result = serve(group, key, ask);
+    if (result instanceof Promise) result.then((value) => ask.resolve(value), (error) => ask.reject(error));
+    else ask.resolve(result);
   };
 }
 
@@ -30,7 +30,7 @@ export class MemorySocket implements SocketLike {
   bufferedBytes = 0;
   /** The other end reads nothing while set. */
   stalled = false;
-  /** The path drops all that is sent from here: the system takes it, and the other end hears of nothing, not even the end. */
+  /** The path drops every packet from here: the system takes them, and nothing reaches the other end, not even a close. */
   isBlackHole = false;
   closedWith: { code: number; reason: string } | undefined;
   readonly frames: Uint8Array<ArrayBuffer>[] = [];
@@ -76,7 +76,7 @@ export class MemorySocket implements SocketLike {
 
 /** Asks by a promise. */
 export function getFrom(peer: Peer, group: string, key: string, options: AskOptions): Promise<Value> {
-  return asked(options, (question) => peer.ask(group, key, question));
+  return asked(options, (ask) => peer.ask(group, key, ask));
 }
 
 export function socketPair(): [MemorySocket, MemorySocket] {
@@ -109,7 +109,7 @@ export class MemoryNetwork {
     return near;
   };
 
-  /** Ends the tick: what was scheduled runs, with all that follows from it. */
+  /** Ends the tick: runs the scheduled actions, and those that they schedule. */
   async tick(): Promise<void> {
     await settle();
     for (let rounds = 0; rounds < 20 && this.#tick.length > 0; rounds++) {

@@ -25,7 +25,7 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-/** What the tests need of `Bun.serve` and `Deno.serve`. */
+/** The parts of `Bun.serve` and `Deno.serve` that the tests use. */
 interface Runtimes {
   Bun?: {
     serve(options: Record<string, unknown>): { port: number; stop(abrupt: boolean): Promise<void> };

@@ -3,14 +3,12 @@ import { PeerError } from "../../core/errors.ts";
 import type { Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { FrameWriter } from "../wire/writer.ts";
-import { type BareType, FailureCode, MessageType } from "../wire/frames.ts";
+import { type BareType, FailureCode, type GroupNews, MessageType } from "../wire/frames.ts";
 import type { PeerLimits } from "../limits.ts";
+import type { Schedule } from "../service.ts";
 import { CloseCode, type SocketLike } from "../socket/socket.ts";
 
-/** Calls `action` once, after what is ready now has run. */
-export type Schedule = (action: () => void) => void;
-
-/** What waits as a reference: a value that was asked for, or entries that are handed over. */
+/** A value or a push that waits, not yet encoded, for the socket to have room. */
 type Waiting =
   | { readonly id: number; readonly value: Value; readonly bytes: number }
   | {
@@ -22,9 +20,9 @@ type Waiting =
   };
 
 /**
- * What leaves over one socket: messages of one tick gather in one frame. While the socket is full, values and entries
- * wait as references, so that a slow reader costs no copies, and all else encoded; a reader that takes nothing for a
- * while is given up.
+ * The messages that leave over one socket. Messages of one tick gather in one frame. While the socket is full, values
+ * and pushes wait as references, so that a slow reader costs no copies; other messages wait encoded. A reader that takes
+ * nothing for `stallMs` is given up.
  */
 export class Outbox {
   readonly #socket: SocketLike;
@@ -57,7 +55,7 @@ export class Outbox {
   frames = 0;
   bytes = 0;
 
-  /** @param onDrained called when nothing waits behind the socket any more */
+  /** @param onDrained called when no message waits behind the socket any more */
   constructor(
     socket: SocketLike,
     clock: Clock,
@@ -112,9 +110,9 @@ export class Outbox {
   }
 
   /**
-   * @throws RangeError more than one message holds, BadKeyError a key that cannot travel, PeerError so much waits behind
-   * the full socket that this is not to wait as well; nothing was written then
-   * @param onFailed called instead with the first two, if the push has waited
+   * @throws RangeError more than one message holds; BadKeyError a key that cannot travel; PeerError too much waits behind
+   * the full socket. Nothing was written then
+   * @param onFailed takes the first two errors of a push that had to wait
    */
   push(id: number, group: number, entries: readonly Entry[], onFailed: (error: unknown) => void): void {
     if (!this.#full) return this.#writePush(id, group, entries);
@@ -132,7 +130,17 @@ export class Outbox {
     this.#wrote();
   }
 
-  /** Answers "overloaded" in its place when so much waits behind the full socket that this is not to wait as well. */
+  groupAdded(group: GroupNews): void {
+    this.#writer.groupAdded(group);
+    this.#wrote();
+  }
+
+  groupRemoved(group: number): void {
+    this.#writer.groupRemoved(group);
+    this.#wrote();
+  }
+
+  /** Replies "overloaded" in its place when too much waits behind the full socket. */
   value(id: number, value: Value): void {
     if (!this.#full) return this.#writeValue(id, value);
     const bytes = value.body.length;
@@ -143,12 +151,12 @@ export class Outbox {
     this.#waitingValueBytes += bytes;
   }
 
-  /** Until `uncork`, what is written waits for it. A full batch leaves all the same. */
+  /** Messages wait for `uncork`. A full batch leaves all the same. */
   cork(): void {
     this.#corked = true;
   }
 
-  /** @param now sends what is written instead of waiting for the end of the tick */
+  /** @param now sends at once instead of at the end of the tick */
   uncork(now: boolean): void {
     this.#corked = false;
     if (now) this.flush();
@@ -165,19 +173,19 @@ export class Outbox {
     if (at >= 0) this.#waitingValueBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
   }
 
-  /** Whether something is written that the full socket does not take yet. */
+  /** Whether encoded messages wait behind a full socket. */
   get isStuck(): boolean {
     return this.#full && this.#writer.length > 0;
   }
 
-  /** Values that wait for the socket to take what it has. */
+  /** Values that wait behind a full socket. */
   get backlog(): number {
     return this.#waiting.length - this.#waitingPushes;
   }
 
   /**
-   * Sends what is written ahead of what else this turn of the event loop has to do, with whatever is written until its
-   * promises are settled: an answer that others wait for elsewhere is not to wait for all who wait here.
+   * Sends as soon as the promises that are due have settled, ahead of the rest of this turn of the event loop: requests at
+   * the peer wait for this reply, and must not wait for all the requests of this node as well.
    */
   flushSoon(): void {
     if (this.#isFlushingSoon || this.#corked || this.#writer.length === 0) return;
@@ -185,7 +193,7 @@ export class Outbox {
     queueMicrotask(this.#flushNow);
   }
 
-  /** Sends what is written, unless the socket is full. */
+  /** Sends the messages so far, unless the socket is full. */
   flush(): void {
     if (this.#closed || this.#full || this.#writer.length === 0) return;
     const frame = this.#writer.take();
@@ -209,7 +217,7 @@ export class Outbox {
     try {
       this.#writer.value(id, value, this.#clock.nowMs());
     } catch (error) {
-      // It is the owner's answer that no frame can hold it; asking another peer would not make it smaller.
+      // Final, as from an origin: the value would be as large at any other peer.
       this.#writer.failure(id, FailureCode.originFailed, error instanceof Error ? error.message : "no value");
     }
     this.#wrote();

@@ -1,21 +1,20 @@
 import type { PeerLimits } from "../limits.ts";
 
-/** How far a connection has come, both ways, since it was opened. */
+/** The traffic of a connection, both ways, since it was opened. */
 export interface Progress {
   readonly framesIn: number;
   readonly bytesOut: number;
-  /** Of `bytesOut`, what the system has not taken yet. */
+  /** The part of `bytesOut` that the system has not taken yet. */
   readonly unsentBytes: number;
 }
 
 /**
- * Finds out that a connection is dead though TCP says nothing: when a path drops all its packets (a firewall that has
- * forgotten it, an address that was moved), writes succeed, and it takes TCP a quarter of an hour to give up.
+ * Finds out that a connection is dead when TCP does not tell. A path may drop all packets (a firewall forgot the
+ * connection, an address moved): writes succeed, and TCP gives up after 15 minutes.
  *
- * A peer that lives answers each question in time, with a failure at least. So one that was overdue is a miss; so many
- * of them, with nothing at all from the peer in between, mean that a new connection is the better try. They are counted
- * once in a while: many questions of one moment say no more than one, nor does all that was overdue while this node
- * itself stood still.
+ * A live peer replies to each ask in time, at least with a failure. An overdue ask is a miss. `silentMisses` in a row,
+ * with no frame from the peer between them, make the connection dead. Misses within `silentMissMs` count as one: many
+ * asks of one moment tell no more than one ask, and so do the asks that were overdue while this node stood still.
  */
 export class Silence {
   readonly #limits: Pick<PeerLimits, "silentMisses" | "silentMissMs">;
@@ -28,10 +27,10 @@ export class Silence {
     this.#limits = limits;
   }
 
-  /** To be called when a question was overdue. @returns whether the connection is dead */
+  /** To be called when an ask was overdue. @returns whether the connection is dead */
   missed(nowMs: number, { framesIn, bytesOut, unsentBytes }: Progress): boolean {
     const takenBytes = bytesOut - unsentBytes;
-    // A path that is slow may have the question still before it. Only behind a full socket does it show that it moves.
+    // On a slow path the ask may still be under way. The system's buffer hides that, but for bytes that it has not taken.
     const isMoving = unsentBytes > 0 && takenBytes > this.#takenBytes;
     const isAlive = framesIn !== this.#framesIn || isMoving;
     this.#framesIn = framesIn;

@@ -1,26 +1,29 @@
-/** The framing of WebSocket messages as a client writes and reads them (RFC 6455, section 5). */
+/** WebSocket messages as a client writes and reads them (RFC 6455, section 5). */
 import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
+/** RFC 6455, 5.5. */
 const MAX_CONTROL_BYTES = 125;
+/** Chosen. */
 const MAX_FRAGMENTS = 1024;
 const FIN = 0x80;
 const MASKED = 0x80;
 export const Opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
+/** Chosen. */
 const FIRST_SLAB_BYTES = 16 * 1024;
-/** Longer messages get memory of their own, so that an idle connection keeps no more than this. */
+/** Chosen: an idle connection keeps no more than this; longer messages get memory of their own. */
 const MAX_SLAB_BYTES = 512 * 1024;
 
 /**
- * Makes whole masked messages (RFC 6455, 5.2 and 5.3), one behind the other in memory that is used again. New memory has to be
- * cleared, touched for the first time and collected: for batches of answers a fifth of the owner's CPU time under Deno.
+ * Makes whole masked messages (RFC 6455, 5.2 and 5.3), back to back in memory that is used again. New memory must be
+ * cleared, faulted in and collected: with batches of values that was a fifth of the owner's CPU time under Deno.
  */
 export class MessageWriter {
   #bytes = new Uint8Array(0);
   #words = new Int32Array(0);
   #used = 0;
 
-  /** Says that all messages so far have been written, or copied: their memory is used for the next ones. */
+  /** To be called when all messages so far were written or copied: the next ones use their memory. */
   reuse(): void {
     this.#used = 0;
   }
@@ -29,7 +32,7 @@ export class MessageWriter {
   message(opcode: number, payload: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const length = payload.length;
     const headBytes = length < 126 ? 6 : length < 65536 ? 8 : 14;
-    // So that the payload begins on a word's border.
+    // Aligned, so that the payload begins on a word's border.
     const neededBytes = 16 + length + 3 & ~3;
     if (this.#used + neededBytes > this.#bytes.length) {
       const twice = Math.min(2 * this.#bytes.length, MAX_SLAB_BYTES);
@@ -50,14 +53,14 @@ export class MessageWriter {
     const firstWord = payloadStart / 4;
     words[firstWord - 1] = mask;
     bytes.set(payload, payloadStart);
-    // The machines that the runtimes support are little-endian, as is the mask above.
+    // The runtimes support only little-endian machines; the mask above is written the same way.
     const endWord = firstWord + (length + 3 >> 2);
     for (let i = firstWord; i < endWord; i++) words[i]! ^= mask;
     if (neededBytes > MAX_SLAB_BYTES) this.#setSlab(0);
     return bytes.subarray(start, payloadStart + length);
   }
 
-  /** What lies in the last slab may still wait to be written. */
+  /** Messages in the last slab may still wait to be written, so it is left as it is. */
   #setSlab(bytes: number): void {
     this.#bytes = new Uint8Array(bytes);
     this.#words = new Int32Array(this.#bytes.buffer);
@@ -68,7 +71,7 @@ export class MessageWriter {
 const masks = new Int32Array(256);
 let masksUsed = masks.length;
 
-/** From the system's entropy, as the RFC asks, fetched in bulk. */
+/** From the system's entropy, as the RFC demands; fetched in bulk. */
 function nextMask(): number {
   if (masksUsed === masks.length) {
     crypto.getRandomValues(masks);
@@ -77,16 +80,16 @@ function nextMask(): number {
   return masks[masksUsed++]!;
 }
 
-/** Cuts the stream into messages. One that lies whole in its chunk is a view of it; others are put together. */
+/** Cuts the stream into messages. A message that lies whole in its chunk is a view of the chunk; others are copies. */
 export class MessageReader {
   readonly #onMessage: (opcode: number, payload: Uint8Array<ArrayBuffer>) => void;
-  /** At most the 10 bytes of an unmasked header. */
+  /** An unmasked header has at most 10 bytes. */
   readonly #head = new Uint8Array(10);
   #headBytes = 0;
-  /** Of a message that comes in pieces. */
+  /** The payload so far, of a message that comes in several chunks. */
   #payload: Uint8Array<ArrayBuffer> | undefined;
   #payloadBytes = 0;
-  /** Of a message in fragments: what it is and what came so far. */
+  /** The type and the parts so far, of a message in fragments. */
   #fragmentOpcode = 0;
   #fragments: Uint8Array<ArrayBuffer>[] = [];
   #fragmentBytes = 0;
@@ -96,7 +99,7 @@ export class MessageReader {
   }
 
   /**
-   * @param chunk the caller's no longer: messages are views of it
+   * @param chunk must not be changed afterwards: messages are views of it
    * @returns why the connection must end, or nothing
    */
   read(chunk: Uint8Array<ArrayBuffer>): string | undefined {
@@ -132,7 +135,7 @@ export class MessageReader {
     return undefined;
   }
 
-  /** As far as it can be told from what is here of the header. */
+  /** The length of the header, as far as its first two bytes tell. */
   #headLength(): number {
     if (this.#headBytes < 2) return 2;
     const short = this.#head[1]! & 0x7f;
@@ -165,7 +168,7 @@ export class MessageReader {
     }
     if (opcode !== Opcode.continuation) this.#fragmentOpcode = opcode;
     if (isFinal && this.#fragments.length === 0) return void this.#onMessage(opcode, payload);
-    // A copy, as the chunks of many small fragments would be kept.
+    // A copy: a small fragment would keep its whole chunk alive.
     this.#fragments.push(payload.slice());
     this.#fragmentBytes += payload.length;
     if (this.#fragments.length > MAX_FRAGMENTS) return "malformed WebSocket frame: too many fragments";

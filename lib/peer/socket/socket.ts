@@ -1,25 +1,22 @@
-/**
- * The one shape of the two kinds of WebSocket: the one that this node dialed (tcp-socket.ts), and the one that Hono hands
- * over, which is here.
- */
+/** One interface for the two kinds of WebSocket: dialed by this node (tcp.ts), and accepted through Hono (here). */
 import type { WSContext, WSEvents } from "hono/ws";
 import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
-/** Who hears of a socket; replaced as the connection goes from greeting to asking. No method throws. */
+/** Takes the events of a socket. It is replaced when the connection goes from greeting to asking. No method throws. */
 export interface SocketHandler {
   /** The socket may be written. Comes at most once, before any frame. */
   opened(): void;
-  /** `undefined`: not a binary message within bounds. The frame is the handler's to keep. */
+  /** `undefined`: not a binary message within bounds. The handler may keep the frame. */
   received(frame: Uint8Array<ArrayBuffer> | undefined): void;
-  /** Comes once, when the connection is lost or closed by the other end, and not after one's own `close`. */
+  /** Comes once, when the connection is lost or the other end closes it; never after `close` at this end. */
   closed(reason: string): void;
 }
 
 export interface SocketLike {
   handler: SocketHandler;
-  /** Copies the frame before it returns. `false`: it could not be sent, and the connection is good for nothing. */
+  /** Copies the frame before it returns. `false`: it could not be sent, and the connection is dead. */
   send(frame: Uint8Array<ArrayBuffer>): boolean;
-  /** Idempotent. The handler hears nothing from here on. */
+  /** Idempotent. The handler gets no further event. */
   close(code: number, reason: string): void;
   /** Bytes accepted by `send` that the system has not taken yet. */
   readonly bufferedBytes: number;
@@ -38,7 +35,7 @@ export const CloseCode = {
 
 export const DEAF: SocketHandler = { opened() {}, received() {}, closed() {} };
 
-/** What a runtime's sockets have in common, and where they differ. */
+/** The parts of a runtime's socket that are used; the runtimes count unsent bytes under different names. */
 interface RawSocket {
   send(frame: Uint8Array<ArrayBuffer>): unknown;
   close(code: number, reason: string): void;
@@ -58,7 +55,7 @@ class AcceptedSocket implements SocketLike {
   send(frame: Uint8Array<ArrayBuffer>): boolean {
     if (this.#gone) return false;
     try {
-      // Some sockets answer 0 for a message that they dropped, where others answer nothing.
+      // Bun returns 0 for a message that it dropped; Deno returns nothing.
       return this.#raw.send(frame) !== 0;
     } catch {
       return false;
@@ -72,7 +69,7 @@ class AcceptedSocket implements SocketLike {
     try {
       this.#raw.close(code, reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?"));
     } catch {
-      // It is gone already, which is what was wanted.
+      // It is closed already.
     }
   }
 
@@ -115,10 +112,10 @@ export function acceptEvents(accept: (socket: SocketLike) => void): WSEvents {
   };
 }
 
-/** The runtime's own socket tells what Hono's context hides: bytes not sent yet, and dropped messages. */
+/** The runtime's own socket. Hono's context hides unsent bytes and dropped messages. */
 function rawOf(context: WSContext): RawSocket {
   const raw = context.raw as RawSocket | undefined;
-  // A standard socket may give Blobs, which could only be read later and out of order.
+  // A standard socket may deliver Blobs, which can only be read later and out of order.
   if (raw instanceof WebSocket) raw.binaryType = "arraybuffer";
   return raw ?? { send: (frame) => context.send(frame), close: (code, reason) => context.close(code, reason) };
 }

@@ -1,9 +1,9 @@
 /**
- * The dialing end: a client of RFC 6455 over a TCP socket of ours, with Nagle's algorithm off.
+ * The dialing end: a WebSocket client (RFC 6455) over a TCP socket, with Nagle's algorithm off.
  *
- * Why not the runtime's WebSocket: Deno 2.9 sends the header of a message over 1 KiB on its own and leaves
- * Nagle's algorithm on, so that the payload waits for the peer's delayed ACK: 40 ms for every batch of more than some
- * 40 asks, or of any answers (measured: 1,450 asks/s over a link that carries a hundred times as many).
+ * The runtime's own WebSocket is too slow on Deno 2.9. It sends the header of a message over 1 KiB on its own and leaves
+ * Nagle's algorithm on, so the payload waits 40 ms for the peer's delayed ACK. Measured: 1,450 asks/s over a link that
+ * carries a hundred times as many.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -12,20 +12,23 @@ import { MessageReader, MessageWriter, Opcode } from "./rfc6455.ts";
 import { CloseCode, DEAF, type SocketHandler, type SocketLike } from "./socket.ts";
 
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, 1.3
+/** Chosen: an answer to an upgrade takes some 200 bytes. */
 const MAX_HEAD_BYTES = 16 * 1024;
+/** Chosen: how long a peer may take to read the end of a connection. */
 const CLOSING_MS = 1_000;
+/** Chosen: TCP probes an idle connection after so long. */
 const KEEP_ALIVE_MS = 15_000;
-/** While so much is unsent, pings are not answered: who sends them without end and does not read would fill the memory. */
+/** With more unsent bytes, pings get no pong: a peer that sends pings and does not read would fill the memory. Chosen. */
 const PONG_UNSENT_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
-/** @throws TypeError no URL */
+/** Dials `ws:` or `wss:`. Failures come to the handler's `closed`. @throws TypeError not a URL */
 export function dialTcp(url: string): SocketLike {
   const target = new URL(url);
   const isSecure = target.protocol === "wss:";
   const host = target.hostname.replace(/^\[|\]$/g, "");
   const port = Number(target.port) || (isSecure ? 443 : 80);
-  // An address is no server name (RFC 6066, 3): the runtimes throw at one, and check the certificate against `host` without.
+  // An IP address is no server name (RFC 6066, 3): the runtimes throw at one. Without, they check the certificate for `host`.
   const servername = isIP(host) === 0 ? host : undefined;
   const raw = isSecure ? connectTls({ host, port, servername }) : connectTcp({ host, port });
   return new TcpSocket(raw, isSecure ? "secureConnect" : "connect", target);
@@ -75,14 +78,14 @@ class TcpSocket implements SocketLike {
     if (!isOpen) return void this.#raw.destroy();
     const payload = encoder.encode(`..${reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?")}`);
     new DataView(payload.buffer).setUint16(0, code);
-    // A peer that reads gets what was sent before; one that does not must not keep the socket.
+    // A peer that reads gets the frames sent before; a peer that does not must not keep the socket.
     this.#raw.end(this.#writer.message(Opcode.close, payload));
-    // Not the socket's own timer: it begins anew with all that a peer goes on sending.
+    // Not the socket's own timer: it starts again with every byte that the peer goes on sending.
     const timer = setTimeout(() => this.#raw.destroy(), CLOSING_MS);
     this.#raw.once("close", () => clearTimeout(timer));
   }
 
-  /** Not every ping needs one (RFC 6455, 5.5.3), and what is unsent is as good a sign of life, once it arrives. */
+  /** Not every ping needs a pong (RFC 6455, 5.5.3): the unsent frames are a sign of life, too. */
   #pong(payload: Uint8Array<ArrayBuffer>): void {
     if (this.#raw.writableLength < PONG_UNSENT_BYTES) this.#write(Opcode.pong, payload);
   }
@@ -117,7 +120,7 @@ class TcpSocket implements SocketLike {
     if (fault !== undefined) this.#lost(fault);
   }
 
-  /** @returns what follows the head, once it is whole and right */
+  /** @returns the bytes behind the head, once the head is whole and right */
   #handshake(chunk: Uint8Array): Uint8Array<ArrayBuffer> | undefined {
     const seen = new Uint8Array(this.#head.length + chunk.length);
     seen.set(this.#head);

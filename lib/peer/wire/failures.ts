@@ -1,8 +1,8 @@
 /**
- * A group's errors as they travel, and back: the asker gets the class that the owner threw.
+ * Turns a group's errors into failure codes and back: the asker gets the class that the owner threw.
  *
- * An error that the group's contract does not name is a defect of the owner. It is final, as an OriginError: the next
- * in rank runs the same code on the same key, and would only spread the harm. Its text stays at home, in the log.
+ * An error outside the group's contract is a defect of the owner. It travels as a final OriginError: the next in rank
+ * would run the same code on the same key. Its text stays in the owner's log.
  */
 import {
   BadKeyError,

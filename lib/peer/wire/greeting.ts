@@ -1,34 +1,50 @@
 /**
- * What two peers say before they ask: who they are, what they serve, and why not.
+ * The greetings: each end says its name, its life, its groups and the protocol versions that it speaks.
  *
- * The peer with the smaller name dials; it says hello, the other end says welcome or refuses. The one that waits to be
- * dialed, in vain, says hello as well: it is refused, but heard of. Both greetings have the same content, so that both
- * ends know the other's groups (a get names its group by its place in the asker's list) and how far the other has heard
- * of each roster.
+ * The peer with the smaller name dials. It says hello; the other end says welcome or refuses. A node that waits to be
+ * dialed, in vain, says hello as well: it is refused, but the peer hears of it. Hello and welcome have the same content.
  */
 import * as v from "valibot";
-import { readFrame } from "./reader.ts";
-import { MessageType, PROTOCOL } from "./frames.ts";
+import { MAX_NAME_UNITS } from "../../core/base/limits.ts";
+import { readGreeting } from "./reader.ts";
+import { MAX_GROUP_ID, MAX_GROUPS, MessageType, type ProtocolRange } from "./frames.ts";
 
-const text = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
+const text = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_NAME_UNITS));
+const version = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const RangeSchema = v.pipe(
+  v.object({ min: version, max: version }),
+  v.check(({ min, max }) => min <= max, "protocol.min is over protocol.max"),
+);
 
+/** Of a greeting, the one field that every version has. Protocol 1 had a bare number there. */
+const ProtocolSchema = v.object({ protocol: v.union([v.number(), RangeSchema]) });
+
+/** Fields that it does not name are ignored: a newer release may have more. */
 const GreetingSchema = v.object({
-  protocol: v.literal(PROTOCOL),
+  protocol: RangeSchema,
   name: text,
   incarnation: text,
-  /** The incarnation of the peer that is meant: somebody else on its port must not answer for it. */
+  /** The incarnation of the peer that is meant: another node on its port must not answer for it. */
   expects: text,
+  /** See GroupNews in frames.ts. */
   groups: v.pipe(
     v.array(v.object({
+      id: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(MAX_GROUP_ID)),
       name: text,
       revision: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-      /** It has nothing of this group, in memory or in the air: what was its own before is not to be looked for here. */
       isEmpty: v.optional(v.boolean()),
     })),
-    v.maxLength(1024),
+    v.maxLength(MAX_GROUPS),
+    v.check((groups) => groups.every(({ id }, i) => i === 0 || id > groups[i - 1]!.id), "group ids do not rise"),
+    v.check((groups) => new Set(groups.map(({ name }) => name)).size === groups.length, "a group is named twice"),
   ),
 });
 export type Greeting = v.InferOutput<typeof GreetingSchema>;
+
+/** A peer's greeting, with the protocol version that both ends speak from then on. */
+export interface PeerGreeting extends Greeting {
+  readonly version: number;
+}
 
 const RefusalSchema = v.object({
   /** `protocol`, `stranger`, `outlived`, `incarnation`, `direction`, `malformed`; a newer peer may know more. */
@@ -37,91 +53,67 @@ const RefusalSchema = v.object({
 });
 export type Refusal = v.InferOutput<typeof RefusalSchema>;
 
-/** One's own half of every greeting. */
+/** How a node introduces itself in every greeting. */
 export interface Self {
   readonly name: string;
   readonly incarnation: string;
 }
 
-/**
- * @param groups in the order by which gets name them
- * @param isEmpty whether this node has nothing of a group now
- */
-export function greetingOf(
-  self: Self,
-  expects: string,
-  groups: readonly string[],
-  revisions: Readonly<Record<string, number>>,
-  isEmpty: (group: string) => boolean,
-): Greeting {
-  return {
-    protocol: PROTOCOL,
-    name: self.name,
-    incarnation: self.incarnation,
-    expects,
-    groups: groups.map((name) => ({ name, revision: revisions[name] ?? 0, isEmpty: isEmpty(name) })),
-  };
+/** The newest version that both ends speak; `undefined` when there is none. */
+export function commonVersion(own: ProtocolRange, peer: ProtocolRange): number | undefined {
+  const newest = Math.min(own.max, peer.max);
+  return newest >= own.min && newest >= peer.min ? newest : undefined;
 }
 
-/** Another version of the protocol is told from nonsense. */
-function parseGreeting(json: unknown): Greeting | Refusal {
-  const protocol = v.safeParse(v.object({ protocol: v.number() }), json);
-  if (!protocol.success) return { code: "malformed", detail: "no greeting" };
-  if (protocol.output.protocol !== PROTOCOL) {
-    return { code: "protocol", detail: `this peer speaks version ${PROTOCOL}, not ${protocol.output.protocol}` };
-  }
+/** The version is looked at first: the rest of a greeting of another protocol may have another shape. */
+function parseGreeting(json: unknown, own: ProtocolRange): PeerGreeting | Refusal {
+  const told = v.safeParse(ProtocolSchema, json);
+  if (!told.success) return { code: "malformed", detail: "no greeting" };
+  const { protocol } = told.output;
+  if (typeof protocol === "number") return noCommonVersion(own, { min: protocol, max: protocol });
+  const version = commonVersion(own, protocol);
+  if (version === undefined) return noCommonVersion(own, protocol);
   const parsed = v.safeParse(GreetingSchema, json);
-  if (parsed.success) return parsed.output;
+  if (parsed.success) return { ...parsed.output, version };
   return { code: "malformed", detail: parsed.issues[0].message.slice(0, 200) };
 }
 
+function noCommonVersion(own: ProtocolRange, peer: ProtocolRange): Refusal {
+  const range = ({ min, max }: ProtocolRange) => `${min} to ${max}`;
+  return { code: "protocol", detail: `one end speaks protocol ${range(own)}, the other ${range(peer)}` };
+}
+
 /**
- * Whether the one who refuses is the peer that was meant, in its life: it lives, but does not know us yet, or it does and
- * will dial.
+ * Whether the refusal comes from the peer that was meant, in its life. It is alive, but does not know this node yet; or it
+ * knows this node and will dial.
  */
 export function isSignOfLife({ code }: Refusal): boolean {
   return code === "stranger" || code === "direction";
 }
 
 /** Tells a refusal from a greeting. */
-export function isRefusal(answer: Greeting | Refusal): answer is Refusal {
+export function isRefusal(answer: PeerGreeting | Refusal): answer is Refusal {
   return "code" in answer;
 }
 
 /** The hello in a dialer's first frame. */
-export function readHello(frame: Uint8Array<ArrayBuffer> | undefined): Greeting | Refusal {
+export function readHello(frame: Uint8Array<ArrayBuffer> | undefined, own: ProtocolRange): PeerGreeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;
-  return read.type === MessageType.hello ? parseGreeting(read.json) : { code: "malformed", detail: "not a hello" };
+  return read.type === MessageType.hello ? parseGreeting(read.json, own) : { code: "malformed", detail: "not a hello" };
 }
 
-/** The welcome or refusal in an acceptor's first frame. */
-export function readAnswer(frame: Uint8Array<ArrayBuffer> | undefined): Greeting | Refusal {
+/** The welcome or refusal in the first frame of the end that was dialed. */
+export function readAnswer(frame: Uint8Array<ArrayBuffer> | undefined, own: ProtocolRange): PeerGreeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;
-  if (read.type === MessageType.welcome) return parseGreeting(read.json);
+  if (read.type === MessageType.welcome) return parseGreeting(read.json, own);
   const parsed = read.type === MessageType.refuse ? v.safeParse(RefusalSchema, read.json) : undefined;
   return parsed?.success ? parsed.output : { code: "malformed", detail: "neither welcome nor refusal" };
 }
 
 function readFirstFrame(frame: Uint8Array<ArrayBuffer> | undefined): { type: number; json: unknown } | Refusal {
   if (frame === undefined) return { code: "malformed", detail: "not a binary frame" };
-  const tooEarly = () => "no greeting in the first frame";
-  let read: { type: number; json: unknown } | undefined;
-  const reason = readFrame(frame, {
-    onGreeting: (type, json) => void (read = { type, json }),
-    onGet: tooEarly,
-    onCancel: tooEarly,
-    onValue: tooEarly,
-    onFailure: tooEarly,
-    onPeek: tooEarly,
-    onNothing: tooEarly,
-    onProbe: tooEarly,
-    onProbed: tooEarly,
-    onIndirectProbe: tooEarly,
-    onIndirectProbed: tooEarly,
-    onPush: tooEarly,
-    onTaken: tooEarly,
-  });
-  return read ?? { code: "malformed", detail: reason ?? "no greeting" };
+  const read = readGreeting(frame);
+  return typeof read === "string" ? { code: "malformed", detail: read } : read;
 }

@@ -7,7 +7,10 @@ import {
   ENTRY_HEAD_BYTES,
   type FailureCode,
   GET_HEAD_BYTES,
+  GROUP_ADDED_HEAD_BYTES,
+  type GroupNews,
   HEADER_BYTES,
+  INDIRECT_PROBE_HEAD_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,
@@ -15,25 +18,24 @@ import {
   MessageType,
   PUSH_HEAD_BYTES,
   VALUE_HEAD_BYTES,
-  VOUCH_HEAD_BYTES,
 } from "./frames.ts";
 
 const INITIAL_CAPACITY_BYTES = 16 * 1024;
-/** A batch that grew beyond this gives its memory back when it has been sent. */
+/** Chosen: the memory of a batch that grew beyond this is given back when it was sent. */
 const KEPT_CAPACITY_BYTES = 1024 * 1024;
 const MAX_U32 = 0xffff_ffff;
 
 const encoder = new TextEncoder();
 
-/** The questions for a key. */
+/** The asks for a key. */
 type KeyedType = typeof MessageType["get" | "peek"];
 
-/** Collects messages into one frame, in memory that is used again for the next. */
+/** Collects messages into one frame, in memory that the next frame uses again. */
 export class FrameWriter {
   #bytes = new Uint8Array(INITIAL_CAPACITY_BYTES);
   #view = new DataView(this.#bytes.buffer);
   #length = 0;
-  /** Values of a cache share few content types, one string each: the last one is not encoded again. */
+  /** Values share few content types, one string each: the last one is not encoded again. */
   #contentType = "";
   #contentTypeBytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
@@ -42,7 +44,7 @@ export class FrameWriter {
     return this.#length;
   }
 
-  /** What was written, valid until the next write: whoever sends it must copy (WebSocket's `send` does). */
+  /** The frame so far, valid until the next write: the sender must copy it (WebSocket's `send` does). */
   take(): Uint8Array<ArrayBuffer> {
     const frame = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -82,7 +84,7 @@ export class FrameWriter {
     this.#finish(type, id, GET_HEAD_BYTES + keyBytes);
   }
 
-  /** A message that is nothing but its header. */
+  /** A message without a payload. */
   bare(type: BareType, id: number): void {
     this.#reserve(0);
     this.#finish(type, id, 0);
@@ -115,14 +117,14 @@ export class FrameWriter {
         );
       }
     }
-    this.#reserve(VOUCH_HEAD_BYTES + 3 * (name.length + incarnation.length));
+    this.#reserve(INDIRECT_PROBE_HEAD_BYTES + 3 * (name.length + incarnation.length));
     const start = this.#length + HEADER_BYTES;
-    const nameStart = start + VOUCH_HEAD_BYTES;
+    const nameStart = start + INDIRECT_PROBE_HEAD_BYTES;
     const nameBytes = encoder.encodeInto(name, this.#bytes.subarray(nameStart)).written;
     const restBytes = encoder.encodeInto(incarnation, this.#bytes.subarray(nameStart + nameBytes)).written;
     this.#view.setUint32(start, wholeMs(timeoutMs), true);
     this.#view.setUint16(start + 4, nameBytes, true);
-    this.#finish(MessageType.indirectProbe, id, VOUCH_HEAD_BYTES + nameBytes + restBytes);
+    this.#finish(MessageType.indirectProbe, id, INDIRECT_PROBE_HEAD_BYTES + nameBytes + restBytes);
   }
 
   indirectProbed(id: number, isAlive: boolean): void {
@@ -162,7 +164,25 @@ export class FrameWriter {
     this.#finish(MessageType.taken, id, 4);
   }
 
-  /** A detail that is too long is cut at a whole character. */
+  /** @param group `group.name` has 1 to MAX_NAME_UNITS units */
+  groupAdded({ id, name, revision, isEmpty = false }: GroupNews): void {
+    this.#reserve(GROUP_ADDED_HEAD_BYTES + 3 * name.length);
+    const start = this.#length + HEADER_BYTES;
+    const nameStart = start + GROUP_ADDED_HEAD_BYTES;
+    this.#view.setUint16(start, id, true);
+    this.#bytes[start + 2] = isEmpty ? 1 : 0;
+    this.#view.setFloat64(start + 3, revision, true);
+    const { written } = encoder.encodeInto(name, this.#bytes.subarray(nameStart));
+    this.#finish(MessageType.groupAdded, 0, GROUP_ADDED_HEAD_BYTES + written);
+  }
+
+  groupRemoved(group: number): void {
+    this.#reserve(2);
+    this.#view.setUint16(this.#length + HEADER_BYTES, group, true);
+    this.#finish(MessageType.groupRemoved, 0, 2);
+  }
+
+  /** Cuts a detail that is too long at a whole character. */
   failure(id: number, code: FailureCode, detail: string): void {
     this.#reserve(1 + MAX_DETAIL_BYTES);
     const start = this.#length + HEADER_BYTES;
@@ -171,7 +191,7 @@ export class FrameWriter {
     this.#finish(MessageType.failure, id, 1 + written);
   }
 
-  /** @returns where the entry ends; its memory is reserved first, so that those before it move along */
+  /** Reserves the entry's memory first, and moves the entries before it along. @returns where the entry ends */
   #writeEntry(start: number, { key, value }: Entry, nowMs: number): number {
     const type = this.#encodeContentType(value.contentType);
     const body = value.body;
@@ -232,7 +252,7 @@ export class FrameWriter {
     this.#grow(this.#length, this.#length + HEADER_BYTES + payloadBytes);
   }
 
-  /** @param used so many bytes are kept */
+  /** @param used the first bytes, which are kept */
   #grow(used: number, needed: number): void {
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
@@ -250,7 +270,7 @@ export class FrameWriter {
   }
 }
 
-/** Whether a frame can hold the value. */
+/** Whether a frame can hold the value. Both ends check the same bounds. */
 export function canTravel({ body, contentType }: Value): boolean {
   // A unit of UTF-16 is at most three bytes of UTF-8.
   return body.length <= MAX_BODY_BYTES &&

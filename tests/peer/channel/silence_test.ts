@@ -1,4 +1,4 @@
-/** Connections whose path drops all packets, of which TCP tells nothing for a quarter of an hour. */
+/** Connections whose path drops all packets: TCP tells nothing for 15 minutes. */
 import assert from "node:assert/strict";
 import { PeerError } from "../../../lib/core/errors.ts";
 import type { Value } from "../../../lib/core/value.ts";
@@ -11,14 +11,14 @@ import { getFrom, MemoryNetwork, type MemorySocket, type Serve } from "../memory
 import { record } from "../support.ts";
 
 const { silentMisses } = PEER_LIMITS;
-/** As polling does it: who does not answer is polled so often, for so long. */
-const POLL_EVERY_MS = 400;
-const POLL_TIMEOUT_MS = 250;
+/** The pace of liveness: it probes a silent peer so often, for so long. */
+const PROBE_EVERY_MS = 400;
+const PROBE_TIMEOUT_MS = 250;
 const never = new AbortController().signal;
 
 const value: Value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
 
-/** `a` has dialed `b`, and has an answer of it. */
+/** `a` has dialed `b`, and has had a reply. */
 async function pair(defer: Defer, serve: Serve = () => value) {
   const net = new MemoryNetwork();
   const [a, b] = [net.hub("a", { serve }), net.hub("b", { serve })];
@@ -38,51 +38,51 @@ function dropAll(near: MemorySocket): void {
   near.isBlackHole = near.other.isBlackHole = true;
 }
 
-/** Polls once, and moves on to the time of the next poll. @returns whether there was an answer */
-async function polled(net: MemoryNetwork, hub: PeerHub, name: string): Promise<boolean> {
-  const outcome = hub.link(name)!.probe({ timeoutMs: POLL_TIMEOUT_MS }).then(() => true, () => false);
+/** Probes once, and moves on to the time of the next probe. @returns whether there was a reply */
+async function probed(net: MemoryNetwork, hub: PeerHub, name: string): Promise<boolean> {
+  const outcome = hub.link(name)!.probe({ timeoutMs: PROBE_TIMEOUT_MS }).then(() => true, () => false);
   await net.tick();
-  await net.clock.advance(POLL_TIMEOUT_MS);
+  await net.clock.advance(PROBE_TIMEOUT_MS);
   await net.tick();
-  await net.clock.advance(POLL_EVERY_MS - POLL_TIMEOUT_MS);
+  await net.clock.advance(PROBE_EVERY_MS - PROBE_TIMEOUT_MS);
   await net.tick();
   return await outcome;
 }
 
-test("a connection over which nothing comes is given up after many polls, what it owes fails, and it is dialed anew", async (defer) => {
+test("a connection over which nothing comes is given up after many probes, its asks fail, and it is dialed again", async (defer) => {
   const { net, a, b, near } = await pair(defer);
   dropAll(near);
   let failures = 0;
   const asked = getFrom(a.peer("b")!, "dict", "x", { signal: never, timeoutMs: 120_000 });
   const failed = assert.rejects(asked, PeerError).then(() => failures++);
-  // The first finds that something came since the connection was opened.
+  // The first probe finds that a frame came since the connection was opened.
   for (let i = 0; i < silentMisses; i++) {
-    assert.equal(await polled(net, a, "b"), false);
+    assert.equal(await probed(net, a, "b"), false);
     assert.deepEqual([a.stats()[0]!.state, failures, net.dialed.length], ["open", 0, 1], `after ${i} misses`);
   }
-  assert.equal(await polled(net, a, "b"), false);
+  assert.equal(await probed(net, a, "b"), false);
   assert.equal(near.closedWith?.code, CloseCode.silent);
   await failed;
   assert.equal(failures, 1);
   assert.equal(net.dialed.length, 2);
   assert.deepEqual([a.stats()[0]!.state, a.stats()[0]!.opens], ["open", 2]);
-  // The other end has heard of nothing, and lets go of the old one for the new one.
+  // The other end has noticed nothing, and replaces the old connection by the new one.
   assert.deepEqual([b.stats()[0]!.state, b.stats()[0]!.opens], ["open", 2]);
   assert.equal(near.other.closedWith?.code, CloseCode.replaced);
-  assert.equal(await polled(net, a, "b"), true);
-  assert.equal(await polled(net, b, "a"), true);
+  assert.equal(await probed(net, a, "b"), true);
+  assert.equal(await probed(net, b, "a"), true);
 });
 
 test("the end that does not dial gives up as well, asks fail there at once, and both are open again when the other dials", async (defer) => {
   const { net, a, b, near } = await pair(defer);
   dropAll(near);
-  for (let i = 0; i <= silentMisses; i++) assert.equal(await polled(net, b, "a"), false);
+  for (let i = 0; i <= silentMisses; i++) assert.equal(await probed(net, b, "a"), false);
   assert.equal(near.other.closedWith?.code, CloseCode.silent);
   assert.equal(b.stats()[0]!.state, "down");
   assert.equal(net.dialed.length, 1);
   await assert.rejects(getFrom(b.peer("a")!, "dict", "x", { signal: never, timeoutMs: 1_000 }), /down/);
-  for (let i = 0; i <= silentMisses; i++) assert.equal(await polled(net, a, "b"), false);
-  assert.equal(await polled(net, b, "a"), true);
+  for (let i = 0; i <= silentMisses; i++) assert.equal(await probed(net, a, "b"), false);
+  assert.equal(await probed(net, b, "a"), true);
   assert.deepEqual([a.stats()[0]!.opens, b.stats()[0]!.opens, net.dialed.length], [2, 2, 2]);
 });
 
@@ -91,8 +91,8 @@ test("both ends may give up in the same moment", async (defer) => {
   dropAll(near);
   for (let i = 0; i <= silentMisses; i++) {
     const both = await Promise.all([
-      polled(net, a, "b"),
-      b.link("a")!.probe({ timeoutMs: POLL_TIMEOUT_MS }).catch(() => false),
+      probed(net, a, "b"),
+      b.link("a")!.probe({ timeoutMs: PROBE_TIMEOUT_MS }).catch(() => false),
     ]);
     assert.deepEqual(both, [false, false]);
   }
@@ -102,11 +102,11 @@ test("both ends may give up in the same moment", async (defer) => {
   assert.deepEqual([a.stats()[0]!.opens, b.stats()[0]!.opens, net.dialed.length], [2, 2, 2]);
 });
 
-test("a connection over which anything comes is not given up, whatever goes unanswered", async (defer) => {
+test("a connection over which anything comes is not given up, though all its asks are overdue", async (defer) => {
   const { net, a, b, near } = await pair(defer);
   near.isBlackHole = true;
   for (let i = 0; i < 5 * silentMisses; i++) {
-    // What the other asks does arrive; the answers do not.
+    // The asks of the other end arrive; the replies to it do not.
     if (i % (silentMisses - 1) === 0) {
       const ask = getFrom(b.peer("a")!, "dict", "x", { signal: never, timeoutMs: 100 });
       const lost = assert.rejects(ask, PeerError);
@@ -114,13 +114,13 @@ test("a connection over which anything comes is not given up, whatever goes unan
       await net.clock.advance(100);
       await lost;
     }
-    assert.equal(await polled(net, a, "b"), false);
+    assert.equal(await probed(net, a, "b"), false);
     assert.equal(near.closedWith, undefined);
   }
   assert.equal(a.stats()[0]!.opens, 1);
 });
 
-test("where nobody polls the other, asks without an answer tell that a connection is dead", async (defer) => {
+test("without probes, overdue gets tell that a connection is dead", async (defer) => {
   const { net, a, near } = await pair(defer);
   dropAll(near);
   const errors: unknown[] = [];
@@ -137,7 +137,7 @@ test("where nobody polls the other, asks without an answer tell that a connectio
   assert.deepEqual([a.stats()[0]!.state, a.stats()[0]!.opens], ["open", 2]);
 });
 
-test("many questions of one moment are one miss, and so is all that was overdue while this node stood still", async (defer) => {
+test("many asks of one moment are one miss, and so are the asks that were overdue while this node stood still", async (defer) => {
   const { net, a, near } = await pair(defer);
   dropAll(near);
   const asks: Promise<void>[] = [];
@@ -154,7 +154,7 @@ test("many questions of one moment are one miss, and so is all that was overdue 
   assert.equal(a.stats()[0]!.state, "open");
 });
 
-test("a full socket that goes on being taken is slow, not dead; one that is not is dead", () => {
+test("a full socket that drains is slow; one that does not drain is dead", () => {
   const limits = { silentMisses: 3, silentMissMs: 250 };
   const silence = new Silence(limits);
   let nowMs = 0;
@@ -162,7 +162,7 @@ test("a full socket that goes on being taken is slow, not dead; one that is not 
     silence.missed(nowMs += 250, { framesIn, bytesOut, unsentBytes });
   for (let i = 1; i < 20; i++) assert.equal(missed(5_000, 5_000 - 10 * i), false);
   assert.deepEqual([missed(5_000, 4_810), missed(6_000, 5_810), missed(7_000, 6_810)], [false, false, true]);
-  // What the system takes at once shows nothing: it has room of its own.
+  // Bytes that the system takes at once show nothing: it has a buffer of its own.
   const other = new Silence(limits);
   const ends = [1, 2, 3].map((i) => other.missed(1_000 * i, { framesIn: 0, bytesOut: 1_000 * i, unsentBytes: 0 }));
   assert.deepEqual(ends, [false, false, true]);

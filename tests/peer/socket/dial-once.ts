@@ -1,6 +1,6 @@
 /**
- * A process that dials one URL as peers do, `dial-once.ts <url>`, and prints `opened`, or why not. Whom it trusts is for
- * its environment to say, which the runtimes read when they start.
+ * A process that dials one URL as peers do, `dial-once.ts <url>`, and prints `opened`, or why not. Its environment names
+ * the certificates that it trusts; the runtimes read that only when they start.
  */
 import { dialTcp } from "../../../lib/peer/socket/tcp.ts";
 

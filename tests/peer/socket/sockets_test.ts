@@ -79,7 +79,7 @@ test("values of 8 MiB travel whole in both directions, several at once", async (
 });
 
 test("frames that are sent in one tick do not overwrite each other", async (defer) => {
-  // Each is a frame of its own, written where the one before it was, which the system may not have taken yet.
+  // Each value is a frame of its own. The writer uses the memory of the frame before, which may still be unsent.
   const serve: Serve = (_, key) => value(new Uint8Array(300 * 1024).fill(Number(key)));
   const { a, b } = await pair(defer, serve, serve);
   for (const peer of [a.peer("b")!, b.peer("a")!]) {
@@ -171,7 +171,7 @@ test("a peer that closes in mid-flight fails its asks at once, and is connected 
   assert.equal(new TextDecoder().decode(got.body), "reborn");
 });
 
-/** A TCP server that does with its connections what the test says. */
+/** A TCP server whose connections the test handles. */
 async function rawServer(defer: Defer, onConnection: (socket: Socket) => void): Promise<string> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -189,7 +189,7 @@ async function rawServer(defer: Defer, onConnection: (socket: Socket) => void): 
   return `ws://127.0.0.1:${(server.address() as { port: number }).port}/_peer`;
 }
 
-test("what is no WebSocket server is refused with a reason", async (defer) => {
+test("a server that speaks no WebSocket is refused with a reason", async (defer) => {
   const answers: [string, RegExp][] = [
     ["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", /answered with 404/],
     ["HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: wrong\r\n\r\n", /wrong key/],
@@ -214,7 +214,7 @@ async function until(holds: () => boolean): Promise<void> {
 const MEBIBYTE = value(new Uint8Array(1024 * 1024));
 const STALL_LIMITS = { stallMs: 300, socketBytes: 2 * 1024 * 1024 };
 
-/** Says a greeting and asks for 64 MiB, whichever end of the connection this is. */
+/** A greeting, and asks for 64 MiB: for either end of a connection. */
 function greetAndAsk(send: (frame: Uint8Array<ArrayBuffer>) => void, type: number, greeting: Greeting): void {
   const writer = new FrameWriter();
   writer.greeting(type, greeting);
@@ -238,7 +238,7 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   );
   await new Promise((resolve) => socket.once("data", resolve));
   socket.pause();
-  const groups = [{ name: "dict", revision: 0 }];
+  const groups = [{ id: 0, name: "dict", revision: 0 }];
   const writer = new MessageWriter();
   greetAndAsk(
     (frame) => socket.write(writer.message(Opcode.binary, frame)),
@@ -269,7 +269,7 @@ async function dialUnread(defer: Defer, received: () => void = () => {}) {
 
 test("frames that wait for a slow reader arrive as they were sent", async (defer) => {
   const { socket, peer: reader } = await dialUnread(defer);
-  // Some at once, some after the socket has taken what it could, and all in one memory of the sender's.
+  // Some frames leave at once, some when the socket has room again. All use the same memory of the sender.
   const sizes = Array.from({ length: 200 }, (_, i) => i % 10 === 0 ? 300_000 : 100 * i);
   const frame = new Uint8Array(300_000);
   for (const [i, size] of sizes.entries()) {
@@ -299,7 +299,7 @@ test("frames that wait for a slow reader arrive as they were sent", async (defer
   }
 });
 
-test("pings of a peer that does not read are not answered without bound, and are again once it reads", async (defer) => {
+test("pings of a peer that does not read get a bounded number of pongs, and pongs again once it reads", async (defer) => {
   const heard = Promise.withResolvers<void>();
   const { socket, peer } = await dialUnread(defer, () => heard.resolve());
   // Their pongs are 26 MB, of which the system takes less than half.
@@ -325,7 +325,7 @@ test("pings of a peer that does not read are not answered without bound, and are
   await answered.promise;
 });
 
-test("a peer that goes on sending after the end is let go of all the same", async (defer) => {
+test("the socket of a peer that goes on sending after the end is closed all the same", async (defer) => {
   const lost = Promise.withResolvers<void>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     const ping = () => socket.write(Uint8Array.of(0x89, 0));
@@ -352,7 +352,7 @@ test("a peer that goes on sending after the end is let go of all the same", asyn
   await lost.promise;
 });
 
-/** What a server answers to the head of a request for a WebSocket. */
+/** A server's answer to the head of a request for a WebSocket. */
 function acceptUpgrade(head: Buffer): string {
   const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];
   const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
@@ -365,7 +365,7 @@ test("an accepting peer that stops reading is given up by its dialer", async (de
     socket.once("data", (head) => {
       socket.pause();
       socket.write(acceptUpgrade(head));
-      const groups = [{ name: "dict", revision: 0 }];
+      const groups = [{ id: 0, name: "dict", revision: 0 }];
       greetAndAsk(
         (frame) => socket.write(Uint8Array.of(0x82, 126, frame.length >> 8, frame.length & 255, ...frame)),
         MessageType.welcome,

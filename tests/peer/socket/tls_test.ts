@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { type Defer, test } from "../../support/test.ts";
 
 const run = promisify(execFile);
-/** Not every container has it. */
+/** Not every container has IPv6. */
 const hasIPv6 = Object.values(networkInterfaces()).flat().some((one) => one?.address === "::1");
 const isBun = "Bun" in globalThis;
 const dialOnce = fileURLToPath(new URL("dial-once.ts", import.meta.url));
@@ -76,7 +76,7 @@ test(
     const command = isBun ? ["run", dialOnce] : ["run", "-A", dialOnce];
     const env = { ...globalThis.process.env, NODE_EXTRA_CA_CERTS: trusted, DENO_CERT: trusted };
     for (const [dialed, bound, shown, expected] of cases) {
-      // Deno's TLS servers of one process go on with each other's sessions, so none is to be left from the case before.
+      // In Deno the TLS servers of one process resume each other's sessions: no session may be left from the case before.
       const url = `wss://${dialed}:${await serveTls(defer, bound, shown)}/_peer`;
       const { stdout } = await run(globalThis.process.execPath, [...command, url], {
         env,

@@ -2,17 +2,19 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BadKeyError } from "../../../lib/core/errors.ts";
 import type { Value } from "../../../lib/core/value.ts";
-import { readFrame } from "../../../lib/peer/wire/reader.ts";
+import { readFrame, readGreeting } from "../../../lib/peer/wire/reader.ts";
 import { FrameWriter } from "../../../lib/peer/wire/writer.ts";
 import { MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../../lib/core/base/limits.ts";
 import {
+  type AskVisitor,
   FailureCode,
-  type FrameVisitor,
+  type GroupNews,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_PUSH_BYTES,
   MessageType,
   type PushedEntry,
+  type ReplyVisitor,
 } from "../../../lib/peer/wire/frames.ts";
 import { test } from "../../support/test.ts";
 
@@ -24,7 +26,9 @@ type Message =
   | { type: "push"; id: number; group: number; entries: readonly PushedEntry[] }
   | { type: "taken"; id: number; count: number }
   | { type: "value"; id: number; ageMs: number; ttlLeftMs: number; contentType: string; body: Uint8Array<ArrayBuffer> }
-  | { type: "failure"; id: number; code: FailureCode; detail: string };
+  | { type: "failure"; id: number; code: FailureCode; detail: string }
+  | { type: "groupAdded"; group: GroupNews }
+  | { type: "groupRemoved"; id: number };
 
 const PLAIN = { noNullPrototype: true } as const;
 const NOW_MS = 1_700_000_000_000;
@@ -68,6 +72,11 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     code: fc.constantFrom(...Object.values(FailureCode)),
     detail: wellFormed(60),
   }, PLAIN),
+  fc.record({
+    type: fc.constant("groupAdded" as const),
+    group: fc.record({ id: group, name, revision: fc.maxSafeNat(), isEmpty: fc.boolean() }, PLAIN),
+  }, PLAIN),
+  fc.record({ type: fc.constant("groupRemoved" as const), id: group }, PLAIN),
 );
 
 function valueOf({ contentType, body, ageMs, ttlLeftMs }: Omit<PushedEntry, "key">): Value {
@@ -95,18 +104,18 @@ function writeOne(writer: FrameWriter, one: Message): void {
       return writer.push(one.id, one.group, one.entries.map((entry) => ({ ...entry, value: valueOf(entry) })), NOW_MS);
     case "taken":
       return writer.taken(one.id, one.count);
+    case "groupAdded":
+      return writer.groupAdded(one.group);
+    case "groupRemoved":
+      return writer.groupRemoved(one.id);
     default:
       return writer.bare(MessageType[one.type], one.id);
   }
 }
 
-/** Remembers what a frame says. */
-class Recorder implements FrameVisitor {
+/** Remembers the messages of a frame. */
+class Recorder implements AskVisitor, ReplyVisitor {
   readonly read: Message[] = [];
-  readonly greetings: unknown[] = [];
-  onGreeting(_type: number, json: unknown) {
-    this.greetings.push(json);
-  }
   onGet(id: number, group: number, timeoutMs: number, key: string) {
     this.read.push({ type: "get", id, group, timeoutMs, key });
   }
@@ -143,15 +152,26 @@ class Recorder implements FrameVisitor {
   onTaken(id: number, count: number) {
     this.read.push({ type: "taken", id, count });
   }
+  onGroupAdded(group: GroupNews) {
+    this.read.push({ type: "groupAdded", group });
+  }
+  onGroupRemoved(id: number) {
+    this.read.push({ type: "groupRemoved", id });
+  }
 }
 
-test("whatever is written in one frame is read from it unchanged, also when the writer's memory is used again", () => {
+/** Reads a frame with one visitor for both directions. @returns why it is malformed */
+function readAll(bytes: Uint8Array<ArrayBuffer>, recorder = new Recorder()): string | undefined {
+  return readFrame(bytes, recorder, recorder);
+}
+
+test("messages that are written in one frame are read from it unchanged, also when the writer's memory is used again", () => {
   const writer = new FrameWriter();
   fc.assert(
     fc.property(fc.array(message, { minLength: 1, maxLength: 30 }), (messages) => {
       write(writer, messages);
       const recorder = new Recorder();
-      assert.equal(readFrame(writer.take().slice(), recorder), undefined);
+      assert.equal(readAll(writer.take().slice(), recorder), undefined);
       assert.deepEqual(recorder.read, messages);
     }),
     { numRuns: 300 },
@@ -166,7 +186,7 @@ test("the body of a value is a part of its frame, without a copy", () => {
   ]);
   const recorder = new Recorder();
   const frame = writer.take().slice();
-  readFrame(frame, recorder);
+  readAll(frame, recorder);
   const value = recorder.read[1];
   assert.ok(value?.type === "value");
   assert.equal(value.body.buffer, frame.buffer);
@@ -188,8 +208,9 @@ test("random bytes and damaged frames are read or refused, and never throw", () 
   });
   fc.assert(
     fc.property(fc.oneof(random, damaged), (bytes) => {
-      const reason = readFrame(new Uint8Array(bytes), new Recorder());
+      const reason = readAll(new Uint8Array(bytes));
       assert.ok(reason === undefined || reason.startsWith("malformed"), reason);
+      assert.ok(["string", "object"].includes(typeof readGreeting(new Uint8Array(bytes))));
     }),
     { numRuns: 2000 },
   );
@@ -203,7 +224,7 @@ test("each breach of the layout has its reason", () => {
     bytes.set(payload, 9);
     return bytes;
   };
-  const reason = (bytes: Uint8Array<ArrayBuffer>) => readFrame(bytes, new Recorder()) ?? "read";
+  const reason = (bytes: Uint8Array<ArrayBuffer>) => readAll(bytes) ?? "read";
   assert.match(reason(new Uint8Array(0)), /empty/);
   assert.match(reason(new Uint8Array(5)), /half a header/);
   assert.match(reason(new Uint8Array(MAX_FRAME_BYTES + 1)), /over/);
@@ -221,25 +242,63 @@ test("each breach of the layout has its reason", () => {
   assert.match(reason(frame(MessageType.failure, [])), /malformed failure/);
   for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed]) {
     assert.equal(reason(frame(type, [])), "read");
-    assert.match(reason(frame(type, [1])), /malformed (nothing|poll|polled)/);
+    assert.match(reason(frame(type, [1])), /malformed (nothing|probe|probed)/);
   }
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0])), /malformed peek/);
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0, 0xff])), /malformed peek: the key is not UTF-8/);
-  assert.match(reason(frame(MessageType.indirectProbed, [])), /malformed vouched/);
-  assert.match(reason(frame(MessageType.indirectProbed, [2])), /malformed vouched/);
+  assert.match(reason(frame(MessageType.indirectProbed, [])), /malformed indirectProbed/);
+  assert.match(reason(frame(MessageType.indirectProbed, [2])), /malformed indirectProbed/);
   assert.match(reason(frame(MessageType.taken, [1, 0, 0])), /malformed taken/);
-  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1])), /malformed vouch/);
-  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 9, 0, 97])), /malformed vouch/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1])), /malformed indirectProbe/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 9, 0, 97])), /malformed indirectProbe/);
   assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97])), /no incarnation/);
   assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 0, 0, 97])), /no name/);
   const long = new Array(MAX_NAME_UNITS + 1).fill(97);
-  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97, ...long])), /malformed vouch/);
+  assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97, ...long])), /malformed indirectProbe/);
   assert.match(reason(frame(MessageType.push, [0, 0, 1])), /malformed push/);
-  assert.match(reason(frame(MessageType.hello, [123])), /no JSON/);
-  assert.match(reason(frame(MessageType.hello, new Array(16 * 1024 + 1).fill(32))), /malformed greeting/);
+  const added = (change: Partial<{ empty: number; revision: number; name: number[] }>) => {
+    const { empty, revision, name } = { empty: 1, revision: 7, name: [97], ...change };
+    const bytes = frame(MessageType.groupAdded, [1, 0, empty, ...new Array(8).fill(0), ...name]);
+    new DataView(bytes.buffer).setFloat64(12, revision, true);
+    return bytes;
+  };
+  assert.equal(reason(added({})), "read");
+  assert.match(reason(added({ empty: 2 })), /malformed groupAdded/);
+  for (const revision of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
+    assert.match(reason(added({ revision })), /malformed groupAdded/, `${revision}`);
+  }
+  for (const name of [[], [0xff], long]) assert.match(reason(added({ name })), /malformed groupAdded: no name/);
+  assert.match(reason(frame(MessageType.groupAdded, new Array(10).fill(0))), /malformed groupAdded/);
+  assert.match(reason(added({ name: new Array(3 * MAX_NAME_UNITS + 1).fill(97) })), /malformed groupAdded/);
+  assert.match(reason(frame(MessageType.groupRemoved, [1])), /malformed groupRemoved/);
+  for (const type of [MessageType.hello, MessageType.welcome, MessageType.refuse]) {
+    assert.match(reason(frame(type, [123, 125])), /malformed frame: a second greeting/);
+  }
 });
 
-test("a push that breaks the layout is refused whole, with its reason, whatever it says of itself", () => {
+test("a first frame holds one greeting and nothing else", () => {
+  const writer = new FrameWriter();
+  for (const type of [MessageType.hello, MessageType.welcome, MessageType.refuse]) {
+    writer.greeting(type, { a: ["ü", 1] });
+    assert.deepEqual(readGreeting(writer.take().slice()), { type, json: { a: ["ü", 1] } });
+  }
+  const bytes = (...rest: number[]) => new Uint8Array([MessageType.hello, 0, 0, 0, 0, ...rest]);
+  assert.equal(readGreeting(new Uint8Array(0)), "no greeting in the first frame");
+  assert.equal(readGreeting(new Uint8Array([MessageType.get, 0, 0])), "no greeting in the first frame");
+  assert.equal(readGreeting(bytes(1, 0, 0)), "malformed greeting");
+  assert.equal(readGreeting(bytes(1, 0, 0, 0, 123)), "malformed greeting: no JSON");
+  assert.equal(readGreeting(bytes(1, 0, 0, 0, 0xff)), "malformed greeting: no JSON");
+  assert.equal(readGreeting(bytes(3, 0, 0, 0, 123, 125)), "malformed greeting", "a length of its own");
+  writer.greeting(MessageType.hello, {});
+  writer.bare(MessageType.probe, 1);
+  assert.equal(readGreeting(writer.take().slice()), "malformed greeting", "a message behind it");
+  const long = new Uint8Array(9 + 16 * 1024 + 1).fill(32);
+  long[0] = MessageType.hello;
+  new DataView(long.buffer).setUint32(5, long.length - 9, true);
+  assert.equal(readGreeting(long), "malformed greeting");
+});
+
+test("a push that breaks the layout is refused whole, with its reason", () => {
   const good = {
     count: 1,
     ageMs: 0,
@@ -265,7 +324,7 @@ test("a push that breaks the layout is refused whole, with its reason, whatever 
       bytes.set(rest, 37);
     }
     const recorder = new Recorder();
-    const fault = readFrame(bytes, recorder);
+    const fault = readAll(bytes, recorder);
     assert.equal(recorder.read.length, fault === undefined ? 1 : 0);
     return fault ?? "read";
   };
@@ -297,7 +356,7 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
   while (writer.length < 256 * 1024) writer.bare(MessageType.probe, 1);
   writer.push(2, 0, [entry(MAX_BODY_BYTES)], 1);
   const recorder = new Recorder();
-  assert.equal(readFrame(writer.take().slice(), recorder), undefined);
+  assert.equal(readAll(writer.take().slice(), recorder), undefined);
   const push = recorder.read.at(-1);
   assert.ok(push?.type === "push" && push.entries[0]!.body.length === MAX_BODY_BYTES);
   assert.equal(push.entries[0]!.body.buffer.byteLength, MAX_BODY_BYTES);
@@ -310,11 +369,11 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
   assert.throws(() => writer.indirectProbe(4, 1, "", "01"), RangeError);
   assert.throws(() => writer.indirectProbe(4, 1, "a", "x".repeat(MAX_NAME_UNITS + 1)), RangeError);
   const after = new Recorder();
-  assert.equal(readFrame(writer.take().slice(), after), undefined);
+  assert.equal(readAll(writer.take().slice(), after), undefined);
   assert.deepEqual(after.read, [{ type: "probe", id: 3 }]);
 });
 
-test("what does not fit is refused before it is written, and the frame stays whole", () => {
+test("a message that does not fit is refused before it is written, and the frame stays whole", () => {
   const writer = new FrameWriter();
   writer.bare(MessageType.cancel, 1);
   assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, ""), BadKeyError);
@@ -329,7 +388,7 @@ test("what does not fit is refused before it is written, and the frame stays who
   assert.throws(() => writer.greeting(MessageType.hello, "x".repeat(16 * 1024)), RangeError);
   writer.failure(3, FailureCode.notFound, "é".repeat(2000));
   const recorder = new Recorder();
-  assert.equal(readFrame(writer.take().slice(), recorder), undefined);
+  assert.equal(readAll(writer.take().slice(), recorder), undefined);
   assert.deepEqual(recorder.read, [
     { type: "cancel", id: 1 },
     { type: "failure", id: 3, code: FailureCode.notFound, detail: "é".repeat(MAX_DETAIL_BYTES / 2) },

@@ -1,61 +1,103 @@
 import type { CancelSignal } from "../../core/base/cancel.ts";
-import { IntrusiveTable } from "../../core/base/intrusive-table.ts";
-import { OverloadedError, PeerError } from "../../core/errors.ts";
+import type { Deadlines } from "../../core/base/deadlines.ts";
+import { IntrusiveTable, type TableNode } from "../../core/base/intrusive-table.ts";
 import type { Reply } from "../../core/base/reply.ts";
-import type { Suspect } from "../../core/liveness/liveness.ts";
+import { OverloadedError, PeerError } from "../../core/errors.ts";
+import type { Suspect } from "../../core/liveness/probed-peer.ts";
 import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
-import { type Answer, PendingAsk } from "./asks.ts";
-import type { ChannelContext } from "./context.ts";
+import type { ChannelContext } from "../service.ts";
 import { errorOf } from "../wire/failures.ts";
+import { type AskType, type FailureCode, MessageType, type ReplyVisitor } from "../wire/frames.ts";
 import { canTravel } from "../wire/writer.ts";
-import { type FailureCode, MessageType, type QuestionType } from "../wire/frames.ts";
+import type { OwnGroupIds } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Deadlines } from "../../core/base/deadlines.ts";
 
 /**
- * The share of an ask's time that is kept for the way back: an owner whose origin is slow says so within the asker's
- * time (final), and only a silent owner makes the asker fall back.
+ * The share of an ask's time that is kept for the way back. An owner whose origin is slow says so within the asker's time
+ * (final); only a silent owner makes the asker fall back. Chosen, as is its bound: a hop takes well under 250 ms.
  */
 const WAY_BACK_SHARE = 0.1;
 const MAX_WAY_BACK_MS = 250;
 const ONCE = { once: true };
-const MISFIT = "malformed answer: of another kind than its question";
+const MISFIT = "malformed reply: of another kind than its ask";
 
-/** The questions of this node over one channel. No method throws synchronously. */
-export class Asking {
+/** What a reply may hold: a value or nothing, a yes or no, a count. */
+type Result = Value | boolean | number | undefined | void;
+
+/** An ask in flight. It is its own abort listener: a closure per ask would cost more than the ask. */
+class OutgoingAsk implements TableNode<OutgoingAsk> {
+  readonly type: AskType;
+  /** Its id in frames. */
+  readonly number: number;
+  follower: OutgoingAsk | undefined = undefined;
+  readonly deadlineMs: number;
+  readonly signal: CancelSignal | undefined;
+  readonly reply: Reply<Result>;
+  private readonly abandon: (ask: OutgoingAsk) => void;
+
+  constructor(
+    type: AskType,
+    id: number,
+    deadlineMs: number,
+    signal: CancelSignal | undefined,
+    reply: Reply<Result>,
+    abandon: (ask: OutgoingAsk) => void,
+  ) {
+    this.type = type;
+    this.number = id;
+    this.deadlineMs = deadlineMs;
+    this.signal = signal;
+    this.reply = reply;
+    this.abandon = abandon;
+  }
+
+  handleEvent(): void {
+    this.abandon(this);
+  }
+}
+
+/** This node's asks over one channel, and the peer's replies to them. No method throws synchronously. */
+export class OutgoingAsks implements ReplyVisitor {
   readonly #remote: string;
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
   readonly #onSettled: () => void;
-  readonly #groupIndex: ReadonlyMap<string, number>;
-  readonly #asks = new IntrusiveTable<PendingAsk>();
-  readonly #abandon = (ask: PendingAsk) => this.#abandoned(ask);
-  /** Gets and peeks among them; the others have room of their own, so that a busy peer does not look dead for it. */
+  readonly #groupIds: OwnGroupIds;
+  readonly #asks = new IntrusiveTable<OutgoingAsk>();
+  readonly #abandon = (ask: OutgoingAsk) => this.#abandoned(ask);
+  /** The gets and peeks among them. The other asks have a bound of their own, so that a busy peer does not look dead. */
   #keyAsks = 0;
   #nextId = 1;
   #closedBecause: string | undefined;
   /** Gets and peeks so far. */
   asked = 0;
-  /** Questions so far, of any kind, that had no answer in time. */
+  /** Asks so far, of any kind, that had no reply in time. */
   overdue = 0;
 
-  /** @param onSettled called when a question has ended without an answer */
-  constructor(remote: string, context: ChannelContext, outbox: Outbox, deadlines: Deadlines, onSettled: () => void) {
+  /** @param onSettled called when an ask was abandoned */
+  constructor(
+    remote: string,
+    groupIds: OwnGroupIds,
+    context: ChannelContext,
+    outbox: Outbox,
+    deadlines: Deadlines,
+    onSettled: () => void,
+  ) {
     this.#remote = remote;
     this.#context = context;
     this.#outbox = outbox;
     this.#deadlines = deadlines;
     this.#onSettled = onSettled;
-    this.#groupIndex = new Map(context.groups.map((group, index) => [group, index]));
+    this.#groupIds = groupIds;
   }
 
   get inFlight(): number {
     return this.#asks.size;
   }
 
-  /** It fails with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
+  /** Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
   get(group: string, key: string, ask: Ask): void {
     this.#askFor(MessageType.get, group, key, ask, ask);
   }
@@ -65,7 +107,7 @@ export class Asking {
     return promised((reply) => this.#askFor(MessageType.peek, group, key, options, reply));
   }
 
-  /** @throws PeerError; OverloadedError so many are in the air that it was not sent */
+  /** @throws PeerError; OverloadedError so many asks are in flight that it was not sent */
   probe(timeoutMs: number): Promise<void> {
     return this.#askOf(MessageType.probe, timeoutMs, undefined, (id) => this.#outbox.bare(MessageType.probe, id));
   }
@@ -78,22 +120,23 @@ export class Asking {
   }
 
   /**
-   * Entries that no frame can hold are left out: those behind them must not suffer for it.
+   * Leaves out entries that no frame can hold, for the sake of the others.
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
   push(group: string, given: readonly Entry[], { signal, timeoutMs }: AskOptions): Promise<number> {
     const entries = given.filter(({ value }) => canTravel(value));
     if (entries.length === 0) return Promise.resolve(0);
-    const index = this.#groupIndex.get(group);
-    if (index === undefined) return Promise.reject(notServed(group));
-    const answer = this.#askOf<number>(MessageType.push, timeoutMs, signal, (id) => {
-      this.#outbox.push(id, index, entries, (error) => this.#reject(id, error));
+    const groupId = this.#groupIds.idOf(group);
+    if (groupId === undefined) return Promise.reject(noSuchGroup(group));
+    const taken = this.#askOf<number>(MessageType.push, timeoutMs, signal, (id) => {
+      this.#outbox.push(id, groupId, entries, (error) => this.#reject(id, error));
     });
-    return answer.then((count) => Math.min(count, entries.length));
+    return taken.then((count) => Math.min(count, entries.length));
   }
 
-  /** @returns why the connection must end; an answer that nobody waits for any more is none */
+  // A reply to an ask that was abandoned is ignored.
+
   onValue(
     id: number,
     ageMs: number,
@@ -106,18 +149,25 @@ export class Asking {
     if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
     this.#forget(ask);
     const nowMs = this.#context.clock.nowMs();
-    // What was peeked at is on its way into a cache; what was asked for is answered, and seldom kept.
+    // A peeked value goes into a cache, so it gets a copy of its own; a value from a get is seldom kept.
     const own = ask.type === MessageType.peek ? body.slice() : body;
     ask.reply.resolve({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
   }
 
-  /** Any answer but a value or a failure; returns as `onValue`. */
-  onAnswer(type: QuestionType, id: number, answer: Answer): string | void {
-    const ask = this.#asks.first(id);
-    if (ask === undefined) return;
-    if (ask.type !== type) return MISFIT;
-    this.#forget(ask);
-    ask.reply.resolve(answer);
+  onNothing(id: number): string | void {
+    return this.#onReply(MessageType.peek, id, undefined);
+  }
+
+  onProbed(id: number): string | void {
+    return this.#onReply(MessageType.probe, id, undefined);
+  }
+
+  onIndirectProbed(id: number, isAlive: boolean): string | void {
+    return this.#onReply(MessageType.indirectProbe, id, isAlive);
+  }
+
+  onTaken(id: number, count: number): string | void {
+    return this.#onReply(MessageType.push, id, count);
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
@@ -125,12 +175,12 @@ export class Asking {
     if (ask === undefined) return;
     this.#forget(ask);
     const error = errorOf(code, detail, this.#remote);
-    // What is final for a get only means that this peer is no help with anything else.
+    // Only a get has final answers. For other asks every failure means that this peer cannot help.
     const isFinal = ask.type === MessageType.get || error instanceof PeerError;
     ask.reply.reject(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
   }
 
-  /** Ends what is overdue. @returns the earliest deadline left, or Infinity */
+  /** Rejects the asks that are overdue. @returns the earliest deadline left, or Infinity */
   endOverdue(nowMs: number): number {
     let nextMs = Infinity;
     for (const ask of this.#asks.all()) {
@@ -146,7 +196,7 @@ export class Asking {
 
   close(reason: string): void {
     this.#closedBecause = reason;
-    // Whoever hears of the end of one may abandon others.
+    // A rejected ask may abandon others, which are then forgotten already.
     for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.reply.reject(this.#lostError(reason));
   }
 
@@ -155,17 +205,17 @@ export class Asking {
     group: string,
     key: string,
     { signal, timeoutMs }: AskOptions,
-    reply: Reply<Answer>,
+    reply: Reply<Result>,
   ): void {
     if (signal.aborted || this.#closedBecause !== undefined || this.#keyAsks >= this.#context.limits.asksInFlight) {
       return reply.reject(this.#refusal(type, signal));
     }
-    const index = this.#groupIndex.get(group);
-    if (index === undefined) return reply.reject(notServed(group));
+    const groupId = this.#groupIds.idOf(group);
+    if (groupId === undefined) return reply.reject(noSuchGroup(group));
     const id = this.#nextId;
     this.#nextId = (id + 1) >>> 0;
     try {
-      this.#outbox.ask(type, id, index, timeWithoutWayBack(timeoutMs), key);
+      this.#outbox.ask(type, id, groupId, timeWithoutWayBack(timeoutMs), key);
     } catch (error) {
       return reply.reject(error);
     }
@@ -173,8 +223,8 @@ export class Asking {
     this.#await(type, id, timeoutMs, signal, reply);
   }
 
-  #askOf<T extends Answer>(
-    type: QuestionType,
+  #askOf<T extends Result>(
+    type: AskType,
     timeoutMs: number,
     signal: CancelSignal | undefined,
     write: (id: number) => void,
@@ -193,31 +243,40 @@ export class Asking {
     return promised((reply) => this.#await(type, id, timeoutMs, signal, reply));
   }
 
-  /** Why a question is not sent. */
-  #refusal(type: QuestionType, signal: CancelSignal | undefined): unknown {
+  /** Why an ask is not sent. */
+  #refusal(type: AskType, signal: CancelSignal | undefined): unknown {
     if (signal?.aborted) return signal.reason;
     if (this.#closedBecause !== undefined) return this.#lostError(this.#closedBecause);
-    const message = `${this.#asks.size} asks of ${this.#remote} are in the air`;
-    // That a poll was not sent says nothing about the peer.
+    const message = `${this.#asks.size} asks of ${this.#remote} are in flight`;
+    // A probe that was not sent says nothing about the peer.
     const isOurs = type === MessageType.get || type === MessageType.probe;
     return isOurs ? new OverloadedError(message) : new PeerError(message);
   }
 
   #await(
-    type: QuestionType,
+    type: AskType,
     id: number,
     timeoutMs: number,
     signal: CancelSignal | undefined,
-    reply: Reply<Answer>,
+    reply: Reply<Result>,
   ): void {
     // The write may have found the socket dead.
     if (this.#closedBecause !== undefined) return reply.reject(this.#lostError(this.#closedBecause));
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
-    const ask = new PendingAsk(type, id, deadlineMs, signal, reply, this.#abandon);
+    const ask = new OutgoingAsk(type, id, deadlineMs, signal, reply, this.#abandon);
     this.#asks.add(ask);
     if (isForKey(type)) this.#keyAsks++;
     signal?.addEventListener("abort", ask, ONCE);
     this.#deadlines.cover(deadlineMs);
+  }
+
+  /** Any reply but a value or a failure. */
+  #onReply(type: AskType, id: number, result: Result): string | void {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return;
+    if (ask.type !== type) return MISFIT;
+    this.#forget(ask);
+    ask.reply.resolve(result);
   }
 
   #reject(id: number, error: unknown): void {
@@ -227,23 +286,23 @@ export class Asking {
     ask.reply.reject(error);
   }
 
-  /** @returns whether it was still in the air */
-  #forget(ask: PendingAsk): boolean {
+  /** @returns whether it was still in flight */
+  #forget(ask: OutgoingAsk): boolean {
     if (!this.#asks.delete(ask)) return false;
     if (isForKey(ask.type)) this.#keyAsks--;
     ask.signal?.removeEventListener("abort", ask);
     return true;
   }
 
-  #abandoned(ask: PendingAsk): void {
+  #abandoned(ask: OutgoingAsk): void {
     if (!this.#forget(ask)) return;
     this.#cancel(ask);
     ask.reply.reject(ask.signal!.reason);
     this.#onSettled();
   }
 
-  /** Polls and pushes are answered as they are read: there is no work that a cancel could spare the peer. */
-  #cancel({ type, number }: PendingAsk): void {
+  /** The peer replies to probes and pushes as it reads them: a cancel would spare it no work. */
+  #cancel({ type, number }: OutgoingAsk): void {
     if (type !== MessageType.probe && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
   }
 
@@ -252,12 +311,12 @@ export class Asking {
   }
 }
 
-/** By a promise: for all but gets. */
-function promised<T extends Answer>(ask: (reply: Reply<Answer>) => void): Promise<T> {
-  return new Promise<T>((resolve, reject) => ask({ resolve: resolve as Reply<Answer>["resolve"], reject: reject }));
+/** Asks by a promise: for all asks but gets. */
+function promised<T extends Result>(ask: (reply: Reply<Result>) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => ask({ resolve: resolve as Reply<Result>["resolve"], reject: reject }));
 }
 
-function isForKey(type: QuestionType): boolean {
+function isForKey(type: AskType): boolean {
   return type === MessageType.get || type === MessageType.peek;
 }
 
@@ -265,6 +324,7 @@ function timeWithoutWayBack(timeoutMs: number): number {
   return timeoutMs - Math.min(timeoutMs * WAY_BACK_SHARE, MAX_WAY_BACK_MS);
 }
 
-function notServed(group: string): TypeError {
-  return new TypeError(`Cannot ask for group ${group} as it is not served`);
+/** Groups come and go: an ask may have waited for the connection while its group was removed. */
+function noSuchGroup(group: string): PeerError {
+  return new PeerError(`Cannot ask for group ${group} as this node does not have it`);
 }

@@ -1,0 +1,343 @@
+import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
+import type { Deadlines } from "../../core/base/deadlines.ts";
+import { OriginTimeoutError } from "../../core/errors.ts";
+import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
+import type { Value } from "../../core/value.ts";
+import type { ChannelContext } from "../service.ts";
+import { codeOf } from "../wire/failures.ts";
+import {
+  type AskType,
+  type AskVisitor,
+  FailureCode,
+  type GroupNews,
+  MessageType,
+  type PushedEntry,
+} from "../wire/frames.ts";
+import type { RemoteGroups } from "./groups.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** Suspects that this node probes for one peer at a time, and how long each may take, whatever the peer says. Chosen. */
+const MAX_INDIRECT_PROBES = 64;
+const MAX_INDIRECT_PROBE_MS = 10_000;
+
+/** An ask of the peer that this node works on; also the options that the service sees. */
+class IncomingAsk implements AskOptions {
+  readonly type: AskType;
+  readonly timeoutMs: number;
+  readonly deadlineMs: number;
+  // Not `#`: one is made for each ask, and engines are slow to give an object such fields.
+  private cancel: Cancel | undefined = undefined;
+
+  constructor(type: AskType, timeoutMs: number, deadlineMs: number) {
+    this.type = type;
+    this.timeoutMs = timeoutMs;
+    this.deadlineMs = deadlineMs;
+  }
+
+  get signal(): CancelSignal {
+    return this.cancel ??= new Cancel();
+  }
+
+  abort(reason: Error): void {
+    this.cancel ??= new Cancel();
+    this.cancel.abort(reason);
+  }
+}
+
+type OnGetSettled = (ask: IncomingGet, value: Value | undefined, error: unknown) => void;
+
+/** A get that this node works on. The first reply counts. */
+class IncomingGet extends IncomingAsk implements Ask {
+  /** Its id in frames. */
+  readonly number: number;
+  private readonly onSettled: OnGetSettled;
+  private isOver = false;
+
+  constructor(id: number, timeoutMs: number, deadlineMs: number, onSettled: OnGetSettled) {
+    super(MessageType.get, timeoutMs, deadlineMs);
+    this.number = id;
+    this.onSettled = onSettled;
+  }
+
+  resolve(value: Value): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.onSettled(this, value, undefined);
+  }
+
+  reject(error: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.onSettled(this, undefined, error);
+  }
+}
+
+type Result = Value | boolean | undefined;
+
+/** The peer's asks over one channel, and this node's replies to them. */
+export class IncomingAsks implements AskVisitor {
+  readonly #remote: string;
+  readonly #groups: RemoteGroups;
+  readonly #context: ChannelContext;
+  readonly #outbox: Outbox;
+  readonly #deadlines: Deadlines;
+  readonly #onSettled: () => void;
+  /** The asks in flight, by their ids. */
+  readonly #asks = new Map<number, IncomingAsk>();
+  #closedBecause: string | undefined;
+  /** Gets and peeks that have not settled, abandoned ones included: the bound is on work, not on ids. */
+  #working = 0;
+  readonly #abandonedEnded = () => void this.#working--;
+  readonly #onGetSettled: OnGetSettled = (ask, value, error) => {
+    if (value === undefined) this.#failed(ask.number, ask, error);
+    else this.#succeeded(ask.number, ask, value);
+  };
+  #indirectProbes = 0;
+  /** Gets and peeks so far. */
+  answered = 0;
+
+  /** @param onSettled called when an ask has its reply later than at the end of its frame */
+  constructor(
+    remote: string,
+    groups: RemoteGroups,
+    context: ChannelContext,
+    outbox: Outbox,
+    deadlines: Deadlines,
+    onSettled: () => void,
+  ) {
+    this.#remote = remote;
+    this.#groups = groups;
+    this.#context = context;
+    this.#outbox = outbox;
+    this.#deadlines = deadlines;
+    this.#onSettled = onSettled;
+  }
+
+  /** Asks that have no reply yet. */
+  get inFlight(): number {
+    return this.#asks.size;
+  }
+
+  /** Work that has not settled. */
+  get working(): number {
+    return this.#working + this.#indirectProbes;
+  }
+
+  // An ask that stands behind the end of the connection in its frame is not worked on.
+
+  onGet(id: number, groupId: number, timeoutMs: number, key: string): string | void {
+    return this.#onKey(MessageType.get, id, groupId, timeoutMs, key);
+  }
+
+  onPeek(id: number, groupId: number, timeoutMs: number, key: string): string | void {
+    return this.#onKey(MessageType.peek, id, groupId, timeoutMs, key);
+  }
+
+  onPush(id: number, groupId: number, pushed: readonly PushedEntry[]): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    const group = this.#groups.get(groupId);
+    if (group === undefined || !group.isServed) return this.#unknownGroup("push", id, groupId);
+    const { clock, service } = this.#context;
+    const nowMs = clock.nowMs();
+    const entries = pushed.map(({ key, ageMs, ttlLeftMs, contentType, body }): Entry => ({
+      key,
+      value: { body, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs },
+    }));
+    try {
+      this.#outbox.taken(id, service.push?.(group.name, entries, this.#remote) ?? 0);
+    } catch (error) {
+      this.#replyFailure(MessageType.push, id, error);
+    }
+  }
+
+  onProbe(id: number): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    this.#outbox.bare(MessageType.probed, id);
+    this.#context.onProbed();
+  }
+
+  onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    if (this.#asks.has(id)) return "malformed indirectProbe: the id is in flight";
+    const { service } = this.#context;
+    if (service.probeIndirectly === undefined) return this.#outbox.indirectProbed(id, false);
+    if (this.#indirectProbes >= MAX_INDIRECT_PROBES) {
+      return this.#outbox.failure(id, FailureCode.unavailable, `probes ${MAX_INDIRECT_PROBES} suspects already`);
+    }
+    const ask = this.#newAsk(MessageType.indirectProbe, Math.min(timeoutMs, MAX_INDIRECT_PROBE_MS));
+    let result: Promise<boolean>;
+    try {
+      result = service.probeIndirectly({ name, incarnation }, { timeoutMs: ask.timeoutMs });
+    } catch (error) {
+      return this.#replyFailure(MessageType.indirectProbe, id, error);
+    }
+    this.#indirectProbes++;
+    this.#work(id, ask, result);
+  }
+
+  onGroupAdded(group: GroupNews): string | void {
+    return this.#closedBecause ?? this.#groups.add(group, this.#context.clock.nowMs());
+  }
+
+  onGroupRemoved(groupId: number): string | void {
+    return this.#closedBecause ?? this.#groups.remove(groupId);
+  }
+
+  onCancel(id: number): void {
+    const ask = this.#asks.get(id);
+    // Its reply crossed the cancel on the way, unless it waits for the socket.
+    if (ask === undefined) return this.#outbox.drop(id);
+    this.#asks.delete(id);
+    ask.abort(new DOMException("the peer that asked has gone away", "AbortError"));
+  }
+
+  /** Replies to the asks that are overdue. @returns the earliest deadline left, or Infinity */
+  endOverdue(nowMs: number): number {
+    let nextMs = Infinity;
+    for (const [id, ask] of this.#asks) {
+      if (ask.deadlineMs > nowMs) nextMs = Math.min(nextMs, ask.deadlineMs);
+      else {
+        this.#asks.delete(id);
+        const error = new OriginTimeoutError(`the owner had no answer within ${ask.timeoutMs} ms`);
+        if (ask.type === MessageType.get) this.#outbox.failure(id, FailureCode.originTimeout, error.message);
+        else if (ask.type === MessageType.peek) this.#outbox.bare(MessageType.nothing, id);
+        else this.#outbox.failure(id, FailureCode.unavailable, "cannot tell in time");
+        // Last: the end of its work may leave the connection idle, which may close it.
+        ask.abort(error);
+      }
+    }
+    return nextMs;
+  }
+
+  close(reason: string): void {
+    this.#closedBecause = reason;
+    const gone = new DOMException("the peer that asked was lost", "AbortError");
+    const all = [...this.#asks.values()];
+    // First: work that is aborted may reject its ask at once, which must not be replied to.
+    this.#asks.clear();
+    for (const ask of all) ask.abort(gone);
+  }
+
+  #onKey(
+    type: typeof MessageType["get" | "peek"],
+    id: number,
+    groupId: number,
+    timeoutMs: number,
+    key: string,
+  ): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    const isGet = type === MessageType.get;
+    if (this.#asks.has(id)) return `malformed ${isGet ? "get" : "peek"}: the id is in flight`;
+    const group = this.#groups.get(groupId);
+    if (group === undefined || !group.isServed) return this.#unknownGroup(isGet ? "get" : "peek", id, groupId);
+    const { name } = group;
+    const { limits, service } = this.#context;
+    if (this.#working + this.#outbox.backlog >= limits.incomingInFlight) {
+      return this.#outbox.failure(id, FailureCode.overloaded, `works on ${limits.incomingInFlight} asks already`);
+    }
+    this.answered++;
+    try {
+      if (!isGet) return this.#peek(id, name, timeoutMs, key);
+      const found = service.lookup?.(name, key);
+      if (found === undefined) this.#get(id, name, timeoutMs, key);
+      else this.#outbox.value(id, found);
+    } catch (error) {
+      this.#replyFailure(type, id, error);
+    }
+  }
+
+  #get(id: number, group: string, timeoutMs: number, key: string): void {
+    const { clock, service } = this.#context;
+    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, this.#onGetSettled);
+    this.#working++;
+    this.#await(id, ask);
+    try {
+      service.get(group, key, ask);
+    } catch (error) {
+      ask.reject(error);
+    }
+  }
+
+  #peek(id: number, group: string, timeoutMs: number, key: string): void {
+    const ask = this.#newAsk(MessageType.peek, timeoutMs);
+    const result = this.#context.service.peek?.(group, key, ask);
+    if (!(result instanceof Promise)) return this.#reply(MessageType.peek, id, result);
+    this.#working++;
+    this.#work(id, ask, result);
+  }
+
+  #newAsk(type: AskType, timeoutMs: number): IncomingAsk {
+    return new IncomingAsk(type, timeoutMs, this.#context.clock.nowMs() + timeoutMs);
+  }
+
+  #work(id: number, ask: IncomingAsk, result: Promise<Result>): void {
+    this.#await(id, ask);
+    result.then((value) => this.#succeeded(id, ask, value), (error) => this.#failed(id, ask, error));
+  }
+
+  #await(id: number, ask: IncomingAsk): void {
+    this.#asks.set(id, ask);
+    this.#deadlines.cover(ask.deadlineMs);
+  }
+
+  #succeeded(id: number, ask: IncomingAsk, result: Result): void {
+    if (!this.#settle(id, ask)) return;
+    this.#reply(ask.type, id, result);
+    this.#replied();
+  }
+
+  #failed(id: number, ask: IncomingAsk, error: unknown): void {
+    if (!this.#settle(id, ask)) return;
+    this.#replyFailure(ask.type, id, error);
+    this.#replied();
+  }
+
+  /** @returns whether the peer still waits for the reply */
+  #settle(id: number, ask: IncomingAsk): boolean {
+    // The id may be in use again, after a cancel.
+    const isAwaited = this.#asks.get(id) === ask && this.#asks.delete(id);
+    if (ask.type === MessageType.indirectProbe) this.#indirectProbes--;
+    else if (isAwaited) this.#working--;
+    // Counted until the frame is read: else a frame full of gets and their cancels would pass the bound.
+    else queueMicrotask(this.#abandonedEnded);
+    return isAwaited;
+  }
+
+  /**
+   * A reply that took a while leaves ahead of the rest of the tick: at the peer, others may wait for it. A reply that was
+   * at hand leaves with the others of its frame.
+   */
+  #replied(): void {
+    if (this.#outbox.isCorked) return;
+    this.#outbox.flushSoon();
+    this.#onSettled();
+  }
+
+  #reply(type: AskType, id: number, result: Result): void {
+    if (type === MessageType.indirectProbe) this.#outbox.indirectProbed(id, result === true);
+    else if (result === undefined) this.#outbox.bare(MessageType.nothing, id);
+    else this.#outbox.value(id, result as Value);
+  }
+
+  #replyFailure(type: AskType, id: number, error: unknown): void {
+    const code = codeOf(error);
+    if (code !== undefined) return this.#outbox.failure(id, code, (error as Error).message);
+    this.#context.log.error(`peer ${this.#remote}: its ask failed outside the contract: ${error}`);
+    this.#outbox.failure(
+      id,
+      type === MessageType.get ? FailureCode.originFailed : FailureCode.unavailable,
+      "the owner failed",
+    );
+  }
+
+  /** The group was removed at one of the ends, or this node never had it; an id that was never announced is a breach. */
+  #unknownGroup(kind: string, id: number, groupId: number): string | void {
+    if (!this.#groups.wasAnnounced(groupId)) return `malformed ${kind}: group ${groupId} was never announced`;
+    const group = this.#groups.get(groupId);
+    this.#outbox.failure(
+      id,
+      FailureCode.unknownGroup,
+      group === undefined ? "the asker has removed this group" : `does not serve group ${group.name}`,
+    );
+  }
+}

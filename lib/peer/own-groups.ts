@@ -1,0 +1,102 @@
+import { MAX_NAME_UNITS } from "../core/base/limits.ts";
+import { MessageType, PROTOCOL, type ProtocolRange } from "./wire/frames.ts";
+import type { Greeting, Self } from "./wire/greeting.ts";
+import { FrameWriter } from "./wire/writer.ts";
+
+/** A group of this node. One that was removed and added again is another object, and gets another id from each channel. */
+export interface OwnGroup {
+  readonly name: string;
+}
+
+/** A greeting of this node, and the groups that it announces: the group at index `i` has the id `i`. */
+export interface OwnGreeting {
+  readonly json: Greeting;
+  readonly groups: readonly OwnGroup[];
+}
+
+export interface OwnGroupsOptions {
+  readonly self: Self;
+  /** @default PROTOCOL */
+  readonly protocol?: ProtocolRange;
+  readonly names: readonly string[];
+  /** The revision of each group's roster now; 0 where there is none. */
+  readonly revisions: () => Readonly<Record<string, number>>;
+  /** Whether this node has nothing of a group, in memory or in flight. Called for groups of the set only. */
+  readonly isEmpty: (group: string) => boolean;
+}
+
+/** The longest that the registry takes; greetings name the peer's. */
+const LONGEST_INCARNATION = "x".repeat(64);
+
+/** The groups of this node, which may change while it runs; never more than a greeting can hold. */
+export class OwnGroups {
+  readonly #options: OwnGroupsOptions;
+  readonly #groups = new Map<string, OwnGroup>();
+
+  /** @throws RangeError as `add` */
+  constructor(options: OwnGroupsOptions) {
+    this.#options = options;
+    for (const name of options.names) this.add(name);
+  }
+
+  get(name: string): OwnGroup | undefined {
+    return this.#groups.get(name);
+  }
+
+  all(): Iterable<OwnGroup> {
+    return this.#groups.values();
+  }
+
+  /**
+   * Adding a group that is there changes nothing.
+   *
+   * @returns whether the set has changed
+   * @throws RangeError the name has not 1 to 256 well-formed characters, or no greeting could hold the groups; nothing
+   * has changed then
+   */
+  add(name: string): boolean {
+    if (this.#groups.has(name)) return false;
+    if (name.length < 1 || name.length > MAX_NAME_UNITS || !name.isWellFormed()) {
+      throw new RangeError(
+        `Cannot add a group as its name must have 1 to ${MAX_NAME_UNITS} well-formed characters: this has ${name.length}`,
+      );
+    }
+    this.#checkSize([...this.#groups.keys(), name]);
+    this.#groups.set(name, { name });
+    return true;
+  }
+
+  /** @returns whether it was there */
+  remove(name: string): boolean {
+    return this.#groups.delete(name);
+  }
+
+  /** What a peer is told of the group as things stand now. */
+  newsOf({ name }: OwnGroup): { name: string; revision: number; isEmpty: boolean } {
+    const { revisions, isEmpty } = this.#options;
+    return { name, revision: revisions()[name] ?? 0, isEmpty: isEmpty(name) };
+  }
+
+  /** The greeting for the peer in its life `expects`, as things stand now. */
+  greeting(expects: string): OwnGreeting {
+    const groups = [...this.#groups.values()];
+    const revisions = this.#options.revisions();
+    const json = this.#greetingOf(
+      expects,
+      groups.map(({ name }) => ({ name, revision: revisions[name] ?? 0, isEmpty: this.#options.isEmpty(name) })),
+    );
+    return { json, groups };
+  }
+
+  #greetingOf(expects: string, groups: readonly { name: string; revision: number; isEmpty: boolean }[]): Greeting {
+    const { self: { name, incarnation }, protocol = PROTOCOL } = this.#options;
+    return { protocol, name, incarnation, expects, groups: groups.map((group, id) => ({ id, ...group })) };
+  }
+
+  /** @throws RangeError a greeting with these groups may become too long */
+  #checkSize(names: readonly string[]): void {
+    const widest = names.map((name) => ({ name, revision: Number.MAX_SAFE_INTEGER, isEmpty: false }));
+    const greeting = this.#greetingOf(LONGEST_INCARNATION, widest);
+    new FrameWriter().greeting(MessageType.hello, greeting);
+  }
+}

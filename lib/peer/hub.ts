@@ -1,10 +1,6 @@
 import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
 import type { Clock } from "../core/base/clock.ts";
-<<<<<<< HEAD
-import type { ProbedPeer } from "../core/liveness/liveness.ts";
-=======
->>>>>>> h-peer
 import type { Log } from "../core/base/log.ts";
 import type { ProbedPeer } from "../core/liveness/probed-peer.ts";
 import type { Peer } from "../core/ports.ts";
@@ -185,20 +181,12 @@ export class PeerHub {
     return this.#links.get(name);
   }
 
-<<<<<<< HEAD
-  /** As `peer`: the one to be polled. */
-=======
   /** As `peer`, to be probed. */
->>>>>>> h-peer
   link(name: string): ProbedPeer | undefined {
     return this.#links.get(name);
   }
 
-<<<<<<< HEAD
-  /** Every peer that the roster lists, but oneself. */
-=======
   /** Every peer that the roster lists, but this node. */
->>>>>>> h-peer
   probed(): ProbedPeer[] {
     return [...this.#links.values()];
   }

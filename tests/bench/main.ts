@@ -4,9 +4,9 @@
  *   bun run tests/bench/main.ts [--quick] [--only row[,row…]] [--rounds n] [--profile] [--json file] [--report file]
  *     [--readme] [--list]
  *
- * `--readme` writes the table and its plots into the README, `--profile` says where a node's time goes instead of running
- * all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is none; with
- * `--quick`: when there was no error), 1 otherwise, 2 for a wrong option.
+ * `--readme` writes the tables and the plots of tests/bench/README.md. `--profile` says where a node's time goes instead
+ * of running all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is
+ * no miss; with `--quick`: when there was no error), 1 otherwise, 2 for a wrong option.
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";

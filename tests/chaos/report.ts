@@ -47,6 +47,11 @@ function line(row: Row): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
 }
 
+/** The part of tests/chaos/README.md that a run writes. */
+export function readmePart(rows: readonly Row[], title: string): string {
+  return `${title}; targets stand in brackets.\n\n${table(rows)}`;
+}
+
 /** When, where and with what it was measured. */
 export function circumstances(command: string, versions: readonly string[]): string {
   const [cpu] = cpus();

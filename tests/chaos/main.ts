@@ -82,7 +82,7 @@ function number(name: string, text: string, least: number): number {
   return Number.isInteger(value) && value >= least ? value : fail(`${name} must be a whole number from ${least} on`);
 }
 
-/** A line that is written anew each second on a terminal; elsewhere a line every few seconds, and one per event. */
+/** On a terminal, one line that changes every second; elsewhere a line every 5 s, and one per event. */
 class Progress implements Shown {
   #status = () => "";
   #title = "";

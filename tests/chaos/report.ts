@@ -1,4 +1,4 @@
-/** What is shown at the end. */
+/** The report at the end of a run. */
 import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import type { Outcome, Scenario, System } from "./result.ts";
@@ -6,7 +6,7 @@ import type { Outcome, Scenario, System } from "./result.ts";
 export interface Row {
   readonly scenario: Pick<Scenario, "name" | "title">;
   readonly outcomes: Readonly<Partial<Record<System, Outcome>>>;
-  /** Why a system has no outcome. */
+  /** The reason why a system has no outcome. */
   readonly reasons: Readonly<Partial<Record<System, string>>>;
 }
 
@@ -60,7 +60,7 @@ export function circumstances(command: string, versions: readonly string[]): str
     `${gigabytes} GiB; ${versions.join(", ")}; \`${command}\``;
 }
 
-/** The first line that a program says of its version; undefined where there is no such program. */
+/** The first line of a program's version; undefined if the program is missing. */
 export function versionOf(program: string, args: readonly string[]): string | undefined {
   try {
     return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split("\n")[0];

@@ -141,7 +141,7 @@ export class Load {
     if (this.#inFlight > 0) await new Promise<void>((idle) => this.#onIdle = idle);
   }
 
-  /** Asks for every key once, `width` keys at a time. */
+  /** Asks for every key once, `atOnce` keys at a time. */
   async sweep(keys: number, atOnce: number): Promise<void> {
     let next = 0;
     const worker = async () => {

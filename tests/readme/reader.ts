@@ -1,6 +1,6 @@
 /** A reader who types what a README says: in a copy of the checkout, with ports of its own, one process a terminal. */
 import { spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { freePort } from "../support/free-port.ts";
@@ -59,7 +59,7 @@ export class Reader {
       recursive: true,
       filter: (from) => !leftOut.some((name) => from === join(root, name) || from.includes(`/tests/${name}`)),
     });
-    if (existsSync(join(root, "node_modules"))) symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    if (existsSync(join(root, "node_modules"))) usePackagesOf(root, folder);
     mkdirSync(join(folder, ".bin"));
     for (const kind of bothRuntimes) {
       const program = runtimeProgram(kind);
@@ -243,6 +243,14 @@ export class Reader {
       await terminal.exited;
     }
   }
+}
+
+/** Has both runtimes take packages from where npm put them: a test never downloads. */
+function usePackagesOf(from: string, folder: string): void {
+  symlinkSync(join(from, "node_modules"), join(folder, "node_modules"));
+  const path = join(folder, "deno.json");
+  const settings = JSON.parse(readFileSync(path, "utf8"));
+  writeFileSync(path, JSON.stringify({ ...settings, nodeModulesDir: "manual" }));
 }
 
 /** The peers that a node lists in its groups; `undefined` while it is not ready. @throws Error when it has ended */

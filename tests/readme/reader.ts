@@ -1,6 +1,6 @@
 /** A reader who types what a README says: in a copy of the checkout, with ports of its own, one process a terminal. */
 import { spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { freePort } from "../support/free-port.ts";
@@ -245,9 +245,16 @@ export class Reader {
   }
 }
 
-/** Has both runtimes take packages from where npm put them: a test never downloads. */
+/**
+ * Has both runtimes take packages from where npm put them: a test never downloads. Of the programs among them only Bun is
+ * there, as after `npm ci --omit=dev`: `deno task` would run a `deno` from `node_modules` as if it were JavaScript.
+ */
 function usePackagesOf(from: string, folder: string): void {
-  symlinkSync(join(from, "node_modules"), join(folder, "node_modules"));
+  const [theirs, ours] = [join(from, "node_modules"), join(folder, "node_modules")];
+  mkdirSync(join(ours, ".bin"), { recursive: true });
+  for (const name of [...readdirSync(theirs).filter((name) => !name.startsWith(".")), ".bin/bun"]) {
+    symlinkSync(join(theirs, name), join(ours, name));
+  }
   const path = join(folder, "deno.json");
   const settings = JSON.parse(readFileSync(path, "utf8"));
   writeFileSync(path, JSON.stringify({ ...settings, nodeModulesDir: "manual" }));

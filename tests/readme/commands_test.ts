@@ -21,6 +21,7 @@ for (const { path, text } of readmes) {
     // Chosen: the README takes 40 s on two busy cores.
     test(`every command of ${path} does what stands beside it`, { timeoutMs: 180_000 }, async (defer) => {
       const reader = await Reader.open(defer, path);
+      if (path !== "README.md") await reader.prepare(typed);
       await reader.follow(typed);
       await reader.close();
       if (reader.skipped.length > 0) console.log(`not on this machine: ${reader.skipped.join("; ")}`);

@@ -15,6 +15,7 @@ const startMs = 30_000;
 const commandMs = 20_000;
 
 const startsNode = /^(npm start|(npx )?bun run main\.ts|deno (run -[AP] main\.ts|task start))\b(?!.*--(help|version))/;
+const talksToNode = /^(curl|nats)\b/;
 const goesOn = /^nats kv watch\b/;
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
@@ -70,6 +71,12 @@ export class Reader {
     const reader = new Reader(path, folder, ports, promiseMs);
     defer(() => reader.#killAll());
     return reader;
+  }
+
+  /** Starts a node as the front page says, for a page that talks to a node and starts none before. */
+  async prepare(steps: readonly Step[]): Promise<void> {
+    const first = steps.find(({ kind }) => kind === "command");
+    if (first?.kind === "command" && talksToNode.test(first.command)) await this.#type("npm start", "first", undefined);
   }
 
   /** @throws Error with the README's line where it promises what does not happen */

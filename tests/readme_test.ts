@@ -1,27 +1,39 @@
-/** What the README and the two manifests say twice must be the same. */
+/** What the READMEs and the two manifests say twice must be the same. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { environmentNames, optionTableMarkdown } from "../lib/config/config.ts";
+import { between } from "./readme/markers.ts";
 import { root } from "./support/source.ts";
 import { test } from "./support/test.ts";
 
 const read = (path: string): string => readFileSync(root + path, "utf8");
 
-/** The lines between two markers that stand once each; `undefined` without them. */
-function between(text: string, from: string, to: string): string | undefined {
-  const [, ...rest] = text.split(`${from}\n`);
-  const [inside, ...more] = rest.length === 1 ? rest[0].split(`\n${to}\n`) : [];
-  return more.length === 1 ? inside : undefined;
-}
-
-test("the README's option table is the one that the parser reads by", () => {
-  assert.equal(between("a\n<!-- x -->\nb\nc\n<!-- /x -->\nd\n", "<!-- x -->", "<!-- /x -->"), "b\nc");
-  assert.equal(between("a\n<!-- x -->\nb", "<!-- x -->", "<!-- /x -->"), undefined);
-  assert.equal(between(read("README.md"), "<!-- options -->", "<!-- /options -->"), optionTableMarkdown());
+test("the option tables of lib/config are those that the parser reads by", () => {
+  const written = between(read("lib/config/README.md"), "options");
+  assert.equal(written, optionTableMarkdown(), "write them anew: bun run tests/readme/options.ts");
 });
 
-test("the bench finds the place in the README that it writes", () => {
-  assert.match(between(read("README.md"), "<!-- bench -->", "<!-- /bench -->") ?? "", /^\| what \| measure \|/m);
+test("the front page's options have the flags and defaults of the whole table", () => {
+  const cellsOf = (line: string) => line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+  const all = new Map(optionTableMarkdown().split("\n").map(cellsOf).map(([, flag, , shown]) => [flag, shown]));
+  const shown = read("README.md").split("\n").filter((line) => line.startsWith("| `--")).map(cellsOf);
+  assert.equal(shown.length, 8);
+  for (const [, flag, fallback] of shown) assert.equal(fallback, all.get(flag), flag);
+});
+
+test("the bench and the chaos program find the places that they write", () => {
+  const bench = read("tests/bench/README.md");
+  assert.match(between(bench, "bench") ?? "", /^\| what \| measure \|/m);
+  assert.match(between(bench, "profile") ?? "", /^local-hit on bun/m);
+  assert.match(between(read("tests/chaos/README.md"), "chaos") ?? "", /^\| scenario \| failed requests \|/m);
+});
+
+test("the front page's proof is the chaos table's row", () => {
+  const row = /^\| rolling restart of all 5 .*$/m.exec(between(read("tests/chaos/README.md"), "chaos")!)![0];
+  const [, , failed, extraLoads, , , , theirs] = row.split("|").map((cell) => Number.parseInt(cell));
+  const told = `${failed} failed requests and ${extraLoads} extra loads from the origin; groupcache-go loads\n` +
+    theirs!.toLocaleString("en-US");
+  assert.ok(read("README.md").includes(told), told);
 });
 
 test("what one runs with npm one runs with deno task", () => {

@@ -1,11 +1,11 @@
-/** The bench judges others: what it makes of figures must be right. */
+/** The bench judges others, so its arithmetic must be right. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { contestantsOf, golang, groupcacheV3, label } from "./clusters.ts";
 import { atLeast, atMost, both, Judge, median, quantile } from "./figures.ts";
 import { html } from "./page.ts";
 import { type CpuProfile, summary } from "./profile.ts";
-import { exchanged } from "./readme.ts";
+import { readmeParts } from "./readme.ts";
 import { bareArrivalOf, bareHerdOf, bareHopOf, bareMeshOf, constantOf, lruCacheOf, mapOf } from "./limit.ts";
 import { limits, markdown, type Report, shown } from "./report.ts";
 import { Runner } from "./runner.ts";
@@ -55,7 +55,7 @@ function reportOf(rows: readonly RowResult[]): Report {
     memoryGiB: 1,
     kernel: "6",
     loadBefore: 0,
-    versions: { bun: "1" },
+    versions: { muster: "abc1234", bun: "1" },
   };
   const run = { command: "npm run bench", quick: false, rounds: 3, loadRounds: 9, turnMs: 1, tookMs: 1_000 };
   return { machine, hashingSpeeds: [900, 1_000, 500], memoryLatenciesNs: [80, 120, 100], ...run, rows, profiles: [] };
@@ -163,10 +163,28 @@ test("numbers are shown with three digits or so", () => {
   ]);
 });
 
-test("only what stands between the markers of the README is exchanged", () => {
-  const text = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n";
-  assert.equal(exchanged(text, "x", "new\nlines"), "a\n<!-- x -->\nnew\nlines\n<!-- /x -->\nb\n");
-  for (const bad of ["a", "<!-- x -->\nb", text + text]) assert.throws(() => exchanged(bad, "x", "new"));
+test("the page's parts are the tables with the plots, and the profiles only where there are some", async () => {
+  const report = reportOf([await resultOf((_, outcome, row) => measured(() => row, outcome))]);
+  const parts = readmeParts(report);
+  assert.deepEqual([...parts.keys()], ["bench"]);
+  assert.ok(parts.get("bench")!.startsWith(markdown(report)));
+  assert.match(parts.get("bench")!, /\(report\/requests\.svg\)/);
+  const profile = {
+    row: "local-hit",
+    runtime: "bun",
+    requestsPerSecond: 50,
+    profiledPerSecond: 40,
+    limitPerSecond: 100,
+    cpuMs: 1_000,
+    native: 0.5,
+    top: [{ what: "serve /b.ts:7", share: 0.2 }],
+  } as const;
+  const profiled = readmeParts({ ...report, profiles: [profile] }).get("profile")!;
+  assert.match(
+    profiled,
+    /^2026-01-01T00:00Z, muster abc1234:\n\n```text\nlocal-hit on bun, in one turn: 50\.0 requests\/s/,
+  );
+  assert.match(profiled, /20\.0 % {2}serve \/b\.ts:7\n```$/);
 });
 
 test("a profile counts the samples of its window, and calls the rest of the CPU time native", () => {

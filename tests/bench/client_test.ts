@@ -35,14 +35,14 @@ const answers: [what: string, answer: Buffer, isRight: boolean][] = [
 ];
 const endless = joined("HTTP/1.1 200 OK\r\n\r\n", value);
 
-/** Sends this answer to each request, as a whole or in pieces. */
+/** Sends this answer to each request, whole or in pieces. */
 async function serveBytes(defer: Defer, answer: Buffer, isWhole: boolean): Promise<string> {
   const server = createServer((socket) => {
     socket.setNoDelay(true);
     socket.on("error", () => {});
     socket.on("data", async () => {
       if (isWhole) return void socket.write(answer);
-      // In pieces of some bytes, so that one ends in every part of the framing.
+      // Pieces of a few bytes, so that some piece ends in every part of the framing.
       for (let at = 0; at < answer.length; at += 7) {
         socket.write(answer.subarray(at, at + 7));
         await new Promise((next) => setImmediate(next));

@@ -1,4 +1,4 @@
-/** Nodes of one contestant that know each other, behind one face. */
+/** Nodes of one contestant that know each other, behind one interface. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PrefixHash } from "../../lib/core/base/hash.ts";
@@ -25,7 +25,7 @@ export interface Cluster {
   readonly contestant: Contestant;
   readonly nodes: readonly Server[];
   readonly urls: readonly string[];
-  /** Of the first `count` keys, those that a node owns. */
+  /** The keys of a node among the first `count` keys. */
   keysOf(index: number, count: number): Promise<string[]>;
   /** Requests to other nodes, over all nodes, since the start. */
   hops(): Promise<number>;
@@ -37,9 +37,9 @@ export interface ClusterOptions {
   readonly budgets: readonly number[];
   /** By node. */
   readonly cores?: readonly Cores[];
-  /** Of a node on its own, when it is muster's: `--workers`. */
+  /** `--workers` of a single muster node. */
   readonly workers?: "auto";
-  /** For a node on its own: one thread for Go code. */
+  /** For a single Go node: one thread for Go code. */
   readonly oneThread?: boolean;
   /** Flags of muster's runtime for the first node. */
   readonly flags?: readonly string[];
@@ -48,8 +48,8 @@ export interface ClusterOptions {
 export const budgetBytes = 64 * 1024 * 1024;
 
 /**
- * All that can be run, in the order of their turns: the first rival stands between the two that are compared with it, as
- * a shared machine may be half as fast half a minute later. Says in the notes why there are no rivals.
+ * The contestants in the order of their turns. The first rival stands between the two runtimes that are compared with it,
+ * because a shared machine may be half as fast half a minute later. The notes say why rivals are missing.
  */
 export function contestantsOf(bench: Bench, outcome: Outcome, rivals: readonly Contestant[] = [golang]): Contestant[] {
   if (bench.go.folder !== undefined) return ["bun", rivals[0]!, "deno", ...rivals.slice(1)];
@@ -74,17 +74,17 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     const file = join(folder, `${i}.json`);
     const group = { origin: origin.template, budgetBytes: budget, hotAfterFetches: budget === 0 ? 0 : 2 };
     writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
-    // A port that is in use again by the time is told by the node, and ends the row: it has not been seen yet.
+    // If the port is in use again by now, the node says so, and the row ends. It has not happened yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     const flags = i === 0 ? options.flags : [];
-    // Under a profiler a node does not start anew, and is to have the settings that it has elsewhere.
+    // Under a profiler a node does not start itself anew, so its settings are given here.
     return await startMuster(defer, kind, args, {
       cores: cores?.[i],
       flags,
       env: flags?.length ? RUNTIME_SETTINGS[kind] : {},
     });
   }));
-  // Workers list each other under addresses of their own, and their public one is told when all have joined.
+  // Workers list each other under their own addresses; the public one is logged when all have joined.
   if (workers === undefined) await assembled(nodes as NodeProcess[], groupName, 20_000);
   return {
     contestant: kind,
@@ -112,7 +112,7 @@ export async function groupStats(node: Server): Promise<GroupStats> {
   return stats.groups[groupName]!;
 }
 
-/** The owner's URL, as every node reckons it. */
+/** The owner's URL, computed as nodes do. */
 function ownerOf(peers: readonly PeerRecord[]): (key: string) => string {
   const serving = peers.filter(({ state }) => state === "serving");
   const rendezvous = new Rendezvous(serving);
@@ -150,8 +150,7 @@ async function goCluster(bench: Bench, contestant: Contestant, options: ClusterO
 }
 
 /**
- * Asks each owner for its own of the first `count` keys: a hop on the way would cost as much as the load, and leave nothing
- * behind.
+ * Asks each owner for its keys among the first `count`: asking another node would add a hop to every key, for nothing.
  */
 export async function fillOwners(
   defer: Defer,
@@ -162,13 +161,13 @@ export async function fillOwners(
 ): Promise<void> {
   await Promise.all(urls.map(async (url, at) => {
     const own = await keysOf(at, count);
-    // groupcache-go's ring gives some nodes nothing.
+    // groupcache-go's ring gives some nodes no key.
     if (own.length === 0) return;
     await fill(defer, outcome, url, { keyFile: keyFile(defer, own), connections: 16, timeoutMs });
   }));
 }
 
-/** Asks a node for keys, some at once, and compares every body. */
+/** Asks a node for keys, some at a time, and compares every body. */
 export async function verify(defer: Defer, outcome: Outcome, url: string, keys: readonly string[]): Promise<void> {
   let next = 0;
   let isOver = false;

@@ -2,20 +2,20 @@
 import type { RuntimeKind } from "../support/node.ts";
 import type { Outcome, Row, Series, Target } from "./types.ts";
 
-/** The middle one; of an even count the mean of the two in the middle; NaN of none. */
+/** The median; for an even count the mean of the middle two; NaN for no numbers. */
 export function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** The value below which `share` of the numbers lie; NaN of none. */
+/** The value below which `share` of the numbers lie; NaN for no numbers. */
 export function quantile(numbers: readonly number[], share: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
 }
 
-/** Round by round: both have their turns of a round beside each other. */
+/** Ratios round by round: in a round both turns follow each other. */
 export function ratiosOf(ours: readonly number[], theirs: readonly number[]): number[] {
   return ours.map((value, i) => value / theirs[i]!);
 }
@@ -57,8 +57,8 @@ export class Judge {
   }
 
   /**
-   * The median of the rounds' ratios: both have their turns of a round beside each other, so a machine that is half as fast
-   * in some of the rounds does not tell in it, as it would between medians.
+   * The median of the rounds' ratios. In a round both turns follow each other, so a machine that is slow in some rounds
+   * does not change it; it would change a ratio of medians.
    */
   ratio(runtime: RuntimeKind, verdict: string, measure: string, ours: string, theirs: string, missing?: string): void {
     const a = this.series(ours, measure).rounds;

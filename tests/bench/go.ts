@@ -8,10 +8,10 @@ import { hasProgram } from "./machine.ts";
 import type { Go } from "./types.ts";
 
 const buildTimeoutMs = 300_000;
-/** The first build of a machine takes longer than `--quick` has: then the next run finds most of it built. */
+/** The first build on a machine takes longer than `--quick` allows; the next run finds most of it built. */
 const quickBuildTimeoutMs = 20_000;
 
-/** Where they are, or why there are none. */
+/** The folder of the built contestants, or the reason why there is none. */
 export async function buildGo(defer: Defer, quick: boolean): Promise<Go> {
   if (!hasProgram("go")) return { reason: "go is not on this machine" };
   const folder = temporaryDirectory(defer);

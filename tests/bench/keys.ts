@@ -1,4 +1,4 @@
-/** The keys of every load and the value that each must have: as contestants/served and wrk.lua reckon them. */
+/** The keys of every load and their values, computed as contestants/served and wrk.lua do. */
 import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What the runtimes' own servers reach with next to nothing to do: how far a node could go. */
+/** The limits: what the runtimes' own servers reach with next to nothing to do. */
 import { freePort } from "../support/free-port.ts";
 import { root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
@@ -18,7 +18,7 @@ export const constantKeys = (defer: Defer) => keyFile(defer, firstKeys(1));
 
 interface LimitOptions {
   readonly cores?: Cores;
-  /** Shared with others that are given it. */
+  /** A port that several servers share. */
   readonly port?: number;
 }
 
@@ -37,11 +37,11 @@ function startAnswering(defer: Defer, kind: RuntimeKind, mode: string, { cores, 
 }
 
 /**
- * Two processes, of which one answers with what it gets from the other.
+ * Two processes: the asker gets each value from the owner.
  *
- * @param cores of the one that asks
- * @param ownersCores of the other
- * @returns the URL of the one that asks
+ * @param cores of the asker
+ * @param ownersCores of the owner
+ * @returns the asker's URL
  */
 export async function startBareHop(
   defer: Defer,
@@ -54,9 +54,9 @@ export async function startBareHop(
 }
 
 /**
- * Processes that keep what they have answered, and get the rest from the keys' owners.
+ * Processes that keep all their answers, and get the other values from the keys' owners.
  *
- * @param origin whence the owners have their values, a URL with `{key}` in it; without it they make them
+ * @param origin a URL with `{key}` in it, where owners load values; without it they make them
  * @returns their URLs
  */
 export async function startBareMesh(

@@ -1,4 +1,4 @@
-/** On what the figures were taken. */
+/** The machine and the programs behind the figures. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,7 +12,7 @@ export interface Machine {
   readonly cores: number;
   readonly memoryGiB: number;
   readonly kernel: string;
-  /** Load average of the last minute when the bench began: above 0.3 somebody else was at work. */
+  /** Load average of the last minute when the bench began; above 0.3 something else was running. */
   readonly loadBefore: number;
   readonly versions: Readonly<Record<string, string>>;
 }
@@ -20,8 +20,8 @@ export interface Machine {
 const hashedMiB = 32;
 
 /**
- * How much SHA-256 one core does now, in MiB/s: the work of a fraction of a second. Neighbours on its host make a virtual
- * machine half as fast for an hour, and nothing in it tells of them.
+ * How much SHA-256 one core does now, in MiB/s. It takes a fraction of a second. Neighbours on the host can make a virtual
+ * machine half as fast for an hour, and only a measurement shows it.
  */
 export function hashingSpeed(): number {
   const block = new Uint8Array(1 << 20);
@@ -33,24 +33,24 @@ export function hashingSpeed(): number {
 const lineInts = 16;
 const lineCount = (8 << 20) / 64;
 const readLines = 400_000;
-/** In each line the place of the next one. Made when it is first read. */
+/** Each cache line holds the place of the next one. Made at the first read. */
 let chain: Int32Array | undefined;
 
 /**
- * How long one core waits now for a line that it reads at random from 8 MiB, in nanoseconds: about what a node works on,
- * and less than the last cache of the processor, of which neighbours may leave little. Work of less than 0.1 s.
+ * How long one core waits now for a random cache line out of 8 MiB, in nanoseconds. 8 MiB is about a node's working set,
+ * and fits the processor's last cache, which neighbours share. It takes less than 0.1 s.
  */
 export function memoryLatencyNs(): number {
   chain ??= chainOfLines();
   let at = 0;
   const sinceMs = performance.now();
   for (let i = 0; i < readLines; i++) at = chain[at]!;
-  // Never so: what is not used might not be read.
+  // Never true: an engine might drop a read whose result is not used.
   if (at < 0) throw new Error("the chain has an end");
   return (performance.now() - sinceMs) * 1e6 / readLines;
 }
 
-/** Through all lines, in an order that no prefetcher foresees: a linear congruential generator of full period. */
+/** All lines in an order that no prefetcher predicts: a linear congruential generator of full period. */
 function chainOfLines(): Int32Array {
   const made = new Int32Array(lineCount * lineInts);
   for (let line = 0; line < lineCount; line++) {
@@ -71,7 +71,7 @@ export function hasProgram(program: string): boolean {
 
 function firstLineOf(program: string, ...args: string[]): string {
   try {
-    // wrk tells its version with an exit code of 1.
+    // wrk prints its version with exit code 1.
     const command = '"$0" "$@" 2>&1 || true';
     return execFileSync("/bin/sh", ["-c", command, program, ...args], { encoding: "utf8" }).split("\n")[0]!;
   } catch {
@@ -84,7 +84,7 @@ function versionOf(program: string, ...args: string[]): string {
     "not here";
 }
 
-/** Of the modules that the Go contestants are built of. */
+/** The version of a module of the Go contestants. */
 function moduleVersion(module: string): string {
   const text = readFileSync(join(root, "tests/bench/contestants/go.mod"), "utf8");
   return new RegExp(`${module} v(\\S+)`).exec(text)?.[1]?.split("-")[0] ?? "not here";
@@ -114,12 +114,12 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Behind the name in parentheses: state, then fields 4 and on. Times are in ticks of 10 ms. */
+/** Fields of /proc/pid/stat after the name: the state (3), then 4 and on. Times are in ticks of 10 ms. */
 function statOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ").map(Number);
 }
 
-/** How often the kernel had to give a process a page (field 10, without those from a disk), since its start. */
+/** Minor page faults of a process since its start (field 10). */
 export function minorFaultsOf(pid: number): number {
   return statOf(pid)[7]!;
 }

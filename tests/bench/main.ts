@@ -4,9 +4,9 @@
  *   bun run tests/bench/main.ts [--quick] [--only row[,row…]] [--rounds n] [--profile] [--json file] [--report file]
  *     [--readme] [--list]
  *
- * `--readme` writes the table and its plots into the README, `--profile` says where a node's time goes instead of running
- * all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is none; with
- * `--quick`: when there was no error), 1 otherwise, 2 for a wrong option.
+ * `--readme` writes the tables and the plots of tests/bench/README.md. `--profile` says where a node's time goes instead
+ * of running all rows (with `--only` and `--readme`: after those). Exit code 0 when nothing missed its target (a skip is
+ * no miss; with `--quick`: when there was no error), 1 otherwise, 2 for a wrong option.
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";
@@ -23,7 +23,7 @@ import type { Profile, RowResult, Verdict } from "./types.ts";
 
 const fullTurnMs = 500;
 const quickTurnMs = 200;
-/** Rounds of load in the time of one of work. */
+/** Rounds of load in the time of one round of work. */
 const loadRoundsPerRound = 3;
 const fullWarmUpMs = fullTurnMs * loadRoundsPerRound;
 
@@ -84,7 +84,7 @@ async function runAll(): Promise<RowResult[]> {
   const results: RowResult[] = [];
   for (const [at, row] of chosen.entries()) {
     if (runner.isStopping) break;
-    // A hurried run says nothing of speed: once is enough.
+    // A quick run does not measure speed: once is enough.
     if (!quick || at === 0) {
       hashingSpeeds.push(hashingSpeed());
       memoryLatenciesNs.push(memoryLatencyNs());
@@ -110,13 +110,13 @@ try {
     try {
       profiles = await profileNodes(runner.deferWhole, say, turns.warmUpMs);
     } catch (error) {
-      // What the rows have found in a quarter of an hour is told all the same.
+      // The rows' results are still reported.
       isProfiled = false;
       say(`no profile: ${(error as Error).message}`);
     }
   }
 } finally {
-  // The signal's handler ends the process when all is cleaned up.
+  // The signal's handler ends the process after the clean-up.
   if (runner.isStopping) await new Promise(() => {});
   await runner.end();
 }
@@ -128,7 +128,7 @@ console.log([markdown(report), ...profileLines(profiles)].join("\n"));
 if (json !== undefined) writeFileSync(json, JSON.stringify(report, undefined, 2) + "\n");
 if (page !== undefined) writeFileSync(page, html(report));
 if (readme) writeReadme(report);
-// A hurried figure says nothing about a target; an error in it does.
+// A quick run's figures do not judge targets; its errors count.
 const isGood = results.every(({ errors, verdicts }) =>
   errors === 0 && (quick || verdicts.every(({ status }) => status !== "miss"))
 );

@@ -1,4 +1,4 @@
-/** The yardstick of a key-value store on a socket: memcached with the values, asked over its text protocol. */
+/** The yardstick of a key-value store on a socket: memcached over its text protocol. */
 import { freePort } from "../support/free-port.ts";
 import type { Defer } from "../support/test.ts";
 import { type Cores, runPart, start } from "./processes.ts";
@@ -12,7 +12,7 @@ const scheme = "memcached:";
 /** One thread on one core. @returns its URL; the first turn of load stores the values */
 export async function startMemcached(defer: Defer, cores: Cores): Promise<string> {
   const port = await freePort();
-  // Started by root it wants the name of a user to become; else it ignores that.
+  // Started by root, memcached wants the name of a user; otherwise it ignores it.
   const child = start(["memcached", "-l", "127.0.0.1", "-p", String(port), "-t", "1", "-u", "nobody"], { cores });
   defer(() => child.kill("SIGKILL"));
   return `${scheme}//127.0.0.1:${port}`;
@@ -20,7 +20,7 @@ export async function startMemcached(defer: Defer, cores: Cores): Promise<string
 
 export const isMemcached = (url: string): boolean => url.startsWith(scheme);
 
-/** One turn, as wrk's: a closed loop over connections, every reply compared. */
+/** One turn like wrk's: a closed loop over connections, every reply compared. */
 export async function loadMemcached(defer: Defer, outcome: Outcome, options: Load): Promise<LoadFigures> {
   const { keyFile, connections, turnMs, cores } = options;
   const port = Number(new URL(options.urls[0]!).port);

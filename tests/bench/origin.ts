@@ -1,4 +1,4 @@
-/** The origin of every contestant: gives a key's value, after a delay if one is set, and counts. */
+/** The origin of every contestant: it answers with a key's value, after an optional delay, and counts loads. */
 import type { Defer } from "../support/test.ts";
 import { valueOf } from "./keys.ts";
 
@@ -9,7 +9,7 @@ export interface BenchOrigin {
   loads: number;
 }
 
-/** Bun's own server: through node:http a load took the origin twice the time, and all cores count where nodes are filled. */
+/** Bun's own server: with node:http a load took the origin twice as long, and nodes then fill slowly. */
 interface BunServer {
   readonly port: number;
   stop(isAtOnce: boolean): Promise<void>;
@@ -30,7 +30,7 @@ export function startOrigin(defer: Defer): Promise<BenchOrigin> {
     if (origin.delayMs > 0) await new Promise((over) => setTimeout(over, origin.delayMs));
     return new Response(valueOf(key), init);
   };
-  // A node's idle connections must not end under it: that would be a fault of the origin.
+  // A node's idle connections must stay open: closing them would be the origin's fault.
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, idleTimeout: 0, fetch: answer });
   defer(() => server.stop(true));
   origin.template = `http://127.0.0.1:${server.port}/{key}`;

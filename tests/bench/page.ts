@@ -1,4 +1,4 @@
-/** The report as one HTML page with nothing from elsewhere: what was found, round by round, and a plot per measure. */
+/** The report as one self-contained HTML page: figures round by round, and a plot per measure. */
 import { bars, targets } from "./plot.ts";
 import { contestantLines, found, machineLine, profileHead, type Report, shown, wanted } from "./report.ts";
 import type { Profile, RowResult, Verdict } from "./types.ts";

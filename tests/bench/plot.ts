@@ -22,7 +22,7 @@ use([
 const width = 880;
 const font = "system-ui, sans-serif";
 const colours: Record<RuntimeKind | "other", string> = { bun: "#c8702d", deno: "#3a6ea8", other: "#9a9a9a" };
-/** More dots than that tell nothing. */
+/** Chosen: with more dots a bar cannot be read. */
 const maxDots = 40;
 
 function svg(option: EChartsCoreOption, height: number): string {
@@ -46,7 +46,7 @@ const barHeight = 26;
 const titleHeight = 34;
 const axisHeight = 46;
 
-/** Bars of the medians with a dot for each round, a panel below the other. */
+/** Bars of the medians with a dot for each round, one panel below the other. */
 export function bars(panels: readonly Panel[]): string {
   let top = 0;
   const parts = panels.map(({ title, series }, index) => {
@@ -95,7 +95,7 @@ export function bars(panels: readonly Panel[]): string {
         itemStyle: { color: "#222", opacity: 0.7 },
         data: series.flatMap(({ rounds }, at) => rounds.slice(0, maxDots).map((value) => [value, at])),
       },
-      // The figures stand right of all bars, where no dot is in their way.
+      // Figures stand right of all bars, where no dot covers them.
       {
         type: "custom",
         xAxisIndex: index,
@@ -115,7 +115,7 @@ export function bars(panels: readonly Panel[]): string {
   }, top);
 }
 
-/** How far a figure is from its limit, as a factor: 1 is the target, more is better. */
+/** How far a figure is from its target, as a factor: 1 is the target, more is better. */
 function towards({ is, limit }: Verdict["target"], value: number): number {
   return is === ">=" ? value / limit : limit / value;
 }

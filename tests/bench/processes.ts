@@ -1,4 +1,4 @@
-/** Programs as the bench starts them: where the machine has the cores, on a core of their own. */
+/** Starts the bench's programs, each on a core of its own where the machine has enough. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import process from "node:process";
@@ -6,7 +6,7 @@ import { commandOf, listening, NodeProcess, root, type RuntimeKind, runtimeProgr
 import type { Defer } from "../support/test.ts";
 import { hasProgram } from "./machine.ts";
 
-/** The list of cores that a program may use; undefined: all. */
+/** The cores that a program may use; undefined for all. */
 export type Cores = string | undefined;
 
 export const cores = availableParallelism();
@@ -24,7 +24,7 @@ export interface StartOptions {
 export function start(command: readonly string[], { cores, env }: StartOptions = {}): ChildProcess {
   const [program, ...args] = cores === undefined ? command : ["taskset", "-c", cores, ...command];
   const clean: Record<string, string | undefined> = { ...process.env, ...env };
-  // What this machine's user has set must not steer a contestant.
+  // The user's own variables must not reach a contestant.
   for (const name of Object.keys(clean)) if (/^(MUSTER_|NATS_URL$)/.test(name)) delete clean[name];
   return spawn(program!, args, { cwd: root, env: clean, stdio: ["ignore", "pipe", "pipe"] });
 }
@@ -45,8 +45,8 @@ export async function startServer(
 }
 
 /**
- * A muster node of this runtime on a free port, under Deno with all permissions (without them it cannot start anew with its
- * settings), and with the runtime's own flags before all else.
+ * A muster node of this runtime on a free port. The runtime's own flags come first. Under Deno it has all permissions: it
+ * needs them to start itself anew with its settings.
  */
 export function startMuster(
   defer: Defer,
@@ -76,7 +76,7 @@ export async function runPart<T>(
   );
 }
 
-/** What a program prints; it is killed with the row, or when its time is over. */
+/** The output of a program, which is killed with the row or when it times out. */
 export async function runToEnd(
   defer: Defer,
   command: readonly string[],

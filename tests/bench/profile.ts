@@ -14,7 +14,7 @@ import { draw, load } from "./wrk.ts";
 
 const keyCount = 1_000;
 const zipfKeyCount = 20_000;
-/** As many for each key as in the row. */
+/** As many requests for each key as in the row. */
 const zipfWarmUpRequests = 4 * zipfKeyCount;
 const maxTurnMs = 60_000;
 const maxEntries = 10;
@@ -35,7 +35,7 @@ export interface CpuProfile {
 }
 
 interface Shape {
-  /** Of the nodes. The first is profiled, and asked; in `isZipf` all are asked, else for keys that the last one owns. */
+  /** URLs of the nodes. The first is profiled. With `isZipf` all nodes are asked, else the first, for keys of the last. */
   readonly budgets: readonly number[];
   readonly connections: number;
   readonly isPinned?: boolean;
@@ -49,7 +49,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   "zipf": { budgets: Array<number>(5).fill(budgetBytes), connections: 80, isZipf: true },
 };
 
-/** Profiles a node of each shape once on each runtime. Errors end the whole: a profile of errors is none. */
+/** Profiles a node of each shape once on each runtime. An error ends it all: its profile would mean nothing. */
 export async function profileNodes(deferWhole: Defer, say: (text: string) => void, turnMs: number): Promise<Profile[]> {
   const profiles: Profile[] = [];
   for (const row of Object.keys(shapes)) {
@@ -134,8 +134,8 @@ async function profileOf(row: string, kind: RuntimeKind, defer: Defer, turnMs: n
 }
 
 /**
- * What a part of a profile says, as shares of the time that the process used meanwhile. Samples are counted, one per
- * interval: Bun takes none outside JavaScript, and adds the time without samples to the one after.
+ * A window of a profile, as shares of the CPU time of the process in that window. It counts samples, one per interval:
+ * Bun takes no samples outside JavaScript, and adds that time to the next sample.
  *
  * @param fromMs @param untilMs since the profile began, which is nearly when the process did
  */
@@ -159,7 +159,7 @@ export function summary(
   return { top, native: Math.max(0, 1 - sampled * intervalMs / cpuMs) };
 }
 
-/** Undefined for what is no function: idle time, the program outside JavaScript, the collector. */
+/** Undefined for entries that are no functions: idle time, code outside JavaScript, the collector. */
 function nameOf({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["callFrame"]): string | undefined {
   if (/^\((root|program|idle|garbage collector)\)$/.test(functionName)) return undefined;
   const file = url.replace(/^file:\/\//, "").replace(`${root}/`, "").replace(/^.*\/(node_modules|npm\/[^/]+)\//, "");

@@ -1,4 +1,4 @@
-/** What was found, as text: a Markdown table, and lines for profiles. */
+/** The report as text: a Markdown table, and lines for profiles. */
 import { bothRuntimes, type RuntimeKind } from "../support/node.ts";
 import { golang, label } from "./clusters.ts";
 import { median, ratiosOf } from "./figures.ts";
@@ -10,9 +10,9 @@ export interface Report {
   readonly machine: Machine;
   /** MiB/s of SHA-256 on one core, before each row. */
   readonly hashingSpeeds: readonly number[];
-  /** What a read from 8 MiB takes, in ns, before each row. */
+  /** The time of a read from 8 MiB, in ns, before each row. */
   readonly memoryLatenciesNs: readonly number[];
-  /** What was run. */
+  /** The command line. */
   readonly command: string;
   readonly quick: boolean;
   readonly rounds: number;
@@ -23,7 +23,7 @@ export interface Report {
   readonly profiles: readonly Profile[];
 }
 
-/** Three digits or so, and no exponent. */
+/** A number with about three digits, and no exponent. */
 export function shown(value: number): string {
   if (!Number.isFinite(value)) return "none";
   const size = Math.abs(value);
@@ -34,7 +34,7 @@ export function shown(value: number): string {
 export const wanted = ({ target }: Verdict): string => `${target.is === "==" ? "exactly" : target.is} ${target.limit}`;
 const withUnit = (value: number, unit: string) => `${shown(value)}${unit === "x" ? " x" : ` ${unit}`}`;
 
-/** The figure with the least and the greatest of a round, and whether it is what was wanted. */
+/** The figure with the least and the greatest of a round, and whether it met its target. */
 export function found({ value, rounds = [], unit, status, reason }: Verdict): string {
   if (value === undefined) return status === "skip" ? `skipped: ${reason}` : `**miss**: ${reason}`;
   const [low, high] = [Math.min(...rounds), Math.max(...rounds)];
@@ -95,8 +95,8 @@ export function markdown(report: Report): string {
 }
 
 /**
- * How far it could go, of the rows in which bare programs had their turns: what they make of the same load, and what share
- * of that a node makes (of a time: how many times that; of a difference of times: the node's own).
+ * The table of limits, for the rows with bare programs: a bare program's figure, and a node's share of it. Of a latency
+ * it gives the multiple; of a difference of latencies, the node's own.
  */
 export function limits(rows: readonly RowResult[]): string {
   const lines = rows.flatMap((row) =>
@@ -122,7 +122,7 @@ function limitOf(row: RowResult, kind: RuntimeKind): Limit | undefined {
   }
   const added = roundsOf(row, bareHopOf(kind), "added p99");
   if (added.length > 0) {
-    // A difference of two times can come near to nothing, and what is divided by it says nothing.
+    // A difference of two times can be near zero: do not divide by it.
     return [`added p99 ${shown(median(added))} ms`, `${shown(median(roundsOf(row, label(kind), "added p99")))} ms`];
   }
   if (roundsOf(row, bareArrivalOf(kind), "ops/s").length > 0) {
@@ -140,7 +140,7 @@ function limitOf(row: RowResult, kind: RuntimeKind): Limit | undefined {
   return limit === constantOf(kind) && told !== undefined ? [`a constant: ${told[0]}`, told[1]] : told;
 }
 
-/** Of what a node holds itself: what a Map makes of it behind Hono, as a share of the constant where that is the measure. */
+/** For local hits: the figure of a Map behind Hono, as a share of the constant where Go has no turns. */
 function mapLimitOf(row: RowResult, kind: RuntimeKind): Limit | undefined {
   const hasGo = roundsOf(row, golang, "requests/s").length > 0;
   const rival = hasGo ? golang : constantOf(kind);
@@ -153,7 +153,7 @@ interface Against {
   readonly limit: string;
   readonly rival: string;
   readonly measure: string;
-  /** How the rival is called in the table. */
+  /** The rival's name in the table. */
   readonly than: string;
 }
 
@@ -169,7 +169,7 @@ function roundsOf({ series }: RowResult, name: string, measure: string): readonl
   return series.find((one) => one.contestant === name && one.measure === measure)?.rounds ?? [];
 }
 
-/** The contestants of a row, measure by measure, for those who want more than the verdicts. */
+/** All figures of a row's contestants, measure by measure. */
 export function contestantLines({ series }: RowResult): { measure: string; contestant: string; figures: string[] }[] {
   const told = series.filter(({ rounds }) => rounds.length > 0);
   return [...new Set(told.map(({ measure }) => measure))].flatMap((measure) =>

@@ -1,9 +1,9 @@
-/** Runs rows: each within its time, and whatever happens to it, what it started is ended. */
+/** Runs rows, each within its time, and always ends the processes that a row started. */
 import process from "node:process";
 import type { Defer } from "../support/test.ts";
 import { type Bench, type Go, type Outcome, type Row, type RowResult, Skip, type Verdict } from "./types.ts";
 
-/** Of `--quick`: the rest of the minute is for building before, and for cleaning up after. */
+/** For `--quick`: the rest of the minute is for the build and the clean-up. */
 const maxQuickMs = 56_000;
 const leastLeftMs = 500;
 
@@ -22,7 +22,7 @@ export class Runner {
   readonly #options: RunnerOptions;
   readonly #sinceMs = performance.now();
   readonly #shared = new Map<string, Promise<unknown>>();
-  /** What is to be undone when the row, or the whole, is over or cut short; the last first. */
+  /** Clean-ups for the end of a row or of the run; the last one first. */
   readonly #undos: { row: (() => unknown)[]; whole: (() => unknown)[] } = { row: [], whole: [] };
   isStopping = false;
 
@@ -49,12 +49,12 @@ export class Runner {
     return undo(this.#undos.whole);
   }
 
-  /** Runs a row. What fails in it is told, and the others go on. `next` decides whether the servers of its stage live on. */
+  /** Runs a row. A failure is reported, and the other rows go on. `next` decides whether its stage's servers live on. */
   async run(row: Row, next: Row | undefined, go: Go): Promise<RowResult> {
     const { quick, rounds, loadRounds, turnMs, warmUpMs, say, isShared } = this.#options;
     const beganMs = performance.now();
     const outcome: Outcome = { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
-    // A row that was given up may still be at work: what it starts from then on is ended at once, and its next step ends it.
+    // A row that timed out may still be at work: its next processes are ended at once, and its next step ends it.
     let isOver = false;
     const bench: Bench = {
       quick,
@@ -114,7 +114,7 @@ async function within(limitMs: number, running: Promise<void>, isShort: boolean)
   }
 }
 
-/** Every target of the row gets a verdict: what was not told is skipped or missed, and nothing passes beside an error. */
+/** Every target of the row gets a verdict: a missing figure is a skip or a miss, and no figure passes beside an error. */
 function judged(row: Row, { verdicts, errors }: Outcome, reason: string | undefined, isMissed: boolean): Verdict[] {
   const untold = Object.entries(row.targets).flatMap(([measure, byRuntime]) =>
     Object.entries(byRuntime)

@@ -1,4 +1,4 @@
-/** What rows are, what they measure, and what is told of them. */
+/** Rows, their measures and their results. */
 import type { RuntimeKind } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 
@@ -19,20 +19,20 @@ export interface Verdict {
   readonly runtime: RuntimeKind;
   readonly measure: string;
   readonly unit: string;
-  /** Undefined: not measured, and `reason` says why. */
+  /** Undefined when not measured; `reason` says why. */
   readonly value?: number;
-  /** What each round gave: ratios, where the value is one. */
+  /** The rounds' values; ratios, where the value is a ratio. */
   readonly rounds?: readonly number[];
   readonly target: Target;
   readonly status: "pass" | "miss" | "skip";
   readonly reason?: string;
 }
 
-/** What a row found. */
+/** The result of a row. */
 export interface Outcome {
   readonly series: Series[];
   readonly verdicts: Verdict[];
-  /** Answers that were no answer, or not the right bytes. */
+  /** Requests without an answer, or with wrong bytes. */
   errors: number;
   /** How many bodies were compared byte for byte. */
   checked: number;
@@ -52,7 +52,7 @@ export class Skip extends Error {}
 export interface Go {
   /** The folder of the built contestants. */
   readonly folder?: string;
-  /** Why there is none. */
+  /** The reason why there is none. */
   readonly reason?: string;
 }
 
@@ -62,13 +62,13 @@ export interface Profile {
   readonly runtime: RuntimeKind;
   readonly requestsPerSecond: number;
   readonly profiledPerSecond: number;
-  /** What the runtime's constant answer reached on the same cores; for a hop, what a bare hop did. */
+  /** The figure of the runtime's constant answer on the same cores; for a hop, that of a bare hop. */
   readonly limitPerSecond: number;
-  /** What the process used while it was profiled under load, all threads. */
+  /** CPU time of the process while it was profiled under load, all threads. */
   readonly cpuMs: number;
   /** Functions by their own time, as shares of `cpuMs`, the greatest first. */
   readonly top: readonly ProfileEntry[];
-  /** The share of `cpuMs` in no function of JavaScript: sockets, the kernel, the collector, the compilers. */
+  /** The share of `cpuMs` outside JavaScript functions: sockets, the kernel, the collector, the compilers. */
   readonly native: number;
 }
 
@@ -80,20 +80,20 @@ export interface ProfileEntry {
 
 export interface Bench {
   readonly quick: boolean;
-  /** How often each contestant has its turn, where a turn is a piece of work. */
+  /** Turns of each contestant, where a turn is a piece of work. */
   readonly rounds: number;
-  /** How often where a turn is a time under load: short turns, and many, as the machine changes its pace within seconds. */
+  /** Turns under load: many short ones, because the machine changes its speed within seconds. */
   readonly loadRounds: number;
   /** How long each turn under load lasts. */
   readonly turnMs: number;
-  /** How long the one before the first round lasts, which is not told. */
+  /** How long the warm-up before the first round lasts; it is not counted. */
   readonly warmUpMs: number;
   readonly go: Go;
-  /** What this row started is ended when its stage is over. */
+  /** Registers a clean-up for the end of the row's stage. */
   readonly defer: Defer;
-  /** What rows of one stage share is made by the first of them, and ended after the last. */
+  /** Makes a part that the rows of a stage share, once; it ends after the last row. */
   readonly shared: <T>(name: string, make: () => Promise<T>) => Promise<T>;
-  /** Tells where the row is. */
+  /** Shows the row's progress. */
   readonly step: (text: string) => void;
 }
 
@@ -101,11 +101,11 @@ export interface Row {
   readonly id: string;
   readonly what: string;
   readonly how: string;
-  /** Rows beside each other with the same stage share their servers. */
+  /** Neighbouring rows with the same stage share their servers. */
   readonly stage?: string;
-  /** What it may take, in seconds: quick, and full with five rounds. A full row that takes longer has missed its targets. */
+  /** Time limits in seconds: quick, and full with five rounds. A full row that exceeds it misses its targets. */
   readonly maxSeconds: readonly [number, number];
-  /** Targets by measure and runtime, for what is skipped. */
+  /** Targets by measure and runtime, also for skipped figures. */
   readonly targets: Readonly<Record<string, Readonly<Partial<Record<RuntimeKind, Target>>>>>;
   run(bench: Bench, outcome: Outcome): Promise<void>;
 }

@@ -22,9 +22,9 @@ export interface Load extends Aim {
 }
 
 export interface Draws extends Aim {
-  /** Together; each thread makes as many. */
+  /** All threads together; each makes the same number. */
   readonly requests: number;
-  /** The same one makes the same requests. */
+  /** The same seed makes the same requests. */
   readonly seed: number;
   readonly timeoutMs: number;
 }
@@ -36,20 +36,20 @@ export interface LoadFigures {
   readonly requests: number;
 }
 
-/** Longer than any turn and any fill: it ends by SIGINT, after which wrk tells what it has seen. */
+/** Longer than any turn and any fill: SIGINT ends it, and wrk then prints its figures. */
 const longestSeconds = 600;
 const startTimeoutMs = 15_000;
-/** Of the last turn. The draws of another turn would be those keys again that the warm-up has made hot. */
+/** The seed of the last turn. With the same seed, a turn would draw the keys that the warm-up made hot. */
 let seed = 0;
 
-/** One turn, every body compared. What fails is added to the outcome's errors: statuses, sockets, bodies that are no value. */
+/** One turn, every body compared. Wrong statuses, broken sockets and wrong bodies count as the outcome's errors. */
 export async function load(defer: Defer, outcome: Outcome, options: Load): Promise<LoadFigures> {
   const wrk = await startWrk(defer, options, "uniform");
   await Promise.race([wrk.exited, new Promise((over) => setTimeout(over, options.turnMs))]);
   return await endWrk(wrk, outcome, options.urls[0]!);
 }
 
-/** So many requests of a Zipf mix instead of a time, for contestants that are to have been asked the same. */
+/** A number of requests of a Zipf mix, not a time, so that all contestants get the same requests. */
 export async function draw(defer: Defer, outcome: Outcome, options: Draws): Promise<LoadFigures> {
   const { urls, requests, seed, timeoutMs } = options;
   const each = String(Math.ceil(requests / urls.length));
@@ -70,7 +70,7 @@ export async function fill(
   await endWrk(wrk, outcome, url);
 }
 
-/** Waits until all threads have said that they are at their end. */
+/** Waits until all threads have reached their end. */
 async function finished(wrk: Wrk, threads: number, timeoutMs: number): Promise<void> {
   const isOver = () =>
     wrk.lines.filter((line) => line === "BENCH finished").length === threads || wrk.exitCode !== undefined;
@@ -104,7 +104,7 @@ async function startWrk(
     }),
   );
   defer(() => wrk.end("SIGKILL"));
-  // Until it says so it ignores SIGINT, and a turn that ends before it has begun would last for `longestSeconds`.
+  // Until then wrk ignores SIGINT, and a turn that ends before it begins would last `longestSeconds`.
   const isRunning = () => wrk.stdout.includes("Running ") || wrk.exitCode !== undefined;
   await until(isRunning, startTimeoutMs, () => wrk.account("that it is running"));
   return wrk;

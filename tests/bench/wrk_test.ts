@@ -1,4 +1,4 @@
-/** What every figure of wrk rests on: a turn has its length, every body is compared, and a fill leaves no key out. */
+/** The base of wrk's figures: a turn has its length, every body is compared, and a fill asks for every key. */
 import assert from "node:assert/strict";
 import { serveBodies } from "../support/serve-bodies.ts";
 import { type Defer, test } from "../support/test.ts";
@@ -13,7 +13,7 @@ function emptyOutcome(): Outcome {
   return { series: [], verdicts: [], errors: 0, checked: 0, notes: [] };
 }
 
-/** Answers each key with what `bodyOf` makes of it. */
+/** Answers each key with `bodyOf(key)`. */
 function serve(defer: Defer, bodyOf: (key: string) => Uint8Array): Promise<string> {
   return serveBodies(defer, (path) => ({ body: bodyOf(keyOfPath(path)), delayMs: 0 }));
 }
@@ -21,7 +21,7 @@ function serve(defer: Defer, bodyOf: (key: string) => Uint8Array): Promise<strin
 test("a turn ends when it is over, however long wrk takes to begin", needs, async (defer) => {
   const urls = Array<string>(4).fill(await serve(defer, valueOf));
   const outcome = emptyOutcome();
-  // So short that it would be over before the threads have begun, and wrk ignores SIGINT until then.
+  // A turn that would end before wrk's threads begin; until then wrk ignores SIGINT.
   const told = await load(defer, outcome, {
     urls,
     keyFile: keyFile(defer, firstKeys(100_000)),

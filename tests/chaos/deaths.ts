@@ -7,7 +7,7 @@ import { nameOf, World } from "./world.ts";
 
 const evictedWithinMs = 3_000;
 
-/** How many of the keys a node owns; a fifth where nodes do not tell. */
+/** How many of the keys a node owns; a fifth for groupcache-go, whose nodes do not say. */
 async function shareOf(world: World, victim: string): Promise<number> {
   const { keys } = world.run.settings;
   const roster = await world.fleet.roster(nameOf(0));
@@ -42,7 +42,7 @@ function sigkill(replicas: number): (run: Run) => Promise<Outcome> {
   };
 }
 
-/** Whether none of these nodes lists the victim any more, at one moment of this time. */
+/** Whether all of these nodes drop the victim from their rosters within this time. */
 async function seenOut(world: World, victim: string, nodes: readonly string[], timeoutMs: number): Promise<boolean> {
   const isOut = ({ peers }: RosterView) => peers.every(({ name }) => name !== victim);
   const tookMs = await world.rostersShow(nodes, isOut, timeoutMs);
@@ -53,7 +53,7 @@ async function seenOut(world: World, victim: string, nodes: readonly string[], t
 function sigstop(stallSeconds: number): (run: Run) => Promise<Outcome> {
   const isToBeEvicted = stallSeconds > 10;
   return async (run) => {
-    // Answers may wait for as long as the node stalls.
+    // Answers may wait until the node goes on.
     const world = await World.make(run, { nodes: 5, timeoutMs: (stallSeconds + 20) * 1_000 });
     const victim = nameOf(1);
     const others = world.names.filter((name) => name !== victim);
@@ -85,7 +85,7 @@ function sigstop(stallSeconds: number): (run: Run) => Promise<Outcome> {
 
 const callers = 500;
 
-/** The owner dies when the origin has been asked for the key, and before it has answered. */
+/** The owner dies while its load of the key is in flight. */
 async function coldKeyOwnerKilled(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 5 });
   const roster = await world.fleet.roster(nameOf(0));
@@ -94,7 +94,7 @@ async function coldKeyOwnerKilled(run: Run): Promise<Outcome> {
   world.origin.begin();
   world.load.begin();
   const killed = new Promise<void>((resolve, reject) => {
-    // Of groupcache-go nobody tells the owner: it is whoever asks the origin first.
+    // groupcache-go's nodes do not name the owner: the first node that asks the origin is it.
     world.origin.onLoad = (loaded, by) => {
       if (loaded !== key) return;
       world.say(`${by} asks the origin for ${key}`);

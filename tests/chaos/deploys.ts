@@ -13,7 +13,7 @@ function exits(ends: readonly { code: number | null; tookMs: number }[]): Check[
   ];
 }
 
-/** SIGTERM, start again, and when it is ready the next one. */
+/** SIGTERM, start again, wait until the node is ready, then the next node. */
 async function rollingRestart(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 5 });
   const ends: { code: number | null; tookMs: number }[] = [];
@@ -28,7 +28,7 @@ async function rollingRestart(run: Run): Promise<Outcome> {
   return world.outcome(run.settings.keys / 100, exits(ends));
 }
 
-/** Which of the keys have another owner. */
+/** The number of keys with another owner than before. */
 function movedKeys(before: RosterView, after: RosterView, keys: number): number {
   const [ownerBefore, ownerAfter] = [ownersAt(before), ownersAt(after)];
   let moved = 0;
@@ -42,7 +42,7 @@ function movedKeys(before: RosterView, after: RosterView, keys: number): number 
 async function movedBetween(world: World, before: RosterView | undefined, kept: string): Promise<number> {
   const after = await world.fleet.roster(kept);
   const { keys } = world.run.settings;
-  // Nodes that are told their peers do not tell them; half of the keys move by any consistent hashing.
+  // groupcache-go's nodes do not list their peers; any consistent hashing moves half of the keys.
   return before === undefined || after === undefined ? keys / 2 : movedKeys(before, after, keys);
 }
 
@@ -82,7 +82,7 @@ async function leave(run: Run): Promise<Outcome> {
     const left = [...world.names];
     for (const name of [5, 4, 3].map(nameOf)) {
       left.splice(left.indexOf(name), 1);
-      // The others are told first, as whoever keeps the list would do it.
+      // The other nodes are told first, as an operator would do it.
       if (world.fleet instanceof GoFleet) await world.fleet.tell(left);
       ends.push(await world.terminate(name));
     }

@@ -1,4 +1,4 @@
-/** The nodes of one run: muster's, or groupcache-go's, behind one face. */
+/** The nodes of one run, muster's or groupcache-go's, behind one interface. */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,18 +21,18 @@ export interface RosterView {
 
 export type AnyProcess = NodeProcess<string>;
 
-/** What a scenario does with nodes, whoever made them. */
+/** What a scenario does with nodes of either system. */
 export interface Fleet {
   readonly kind: "muster" | "groupcache-go";
-  /** Those that run, by name. */
+  /** The running nodes, by name. */
   readonly members: ReadonlyMap<string, AnyProcess>;
-  /** Starts a node, again under its old address when it had one, and resolves when it listens. */
+  /** Starts a node, on its old address if it had one. Resolves when it listens. */
   start(name: string): Promise<AnyProcess>;
   /** Forgets a node that was ended. */
   forget(name: string): void;
   /** Resolves when every member knows exactly the members. */
   settled(timeoutMs?: number): Promise<void>;
-  /** As the node itself tells; undefined where nodes do not tell or cannot be asked. */
+  /** The node's own roster; undefined where nodes have none to show or do not answer. */
   roster(name: string): Promise<RosterView | undefined>;
 }
 
@@ -111,7 +111,7 @@ function shown(view: RosterView | undefined): string {
   return `revision ${view.revision}: ${view.peers.map(({ name, state }) => `${name} ${state}`).join(", ")}`;
 }
 
-/** Whether all tell one revision, and exactly these peers, all of them serving. */
+/** Whether all rosters have one revision and exactly these peers, all serving. */
 export function areEqual(views: readonly (RosterView | undefined)[], names: readonly string[]): boolean {
   const wanted = [...names].sort().join();
   return views.every((view) =>
@@ -121,7 +121,7 @@ export function areEqual(views: readonly (RosterView | undefined)[], names: read
   );
 }
 
-/** Who owns a key at a roster, as every node reckons it. */
+/** The owner of a key by a roster, computed as nodes do. */
 export function ownersAt(roster: RosterView): (key: string) => string {
   const serving = roster.peers.filter(({ state }) => state === "serving");
   const rendezvous = new Rendezvous(serving);
@@ -134,7 +134,7 @@ export interface GoOptions {
   readonly origin: CountingOrigin;
   /** The built node. */
   readonly program: string;
-  /** All that ever take part: where groupcache-go is told a list once, this is the list. */
+  /** Every node that ever takes part; groupcache-go gets this list once. */
   readonly names: readonly string[];
 }
 
@@ -143,7 +143,7 @@ interface GoPorts {
   readonly peer: number;
 }
 
-/** Nodes that are told their peers: at their start, and whenever the scenario tells them anew. */
+/** groupcache-go's nodes: the scenario tells them their peers at the start and after each change. */
 export class GoFleet implements Fleet {
   readonly kind = "groupcache-go";
   readonly members = new Map<string, AnyProcess>();
@@ -176,7 +176,7 @@ export class GoFleet implements Fleet {
     this.members.delete(name);
   }
 
-  /** Tells all members who the peers are. */
+  /** Tells all members their peers. */
   async tell(names: readonly string[]): Promise<void> {
     this.#told = names;
     const body = JSON.stringify(await this.#addresses(names));
@@ -196,7 +196,7 @@ export class GoFleet implements Fleet {
     return Promise.resolve(undefined);
   }
 
-  /** One choice for each, however many nodes are started at once. */
+  /** Each node gets its own address, even when nodes start at once. */
   #portsOf(name: string): Promise<GoPorts> {
     const ports = this.#ports.get(name) ??
       Promise.all([freePort(), freePort()]).then(([http, peer]) => ({ http, peer }));

@@ -1,6 +1,6 @@
 /**
- * A process with some memberships of the registry and nothing else of a node: tells on standard output, one JSON object a
- * line, what their rosters are whenever that changes, and does what it is told on standard input, one word a line.
+ * A process with some memberships of the registry, and no other part of a node. It prints its rosters at every change, one
+ * JSON object a line, and reads commands from standard input, one word a line.
  */
 import process from "node:process";
 import { createInterface } from "node:readline";

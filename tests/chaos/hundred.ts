@@ -1,4 +1,4 @@
-/** The registry alone, with a hundred nodes of it in a few processes. */
+/** The registry alone: a hundred memberships in a few processes. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
@@ -59,7 +59,7 @@ class MemberProcess {
   }
 }
 
-/** Whether all rosters of all processes have so many peers, so many of them serving, and one revision. */
+/** Whether all rosters of all processes have these counts of peers and serving peers, and one revision. */
 function agree(all: readonly MemberProcess[], serving: number): boolean {
   const revision = all[0]!.told.revisions?.[0];
   return all.every(({ told }) =>
@@ -104,7 +104,7 @@ async function hundredNodes(run: Run): Promise<Outcome> {
   };
 }
 
-/** One change after the other, less what flows when nothing changes. */
+/** Messages per change, made one after the other, less the messages of an idle registry. */
 async function measureChanges(
   monitorPort: number,
   all: readonly MemberProcess[],

@@ -1,7 +1,7 @@
 /**
  * The load: a fixed rate of requests whose keys follow Zipf's law, and sweeps over all keys. It behaves as a load balancer
- * does: it asks every node's /readyz all the time, and sends to those that are ready. Whatever is not the right value is a
- * failure; nothing is sent twice but what http-client.ts counts.
+ * does: it polls every node's /readyz, and sends to the ready nodes. Every answer but the right value is a failure. It
+ * resends only the requests that http-client.ts counts.
  */
 import { Connections, NoAnswerError } from "../support/http-client.ts";
 import { keyOf, type Random, valueOf, type Zipf } from "./keys.ts";
@@ -26,15 +26,15 @@ export interface Failure {
 export interface Tally {
   requests: number;
   failed: number;
-  /** Failed at a node that the chaos program had just killed: no survivor's fault. */
+  /** Failed at a node that the chaos program had just killed; counted apart. */
   lostWithTheNode: number;
   /** A kept connection was closed between two requests; sent again on a new one. */
   repeated: number;
-  /** Not sent, since too many were waiting or no node was ready. */
+  /** Not sent, because too many were waiting or no node was ready. */
   notSent: number;
   failures: Failure[];
   latenciesMs: number[];
-  /** By node: answers that came from another peer, as the node said in Cache-Status. */
+  /** By node: answers that came from another peer, by their Cache-Status. */
   viaPeer: Map<string, number>;
 }
 
@@ -81,7 +81,7 @@ export class Load {
     this.#beganAtMs = performance.now();
   }
 
-  /** Sends to this node from the moment it says that it is ready. */
+  /** Sends to this node from the moment it is ready. */
   add(name: string, url: string): void {
     this.remove(name);
     const target: Target = {
@@ -96,7 +96,7 @@ export class Load {
     void this.#probe(target);
   }
 
-  /** Sends it nothing more; what it has been sent may still be answered. */
+  /** Sends nothing more to this node; requests in flight may still be answered. */
   remove(name: string): void {
     const target = this.#targets.get(name);
     if (target === undefined) return;
@@ -105,7 +105,7 @@ export class Load {
     this.#targets.delete(name);
   }
 
-  /** To be called before a SIGKILL: what fails at this node from now on is counted apart. */
+  /** Call it before a SIGKILL: failures at this node are then counted apart. */
   killed(name: string): void {
     this.#targets.get(name)!.isKilled = true;
     this.remove(name);
@@ -127,21 +127,21 @@ export class Load {
     let due = 0;
     this.#timer = setInterval(() => {
       const wanted = Math.floor((performance.now() - startedAtMs) * requestsPerSecond / 1_000);
-      // After a pause of this process the rest is dropped: a flood is not the load that was asked for.
+      // After a pause of this process, drop the overdue requests: a flood is not the wanted load.
       const burst = Math.min(wanted - due, maxBurst);
       due = wanted;
       for (let i = 0; i < burst; i++) void this.#one(keyOf(this.#options.zipf.draw()));
     }, tickMs);
   }
 
-  /** Sends no more, and waits for the answers. */
+  /** Stops sending, and waits for the answers. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
     if (this.#inFlight > 0) await new Promise<void>((idle) => this.#onIdle = idle);
   }
 
-  /** Asks for every key once, so many at once. */
+  /** Asks for every key once, `atOnce` keys at a time. */
   async sweep(keys: number, atOnce: number): Promise<void> {
     let next = 0;
     const worker = async () => {
@@ -150,7 +150,7 @@ export class Load {
     await Promise.all(Array.from({ length: atOnce }, worker));
   }
 
-  /** One request to one node, counted as all are. */
+  /** One request to one node, counted like the others. */
   async ask(name: string, key: string): Promise<void> {
     await this.#send(this.#targets.get(name)!, key);
   }
@@ -220,7 +220,7 @@ export class Load {
   }
 }
 
-/** The value below which `share` of the numbers lie; 0 of none. */
+/** The value below which `share` of the numbers lie; 0 for no numbers. */
 export function quantile(numbers: readonly number[], share: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;

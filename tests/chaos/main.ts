@@ -1,25 +1,30 @@
 /**
  * The chaos program: real nodes, a real nats-server and a real load, and what happens when things fail.
  *
- * `bun run tests/chaos/main.ts [--only name]… [--seconds n] [--runs n] [--json] [--no-go]`
+ * `bun run tests/chaos/main.ts [--only name]… [--seconds n] [--runs n] [--json] [--no-go] [--readme]`
  *
- * The exit code is 0 when every target is met, 1 when one is missed, 2 for an option that is none.
+ * `--readme` runs everything once and writes the table of tests/chaos/README.md. The exit code is 0 when every target is
+ * met, 1 when one is missed, 2 for a wrong option.
  */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { exchanged } from "../readme/markers.ts";
 import { root } from "../support/node.ts";
 import { deaths } from "./deaths.ts";
 import { deploys } from "./deploys.ts";
 import { hundred } from "./hundred.ts";
 import type { Failure } from "./load.ts";
 import { registryFaults } from "./registry-faults.ts";
-import { circumstances, isMet, type Row, table, versionOf } from "./report.ts";
+import { circumstances, isMet, readmePart, type Row, table, versionOf } from "./report.ts";
 import { fullSettings, type Outcome, type Scenario, type Settings, type System } from "./result.ts";
 import { buildGoNode, runScenario, type Shown, Undos } from "./runner.ts";
 
 const scenarios: readonly Scenario[] = [...deploys, ...deaths, ...registryFaults, ...hundred];
 const shortestSeconds = 2;
 const maxFailuresShown = 5;
+const page = join(root, "tests/chaos/README.md");
 
 interface Options {
   readonly chosen: readonly Scenario[];
@@ -27,6 +32,7 @@ interface Options {
   readonly runs: number;
   readonly json: boolean;
   readonly withGo: boolean;
+  readonly readme: boolean;
 }
 
 function fail(message: string): never {
@@ -46,6 +52,7 @@ function readOptions(): Options {
         seed: { type: "string", default: "1" },
         json: { type: "boolean", default: false },
         "no-go": { type: "boolean", default: false },
+        readme: { type: "boolean", default: false },
       },
     }));
   } catch (error) {
@@ -57,6 +64,8 @@ function readOptions(): Options {
   const chosen = only.length === 0 ? scenarios : scenarios.filter(isMeant);
   if (chosen.length === 0) fail(`--only must name a scenario: ${only.join(", ")}`);
   const seconds = values.seconds === undefined ? undefined : number("--seconds", values.seconds, shortestSeconds);
+  const isWhole = only.length === 0 && values.seconds === undefined && values.runs === "1" && !values["no-go"];
+  if (values.readme && !isWhole) fail("--readme wants one full run of all scenarios, on both systems");
   const settings = { ...fullSettings, seed: number("--seed", values.seed, 0) };
   return {
     chosen,
@@ -64,6 +73,7 @@ function readOptions(): Options {
     runs: number("--runs", values.runs, 1),
     json: values.json,
     withGo: !values["no-go"],
+    readme: values.readme,
   };
 }
 
@@ -72,7 +82,7 @@ function number(name: string, text: string, least: number): number {
   return Number.isInteger(value) && value >= least ? value : fail(`${name} must be a whole number from ${least} on`);
 }
 
-/** A line that is written anew each second on a terminal; elsewhere a line every few seconds, and one per event. */
+/** On a terminal, one line that changes every second; elsewhere a line every 5 s, and one per event. */
 class Progress implements Shown {
   #status = () => "";
   #title = "";
@@ -167,6 +177,7 @@ async function runAll(): Promise<Row[]> {
 
 const command = `npm run chaos${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}`;
 const versions = [
+  `muster ${versionOf("git", ["-C", root, "rev-parse", "--short", "HEAD"])}`,
   `bun ${versionOf(`${root}/node_modules/.bin/bun`, ["--version"])}`,
   versionOf(`${root}/node_modules/.bin/deno`, ["--version"])?.replace(/ \(.*/, ""),
   "program" in go ? `groupcache-go 3.2.0 (${versionOf("go", ["version"])?.replace("go version ", "")})` : undefined,
@@ -180,6 +191,7 @@ for (let i = 1; i <= options.runs; i++) {
     const shown = rows.map((row) => ({ ...row, isMet: isMet(row) }));
     console.log(JSON.stringify({ title, isMet: rows.every(isMet), rows: shown }));
   } else console.log(`\n${title}\n\n${table(rows)}\n`);
+  if (options.readme) writeFileSync(page, exchanged(readFileSync(page, "utf8"), "chaos", readmePart(rows, title)));
 }
 progress.end();
 await atTheEnd.undo();

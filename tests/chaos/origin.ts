@@ -1,4 +1,4 @@
-/** The origin of the chaos program: takes its time, and counts every load of every key, and for whom it was. */
+/** The origin of the chaos program: it answers after a delay, and counts the loads by key and node. */
 import { serveBodies } from "../support/serve-bodies.ts";
 import type { Defer } from "../support/test.ts";
 import { valueOf } from "./keys.ts";
@@ -8,15 +8,15 @@ export interface ExtraLoad {
   readonly key: string;
   /** The node that asked. */
   readonly by: string;
-  /** Who had asked for it before, in order. */
+  /** The nodes that had loaded it before, in order. */
   readonly before: readonly string[];
   /** Since the origin was reset, in milliseconds. */
   readonly atMs: number;
 }
 
-/** Of the loads since `begin`: those of keys that had been loaded already, then or before. */
+/** The loads since `begin` of keys that had been loaded before. */
 export class CountingOrigin {
-  /** What a load takes, in milliseconds. */
+  /** How long a load takes, in milliseconds. */
   delayMs = 0;
   /** Called at each load, before it is answered. */
   onLoad: (key: string, by: string) => void = () => {};
@@ -27,7 +27,7 @@ export class CountingOrigin {
   #beganAtMs = performance.now();
   #url = "";
 
-  /** For a node's configuration: tells the loads of the nodes apart. */
+  /** The origin for this node's configuration; by it the loads are counted per node. */
   templateFor(node: string): string {
     return `${this.#url}/${node}/{key}`;
   }
@@ -37,14 +37,14 @@ export class CountingOrigin {
     return this.#loadersOf.size;
   }
 
-  /** Counts extra loads from now on; what was loaded stays known. */
+  /** Counts extra loads from now on; the keys loaded before stay known. */
   begin(): void {
     this.extra.length = 0;
     this.loads = 0;
     this.#beganAtMs = performance.now();
   }
 
-  /** Who has loaded a key, in order. */
+  /** The nodes that have loaded a key, in order. */
   loadersOf(key: string): readonly string[] {
     return this.#loadersOf.get(key) ?? [];
   }

@@ -1,4 +1,4 @@
-/** Scenarios in which NATS fails, or a node hears of changes late. */
+/** Scenarios in which NATS fails, or a node gets changes late. */
 import { rm } from "node:fs/promises";
 import { connect } from "nats";
 import { startNats, startNatsCluster } from "../support/nats-server.ts";
@@ -9,7 +9,7 @@ import { HoldingProxy } from "./tcp-proxy.ts";
 import { nameOf, World } from "./world.ts";
 
 const rostersEqualWithinMs = 5_000;
-/** Without its store it is away for so long: it is the store that is tried. */
+/** The second outage, without the store, is short: it tests the empty store. */
 const secondOutageMs = 3_000;
 const backAgain = "NATS is here";
 
@@ -97,7 +97,7 @@ async function natsCluster(run: Run): Promise<Outcome> {
 
 const heldMs = 5_000;
 
-/** Two nodes join and one leaves while one node hears nothing of it. */
+/** Two nodes join and one leaves while one node gets no changes. */
 async function heldWatcher(run: Run): Promise<Outcome> {
   const nats = await startNats(run.defer);
   const proxy = new HoldingProxy(nats.port);
@@ -133,7 +133,7 @@ async function heldWatcher(run: Run): Promise<Outcome> {
   // One duplicate per key and revision bounds the sum too: only keys of nodes that came or went can be loaded twice.
   return world.outcome(run.settings.keys * revisions, [
     atMost("most extra loads of one key", worst, revisions),
-    // A hop more than one would be a fetch for which no client of this node was answered from a peer.
+    // A second hop would be a fetch that answered no client of the fetching node.
     atMost("fetches beyond the first hop", Math.max(0, fetched - answered), 0),
   ], [`${revisions} revisions`]);
 }

@@ -1,4 +1,4 @@
-/** What is shown at the end. */
+/** The report at the end of a run. */
 import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
 import type { Outcome, Scenario, System } from "./result.ts";
@@ -6,7 +6,7 @@ import type { Outcome, Scenario, System } from "./result.ts";
 export interface Row {
   readonly scenario: Pick<Scenario, "name" | "title">;
   readonly outcomes: Readonly<Partial<Record<System, Outcome>>>;
-  /** Why a system has no outcome. */
+  /** The reason why a system has no outcome. */
   readonly reasons: Readonly<Partial<Record<System, string>>>;
 }
 
@@ -47,6 +47,11 @@ function line(row: Row): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
 }
 
+/** The part of tests/chaos/README.md that a run writes. */
+export function readmePart(rows: readonly Row[], title: string): string {
+  return `${title}; targets stand in brackets.\n\n${table(rows)}`;
+}
+
 /** When, where and with what it was measured. */
 export function circumstances(command: string, versions: readonly string[]): string {
   const [cpu] = cpus();
@@ -55,7 +60,7 @@ export function circumstances(command: string, versions: readonly string[]): str
     `${gigabytes} GiB; ${versions.join(", ")}; \`${command}\``;
 }
 
-/** The first line that a program says of its version; undefined where there is no such program. */
+/** The first line of a program's version; undefined if the program is missing. */
 export function versionOf(program: string, args: readonly string[]): string | undefined {
   try {
     return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split("\n")[0];

@@ -1,4 +1,4 @@
-/** What a scenario is, and what it found. */
+/** A scenario and its outcome. */
 import type { Defer } from "../support/test.ts";
 
 export type System = "muster" | "groupcache-go";
@@ -24,14 +24,14 @@ export const fullSettings: Settings = {
   seed: 1,
 };
 
-/** All that a scenario is given. */
+/** The input of a scenario. */
 export interface Run {
   readonly system: System;
   readonly settings: Settings;
   readonly defer: Defer;
-  /** Something happened: shown as it does, and kept for the report. */
+  /** Shows an event at once, and keeps it for the report. */
   readonly say: (text: string) => void;
-  /** The figures of the moment, shown while the scenario runs. */
+  /** Gives the current figures, shown while the scenario runs. */
   readonly watch: (status: () => string) => void;
   /** The built groupcache-go node. */
   readonly goProgram?: string;
@@ -51,22 +51,22 @@ export interface Outcome {
   /** Undefined where the scenario has no origin. */
   readonly extraLoads?: number;
   readonly checks: readonly Check[];
-  /** Worth a word in the table, without a target. */
+  /** Facts for the table, without a target. */
   readonly notes: readonly string[];
-  /** For whoever looks for the reason of a miss. */
+  /** Details to explain a missed target. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
 export interface Scenario {
   readonly name: string;
-  /** The words of the table. */
+  /** Its name in the table. */
   readonly title: string;
-  /** Where the other system is not measured: why. */
+  /** The reason why groupcache-go is not measured. */
   readonly notOnGo?: string;
   readonly run: (run: Run) => Promise<Outcome>;
 }
 
-/** A measured number that must not be above another. */
+/** A measured number with an upper limit. */
 export function atMost(what: string, measured: number, most: number, unit = ""): Check {
   const shown = Number.isInteger(measured) ? String(measured) : measured.toFixed(1);
   return { what, target: `<= ${most}${unit}`, measured: `${shown}${unit}`, isMet: measured <= most };

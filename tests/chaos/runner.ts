@@ -1,4 +1,4 @@
-/** Runs one scenario on one system, and cleans up after it whatever happens. */
+/** Runs one scenario on one system, and always cleans up after it. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { root, temporaryDirectory } from "../support/node.ts";
@@ -8,13 +8,13 @@ import type { Outcome, Scenario, Settings, System } from "./result.ts";
 const scenarioTimeoutMs = 5 * 60_000;
 const buildTimeoutMs = 5 * 60_000;
 
-/** What is to be undone when one run ends or the program is interrupted; undone once, last first. */
+/** Clean-ups for the end of a run or an interrupt; each runs once, the last one first. */
 export class Undos {
   readonly #undos: (() => unknown)[] = [];
   #isOver = false;
 
   readonly defer: Defer = (undo) => {
-    // A scenario that was broken off goes on for a moment, and what it still starts must end too.
+    // A scenario that timed out goes on for a moment, and may still start processes: end these at once.
     if (this.#isOver) void undo();
     else this.#undos.push(undo);
   };
@@ -25,7 +25,7 @@ export class Undos {
       try {
         await undo();
       } catch (error) {
-        // The others still have to be undone.
+        // The other clean-ups must still run.
         console.error(`cannot clean up: ${error}`);
       }
     }
@@ -37,7 +37,7 @@ export interface Shown {
   watch(status: () => string): void;
 }
 
-/** @throws Error when the scenario breaks off, or takes longer than five minutes */
+/** @throws Error when the scenario fails, or takes longer than five minutes */
 export async function runScenario(
   scenario: Scenario,
   system: System,
@@ -57,7 +57,7 @@ export async function runScenario(
   }
 }
 
-/** Builds the groupcache-go node; a text is the reason why there is none. */
+/** Builds the groupcache-go node, or gives the reason why it cannot. */
 export function buildGoNode(defer: Defer): { program: string } | { reason: string } {
   const folder = temporaryDirectory(defer);
   const program = join(folder, "groupcache-go-node");

@@ -1,4 +1,4 @@
-/** The first, the fourth and the sixth scenario of the chaos program in short, with the same targets. */
+/** Four scenarios of the chaos program in short, with the same targets. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { deaths } from "./deaths.ts";

@@ -1,4 +1,4 @@
-/** A TCP proxy that can hold back what the server says. */
+/** A TCP proxy that can hold back the server's bytes. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Defer } from "../support/test.ts";
@@ -29,13 +29,13 @@ export class HoldingProxy {
     });
   }
 
-  /** From now on the client hears nothing; what it says still arrives. */
+  /** From now on the client receives nothing; its own bytes still arrive. */
   hold(): void {
     this.#isHolding = true;
     for (const socket of this.#fromServer) socket.pause();
   }
 
-  /** Lets through what was held back, in order. */
+  /** Delivers the held bytes, in order. */
   release(): void {
     this.#isHolding = false;
     for (const socket of this.#fromServer) socket.resume();

@@ -1,4 +1,4 @@
-/** What every scenario with clients has: an origin, nodes, a load, and how they are measured together. */
+/** The parts of every scenario with clients: an origin, nodes, a load, and the measurement of all three. */
 import { temporaryDirectory } from "../support/node.ts";
 import { type NatsServer, startNats } from "../support/nats-server.ts";
 import { type AnyProcess, areEqual, type Fleet, GoFleet, groupName, MusterFleet, type RosterView } from "./fleet.ts";
@@ -8,13 +8,13 @@ import { CountingOrigin } from "./origin.ts";
 import { atMost, type Check, type Outcome, type Run } from "./result.ts";
 
 export interface WorldOptions {
-  /** How many nodes there are at the beginning. */
+  /** How many nodes run at the beginning. */
   readonly nodes: number;
-  /** How many take part over all; groupcache-go is told of the first ones only. @default nodes */
+  /** How many nodes take part over all; groupcache-go starts with the first `nodes` as its list. @default nodes */
   readonly everNodes?: number;
   /** On how many nodes each value is kept. @default 1 */
   readonly replicas?: number;
-  /** Where there is more than one server, or something between: the URLs for a node. @default one server of its own */
+  /** NATS URLs by node, for a cluster or a proxy. @default one server of its own */
   readonly natsOf?: (name: string) => string;
   /** @default 1 */
   readonly bucketReplicas?: number;
@@ -35,11 +35,11 @@ export class World {
   readonly origin = new CountingOrigin();
   readonly load: Load;
   readonly fleet: Fleet;
-  /** Undefined where a scenario brings its own, or the system has none. */
+  /** Undefined where the scenario starts its own, or the system has none. */
   readonly nats: NatsServer | undefined;
   readonly names: readonly string[];
   readonly #events: string[] = [];
-  /** All that ever ran, with the names they had. */
+  /** Every node that ever ran, by name. */
   readonly #processes: { readonly name: string; readonly node: AnyProcess }[] = [];
   #beganAtMs = performance.now();
   #extraUnderLoad: number | undefined;
@@ -80,21 +80,21 @@ export class World {
     return world;
   }
 
-  /** Something happened, at this time of the scenario. */
+  /** Notes an event with the scenario's time. */
   say(text: string): void {
     const line = `${((performance.now() - this.#beganAtMs) / 1_000).toFixed(2)} s: ${text}`;
     this.#events.push(line);
     this.run.say(line);
   }
 
-  /** Starts a node, and the load on it as soon as it is ready. */
+  /** Starts a node, and sends it load as soon as it is ready. */
   async start(name: string): Promise<void> {
     const node = await this.#launch(name);
     this.load.add(name, node.url);
     this.say(`${name} (${node.kind}) listens`);
   }
 
-  /** SIGTERM, and what came of it. */
+  /** SIGTERM, then the exit code and the time it took. */
   async terminate(name: string): Promise<{ code: number | null; tookMs: number }> {
     const node = this.fleet.members.get(name)!;
     this.say(`SIGTERM to ${name} (${node.kind})`);
@@ -105,7 +105,7 @@ export class World {
     return end;
   }
 
-  /** SIGKILL, of which the load knows. */
+  /** SIGKILL; the load counts the failures at this node apart. */
   async kill(name: string): Promise<void> {
     const node = this.fleet.members.get(name)!;
     this.say(`SIGKILL to ${name} (${node.kind})`);
@@ -114,7 +114,7 @@ export class World {
     await node.end("SIGKILL");
   }
 
-  /** Load for a moment, then the fault under load, then load until the time is over; then every key once more. */
+  /** Load for a moment, the fault under load, load until the time is over, then every key once more. */
   async measure(fault: () => Promise<void>): Promise<void> {
     const { seconds, rate, keys } = this.run.settings;
     this.origin.begin();
@@ -131,7 +131,7 @@ export class World {
     this.say(`every key was asked for once more: ${this.#status()}`);
   }
 
-  /** The targets that all scenarios share, and all figures. */
+  /** The targets that all scenarios share, and all figures of the run. */
   outcome(maxExtraLoads: number, checks: readonly Check[], notes: readonly string[] = []): Outcome {
     const { tally } = this.load;
     const extraLoads = this.origin.extra.length;
@@ -169,7 +169,7 @@ export class World {
     };
   }
 
-  /** Resolves to the time it took until all members list exactly the members; Infinity when they do not in time. */
+  /** Resolves to the time until all members list exactly the members; Infinity when it times out. */
   async rostersEqual(timeoutMs: number, also: () => boolean = () => true): Promise<number> {
     const sinceMs = performance.now();
     while (performance.now() - sinceMs < timeoutMs) {
@@ -181,7 +181,7 @@ export class World {
     return Infinity;
   }
 
-  /** Resolves when `condition` holds for each of these nodes' rosters; to the time it took, or Infinity. */
+  /** Resolves to the time until `condition` holds for each of these nodes' rosters, or Infinity. */
   async rostersShow(
     names: readonly string[],
     condition: (view: RosterView) => boolean,

@@ -1,15 +1,15 @@
 /**
- * The limits: servers of the runtime that do only what cannot be left out. What answers by key stands behind Hono, as nodes
- * do, in the way that is the fastest, and what is held lies in the form that the runtime sends fastest.
+ * The limits: servers of the runtime that do only what a cache must do. Servers with keys stand behind Hono, as nodes do,
+ * in its fastest way, and keep values in the form that the runtime sends fastest.
  *
- * - `constant [port]` answers 1 KiB with a node's headers; given a port, it shares that
- * - `map [port]` answers with what it has of a key in a Map
- * - `asker port`: asks the `owner` behind that port for each value, over one connection, in one write for each turn of
- *   the event loop; neither knows of deadlines, peers that are lost, or bounds
- * - `mesh index ports`: keeps what it has answered, without bounds, and is the `owner` of its share of the keys; the others'
- *   it asks for, like an `asker`. The ports are those of all owners, its own at that index
- * - `herd index ports origin`: a `mesh` whose values come from an origin, a URL with `{key}` in it; all who ask for one
- *   meanwhile wait for the same load, or ask
+ * - `constant [port]` answers 1 KiB with a node's headers; a given port is shared
+ * - `map [port]` answers with the key's value in a Map
+ * - `asker port` asks the `owner` behind that port for each value, over one connection, with one write per turn of the
+ *   event loop. It has no deadlines, no failover and no bounds
+ * - `mesh index ports` keeps all its answers, without bounds, and is the `owner` of its share of the keys. It asks for the
+ *   other keys like an `asker`. The ports are those of all owners, its own at that index
+ * - `herd index ports origin` is a `mesh` whose values come from an origin, a URL with `{key}` in it. All requests for a
+ *   key wait for one load
  */
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
@@ -19,7 +19,7 @@ import { chained, unchained } from "../../../lib/http/fast/unchained.ts";
 import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
-// As a node does: it is the runtime at its best that is the limit.
+// As a node does: the limit is the runtime at its best.
 startWithSettings();
 
 interface Runtimes {
@@ -30,13 +30,13 @@ type Fetch = (request: Request) => Response | Promise<Response>;
 
 type Value = Uint8Array<ArrayBuffer>;
 type Values = Map<string, Value>;
-/** Waits for a value that is not there yet. */
+/** Called with a value when it arrives. */
 type Wait = (landed: (value: Value) => void) => void;
 
 const { Bun, Deno } = globalThis as unknown as Runtimes;
 const [mode, argument, ports, origin] = process.argv.slice(2);
 const hostname = "127.0.0.1";
-// As a node does it: a Headers object made once is what both runtimes send fastest, Deno what is in one chunk.
+// As a node does: both runtimes send a Headers object made once fastest, and Deno a body in one chunk.
 const init = {
   headers: new Headers({
     "content-type": "application/octet-stream",
@@ -82,14 +82,14 @@ function serve(fetch: Fetch, shared = 0): void {
 
 function serveKeys(find: (key: string) => Response | Promise<Response>, shared = 0): void {
   const prefix = `/cache/${groupName}/`;
-  // No pattern is looked for: what the router is given is in a table.
+  // The router looks paths up in a table, without patterns.
   const app = new Hono({ getPath: ({ url }) => url.startsWith(prefix, url.indexOf("/", 8)) ? prefix : "/" });
   app.get(prefix, (c) => find(keyIn(c.req.raw)));
   app.fetch = chained(app);
   serve((request) => app.fetch(request), shared);
 }
 
-/** In the words in which servers of the bench tell their addresses, though an owner speaks no HTTP. */
+/** The line by which the bench finds an address, although an owner speaks no HTTP. */
 function tell(port: number): void {
   process.stderr.write(`listening on http://${hostname}:${port}\n`);
 }
@@ -119,7 +119,7 @@ function own(find: (key: string) => Value | Wait, port: number, listening: (port
   server.listen(port, hostname, () => listening((server.address() as { port: number }).port));
 }
 
-/** What an owner holds of a key, made when it is first asked for. */
+/** The owner's value of a key, made at its first request. */
 function ownValue(values: Values, key: string): Value {
   let value = values.get(key);
   if (value === undefined) values.set(key, value = new Uint8Array(valueOf(key)));
@@ -162,10 +162,10 @@ function ownerOf(key: string, count: number): number {
 }
 
 function mesh(index: number, ports: readonly number[]): void {
-  /** What it owns, and the bodies of all that it has answered. */
+  /** Its own values, and the bodies of all its answers. */
   const values: Values = new Map();
   const bodies = new Map<string, Value | string>();
-  // Not before the first key of theirs: by then they listen.
+  // Connected at their first key: by then they listen.
   const askers: ReturnType<typeof asking>[] = [];
   const serveAll = () =>
     serveKeys((key) => {
@@ -191,7 +191,7 @@ function mesh(index: number, ports: readonly number[]): void {
   own((key) => ownValue(values, key), ports[index]!, serveAll);
 }
 
-/** Who waits for a value: as in a node, those who ask for others are answered first. */
+/** The waiters for a value: as in a node, peers are answered before clients. */
 class Waiting {
   readonly peers: ((value: Value) => void)[] = [];
   readonly callers: ((value: Value) => void)[] = [];
@@ -233,7 +233,7 @@ function herd(index: number, ports: readonly number[], origin: string): void {
   own(find, ports[index]!, serveAll);
 }
 
-/** @param take returns how many bytes it has used; the rest comes again with what follows */
+/** @param take returns how many bytes it used; the rest comes again with the next bytes */
 function receive(socket: Socket, take: (bytes: Buffer<ArrayBuffer>) => number): void {
   let rest: Buffer<ArrayBuffer> = Buffer.alloc(0);
   socket.on("data", (chunk: Buffer<ArrayBuffer>) => {

@@ -60,8 +60,8 @@ function muster(): Cache {
 }
 
 /**
- * The limit on Bun: what cannot be left out where values lie in 64 quick-lru maps and the budget is exact. It looks a key
- * up, puts it in and takes another out; who goes next is told by a queue, whoever was read.
+ * The limit on Bun: the least work with 64 quick-lru maps and an exact budget. It looks a key up, puts it in and evicts
+ * another, in the order of arrival.
  */
 function inOrderOfArrival(): Cache {
   const shards = Array.from({ length: 64 }, () => new QuickLRU<string, Value>({ maxSize: Number.MAX_SAFE_INTEGER }));
@@ -99,7 +99,7 @@ function inOrderOfArrival(): Cache {
 }
 
 async function lruCache(): Promise<Cache> {
-  // A name that no checker follows: the bench skips this contestant where the package is not installed.
+  // A computed name, so that no checker follows it: without the package the bench skips this contestant.
   const name = "lru-cache";
   const { LRUCache } = await import(name);
   const cache = new LRUCache({
@@ -129,7 +129,7 @@ function random(): number {
 
 let inserted = 0;
 const insert = () => cache.set(keyOf(inserted), pool[inserted++ * 2_654_435_761 & 4_095]!);
-// Full, and a quarter of the budget turned over.
+// Fill the cache, and replace a quarter of the budget.
 while (inserted < entries * 1.25) insert();
 
 const batch = 32;

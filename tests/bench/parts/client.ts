@@ -1,11 +1,11 @@
-/** One kept connection that asks one thing at a time and compares every body: no HTTP library in the way of the clock. */
+/** One kept connection with one request at a time, every body compared. No HTTP library disturbs the clock. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { Memo } from "../../../lib/core/base/memo.ts";
 import { bodyOf } from "../../support/framing.ts";
 import { valueBytes, valueOf } from "../keys.ts";
 
-/** What bodies are compared with: made once a key, as what the load spends is taken from what it measures. */
+/** Expected bodies, made once a key: the load's own CPU time would lower the figures. */
 const values = new Memo(1_024, valueOf);
 const rightStart = "HTTP/1.1 200 ";
 const headEnd = Buffer.from("\r\n\r\n");
@@ -76,7 +76,7 @@ export class Client {
     }
   }
 
-  /** What nearly every answer is, told without reading its head: the value as it is, or in one chunk. */
+  /** The form of nearly every answer, checked without parsing its head: the value plain, or in one chunk. */
   #isWholeAndRight(chunk: Buffer): boolean {
     if (chunk.toString("latin1", 0, rightStart.length) !== rightStart) return false;
     const start = chunk.indexOf(headEnd) + headEnd.length;

@@ -1,10 +1,10 @@
 /**
  * The load that wrk cannot make, every body compared. One JSON argument in, one JSON line out.
  *
- * - `open`: requests at a fixed rate, whether answers come or not; the latency of each runs from the moment for which it
- *   was scheduled, so that a server that stalls is charged for all who would have come meanwhile (no coordinated omission)
- * - `burst`: all callers ask for one cold key at once, key after key; first of other servers, so that this program's own code
- *   is compiled. What is not told of those: the first key of a new generator took 10 to 15 ms longer, whoever answered
+ * - `open`: requests at a fixed rate, whether answers come or not. Latency runs from the scheduled moment, so a server
+ *   that stalls is charged for all requests of that time (no coordinated omission)
+ * - `burst`: all callers ask for one cold key at once, key after key. Other servers come first and are not counted, so that
+ *   this program's code is compiled: the first key of a new generator took 10 to 15 ms longer with every server
  */
 import { groupName } from "../keys.ts";
 import { quantile } from "../figures.ts";
@@ -45,7 +45,7 @@ process.exit(0);
 
 async function open({ url, keys, perSecond, seconds, warmUpSeconds }: Order & { mode: "open" }): Promise<void> {
   const idle = await Promise.all(Array.from({ length: 64 }, () => Client.open(url)));
-  /** Scheduled, but all connections were busy: they wait here, and the clock runs. */
+  /** Scheduled requests that wait for a connection; their clocks run. */
   const waiting: number[] = [];
   const total = Math.floor((seconds + warmUpSeconds) * perSecond);
   const counted = Math.floor(warmUpSeconds * perSecond);
@@ -66,7 +66,7 @@ async function open({ url, keys, perSecond, seconds, warmUpSeconds }: Order & { 
       if (++answered === total) resolve();
     });
   };
-  // A timer is a millisecond late or more: this spins, on a core of its own, and lets sockets in between two looks.
+  // A timer is late by 1 ms or more. So this loop spins on a core of its own, and lets sockets in between.
   const look = () => {
     const due = Math.min(total, Math.floor((performance.now() - beganMs) * perSecond / 1_000) + 1);
     while (sent < due) send(sent++);

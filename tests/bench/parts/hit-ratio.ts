@@ -49,12 +49,12 @@ const period = requests / 10;
 const traces: Record<string, () => Trace> = {
   "Zipf 0.8": () => zipf08,
   "Zipf 1.0": () => zipf10,
-  // Once in a while somebody reads a fifth of the keys' number in keys that nobody else asks for.
+  // At times a scan reads keys that nobody else asks for, a fifth as many as there are keys.
   "scan through Zipf 1.0": () => {
     let scanned = 0;
     return (at) => at % period < scanLength ? keys + scanned++ : zipf10();
   },
-  // Nine in ten requests go to a twentieth of the keys; which ones, that changes ten times.
+  // Nine in ten requests go to a twentieth of the keys, which changes ten times.
   "shifting hot set": () => (at) => {
     const from = Math.floor(at / period) * (keys / 20);
     return random() < 0.9 ? (from + hot()) % keys : Math.floor(random() * keys);
@@ -89,8 +89,8 @@ function muster(): Cache {
 function ordered(isMovedByReads: boolean): Cache {
   const held = new Map<string, number>();
   let bytes = 0;
-  // One iterator for good: what it has given is evicted and what is new stands behind it, so it goes on to the oldest.
-  // A fresh one would step over all that was deleted before it, at each eviction.
+  // One iterator for all evictions: new entries stand behind it, so its next entry is the oldest. A fresh iterator would
+  // step over all deleted entries at each eviction.
   const fromOldest = held.entries();
   return (key, id) => {
     const found = held.get(key);

@@ -23,7 +23,7 @@ export interface MemcachedTold {
   requestsPerSecond: number;
   p50Ms: number;
   p99Ms: number;
-  /** Share of a core that this program used: near 1 it was the limit, not memcached. */
+  /** Share of a core that this program used; near 1, this program was the limit, not memcached. */
   busy: number;
 }
 
@@ -72,7 +72,7 @@ interface BunSocket {
 const { Bun } = globalThis as unknown as { Bun: { connect(options: object): Promise<BunSocket> } };
 const replyEnd = Buffer.from("END\r\n");
 
-/** A connection that asks one thing after the other until the turn is over. */
+/** A connection that sends one request after the other until the turn is over. */
 async function connection(): Promise<{ begin: () => void; closed: Promise<void> }> {
   let entry = entries[0]!;
   let sinceMs = 0;
@@ -81,14 +81,14 @@ async function connection(): Promise<{ begin: () => void; closed: Promise<void> 
     sinceMs = performance.now();
     if (sinceMs >= endMs) return socket.end();
     entry = entries[Math.floor(Math.random() * entries.length)]!;
-    // Some ten bytes into an empty buffer: the kernel takes them whole.
+    // About ten bytes into an empty buffer: the kernel takes them whole.
     socket.write(entry.request);
   };
   const data = (_: BunSocket, chunk: Buffer) => {
     const all = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
     // A reply of another length is wrong as soon as it ends.
     if (all.length < entry.reply.length && !all.subarray(-replyEnd.length).equals(replyEnd)) {
-      // Bun uses the chunk's memory again.
+      // Bun reuses the chunk's memory.
       return void (rest = Buffer.from(all));
     }
     rest = undefined;

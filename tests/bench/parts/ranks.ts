@@ -25,7 +25,7 @@ function time(peers: Rendezvous, count: number): number {
   const sinceMs = performance.now();
   for (let i = 0; i < count; i++) used += peers.owner(hash.hash(names[i & mask]!));
   const tookMs = performance.now() - sinceMs;
-  // Read, so that no engine may drop the work.
+  // Read, so that no engine drops the work.
   if (used < 0) throw new Error("nobody owns a key");
   return 1_000 * tookMs / count;
 }

@@ -1,4 +1,4 @@
-/** Several nodes as they are used: popular keys on five, a herd on a cold key, the article's headline, and rest. */
+/** Several nodes in use: popular keys on five, a herd on a cold key, the article's headline, and an idle cluster. */
 import {
   budgetBytes,
   contestantsOf,
@@ -26,14 +26,14 @@ import { draw } from "../wrk.ts";
 const maxFillMs = 60_000;
 const maxTurnMs = 60_000;
 /**
- * All contestants are asked the same: hot caches fill by requests, and a slow one would be colder in the same time. After
- * this many, the share of hops falls by some hundredths of it in five rounds, where after 150,000 it fell by an eighth.
+ * Requests, not a time: hot caches fill by requests, and a slow contestant would stay colder. Measured: after this many,
+ * the share of hops falls by a few hundredths in five rounds; after 150,000 it still fell by an eighth.
  */
 const warmUpRequests = 400_000;
 const turnRequests = 20_000;
 /**
- * Asked before each turn, and not told: a cluster that had nothing to do while others had their turns is slower for some
- * thousand requests. Of two alike on Deno, the one that waited took up to 1.4 x the CPU time, all of it more in V8 itself.
+ * Requests before each turn that are not counted: a cluster that was idle is slower for some thousand requests. Measured:
+ * of two equal clusters on Deno, the idle one took up to 1.4 x the CPU time, and V8 itself took all of the difference.
  */
 const rousingRequests = 20_000;
 
@@ -139,7 +139,7 @@ export const coalesce: Row = {
         bench.step(round < 0 ? `warming up ${name}` : `round ${round + 1} of ${bench.rounds}: ${name}`);
         origin.delayMs = originMs;
         origin.loads = 0;
-        // The first round warms the code up, as a turn does in other rows: keys of its own, and not told.
+        // The first round warms the code up with keys of its own, and is not counted.
         const prefix = `cold-${round + 1}-`;
         const order: Order = { mode: "burst", urls: [...urls], warmUpUrls, prefix, keys, callers };
         const told = await runPart<Told>(bench.defer, "bun", "generator.ts", [JSON.stringify(order)], {
@@ -165,10 +165,10 @@ const words =
   "piston cache rendezvous roster muster owner anchor bridge candle dragon ember falcon garden harbor island " +
   "jungle kettle lantern meadow needle orchard pepper quarry ribbon saddle timber umbrella valley willow yonder";
 
-/** So many of gcide's other words make the code warm: compilers are at work on it for the first 200 hops of a node. */
+/** Measured: compilers are at work for the first 200 hops of a node. */
 const warmUpWords = 800;
 const warmUpLanes = 8;
-/** Before each word that is measured, so many others at once: all connections to dictd have then been used just now. */
+/** Before each measured word, this many others at once, so that every connection to dictd was used just now. */
 const busyWords = 8;
 const maxDefineMs = 10_000;
 
@@ -193,7 +193,7 @@ export const headline: Row = {
       const clients = nodes.map(({ url }) => new Connections(url));
       bench.defer(() => clients.forEach((client) => client.close()));
       const others = [...spare];
-      // What is compiled, connected and read at the first requests of a life is not what is measured.
+      // The first requests of a process compile, connect and read files: not measured.
       await warmUp(clients, others.splice(0, bench.quick ? warmUpWords / 8 : warmUpWords));
       return { kind, clients, others };
     }));
@@ -225,11 +225,11 @@ export const headline: Row = {
   },
 };
 
-/** Words all over gcide, none of them `chosen`, for the warm-up and for what keeps dictd busy. */
+/** Words all over gcide, none of them `chosen`, for the warm-up and to keep dictd busy. */
 async function wordsBetween(chosen: readonly string[]): Promise<string[]> {
   const all = (await headwords("gcide")).filter((word) => !chosen.includes(word));
   const wanted = warmUpWords + chosen.length * busyWords;
-  // In strides, as a range would be words of one letter: 7919 is a prime.
+  // In strides of a prime, because a range would hold words of one letter only.
   return Array.from({ length: wanted }, (_, i) => all[i * 7919 % all.length]!);
 }
 
@@ -261,8 +261,8 @@ export const idle: Row = {
     const clusters = await Promise.all(bothRuntimes.map((kind) => startCluster(bench, kind, { origin, budgets })));
     const measureMs = bench.quick ? 1_000 : 15_000;
     bench.step("settling");
-    // Until then start-up is at work still: compilers, Bun's collection once a second (for half a minute after the last
-    // growth of the heap), V8's of what start-up left behind.
+    // Until then start-up work goes on: compilers, V8's collection, and Bun's, once a second for half a minute after the
+    // heap last grew.
     await new Promise((settled) => setTimeout(settled, bench.quick ? 500 : 45_000));
     const used = () => clusters.map(({ nodes }) => nodes.map(({ child }) => cpuMsOf(child.pid!)));
     const before = used();
@@ -271,7 +271,7 @@ export const idle: Row = {
     await new Promise((over) => setTimeout(over, measureMs));
     const tookMs = performance.now() - sinceMs;
     const after = used();
-    // The figure stands for a cluster only if it is one still.
+    // The figure counts only if the nodes are still a cluster.
     for (const { nodes } of clusters) {
       for (const node of nodes) if ((await groupStats(node)).roster.peers.length !== count) outcome.errors++;
     }

@@ -1,4 +1,4 @@
-/** Two nodes, and keys that the other one owns; what a hop costs in requests, and in time. */
+/** Two nodes, asked for the other node's keys: the cost of a hop in requests and in time. */
 import { budgetBytes, type Contestant, contestantsOf, golang, label, startCluster, verify } from "../clusters.ts";
 import { atLeast, atMost, both, Judge } from "../figures.ts";
 import { firstKeys, keyFile } from "../keys.ts";
@@ -16,8 +16,8 @@ const quickKeyCount = 200;
 const searched = 6_000;
 
 /**
- * An asking node that keeps nothing (its budget is 0, so neither its main nor its hot cache ever holds a value: every
- * contestant's hot cache is off in the same way), and an owner that holds the keys.
+ * An owner that holds the keys, and an asking node with a budget of 0: it keeps no value, so every get is a hop. Every
+ * contestant's hot cache is off in the same way.
  */
 async function askerAndOwner(bench: Bench, outcome: Outcome, contestant: Contestant, isPinned: boolean) {
   const origin = await startOrigin(bench.defer);
@@ -135,7 +135,7 @@ export const hopLatency: Row = {
   },
   async run(bench, outcome) {
     const judge = new Judge(hopLatency, outcome);
-    // No target names Go here: it stands beside as a figure.
+    // No target compares with Go here: its figure is only shown.
     const contestants = bench.quick ? bothRuntimes : contestantsOf(bench, outcome);
     const sides: Paced[] = await Promise.all(contestants.map(async (contestant) => {
       const origin = await startOrigin(bench.defer);
@@ -192,7 +192,7 @@ interface Aim {
 
 interface Paced {
   readonly name: string;
-  /** What its hops are compared with: for a bare one a Map's. */
+  /** The base for its hops; for a bare hop, a Map behind Hono. */
   readonly hit: Aim;
   readonly hop: Aim;
 }

@@ -1,4 +1,4 @@
-/** What a node costs before and while it serves: its start, and the memory of what it holds. */
+/** The cost of a node before and while it serves: its start, and its memory per entry. */
 import { join } from "node:path";
 import { contestantsOf, golang, label, startCluster } from "../clusters.ts";
 import { atMost, both, Judge } from "../figures.ts";
@@ -108,7 +108,7 @@ export const memory: Row = {
   },
 };
 
-/** Resident memory when it has not fallen for a while: collectors give back late. */
+/** Resident memory once it has stopped falling: collectors give memory back late. */
 async function settled(pid: number, isQuick: boolean): Promise<number> {
   let least = rssOf(pid);
   let quietMs = 0;

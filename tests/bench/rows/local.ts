@@ -1,4 +1,4 @@
-/** One node, one core, keys that it holds: the server side of every other row. */
+/** One node on one core, and keys that it holds: the server side of every other row. */
 import {
   budgetBytes,
   type Contestant,
@@ -32,7 +32,7 @@ interface Target {
   readonly keyFile?: string;
 }
 
-/** What both rows of the stage are told from: all contestants in turn, round after round. */
+/** The measurement behind both rows of the stage: all contestants in turn, round after round. */
 function turns(bench: Bench, outcome: Outcome): Promise<Series[]> {
   return bench.shared("turns", async () => {
     const targets = await contestants(bench, outcome);
@@ -66,7 +66,7 @@ async function contestants(bench: Bench, outcome: Outcome): Promise<Target[]> {
     const url = await startConstant(defer, kind, { cores: serverCore });
     const constant = { name: constantOf(kind), url, keyFile: constantKeys(defer) };
     const maps = bench.quick ? [] : [{ name: mapOf(kind), url: await startMap(defer, kind, { cores: serverCore }) }];
-    // Beside the node that they are compared with: bun's before, deno's behind, and golang/groupcache between the nodes.
+    // Each bare server has its turn next to its node: Bun's before, Deno's after, golang/groupcache between the nodes.
     const at = targets.findIndex(({ name }) => name === label(kind));
     if (kind === "bun") targets.splice(at, 0, constant, ...maps);
     else targets.splice(at + 1, 0, ...maps, constant);

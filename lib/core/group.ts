@@ -11,7 +11,7 @@ import { type GroupStats, newCounters } from "./group-stats.ts";
 import { Handoff } from "./handoff/handoff.ts";
 import { hashOf } from "./base/hash.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
-import { MainAndHot } from "./cache/shared-budget.ts";
+import { SharedBudget } from "./cache/shared-budget.ts";
 import { Memo } from "./base/memo.ts";
 import { PeerWaiter } from "./load/peer-waiter.ts";
 import type { Ask, Entry, Origin, PeerPicker } from "./ports.ts";
@@ -66,7 +66,7 @@ export class Group {
   readonly #clock: Clock;
   readonly #nowMs: () => number;
   readonly #ttlMs: number | null;
-  readonly #caches: MainAndHot;
+  readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
   readonly #handoff: Handoff;
   readonly #failover: Failover<Loaded>;
@@ -90,7 +90,7 @@ export class Group {
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
     this.#ttlMs = options.ttlMs;
-    this.#caches = new MainAndHot(options.budgetBytes, options.isHashed);
+    this.#caches = new SharedBudget(options.budgetBytes, options.isHashed);
     this.#copies = new HotCopies(this.#caches, options.ttlMs, options.hotAfterFetches ?? 2);
     this.#handoff = new Handoff({
       group: options.name,

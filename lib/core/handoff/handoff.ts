@@ -7,7 +7,7 @@
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import { atDeadline } from "../base/deadlines.ts";
-import type { MainAndHot } from "../cache/shared-budget.ts";
+import type { SharedBudget } from "../cache/shared-budget.ts";
 import { type PeerHealth, PeersHealth } from "../base/peer-health.ts";
 import type { Entry, Peer, PeerPicker } from "../ports.ts";
 import { Pusher } from "./push.ts";
@@ -16,7 +16,7 @@ import { type Value, within } from "../value.ts";
 export interface HandoffOptions {
   readonly group: string;
   readonly picker: PeerPicker;
-  readonly caches: MainAndHot;
+  readonly caches: SharedBudget;
   readonly clock: Clock;
   /** How long a value may be served, in milliseconds; null: until it is evicted. */
   readonly ttlMs: number | null;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { hashOf, mix32 } from "../../../lib/core/base/hash.ts";
-import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
+import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
 
@@ -170,7 +170,7 @@ function behavesAsModel(isHashed: boolean): void {
       fc.array(anyStep, { maxLength: 200, size: "max" }),
       fc.integer({ min: 100, max: 1_500 }),
       (steps, budget) => {
-        const caches = new MainAndHot(budget, isHashed);
+        const caches = new SharedBudget(budget, isHashed);
         const model = new PlainCaches(budget);
         let nowMs = 0;
         for (const step of steps) {

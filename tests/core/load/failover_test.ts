@@ -229,28 +229,26 @@ test("to ask another may find the slow peer's connection dead: what that has end
     for (const lost of atB.splice(0)) lost.reject(new PeerError("b was lost"));
     question.resolve(value);
   });
-  let hedges = 0;
+  const stats = { peerLoads: 0, peerErrors: 0, hedges: 0 };
   const failover = new Failover<string>({
     group: "g",
     picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, c].slice(0, count) },
     clock,
     timeoutMs: 10_000,
-    onValue: (landing, key) => landing.resolve(`value of ${key}`),
-    onOwnTurn: () => assert.fail("c is there"),
+    stats,
+    received: (key) => `value of ${key}`,
     loadHere: () => assert.fail("c is there"),
-    onPeerError: () => {},
-    onHedge: () => hedges++,
   });
   const flights = new Flights<string>({ clock, timeoutMs: 30_000, maxFlights: 1_000 });
   const get = (key: string) =>
-    promised<string>(undefined, (waiter) => flights.fly(key, waiter, (landing) => failover.fetch(key, landing)));
+    promised<string>(undefined, (waiter) => flights.fly(key, waiter, (flight) => failover.fetch(b, key, flight)));
   // So that two second asks at once would be allowed.
   for (let i = 0; i < 100; i++) await get(`quick-${i}`);
   bIsQuick = false;
   const asked = ["x", "y", "z"].map(get);
   await clock.advance(100);
   assert.deepEqual(await Promise.all(asked), ["value of x", "value of y", "value of z"]);
-  assert.equal(hedges, 1, "y and z had ended by then");
+  assert.equal(stats.hedges, 1, "y and z had ended by then");
   assert.deepEqual(askedOfC.toSorted(), ["x", "x", "y", "z"]);
   assert.deepEqual([flights.size, clock.pending > 2], [0, false]);
 });

@@ -3,14 +3,11 @@ import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../..
 import { Waiter } from "../../lib/core/load/flights.ts";
 import type { Loaded } from "../../lib/core/group.ts";
 import { asked, type Peer, type PeerPicker } from "../../lib/core/ports.ts";
-import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
-import { ManualClock, settle } from "../support/clock.ts";
+import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { askBy, CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
 
-const fail = () => Promise.reject(new PeerError("lost"));
-const unreachable = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail });
 const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
 
 test("the second get is a hit, and the origin is asked once", async () => {
@@ -289,21 +286,6 @@ test("what a peer's ask brought while an owner was asked in vain is not loaded a
   const loaded = await asked;
   assert.deepEqual([read(loaded), loaded.source], ["value of k", "main"]);
   assert.deepEqual(origin.loads, ["k"]);
-});
-
-test("a draining peer owns nothing", () => {
-  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
-  picker.swap(rosterOf("dict", 3, [record("a"), { ...record("b"), state: "draining" }]));
-  for (const key of hundred) assert.equal(picker.pick(key), undefined);
-});
-
-test("an empty roster, or one without this node, still has an answer for every key", () => {
-  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
-  picker.swap(rosterOf("dict", 3, []));
-  assert.equal(picker.pick("k"), undefined);
-  assert.deepEqual(picker.ranked("k", 3), [undefined]);
-  picker.swap(rosterOf("dict", 4, [record("b")]));
-  assert.equal(picker.pick("k")!.name, "b");
 });
 
 test("a group is empty while nothing is stored, and nothing on its way", async () => {

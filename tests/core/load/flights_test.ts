@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Cancel, type CancelSignal } from "../../../lib/core/base/cancel.ts";
+import type { CancelSignal } from "../../../lib/core/base/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../../lib/core/errors.ts";
 import { type Flight, Flights, promised, Waiter } from "../../../lib/core/load/flights.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
@@ -191,27 +191,6 @@ test("who hears that a flight is overdue may end another one that is: that one h
   assert.deepEqual(heard.toSorted(), ["OriginTimeoutError", "in time"]);
   assert.equal(aborted.length, 1);
   assert.deepEqual([flights.size, clock.pending], [0, 0]);
-});
-
-test("a cancel tells each listener once, and its platform signal says the same, whenever it is asked for", () => {
-  const cancel = new Cancel();
-  const heard: string[] = [];
-  const gone = () => heard.push("gone");
-  cancel.addEventListener("abort", gone);
-  cancel.addEventListener("abort", { handleEvent: () => heard.push("object") });
-  cancel.addEventListener("abort", () => heard.push("function"));
-  cancel.removeEventListener("abort", gone);
-  const early = cancel.abortSignal();
-  assert.equal(early.aborted, false);
-  cancel.throwIfAborted();
-  cancel.abort(new Error("first"));
-  cancel.abort(new Error("second"));
-  assert.deepEqual(heard, ["object", "function"]);
-  assert.throws(() => cancel.throwIfAborted(), /first/);
-  assert.match(String(early.reason), /first/);
-  const late = new Cancel();
-  late.abort(new Error("before"));
-  assert.match(String(late.abortSignal().reason), /before/);
 });
 
 test("one flight too many is refused, and those in the air go on", async () => {

@@ -8,8 +8,8 @@ import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
 /**
- * Former owners that are asked, all at once. A key that nobody asked for while five nodes became 25 had 1.5 more owners on
- * average. One key in 20,000 had 8 more, one in 10^15 had 16 (Bernoulli trials with 1/i, i from 6).
+ * Former owners that are asked, all at once. While five nodes became 25, a key without a get had 1.5 more owners on average.
+ * One key in 20,000 had 8 more, one in 10^15 had 16 (Bernoulli trials with 1/i, i from 6).
  */
 const MAX_FORMER_OWNERS = 16;
 /** Chosen: twice as many, the nodes that may have a hot copy included. */
@@ -79,7 +79,7 @@ class PeekRound {
 
   /**
    * Asks the former owners. When one is lost, or when this node only stands in for the owner, the other nodes may have hot
-   * copies and are asked too. So after a crash, the origin loads only keys that nobody else had fetched.
+   * copies and are asked too. So after a crash, the origin loads only keys that no other node had fetched.
    */
   begin(formerOwners: readonly Peer[]): void {
     this.#ask(formerOwners);

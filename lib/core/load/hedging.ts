@@ -54,7 +54,7 @@ export class AskedPeer {
 /** An ask that can be hedged. */
 export interface Hedgeable extends ListNode {
   readonly asked: AskedPeer;
-  /** If the peer has answered nobody since then, the peer is silent, and not one load slow. */
+  /** The peer is silent, not one load slow, if it has answered no ask since then. */
   silentSinceMs: number;
   hedgeAtMs: number;
 }

@@ -66,7 +66,7 @@ test("calls that failed together count as one failure", () => {
   const breaker = new Breaker({ pause });
   for (let i = 0; i < 10; i++) breaker.failed(i, 200);
   assert.deepEqual([breaker.admit(449), breaker.admit(450)], [false, true]);
-  // Of those that began before the probe, none ends its time.
+  // A call that began before the probe does not end the probe's time.
   breaker.failed(10, 460);
   assert.equal(breaker.admit(460), false);
 });

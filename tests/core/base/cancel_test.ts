@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Cancel } from "../../../lib/core/base/cancel.ts";
 import { test } from "../../support/test.ts";
 
-test("a cancel tells each listener once, and its platform signal says the same, whenever it is asked for", () => {
+test("a cancel tells each listener once, and its AbortSignal agrees, whenever it is made", () => {
   const cancel = new Cancel();
   const heard: string[] = [];
   const gone = () => heard.push("gone");

@@ -5,7 +5,7 @@ import { test } from "../../support/test.ts";
 
 const unsigned = (n: number) => n >>> 0;
 const prefixes = fc.string({ unit: "binary" });
-/** Keys are ASCII for the most part, and that is read by another loop: with other units in between as well. */
+/** Mostly ASCII, which the hash reads by a loop of its own, with other characters in between. */
 const texts = fc.array(fc.oneof(fc.string({ unit: "grapheme-ascii" }), fc.string({ unit: "binary", maxLength: 3 })))
   .map((parts) => parts.join(""));
 
@@ -30,7 +30,7 @@ test("the hash gives the published values of MurmurHash3 x86 32", () => {
   }
 });
 
-test("a prefix taken in beforehand changes nothing", () => {
+test("a prefix read beforehand gives the same hash", () => {
   fc.assert(
     fc.property(prefixes, texts, (prefix, text) => {
       assert.equal(new PrefixHash(prefix).hash(text), referenceMurmur(new TextEncoder().encode(prefix + text)));
@@ -50,14 +50,14 @@ test("the hash reads the same bytes as the encoder", () => {
   );
 });
 
-test("what is mixed can be told from what it was mixed to", () => {
+test("mixing can be undone", () => {
   fc.assert(fc.property(fc.integer(), (number) => {
     assert.equal(unstir(stir(number)), number);
     assert.equal(fold(fold(number)), number);
   }));
 });
 
-/** The algorithm once more, over bytes, as its author writes it: blocks first, then the tail. */
+/** The algorithm over bytes, as its author writes it: blocks first, then the tail. */
 function referenceMurmur(bytes: Uint8Array): number {
   const rotate = (x: number, by: number) => (x << by) | (x >>> (32 - by));
   const scramble = (k: number) => Math.imul(rotate(Math.imul(k, 0xcc9e2d51), 15), 0x1b873593);

@@ -18,7 +18,7 @@ test("an entry weighs its key in UTF-8 and its body", () => {
   assert.equal(entryBytes("🙂", value(1)), 5);
 });
 
-test("what has expired is not served, and its bytes are free", () => {
+test("an expired value is not served, and its bytes are freed", () => {
   const cache = new ByteCache();
   cache.set("k", value(10, 1_000));
   assert.ok(cache.get("k", () => 999));
@@ -34,6 +34,6 @@ test("entries come out by recency, the last used first", () => {
   cache.set("d", value(1));
   cache.set("e", value(1));
   cache.get("b", now);
-  // "a" was read in the tick in which "d" came, and the order within a tick is that of insertion.
+  // "a" was read in the tick in which "d" came. Within a tick the order is that of insertion.
   assert.deepEqual(cache.byRecency().map(({ key }) => key), ["b", "e", "a", "d", "c"]);
 });

@@ -32,7 +32,7 @@ test("bytes are exact, and never above the budget, after any mix of operations",
       fc.integer({ min: 20, max: 400 }),
       (operations, budget) => {
         const caches = new SharedBudget(budget);
-        // The model knows what was stored; the cache may only forget, and must say how much it holds.
+        // The model knows all stored values. The cache may only forget some, and must count its bytes right.
         const stored = new Map<string, Value>();
         let evictedBefore = 0;
         for (const operation of operations) {
@@ -55,7 +55,7 @@ test("bytes are exact, and never above the budget, after any mix of operations",
           let items = 0;
           for (const [key, expected] of stored) {
             const held = [caches.main.peek(key), caches.hot.peek(key)].filter((found) => found !== undefined);
-            assert.ok(held.length <= 1, "a key is in one cache at the most");
+            assert.ok(held.length <= 1, "a key is in one cache at most");
             for (const found of held) {
               assert.equal(found, expected);
               bytes += entryBytes(key, found);
@@ -83,7 +83,7 @@ test("a key that is read between writes survives any byte pressure", () => {
   }
 });
 
-test("what is read often outlives a scan of keys read once", () => {
+test("keys that are read often outlive a scan of keys read once", () => {
   const caches = new SharedBudget(100 * 1_000);
   const often = Array.from({ length: 40 }, (_, i) => `often-${i}`);
   for (const key of often) caches.store(caches.main, key, value(990));
@@ -114,7 +114,7 @@ test("the hot cache is the victim while it holds more than an eighth of the main
   assert.equal(caches.hot.stats().evictions, 1);
 });
 
-test("a value over the budget is not stored, displaces nothing, and what stood under its key is gone", () => {
+test("a value over the budget is not stored and displaces nothing but the old value of its key", () => {
   const caches = new SharedBudget(100);
   caches.store(caches.main, "a", value(10));
   caches.store(caches.main, "b", value(10));
@@ -129,6 +129,6 @@ test("a budget of 0 keeps nothing", () => {
   assert.equal(caches.main.items, 0);
 });
 
-test("a budget that is no whole number is refused", () => {
+test("a budget that is not a whole number is refused", () => {
   for (const budget of [-1, 1.5, NaN, Infinity]) assert.throws(() => new SharedBudget(budget), RangeError);
 });

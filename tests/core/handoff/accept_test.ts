@@ -3,7 +3,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, read, record, text } from "../cluster.ts";
 import { askAll, drainOf, keys } from "./support.ts";
 
-test("what is handed over is taken by the one who is to have it, and displaces nothing", async () => {
+test("a node takes handed-over values that it is to keep, and they displace nothing", async () => {
   const { groups, pickers } = makeCluster(["a", "b", "c"], { options: { budgetBytes: 60 } });
   const a = groups.get("a")!;
   const mine = keys.filter((key) => pickers.get("a")!.pick(key) === undefined);
@@ -12,23 +12,23 @@ test("what is handed over is taken by the one who is to have it, and displaces n
     key,
     value: { ...text("0123456789"), bornAtMs: 1, expiresAtMs: Infinity },
   });
-  assert.equal(a.accept(others.slice(0, 3).map(entry), "c"), 0, "somebody else's");
+  assert.equal(a.accept(others.slice(0, 3).map(entry), "c"), 0, "another node's keys");
   await a.get(mine[0]!);
   const { bytes } = a.stats().mainCache;
   const room = Math.floor((60 - bytes) / entry(mine[1]!).value.body.length);
   const taken = a.accept(mine.slice(1, 10).map(entry), "b");
   assert.ok(taken >= 1 && taken <= room, `${taken}`);
-  assert.ok(a.lookup(mine[0]!), "what was here is still here");
+  assert.ok(a.lookup(mine[0]!), "the value that was here stays");
   assert.equal(a.stats().mainCache.evictions, 0);
   const expired = { key: mine[0]!, value: { ...text("x"), bornAtMs: 1, expiresAtMs: 2 } };
   assert.equal(a.accept([expired], "b"), 0);
 });
 
-test("what another node may serve for longer is kept for no longer than this one's lifetime", async () => {
+test("a value from a node with a longer lifetime is kept for this node's lifetime only", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const { clock, groups, origin } = cluster;
   await askAll(cluster, ["a"]);
-  // One after another they start anew, with a lifetime, as in a deploy.
+  // The nodes restart one after another with a lifetime, as in a deploy.
   for (const name of ["a", "b", "c"]) {
     const others = ["a", "b", "c"].filter((other) => other !== name);
     cluster.swap([...others.map(record), { ...record(name), state: "draining" }]);
@@ -47,11 +47,11 @@ test("what another node may serve for longer is kept for no longer than this one
   }
 });
 
-test("what has expired makes room for what is handed over", async () => {
+test("expired values make room for handed-over ones", async () => {
   for (const budgetBytes of [2_500, 100_000]) {
     const cluster = makeCluster(["a", "b"], { options: { ttlMs: 60_000, budgetBytes, hotAfterFetches: 0 } });
     const { clock, groups } = cluster;
-    // Others than those below fill all room.
+    // Other keys than those below fill all room.
     for (let i = 0; i < 400; i++) await groups.get(i % 2 === 0 ? "a" : "b")!.getAsOwner(`old-${i}`);
     await clock.advance(60_000);
     const live = keys.slice(0, 20);
@@ -88,7 +88,7 @@ test("an older value does not take the place of a newer copy", async () => {
   }];
   assert.equal(a.accept(aged("stale", 1_000), "b"), 0);
   assert.equal(read(a.lookup(key)!), `value of ${key}`);
-  assert.equal(a.accept(aged("the same, but for its way", 5), "b"), 1);
+  assert.equal(a.accept(aged("the same load, a little later", 5), "b"), 1);
   assert.equal(a.lookup(key)!.from, "main");
   assert.equal(origin.loads.length, 1);
 });

@@ -4,7 +4,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, record } from "../cluster.ts";
 import { askAll, drainOf, keys } from "./support.ts";
 
-test("who leaves hands its entries over, and its keys cost no load", async () => {
+test("a node that leaves hands over its entries, and its keys cost no load", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);
   const held = cluster.groups.get("c")!.stats().mainCache.items;
@@ -17,7 +17,7 @@ test("who leaves hands its entries over, and its keys cost no load", async () =>
   assert.equal(cluster.groups.get("c")!.stats().entriesPushed, held);
 });
 
-test("a draining node's entries are taken by those whose roster does not know yet that it drains", async () => {
+test("nodes take a draining node's entries though their roster does not show yet that it drains", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);
   cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }], ["c"]);
@@ -26,7 +26,7 @@ test("a draining node's entries are taken by those whose roster does not know ye
   assert.equal(entriesPushed, mainCache.items);
 });
 
-test("what a draining node could not hand over is offered once more, to whoever is to have it by then", async () => {
+test("entries that a draining node could not hand over are offered once more, to their owners at that time", async () => {
   for (const isBack of [true, false]) {
     const cluster = makeCluster(["a", "b", "c"]);
     await askAll(cluster, ["c"]);
@@ -43,7 +43,7 @@ test("what a draining node could not hand over is offered once more, to whoever 
   }
 });
 
-test("what is loaded while a node drains is handed over as well, and waited for", async () => {
+test("values loaded while a node drains are handed over too, and the drain waits for them", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const { origin, groups, pickers, swap } = cluster;
   const ofC = keys.filter((key) => pickers.get("c")!.pick(key) === undefined);
@@ -58,7 +58,7 @@ test("what is loaded while a node drains is handed over as well, and waited for"
   gates[0]!.resolve();
   await first;
   await settle();
-  // The others do not know yet that it drains.
+  // The others do not know yet that c drains.
   origin.gate = gates[1]!.promise;
   const second = groups.get("a")!.get(ofC[1]!);
   await settle();
@@ -75,7 +75,7 @@ test("what is loaded while a node drains is handed over as well, and waited for"
   assert.deepEqual(origin.loads, ofC.slice(0, 2));
 });
 
-test("a load that does not end holds a drain up until its time is over", async () => {
+test("a load that does not end delays a drain until its time is over", async () => {
   const cluster = makeCluster(["a", "b"]);
   const { origin, groups, pickers } = cluster;
   origin.gate = new Promise(() => {});
@@ -95,7 +95,7 @@ test("a load that does not end holds a drain up until its time is over", async (
   await left;
 });
 
-test("a draining node does not wait long for who cannot be reached", async () => {
+test("a draining node does not wait long for a node that cannot be reached", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);
   cluster.dead.add("b");
@@ -107,7 +107,7 @@ test("a draining node does not wait long for who cannot be reached", async () =>
   assert.equal(isOver, true);
 });
 
-test("hot copies of what a killed node owned are handed over by who owns it now", async () => {
+test("the new owner of a killed node's keys hands over the hot copies of them that it holds", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["b"]);
   cluster.dead.add("c");
@@ -117,7 +117,7 @@ test("hot copies of what a killed node owned are handed over by who owns it now"
   cluster.dead.add("b");
   cluster.swap(["a"], ["a"]);
   const isOf = (name: string) => (key: string) => cluster.pickers.get("c")!.pick(key)?.name === name;
-  // What a owned from the beginning, and what b owned, also after c's death; what a took over from c is another test's.
+  // Keys that b owned at the beginning. Keys that a took over from c belong to another test.
   const ofB = keys.filter((key) => isOf("b")(key));
   for (const key of ofB) await cluster.groups.get("a")!.get(key);
   const inherited = cluster.groups.get("b")!.stats().entriesPushed - ofB.length;
@@ -125,16 +125,16 @@ test("hot copies of what a killed node owned are handed over by who owns it now"
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("while a node drains it answers what is asked of it, though it owns nothing", async () => {
+test("a draining node still answers, though it owns nothing", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);
   cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);
-  // Nothing is pushed: the new owners peek, and the old one is asked by name.
+  // Nothing is pushed here: the new owners peek at the old one.
   await askAll(cluster, ["a", "b", "c"]);
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("values keep their age and what is left of their lifetime", async () => {
+test("handed-over values keep their age and the rest of their lifetime", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { ttlMs: 10_000 } });
   await askAll(cluster, ["a"]);
   await cluster.clock.advance(4_000);

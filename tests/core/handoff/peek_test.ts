@@ -6,7 +6,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, read, record } from "../cluster.ts";
 import { askAll, keys } from "./support.ts";
 
-test("who joins asks the former owner before the origin, so a join costs no load", async () => {
+test("a node that joins asks the former owner before the origin, so a join costs no load", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"], {
     rosters: { a: ["a", "b", "c"], b: ["a", "b", "c"], c: ["a", "b", "c"], d: [] },
   });
@@ -17,7 +17,7 @@ test("who joins asks the former owner before the origin, so a join costs no load
   assert.ok(cluster.groups.get("d")!.stats().peekHits > 20, "it owns a quarter of them");
 });
 
-test("three that join one after another find what is three rosters back", async () => {
+test("three nodes that join one after another find values of three rosters back", async () => {
   const names = ["a", "b", "c", "x", "y", "z"];
   const first = ["a", "b", "c"];
   const cluster = makeCluster(names, { rosters: Object.fromEntries(names.map((name) => [name, first])) });
@@ -31,7 +31,7 @@ test("three that join one after another find what is three rosters back", async 
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("a value is found with the first of twelve owners that a key has had since anybody asked for it", async () => {
+test("a value is found at the first of twelve owners that a key has had since its last get", async () => {
   const records = Array.from({ length: 40 }, (_, i) => ({
     ...record(`n${i}`),
     joined: new Date(Date.UTC(2026, 0, 1, 0, 0, i)).toISOString(),
@@ -55,7 +55,7 @@ test("a value is found with the first of twelve owners that a key has had since 
   assert.deepEqual(cluster.origin.loads, [key]);
 });
 
-test("an eviction that was wrong costs no load, neither when it happens nor when it is undone", async () => {
+test("a wrong eviction costs no load, neither when it happens nor when it is undone", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await askAll(cluster, ["a"]);
   cluster.swap(["a", "b"], ["a", "b"]);
@@ -65,7 +65,7 @@ test("an eviction that was wrong costs no load, neither when it happens nor when
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("a load in the air at the former owner is waited for, not made again", async () => {
+test("a load in flight at the former owner is joined, not made again", async () => {
   const cluster = makeCluster(["a", "b", "c"], { rosters: { a: ["a", "b"], b: ["a", "b"], c: [] } });
   const gate = Promise.withResolvers<void>();
   cluster.origin.gate = gate.promise;
@@ -79,9 +79,9 @@ test("a load in the air at the former owner is waited for, not made again", asyn
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("what a killed node owned and others have hot costs no load, before its eviction and after it", async () => {
+test("keys of a killed node that others hold as hot copies cost no load, before its eviction and after it", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"]);
-  // Twice: what comes for the second time is kept as a hot copy.
+  // Twice: a value fetched for the second time is kept as a hot copy.
   await askAll(cluster, ["a"]);
   await askAll(cluster, ["a"]);
   const isOf = (name: string) => (key: string) => cluster.pickers.get("a")!.pick(key)?.name === name;
@@ -94,7 +94,7 @@ test("what a killed node owned and others have hot costs no load, before its evi
   assert.equal(cluster.origin.loads.length, keys.length, "evicted");
 });
 
-test("what a killed node owned and nobody else has is loaded once, by whoever is asked first", async () => {
+test("keys of a killed node that no other node holds are loaded once, by their new owner", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"]);
   const lost = keys.filter((key) => cluster.pickers.get("a")!.pick(key)?.name === "d");
   await Promise.all(lost.map((key) => cluster.groups.get("d")!.get(key)));
@@ -104,7 +104,7 @@ test("what a killed node owned and nobody else has is loaded once, by whoever is
   assert.equal(cluster.origin.loads.length, 2 * lost.length);
 });
 
-test("in a cold start nobody is asked for what nobody has", async () => {
+test("in a cold start no node is asked for values that none holds", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] } });
   cluster.swap(["a", "b"]);
   for (const name of ["a", "b"]) cluster.greet(name);
@@ -112,7 +112,7 @@ test("in a cold start nobody is asked for what nobody has", async () => {
   assert.deepEqual([cluster.peeks, cluster.origin.loads.length], [[], keys.length]);
 });
 
-test("a former owner that has something, or greeted before the last change of owners, is asked", async () => {
+test("a former owner is asked if it holds values, or if its greeting is older than the last change of owners", async () => {
   for (const isGreetingLate of [true, false]) {
     const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a"] } });
     const moved = keys.filter((key) => cluster.pickers.get("b")!.pick(key)?.name === "a").slice(0, 20);
@@ -127,20 +127,20 @@ test("a former owner that has something, or greeted before the last change of ow
   }
 });
 
-test("who stood aside asks those, too, that were empty until then: they may have loaded in its place", async () => {
+test("a node that stood aside also asks nodes that were empty: they may have loaded in its place", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] } });
   cluster.swap(["a", "b"]);
   cluster.greet("a");
   const key = keys.find((key) => cluster.pickers.get("b")!.pick(key) === undefined)!;
   await cluster.clock.advance(1);
   cluster.pickers.get("b")!.standAside();
-  // Asked as owner by one that was sent on by b.
+  // A node that b has passed on asks a as owner.
   await cluster.groups.get("a")!.getAsOwner(key);
   await cluster.groups.get("b")!.get(key);
   assert.deepEqual(cluster.origin.loads, [key]);
 });
 
-/** Of a miss whose former owner says nothing: the origin is asked so long after it, and not before. */
+/** After a miss whose former owner is silent, the origin is asked after `delayMs` and not before. */
 async function asksOriginAfter(loadTimeoutMs: number, delayMs: number): Promise<void> {
   const rosters = { a: ["a", "b"], b: ["a", "b"] };
   const cluster = makeCluster(["a", "b"], { rosters, options: { loadTimeoutMs } });
@@ -154,9 +154,9 @@ async function asksOriginAfter(loadTimeoutMs: number, delayMs: number): Promise<
   assert.equal(read(await asked), `value of ${key}`);
 }
 
-test("a former owner that says nothing costs a miss two seconds, and no more", () => asksOriginAfter(10_000, 2_000));
+test("a silent former owner delays a miss by two seconds at most", () => asksOriginAfter(10_000, 2_000));
 
-test("of a load's own time no more than a quarter is spent on asking others", () => asksOriginAfter(2_000, 500));
+test("peeks take at most a quarter of a load's time", () => asksOriginAfter(2_000, 500));
 
 test("a former owner that is silent twice is passed over by the misses that follow, until it answers", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
@@ -165,7 +165,7 @@ test("a former owner that is silent twice is passed over by the misses that foll
   cluster.swap(["a"], ["a"]);
   const bs = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
   cluster.stalled.add("b");
-  // Two at once are one silence.
+  // Two misses at once count as one silence.
   const first = [a.get(bs[0]!), a.get(bs[1]!)];
   await clock.advance(2_000);
   await Promise.all(first);
@@ -175,8 +175,8 @@ test("a former owner that is silent twice is passed over by the misses that foll
   await clock.advance(2_000);
   await second;
   assert.equal(read(await a.get(bs[3]!)), `value of ${bs[3]}`);
-  assert.equal(peeks.length, 3, "nobody waits for it now");
-  // After the pause one asks it again; meanwhile the others go on passing it over.
+  assert.equal(peeks.length, 3, "no miss waits for it now");
+  // After the pause one miss asks it again; meanwhile the others pass it over.
   await clock.advance(250);
   const probe = a.get(bs[4]!);
   assert.equal(read(await a.get(bs[5]!)), `value of ${bs[5]}`);
@@ -190,7 +190,7 @@ test("a former owner that is silent twice is passed over by the misses that foll
   assert.equal(origin.loads.length, 8);
 });
 
-test("a peek that waits for one slow load is no reason to pass its holder over", async () => {
+test("one slow load at a node is no reason to pass the node over", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
   const { clock, groups, origin, peeks } = cluster;
   const bs = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
@@ -210,7 +210,7 @@ test("a peek that waits for one slow load is no reason to pass its holder over",
   await Promise.all([slow, waits, quick, next]);
 });
 
-test("a node that stood still reads what has come before it gives a holder up", async () => {
+test("a node that stood still reads its sockets before it gives up a peek", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a", "b"], b: ["a", "b"] } });
   const { clock, groups, origin } = cluster;
   const [key, other] = keys.filter((key) => cluster.pickers.get("b")!.pick(key) === undefined);
@@ -228,7 +228,7 @@ test("a node that stood still reads what has come before it gives a holder up", 
   assert.deepEqual(origin.loads, [key, other]);
 });
 
-test("an abandoned load that ends late does not hide the next one from who looks for it", async () => {
+test("an abandoned load that ends late does not hide the next load from peeks", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a"] } });
   const { groups, origin } = cluster;
   const key = keys.find((key) => makeCluster(["a", "b"]).pickers.get("b")!.pick(key) === undefined)!;
@@ -261,7 +261,7 @@ test("former rosters are forgotten after five minutes: then a miss goes straight
   assert.deepEqual(cluster.peeks, []);
 });
 
-test("in a cluster that does not change nobody peeks", async () => {
+test("in a cluster that does not change no node peeks", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   await cluster.clock.advance(300_000);
   await askAll(cluster, ["a", "b", "c"]);

@@ -4,7 +4,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, record, text } from "../cluster.ts";
 import { askAll, type Cluster, keys } from "./support.ts";
 
-test("a second copy displaces what any value does, where there is no room", async () => {
+test("when there is no room, a second copy displaces what any value does", async () => {
   const names = ["a", "b", "c", "d"];
   const options = { replicas: 2, budgetBytes: 3_000, hotAfterFetches: 0 };
   const cluster = makeCluster(names, { options });
@@ -21,12 +21,12 @@ test("a second copy displaces what any value does, where there is no room", asyn
   assert.equal(origin.loads.length, before);
 });
 
-test("a second copy finds room in the place of the expired one before it", async () => {
+test("a second copy takes the place of the expired one before it", async () => {
   const options = { replicas: 2, ttlMs: 1_000, budgetBytes: 2_000 };
   const cluster = makeCluster(["a", "b"], { options });
   const { groups, pickers, origin, clock } = cluster;
   origin.answer = () => text("x".repeat(94));
-  // 100 bytes each: the budget is full with them.
+  // Entries of 100 bytes fill the budget.
   const some = Array.from({ length: 20 }, (_, i) => `key-${i + 10}`);
   for (let lifetime = 0; lifetime < 3; lifetime++) {
     for (const key of some) await groups.get(pickers.get("a")!.pick(key)?.name ?? "a")!.get(key);
@@ -37,17 +37,17 @@ test("a second copy finds room in the place of the expired one before it", async
   }
 });
 
-test("copies that a change of owners has cut short are made up for after the next", async () => {
+test("copies that one change of owners cut short are sent after the next", async () => {
   const names = ["a", "b", "c", "d"];
   const cluster = makeCluster(names, { options: { replicas: 2, budgetBytes: 100_000_000 } });
   const { groups, pickers, origin, clock } = cluster;
-  // In more messages than one.
+  // Values so large that they take several messages.
   origin.answer = () => text("x".repeat(50_000));
   cluster.swap(names);
   for (const key of keys) await groups.get(pickers.get("a")!.pick(key)?.name ?? "a")!.get(key);
   await settle();
   const before = origin.loads.length;
-  // b is killed; before all copies are there again the weights change.
+  // b is killed. The weights change before all copies are there again.
   cluster.dead.add("b");
   const left = ["a", "c", "d"];
   cluster.swap(left, left);
@@ -80,7 +80,7 @@ test("the second copy comes from the owner, and each value is kept twice", async
   assert.equal(items.reduce((sum, count) => sum + count, 0), 2 * keys.length);
 });
 
-test("with two replicas a node that starts anew under its name gets its second copies again", async () => {
+test("with two replicas a restarted node gets its second copies again", async () => {
   const cluster = makeCluster(["a", "b"], { options: { replicas: 2 } });
   await askAll(cluster, ["a", "b"]);
   await settle();
@@ -96,12 +96,12 @@ test("with two replicas a node that starts anew under its name gets its second c
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("with two replicas who is a new owner gets its keys' values from the second", async () => {
+test("with two replicas a new owner gets its values from the second owner", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2 } });
   const { clock, groups, origin, pickers } = cluster;
   await askAll(cluster, ["a", "b", "c"]);
   await settle(200);
-  // c is killed and comes back; nobody asks for anything for longer than former rosters are remembered.
+  // c is killed and comes back. No key is asked for until the former rosters are forgotten.
   cluster.swap(["a", "b"], ["a", "b"]);
   await settle(200);
   cluster.restart("c");
@@ -129,7 +129,7 @@ function pickersCalls({ pickers }: Cluster, name: string): { calls: number } {
   return counted;
 }
 
-test("a change of owners does not stop a node that has much to think of", async () => {
+test("a change of owners does not block a node that holds many keys", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2, budgetBytes: 100_000_000 } });
   const { clock, groups } = cluster;
   for (let i = 0; i < 2_500; i++) await groups.get("a")!.getAsOwner(`many-${i}`);
@@ -141,7 +141,7 @@ test("a change of owners does not stop a node that has much to think of", async 
   assert.ok(ranked.calls >= 2_500, `${ranked.calls} keys in all`);
 });
 
-test("a second copy that cannot be handed over is tried again for a while, from where it failed", async () => {
+test("a second copy that a peer does not take is tried again for a while, from where it failed", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: [] }, options: { replicas: 2 } });
   await askAll(cluster, ["a"]);
   cluster.dead.add("b");
@@ -151,7 +151,7 @@ test("a second copy that cannot be handed over is tried again for a while, from 
   assert.equal(held(), 0);
   cluster.dead.delete("b");
   await cluster.clock.advance(1_000);
-  assert.equal(held(), keys.length, "what a owns and b is to have as well, and what b owns now");
+  assert.equal(held(), keys.length, "copies of the keys that a owns, and the keys that b owns now");
   cluster.dead.add("b");
   cluster.swap(["a"], ["a"]);
   cluster.swap(["a", { ...record("b"), incarnation: "2" }], ["a"]);

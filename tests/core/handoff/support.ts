@@ -6,7 +6,7 @@ export const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
 
 export type Cluster = ReturnType<typeof makeCluster>;
 
-/** Every key on every one of these nodes, right to the byte. */
+/** Gets every key on each of these nodes and compares the value. */
 export async function askAll({ groups }: Cluster, nodes: string[]): Promise<void> {
   for (const name of nodes) {
     for (const loaded of await Promise.all(keys.map((key) => groups.get(name)!.get(key)))) {

@@ -4,7 +4,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, read } from "../cluster.ts";
 import { keys, keysOfB } from "./support.ts";
 
-test("what this node loads in the place of a peer is counted once, and not as a peer's", async () => {
+test("a load in the place of a peer is counted once, and not as a peer's", async () => {
   for (const fault of ["stalled", "dead"] as const) {
     const cluster = makeCluster(["a", "b"]);
     const { clock, groups, pickers } = cluster;
@@ -20,7 +20,7 @@ test("what this node loads in the place of a peer is counted once, and not as a 
   }
 });
 
-test("an owner that refuses is asked again by the next request; one that let callers wait is passed over for a while", async () => {
+test("an owner that refuses is asked again by the next request; one that kept a caller waiting is passed over for a while", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [one, two, three, four, five] = keysOfB(cluster);
   const a = cluster.groups.get("a")!;
@@ -30,7 +30,7 @@ test("an owner that refuses is asked again by the next request; one that let cal
   await a.get(two!);
   assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>b"]);
 
-  // From now on b is lost after 200 ms.
+  // From now on the connection to b is lost 200 ms after each ask.
   cluster.asks.length = 0;
   cluster.lateDeath("b", 200);
   const waits = a.get(three!);
@@ -47,7 +47,7 @@ test("an owner that refuses is asked again by the next request; one that let cal
   await again;
 });
 
-test("however many are dead, one load serves all who are left", async () => {
+test("however many nodes are dead, one load serves all that are left", async () => {
   const names = Array.from({ length: 10 }, (_, i) => `n${i}`);
   const cluster = makeCluster(names);
   const dead = names.slice(0, 7);
@@ -57,7 +57,7 @@ test("however many are dead, one load serves all who are left", async () => {
   assert.equal(cluster.origin.loads.length, keys.length);
 });
 
-test("after three that let it wait a request is answered by this node", async () => {
+test("after three peers that kept a request waiting, this node loads by itself", async () => {
   const names = ["a", "b", "c", "d", "e", "f"];
   const cluster = makeCluster(names);
   for (const name of names.slice(1)) cluster.lateDeath(name, 200);
@@ -70,7 +70,7 @@ test("after three that let it wait a request is answered by this node", async ()
   assert.equal(cluster.asks.length, 3);
 });
 
-test("when an owner's pause is over one asks it again, and the others wait for what that one hears", async () => {
+test("when an owner's pause is over, one request asks it again, and the others pass it over until that one has ended", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const keys = keysOfB(cluster);
   const a = cluster.groups.get("a")!;
@@ -85,7 +85,7 @@ test("when an owner's pause is over one asks it again, and the others wait for w
   assert.deepEqual(cluster.asks, ["a>b", "a>c", "a>c"]);
   await cluster.clock.advance(200);
   await Promise.all(three);
-  // It has let that one wait, too: twice the pause.
+  // The owner kept that one waiting too, so the pause is twice as long.
   await cluster.clock.advance(499);
   cluster.asks.length = 0;
   await a.get(keys[4]!);

@@ -8,7 +8,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, read } from "../cluster.ts";
 import { keys, keysOfB } from "./support.ts";
 
-test("an owner that is slow is not dead: after a while the next in rank is asked as well", async () => {
+test("when an owner is silent for a while, the next in rank is asked as well", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [key] = keysOfB(cluster);
   cluster.stalled.add("b");
@@ -17,13 +17,13 @@ test("an owner that is slow is not dead: after a while the next in rank is asked
   assert.deepEqual(cluster.asks, ["a>b"]);
   await cluster.clock.advance(1);
   assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
-  // c looks whether b has it, in vain, before it asks the origin.
+  // c peeks at b in vain before it asks the origin.
   await cluster.clock.advance(2_000);
   assert.equal(read(await asked), `value of ${key}`);
   assert.equal(cluster.groups.get("a")!.stats().hedges, 1);
 });
 
-test("a second ask for what the owner is loading costs the origin nothing", async () => {
+test("a hedge for a key that the owner is loading costs no second load", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [key] = keysOfB(cluster);
   const gate = Promise.withResolvers<void>();
@@ -37,7 +37,7 @@ test("a second ask for what the owner is loading costs the origin nothing", asyn
   assert.equal(cluster.groups.get("c")!.lookup(key!), undefined, "it stays with its owner");
 });
 
-test("while an owner answers others it is one load that is slow, and nobody else is asked", async () => {
+test("while an owner answers other asks, one load is slow, and no other node is asked", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { loadTimeoutMs: 10_000 } });
   const [slow, ...quick] = keysOfB(cluster);
   const gate = Promise.withResolvers<void>();
@@ -56,11 +56,11 @@ test("while an owner answers others it is one load that is slow, and nobody else
   assert.equal(read(await asked), `value of ${slow}`);
 });
 
-test("a stand-in waits for an owner that is still looking among the others", async () => {
+test("a stand-in waits for an owner that still asks former owners", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"]);
   const picker = cluster.pickers.get("a")!;
   const key = keys.find((key) => picker.ranked(key, 2).map((peer) => peer?.name).join() === "b,c")!;
-  // b has just come to own the key: d did before, says nothing, and so b looks for two seconds.
+  // b has just become the owner. d was the owner before and never answers, so b peeks for two seconds.
   cluster.swap(["a", "d"], ["b"]);
   cluster.swap(["a", "b", "c", "d"], ["b"]);
   cluster.stalled.add("d");
@@ -71,7 +71,7 @@ test("a stand-in waits for an owner that is still looking among the others", asy
   assert.deepEqual(cluster.origin.loads.length, 1);
 });
 
-test("second asks are a few percent of all", async () => {
+test("hedges are at most 3 % of the asks", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { loadTimeoutMs: 60_000 } });
   cluster.stalled.add("b");
   const asked = keysOfB(cluster).slice(0, 60);
@@ -81,10 +81,10 @@ test("second asks are a few percent of all", async () => {
   assert.ok(hedges >= 1 && hedges <= 1 + 0.03 * asked.length, `${hedges} of ${asked.length}`);
 });
 
-test("the delay is taken from the owner's own latencies", async () => {
+test("the delay before a hedge follows the owner's own latencies", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [last, ...first] = keysOfB(cluster);
-  // Answers within a tick: soon 100 ms without one is long.
+  // The owner answers within a tick, so the delay falls to its minimum of 100 ms.
   for (const key of first.slice(0, 40)) await cluster.groups.get("a")!.get(key);
   cluster.asks.length = 0;
   cluster.stalled.add("b");
@@ -93,7 +93,7 @@ test("the delay is taken from the owner's own latencies", async () => {
   assert.deepEqual(cluster.asks, ["a>b", "a>c"]);
 });
 
-test("where this node is the next in rank it looks at the slow owner, then loads by itself", async () => {
+test("when this node is next in rank, it peeks at the slow owner, then loads by itself", async () => {
   const cluster = makeCluster(["a", "b"]);
   const key = keys.find((key) => cluster.pickers.get("a")!.pick(key)?.name === "b")!;
   cluster.stalled.add("b");
@@ -102,7 +102,7 @@ test("where this node is the next in rank it looks at the slow owner, then loads
   assert.equal(read(await asked), `value of ${key}`);
 });
 
-test("once a second ask was answered, the loss of the first is nobody's trouble", async () => {
+test("after a hedge was answered, the loss of the first ask changes nothing", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const [key] = keysOfB(cluster);
   cluster.lateDeath("b", 700);
@@ -111,12 +111,12 @@ test("once a second ask was answered, the loss of the first is nobody's trouble"
   await cluster.clock.advance(500);
   assert.equal(read(await asked), `value of ${key}`);
   await cluster.clock.advance(200);
-  assert.deepEqual(cluster.asks, ["a>b", "a>c"], "and nobody is asked in its place");
+  assert.deepEqual(cluster.asks, ["a>b", "a>c"], "and no other node is asked in its place");
   const { peerLoads, peerErrors, hedges } = a.stats();
   assert.deepEqual({ peerLoads, peerErrors, hedges }, { peerLoads: 1, peerErrors: 0, hedges: 1 });
 });
 
-test("to ask another may find the slow peer's connection dead: what that has ended is not asked for twice", async () => {
+test("a hedge may find the slow peer's connection dead: asks that this has ended are not hedged", async () => {
   const clock = new ManualClock();
   const value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
   const atB: Ask[] = [];
@@ -142,7 +142,7 @@ test("to ask another may find the slow peer's connection dead: what that has end
   const flights = new Flights<string>({ clock, timeoutMs: 30_000, maxFlights: 1_000 });
   const get = (key: string) =>
     promised<string>(undefined, (waiter) => flights.fly(key, waiter, (flight) => failover.fetch(b, key, flight)));
-  // So that two second asks at once would be allowed.
+  // Enough asks that two hedges at once are allowed.
   for (let i = 0; i < 100; i++) await get(`quick-${i}`);
   bIsQuick = false;
   const asked = ["x", "y", "z"].map(get);

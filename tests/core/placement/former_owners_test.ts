@@ -5,7 +5,7 @@ import { test } from "../../support/test.ts";
 import { makeCluster, record } from "../cluster.ts";
 import { keys } from "../handoff/support.ts";
 
-test("who left after draining has handed over what it had: the others are not asked for copies", () => {
+test("a node that left after draining is no holder, a lost node is one", () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const picker = cluster.pickers.get("a")!;
   const unreached = new RosterPicker("dict", "a", () => undefined, cluster.clock);

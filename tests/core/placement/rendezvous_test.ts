@@ -32,7 +32,7 @@ test("the owner is the first of the ranked, on both paths", () => {
   }
 });
 
-test("the owner has the highest score of all, however many they are, and though high halves are alike", () => {
+test("the owner has the highest score among any number of peers, also when high halves of scores are equal", () => {
   const nameHash = new PrefixHash("", 0x6d757374);
   const hash = new PrefixHash("");
   let alike = 0;
@@ -52,7 +52,7 @@ test("the owner has the highest score of all, however many they are, and though 
   assert.ok(alike > 10, `only ${alike} keys had two scores with the same high half`);
 });
 
-test("of two with the same seed the earlier one owns, as it ranks", () => {
+test("of two peers with the same seed the earlier one owns, and ranks first", () => {
   const rendezvous = new Rendezvous([...contenders(3), ...contenders(3)]);
   const hash = new PrefixHash("");
   for (let i = 0; i < 1_000; i++) {
@@ -62,7 +62,7 @@ test("of two with the same seed the earlier one owns, as it ranks", () => {
   }
 });
 
-test("weights that differ by nothing but a common factor rank as equal ones do", () => {
+test("equal weights rank alike on both paths", () => {
   const equal = new Rendezvous(contenders(5));
   const scaled = new Rendezvous([...contenders(5), { name: "feather", weight: 1e-300 }]);
   const hash = new PrefixHash("");
@@ -72,7 +72,7 @@ test("weights that differ by nothing but a common factor rank as equal ones do",
   }
 });
 
-test("nobody owns anything where there is nobody", () => {
+test("no peers, no owner", () => {
   assert.equal(new Rendezvous([]).owner(1), -1);
   assert.deepEqual(new Rendezvous([]).ranked(1, 3), []);
 });
@@ -96,7 +96,7 @@ test("removing one of 11 peers moves its own keys and no others", () => {
       const h = hash.hash(`word-${i}`);
       const owner = weights[before.owner(h)]!;
       if (owner === weights[4]) {
-        // They go where every node already looks: to the next in rank.
+        // They move to the next in rank, where every node already looks.
         assert.equal(left[after.owner(h)], weights[before.ranked(h, 2)[1]!]);
       } else {
         assert.equal(left[after.owner(h)], owner);

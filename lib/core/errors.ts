@@ -1,52 +1,52 @@
 /**
- * One class per reaction of the caller, not one per place that can fail.
+ * One class for each reaction of the caller, not for each place that can fail.
  *
- * | class             | what the caller does next                                  |
- * | ----------------- | ---------------------------------------------------------- |
- * | NotFoundError     | final: tell the client, ask nobody else                    |
- * | OriginError       | final: tell the client, ask nobody else                    |
- * | OriginTimeoutError| the same, but the client is told that it was slow          |
- * | OverloadedError   | final here: the client may come again after a while        |
- * | PeerError         | fall back: ask the next in rank in this peer's place       |
- * | BadKeyError       | the client's mistake                                       |
- * | ConfigError       | the operator's mistake: say it and exit with code 2        |
- * | NameTakenError    | another live node has our name: say it and exit with 1     |
- * | WrongRevisionError| a lost race in the registry: read again, decide again      |
+ * | class              | what the caller does next                                   |
+ * | ------------------ | ----------------------------------------------------------- |
+ * | NotFoundError      | final: tell the client, ask no other node                   |
+ * | OriginError        | final: tell the client, ask no other node                   |
+ * | OriginTimeoutError | final: tell the client that the origin was too slow         |
+ * | OverloadedError    | final: tell the client to try again later                   |
+ * | PeerError          | fall back: ask the next in rank in the peer's place         |
+ * | BadKeyError        | tell the client what is wrong with the key                  |
+ * | ConfigError        | tell the operator what is wrong, exit with code 2           |
+ * | NameTakenError     | tell the operator whose name it is, exit with code 1        |
+ * | WrongRevisionError | lost a race in the registry: read again, decide again       |
  *
- * Programmer's mistakes are built-in errors (TypeError, RangeError) and are thrown.
+ * A programmer's mistake is a built-in error (TypeError, RangeError), thrown.
  */
 
-/** The origin, or the owner on its behalf, says that there is no value under this key. Final. */
+/** The origin has no value for this key, or the owner says so. Final. */
 export class NotFoundError extends Error {
   override readonly name = "NotFoundError";
 }
 
-/** The origin could not give a value: refused, broke, or answered nonsense. Final: the owner has tried. */
+/** The origin refused, failed, or answered nonsense. Final, since the owner has tried. */
 export class OriginError extends Error {
   override readonly name: string = "OriginError";
 }
 
-/** The origin did not answer within its time. Final. */
+/** The origin did not answer in time. Final. */
 export class OriginTimeoutError extends OriginError {
   override readonly name = "OriginTimeoutError";
 }
 
-/** A bound of this node or of the owner is reached (flights, asks in the air, buffered bytes). */
+/** This node or the owner has reached a bound: flights, asks in flight, or buffered bytes. */
 export class OverloadedError extends Error {
   override readonly name = "OverloadedError";
 }
 
-/** A peer could not be reached, was lost on the way, or refused us: somebody else must be asked. */
+/** A peer could not be reached, was lost, or refused: another node must be asked. */
 export class PeerError extends Error {
   override readonly name = "PeerError";
 }
 
-/** A key that no node takes: empty, too long, control characters, or not encodable. */
+/** A key that no node takes: empty, too long, with control characters, or not encodable. */
 export class BadKeyError extends Error {
   override readonly name = "BadKeyError";
 }
 
-/** What the operator wrote cannot be used; the message lists every fault. */
+/** The configuration cannot be used. The message lists every fault. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -56,7 +56,7 @@ export class NameTakenError extends Error {
   override readonly name = "NameTakenError";
 }
 
-/** A registry write named a revision that is no longer the key's last one. */
+/** A registry write named a revision that is no longer the key's latest. */
 export class WrongRevisionError extends Error {
   override readonly name = "WrongRevisionError";
 }

@@ -1,30 +1,29 @@
 import type { CacheStats } from "./cache/byte-cache.ts";
-import type { HandoffStats } from "./handoff/handoff.ts";
+import type { HandoffStats } from "./handoff/options.ts";
+import type { FailoverStats } from "./load/failover.ts";
 
-/** What a group counts by itself, under the names that groupcache made standard. */
-export interface GroupCounters {
+/** What a group counts, under groupcache's names. */
+export interface GroupCounters extends FailoverStats, HandoffStats {
   gets: number;
   cacheHits: number;
-  peerLoads: number;
-  peerErrors: number;
+  /** Gets that neither cache answered. */
   loads: number;
+  /** Loads that were made, each for all its waiters. */
   loadsDeduped: number;
   localLoads: number;
   localLoadErrs: number;
   serverRequests: number;
-  /** What the origin was really asked. */
+  /** Requests to the origin, whatever came of them. */
   originLoads: number;
-  /** Second asks, because the first one was slow. */
-  hedges: number;
 }
 
 /** What a group has done and holds. */
-export interface GroupStats extends GroupCounters, HandoffStats {
+export interface GroupStats extends GroupCounters {
   mainCache: CacheStats;
   hotCache: CacheStats;
 }
 
-/** All of them 0. */
+/** Counters that all stand at 0. */
 export function newCounters(): GroupCounters {
   return {
     gets: 0,
@@ -38,5 +37,9 @@ export function newCounters(): GroupCounters {
     serverRequests: 0,
     originLoads: 0,
     hedges: 0,
+    peeks: 0,
+    peekHits: 0,
+    entriesPushed: 0,
+    entriesTaken: 0,
   };
 }

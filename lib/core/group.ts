@@ -1,19 +1,19 @@
-/**
- * A named cache: cache -> owner -> origin. Knows no NATS, no HTTP and no runtime, and never asks whether there is a
- * cluster (see NoPeers). What it needs from the rest of the node are the ports Origin, Peer and PeerPicker.
- */
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Clock } from "./base/clock.ts";
-import { OriginTimeoutError } from "./errors.ts";
-import { Failover } from "./load/failover.ts";
-import { type Flight, Flights, promised, type Waiter } from "./load/flights.ts";
-import { type GroupStats, newCounters } from "./group-stats.ts";
-import { Handoff } from "./handoff/handoff.ts";
 import { hashOf } from "./base/hash.ts";
-import { HotCopies } from "./cache/hot-copies.ts";
-import { MainAndHot } from "./cache/shared-budget.ts";
 import { Memo } from "./base/memo.ts";
-import { PeerWaiter } from "./load/peer-waiter.ts";
+import { HotCopies } from "./cache/hot-copies.ts";
+import { SharedBudget } from "./cache/shared-budget.ts";
+import { OriginTimeoutError } from "./errors.ts";
+import { type GroupStats, newCounters } from "./group-stats.ts";
+import { accept } from "./handoff/accept.ts";
+import { Drain } from "./handoff/drain.ts";
+import type { HandoffOptions } from "./handoff/options.ts";
+import { Peeks } from "./handoff/peek.ts";
+import { Pusher } from "./handoff/push.ts";
+import { Replicas } from "./handoff/replicas.ts";
+import { Failover } from "./load/failover.ts";
+import { type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
 import type { Ask, Entry, Origin, PeerPicker } from "./ports.ts";
 import type { Fresh, Value } from "./value.ts";
 
@@ -23,7 +23,7 @@ export interface Hit {
   readonly from: "main" | "hot";
 }
 
-/** A value that had to be fetched: from the origin by this node, or from the peer that answers for the key. */
+/** The value of a get, and where it came from. */
 export interface Loaded {
   readonly value: Value;
   readonly source: "main" | "hot" | "origin" | "peer";
@@ -36,7 +36,7 @@ export interface GroupOptions {
   readonly origin: Origin;
   readonly picker: PeerPicker;
   readonly clock: Clock;
-  /** Main and hot cache together: bytes of keys and values in UTF-8. */
+  /** For the main and the hot cache together: bytes of keys in UTF-8 and of values. */
   readonly budgetBytes: number;
   /** Whether the caches find entries by the hash of their key: see ByteCache. @default false */
   readonly isHashed?: boolean;
@@ -47,18 +47,34 @@ export interface GroupOptions {
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
   readonly replicas?: number;
   /**
-   * A key that was fetched from its owner this often, not long ago, is popular: a copy may displace others. While there is
-   * room, one is kept at once. 0: never. @default 2
+   * A key fetched from its owner this many times recently is popular: its hot copy may displace others. Spare room is filled
+   * with any copy. 0: no hot copies. @default 2
    */
   readonly hotAfterFetches?: number;
-  /** Loads, and fetches from peers, in the air at once. @default 10_000 */
+  /** The most loads in flight, and the most fetches from peers in flight. @default 10_000 */
   readonly maxFlights?: number;
 }
 
 const MAX_FLIGHTS = 10_000;
+/** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
 const MAX_CONTENT_TYPES = 128;
+/** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
+const FETCH_MARGIN_MS = 1_000;
 
-/** One named cache of this node. */
+/**
+ * One named cache of this node. It knows no NATS, no HTTP and no runtime, and never asks whether there is a cluster (see
+ * NoPeers).
+ *
+ * A get goes this way; each step has a method of its name:
+ *
+ * 1. `lookup`: the main or the hot cache has the value. Nothing is awaited.
+ * 2. `load`: the picker names the key's owner. One flight per key serves all callers.
+ * 3. This node owns the key: `#make` takes the value from the main cache (`#present`), else from a node that owned the key
+ *    before (`#fromFormerOwners`), else from the origin (`#fromOrigin`). It stays in the main cache.
+ * 4. A peer owns the key: `Failover.fetch` asks it. The owner answers by `lookupAsOwner` and `loadAsOwner`, which do step 1
+ *    and step 3 and never ask another owner. The value may stay in the hot cache.
+ * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's place.
+ */
 export class Group {
   readonly name: string;
   readonly #origin: Origin;
@@ -66,55 +82,53 @@ export class Group {
   readonly #clock: Clock;
   readonly #nowMs: () => number;
   readonly #ttlMs: number | null;
-  readonly #caches: MainAndHot;
+  readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
-  readonly #handoff: Handoff;
   readonly #failover: Failover<Loaded>;
+  readonly #handoff: HandoffOptions;
+  readonly #peeks: Peeks;
+  readonly #replicas: Replicas;
+  readonly #drain: Drain;
   /**
-   * Two tables, so that what a peer asks of us never waits for a flight that itself waits for a peer: two nodes with
-   * different rosters would wait for each other for ever (mailgun/groupcache issue 72).
+   * Two tables: a peer's request never waits for a flight that itself waits for a peer. Else two nodes with different
+   * rosters could wait for each other for ever (mailgun/groupcache issue 72).
    */
   readonly #loads: Flights<Loaded>;
   readonly #fetches: Flights<Loaded>;
-  /** Keys that the origin is being asked for at this moment, each with the load that does. */
+  /** The keys that the origin is being asked for now, each with its load. */
   readonly #atOrigin = new Map<string, Flight<Loaded>>();
-  /** One string for all values of a type: it is compared with the last one at each answer to a peer. */
+  /** One string per content type: each answer to a peer compares it with the last one. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   readonly #counters = newCounters();
 
   constructor(options: GroupOptions) {
-    const { clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
-    this.name = options.name;
+    const { name: group, clock, picker, ttlMs, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
+    const stats = this.#counters;
+    this.name = group;
     this.#origin = options.origin;
     this.#picker = picker;
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
-    this.#ttlMs = options.ttlMs;
-    this.#caches = new MainAndHot(options.budgetBytes, options.isHashed);
-    this.#copies = new HotCopies(this.#caches, options.ttlMs, options.hotAfterFetches ?? 2);
-    this.#handoff = new Handoff({
-      group: options.name,
-      picker,
-      caches: this.#caches,
-      clock,
-      ttlMs: options.ttlMs,
-      loadTimeoutMs,
-      replicas,
-    });
+    this.#ttlMs = ttlMs;
+    this.#caches = new SharedBudget(options.budgetBytes, options.isHashed);
+    this.#copies = new HotCopies(this.#caches, ttlMs, options.hotAfterFetches ?? 2);
+    this.#handoff = { group, picker, caches: this.#caches, clock, ttlMs, loadTimeoutMs, replicas, stats };
+    const pusher = new Pusher(this.#handoff);
+    this.#peeks = new Peeks(this.#handoff);
+    this.#replicas = new Replicas(this.#handoff, pusher);
+    this.#drain = new Drain(this.#handoff, pusher);
     this.#failover = new Failover({
-      group: options.name,
+      group,
       picker,
       clock,
       timeoutMs: loadTimeoutMs,
-      onValue: (flight, key, value) => this.#fetched(flight, key, value),
-      onOwnTurn: (flight, key) => flight.follow(this.#loadHere(key, flight, true)),
-      loadHere: (key, signal) => this.#loadHere(key, signal, true),
-      onPeerError: () => this.#counters.peerErrors++,
-      onHedge: () => this.#counters.hedges++,
+      stats,
+      received: (key, value) => ({ value, source: "peer", stored: this.#copies.keep(key, value) }),
+      loadHere: (key, signal) => this.#loadInPlaceOfOwner(key, signal),
     });
     this.#loads = new Flights({ clock, timeoutMs: loadTimeoutMs, maxFlights });
-    // A fetch may time out at the owner, and must then still have the time to be made in its place.
-    this.#fetches = new Flights({ clock, timeoutMs: 2 * loadTimeoutMs + 1_000, maxFlights });
+    // A fetch may time out at the owner, and then needs the time for a load in the owner's place.
+    this.#fetches = new Flights({ clock, timeoutMs: 2 * loadTimeoutMs + FETCH_MARGIN_MS, maxFlights });
   }
 
   /** What this node has in memory. Synchronous: a hit awaits nothing. */
@@ -132,11 +146,15 @@ export class Group {
     return { value: copy, from: "hot" };
   }
 
-  /** The rest of a get whose lookup found nothing: from the origin when this node owns the key, else from its owner. */
+  /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
   load(key: string, waiter: Waiter<Loaded>): void {
     this.#counters.loads++;
-    if (this.#picker.pick(key) === undefined) this.#loadFromOrigin(key, waiter);
-    else this.#fetches.fly(key, waiter, (flight) => this.#fetch(key, flight));
+    const owner = this.#picker.pick(key);
+    if (owner === undefined) return this.#loadAsOwner(key, waiter);
+    this.#fetches.fly(key, waiter, (flight) => {
+      this.#counters.loadsDeduped++;
+      this.#failover.fetch(owner, key, flight);
+    });
   }
 
   /**
@@ -150,133 +168,130 @@ export class Group {
     return await promised(signal, (waiter) => this.load(key, waiter));
   }
 
-  /** What this node has in memory of what a peer asks of it. Synchronous, as `lookup`. */
+  /** `lookup` for a peer that takes this node for the owner. */
   lookupAsOwner(key: string): Hit | undefined {
     this.#counters.serverRequests++;
     return this.lookup(key);
   }
 
-  /** The rest of a peer's get, from the origin at the latest: it is never passed on to another owner. Fails as `get`. */
+  /** The rest of a peer's get. Never asks another owner. Fails as `get`. */
   loadAsOwner(key: string, ask: Ask): void {
     this.#counters.loads++;
-    this.#loadFromOrigin(key, new PeerWaiter(ask));
+    this.#loadAsOwner(key, new PeerWaiter(ask));
   }
 
-  /** Both of the above, one after the other, by a promise. Throws as `get`. */
+  /** `lookupAsOwner`, then `loadAsOwner`, by a promise. Throws as `get`. */
   async getAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookupAsOwner(key);
     if (hit !== undefined) return { value: hit.value, source: hit.from, stored: true };
     this.#counters.loads++;
-    return await this.#loadHere(key, signal);
+    return await promised(signal, (waiter) => this.#loadAsOwner(key, waiter));
   }
 
   /**
-   * What this node has of a peer's key, in memory or in the air; no load is started, and nobody else is asked. A flight
-   * that is itself still looking among the peers is joined at the owner only: else two nodes could wait for each other.
+   * What a peer can take over from this node: a value in memory, or from a load in flight. Starts no load and asks no node.
+   * A flight that still asks other nodes is joined at the owner only; else two nodes could wait for each other.
    */
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const hash = hashOf(key);
     const value = this.#fresh(this.#caches.main.peek(key, hash) ?? this.#caches.hot.peek(key, hash));
     if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
-    let isInTheAir = false;
-    const loaded = promised<Loaded>(options.signal, (waiter) => isInTheAir = this.#loads.join(key, waiter));
-    return isInTheAir ? loaded.then(({ value }) => value, () => undefined) : undefined;
+    let isInFlight = false;
+    const loaded = promised<Loaded>(options.signal, (waiter) => isInFlight = this.#loads.join(key, waiter));
+    return isInFlight ? loaded.then(({ value }) => value, () => undefined) : undefined;
   }
 
-  /** Takes what a peer hands over, as far as this node is to have it and there is room. @returns how many entries */
+  /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
   accept(entries: readonly Entry[], from: string): number {
-    return this.#handoff.accept(entries, from);
+    return accept(entries, from, this.#handoff);
   }
 
-  /** After a change of owners: sees to the second copies, where the group keeps two. */
+  /** After a change of owners: with two replicas, sends each key to its new second owner. */
   ownersChanged(): Promise<void> {
-    return this.#handoff.rebalance();
+    return this.#replicas.rebalance();
   }
 
   /**
-   * Hands over all that this node holds, when it is to own nothing any more, and what is still loaded for those that do not
-   * know that yet; until done or aborted. Never rejects.
+   * Hands over all values when this node is to own nothing any more, and the values that it still loads for peers which do
+   * not know that yet. Ends when done or aborted. Never rejects.
    *
-   * @param unasked resolves when all should know
+   * @param unasked resolves when all peers should know
    */
   drain(signal: AbortSignal, unasked: Promise<void>): Promise<void> {
-    return this.#handoff.drain(signal, async () => {
+    this.#replicas.stop();
+    return this.#drain.run(signal, async () => {
       await unasked;
       await this.#loads.ended([...this.#atOrigin.keys()], signal);
     });
   }
 
-  /** Whether there is nothing here that a peer could look for. */
+  /** Whether this node has nothing that a peer could look for, neither in memory nor in flight. */
   get isEmpty(): boolean {
     return this.#caches.main.items === 0 && this.#caches.hot.items === 0 && this.#loads.size === 0;
   }
 
   stats(): GroupStats {
-    return {
-      ...this.#counters,
-      ...this.#handoff.stats,
-      mainCache: this.#caches.main.stats(),
-      hotCache: this.#caches.hot.stats(),
-    };
+    return { ...this.#counters, mainCache: this.#caches.main.stats(), hotCache: this.#caches.hot.stats() };
   }
 
-  #loadHere(key: string, signal: CancelSignal | undefined, isCounted = false): Promise<Loaded> {
-    return promised(signal, (waiter) => this.#loadFromOrigin(key, waiter, isCounted));
-  }
-
-  /**
-   * As whoever is to have the value: from memory, from where it was before, or from the origin.
-   *
-   * @param isCounted whether it is a part of a fetch from peers, which is counted already
-   */
-  #loadFromOrigin(key: string, waiter: Waiter<Loaded>, isCounted = false): void {
+  #loadAsOwner(key: string, waiter: Waiter<Loaded>): void {
     this.#loads.fly(key, waiter, (flight) => {
-      if (!isCounted) this.#counters.loadsDeduped++;
+      this.#counters.loadsDeduped++;
       flight.follow(this.#make(key, flight));
     });
   }
 
-  async #make(key: string, flightSignal: Flight<Loaded>): Promise<Loaded> {
-    const main = this.#caches.main;
-    // While a peer was asked in vain, somebody else's load may have brought it.
-    let present = this.#fresh(main.peek(key));
-    const held = present === undefined ? this.#handoff.fetch(key, flightSignal) : undefined;
-    if (held !== undefined) {
-      const value = await held;
-      // Meanwhile it may have been handed over, too.
-      present = this.#fresh(main.peek(key));
-      if (present === undefined && value !== undefined) {
-        // Asked in the place of an owner that is slow or lost: what it may still have stays there.
-        if (this.#picker.pick(key) !== undefined) {
-          return { value, source: "peer", stored: this.#copies.keep(key, value) };
-        }
-        this.#handoff.stored(key, value);
-        return { value, source: "peer", stored: this.#caches.store(main, key, value) };
-      }
-    }
-    if (present !== undefined) return { value: present, source: "main", stored: true };
-    const value = await this.#askOrigin(key, flightSignal);
-    // Kept even when nobody waits any more, as the origin has been paid for it; but what comes after the deadline may
-    // be older than what a later flight has stored.
-    const late = flightSignal.aborted && main.peek(key) !== undefined;
-    if (!late) this.#handoff.stored(key, value);
-    return { value, source: "origin", stored: !late && this.#caches.store(main, key, value) };
+  /** Not counted: the fetch that led here is the load. */
+  #loadInPlaceOfOwner(key: string, signal: CancelSignal): Promise<Loaded> {
+    return promised(signal, (waiter) => {
+      this.#loads.fly(key, waiter, (flight) => flight.follow(this.#make(key, flight)));
+    });
   }
 
-  async #askOrigin(key: string, signal: Flight<Loaded>): Promise<Value> {
-    signal.throwIfAborted();
+  async #make(key: string, flight: Flight<Loaded>): Promise<Loaded> {
+    return this.#present(key) ?? await this.#fromFormerOwners(key, flight) ?? await this.#fromOrigin(key, flight);
+  }
+
+  /** A value that came while the owner was asked in vain, or while former owners were asked. */
+  #present(key: string): Loaded | undefined {
+    const value = this.#fresh(this.#caches.main.peek(key));
+    return value && { value, source: "main", stored: true };
+  }
+
+  /** `undefined` at once when no other node can hold the value. */
+  #fromFormerOwners(key: string, flight: Flight<Loaded>): Promise<Loaded | undefined> | undefined {
+    return this.#peeks.ask(key, flight)?.then((value) => {
+      const present = this.#present(key);
+      if (present !== undefined || value === undefined) return present;
+      // In the place of an owner that is slow or lost: the value stays with that owner, and this node keeps a copy.
+      const isOwner = this.#picker.pick(key) === undefined;
+      const stored = isOwner ? this.#keepAsOwner(key, value) : this.#copies.keep(key, value);
+      return { value, source: "peer", stored };
+    });
+  }
+
+  async #fromOrigin(key: string, flight: Flight<Loaded>): Promise<Loaded> {
+    const value = await this.#askOrigin(key, flight);
+    // Kept even without waiters, since the origin has done the work. But after the deadline a later load may have stored a
+    // newer value.
+    const isOutdated = flight.aborted && this.#caches.main.peek(key) !== undefined;
+    return { value, source: "origin", stored: !isOutdated && this.#keepAsOwner(key, value) };
+  }
+
+  async #askOrigin(key: string, flight: Flight<Loaded>): Promise<Value> {
+    flight.throwIfAborted();
     this.#counters.originLoads++;
-    this.#atOrigin.set(key, signal);
+    this.#atOrigin.set(key, flight);
     let fresh: Fresh;
     try {
-      fresh = await this.#origin.load(key, signal.abortSignal());
+      fresh = await this.#origin.load(key, flight.abortSignal());
     } catch (error) {
-      // That nobody waits any more is no fault of the origin.
-      if (!signal.aborted || signal.reason instanceof OriginTimeoutError) this.#counters.localLoadErrs++;
+      // A load that was cancelled by its waiters is no error of the origin.
+      if (!flight.aborted || flight.reason instanceof OriginTimeoutError) this.#counters.localLoadErrs++;
       throw error;
     } finally {
-      // One that nobody waits for any more may end after the next has begun.
-      if (this.#atOrigin.get(key) === signal) this.#atOrigin.delete(key);
+      // A cancelled load may end after the next one has begun.
+      if (this.#atOrigin.get(key) === flight) this.#atOrigin.delete(key);
     }
     this.#counters.localLoads++;
     const bornAtMs = this.#clock.nowMs();
@@ -284,14 +299,11 @@ export class Group {
     return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
   }
 
-  #fetch(key: string, flight: Flight<Loaded>): void {
-    this.#counters.loadsDeduped++;
-    this.#failover.fetch(key, flight);
-  }
-
-  #fetched(flight: Flight<Loaded>, key: string, value: Value): void {
-    this.#counters.peerLoads++;
-    flight.resolve({ value, source: "peer", stored: this.#copies.keep(key, value) });
+  /** Also sends the value to the nodes that are to have it besides. @returns whether this node keeps it */
+  #keepAsOwner(key: string, value: Value): boolean {
+    if (this.#drain.hasBegun) this.#drain.add(key, value);
+    else this.#replicas.send(key, value);
+    return this.#caches.store(this.#caches.main, key, value);
   }
 
   #fresh(value: Value | undefined): Value | undefined {

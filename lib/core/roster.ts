@@ -1,15 +1,13 @@
-/**
- * The peers of one group at one revision: an immutable value. Registry changes go in, a new roster comes out.
- */
+/** The peers of one group at one revision: an immutable value. Each registry change makes a new one. */
 
-/** `draining`: listed and reachable, but owner of nothing. */
+/** `draining`: listed and reachable, but owner of no key. */
 export type PeerState = "serving" | "draining";
 
-/** A node as the others see it: what stands in the registry under `<group>.<name>`, as JSON. */
+/** A node as the others see it: the registry's record under `<group>.<name>`, as JSON. */
 export interface PeerRecord {
   readonly name: string;
   readonly url: string;
-  /** A ULID made at each start: tells a node from its earlier lives. */
+  /** A ULID made at each start: tells this life of a node from earlier ones. */
   readonly incarnation: string;
   readonly state: PeerState;
   readonly weight: number;
@@ -22,13 +20,13 @@ export interface PeerRecord {
 
 export interface Roster {
   readonly group: string;
-  /** The revision of the last change applied; 0 before the registry was ever heard. */
+  /** The revision of the last change applied; 0 before the registry has answered. */
   readonly revision: number;
-  /** Sorted by name (code units), so that equal rosters are equal arrays. */
+  /** Sorted by name (code units): equal rosters are equal arrays. */
   readonly peers: readonly PeerRecord[];
 }
 
-/** The roster of a node that has not heard from the registry: only itself, at revision 0. */
+/** Makes a roster: sorts the peers and freezes it. */
 export function rosterOf(group: string, revision: number, peers: Iterable<PeerRecord>): Roster {
   const sorted = [...peers].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   return Object.freeze({ group, revision, peers: Object.freeze(sorted) });

@@ -1,4 +1,4 @@
-/** Groups of one process that are each other's peers; no socket, no timer, no registry. */
+/** Groups of one process that are each other's peers: no socket, no timer, no registry. */
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
@@ -11,7 +11,7 @@ import { ManualClock } from "../support/clock.ts";
 export const text = (body: string): Fresh => ({ body: new TextEncoder().encode(body), contentType: "text/plain" });
 export const read = ({ value }: { value: Fresh }) => new TextDecoder().decode(value.body);
 
-/** An origin that counts its loads, and holds them back while the gate is shut. */
+/** An origin that counts its loads, and holds them while the gate is shut. */
 export class CountingOrigin {
   loads: string[] = [];
   signals: AbortSignal[] = [];
@@ -47,7 +47,7 @@ export function askBy(get: (key: string, signal: CancelSignal) => Promise<Value>
   };
 }
 
-/** Nodes in one process; `asks` is what crosses between them. A node in `dead` is listed but cannot be reached. */
+/** Nodes in one process. `asks` lists the questions between them. A node in `dead` is listed but cannot be reached. */
 export function makeCluster(
   names: string[],
   { rosters = {}, options = {} }: { rosters?: Record<string, string[]>; options?: Partial<GroupOptions> } = {},
@@ -57,7 +57,7 @@ export function makeCluster(
   const asks: string[] = [];
   const peeks: string[] = [];
   const dead = new Set<string>();
-  /** Takes what it is asked and says nothing. */
+  /** These nodes take questions and never answer. */
   const stalled = new Set<string>();
   const late = new Map<string, number>();
   const emptyAtMs = new Map<string, number>();
@@ -67,7 +67,7 @@ export function makeCluster(
   };
   const groups = new Map<string, Group>();
   const pickers = new Map<string, RosterPicker>();
-  /** Of each node, the others as it reaches them. */
+  /** For each node, the others as it reaches them. */
   const peersOf = new Map<string, Map<string, Peer>>();
   const start = (self: string, others: Partial<GroupOptions> = {}) => {
     const makePeer = (name: string): Peer => ({
@@ -104,12 +104,12 @@ export function makeCluster(
     groups.set(self, makeGroup({ ...options, ...others, origin, picker, clock }).group);
   };
   for (const name of names) start(name);
-  /** A node is in a new life: it has nothing, and is reached anew. The others hear of it by their next roster. */
+  /** A node restarts: it holds nothing and is reached anew. The others see that in their next roster. */
   const restart = (name: string, others: Partial<GroupOptions> = {}) => {
     for (const peers of peersOf.values()) peers.delete(name);
     start(name, others);
   };
-  /** Lets these nodes see a roster; whoever is not among them keeps the one it has. */
+  /** These nodes see a new roster; the others keep theirs. */
   let revision = 1;
   const swap = (peers: readonly (string | PeerRecord)[], seenBy: readonly string[] = names) => {
     const roster = rosterOf("dict", ++revision, peers.map((peer) => typeof peer === "string" ? record(peer) : peer));
@@ -118,9 +118,9 @@ export function makeCluster(
       void groups.get(name)!.ownersChanged();
     }
   };
-  /** From now on a node is lost so long after it was asked for a value. */
+  /** From now on, the connection to a node is lost `afterMs` after each question for a value. */
   const lateDeath = (name: string, afterMs: number) => late.set(name, afterMs);
-  /** A node tells the others whether it has anything, as it does whenever it connects. */
+  /** A node tells the others whether it holds anything, as its greeting does. */
   const greet = (name: string) => {
     if (groups.get(name)!.isEmpty) emptyAtMs.set(name, clock.nowMs());
     else emptyAtMs.delete(name);

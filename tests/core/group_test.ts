@@ -3,14 +3,11 @@ import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../..
 import { Waiter } from "../../lib/core/load/flights.ts";
 import type { Loaded } from "../../lib/core/group.ts";
 import { asked, type Peer, type PeerPicker } from "../../lib/core/ports.ts";
-import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
-import { ManualClock, settle } from "../support/clock.ts";
+import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { askBy, CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
 
-const fail = () => Promise.reject(new PeerError("lost"));
-const unreachable = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail });
 const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
 
 test("the second get is a hit, and the origin is asked once", async () => {
@@ -24,7 +21,7 @@ test("the second get is a hit, and the origin is asked once", async () => {
   assert.deepEqual([gets, cacheHits, loads, loadsDeduped, localLoads, originLoads], [2, 1, 1, 1, 1, 1]);
 });
 
-test("one load serves all who ask at once, on all nodes", async () => {
+test("one load serves all callers at once, on all nodes", async () => {
   const { origin, groups } = makeCluster(["a", "b", "c", "d", "e"]);
   const gate = Promise.withResolvers<void>();
   origin.gate = gate.promise;
@@ -35,7 +32,7 @@ test("one load serves all who ask at once, on all nodes", async () => {
   assert.deepEqual(origin.loads, ["cold"]);
 });
 
-test("a peer that waits for a load hears before those who wait here, though they came first", async () => {
+test("a peer that waits for a load is answered before the callers of this node, though they came first", async () => {
   const origin = new CountingOrigin();
   const { group } = makeGroup({ origin });
   const heard: string[] = [];
@@ -74,8 +71,8 @@ test("every key has one owner: a hundred keys asked on every node cost a hundred
   assert.equal(asks.length, 200, "two of three nodes ask for each key");
 });
 
-test("a node that another asks never asks on, though their rosters differ", async () => {
-  // a thinks that b owns everything, b thinks that a does: the classic deadlock.
+test("a node that answers as owner asks no other, though their rosters differ", async () => {
+  // a takes b for the owner of all keys, and b takes a for it: the classic deadlock.
   const { groups, asks, origin } = makeCluster(["a", "b"], { rosters: { a: ["b"], b: ["a"] } });
   const answers = await Promise.all([groups.get("a")!.get("k"), groups.get("b")!.get("k")]);
   assert.deepEqual(answers.map(read), ["value of k", "value of k"]);
@@ -101,7 +98,7 @@ test("with all others dead a node loads by itself", async () => {
   assert.equal(origin.loads.length, 100);
 });
 
-test("the rank is taken anew after a failure: who has left meanwhile is not asked", async () => {
+test("after a failure the rank is taken from the latest roster: a node that has left is not asked", async () => {
   const { groups, pickers, dead, asks } = makeCluster(["a", "b", "c"]);
   const self = groups.get("a")!;
   const key = hundred.find((key) => pickers.get("a")!.ranked(key, 3).map((peer) => peer?.name).join() === "b,c,")!;
@@ -112,7 +109,7 @@ test("the rank is taken anew after a failure: who has left meanwhile is not aske
   assert.deepEqual(asks, ["a>b", "a>c"]);
 });
 
-test("not found and a failed origin are final: nobody else is asked", async () => {
+test("not found and a failed origin are final: no other node is asked", async () => {
   for (const error of [new NotFoundError("no"), new OriginError("broken"), new OriginTimeoutError("slow")]) {
     const { groups, origin } = makeCluster(["a", "b", "c"]);
     origin.answer = () => {
@@ -123,13 +120,13 @@ test("not found and a failed origin are final: nobody else is asked", async () =
   }
 });
 
-/** A hundred keys, by whether this node owns them. */
+/** A hundred keys: those that this node owns, and the others. */
 function sharedOut(picker: PeerPicker): { own: string[]; others: string[] } {
   const isOwn = (key: string) => picker.pick(key) === undefined;
   return { own: hundred.filter(isOwn), others: hundred.filter((key) => !isOwn(key)) };
 }
 
-test("what was fetched from its owner is kept at once while there is room, and no word is given for it", async () => {
+test("a value fetched from its owner is kept at once while there is room, and not reported as stored", async () => {
   const { groups, pickers, asks } = makeCluster(["a", "b"]);
   const key = hundred.find((key) => pickers.get("a")!.pick(key)?.name === "b")!;
   const a = groups.get("a")!;
@@ -143,11 +140,11 @@ test("what was fetched from its owner is kept at once while there is room, and n
   );
 });
 
-test("where there is no room, a key fetched twice from its owner is kept as a hot copy, not by chance", async () => {
+test("when there is no room, a key is kept as a hot copy after its second fetch, not before", async () => {
   const { groups, pickers, asks } = makeCluster(["a", "b"], { options: { budgetBytes: 100 } });
   const { own, others } = sharedOut(pickers.get("a")!);
   const a = groups.get("a")!;
-  // Full of what it owns.
+  // The cache is full of keys that a owns.
   while (a.stats().mainCache.evictions === 0) await a.get(own.shift()!);
   const key = others[0]!;
   assert.deepEqual([(await a.get(key)).source, a.lookup(key)], ["peer", undefined]);
@@ -168,7 +165,7 @@ test("concurrent callers count as one fetch", async () => {
   assert.equal(a.stats().peerLoads, 1);
 });
 
-test("hot copies that only fill room give way to what peers hand over, values of one's own do not", async () => {
+test("hot copies in spare room give way to values that peers hand over; owned values do not", async () => {
   const { groups, pickers } = makeCluster(["a", "b"], { options: { budgetBytes: 1_000 } });
   const { own, others } = sharedOut(pickers.get("a")!);
   const a = groups.get("a")!;
@@ -186,7 +183,7 @@ test("hot copies that only fill room give way to what peers hand over, values of
   assert.deepEqual([a.accept(entries, "b"), a.stats().mainCache.evictions], [0, 0], "what is here stays");
 });
 
-test("a load that nobody waits for any more is no error of the origin, one that is too slow is", async () => {
+test("a load that all its callers left is no error of the origin; a load that is too slow is", async () => {
   const origin = new CountingOrigin();
   const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
   origin.load = (_key, signal) =>
@@ -217,7 +214,7 @@ test("a caller that leaves cancels nothing for the others; the last one cancels 
   assert.equal(origin.signals[0]!.aborted, true);
 });
 
-test("an origin that never answers is given up after its time", async () => {
+test("a load times out when the origin never answers", async () => {
   const origin = new CountingOrigin();
   const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
   origin.gate = new Promise(() => {});
@@ -226,7 +223,7 @@ test("an origin that never answers is given up after its time", async () => {
   await fails;
 });
 
-test("an answer after the deadline does not replace what a later load brought", async () => {
+test("an answer after the deadline does not replace the value of a later load", async () => {
   const origin = new CountingOrigin();
   const { group, clock } = makeGroup({ origin, loadTimeoutMs: 1_000 });
   const slow = Promise.withResolvers<void>();
@@ -264,7 +261,7 @@ test("a value over the budget is served, not stored", async () => {
   assert.equal(group.lookup("piston"), undefined);
 });
 
-test("what a peer's ask brought while an owner was asked in vain is not loaded again", async () => {
+test("a value that came while an owner was asked in vain is not loaded again", async () => {
   const gate = Promise.withResolvers<void>();
   const origin = new CountingOrigin();
   const failing: Peer = {
@@ -291,29 +288,14 @@ test("what a peer's ask brought while an owner was asked in vain is not loaded a
   assert.deepEqual(origin.loads, ["k"]);
 });
 
-test("a draining peer owns nothing", () => {
-  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
-  picker.swap(rosterOf("dict", 3, [record("a"), { ...record("b"), state: "draining" }]));
-  for (const key of hundred) assert.equal(picker.pick(key), undefined);
-});
-
-test("an empty roster, or one without this node, still has an answer for every key", () => {
-  const picker = new RosterPicker("dict", "a", unreachable, new ManualClock());
-  picker.swap(rosterOf("dict", 3, []));
-  assert.equal(picker.pick("k"), undefined);
-  assert.deepEqual(picker.ranked("k", 3), [undefined]);
-  picker.swap(rosterOf("dict", 4, [record("b")]));
-  assert.equal(picker.pick("k")!.name, "b");
-});
-
-test("a group is empty while nothing is stored, and nothing on its way", async () => {
+test("a group is empty while nothing is stored and nothing is in flight", async () => {
   const origin = new CountingOrigin();
   const gate = Promise.withResolvers<void>();
   origin.gate = gate.promise;
   const { group } = makeGroup({ origin });
   assert.equal(group.isEmpty, true);
   const loading = group.get("a");
-  assert.equal(group.isEmpty, false, "in the air");
+  assert.equal(group.isEmpty, false, "in flight");
   gate.resolve();
   await loading;
   assert.equal(group.isEmpty, false, "stored");

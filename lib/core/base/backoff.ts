@@ -1,4 +1,4 @@
-/** A number in [0, 1), such as `Math.random` gives; a test hands in its own. */
+/** Returns a number in [0, 1), as `Math.random` does. */
 export type Random = () => number;
 
 /** How the waits between tries grow. */
@@ -10,9 +10,9 @@ export interface Backoff {
 }
 
 /**
- * How long to wait before try number `attempt` (from 0), in milliseconds: doubles from `firstMs` up to `mostMs`. With
- * `random` it lies anywhere in the upper half of that, so that nodes that failed together do not come back together
- * ("equal jitter": Brooker, "Exponential Backoff And Jitter", AWS 2015).
+ * The wait before try number `attempt` (from 0), in milliseconds. It doubles from `firstMs` up to `mostMs`. With `random` it
+ * lies anywhere in the upper half of that: nodes that failed together do not come back together ("equal jitter": Brooker,
+ * "Exponential Backoff And Jitter", AWS 2015).
  */
 export function backoffMs(attempt: number, { firstMs, mostMs }: Backoff, random?: Random): number {
   const fullMs = Math.min(mostMs, firstMs * 2 ** Math.min(attempt, 30));

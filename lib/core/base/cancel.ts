@@ -1,9 +1,9 @@
-/** Going away, at the price of an object: an AbortController and its listeners cost a tenth of a fetch from a peer. */
+/** Cancellation for one object: an AbortController and its listeners cost a tenth of a fetch from a peer (measured). */
 
-/** What hears of it; one object may be added once to each signal. */
+/** A listener. An object may be added to a signal once. */
 export type CancelListener = (() => void) | { handleEvent(): void };
 
-/** As much of an AbortSignal as questions need; an AbortSignal is one. */
+/** The part of AbortSignal that asks and flights use. An AbortSignal is one. */
 export interface CancelSignal {
   readonly aborted: boolean;
   readonly reason: unknown;
@@ -14,10 +14,10 @@ export interface CancelSignal {
 
 /** Signal and controller in one. */
 export class Cancel implements CancelSignal {
-  // Not `#`: one is made for each flight, and engines are slow to give an object such fields.
+  // Not `#`: each flight makes one, and engines are slow to add private fields to an object.
   private isAborted = false;
   private why: unknown = undefined;
-  /** Most signals have one listener: an array for it would cost as much as the signal. */
+  /** Most signals have one listener; an array for it would cost as much as the signal. */
   private listener: CancelListener | undefined = undefined;
   private others: CancelListener[] | undefined = undefined;
   private platform: AbortController | undefined = undefined;
@@ -54,7 +54,7 @@ export class Cancel implements CancelSignal {
     if (at >= 0) this.others!.splice(at, 1);
   }
 
-  /** Counts once. */
+  /** Tells the listeners. Only the first call counts. */
   abort(reason: unknown): void {
     if (this.isAborted) return;
     this.isAborted = true;
@@ -66,7 +66,7 @@ export class Cancel implements CancelSignal {
     this.platform?.abort(reason);
   }
 
-  /** The same for what takes nothing less, such as `fetch`; made when it is first asked for. */
+  /** The same signal for an API that needs a real AbortSignal, such as `fetch`. Made at the first call. */
   abortSignal(): AbortSignal {
     if (this.platform === undefined) {
       this.platform = new AbortController();

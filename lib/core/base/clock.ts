@@ -1,17 +1,15 @@
-/**
- * Time as an argument: nothing under core/ reads a clock of its own, so a test can hold it still.
- */
+/** Time as an argument: nothing under core/ reads a clock of its own, so a test can move time by hand. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch, never less than before: see `steady`. */
+  /** Milliseconds since the Unix epoch. It never goes back: see `steady`. */
   nowMs(): number;
-  /** Calls `action` once after `delayMs` milliseconds; the returned function cancels it, and may be called late. */
+  /** Calls `action` once, after `delayMs` milliseconds. @returns a function that cancels it, and may be called too late */
   after(delayMs: number, action: () => void): () => void;
 }
 
 /**
- * A time that never goes back, made of a machine's clock, which may be set back: what was due in a second is not to wait for
- * an hour then. From there on it is ahead by as much. What a clock that is set forward skips has passed, as does the time of
- * a machine that was asleep; the runtimes' own steady clock would leave that out, and values would outlive their time.
+ * Makes a time that never goes back from the machine's clock. When that clock is set back, this time goes on from where it
+ * was: a timer due in a second must not wait for an hour. When it is set forward, or the machine was asleep, that time has
+ * passed. The runtimes' monotonic clock leaves sleep out, so values would outlive their lifetime.
  */
 export function steady(wallMs: () => number): () => number {
   let lastMs = wallMs();

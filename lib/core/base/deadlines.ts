@@ -1,26 +1,25 @@
 /**
- * Ends of waits: one at a time, or one timer for many. Both read what has come before they give anybody up: where this
- * process stood still, timers are served before the sockets whose answers were in time.
+ * Deadlines for answers: one, or many on one timer. A process that stood still runs its timers before it reads its sockets,
+ * where answers may lie that came in time. So a late timer lets the process read first.
  */
 import type { Clock } from "./clock.ts";
 
-/** A process that is late by so much itself has not read what came in time. Chosen: several turns of a busy event loop. */
+/** A timer this late means that this process stood still. Chosen: several turns of a busy event loop. */
 const LATE_MS = 50;
-/** Some turns of the event loop, in which it reads. */
+/** The time to read the sockets. Chosen: some turns of the event loop. */
 const READ_MS = 20;
 /**
  * A wait that ends so late says nothing about the peer: this process was stopped, or its event loop was blocked. Chosen:
  * five times LATE_MS, since a busy node whose timers are often 50 ms late must still find dead peers.
  */
 const STOOD_STILL_MS = 250;
-/** A peer may name 49 days, and a timer of over 24.8 days would fire at once, for ever. */
+/** Chosen. A peer may name a deadline in 49 days, and a timer of more than 24.8 days fires at once, for ever. */
 const MAX_DELAY_MS = 60_000;
 
 /**
- * Calls `action` when time is over for an answer: after `delayMs` milliseconds, or a little later where this process stood
- * still meanwhile.
+ * Calls `action` after `delayMs` milliseconds; a little later if this process stood still meanwhile.
  *
- * @returns what cancels it, and may be called late
+ * @returns a function that cancels it, and may be called too late
  */
 export function atDeadline(clock: Clock, delayMs: number, action: () => void): () => void {
   const dueMs = clock.nowMs() + delayMs;
@@ -42,12 +41,12 @@ export function standstillSince(clock: Clock, mostMs: number): () => boolean {
 }
 
 /**
- * One timer for all deadlines of a kind, since one for each would cost more than what it bounds. It stands for the earliest
- * deadline known. An answer takes nothing out; the next sweep does not find it.
+ * One timer for all deadlines of a kind: a timer for each would cost more than the work that it bounds. It is set to the
+ * earliest deadline. An answer does not unset it; the next sweep finds nothing overdue.
  */
 export class Deadlines {
   readonly #clock: Clock;
-  /** Ends what is overdue and returns the earliest deadline left, or Infinity. */
+  /** Ends what is overdue. Returns the earliest deadline left, or Infinity. */
   readonly #sweep: (nowMs: number) => number;
   #atMs = Infinity;
   #cancel: (() => void) | undefined;
@@ -57,7 +56,7 @@ export class Deadlines {
     this.#sweep = sweep;
   }
 
-  /** Has the sweep run at `deadlineMs`, or soon after. */
+  /** Runs the sweep at `deadlineMs` or soon after. */
   cover(deadlineMs: number): void {
     if (deadlineMs < this.#atMs) this.#arm(deadlineMs);
   }

@@ -1,30 +1,30 @@
 /**
- * Lists of what comes and goes, through the things themselves.
+ * Lists whose links are fields of their elements.
  *
- * Why not a Set, or a Map: V8 gives one that lives long and keeps inserting and deleting a new table every so often, among
- * what lives long, and all that the old table still names outlives its request there, with all that it holds. Of the
- * requests that wait for a peer that was every third, and 7 % of the CPU time on Deno.
+ * Why not a Set or a Map: one that lives long and keeps changing gets a new table now and then. V8 puts it into the old
+ * generation, and the old table keeps what it names alive. Every third request that waited for a peer outlived its answer
+ * that way: 7 % of the CPU time on Deno (measured).
  */
 
-/** One in a list, or by itself: a ring of one. Also the head of a list, which then needs no case for its ends. */
+/** An element, in a list or alone as a ring of one. A list's head is one too, so the ends are no special cases. */
 export interface ListNode {
   previous: ListNode;
   next: ListNode;
 }
 
-/** The head of a list with nothing in it. */
+/** The head of an empty list. */
 export function emptyList(): ListNode {
   const head = {} as ListNode;
   head.previous = head.next = head;
   return head;
 }
 
-/** Whether one is in a list; of a head, whether anything is in its list. */
+/** Whether an element is in a list; for a head, whether its list has elements. */
 export function isLinked(one: ListNode): boolean {
   return one.next !== one;
 }
 
-/** Puts one that is in no list at the end of `list`. */
+/** Adds an element that is in no list to the end of `list`. */
 export function append(list: ListNode, one: ListNode): void {
   const { previous } = list;
   one.previous = previous;
@@ -33,7 +33,7 @@ export function append(list: ListNode, one: ListNode): void {
   list.previous = one;
 }
 
-/** Takes one out of its list, if it is in one. It names none of the others then, which it would keep with it. */
+/** Takes an element out of its list, if it is in one. It then refers to no other, so it keeps none alive. */
 export function unlink(one: ListNode): void {
   const { previous, next } = one;
   previous.next = next;

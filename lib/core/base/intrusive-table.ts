@@ -1,16 +1,16 @@
-/** What is in a table: found by a number, which others may have as well. */
+/** An element of a table, found by a number. Several elements may share one. */
 export interface TableNode<T> {
   readonly number: number;
-  /** For the table. */
+  /** The next one in its bucket. Only the table uses it. */
   follower: T | undefined;
 }
 
-/** For some 10,000 at once, ten to a bucket. */
+/** Derived: for 10,000 elements, the most flights, ten to a bucket. */
 const BUCKETS = 1024;
 
 /**
- * A hash table with separate chaining through the things themselves, for what is in the air: it is made once, and neither
- * inserting nor deleting allocates anything. Why not a Map: see linked.ts.
+ * A hash table with separate chaining, whose links are fields of its elements. Inserting and deleting allocate nothing. Why
+ * not a Map: see intrusive-list.ts.
  */
 export class IntrusiveTable<T extends TableNode<T>> {
   readonly #buckets: (T | undefined)[] = new Array(BUCKETS).fill(undefined);
@@ -20,17 +20,17 @@ export class IntrusiveTable<T extends TableNode<T>> {
     return this.#size;
   }
 
-  /** One that has this number. */
+  /** An element with this number. */
   first(number: number): T | undefined {
     return having(number, this.#buckets[number & (BUCKETS - 1)]);
   }
 
-  /** Another one with the number of `one`, until all have been seen. */
+  /** The next element with the number of `one`; `undefined` after the last. */
   after(one: T): T | undefined {
     return having(one.number, one.follower);
   }
 
-  /** Adds one that is in no table. */
+  /** Adds an element that is in no table. */
   add(one: T): void {
     const bucket = one.number & (BUCKETS - 1);
     one.follower = this.#buckets[bucket];
@@ -38,7 +38,7 @@ export class IntrusiveTable<T extends TableNode<T>> {
     this.#size++;
   }
 
-  /** @returns whether it was there */
+  /** @returns whether the element was in the table */
   delete(one: T): boolean {
     const bucket = one.number & (BUCKETS - 1);
     let before: T | undefined;
@@ -50,13 +50,13 @@ export class IntrusiveTable<T extends TableNode<T>> {
     }
     if (before === undefined) this.#buckets[bucket] = one.follower;
     else before.follower = one.follower;
-    // It is not to keep the others.
+    // A deleted element must not keep others alive.
     one.follower = undefined;
     this.#size--;
     return true;
   }
 
-  /** All of this moment, in no order. */
+  /** A snapshot of all elements, in no order. */
   all(): T[] {
     const all: T[] = [];
     for (const first of this.#buckets) for (let one = first; one !== undefined; one = one.follower) all.push(one);

@@ -1,4 +1,4 @@
-/** Where a part says what happened; the composition root decides on the format and the place. */
+/** Where every part logs. The composition root decides on format and place. */
 export interface Log {
   debug(message: string, fields?: Record<string, unknown>): void;
   info(message: string, fields?: Record<string, unknown>): void;

@@ -1,6 +1,6 @@
 import QuickLRU from "quick-lru";
 
-/** What was made of a thing, kept for the next time; bounded by entries. */
+/** Keeps what was made of a thing for the next time; bounded by entries. */
 export class Memo<K extends NonNullable<unknown>, V extends NonNullable<unknown>> {
   readonly #made: QuickLRU<K, V>;
   readonly #make: (from: K) => V;
@@ -8,6 +8,22 @@ export class Memo<K extends NonNullable<unknown>, V extends NonNullable<unknown>
   /** @param maxEntries quick-lru keeps up to twice as many */
   constructor(maxEntries: number, make: (from: K) => V) {
     this.#made = new QuickLRU({ maxSize: maxEntries });
+    this.#make = make;
+  }
+
+  get(from: K): V {
+    let made = this.#made.get(from);
+    if (made === undefined) this.#made.set(from, made = this.#make(from));
+    return made;
+  }
+}
+
+/** Keeps what was made for an object for as long as that object lives, such as the circuit breaker of a peer. */
+export class WeakMemo<K extends WeakKey, V extends NonNullable<unknown>> {
+  readonly #made = new WeakMap<K, V>();
+  readonly #make: (from: K) => V;
+
+  constructor(make: (from: K) => V) {
     this.#make = make;
   }
 

@@ -1,6 +1,6 @@
 /**
- * Where an answer goes: one of both is called, once, and neither may throw. It is what a promise is made with, so a promise
- * can stand behind it; on the way of a get none does, as one promise a hop costs a tenth of the hop.
+ * Where an answer goes. One of the two methods is called, once; neither may throw. A promise's two functions fit. The way of
+ * a get uses no promise: one per hop costs a tenth of the hop (measured).
  */
 export interface Reply<T> {
   resolve(value: T): void;

@@ -2,26 +2,26 @@ import type { Clock } from "./clock.ts";
 
 export interface SayOnceOptions {
   readonly clock: Clock;
-  /** Different things that are remembered; while so many are, nothing more is news. */
+  /** The most texts that are remembered. While they are, no other text is news. */
   readonly maxSaid: number;
-  /** How long a thing stays said, in milliseconds. @default for ever */
+  /** How long a text counts as said, in milliseconds. @default for ever */
   readonly forMs?: number;
 }
 
 /**
- * Tells what the log has a line about already. What it remembers is bounded, and so is how often it says "news": texts that
- * come from strangers could otherwise fill the memory, or the log.
+ * Remembers which texts were logged, so that each is logged once. Bounded: texts from strangers must fill neither the memory
+ * nor the log.
  */
 export class SayOnce {
   readonly #options: SayOnceOptions;
-  /** Each text with the time until which it stays said, in the order of saying. */
+  /** Each text and until when it counts as said, in the order of saying. */
   readonly #saidUntilMs = new Map<string, number>();
 
   constructor(options: SayOnceOptions) {
     this.#options = options;
   }
 
-  /** Whether this was not said yet; it counts as said from now on. */
+  /** Whether the text was not said yet. It counts as said from now on. */
   isNews(text: string): boolean {
     const { clock, maxSaid, forMs = Infinity } = this.#options;
     const nowMs = clock.nowMs();
@@ -34,7 +34,7 @@ export class SayOnce {
     return true;
   }
 
-  /** It is over: the next time it is news. Without a text: everything is. */
+  /** Makes a text news again; without a text, all of them. */
   forget(text?: string): void {
     if (text === undefined) this.#saidUntilMs.clear();
     else this.#saidUntilMs.delete(text);

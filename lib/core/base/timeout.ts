@@ -1,11 +1,11 @@
 import type { Clock } from "./clock.ts";
 
 /**
- * What `work` gives, or `late` when `timeoutMs` passes first. The work itself goes on, and its own bounds must end it;
- * what it comes to later is dropped.
+ * Resolves to the result of `work`, or to `late` when `timeoutMs` passes first. A late result is dropped. The work goes on
+ * until its own bounds end it.
  *
- * @param work may throw at once, which is no different from a rejection
- * @throws what `work` throws in time
+ * @param work may also throw synchronously
+ * @throws the error of `work`, if it fails in time
  */
 export function withTimeout<T, L>(clock: Clock, timeoutMs: number, work: () => Promise<T>, late: L): Promise<T | L> {
   return new Promise((resolve, reject) => {
@@ -14,7 +14,7 @@ export function withTimeout<T, L>(clock: Clock, timeoutMs: number, work: () => P
   });
 }
 
-/** Resolves after `delayMs`, or as soon as `signal` is aborted. Never rejects. */
+/** Resolves after `delayMs` milliseconds, or as soon as `signal` is aborted. Never rejects. */
 export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,13 +1,11 @@
 /**
- * Values under a byte budget, on quick-lru.
+ * A cache with exact bytes: quick-lru finds the entries, two lists choose the next victim.
  *
- * quick-lru bounds entries, in two generations: a budget of bytes would leave a part of its room idle or, with a bound
- * that is never reached, evict in the order of insertion, the hottest key first. It therefore finds the values, and who
- * is evicted next is told by two lists that run through all entries: what came and was not read since, in the order of
- * arrival, and what was read, in the order in which it was last looked at. A hit writes one number and moves nothing.
- *
- * A map of a million entries that keeps deleting and inserting is rehashed as a whole now and then, which takes tens of
- * milliseconds; so there are many small ones, each with its share of the keys.
+ * - quick-lru cannot choose: it bounds entries, not bytes. With a bound that is never reached it evicts in the order of
+ *   insertion, the hottest key first.
+ * - Eviction approximates LRU with two second-chance lists, `#unread` and `#read`. A hit only writes a tick.
+ * - The keys are shared out over 64 maps. An engine rehashes a map of a million entries as a whole, which takes tens of
+ *   milliseconds (measured).
  */
 import QuickLRU from "quick-lru";
 import type { Entry as KeyAndValue } from "../ports.ts";
@@ -17,17 +15,17 @@ import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list
 
 type Shard = QuickLRU<string | number, Entry>;
 
-/** No more than six fields: with them JavaScriptCore gives it 64 bytes, which is one line of a processor's cache. */
+/** Six fields at most: JavaScriptCore then gives it 64 bytes, one cache line. */
 interface Entry extends ListNode {
   readonly key: string;
   readonly value: Value;
-  /** UTF-8 bytes of the key + bytes of the body. */
+  /** UTF-8 bytes of the key plus bytes of the body. */
   readonly bytes: number;
-  /** The tick of the last read (of the insertion, at first); below zero: not read since it was put where it stands. */
+  /** The tick of the last read, or of the insertion. Negative: not read since it was appended to its list. */
   usedAt: number;
 }
 
-/** What a cache has done and holds, under the names that groupcache made standard. */
+/** Counters and sizes of one cache, under groupcache's names. */
 export interface CacheStats {
   bytes: number;
   items: number;
@@ -36,36 +34,36 @@ export interface CacheStats {
   evictions: number;
 }
 
-/** Of a hash, for 64 maps. At a million entries each holds 16,000, and is rehashed in a millisecond or two. */
+/** Bits of a hash that choose the map. At a million entries each of 64 maps holds 16,000: a rehash takes 1 to 2 ms (measured). */
 const SHARD_BITS = 6;
 const SHARDS = 1 << SHARD_BITS;
-const NOBODY: readonly Entry[] = [];
+const NONE: readonly Entry[] = [];
 /**
- * Of the two candidates for eviction it is the one that nobody has read for longer; a candidate among the read ones counts
- * as so much more idle. Found by simulation: with 1, or less, a hot set that has shifted is let go a little too late.
+ * Eviction takes the candidate that has been idle for longer; the read one's idle time is multiplied by this. Found by
+ * simulation: with 1 or less, a cache keeps an old hot set a little too long after it has shifted.
  */
 const READ_IDLE_FACTOR = 1.15;
 
-/** The size that a value is accounted with, in bytes. */
+/** The bytes that an entry counts against the budget: its key in UTF-8 and its body. */
 export function entryBytes(key: string, value: Value): number {
   return utf8Bytes(key) + value.body.byteLength;
 }
 
-/** One cache of values with exact bytes. It evicts when told: the budget may be shared (see MainAndHot). */
+/** One cache of values. It evicts only when told, since two caches share one budget (see SharedBudget). */
 export class ByteCache {
   readonly #isHashed: boolean;
-  // Never reached: bytes bound this cache, so quick-lru keeps one generation.
+  // The bound is never reached: bytes bound this cache, and quick-lru then keeps one generation.
   readonly #shards = Array.from(
     { length: SHARDS },
     (): Shard => new QuickLRU({ maxSize: Number.MAX_SAFE_INTEGER }),
   );
-  /** Entries whose hash is that of another, which the map has: of a million, some hundred. */
-  readonly #namesakes = new Map<number, readonly Entry[]>();
-  /** What was not read since it came, the oldest first. */
+  /** Entries whose hash equals that of an entry in a map. Among a million entries about a hundred. */
+  readonly #collisions = new Map<number, readonly Entry[]>();
+  /** Entries not read since they came, the oldest first. */
   readonly #unread = emptyList();
-  /** What was read, in the order in which eviction last looked at it. */
+  /** Entries that were read, in the order in which eviction last looked at them. */
   readonly #read = emptyList();
-  /** Moves on at each insertion and each eviction, so that "read since" is exact between any two of them. */
+  /** Grows at each insertion and each eviction: "read since" is exact between any two of them. */
   #tick = 1;
   #bytes = 0;
   #items = 0;
@@ -74,9 +72,8 @@ export class ByteCache {
   #evictions = 0;
 
   /**
-   * @param isHashed whether entries are found by the hash of their key, with a look at the key itself, and not by the key.
-   * V8 makes a string unique in the process before it looks for it in a map, in a table that it rehashes as a whole: a
-   * third of the time, and the longest pause, at a million entries
+   * @param isHashed whether maps are keyed by the hash of the key instead of the key. V8 interns a string before it looks
+   * it up in a map. At a million entries interning took a third of the time and caused the longest pause (measured).
    */
   constructor(isHashed = false) {
     this.#isHashed = isHashed;
@@ -100,7 +97,7 @@ export class ByteCache {
     };
   }
 
-  /** The value, counted as a use; what has expired is removed and not found. */
+  /** Finds a value and counts the use. Removes an expired one instead of returning it. */
   get(key: string, nowMs: () => number, hash = hashOf(key)): Value | undefined {
     this.#gets++;
     if (this.#items === 0) return undefined;
@@ -116,19 +113,19 @@ export class ByteCache {
     return value;
   }
 
-  /** The value, with no trace of the look. */
+  /** Finds a value, expired or not, and counts nothing. */
   peek(key: string, hash = hashOf(key)): Value | undefined {
     return this.#find(key, hash)?.value;
   }
 
-  /** Stores or replaces. The caller has made room before. */
+  /** Stores or replaces a value. The caller has made room before. */
   set(key: string, value: Value): void {
     const hash = hashOf(key);
     this.remove(key, hash);
     this.add(key, value, entryBytes(key, value), hash);
   }
 
-  /** Stores under a key that is not there. @param bytes as `entryBytes` counts them */
+  /** Stores a value whose key is absent. @param bytes as `entryBytes` counts them */
   add(key: string, value: Value, bytes: number, hash: number): void {
     const tick = this.#tick++;
     const list = this.#unread;
@@ -139,12 +136,12 @@ export class ByteCache {
     const shard = this.#shardOf(hash);
     if (!this.#isHashed) shard.set(key, entry);
     else if (shard.get(hash >>> SHARD_BITS) === undefined) shard.set(hash >>> SHARD_BITS, entry);
-    else this.#namesakes.set(hash, [...this.#namesakesOf(hash), entry]);
+    else this.#collisions.set(hash, [...this.#collisionsOf(hash), entry]);
     this.#bytes += bytes;
     this.#items++;
   }
 
-  /** @returns whether it was there */
+  /** @returns whether the key was present */
   remove(key: string, hash = hashOf(key)): boolean {
     if (this.#items === 0) return false;
     const entry = this.#find(key, hash);
@@ -153,24 +150,25 @@ export class ByteCache {
     return true;
   }
 
-  /** Evicts the entry that was idle for the longest, as far as the heads of the lists tell. */
+  /** Evicts the longer idle of the two lists' candidates. @returns false when the cache is empty */
   evictOne(): boolean {
     if (this.#items === 0) return false;
     const unread = this.#candidate(this.#unread);
     const read = this.#candidate(this.#read);
-    // Finding the second candidate may have been what made the first list's last entry a read one.
+    // Looking for the second candidate may have moved the first list's last entry to `#read`: then only `read` is left.
     const victim = unread === undefined || (read !== undefined && this.#isIdler(read, unread)) ? read : unread;
     this.#delete(victim!, hashOf(victim!.key));
     this.#evictions++;
-    // What is read from now on was read after this look, also when it is the other cache that grows.
+    // A read from now on counts as later than this look.
     this.#tick++;
     return true;
   }
 
   /**
-   * Removes an entry that has expired, where one heads a list: as all entries of a group live equally long, the oldest there.
+   * Removes an expired entry from the head of a list. Only the heads are looked at, to keep this O(1); the head of
+   * `#unread` is the oldest entry there.
    *
-   * @returns whether there was one
+   * @returns whether a head had expired
    */
   removeExpired(nowMs: number): boolean {
     for (const list of [this.#unread, this.#read]) {
@@ -183,12 +181,12 @@ export class ByteCache {
     return false;
   }
 
-  /** All keys and values. O(n), as is what follows: for changes of owners, not for requests. */
+  /** All entries, in no order. O(n): for changes of owners, not for requests. */
   entries(): readonly KeyAndValue[] {
     return this.#all();
   }
 
-  /** The same, the most recently used first. */
+  /** All entries, the most recently used first. O(n log n). */
   byRecency(): readonly KeyAndValue[] {
     return this.#all().sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt));
   }
@@ -201,7 +199,7 @@ export class ByteCache {
     return all;
   }
 
-  /** The first entry of a list that was not read since it was put there; those before it go to the end of `#read`. */
+  /** The first entry of a list not read since it was appended. Entries in front of it were read and move to `#read`. */
   #candidate(list: ListNode): Entry | undefined {
     for (let first = list.next; first !== list; first = list.next) {
       const entry = first as Entry;
@@ -222,24 +220,24 @@ export class ByteCache {
     if (!this.#isHashed) return shard.get(key);
     const entry = shard.get(hash >>> SHARD_BITS);
     if (entry === undefined || entry.key === key) return entry;
-    return this.#namesakesOf(hash).find((namesake) => namesake.key === key);
+    return this.#collisionsOf(hash).find((other) => other.key === key);
   }
 
-  /** Takes an entry out of its map; of those with its hash, one takes its place. */
+  /** Takes an entry out of its map. An entry with the same hash takes its place. */
   #unfind(entry: Entry, hash: number): void {
     const shard = this.#shardOf(hash);
     if (!this.#isHashed) return void shard.delete(entry.key);
     const id = hash >>> SHARD_BITS;
-    const namesakes = this.#namesakesOf(hash);
-    if (namesakes.length === 0) return void shard.delete(id);
-    const [first, ...others] = [shard.get(id)!, ...namesakes].filter((one) => one !== entry);
+    const collisions = this.#collisionsOf(hash);
+    if (collisions.length === 0) return void shard.delete(id);
+    const [first, ...others] = [shard.get(id)!, ...collisions].filter((one) => one !== entry);
     shard.set(id, first!);
-    if (others.length === 0) this.#namesakes.delete(hash);
-    else this.#namesakes.set(hash, others);
+    if (others.length === 0) this.#collisions.delete(hash);
+    else this.#collisions.set(hash, others);
   }
 
-  #namesakesOf(hash: number): readonly Entry[] {
-    return this.#namesakes.get(hash) ?? NOBODY;
+  #collisionsOf(hash: number): readonly Entry[] {
+    return this.#collisions.get(hash) ?? NONE;
   }
 
   #isIdler(read: Entry, unread: Entry): boolean {

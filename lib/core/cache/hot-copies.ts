@@ -1,31 +1,35 @@
 import QuickLRU from "quick-lru";
-import type { MainAndHot } from "./shared-budget.ts";
+import type { SharedBudget } from "./shared-budget.ts";
 import { type Value, within } from "../value.ts";
 
-/** How many keys have their fetches counted; the longest unfetched are forgotten first. */
+/** Keys whose fetches are counted. Chosen: some 8,000 numbers; the key unfetched for longest is forgotten first. */
 const MAX_COUNTED_KEYS = 8_192;
 
 /**
- * Copies of what others own: of what is popular, and of anything while there is room. One displaces something only when it
- * is popular; room that nobody needs is filled at once.
+ * The copies that this node keeps of values that others own. Spare room is filled with any value. When there is no room, only
+ * a popular value displaces others.
  */
 export class HotCopies {
-  readonly #caches: MainAndHot;
+  readonly #caches: SharedBudget;
   readonly #ttlMs: number | null;
   readonly #afterFetches: number;
   readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
 
   /**
-   * @param ttlMs how long a value may be served, in milliseconds; null: until it is evicted
-   * @param afterFetches a key that was fetched so often, not long ago, is popular; 0: no copies
+   * @param ttlMs the longest lifetime of a copy, in milliseconds; null: until it is evicted
+   * @param afterFetches a key fetched this many times recently is popular; 0: no copies
    */
-  constructor(caches: MainAndHot, ttlMs: number | null, afterFetches: number) {
+  constructor(caches: SharedBudget, ttlMs: number | null, afterFetches: number) {
     this.#caches = caches;
     this.#ttlMs = ttlMs;
     this.#afterFetches = afterFetches;
   }
 
-  /** @returns whether it is kept as popular: what only fills room is the first to go, and no word is given for it */
+  /**
+   * Keeps a copy of a fetched value, if it is popular or there is room.
+   *
+   * @returns whether it is kept as popular. Copies in spare room are evicted first, so they are not reported as stored
+   */
   keep(key: string, value: Value): boolean {
     if (this.#afterFetches === 0) return false;
     const fetches = (this.#fetchCounts.get(key) ?? 0) + 1;
@@ -33,9 +37,9 @@ export class HotCopies {
     if (isPopular) this.#fetchCounts.delete(key);
     else this.#fetchCounts.set(key, fetches);
     const { main, hot } = this.#caches;
-    // While the owner was asked, this node may have become the owner and loaded it: the main cache's copy stays.
+    // This node may have become the owner during the fetch and loaded the value: the main cache's entry stays.
     if (main.peek(key) !== undefined || !isPopular && !this.#caches.hasRoom(key, value)) return false;
-    // It may be a part of a frame with many others, which a cache must not keep alive.
+    // The body may be a view of a frame with many answers. The cache must not keep that frame alive.
     const copy = { ...within(this.#ttlMs, value), body: value.body.slice() };
     return this.#caches.store(hot, key, copy) && isPopular;
   }

@@ -2,15 +2,15 @@ import { ByteCache, entryBytes } from "./byte-cache.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Value } from "../value.ts";
 
-/** The main and the hot cache of a group under one budget. A key is in one of them at the most. */
-export class MainAndHot {
+/** A group's main and hot cache under one budget of bytes. A key is in one of them at most. */
+export class SharedBudget {
   readonly main: ByteCache;
   readonly hot: ByteCache;
   readonly budgetBytes: number;
 
   /**
    * @param budgetBytes 0 keeps nothing
-   * @param isHashed as ByteCache takes it
+   * @param isHashed see ByteCache
    * @throws RangeError unless the budget is a whole number of bytes
    */
   constructor(budgetBytes: number, isHashed = false) {
@@ -25,12 +25,12 @@ export class MainAndHot {
   }
 
   /**
-   * Stores a value in `cache`, making room first, so that the budget is never exceeded, not even for a moment.
+   * Stores a value in `cache`. Makes room first: the budget is never exceeded, not even for a moment.
    *
-   * @returns false when the value is larger than the whole budget: it is served, but not stored
+   * @returns false when the value is larger than the whole budget: it is served, not stored
    */
   store(cache: ByteCache, key: string, value: Value): boolean {
-    // Also when the new value is too large to keep: the old one is not what the origin says any more.
+    // The old value is outdated, also when the new one is too large to keep.
     const hash = hashOf(key);
     this.main.remove(key, hash);
     this.hot.remove(key, hash);
@@ -41,16 +41,20 @@ export class MainAndHot {
     return true;
   }
 
-  /** Whether it fits beside all that is here. */
+  /** Whether the value fits without evicting anything. */
   hasRoom(key: string, value: Value): boolean {
     return this.#fits(entryBytes(key, value));
   }
 
-  /** Stores a value in the main cache as `store` does, but displaces hot copies and what has expired only: else not at all. */
+  /**
+   * Stores a value in the main cache if only hot copies and expired entries must go for it.
+   *
+   * @returns whether it was stored
+   */
   storeWithoutLoss(key: string, value: Value, nowMs: number): boolean {
     const bytes = entryBytes(key, value);
-    // What it replaces makes room.
     const moreBytes = () => {
+      // The replaced value makes room.
       const present = this.main.peek(key);
       return present === undefined ? bytes : bytes - entryBytes(key, present);
     };
@@ -63,7 +67,7 @@ export class MainAndHot {
     return this.main.bytes + this.hot.bytes + bytes <= this.budgetBytes;
   }
 
-  /** The hot cache pays while it holds more than an eighth of the main cache (as in groupcache). */
+  /** The hot cache gives way while it is larger than an eighth of the main cache, as in groupcache. */
   #victim(): ByteCache {
     return this.hot.items > 0 && (this.hot.bytes > this.main.bytes / 8 || this.main.items === 0) ? this.hot : this.main;
   }

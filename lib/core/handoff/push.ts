@@ -1,39 +1,36 @@
-/** How entries get to the nodes that are to have them. */
+/** Pushing entries to other nodes, in batches. */
 import { entryBytes } from "../cache/byte-cache.ts";
-import type { Clock } from "../base/clock.ts";
 import { pause } from "../base/timeout.ts";
 import type { Entry, Peer } from "../ports.ts";
+import type { HandoffOptions } from "./options.ts";
 
 export interface PushOptions {
-  /** Who is to have a key; it is asked again before each attempt, as owners may have changed. `undefined`: nobody. */
+  /** The peer that is to have a key, looked up before each try, since owners may change. `undefined`: drop the entry. */
   readonly target: (key: string) => Peer | undefined;
   readonly signal: AbortSignal;
-  /** How often in a row nothing is taken of what is left, until it is given up: it will be loaded anew. */
+  /** After so many tries in a row without progress the rest is given up: it will be loaded anew. */
   readonly tries: number;
 }
 
+/** Chosen: a batch is stored within milliseconds; a peer that takes longer is stalled. */
 const PUSH_TIMEOUT_MS = 2_000;
-/** What could not be pushed is offered again so long after. */
-const PUSH_AGAIN_AFTER_MS = 500;
+/** Chosen: from one try to the next. */
+const RETRY_AFTER_MS = 500;
+/** Chosen: small enough that a push does not hold up the answers behind it. */
 const MAX_BATCH_BYTES = 256 * 1024;
 const MAX_BATCH_ENTRIES = 1_000;
-/** After so many the node does something else, too: targets for half a million take half a second. */
+/** The event loop gets a turn after so many: targets for half a million entries take half a second (measured). */
 const TARGETS_AT_ONCE = 1_000;
 
-/** One group's way to push. */
+/** Pushes the entries of one group. */
 export class Pusher {
-  readonly #group: string;
-  readonly #clock: Clock;
-  readonly #onTaken: (entries: number) => void;
+  readonly #options: HandoffOptions;
 
-  /** @param onTaken is told how many entries a peer took */
-  constructor(group: string, clock: Clock, onTaken: (entries: number) => void) {
-    this.#group = group;
-    this.#clock = clock;
-    this.#onTaken = onTaken;
+  constructor(options: HandoffOptions) {
+    this.#options = options;
   }
 
-  /** Pushes all entries, those that come first before the others. Never rejects. */
+  /** Pushes all entries in their order. Resolves when all are taken, or given up, or the signal aborts. Never rejects. */
   async push(held: readonly Entry[], { target, signal, tries }: PushOptions): Promise<void> {
     let left = held;
     for (let failures = 0; !signal.aborted;) {
@@ -42,14 +39,14 @@ export class Pusher {
       if (left.length === 0) return;
       failures = left.length < before ? 1 : failures + 1;
       if (failures === tries) return;
-      await pause(this.#clock, PUSH_AGAIN_AFTER_MS, signal);
+      await pause(this.#options.clock, RETRY_AFTER_MS, signal);
     }
   }
 
   /**
-   * One batch at a time to each peer, so that what waits is bounded by the peers, not by the entries.
+   * Sends one batch at a time to each peer: the memory in flight is bounded by the peers, not by the entries.
    *
-   * @returns what has a target that did not take it
+   * @returns the entries whose target did not take them
    */
   async #pushOnce(
     held: readonly Entry[],
@@ -58,7 +55,7 @@ export class Pusher {
   ): Promise<Entry[]> {
     const byPeer = new Map<Peer, Entry[]>();
     for (let i = 0; i < held.length && !signal.aborted; i++) {
-      if (i > 0 && i % TARGETS_AT_ONCE === 0) await pause(this.#clock, 0, signal);
+      if (i > 0 && i % TARGETS_AT_ONCE === 0) await pause(this.#options.clock, 0, signal);
       const entry = held[i]!;
       const peer = target(entry.key);
       if (peer === undefined) continue;
@@ -70,8 +67,9 @@ export class Pusher {
     return left.flat();
   }
 
-  /** @returns what is left when a push fails, or there is no more time */
+  /** @returns the entries that are left when a push fails or the signal aborts */
   async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<readonly Entry[]> {
+    const { group, stats } = this.#options;
     for (let at = 0; at < entries.length;) {
       const first = at;
       const batch: Entry[] = [];
@@ -82,7 +80,8 @@ export class Pusher {
       }
       if (signal.aborted) return entries.slice(first);
       try {
-        this.#onTaken(await peer.push(this.#group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS }));
+        const taken = await peer.push(group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS });
+        stats.entriesPushed += taken;
       } catch {
         return entries.slice(first);
       }

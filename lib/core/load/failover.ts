@@ -1,16 +1,17 @@
 /**
- * Asking the owner, or whoever stands in for it. An owner that cannot be reached is passed over for the next in rank, by
- * every node alike; one that is slow is not dead: after a while the next in rank is asked as well, for a few requests.
+ * Fetches a value from the owner, or from the next in rank when the owner cannot be reached. Every node picks the same next
+ * in rank, so one load still serves the cluster. An owner that is only slow is hedged: see hedging.ts.
  */
+import { SLOW_FAILURE_MS } from "../base/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
+import type { ListNode } from "../base/intrusive-list.ts";
+import { WeakMemo } from "../base/memo.ts";
 import { PeerError } from "../errors.ts";
-import type { Flight } from "./flights.ts";
-import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
-import { type PeerHealth, PeersHealth, SLOW_FAILURE_MS } from "../base/peer-health.ts";
 import type { Ask, Peer, PeerPicker } from "../ports.ts";
-import { Deadlines } from "../base/deadlines.ts";
 import type { Value } from "../value.ts";
+import type { Flight } from "./flights.ts";
+import { AskedPeer, type Hedgeable, Hedging } from "./hedging.ts";
 
 export interface FailoverOptions<T> {
   readonly group: string;
@@ -18,75 +19,84 @@ export interface FailoverOptions<T> {
   readonly clock: Clock;
   /** For one ask, in milliseconds. */
   readonly timeoutMs: number;
-  /** The value as the owner has it, or the next in rank in its place. */
-  readonly onValue: (flight: Flight<T>, key: string, value: Value) => void;
-  /** It is this node's turn to load the value. */
-  readonly onOwnTurn: (flight: Flight<T>, key: string) => void;
-  /** This node's own load, where it is the next in rank. */
+  /** Counts here. */
+  readonly stats: FailoverStats;
+  /** What a flight resolves to when a peer has sent the value. */
+  readonly received: (key: string, value: Value) => T;
+  /** This node's own load, in the place of an owner that cannot be reached or is slow. */
   readonly loadHere: (key: string, signal: CancelSignal) => Promise<T>;
-  readonly onPeerError: () => void;
-  readonly onHedge: () => void;
 }
 
-/** So many were asked, one after another, and let the caller wait in vain, before this node loads by itself. */
+/** What failover counts. */
+export interface FailoverStats {
+  /** Values that a peer delivered. */
+  peerLoads: number;
+  /** Asks of peers that failed and made this node ask another. */
+  peerErrors: number;
+  /** Second asks, because the first one was slow. */
+  hedges: number;
+}
+
+/** Chosen: after so many waits in vain, one after another, this node loads by itself. */
 const MAX_WAITS = 3;
 /**
- * So many could not be asked: it costs no time to find the next, and who loads in their place is the same for all nodes. Of
- * keys whose first 16 in rank are all dead, while half the fleet is, there is one in 65,536.
+ * After so many peers that could not be asked, this node loads by itself. Finding the next costs no time. With half the
+ * fleet dead, one key in 65,536 has 16 dead peers in front (2^16).
  */
 const MAX_PASSED_OVER = 16;
-/** Second asks are for a few percent of all, so that a slow origin is not asked twice for everything. */
-const HEDGES_PER_ASK = 0.03;
-const MAX_HEDGES_SAVED = 20;
 
-const NOBODY: ReadonlySet<string> = new Set();
+/** The peers that were asked for a key in vain, or passed over. */
+interface Tried {
+  readonly names: ReadonlySet<string>;
+  /** How many of them kept the caller waiting. */
+  readonly waits: number;
+}
 
-/** A question to a peer for which another may be asked as well. */
-class FirstAsk<T> implements Ask, ListNode {
+const NONE_TRIED: Tried = { names: new Set(), waits: 0 };
+
+function withTried({ names, waits }: Tried, peer: Peer, waited: boolean): Tried {
+  return { names: new Set([...names, peer.name]), waits: waited ? waits + 1 : waits };
+}
+
+/** The ask of the owner, or of the next in rank when the owner failed. It can be hedged. */
+class PrimaryAsk<T> implements Ask, Hedgeable {
   previous: ListNode = this;
   next: ListNode = this;
   readonly failover: Failover<T>;
   readonly peer: Peer;
-  readonly health: PeerHealth;
+  readonly asked: AskedPeer;
   readonly key: string;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
-  /** Who was asked before, in vain. */
-  readonly failures: ReadonlySet<string>;
-  /** How many of those let the caller wait. */
-  readonly waits: number;
+  readonly tried: Tried;
   readonly askedAtMs: number;
-  /** The peer is silent if it has answered nobody since then. */
-  sinceMs: number;
+  silentSinceMs: number;
   hedgeAtMs: number;
   isOver = false;
 
   constructor(
     failover: Failover<T>,
     peer: Peer,
-    health: PeerHealth,
+    asked: AskedPeer,
     key: string,
-    signal: Flight<T>,
-    timeoutMs: number,
-    failures: ReadonlySet<string>,
-    waits: number,
+    flight: Flight<T>,
+    tried: Tried,
     nowMs: number,
   ) {
     this.failover = failover;
     this.peer = peer;
-    this.health = health;
+    this.asked = asked;
     this.key = key;
-    this.signal = signal;
-    this.timeoutMs = timeoutMs;
-    this.failures = failures;
-    this.waits = waits;
+    this.signal = flight;
+    this.timeoutMs = failover.timeoutMs;
+    this.tried = tried;
     this.askedAtMs = nowMs;
-    this.sinceMs = nowMs;
-    this.hedgeAtMs = nowMs + health.hedgeMs;
+    this.silentSinceMs = nowMs;
+    this.hedgeAtMs = nowMs + asked.hedgeDelay.delayMs;
   }
 
   resolve(value: Value): void {
-    this.failover.answered(this, value);
+    this.failover.answered(this, this, value);
   }
 
   reject(error: unknown): void {
@@ -94,178 +104,132 @@ class FirstAsk<T> implements Ask, ListNode {
   }
 }
 
-/** The second ask, of a peer next in rank. That it fails says nothing: the first one is still on its way. */
-class SecondAsk<T> implements Ask {
-  readonly first: FirstAsk<T>;
-  readonly health: PeerHealth;
+/** The second ask, of another peer. Its failure ends nothing, since the primary ask is still in flight. */
+class HedgeAsk<T> implements Ask {
+  readonly primary: PrimaryAsk<T>;
+  readonly asked: AskedPeer;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
   readonly askedAtMs: number;
 
-  constructor(first: FirstAsk<T>, health: PeerHealth, nowMs: number) {
-    this.first = first;
-    this.health = health;
-    this.signal = first.signal;
-    this.timeoutMs = first.timeoutMs;
+  constructor(primary: PrimaryAsk<T>, asked: AskedPeer, nowMs: number) {
+    this.primary = primary;
+    this.asked = asked;
+    this.signal = primary.signal;
+    this.timeoutMs = primary.timeoutMs;
     this.askedAtMs = nowMs;
   }
 
   resolve(value: Value): void {
-    this.first.failover.answeredSecond(this, value);
+    this.primary.failover.answered(this.primary, this, value);
   }
 
   reject(error: unknown): void {
-    this.first.failover.failedSecond(this, error);
+    this.primary.failover.noteFailure(this, error);
   }
 }
 
 /** One group's way to the peers that answer for its keys. */
 export class Failover<T> {
+  readonly timeoutMs: number;
   readonly #options: FailoverOptions<T>;
-  readonly #health = new PeersHealth();
-  /** Those that are in the air, and have not been hedged. */
-  readonly #asks = emptyList();
-  readonly #deadlines: Deadlines;
-  #hedges = 1;
+  readonly #asked = new WeakMemo<Peer, AskedPeer>(() => new AskedPeer());
+  readonly #hedging: Hedging<PrimaryAsk<T>>;
 
   constructor(options: FailoverOptions<T>) {
+    this.timeoutMs = options.timeoutMs;
     this.#options = options;
-    this.#deadlines = new Deadlines(options.clock, (nowMs) => this.#hedgeOverdue(nowMs));
+    this.#hedging = new Hedging(options.clock, (ask, nowMs) => this.#hedge(ask, nowMs));
   }
 
   /**
-   * Asks the owner, and the next in rank in the place of who cannot be reached. The rank is taken anew for each ask, since
-   * the roster may have changed while the last one failed; who has failed is not asked twice.
-   *
-   * Ends in one call: `onValue`, `onOwnTurn`, or `flight.fail` with the owner's final answer, OverloadedError, or the
-   * signal's reason. A promise for each step would cost more than what the peers are asked with.
+   * Asks the owner for a value and ends the flight with it, or with the owner's final error. If the owner cannot be reached,
+   * asks the next in rank, by the roster of that moment. No promise per step: that would cost more than the ask.
    */
-  fetch(key: string, flight: Flight<T>): void {
-    this.#hedges = Math.min(MAX_HEDGES_SAVED, this.#hedges + HEDGES_PER_ASK);
-    this.#askNext(key, flight, NOBODY, 0);
+  fetch(owner: Peer, key: string, flight: Flight<T>): void {
+    this.#hedging.earn();
+    this.#ask(owner, key, flight, NONE_TRIED);
   }
 
-  #askNext(key: string, flight: Flight<T>, failed: ReadonlySet<string>, waits: number): void {
-    const { picker, clock, timeoutMs, onOwnTurn } = this.#options;
-    while (failed.size < MAX_PASSED_OVER && waits < MAX_WAITS) {
-      const peer = failed.size === 0 ? picker.pick(key) : next(picker.ranked(key, failed.size + 1), failed);
-      if (peer === undefined) break;
-      const health = this.#health.of(peer);
-      const nowMs = clock.nowMs();
-      if (health.admit(nowMs)) {
-        return this.#ask(new FirstAsk(this, peer, health, key, flight, timeoutMs, failed, waits, nowMs));
-      }
-      failed = new Set([...failed, peer.name]);
-    }
-    onOwnTurn(flight, key);
-  }
-
-  /** For questions. */
-  answered(ask: FirstAsk<T>, value: Value): void {
-    this.#noteAnswer(ask);
-    this.#land(ask, value);
-  }
-
-  /** For questions. */
-  failed(ask: FirstAsk<T>, error: unknown): void {
-    const { peer, key, signal: flight, failures, askedAtMs } = ask;
-    this.#noteFailure(ask, error);
+  /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
+  answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
+    const { clock, received, stats } = this.#options;
+    const nowMs = clock.nowMs();
+    by.asked.breaker.succeeded(nowMs);
+    by.asked.hedgeDelay.answered(nowMs - by.askedAtMs);
     if (!this.#end(ask)) return;
-    if (flight.aborted || !(error instanceof PeerError)) return flight.reject(error);
-    const { clock, onPeerError } = this.#options;
-    onPeerError();
-    const waits = ask.waits + (clock.nowMs() - askedAtMs < SLOW_FAILURE_MS ? 0 : 1);
+    stats.peerLoads++;
     try {
-      this.#askNext(key, flight, new Set([...failures, peer.name]), waits);
-    } catch (fault) {
-      flight.reject(fault);
-    }
-  }
-
-  /** For second questions. */
-  answeredSecond(ask: SecondAsk<T>, value: Value): void {
-    this.#noteAnswer(ask);
-    this.#land(ask.first, value);
-  }
-
-  /** For second questions. */
-  failedSecond(ask: SecondAsk<T>, error: unknown): void {
-    this.#noteFailure(ask, error);
-  }
-
-  /** Asks one peer, and when that has been silent for a while the next in rank as well; the first answer counts. */
-  #ask(ask: FirstAsk<T>): void {
-    append(this.#asks, ask);
-    this.#deadlines.cover(ask.hedgeAtMs);
-    ask.peer.ask(this.#options.group, ask.key, ask);
-  }
-
-  #land(ask: FirstAsk<T>, value: Value): void {
-    if (!this.#end(ask)) return;
-    try {
-      this.#options.onValue(ask.signal, ask.key, value);
+      ask.signal.resolve(received(ask.key, value));
     } catch (error) {
       ask.signal.reject(error);
     }
   }
 
-  #noteAnswer({ health, askedAtMs }: FirstAsk<T> | SecondAsk<T>): void {
-    const nowMs = this.#options.clock.nowMs();
-    health.answered(nowMs - askedAtMs, nowMs);
+  /** For asks: the primary ask has failed. */
+  failed(ask: PrimaryAsk<T>, error: unknown): void {
+    const { peer, key, signal: flight, tried, askedAtMs } = ask;
+    this.noteFailure(ask, error);
+    if (!this.#end(ask)) return;
+    if (flight.aborted || !(error instanceof PeerError)) return flight.reject(error);
+    const { clock, stats } = this.#options;
+    stats.peerErrors++;
+    const nowTried = withTried(tried, peer, clock.nowMs() - askedAtMs >= SLOW_FAILURE_MS);
+    try {
+      this.#ask(this.#next(key, nowTried), key, flight, nowTried);
+    } catch (fault) {
+      flight.reject(fault);
+    }
   }
 
-  #noteFailure({ health, askedAtMs }: FirstAsk<T> | SecondAsk<T>, error: unknown): void {
-    if (!(error instanceof PeerError)) return;
-    const nowMs = this.#options.clock.nowMs();
-    health.failed(nowMs - askedAtMs, nowMs);
+  /** For asks: tells the peer's breaker. */
+  noteFailure({ asked, askedAtMs }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
+    if (error instanceof PeerError) asked.breaker.failed(askedAtMs, this.#options.clock.nowMs());
   }
 
-  /** @returns whether it had not ended before */
-  #end(ask: FirstAsk<T>): boolean {
-    unlink(ask);
+  /** Asks `peer`; while its breaker is open, the next in rank. `undefined`: it is this node's turn. */
+  #ask(peer: Peer | undefined, key: string, flight: Flight<T>, tried: Tried): void {
+    const { group, clock, loadHere } = this.#options;
+    while (peer !== undefined && tried.names.size < MAX_PASSED_OVER && tried.waits < MAX_WAITS) {
+      const asked = this.#asked.get(peer);
+      const nowMs = clock.nowMs();
+      if (asked.breaker.admit(nowMs)) {
+        const ask = new PrimaryAsk(this, peer, asked, key, flight, tried, nowMs);
+        this.#hedging.watch(ask);
+        return peer.ask(group, key, ask);
+      }
+      tried = withTried(tried, peer, false);
+      peer = this.#next(key, tried);
+    }
+    flight.follow(loadHere(key, flight));
+  }
+
+  /** The first in rank that was not tried. `undefined`: this node. */
+  #next(key: string, { names }: Tried): Peer | undefined {
+    return firstNotTried(this.#options.picker.ranked(key, names.size + 1), names);
+  }
+
+  /** @returns whether the ask had not ended before */
+  #end(ask: PrimaryAsk<T>): boolean {
+    this.#hedging.forget(ask);
     if (ask.isOver) return false;
     ask.isOver = true;
     return true;
   }
 
-  /** Hedges what is overdue. @returns when the next is, or Infinity */
-  #hedgeOverdue(nowMs: number): number {
-    let nextMs = Infinity;
-    const due: FirstAsk<T>[] = [];
-    for (let one = this.#asks.next; one !== this.#asks; one = one.next) {
-      const ask = one as FirstAsk<T>;
-      if (ask.hedgeAtMs <= nowMs && ask.health.hasAnsweredSince(ask.sinceMs)) {
-        ask.sinceMs = nowMs;
-        ask.hedgeAtMs = nowMs + ask.health.hedgeMs;
-      }
-      if (ask.hedgeAtMs > nowMs) nextMs = Math.min(nextMs, ask.hedgeAtMs);
-      else due.push(ask);
-    }
-    for (const ask of due) {
-      // To hedge one may have found a connection dead, and ended others.
-      if (ask.isOver) continue;
-      unlink(ask);
-      this.#hedge(ask, nowMs);
-    }
-    return nextMs;
-  }
-
-  /** Asks nobody when too many were asked twice of late. */
-  #hedge(ask: FirstAsk<T>, nowMs: number): void {
-    const { peer: slow, key, signal, failures } = ask;
-    const { group, picker, onHedge, loadHere } = this.#options;
-    if (this.#hedges < 1 || signal.aborted) return;
-    const others = picker.ranked(key, failures.size + 2).filter((peer) => peer !== slow);
-    const second = next(others, failures);
-    this.#hedges--;
-    onHedge();
-    // Whoever it is looks first whether the slow owner has it in the air: a slow origin is not asked twice.
-    if (second === undefined) {
-      loadHere(key, signal).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
-    } else second.ask(group, key, new SecondAsk(ask, this.#health.of(second), nowMs));
+  /** Asks the next in rank as well, if hedges are left. It looks at the owner first: a slow origin is not asked twice. */
+  #hedge(ask: PrimaryAsk<T>, nowMs: number): void {
+    const { peer: slow, key, signal, tried } = ask;
+    const { group, picker, stats, loadHere } = this.#options;
+    if (signal.aborted || !this.#hedging.spend()) return;
+    const others = picker.ranked(key, tried.names.size + 2).filter((peer) => peer !== slow);
+    const second = firstNotTried(others, tried.names);
+    stats.hedges++;
+    if (second !== undefined) return second.ask(group, key, new HedgeAsk(ask, this.#asked.get(second), nowMs));
+    loadHere(key, signal).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
   }
 }
 
-function next(ranked: readonly (Peer | undefined)[], failed: ReadonlySet<string>): Peer | undefined {
-  return ranked.find((peer) => peer === undefined || !failed.has(peer.name));
+function firstNotTried(ranked: readonly (Peer | undefined)[], tried: ReadonlySet<string>): Peer | undefined {
+  return ranked.find((peer) => peer === undefined || !tried.has(peer.name));
 }

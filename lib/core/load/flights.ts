@@ -1,8 +1,8 @@
 /**
- * Singleflight: one load in the air per key, shared by all who wait for it.
+ * Singleflight: one load in flight per key, shared by all its waiters.
  *
- * A waiter that goes away leaves alone; the flight is cancelled when its last waiter has gone (as in tailscale's
- * util/singleflight) or its own deadline has passed.
+ * A waiter that leaves cancels nothing for the others. A flight is cancelled when its last waiter has left (as in tailscale's
+ * util/singleflight), or when its own deadline has passed.
  */
 import { Cancel, type CancelSignal } from "../base/cancel.ts";
 import { IntrusiveTable, type TableNode } from "../base/intrusive-table.ts";
@@ -11,16 +11,18 @@ import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Reply } from "../base/reply.ts";
 import { Deadlines } from "../base/deadlines.ts";
+import type { Ask } from "../ports.ts";
+import type { Value } from "../value.ts";
 
-/** One load in flight, as the code that makes it sees it: aborted when nobody waits any more, or its deadline has passed. */
+/** One load in flight, as its maker sees it: aborted when no waiter is left, or when its deadline has passed. */
 export interface Flight<T> extends CancelSignal, Reply<T> {
-  /** Ends as this work does. */
+  /** Resolves or rejects as this work does. */
   follow(work: Promise<T>): void;
-  /** Itself, for what takes nothing less, such as `fetch`. */
+  /** The same signal for an API that needs a real AbortSignal, such as `fetch`. */
   abortSignal(): AbortSignal;
 }
 
-/** Its own signal: one object for each load instead of two. */
+/** Is its own signal: one object per load instead of two. */
 class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFlight<T>> {
   readonly key: string;
   /** The hash of the key. */
@@ -28,7 +30,7 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   follower: LoadInFlight<T> | undefined = undefined;
   readonly deadlineMs: number;
   private readonly flights: Flights<T>;
-  /** Empty when it is over: it has landed, or nobody waits any more. */
+  /** Empty once the flight has ended or all waiters have left. */
   waiters: Waiter<T>[] = [];
 
   constructor(key: string, hash: number, deadlineMs: number, flights: Flights<T>) {
@@ -56,9 +58,9 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   }
 }
 
-/** A caller that waits for one flight, and its own abort listener. */
+/** A caller that waits for one flight. It is its own abort listener. */
 export abstract class Waiter<T> implements Reply<T> {
-  /** When it aborts, `reject` gets its reason, and the others wait on. */
+  /** When it aborts, this waiter is rejected with the reason; the others wait on. */
   readonly signal: CancelSignal | undefined;
   private flight: LoadInFlight<T> | undefined = undefined;
 
@@ -66,13 +68,13 @@ export abstract class Waiter<T> implements Reply<T> {
     this.signal = signal;
   }
 
-  /** Whether it hears before the others. */
+  /** Whether this waiter is answered before the others. */
   get isFirst(): boolean {
     return false;
   }
 
   abstract resolve(value: T): void;
-  /** @param error what the load failed with; OriginTimeoutError, OverloadedError; the signal's reason */
+  /** @param error the load's error; OriginTimeoutError, OverloadedError; the signal's reason */
   abstract reject(error: unknown): void;
 
   board(flight: LoadInFlight<T>): void {
@@ -102,16 +104,38 @@ class PromiseWaiter<T> extends Waiter<T> {
   }
 }
 
-/** Waits by a promise: for what is not asked often. */
+/** Waits by a promise. Not for hot paths. */
 export function promised<T>(signal: CancelSignal | undefined, wait: (waiter: Waiter<T>) => void): Promise<T> {
   return new Promise((resolve, reject) => wait(new PromiseWaiter(signal, { resolve, reject })));
 }
 
+/** A peer that waits for a flight. It is answered first: more waiters wait behind it, at the peer. */
+export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
+  private readonly ask: Ask;
+
+  constructor(ask: Ask) {
+    super(ask.signal);
+    this.ask = ask;
+  }
+
+  override get isFirst(): boolean {
+    return true;
+  }
+
+  resolve({ value }: T): void {
+    this.ask.resolve(value);
+  }
+
+  reject(error: unknown): void {
+    this.ask.reject(error);
+  }
+}
+
 export interface FlightOptions {
   readonly clock: Clock;
-  /** How long a flight may last, in milliseconds, whoever waits for it. */
+  /** How long a flight may last, in milliseconds. */
   readonly timeoutMs: number;
-  /** How many flights may be in the air at once; one more is refused. */
+  /** The most flights at once; one more is refused. */
   readonly maxFlights: number;
 }
 
@@ -132,10 +156,9 @@ export class Flights<T> {
   }
 
   /**
-   * Waits for the flight of `key`; starts it with `start` when there is none.
+   * Waits for the flight of `key`; starts one with `start` when there is none.
    *
-   * @param start is given the flight, also the signal that aborts when nobody waits any more or the deadline
-   * has passed
+   * @param start is given the flight, which is also its signal
    */
   fly(key: string, waiter: Waiter<T>, start: (flight: Flight<T>) => void): void {
     const { signal } = waiter;
@@ -154,12 +177,12 @@ export class Flights<T> {
     try {
       start(flight);
     } catch (error) {
-      // A `start` that throws at once must not leave its flight in the table.
+      // A `start` that throws must not leave its flight in the table.
       flight.reject(error);
     }
   }
 
-  /** Waits for the flight of `key` as `fly` does, if there is one. @returns whether there is */
+  /** Waits for the flight of `key`, if there is one. @returns whether there is */
   join(key: string, waiter: Waiter<T>): boolean {
     const flight = this.#find(key, hashOf(key));
     if (flight === undefined) return false;
@@ -168,7 +191,7 @@ export class Flights<T> {
     return true;
   }
 
-  /** Waits for the flights of these keys, as far as there are any, however they end. Never rejects. */
+  /** Resolves when the flights of these keys have ended, in any way, or the signal aborts. Never rejects. */
   async ended(keys: readonly string[], signal: CancelSignal): Promise<void> {
     const none = (waiter: Waiter<T>) => waiter.reject(undefined);
     await Promise.allSettled(
@@ -179,7 +202,7 @@ export class Flights<T> {
   /**
    * For flights: takes one out of the table, if it is still there.
    *
-   * @returns those who still waited for it
+   * @returns the waiters that are left
    */
   end(flight: LoadInFlight<T>): readonly Waiter<T>[] {
     this.#flights.delete(flight);
@@ -189,7 +212,7 @@ export class Flights<T> {
     return waiters;
   }
 
-  /** For flights: a waiter has gone. */
+  /** For flights: a waiter leaves. */
   leave(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
     const at = flight.waiters.indexOf(waiter);
     if (at < 0) return;
@@ -197,7 +220,7 @@ export class Flights<T> {
     const reason = waiter.signal!.reason;
     waiter.reject(reason);
     if (flight.waiters.length > 0) return;
-    // Out of the table first: whoever asks from now on must not join a flight that is being cancelled.
+    // Out of the table first: a new caller must not join a flight that is being cancelled.
     this.end(flight);
     flight.abort(reason);
   }
@@ -216,7 +239,7 @@ export class Flights<T> {
         nextMs = Math.min(nextMs, flight.deadlineMs);
         continue;
       }
-      // Whoever heard of the end of another may have left this one.
+      // The end of another flight may have ended this one.
       if (flight.waiters.length === 0) continue;
       flight.reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
       flight.abort(new OriginTimeoutError("deadline"));

@@ -1,37 +1,38 @@
 /**
- * Rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998): every node
- * scores every peer for a key, and the highest score owns it. Weighted as in Schindelhauer and Schomaker 2005:
- * -weight / ln(u) keeps the share of each peer in proportion to its weight, and a change of one peer moves only keys
- * that it wins or loses.
+ * Rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998): every node scores
+ * every peer for a key, and the peer with the highest score owns the key. A change of one peer moves only keys that it wins
+ * or loses.
  *
- * Only integer arithmetic and the four basic operations on doubles are used, so that Bun (JavaScriptCore) and Deno (V8)
- * agree to the last bit: `Math.log` may differ between engines.
+ * Weights follow Schindelhauer and Schomaker (2005): -weight / ln(u) gives each peer its share in proportion to its weight.
+ *
+ * The code uses only integer arithmetic and the four basic operations on doubles: Bun (JavaScriptCore) and Deno (V8) must
+ * agree to the last bit, and their `Math.log` may differ.
  */
 import { fold, PrefixHash, stir, unstir } from "../base/hash.ts";
 
 export interface Contender {
   readonly name: string;
-  /** Relative share of the keys; > 0. */
+  /** Its share of the keys, relative to the others; above 0. */
   readonly weight: number;
 }
 
 const nameHash = new PrefixHash("", 0x6d757374);
 
-/** The scores of one set of contenders: immutable, made anew when the set changes. */
+/** The owners of all keys among one set of contenders. Immutable. */
 export class Rendezvous {
   /**
-   * Folded, as the hash of a key is before it meets them: once for each, and not for each pair. In fours, as `owner` reads
-   * them: the first one fills the last four up.
+   * One folded seed per contender. The key's hash is folded too, so that no pair has to be. Padded with the first seed to a
+   * multiple of four, as `owner` reads four at a time.
    */
   readonly #seeds: Int32Array;
-  /** Whose seed it is: of two that are the same, the earlier one. Empty where weights decide. */
+  /** The contender of a seed; of two with the same seed, the earlier one. Empty when weights decide. */
   readonly #indices: ReadonlyMap<number, number>;
-  /** How many contend. */
+  /** How many contenders there are. */
   readonly size: number;
-  /** Undefined when all are equal: then the integer score alone decides, and no logarithm is taken. */
+  /** Undefined when all weights are equal: then the integer score decides, without a logarithm. */
   readonly #weights: Float64Array | undefined;
 
-  /** @param contenders in an order that is the same on every node (ties go to the earlier one) */
+  /** @param contenders in the same order on every node, since a tie goes to the earlier one */
   constructor(contenders: readonly Contender[]) {
     this.size = contenders.length;
     const seeds = contenders.map(({ name }) => fold(nameHash.hash(name)));
@@ -46,8 +47,8 @@ export class Rendezvous {
   /**
    * The index of the contender that owns a key of this hash; -1 when there is none.
    *
-   * It looks for the highest score, not for who has it: JavaScriptCore does that without a branch that a processor may guess
-   * wrong (0.8 of the time for 100). No step of the mixing loses anything, so the score tells the seed that it was made of.
+   * The loop computes only the highest score; the owner's seed follows from it, since every mixing step can be undone.
+   * JavaScriptCore compiles that without a branch: 0.8 of the time for 100 contenders (measured).
    */
   owner(hash: number): number {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;
@@ -55,7 +56,7 @@ export class Rendezvous {
     const seeds = this.#seeds;
     const folded = fold(hash);
     let highest = -0x80000000;
-    // By fours: engines look at each turn of a loop whether to stop, and a processor does what it can of four at once.
+    // Four at a time: one loop check for four, and the processor overlaps them.
     for (let i = 0; i < seeds.length; i += 4) {
       const a = signedScore(stir(folded ^ seeds[i]!));
       const b = signedScore(stir(folded ^ seeds[i + 1]!));
@@ -89,12 +90,12 @@ export class Rendezvous {
   #score(folded: number, index: number): number {
     const score = signedScore(stir(folded ^ this.#seeds[index]!));
     if (this.#weights === undefined) return score;
-    // u in (0, 1), from the same bits in the same order: equal weights rank alike on both paths.
+    // u in (0, 1) rises with the score: equal weights rank alike on both paths.
     return this.#weights[index]! / -lnOfFraction((score ^ 0x80000000) >>> 0);
   }
 }
 
-/** The order of unsigned 32-bit scores, moved into signed integers: engines compare these without a conversion. */
+/** Maps unsigned 32-bit scores to signed integers in the same order: engines compare those without a conversion. */
 function signedScore(stirred: number): number {
   return fold(stirred) ^ 0x80000000;
 }
@@ -102,8 +103,8 @@ function signedScore(stirred: number): number {
 const LN2 = 0.6931471805599453;
 
 /**
- * ln((score + 0.5) / 2^32) by halving and the series of atanh. Strictly rising in `score`, and the same on every
- * engine; the error is below 1e-12, far below what moves a key (one step of the score is 2.3e-10 of u).
+ * ln((score + 0.5) / 2^32), by halving and the series of atanh. It rises strictly with `score` and is the same on every
+ * engine. The error is below 1e-12; one step of the score is 2.3e-10 of u, so no key moves.
  */
 export function lnOfFraction(score: number): number {
   let m = score + 0.5;

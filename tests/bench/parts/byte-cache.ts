@@ -7,7 +7,7 @@
 import QuickLRU from "quick-lru";
 import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { hashOf } from "../../../lib/core/base/hash.ts";
-import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
+import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { quantile } from "../figures.ts";
@@ -45,7 +45,7 @@ const pool: Value[] = Array.from({ length: 4_096 }, (_, i) => ({
 const cache = contestant === "muster" ? muster() : contestant === "arrival" ? inOrderOfArrival() : await lruCache();
 
 function muster(): Cache {
-  const caches = new MainAndHot(budgetBytes, isHashFaster);
+  const caches = new SharedBudget(budgetBytes, isHashFaster);
   const nowMs = () => 0;
   return {
     get: (key) => caches.main.get(key, nowMs),

@@ -1,5 +1,5 @@
 /** Hit ratio of the byte cache and of exact LRU under the same bytes, on the same requests. Prints JSON. */
-import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
+import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { utf8Bytes } from "../../../lib/core/base/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { keyOf } from "../keys.ts";
@@ -76,7 +76,7 @@ function valueFor(id: number): Value {
 type Cache = (key: string, id: number) => boolean;
 
 function muster(): Cache {
-  const caches = new MainAndHot(budgetBytes);
+  const caches = new SharedBudget(budgetBytes);
   const nowMs = () => 0;
   return (key, id) => {
     if (caches.main.get(key, nowMs) !== undefined) return true;

@@ -12,7 +12,7 @@ function begin(delayMs: number) {
   return { clock, runs, cancel };
 }
 
-test("a deadline is over when its time is", async () => {
+test("a deadline runs its action when its time has passed", async () => {
   const { clock, runs } = begin(100);
   await clock.advance(99);
   assert.deepEqual(runs, []);
@@ -20,7 +20,7 @@ test("a deadline is over when its time is", async () => {
   assert.deepEqual(runs, [100]);
 });
 
-test("where the process stood still it is over only after what has come was read", async () => {
+test("a process that stood still reads its sockets before a deadline runs its action", async () => {
   const late = begin(100);
   late.clock.standStill(150);
   await late.clock.advance(0);
@@ -33,7 +33,7 @@ test("where the process stood still it is over only after what has come was read
   assert.deepEqual(nearlyInTime.runs, [149]);
 });
 
-test("a deadline that is cancelled is none, also while it waits once more", async () => {
+test("a cancelled deadline runs nothing, also when it was late and waits once more", async () => {
   for (const standMs of [0, 150]) {
     const { clock, runs, cancel } = begin(100);
     clock.standStill(standMs);
@@ -44,7 +44,7 @@ test("a deadline that is cancelled is none, also while it waits once more", asyn
   }
 });
 
-test("a sweep that comes late lets what has come be read, and then ends what is overdue", async () => {
+test("a late sweep lets the sockets be read first, then ends what is overdue", async () => {
   const clock = new ManualClock();
   const sweeps: number[] = [];
   const startMs = clock.nowMs();

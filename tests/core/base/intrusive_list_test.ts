@@ -16,7 +16,7 @@ function members(list: ListNode): ListNode[] {
   return all;
 }
 
-test("a list keeps its order as things leave it and come back, and what has left names nothing of it", () => {
+test("a list keeps its order as elements leave and come back, and an element that left refers to no other", () => {
   const list = emptyList();
   const [a, b, c] = [new Thing(), new Thing(), new Thing()];
   assert.equal(isLinked(list), false);
@@ -24,7 +24,7 @@ test("a list keeps its order as things leave it and come back, and what has left
   assert.deepEqual(members(list).map((one) => [a, b, c].indexOf(one as Thing)), [0, 1, 2]);
   unlink(b);
   assert.ok(b.previous === b && b.next === b && !isLinked(b) && isLinked(a));
-  // Twice is once: what has ended may end again.
+  // Taking it out twice is allowed.
   unlink(b);
   assert.deepEqual(members(list).map((one) => [a, b, c].indexOf(one as Thing)), [0, 2]);
   append(list, b);

@@ -21,8 +21,8 @@ function having(table: IntrusiveTable<Thing>, number: number): Set<Thing> {
   return found;
 }
 
-test("a chained table holds what a set would, and finds it by its number, whatever shares that or its bucket", () => {
-  // 1,024 apart: of one bucket. Signed and unsigned 32 bits: hashes and ids.
+test("a table holds what a set would, and finds elements by number, also those that share a number or a bucket", () => {
+  // Numbers 1,024 apart share a bucket. Signed and unsigned 32 bits: hashes and ids.
   const number = fc.constantFrom(5, 5 + 1024, 5 - 1024, 5 + 2 ** 31, 6, -(2 ** 31), 2 ** 32 - 1, 0);
   const steps = fc.array(fc.tuple(fc.boolean(), number, fc.nat(20)), { maxLength: 60 });
   fc.assert(

@@ -3,7 +3,7 @@ import { SayOnce } from "../../../lib/core/base/say-once.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
-test("a text is news once, and again when it was forgotten", () => {
+test("a text is news once, and again after it was forgotten", () => {
   const said = new SayOnce({ clock: new ManualClock(), maxSaid: 10 });
   assert.deepEqual([said.isNews("a"), said.isNews("a"), said.isNews("b")], [true, false, true]);
   said.forget("a");
@@ -22,7 +22,7 @@ test("a text is news again when its time is over", async () => {
   assert.equal(said.isNews("a"), true);
 });
 
-test("strangers who make up ever new texts are silent after the bound, and do not make it forget", async () => {
+test("after the bound new texts are no news, and known texts stay known", async () => {
   const clock = new ManualClock();
   const said = new SayOnce({ clock, maxSaid: 3, forMs: 1_000 });
   const news = (count: number) => Array.from({ length: count }, (_, i) => said.isNews(`${i}`)).filter(Boolean).length;

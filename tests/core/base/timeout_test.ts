@@ -4,7 +4,7 @@ import { withTimeout } from "../../../lib/core/base/timeout.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
-test("work that ends in time gives what it comes to, and leaves no timer", async () => {
+test("work that ends in time gives its result and leaves no timer", async () => {
   const clock = new ManualClock();
   assert.equal(await withTimeout(clock, 100, () => Promise.resolve(1), "late"), 1);
   await assert.rejects(withTimeout(clock, 100, () => Promise.reject(new Error("broken")), "late"), /broken/);
@@ -15,7 +15,7 @@ test("work that ends in time gives what it comes to, and leaves no timer", async
   assert.equal(clock.pending, 0);
 });
 
-test("work that is slower than its time is late, and what it comes to later is dropped", async () => {
+test("work that is too slow gives the late value, and its own result is dropped", async () => {
   const clock = new ManualClock();
   const work = Promise.withResolvers<number>();
   const result = withTimeout(clock, 100, () => work.promise, "late");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { hashOf, mix32 } from "../../../lib/core/base/hash.ts";
-import { MainAndHot } from "../../../lib/core/cache/shared-budget.ts";
+import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
 
@@ -13,7 +13,7 @@ const value = (bytes: number, expiresAtMs: number): Value => ({
   expiresAtMs,
 });
 
-/** The policy in a page, with nothing kept but what it needs: arrays, searched from the front. */
+/** The policy on one page: plain arrays, searched from the front. */
 class PlainCaches {
   readonly main = new PlainCache();
   readonly hot = new PlainCache();
@@ -95,7 +95,7 @@ class PlainCache {
     this.tick++;
   }
 
-  /** The first that was not read since it came to where it stands; those before it go to the end of the read ones. */
+  /** The first entry not read since it was appended. Entries in front of it move to the end of `read`. */
   #first(list: "unread" | "read"): PlainEntry | undefined {
     for (let first = this[list][0]; first !== undefined; first = this[list][0]) {
       if (first.usedAt === first.seenAt) return first;
@@ -118,9 +118,8 @@ type Step =
   | { kind: "wait"; ms: number };
 
 /**
- * Four keys with one hash: two that share it, twice, as what follows is hashed alike. The hash has another seed in each
- * process, and of keys that count up there are seeds that give two million a hash each; of mixed ones, two in 80,000 or
- * so share one, as chance has it.
+ * Four keys with one hash: two strings that share a hash, joined in four ways. The hash has another seed in each process. Some
+ * seeds give two million counting keys a hash each; among mixed keys, about two in 80,000 share one.
  */
 function namesakes(): string[] {
   const twoAfter = (start: string): [string, string] => {
@@ -155,14 +154,14 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.nat(20) }) },
 );
 
-test("the keys that are to share a hash do", () => {
+test("the keys made to share a hash do so", () => {
   assert.deepEqual([new Set(four).size, new Set(four.map(hashOf)).size], [4, 1]);
 });
 
-test("it answers, holds and evicts as a plain model of the policy does, in the same order", () =>
+test("the caches answer, hold and evict as a plain model of the policy does, in the same order", () =>
   behavesAsModel(false));
 
-test("so it does where entries are found by a hash, which some keys share", () => behavesAsModel(true));
+test("the same when entries are found by a hash, which some keys share", () => behavesAsModel(true));
 
 function behavesAsModel(isHashed: boolean): void {
   fc.assert(
@@ -170,7 +169,7 @@ function behavesAsModel(isHashed: boolean): void {
       fc.array(anyStep, { maxLength: 200, size: "max" }),
       fc.integer({ min: 100, max: 1_500 }),
       (steps, budget) => {
-        const caches = new MainAndHot(budget, isHashed);
+        const caches = new SharedBudget(budget, isHashed);
         const model = new PlainCaches(budget);
         let nowMs = 0;
         for (const step of steps) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Cancel, type CancelSignal } from "../../../lib/core/base/cancel.ts";
+import type { CancelSignal } from "../../../lib/core/base/cancel.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../../../lib/core/errors.ts";
 import { type Flight, Flights, promised, Waiter } from "../../../lib/core/load/flights.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
@@ -30,7 +30,7 @@ function run(
   return fly(flights, key, signal, (landing) => landing.follow(start(landing)));
 }
 
-test("all who ask while a load is in the air share it", async () => {
+test("all callers that ask during a load share it", async () => {
   const { flights } = setUp();
   const gate = Promise.withResolvers<string>();
   let starts = 0;
@@ -45,7 +45,7 @@ test("all who ask while a load is in the air share it", async () => {
   assert.equal(flights.size, 0);
 });
 
-test("who is to hear first does, whenever it came; the others hear in the order in which they came", () => {
+test("a waiter that is to be first is answered first; the others in the order in which they came", () => {
   const { flights } = setUp();
   const heard: string[] = [];
   class Caller extends Waiter<string> {
@@ -105,7 +105,7 @@ test("a start that throws at once leaves nothing behind", async () => {
   assert.equal(flights.size, 0);
 });
 
-test("a waiter that goes away leaves alone; the last one takes the flight with it", async () => {
+test("a waiter that leaves ends nothing for the others; the last one ends the flight", async () => {
   const { flights, clock } = setUp();
   const [first, second] = [new AbortController(), new AbortController()];
   let seen: CancelSignal | undefined;
@@ -127,7 +127,7 @@ test("a waiter that goes away leaves alone; the last one takes the flight with i
   assert.equal(await again, "v", "the deadline of a cancelled flight ends no other");
 });
 
-test("who comes after the last waiter has gone gets a new flight, and the old one's end does not disturb it", async () => {
+test("a caller that comes after the last waiter has left gets a new flight, which the old one's end does not disturb", async () => {
   const { flights } = setUp();
   const gates = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
   let starts = 0;
@@ -157,7 +157,7 @@ test("a flight has a deadline of its own", async () => {
   assert.equal(flights.size, 0);
 });
 
-test("all deadlines are kept, whichever flight began first", async () => {
+test("every flight keeps its deadline, in whatever order they began", async () => {
   const { flights, clock } = setUp({ timeoutMs: 500 });
   const never = () => new Promise<string>(() => {});
   const ends: string[] = [];
@@ -172,7 +172,7 @@ test("all deadlines are kept, whichever flight began first", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("who hears that a flight is overdue may end another one that is: that one has landed, and is not aborted", async () => {
+test("a listener that hears of an overdue flight may end another overdue one, which is then not aborted", async () => {
   const { clock, flights } = setUp();
   const landings = new Map<string, Flight<string>>();
   const heard: string[] = [];
@@ -193,28 +193,7 @@ test("who hears that a flight is overdue may end another one that is: that one h
   assert.deepEqual([flights.size, clock.pending], [0, 0]);
 });
 
-test("a cancel tells each listener once, and its platform signal says the same, whenever it is asked for", () => {
-  const cancel = new Cancel();
-  const heard: string[] = [];
-  const gone = () => heard.push("gone");
-  cancel.addEventListener("abort", gone);
-  cancel.addEventListener("abort", { handleEvent: () => heard.push("object") });
-  cancel.addEventListener("abort", () => heard.push("function"));
-  cancel.removeEventListener("abort", gone);
-  const early = cancel.abortSignal();
-  assert.equal(early.aborted, false);
-  cancel.throwIfAborted();
-  cancel.abort(new Error("first"));
-  cancel.abort(new Error("second"));
-  assert.deepEqual(heard, ["object", "function"]);
-  assert.throws(() => cancel.throwIfAborted(), /first/);
-  assert.match(String(early.reason), /first/);
-  const late = new Cancel();
-  late.abort(new Error("before"));
-  assert.match(String(late.abortSignal().reason), /before/);
-});
-
-test("one flight too many is refused, and those in the air go on", async () => {
+test("one flight too many is refused, and those in flight go on", async () => {
   const { flights } = setUp({ maxFlights: 2 });
   const gate = Promise.withResolvers<string>();
   const asked = ["a", "b", "a"].map((key) => run(flights, key, undefined, () => gate.promise));
@@ -223,13 +202,13 @@ test("one flight too many is refused, and those in the air go on", async () => {
   assert.deepEqual(await Promise.all(asked), ["v", "v", "v"]);
 });
 
-test("who is gone before asking starts nothing", async () => {
+test("a caller that left before it asked starts nothing", async () => {
   const { flights } = setUp();
   const gone = AbortSignal.abort(new Error("gone"));
   await assert.rejects(run(flights, "k", gone, () => assert.fail("started")), /gone/);
 });
 
-test("a flight that calls back lands once, for all who wait, and frees its key first", async () => {
+test("a flight ends once, for all its waiters, and frees its key first", async () => {
   const { flights } = setUp();
   const landings: Flight<string>[] = [];
   const start = (landing: Flight<string>) => void landings.push(landing);
@@ -237,7 +216,7 @@ test("a flight that calls back lands once, for all who wait, and frees its key f
   assert.equal(landings.length, 1);
   landings[0]!.resolve("first");
   assert.equal(flights.size, 0);
-  // What comes late must neither end nor answer the flight that has taken its place.
+  // A late answer must neither end nor answer the flight that has taken the place of its own.
   const next = fly(flights, "k", undefined, start);
   landings[0]!.resolve("second");
   landings[0]!.reject(new Error("late"));
@@ -247,7 +226,7 @@ test("a flight that calls back lands once, for all who wait, and frees its key f
   await assert.rejects(next, NotFoundError);
 });
 
-test("a flight that calls back is aborted with its last waiter, and one that throws leaves nothing behind", async () => {
+test("a flight is aborted when its last waiter leaves, and a start that throws leaves nothing behind", async () => {
   const { flights } = setUp();
   const client = new AbortController();
   let seen: Flight<string> | undefined;

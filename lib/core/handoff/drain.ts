@@ -1,0 +1,48 @@
+import type { Entry } from "../ports.ts";
+import type { Value } from "../value.ts";
+import type { HandoffOptions } from "./options.ts";
+import type { Pusher } from "./push.ts";
+
+/** Chosen: a node that stops has little time; values that are not taken twice are loaded anew. */
+const DRAIN_TRIES = 2;
+/** Chosen: values loaded during the drain; one more is not handed over. */
+const MAX_LATE_ENTRIES = 10_000;
+
+/** Hands this node's values to their next owners, when it is to own nothing any more. */
+export class Drain {
+  readonly #options: HandoffOptions;
+  readonly #pusher: Pusher;
+  /** Values loaded since the drain began. */
+  #late: Entry[] | undefined;
+
+  constructor(options: HandoffOptions, pusher: Pusher) {
+    this.#options = options;
+    this.#pusher = pusher;
+  }
+
+  get hasBegun(): boolean {
+    return this.#late !== undefined;
+  }
+
+  /** A value was loaded after the drain has begun: hands it over too. */
+  add(key: string, value: Value): void {
+    if (this.#late!.length < MAX_LATE_ENTRIES) this.#late!.push({ key, value });
+  }
+
+  /**
+   * Pushes the main cache, the most recently used entries first, then the hot copies of keys that this node came to own when
+   * their owner was lost, then the values loaded meanwhile. Ends when done or aborted. Never rejects.
+   *
+   * @param landed resolves when no peer asks this node any more, and its loads in flight have ended
+   */
+  async run(signal: AbortSignal, landed: () => Promise<unknown>): Promise<void> {
+    const { picker, caches } = this.#options;
+    this.#late = [];
+    const isOwn = ({ key }: Entry) => [...picker.ranked(key, 1), ...picker.rankedBefore(key, 1)].includes(undefined);
+    const held = [...caches.main.byRecency(), ...caches.hot.byRecency().filter(isOwn)];
+    const target = (key: string) => picker.ranked(key, 2).find((peer) => peer !== undefined);
+    await this.#pusher.push(held, { target, signal, tries: DRAIN_TRIES });
+    await landed();
+    await this.#pusher.push(this.#late, { target, signal, tries: DRAIN_TRIES });
+  }
+}

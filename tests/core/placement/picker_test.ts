@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { PeerError } from "../../../lib/core/errors.ts";
+import { RosterPicker } from "../../../lib/core/placement/picker.ts";
+import type { Peer } from "../../../lib/core/ports.ts";
+import { rosterOf } from "../../../lib/core/roster.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { test } from "../../support/test.ts";
+import { askBy, record } from "../cluster.ts";
+
+const fail = () => Promise.reject(new PeerError("lost"));
+const reached = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail });
+const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
+
+test("a draining peer owns nothing", () => {
+  const picker = new RosterPicker("dict", "a", reached, new ManualClock());
+  picker.swap(rosterOf("dict", 3, [record("a"), { ...record("b"), state: "draining" }]));
+  for (const key of hundred) assert.equal(picker.pick(key), undefined);
+});
+
+test("an empty roster, or one without this node, still has an answer for every key", () => {
+  const picker = new RosterPicker("dict", "a", reached, new ManualClock());
+  picker.swap(rosterOf("dict", 3, []));
+  assert.equal(picker.pick("k"), undefined);
+  assert.deepEqual(picker.ranked("k", 3), [undefined]);
+  picker.swap(rosterOf("dict", 4, [record("b")]));
+  assert.equal(picker.pick("k")!.name, "b");
+});

@@ -1,7 +1,7 @@
 /** How a node reaches NATS: the URLs of `--nats`, and one connection to whichever of them answers. */
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
-import { greets } from "./greeting.ts";
+import { greets } from "./presence.ts";
 import { passLostErrors } from "./lost-errors.ts";
 import { UnavailableError } from "../registry/store.ts";
 
@@ -62,7 +62,7 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
   signal: AbortSignal;
 }): Promise<NatsConnection> {
   const servers = [...new Set([...target.servers, ...gossip])];
-  const greeted = await Promise.all(servers.map((server) => greets(server, how.clock, how.timeoutMs, how.signal)));
+  const greeted = await Promise.all(servers.map((server) => greets(server, how)));
   const present = servers.filter((_, index) => greeted[index]);
   if (present.length === 0 || how.signal.aborted) {
     throw new UnavailableError(`no NATS server answers at ${servers.join(", ")}`);

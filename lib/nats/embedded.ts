@@ -4,7 +4,7 @@ import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { refusals, type ServerChild, spawnServer } from "./embedded-child.ts";
-import { lookAt, type Sight } from "./sight.ts";
+import { lookAt, type Sight } from "./presence.ts";
 
 export interface EmbeddedOptions {
   /** @default 4222 */
@@ -104,7 +104,7 @@ export class EmbeddedNats {
 
   async #watch(): Promise<void> {
     while (!this.#isStopping) {
-      const sight = await lookAt(this.#port, this.#clock);
+      const sight = await lookAt({ port: this.#port, clock: this.#clock });
       if (sight.presence === "nats") await this.#hold(sight);
       else if (sight.presence === "nobody") await this.#startServer();
       else await this.#suffer(`${this.#address} is taken by something that does not greet as a NATS server does`);
@@ -116,6 +116,7 @@ export class EmbeddedNats {
   /** Waits until the server that is there is gone. */
   async #hold(sight: Sight): Promise<void> {
     if (this.#isStopping) return sight.close();
+    sight.hold();
     this.#sight = sight;
     this.#trouble = undefined;
     this.#undecidedSinceMs = undefined;

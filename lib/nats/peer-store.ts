@@ -8,11 +8,12 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { pause, withTimeout } from "../core/base/timeout.ts";
 import { backoffMs, type Random } from "../core/base/backoff.ts";
-import { isBucketGone, NatsBucket } from "./bucket.ts";
-import { Topology, WatchCheck } from "./check.ts";
+import { NatsBucket } from "./bucket.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
-import { GroupWatch } from "./watch.ts";
-import { type Entry, type PeerStore, type StoreListener, UnavailableError } from "../registry/store.ts";
+import { GroupKeys } from "./group-keys.ts";
+import { isStreamGone } from "./stream.ts";
+import { StreamReader } from "./stream-reader.ts";
+import { type Entry, type PeerStore, type StoreListener, UnavailableError, type View } from "../registry/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
@@ -119,7 +120,7 @@ export class NatsStore implements PeerStore {
     try {
       return await question(this.#bucket);
     } catch (error) {
-      if (isBucketGone(error)) this.#hurry.abort();
+      if (isStreamGone(error)) this.#hurry.abort();
       throw error;
     }
   }
@@ -150,50 +151,40 @@ export class NatsStore implements PeerStore {
     const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
     const how = { name, timeoutMs, clock, signal: this.#closing.signal };
     const connection = await connectOnce(this.#target, this.#gossip, how);
-    const watches: GroupWatch[] = [];
+    let reader: StreamReader | undefined;
     try {
       // A connection cannot be cancelled while it is being made; it may have come too late.
       if (this.#closing.signal.aborted) return "closed";
       learnGossip(connection, this.#gossip);
       const bucket = await NatsBucket.open(connection, this.#options);
       this.#sayDifference(bucket.difference);
-      // From here on reads and writes work: whoever sees in a view that it is missing may act at once.
+      // Reads and writes work from here on: a node that a view does not list may act on that view at once.
       this.#bucket = bucket;
-      for (const group of this.#groups) watches.push(this.#groupWatch(group, bucket));
-      await Promise.all(watches.map((watch) => watch.resync()));
+      const { stream, epoch } = bucket;
+      reader = new StreamReader({ stream, epoch, clock, onDoubt: () => this.#hurry.abort() });
+      for (const group of this.#groups) this.#read(group, bucket, reader);
+      await reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();
       this.#setBack();
-      return await this.#attend(connection, bucket, watches);
+      return await this.#attend(connection, reader);
     } finally {
       this.#bucket = undefined;
-      for (const watch of watches) watch.close();
+      reader?.close();
       await connection.close().catch(() => {});
     }
   }
 
-  #groupWatch(group: string, bucket: NatsBucket): GroupWatch {
-    return new GroupWatch({
-      group,
-      bucket,
-      clock: this.#options.clock,
-      stallTimeoutMs: 2 * this.#options.requestTimeoutMs,
-      onView: (view) => {
-        if (!this.#closing.signal.aborted) this.#listener?.onView(view);
-      },
-      onEnd: () => this.#hurry.abort(),
-    });
+  #read(group: string, { prefix }: NatsBucket, reader: StreamReader): void {
+    const onView = (view: View): void => {
+      if (!this.#closing.signal.aborted) this.#listener?.onView(view);
+    };
+    reader.follow(`${prefix}${group}.>`, new GroupKeys({ group, prefix, onView }));
   }
 
-  /** Compares the watches with the stream, again and again, until the connection is lost or tells nothing any more. */
-  async #attend(connection: NatsConnection, bucket: NatsBucket, watches: GroupWatch[]): Promise<string> {
+  /** Checks what was read, again and again, until the connection is lost or tells nothing any more. */
+  async #attend(connection: NatsConnection, reader: StreamReader): Promise<string> {
     const { clock, checkIntervalMs, random } = this.#options;
-    const check = new WatchCheck(bucket, watches);
-    const topology = new Topology(connection, () => {
-      // The watches of a bucket on one server die with the connection to it.
-      if (bucket.replicas > 1) check.distrust();
-      this.#hurry.abort();
-    });
     let lost: string | undefined;
     const gone = connection.closed().then((error) => {
       lost = error === undefined || error === null ? "the connection was closed" : reasonOf(error);
@@ -201,21 +192,20 @@ export class NatsStore implements PeerStore {
     });
     let failedChecks = 0;
     while (lost === undefined && !this.#closing.signal.aborted) {
-      const isUrgent = this.#hurry.signal.aborted || failedChecks > 0 || watches.some((watch) => watch.isAhead);
+      const isUrgent = this.#hurry.signal.aborted || failedChecks > 0;
       this.#hurry = new AbortController();
       const restMs = (isUrgent ? checkIntervalMs / 10 : checkIntervalMs) * (0.8 + 0.4 * random());
       await pause(clock, restMs, this.#hurry.signal);
       if (lost !== undefined || this.#closing.signal.aborted) break;
       try {
-        await check.run(this.#groups);
+        await reader.check();
         failedChecks = 0;
       } catch (error) {
         // The next session makes it again.
-        if (isBucketGone(error)) return `the bucket ${this.#options.bucket} is gone`;
+        if (isStreamGone(error)) return `the bucket ${this.#options.bucket} is gone`;
         if (++failedChecks >= maxFailedChecks) return reasonOf(error);
       }
     }
-    topology.close();
     if (lost === undefined) await connection.close().catch(() => {});
     await gone;
     return lost ?? "closed";

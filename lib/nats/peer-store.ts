@@ -47,15 +47,43 @@ const maxFailedChecks = 2;
 /** Of one time away; some are a server's own words. */
 const maxReasons = 8;
 
+/** The bucket behind one connection, and the groups that are read from it. */
+class Session {
+  readonly reader: StreamReader;
+  readonly bucket: NatsBucket;
+  readonly #onView: (view: View) => void;
+
+  constructor(bucket: NatsBucket, clock: Clock, onView: (view: View) => void, onDoubt: () => void) {
+    const { stream, epoch } = bucket;
+    this.reader = new StreamReader({ stream, epoch, clock, onDoubt });
+    this.bucket = bucket;
+    this.#onView = onView;
+  }
+
+  follow(group: string): void {
+    const { prefix } = this.bucket;
+    this.reader.follow(this.#subject(group), new GroupKeys({ group, prefix, onView: this.#onView }));
+  }
+
+  unfollow(group: string): void {
+    this.reader.unfollow(this.#subject(group));
+  }
+
+  #subject(group: string): string {
+    return `${this.bucket.prefix}${group}.>`;
+  }
+}
+
 /** The peer store in NATS KV. */
 export class NatsStore implements PeerStore {
   readonly #options: Required<NatsStoreOptions>;
   readonly #target: NatsTarget;
   readonly #gossip = new Set<string>();
   readonly #closing = new AbortController();
-  #groups: readonly string[] = [];
+  readonly #groups = new Set<string>();
   #listener: StoreListener | undefined;
-  #bucket: NatsBucket | undefined;
+  /** The one connection that works, if any. */
+  #session: Session | undefined;
   /** Why it has been away, of this time; empty: it is not. */
   readonly #awayBecause = new Set<string>();
   #running: Promise<void> | undefined;
@@ -94,11 +122,20 @@ export class NatsStore implements PeerStore {
     return this.#ask((bucket) => bucket.delete(key, replaces));
   }
 
-  watch(groups: readonly string[], listener: StoreListener): void {
+  watch(listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
-    this.#groups = groups;
     this.#listener = listener;
     this.#running = Promise.resolve().then(() => this.#run());
+  }
+
+  follow(group: string): void {
+    if (this.#groups.has(group)) return;
+    this.#groups.add(group);
+    this.#session?.follow(group);
+  }
+
+  unfollow(group: string): void {
+    if (this.#groups.delete(group)) this.#session?.unfollow(group);
   }
 
   hurry(): void {
@@ -116,9 +153,9 @@ export class NatsStore implements PeerStore {
 
   async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
     // A write that waited for a connection would be sent when nobody stands by it any more.
-    if (this.#bucket === undefined) throw new UnavailableError("not connected to NATS");
+    if (this.#session === undefined) throw new UnavailableError("not connected to NATS");
     try {
-      return await question(this.#bucket);
+      return await question(this.#session.bucket);
     } catch (error) {
       if (isStreamGone(error)) this.#hurry.abort();
       throw error;
@@ -131,7 +168,7 @@ export class NatsStore implements PeerStore {
     while (!this.#closing.signal.aborted) {
       let reason: string;
       try {
-        reason = await this.#session(() => attempt = 0);
+        reason = await this.#connected(() => attempt = 0);
       } catch (error) {
         reason = reasonOf(error);
       }
@@ -147,39 +184,35 @@ export class NatsStore implements PeerStore {
   }
 
   /** One connection, from its beginning to its end; gives the reason of the end. */
-  async #session(onWorking: () => void): Promise<string> {
+  async #connected(onWorking: () => void): Promise<string> {
     const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
     const how = { name, timeoutMs, clock, signal: this.#closing.signal };
     const connection = await connectOnce(this.#target, this.#gossip, how);
-    let reader: StreamReader | undefined;
+    let session: Session | undefined;
     try {
       // A connection cannot be cancelled while it is being made; it may have come too late.
       if (this.#closing.signal.aborted) return "closed";
       learnGossip(connection, this.#gossip);
       const bucket = await NatsBucket.open(connection, this.#options);
       this.#sayDifference(bucket.difference);
+      session = new Session(bucket, clock, (view) => this.#show(view), () => this.#hurry.abort());
+      for (const group of this.#groups) session.follow(group);
       // Reads and writes work from here on: a node that a view does not list may act on that view at once.
-      this.#bucket = bucket;
-      const { stream, epoch } = bucket;
-      reader = new StreamReader({ stream, epoch, clock, onDoubt: () => this.#hurry.abort() });
-      for (const group of this.#groups) this.#read(group, bucket, reader);
-      await reader.whole();
+      this.#session = session;
+      await session.reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();
       this.#setBack();
-      return await this.#attend(connection, reader);
+      return await this.#attend(connection, session.reader);
     } finally {
-      this.#bucket = undefined;
-      reader?.close();
+      this.#session = undefined;
+      session?.reader.close();
       await connection.close().catch(() => {});
     }
   }
 
-  #read(group: string, { prefix }: NatsBucket, reader: StreamReader): void {
-    const onView = (view: View): void => {
-      if (!this.#closing.signal.aborted) this.#listener?.onView(view);
-    };
-    reader.follow(`${prefix}${group}.>`, new GroupKeys({ group, prefix, onView }));
+  #show(view: View): void {
+    if (!this.#closing.signal.aborted) this.#listener?.onView(view);
   }
 
   /** Checks what was read, again and again, until the connection is lost or tells nothing any more. */

@@ -84,7 +84,7 @@ export class MemoryBucket {
 /** One node's connection to a bucket in memory; by default a bucket of its own, for a node that runs alone. */
 export class MemoryStore implements PeerStore {
   readonly #bucket: MemoryBucket;
-  #groups: readonly string[] = [];
+  readonly #groups = new Set<string>();
   #listener: StoreListener | undefined;
   #isClosed = false;
   #isLookDue = false;
@@ -117,13 +117,26 @@ export class MemoryStore implements PeerStore {
   /** Nothing is ever late here. */
   hurry(): void {}
 
-  watch(groups: readonly string[], listener: StoreListener): void {
+  watch(listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
-    this.#groups = groups;
     this.#listener = listener;
     this.#bucket.enter(this);
     if (this.#bucket.isAway) this.lose();
     else this.find();
+  }
+
+  follow(group: string): void {
+    if (this.#groups.has(group)) return;
+    this.#groups.add(group);
+    // `watch` shows all that is followed by then.
+    if (this.#listener === undefined) return;
+    this.#later(() => {
+      if (!this.#bucket.isAway) this.#show(group);
+    });
+  }
+
+  unfollow(group: string): void {
+    this.#groups.delete(group);
   }
 
   async close(): Promise<void> {
@@ -145,7 +158,7 @@ export class MemoryStore implements PeerStore {
   find(): void {
     this.#later(() => {
       if (this.#bucket.isAway) return;
-      this.#show();
+      for (const group of this.#groups) this.#show(group);
       this.#listener?.onBack();
     });
   }
@@ -155,7 +168,8 @@ export class MemoryStore implements PeerStore {
     this.#isLookDue = true;
     this.#later(() => {
       this.#isLookDue = false;
-      if (!this.#bucket.isAway) this.#show();
+      if (this.#bucket.isAway) return;
+      for (const group of this.#groups) this.#show(group);
     });
   }
 
@@ -165,12 +179,11 @@ export class MemoryStore implements PeerStore {
     });
   }
 
-  #show(): void {
-    for (const group of this.#groups) {
-      const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
-      const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
-      this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
-    }
+  #show(group: string): void {
+    if (!this.#groups.has(group)) return;
+    const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
+    const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
+    this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
   }
 
   #write(key: string, value: Uint8Array | undefined, replaces: number): number {

@@ -40,7 +40,7 @@ export interface StoreListener {
   onView(view: View): void;
   /** The store cannot be reached: the last views stand until `onBack`. Called once per outage, and before the first contact. */
   onAway(reason: string): void;
-  /** The store was reached, for the first time or again, and every group's present view has been delivered. */
+  /** The store was reached, for the first time or again, and the views of all groups that are followed were told. */
   onBack(): void;
 }
 
@@ -72,8 +72,15 @@ export interface PeerStore {
    * @throws WrongRevisionError, UnavailableError as for `put`
    */
   delete(key: string, replaces: number): Promise<number>;
-  /** Starts delivering; to be called once. Nothing is delivered before it returns, nor after `close`. */
-  watch(groups: readonly string[], listener: StoreListener): void;
+  /** Starts telling the listener; to be called once. It is told nothing before this returns, nor after `close`. */
+  watch(listener: StoreListener): void;
+  /**
+   * Has the listener told of this group's keys: first of all of them, as soon as they can be read, then of each change.
+   * Before `watch` or after it; a group that is followed already is left alone.
+   */
+  follow(group: string): void;
+  /** The listener is told nothing more of this group, from now on until it is followed again. */
+  unfollow(group: string): void;
   /** Looks without waiting for the next look that is due: there may be something that the watch has not told. */
   hurry(): void;
   /** Ends the watch and lets go of connections, also while it is still connecting. Never throws. */

@@ -109,7 +109,7 @@ test("several replicas are refused on a server that does not keep revisions apar
   defer(() => new Promise((resolve) => old.close(resolve)));
   const { store } = storeOn(defer, [`nats://127.0.0.1:${(old.address() as { port: number }).port}`], { replicas: 3 });
   const reason = await new Promise<string>((resolve) => {
-    store.watch(["dict"], { onView() {}, onBack() {}, onAway: resolve });
+    store.watch({ onView() {}, onBack() {}, onAway: resolve });
   });
   assert.equal(
     reason,

@@ -179,6 +179,12 @@ class SlowStore implements PeerStore {
   watch(...args: Parameters<PeerStore["watch"]>): void {
     this.#inner.watch(...args);
   }
+  follow(group: string): void {
+    this.#inner.follow(group);
+  }
+  unfollow(group: string): void {
+    this.#inner.unfollow(group);
+  }
   hurry(): void {
     this.#inner.hurry();
   }

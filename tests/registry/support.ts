@@ -72,7 +72,8 @@ export class Watcher {
   readonly events: string[] = [];
 
   constructor(store: PeerStore, groups = ["dict"]) {
-    store.watch(groups, {
+    for (const group of groups) store.follow(group);
+    store.watch({
       onView: (view: View) => {
         const values = Object.fromEntries([...view.entries].map(([key, entry]) => [key, textOf(entry.value)]));
         this.views.push({ group: view.group, epoch: view.epoch, revision: view.revision, values });

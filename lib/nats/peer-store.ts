@@ -1,11 +1,12 @@
 /**
- * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, collect
- * every group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken
- * connection, so no write of it can be sent late.
+ * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, read every
+ * group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken connection,
+ * so none of its writes can be sent late.
  */
 import type { NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { SayOnce } from "../core/base/say-once.ts";
 import { pause, withTimeout } from "../core/base/timeout.ts";
 import { backoffMs, type Random } from "../core/base/backoff.ts";
 import { NatsBucket } from "./bucket.ts";
@@ -22,30 +23,32 @@ export interface NatsStoreOptions {
   readonly bucket?: string;
   /** How many servers of a NATS cluster keep the bucket. @default 1 */
   readonly replicas?: number;
-  /** What the server calls this connection. @default "muster" */
+  /** The name of this connection at the server. @default "muster" */
   readonly connectionName?: string;
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * How long one question may take. While a cluster chooses a leader it answers nothing, so a long wait is a blind one.
+   * How long one question may take, in ms. While a cluster chooses a leader it answers nothing: better ask again.
    *
    * @default 1_000
    */
   readonly requestTimeoutMs?: number;
-  /** How often the watches are compared with the stream, give or take a fifth. @default 3_000 */
+  /** How often the reader is compared with the stream, in ms, give or take a fifth. @default 3_000 */
   readonly checkIntervalMs?: number;
-  /** Longest wait between two tries to connect. @default 1_000 */
+  /** Longest wait between two tries to connect, in ms. @default 1_000 */
   readonly retryMostMs?: number;
   /** @default Math.random */
   readonly random?: Random;
 }
 
-const retryFirstMs = 200;
-const closeTimeoutMs = 1_000;
-/** A check may fail while the stream chooses a leader. */
-const maxFailedChecks = 2;
-/** Of one time away; some are a server's own words. */
-const maxReasons = 8;
+/** First wait between two tries to connect. Chosen. */
+const RETRY_FIRST_MS = 200;
+/** Chosen: a node that stops has little time. */
+const CLOSE_TIMEOUT_MS = 1_000;
+/** One check may fail while the stream chooses a leader. */
+const MAX_FAILED_CHECKS = 2;
+/** Most reasons that are logged of one outage; some are texts of a server. Chosen. */
+const MAX_REASONS = 8;
 
 /** The bucket behind one connection, and the groups that are read from it. */
 class Session {
@@ -84,8 +87,9 @@ export class NatsStore implements PeerStore {
   #listener: StoreListener | undefined;
   /** The one connection that works, if any. */
   #session: Session | undefined;
-  /** Why it has been away, of this time; empty: it is not. */
-  readonly #awayBecause = new Set<string>();
+  #isAway = false;
+  /** Why NATS is away, this time. */
+  readonly #reasons: SayOnce;
   #running: Promise<void> | undefined;
   #saidDifference: string | undefined;
   /** Ends the wait for the next check or the next try to connect. */
@@ -94,6 +98,7 @@ export class NatsStore implements PeerStore {
   /** @throws TypeError for URLs that cannot be used */
   constructor(options: NatsStoreOptions) {
     this.#target = parseNatsUrls(options.urls);
+    this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
     this.#options = {
       bucket: "peers",
       replicas: 1,
@@ -146,13 +151,13 @@ export class NatsStore implements PeerStore {
     this.#closing.abort();
     this.#hurry.abort();
     if (this.#running === undefined) return;
-    // Whoever is connecting to a server that stays silent finds out later that nobody wants the connection.
+    // A connection that is being made to a silent server cannot be cancelled: it is closed when it comes.
     const running = this.#running;
-    await withTimeout(this.#options.clock, closeTimeoutMs, () => running, undefined);
+    await withTimeout(this.#options.clock, CLOSE_TIMEOUT_MS, () => running, undefined);
   }
 
   async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
-    // A write that waited for a connection would be sent when nobody stands by it any more.
+    // A write must not wait for a connection: it would be sent when this node no longer wants it.
     if (this.#session === undefined) throw new UnavailableError("not connected to NATS");
     try {
       return await question(this.#session.bucket);
@@ -177,7 +182,7 @@ export class NatsStore implements PeerStore {
       this.#hurry = new AbortController();
       await pause(
         clock,
-        backoffMs(attempt++, { firstMs: retryFirstMs, mostMs: retryMostMs }, random),
+        backoffMs(attempt++, { firstMs: RETRY_FIRST_MS, mostMs: retryMostMs }, random),
         this.#hurry.signal,
       );
     }
@@ -236,7 +241,7 @@ export class NatsStore implements PeerStore {
       } catch (error) {
         // The next session makes it again.
         if (isStreamGone(error)) return `the bucket ${this.#options.bucket} is gone`;
-        if (++failedChecks >= maxFailedChecks) return reasonOf(error);
+        if (++failedChecks >= MAX_FAILED_CHECKS) return reasonOf(error);
       }
     }
     if (lost === undefined) await connection.close().catch(() => {});
@@ -245,22 +250,24 @@ export class NatsStore implements PeerStore {
   }
 
   #setAway(reason: string): void {
-    if (this.#awayBecause.has(reason) || this.#awayBecause.size >= maxReasons) return;
-    const isNews = this.#awayBecause.size === 0;
-    this.#awayBecause.add(reason);
-    if (isNews) this.#listener?.onAway(reason);
-    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`);
+    const isFirst = !this.#isAway;
+    this.#isAway = true;
+    if (!this.#reasons.isNews(reason)) return;
+    if (isFirst) this.#listener?.onAway(reason);
+    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`, { reason });
   }
 
   #setBack(): void {
-    this.#awayBecause.clear();
+    this.#isAway = false;
+    this.#reasons.forget();
     this.#listener?.onBack();
   }
 
-  /** The server opens a bucket without a word about settings that are not the wanted ones. */
+  /** The server opens a bucket of other settings without a word. */
   #sayDifference(difference: string | undefined): void {
     if (difference !== undefined && difference !== this.#saidDifference) {
-      this.#options.log.warn(`the bucket ${this.#options.bucket} is not as it should be: ${difference}`);
+      const { bucket, log } = this.#options;
+      log.warn(`the bucket ${bucket} is not as it should be: ${difference}`, { bucket, difference });
     }
     this.#saidDifference = difference;
   }

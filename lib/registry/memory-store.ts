@@ -8,7 +8,7 @@ import { maxNamed, UnavailableError } from "./store.ts";
 
 const never: Entry = { value: undefined, revision: 0 };
 
-/** What the nodes of a test share, in the place of a server; the methods beside the rules break things on purpose. */
+/** The bucket that the nodes of a test share, in place of a server. Some methods break it on purpose. */
 export class MemoryBucket {
   #epoch = 1;
   #revision = 0;
@@ -16,7 +16,7 @@ export class MemoryBucket {
   readonly #watchers = new Set<MemoryStore>();
   #isAway = false;
 
-  /** Another node's way in. */
+  /** One more node's store on this bucket. */
   open(): MemoryStore {
     return new MemoryStore(this);
   }
@@ -70,7 +70,7 @@ export class MemoryBucket {
     this.#tell();
   }
 
-  /** As when an operator purges a key from the stream: nothing is left of it, not even a marker. */
+  /** As when an operator purges a key from the stream: not even a marker is left. */
   dropPurge(key: string): void {
     this.#entries.delete(key);
     this.#tell();
@@ -149,7 +149,7 @@ export class MemoryStore implements PeerStore {
     this.#isAnswerLost = true;
   }
 
-  // The bucket calls these; each lets the caller finish first, as a network would.
+  // The bucket calls these. Each lets its caller finish first, as a network would.
 
   lose(): void {
     this.#later(() => this.#listener?.onAway("the bucket was told to be away"));

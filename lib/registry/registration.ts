@@ -1,6 +1,6 @@
 /**
- * This node's own record in one group: brought to what is wanted, and kept there, until the node leaves. Each step reads
- * the key from the leader and decides on that alone; whatever goes wrong, the next step reads again.
+ * This node's own record in one group: written as wanted, and kept so, until the node leaves. Each step reads the key from
+ * the leader and decides on that alone; after a failure the next step reads again.
  */
 import type { Clock } from "../core/base/clock.ts";
 import { type NameTakenError, WrongRevisionError } from "../core/errors.ts";
@@ -33,6 +33,7 @@ export interface RegistrationOptions {
   readonly onListed: (isListed: boolean) => void;
 }
 
+/** Chosen. */
 const RETRY: Backoff = { firstMs: 100, mostMs: 2_000 };
 /** How long a view may be behind a write that was answered, before the leader is asked. Chosen. */
 const LAG_MS = 2_000;
@@ -50,16 +51,16 @@ export class Registration {
   #cancelRetry = (): void => {};
   #cancelLagCheck: (() => void) | undefined;
   #failures = 0;
-  /** Of our record, as last read or written; `undefined` while it is not known to stand there. */
+  /** Of this node's record, as last read or written; `undefined` while it is not known to be there. */
   #revision: number | undefined;
   #epoch: string | undefined;
   #hasStood = false;
-  /** Whether the log has its line about this loss: while no write gets through, each further try would be one more. */
+  /** Whether the log has its line about this loss: otherwise each try that fails would add one. */
   #isLossSaid = false;
-  /** Another record is wanted since the last one stood: what is there may be ours from before. */
+  /** The wanted record has changed since it was last listed: the record there may be this node's former one. */
   #isChanging = false;
   readonly #pace = new PutBackPace();
-  /** What a write replaces whose answer never came: it may still be applied. */
+  /** The revision that a write of this node replaces, while its answer has not come: it may still be applied. */
   #unanswered: number | undefined;
   #saidTaken: number | undefined;
   #waiters: (() => void)[] = [];
@@ -76,7 +77,7 @@ export class Registration {
     return this.#isStarted;
   }
 
-  /** Whether the record stands in the registry as wanted, for all that is known. */
+  /** Whether the record stands in the registry as wanted, as far as this node knows. */
   get isListed(): boolean {
     return this.#revision !== undefined;
   }
@@ -112,7 +113,7 @@ export class Registration {
     if (own !== undefined && isSameBytes(own.value, this.#bytes) && !isBehind) {
       this.#cancelLagCheck?.();
       this.#cancelLagCheck = undefined;
-      // Seen, so it stands: also when the answer to the write was lost. A step on its way decides by itself.
+      // Seen, so it is listed, even if the answer to the write was lost. A step in flight decides by itself.
       if (!this.#isRunning) this.#stands(own.revision);
       return;
     }
@@ -128,13 +129,13 @@ export class Registration {
     this.#poke();
   }
 
-  /** The store is back: no need to sit out the rest of a long wait. */
+  /** The store is back: ends a long wait. */
   hurry(): void {
     if (this.#failures === 0 || this.#isRunning) return;
     this.#later(this.#options.random() * RETRY.firstMs * 5);
   }
 
-  /** Stops putting the record back, also when a write is on its way. */
+  /** Stops putting the record back, also when a write is in flight. */
   close(): void {
     this.#ending.abort();
     this.#cancelRetry();
@@ -202,7 +203,7 @@ export class Registration {
       // A lost race is decided again soon; a store that is away is left alone for longer and longer.
       const { group, log, random, isAway } = this.#options;
       this.#later(backoffMs(this.#failures++, RETRY, random));
-      // What passes by itself is not worth a line, nor is what was said when the store went away.
+      // A short trouble is not worth a line, and an outage has its own.
       if (this.#failures === 5 && !isAway()) {
         const reason = (error as Error).message;
         log.warn(`still cannot list myself in ${group}, trying again: ${reason}`, { group, reason });
@@ -290,7 +291,7 @@ export class Registration {
     this.close();
   }
 
-  /** Who stands in the entry; `undefined` for nobody, or for something that no node would read as a peer. */
+  /** The peer in the entry; `undefined` for none, or for bytes that no node would read as a peer. */
   #ownerOf(entry: Entry): PeerRecord | undefined {
     return entry.value === undefined ? undefined : recordIn(this.#options.group, this.#key, entry.value);
   }

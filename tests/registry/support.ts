@@ -104,7 +104,7 @@ export interface Node {
 
 /** A membership on a store of its own, not yet started. */
 export async function nodeOn(
-  harness: Harness,
+  harness: Pick<Harness, "open">,
   defer: Defer,
   self: PeerRecord,
   options: Partial<MembershipOptions> = {},

@@ -454,3 +454,29 @@ test("a listener that throws does not stop the registry", async () => {
   assert.ok(log.lines.some((line) => line.startsWith("error cannot use the new peer list of dict: not today")));
   await membership.close();
 });
+
+test("a list that has become empty is said to be empty, and each line hands its facts as fields", async () => {
+  const told: [message: string, fields: unknown][] = [];
+  const say = (message: string, fields?: Record<string, unknown>): void => void told.push([message, fields]);
+  const log = { debug: say, info: say, warn: say, error: say };
+  const reader = new RosterReader({
+    group: "dict",
+    self: recordOf("a"),
+    clock: new ManualClock(),
+    log,
+    lostGraceMs: 10_000,
+    onRoster: () => {},
+  });
+  const { url } = recordOf("b");
+  const show = (revision: number, value: Uint8Array | undefined) =>
+    reader.apply({ group: "dict", epoch: "then", revision, entries: new Map([["dict.b", { value, revision }]]) });
+  show(7, encodeRecord("dict", recordOf("b", { url })));
+  show(8, undefined);
+  show(9, encodeRecord("dict", recordOf("b", { url })));
+  assert.deepEqual(told, [
+    [`got new peer list of dict (revision 7): ${url}`, { group: "dict", revision: 7, peers: [url] }],
+    ["got new peer list of dict (revision 8): empty", { group: "dict", revision: 8, peers: [] }],
+    [`got new peer list of dict (revision 9): ${url}`, { group: "dict", revision: 9, peers: [url] }],
+  ]);
+  assert.deepEqual(reader.roster.peers.map(({ name }) => name), ["b"]);
+});

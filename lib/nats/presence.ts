@@ -35,7 +35,7 @@ export interface LookOptions {
 const MAX_GREETING_CHARS = 64 * 1024;
 
 /**
- * Connects and tells what is there. Never rejects.
+ * Connects, and tells which kind of server answers. Never rejects.
  *
  * Source: https://docs.nats.io/reference/reference-protocols/nats-protocol (the server speaks first: `INFO {...}`)
  */

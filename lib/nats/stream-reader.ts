@@ -93,8 +93,8 @@ export class StreamReader {
   }
 
   /**
-   * Compares the stream with what was read, and reads what is new or in doubt. Where nothing happened since the last check
-   * this is one small question; the subjects, which may be thousands, are listed only after a change.
+   * Compares the stream with the messages that were read, and reads new or doubtful ones. Without a change since the last
+   * check this is one small question; the subjects, which may be thousands, are listed only after a change.
    *
    * @throws UnavailableError
    */
@@ -178,7 +178,7 @@ class Line {
   }
 
   /**
-   * Reads what is new, or everything where the stream's figures and subjects speak against what is held.
+   * Reads new messages, or everything if the stream's figures or subjects contradict the messages that are held.
    *
    * @param known the last sequence that was taken before `info` was asked for
    * @throws UnavailableError

@@ -128,7 +128,7 @@ export class MemoryStore implements PeerStore {
   follow(group: string): void {
     if (this.#groups.has(group)) return;
     this.#groups.add(group);
-    // `watch` shows all that is followed by then.
+    // `watch` shows the groups that are followed by then.
     if (this.#listener === undefined) return;
     this.#later(() => {
       if (!this.#bucket.isAway) this.#show(group);

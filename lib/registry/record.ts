@@ -88,7 +88,7 @@ function reasonOf(issue: v.BaseIssue<unknown>): string {
 
 /** Scheme, host and port only: credentials would leak into logs, and a path would be lost on the way. */
 function isPlainHttpUrl(input: string): boolean {
-  // URL forgives spaces, tabs, backslashes and a bare `?`: a record that needs forgiving is not one of ours.
+  // URL forgives spaces, tabs, backslashes and a bare `?`: no node writes a record that needs forgiving.
   if (!/^https?:\/\/[A-Za-z0-9.:\-[\]_]+\/?$/.test(input)) return false;
   try {
     const url = new URL(input);

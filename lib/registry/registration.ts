@@ -89,7 +89,7 @@ export class Registration {
     this.#poke();
   }
 
-  /** Changes what is wanted; resolves to whether it stood in the registry within `timeoutMs`. */
+  /** Wants another record from now on; resolves to whether it was in the registry within `timeoutMs`. */
   async change(record: PeerRecord, timeoutMs: number): Promise<boolean> {
     this.#wanted = record;
     this.#bytes = encodeRecord(this.#options.group, record);
@@ -103,7 +103,7 @@ export class Registration {
     return this.#revision !== undefined && this.#bytes === bytes;
   }
 
-  /** Compares a view with what is wanted. A view may be older than what was written and read since. */
+  /** Compares a view with the wanted record. A view may be older than this node's last write or read. */
   observe(view: View): void {
     if (!this.#isStarted) return;
     const isNewBucket = this.#epoch !== undefined && this.#epoch !== view.epoch;

@@ -53,7 +53,7 @@ function entryOf({ value, revision }: EntryText): Entry {
   return { value: value === undefined ? undefined : encoder.encode(value), revision };
 }
 
-/** The supervisor's end: does in `store` what one worker asks for. */
+/** The supervisor's end: does in `store` the work that one worker asks for. */
 export function serveStore(store: PeerStore, send: (message: ToWatcher) => void): (message: ToStore) => void {
   const answer = async (id: number, work: Promise<EntryText>): Promise<void> => {
     try {
@@ -87,7 +87,7 @@ export function serveStore(store: PeerStore, send: (message: ToWatcher) => void)
   };
 }
 
-/** The worker's end. What it asks needs no deadline: the one who answers is a parent without whom it ends. */
+/** The worker's end. Its questions need no deadline: the supervisor answers, and a worker ends with its supervisor. */
 export class PipeStore implements PeerStore {
   readonly #send: (message: ToStore) => void;
   readonly #groups = new Set<string>();
@@ -113,7 +113,7 @@ export class PipeStore implements PeerStore {
     return (await this.#ask((id) => ({ type: "write", id, key, replaces }))).revision;
   }
 
-  /** Nothing is ever late here: it comes down the pipe in its order. */
+  /** Nothing is late here: the pipe keeps the order. */
   hurry(): void {}
 
   watch(listener: StoreListener): void {
@@ -137,7 +137,7 @@ export class PipeStore implements PeerStore {
     for (const [id, settle] of this.#waiting) settle({ type: "answer", id, unknown: "closed" });
   }
 
-  /** Takes what the supervisor says. */
+  /** Takes a message of the supervisor. */
   receive(message: ToWatcher): void {
     if (message.type === "answer") this.#waiting.get(message.id)?.(message);
     else if (this.#isClosed) return;

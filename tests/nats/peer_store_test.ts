@@ -1,4 +1,4 @@
-/** What only a real nats-server, or an imitation of an old one, can show. */
+/** The store in NATS on a real nats-server, or on an imitation of an old one. */
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
@@ -205,7 +205,7 @@ test("a burst of changes and a bucket that is deleted for good come through", { 
   assert.equal(await store.put("dict.a", bytesOf("a"), 0), 1);
 });
 
-test("what other groups do is no reason to collect a group again", { timeoutMs: 60_000 }, async (defer) => {
+test("a change in another group is no reason to read a group again", { timeoutMs: 60_000 }, async (defer) => {
   const monitorPort = await freePort();
   const server = await startNats(defer, { extraArgs: ["-m", String(monitorPort)] });
   const { store } = storeOn(defer, [server.url], { checkIntervalMs: 50 });
@@ -217,16 +217,16 @@ test("what other groups do is no reason to collect a group again", { timeoutMs: 
   const views = watcher.views.length;
   for (let i = 0; i < 10; i++) {
     await store.put("other.x", bytesOf(String(i)), i === 0 ? 0 : 200 + i);
-    // Several looks at the stream pass between two writes.
+    // Several checks pass between two writes.
     await new Promise((resolve) => setTimeout(resolve, 120));
   }
   const after = await countsOf(monitorPort);
-  assert.equal(watcher.views.length, views, "nothing was collected again");
+  assert.equal(watcher.views.length, views, "nothing was read again");
   const told = after.out_msgs - before.out_msgs;
-  assert.ok(told < 200, `${told} messages, where one collection takes 200`);
+  assert.ok(told < 200, `${told} messages, where reading everything takes 200`);
 });
 
-test("who is told to hurry does not wait for the look that is due", { timeoutMs: 60_000 }, async (defer) => {
+test("a store that is told to hurry does not wait for the next check", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store } = storeOn(defer, [server.url], { checkIntervalMs: 3_600_000 });
   const watcher = new Watcher(store);
@@ -235,7 +235,7 @@ test("who is told to hurry does not wait for the look that is due", { timeoutMs:
   await until("the record", () => watcher.last?.values["dict.a"] === "a");
   const connection = await connect({ servers: server.url });
   defer(() => connection.close());
-  // No watch tells of a purge.
+  // A purge rings no bell.
   await (await connection.jetstreamManager()).streams.purge("KV_peers", { filter: "$KV.peers.dict.a" });
   store.hurry();
   await until("the purge", () => !("dict.a" in watcher.last!.values));

@@ -1,4 +1,4 @@
-/** What every store promises, checked on the one in memory, on the same behind a pipe, and on NATS. */
+/** The promises of a store, checked in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
 import { WrongRevisionError } from "../../lib/core/errors.ts";
 import { UnavailableError } from "../../lib/registry/store.ts";
@@ -49,7 +49,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.deepEqual(await store.read("dict.a"), { value: bytesOf("2"), revision: second });
   });
 
-  contract("a delete leaves a marker, and only who names it may write again", async (harness) => {
+  contract("a delete leaves a marker, and only a write that names it is taken", async (harness) => {
     const { store } = await opened(harness);
     const put = await store.put("dict.a", bytesOf("1"), 0);
     const marker = await store.delete("dict.a", put);
@@ -59,14 +59,14 @@ for (const kind of [memory, pipe, nats]) {
     assert.equal(await store.put("dict.a", bytesOf("2"), marker), marker + 1);
   });
 
-  contract("a delete of what was never there beats a create that is on its way", async (harness) => {
+  contract("a delete of a key that was never there beats a create in flight", async (harness) => {
     const { store } = await opened(harness);
     const marker = await store.delete("dict.a", 0);
     await assert.rejects(store.put("dict.a", bytesOf("late"), 0), WrongRevisionError);
     assert.deepEqual(await store.read("dict.a"), { value: undefined, revision: marker });
   });
 
-  contract("what stands under one name is found in every group, where the store can tell", async (harness) => {
+  contract("the records of one name are found in every group, where the store can tell", async (harness) => {
     const { store } = await opened(harness);
     if (store.named === undefined) return assert.equal(kind, pipe);
     assert.deepEqual(await store.named("a"), new Map());
@@ -101,7 +101,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.equal(other.revision, a + 1);
   });
 
-  contract("who watches late names the same revision, also when the last change was a delete", async (harness) => {
+  contract("a late watcher names the same revision, also when the last change was a delete", async (harness) => {
     const { store, watcher: early } = await opened(harness);
     await store.put("dict.a", bytesOf("a"), 0);
     const b = await store.put("dict.b", bytesOf("b"), 0);
@@ -112,7 +112,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.deepEqual(late.last, early.last);
   });
 
-  contract("an outage is told once, fails what is asked, and ends with a fresh view", async (harness) => {
+  contract("an outage is told once, fails all questions, and ends with a fresh view", async (harness) => {
     const { store, watcher } = await opened(harness);
     const a = await store.put("dict.a", bytesOf("a"), 0);
     await until("the view", () => watcher.last?.revision === a);
@@ -187,7 +187,7 @@ for (const kind of [memory, pipe, nats]) {
       const b = await other.put("dict.b", bytesOf("b"), 0);
       await until("the witness", () => witness.last?.revision === b);
       const e = await other.put("empty.e", bytesOf("e"), 0);
-      await until("what is still followed", () => watcher.last?.revision === e);
+      await until("the group that is still followed", () => watcher.last?.revision === e);
       assert.ok(watcher.views.slice(told).every(({ group }) => group === "empty"));
       store.follow("dict");
       await until("the view after a pause", () => watcher.last?.revision === b);

@@ -1,4 +1,4 @@
-/** What the registry's tests share. A harness stands for one bucket, and for the means of breaking it. */
+/** Shared by the registry's tests. A harness is one bucket, and the means of breaking it. */
 import { until as lookUntil } from "../support/until.ts";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";

@@ -140,7 +140,12 @@ export class NatsStream {
         if (!connection.isClosed()) answers.unsubscribe();
         resolve(isAnswered);
       };
-      const wait = () => atDeadline(clock, requestTimeoutMs / 2, () => end(false));
+      let heard = 0;
+      const wait = (heardBefore: number): () => void =>
+        atDeadline(clock, requestTimeoutMs / 2, () => {
+          if (heard === heardBefore) end(false);
+          else cancel = wait(heard);
+        });
       const hear = (message: Msg): void => {
         const code = message.headers?.code ?? 0;
         // 204: that was all; 404: there is none.
@@ -148,11 +153,10 @@ export class NatsStream {
         const stored = storedIn(message);
         // An older server answers with one message and ends in silence.
         if (stored === undefined || !message.headers!.has("Nats-Num-Pending")) return end(false);
+        heard++;
         take(stored);
-        cancel();
-        cancel = wait();
       };
-      let cancel = wait();
+      let cancel = wait(heard);
       const inbox = createInbox();
       const answers = connection.subscribe(inbox, {
         callback: (error, message) => error === null ? hear(message) : end(false),

@@ -1,23 +1,23 @@
-/** How a node reaches NATS: the URLs of `--nats`, and one connection to whichever of them answers. */
+/** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
-import { greets } from "./greeting.ts";
+import { greets } from "./presence.ts";
 import { passLostErrors } from "./lost-errors.ts";
 import { UnavailableError } from "../registry/store.ts";
 
-/** The URLs that were asked for, and how to present oneself. */
+/** The servers of `--nats`, and the login. */
 export interface NatsTarget {
   /** `host:port`, at least one. */
   readonly servers: readonly string[];
   readonly auth: Pick<ConnectionOptions, "user" | "pass" | "token" | "tls">;
 }
 
-/** Most servers of a cluster that are remembered beside those that were named. */
+/** Most servers of a cluster that are remembered beside the named ones. Chosen. */
 const maxGossip = 16;
 
 /**
- * Reads `nats://host:port` URLs; `tls://` asks for TLS. `user:password@` or `token@` of the first URL that has it
- * counts for all of them: the client presents itself in one way only.
+ * Reads `nats://host:port` URLs; `tls://` asks for TLS. The first `user:password@` or `token@` counts for all of them:
+ * nats.js takes one login.
  *
  * @throws TypeError for an empty list, another scheme, or something that is no URL; never repeats credentials.
  */
@@ -48,12 +48,12 @@ function parseNatsUrl(input: string): URL {
 }
 
 /**
- * Connects once, to any of the servers that greet within `timeoutMs`. The client's own reconnecting stays off: it cannot
- * be cancelled while it waits for the first connection, and after a later one it sends writes that were given up long
- * before. Whoever calls this calls it again.
+ * Connects once, to any of the servers that greet within `timeoutMs`. The reconnecting of nats.js stays off: it cannot be
+ * cancelled while it waits for the first connection, and after a later one it sends writes that were given up long before.
+ * The caller tries again.
  *
  * @throws UnavailableError when no server greets, or `signal` is aborted
- * @throws NatsError when none of them lets us in
+ * @throws NatsError when none of them takes the login
  */
 export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string>, how: {
   name: string;
@@ -62,7 +62,7 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
   signal: AbortSignal;
 }): Promise<NatsConnection> {
   const servers = [...new Set([...target.servers, ...gossip])];
-  const greeted = await Promise.all(servers.map((server) => greets(server, how.clock, how.timeoutMs, how.signal)));
+  const greeted = await Promise.all(servers.map((server) => greets(server, how)));
   const present = servers.filter((_, index) => greeted[index]);
   if (present.length === 0 || how.signal.aborted) {
     throw new UnavailableError(`no NATS server answers at ${servers.join(", ")}`);
@@ -74,15 +74,15 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
     name: how.name,
     timeout: how.timeoutMs,
     reconnect: false,
-    // A server that stalls without closing its sockets is noticed in 15 s at most.
+    // Two pings without an answer: a server that stalls with its sockets open is noticed in 15 s at most.
     pingInterval: 5_000,
     maxPingOut: 2,
   });
 }
 
 /**
- * Remembers the other servers of the cluster, for the day on which the named ones are down; those first that were not heard
- * of for the longest are forgotten.
+ * Remembers the other servers of the cluster for when the named ones are down; forgets those first that it has not heard of
+ * for the longest time.
  */
 export function learnGossip(connection: NatsConnection, gossip: Set<string>): void {
   for (const url of connection.info?.connect_urls ?? []) {

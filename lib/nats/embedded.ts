@@ -3,8 +3,9 @@ import { randomUUID } from "node:crypto";
 import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { SayOnce } from "../core/base/say-once.ts";
 import { refusals, type ServerChild, spawnServer } from "./embedded-child.ts";
-import { lookAt, type Sight } from "./sight.ts";
+import { lookAt, type Sight } from "./presence.ts";
 
 export interface EmbeddedOptions {
   /** @default 4222 */
@@ -21,23 +22,26 @@ export interface EmbeddedOptions {
   log: Log;
 }
 
-const firstPauseMs = 50;
-const longestPauseMs = 2_000;
-/** While another node is starting it: long enough not to crowd it, short enough to take over within a second. */
-const lockedPauseMs = 250;
-const startingPauseMs = 20;
-/** A server that was there for so long is not one that comes and goes. */
-const stableMs = 5_000;
-/** What is over before that is part of a start or a take-over, and not worth a line. */
-const troubleMs = 1_500;
-const slowStartMs = 10_000;
-/** Reasons told of one time without a server. */
-const maxSaid = 8;
+/** The pauses between two tries, chosen: from 0.05 s to 2 s. */
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+/** While another node starts the server: it is not crowded, and a take-over still takes under a second. */
+const LOCKED_PAUSE_MS = 250;
+/** While this node's own server starts, which takes about 50 ms. */
+const STARTING_PAUSE_MS = 20;
+/** After so long a stay a server is not one that comes and goes. Chosen. */
+const STABLE_MS = 5_000;
+/** A shorter trouble is part of a start or a take-over, and not worth a line. Chosen. */
+const TROUBLE_MS = 1_500;
+/** A start that takes longer is worth a line. Chosen. */
+const SLOW_START_MS = 10_000;
+/** Most reasons that are logged of one time without a server. Chosen. */
+const MAX_SAID = 8;
 
 /**
- * Sees to it that a NATS server listens on 127.0.0.1: uses the one that is there, else starts one, and takes over when it
- * goes. It never outlives its node, even one that is killed with SIGKILL. Of several nodes that see it go, the one that
- * gets the lock in the store's folder starts it on the same store, and the others use it.
+ * Keeps a NATS server on 127.0.0.1: uses the one that is there, else starts one, and starts another when it goes. A server
+ * never outlives its node, not even one that is killed with SIGKILL. When several nodes see it go, the one that gets the
+ * lock in the store's folder starts the next on the same store, and the others use it.
  */
 export class EmbeddedNats {
   #port: number;
@@ -53,13 +57,13 @@ export class EmbeddedNats {
   #child: ServerChild | undefined;
   #sight: Sight | undefined;
   #endPause = (): void => {};
-  /** The last child that was seen serving: one that is not, has ended before it did. */
+  /** The last child that was seen serving; another one ended before it served. */
   #served: ServerChild | undefined;
   #serverName = `muster-${randomUUID()}`;
   #pauses = 0;
   #shortStays = 0;
-  /** Since when no server was to be had, and what was said of it: reasons may take turns, and change at every try. */
-  #trouble: { readonly sinceMs: number; readonly said: Set<string> } | undefined;
+  /** Since when there is no server, and the reasons that were logged: they may take turns, and change at every try. */
+  #trouble: { readonly sinceMs: number; readonly said: SayOnce } | undefined;
   /** Since when the child has neither listened nor ended. */
   #undecidedSinceMs: number | undefined;
 
@@ -74,7 +78,7 @@ export class EmbeddedNats {
   }
 
   /**
-   * Resolves when a NATS server listens, or when it is clear that none can be started, which is logged. Keeps watch in
+   * Resolves when a NATS server listens, or when it is clear that none can be started, which is logged. Goes on watching in
    * either case, until `stop`. Never rejects.
    *
    * @throws TypeError when it was started before.
@@ -86,14 +90,18 @@ export class EmbeddedNats {
     return settled;
   }
 
-  /** Ends the server when it is ours, and resolves when its process is gone, within 4 s. To be called last: the
-   * registry must have been left before. */
+  /**
+   * Ends the server if this node started it, and resolves when its process is gone, within 4 s. To be called last: the
+   * node must have left the registry before.
+   */
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#sight?.close();
     this.#endPause();
     const isGone = await this.#child?.end() ?? true;
-    if (!isGone) this.#log.warn(`the nats-server that I started on ${this.#address} does not end`);
+    if (!isGone) {
+      this.#log.warn(`the nats-server that I started on ${this.#address} does not end`, { address: this.#address });
+    }
     await this.#watching;
   }
 
@@ -104,7 +112,7 @@ export class EmbeddedNats {
 
   async #watch(): Promise<void> {
     while (!this.#isStopping) {
-      const sight = await lookAt(this.#port, this.#clock);
+      const sight = await lookAt({ port: this.#port, clock: this.#clock });
       if (sight.presence === "nats") await this.#hold(sight);
       else if (sight.presence === "nobody") await this.#startServer();
       else await this.#suffer(`${this.#address} is taken by something that does not greet as a NATS server does`);
@@ -116,6 +124,7 @@ export class EmbeddedNats {
   /** Waits until the server that is there is gone. */
   async #hold(sight: Sight): Promise<void> {
     if (this.#isStopping) return sight.close();
+    sight.hold();
     this.#sight = sight;
     this.#trouble = undefined;
     this.#undecidedSinceMs = undefined;
@@ -127,9 +136,9 @@ export class EmbeddedNats {
     this.#settleStart();
     const sinceMs = this.#clock.nowMs();
     await sight.lost;
-    // At once when it was there for a while, so that a take-over is quick; ever slower when it comes and goes.
-    this.#pauses = this.#clock.nowMs() - sinceMs >= stableMs ? this.#shortStays = 0 : this.#shortStays++;
-    if (this.#pauses > 0) await this.#pause(longestPauseMs);
+    // No pause after a long stay, so that a take-over is quick; ever longer ones when it comes and goes.
+    this.#pauses = this.#clock.nowMs() - sinceMs >= STABLE_MS ? this.#shortStays = 0 : this.#shortStays++;
+    if (this.#pauses > 0) await this.#pause(LONGEST_PAUSE_MS);
     this.#pauses = 0;
   }
 
@@ -138,28 +147,34 @@ export class EmbeddedNats {
     if (started === undefined) return;
     const what = started.name === "bundled" ? "the bundled nats-server" : started.name;
     const where = `(store ${this.#storeDir}, pid ${started.pid})`;
-    this.#log.info(`nothing listens on ${this.#address}: started ${what} there ${where}`, { pid: started.pid });
+    this.#log.info(`nothing listens on ${this.#address}: started ${what} there ${where}`, {
+      address: this.#address,
+      binary: started.name,
+      storeDir: this.#storeDir,
+      pid: started.pid,
+    });
     void child.exited.then((code) => {
-      if (!this.#isStopping) this.#log.warn(`the nats-server that I started has ended with exit code ${code}`);
+      if (this.#isStopping) return;
+      this.#log.warn(`the nats-server that I started has ended with exit code ${code}`, { pid: started.pid, code });
     });
   }
 
   async #startServer(): Promise<void> {
     const before = this.#child;
     if (before !== undefined && !before.isOver) {
-      // It is starting; or it is ending, for it closes its port before it lets go of the store.
+      // It is starting, or ending: it closes its port before it releases the store.
       const nowMs = this.#clock.nowMs();
       this.#undecidedSinceMs ??= nowMs;
-      if (nowMs - this.#undecidedSinceMs < slowStartMs) return await this.#pause(startingPauseMs);
+      if (nowMs - this.#undecidedSinceMs < SLOW_START_MS) return await this.#pause(STARTING_PAUSE_MS);
       const slow = `nats-server (see ${this.#storeDir}/nats-server.log) neither listens nor ends`;
-      return await this.#suffer(slow, 0, startingPauseMs);
+      return await this.#suffer(slow, 0, STARTING_PAUSE_MS);
     }
     this.#undecidedSinceMs = undefined;
     this.#child = undefined;
     if (before !== undefined && before !== this.#served) {
       const code = await before.exited;
       const reason = before.errors || `see ${this.#storeDir}/nats-server.log`;
-      // Not a fault as such: a server with another store may have been faster on this port.
+      // Perhaps no fault: a server with another store may have been faster on this port.
       return await this.#suffer(`nats-server has ended with exit code ${code} instead of serving: ${reason}`);
     }
     const where = { port: this.#port, storeDir: this.#storeDir, searchPath: this.#searchPath };
@@ -182,8 +197,8 @@ export class EmbeddedNats {
       case refusals.locked:
         return await this.#suffer(
           `${nothing} another process holds ${this.#storeDir}/lock`,
-          slowStartMs,
-          lockedPauseMs,
+          SLOW_START_MS,
+          LOCKED_PAUSE_MS,
         );
       case refusals.noBinary:
         return await this.#suffer(
@@ -200,16 +215,14 @@ export class EmbeddedNats {
     }
   }
 
-  /** Says once what is wrong when there has been no server for a while, lets `start` resolve then, and pauses. */
-  async #suffer(message: string, patienceMs = troubleMs, longestMs = longestPauseMs): Promise<void> {
+  /** When there has been no server for a while: logs the reason once, and lets `start` resolve. Then pauses. */
+  async #suffer(message: string, patienceMs = TROUBLE_MS, longestMs = LONGEST_PAUSE_MS): Promise<void> {
     if (this.#isStopping) return;
     const nowMs = this.#clock.nowMs();
-    const { sinceMs, said } = this.#trouble ??= { sinceMs: nowMs, said: new Set() };
+    this.#trouble ??= { sinceMs: nowMs, said: new SayOnce({ clock: this.#clock, maxSaid: MAX_SAID }) };
+    const { sinceMs, said } = this.#trouble;
     if (nowMs - sinceMs >= patienceMs) {
-      if (!said.has(message) && said.size < maxSaid) {
-        said.add(message);
-        this.#log.warn(message);
-      }
+      if (said.isNews(message)) this.#log.warn(message, { address: this.#address });
       this.#settleStart();
     }
     await this.#pause(longestMs);
@@ -218,7 +231,7 @@ export class EmbeddedNats {
   /** Ever longer up to `longestMs`, with jitter, so that several nodes do not stay in step; ended by `stop`. */
   #pause(longestMs: number): Promise<void> {
     if (this.#isStopping) return Promise.resolve();
-    const delayMs = backoffMs(this.#pauses++, { firstMs: firstPauseMs, mostMs: longestMs }, Math.random);
+    const delayMs = backoffMs(this.#pauses++, { firstMs: FIRST_PAUSE_MS, mostMs: longestMs }, Math.random);
     return new Promise((resolve) => {
       const cancel = this.#clock.after(delayMs, resolve);
       this.#endPause = () => {

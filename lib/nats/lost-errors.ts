@@ -1,18 +1,18 @@
 /**
- * Errors of a socket that nats.js has let go of, and that would end this process.
+ * Errors of a socket that nats.js no longer listens to: they would end this process.
  *
  * When a server refuses a login, at the start or because the password was changed meanwhile, it says so and resets the
  * connection. nats.js 2.29.3 (`_closed` in node_transport.js) then takes all listeners off the socket and destroys it. On
- * Deno the reset has often been read by then, and its error is emitted a tick later, to nobody: an uncaught error. It
- * tells nothing that nats.js has not told, as whoever connects has got "Authorization Violation". On Bun, where no
- * process was seen to end so, this does nothing: uncaught errors are no events of the global object there.
+ * Deno the reset has often been read by then, and its error is emitted a tick later with no listener: an uncaught error.
+ * It brings no news, as the caller of `connect` has got "Authorization Violation". On Bun no process was seen to end so,
+ * and this does nothing: uncaught errors are no events of the global object there.
  */
 const resets: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 const calls: ReadonlySet<unknown> = new Set(["read", "write"]);
 
-/** Has such errors pass from now on; any other uncaught error ends the process as before. Idempotent. */
+/** Ignores such errors from now on; any other uncaught error ends the process as before. Idempotent. */
 export function passLostErrors(): void {
-  // One function for all calls, so that it is registered once.
+  // Always the same function, so it is registered once.
   globalThis.addEventListener("error", pass);
 }
 

@@ -1,18 +1,20 @@
 /**
- * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, collect
- * every group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken
- * connection, so no write of it can be sent late.
+ * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, read every
+ * group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken connection,
+ * so none of its writes can be sent late.
  */
 import type { NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { SayOnce } from "../core/base/say-once.ts";
 import { pause, withTimeout } from "../core/base/timeout.ts";
 import { backoffMs, type Random } from "../core/base/backoff.ts";
-import { isBucketGone, NatsBucket } from "./bucket.ts";
-import { Topology, WatchCheck } from "./check.ts";
+import { NatsBucket } from "./bucket.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
-import { GroupWatch } from "./watch.ts";
-import { type Entry, type PeerStore, type StoreListener, UnavailableError } from "../registry/store.ts";
+import { GroupKeys } from "./group-keys.ts";
+import { isStreamGone } from "./stream.ts";
+import { StreamReader } from "./stream-reader.ts";
+import { type Entry, type PeerStore, type StoreListener, UnavailableError, type View } from "../registry/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
@@ -21,30 +23,59 @@ export interface NatsStoreOptions {
   readonly bucket?: string;
   /** How many servers of a NATS cluster keep the bucket. @default 1 */
   readonly replicas?: number;
-  /** What the server calls this connection. @default "muster" */
+  /** The name of this connection at the server. @default "muster" */
   readonly connectionName?: string;
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * How long one question may take. While a cluster chooses a leader it answers nothing, so a long wait is a blind one.
+   * How long one question may take, in ms. While a cluster chooses a leader it answers nothing: better ask again.
    *
    * @default 1_000
    */
   readonly requestTimeoutMs?: number;
-  /** How often the watches are compared with the stream, give or take a fifth. @default 3_000 */
+  /** How often the reader is compared with the stream, in ms, give or take a fifth. @default 3_000 */
   readonly checkIntervalMs?: number;
-  /** Longest wait between two tries to connect. @default 1_000 */
+  /** Longest wait between two tries to connect, in ms. @default 1_000 */
   readonly retryMostMs?: number;
   /** @default Math.random */
   readonly random?: Random;
 }
 
-const retryFirstMs = 200;
-const closeTimeoutMs = 1_000;
-/** A check may fail while the stream chooses a leader. */
-const maxFailedChecks = 2;
-/** Of one time away; some are a server's own words. */
-const maxReasons = 8;
+/** First wait between two tries to connect. Chosen. */
+const RETRY_FIRST_MS = 200;
+/** Chosen: a node that stops has little time. */
+const CLOSE_TIMEOUT_MS = 1_000;
+/** One check may fail while the stream chooses a leader. */
+const MAX_FAILED_CHECKS = 2;
+/** Most reasons that are logged of one outage; some are texts of a server. Chosen. */
+const MAX_REASONS = 8;
+
+/** The bucket behind one connection, and the groups that are read from it. */
+class Session {
+  readonly reader: StreamReader;
+  readonly bucket: NatsBucket;
+  readonly #onView: (view: View) => void;
+
+  constructor(bucket: NatsBucket, clock: Clock, onView: (view: View) => void, onDoubt: () => void) {
+    const { stream, epoch } = bucket;
+    this.reader = new StreamReader({ stream, epoch, clock, onDoubt });
+    this.bucket = bucket;
+    this.#onView = onView;
+  }
+
+  follow(group: string): void {
+    const { prefix } = this.bucket;
+    this.reader.follow(this.#subject(group), new GroupKeys({ group, prefix, onView: this.#onView }));
+  }
+
+  unfollow(group: string): void {
+    this.reader.unfollow(this.#subject(group));
+  }
+
+  #subject(group: string): string {
+    return `${this.bucket.prefix}${group}.>`;
+  }
+}
 
 /** The peer store in NATS KV. */
 export class NatsStore implements PeerStore {
@@ -52,11 +83,13 @@ export class NatsStore implements PeerStore {
   readonly #target: NatsTarget;
   readonly #gossip = new Set<string>();
   readonly #closing = new AbortController();
-  #groups: readonly string[] = [];
+  readonly #groups = new Set<string>();
   #listener: StoreListener | undefined;
-  #bucket: NatsBucket | undefined;
-  /** Why it has been away, of this time; empty: it is not. */
-  readonly #awayBecause = new Set<string>();
+  /** The one connection that works, if any. */
+  #session: Session | undefined;
+  #isAway = false;
+  /** Why NATS is away, this time. */
+  readonly #reasons: SayOnce;
   #running: Promise<void> | undefined;
   #saidDifference: string | undefined;
   /** Ends the wait for the next check or the next try to connect. */
@@ -65,6 +98,7 @@ export class NatsStore implements PeerStore {
   /** @throws TypeError for URLs that cannot be used */
   constructor(options: NatsStoreOptions) {
     this.#target = parseNatsUrls(options.urls);
+    this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
     this.#options = {
       bucket: "peers",
       replicas: 1,
@@ -93,11 +127,20 @@ export class NatsStore implements PeerStore {
     return this.#ask((bucket) => bucket.delete(key, replaces));
   }
 
-  watch(groups: readonly string[], listener: StoreListener): void {
+  watch(listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
-    this.#groups = groups;
     this.#listener = listener;
     this.#running = Promise.resolve().then(() => this.#run());
+  }
+
+  follow(group: string): void {
+    if (this.#groups.has(group)) return;
+    this.#groups.add(group);
+    this.#session?.follow(group);
+  }
+
+  unfollow(group: string): void {
+    if (this.#groups.delete(group)) this.#session?.unfollow(group);
   }
 
   hurry(): void {
@@ -108,18 +151,18 @@ export class NatsStore implements PeerStore {
     this.#closing.abort();
     this.#hurry.abort();
     if (this.#running === undefined) return;
-    // Whoever is connecting to a server that stays silent finds out later that nobody wants the connection.
+    // A connection that is being made to a silent server cannot be cancelled: it is closed when it comes.
     const running = this.#running;
-    await withTimeout(this.#options.clock, closeTimeoutMs, () => running, undefined);
+    await withTimeout(this.#options.clock, CLOSE_TIMEOUT_MS, () => running, undefined);
   }
 
   async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
-    // A write that waited for a connection would be sent when nobody stands by it any more.
-    if (this.#bucket === undefined) throw new UnavailableError("not connected to NATS");
+    // A write must not wait for a connection: it would be sent when this node no longer wants it.
+    if (this.#session === undefined) throw new UnavailableError("not connected to NATS");
     try {
-      return await question(this.#bucket);
+      return await question(this.#session.bucket);
     } catch (error) {
-      if (isBucketGone(error)) this.#hurry.abort();
+      if (isStreamGone(error)) this.#hurry.abort();
       throw error;
     }
   }
@@ -130,7 +173,7 @@ export class NatsStore implements PeerStore {
     while (!this.#closing.signal.aborted) {
       let reason: string;
       try {
-        reason = await this.#session(() => attempt = 0);
+        reason = await this.#connected(() => attempt = 0);
       } catch (error) {
         reason = reasonOf(error);
       }
@@ -139,61 +182,47 @@ export class NatsStore implements PeerStore {
       this.#hurry = new AbortController();
       await pause(
         clock,
-        backoffMs(attempt++, { firstMs: retryFirstMs, mostMs: retryMostMs }, random),
+        backoffMs(attempt++, { firstMs: RETRY_FIRST_MS, mostMs: retryMostMs }, random),
         this.#hurry.signal,
       );
     }
   }
 
   /** One connection, from its beginning to its end; gives the reason of the end. */
-  async #session(onWorking: () => void): Promise<string> {
+  async #connected(onWorking: () => void): Promise<string> {
     const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
     const how = { name, timeoutMs, clock, signal: this.#closing.signal };
     const connection = await connectOnce(this.#target, this.#gossip, how);
-    const watches: GroupWatch[] = [];
+    let session: Session | undefined;
     try {
       // A connection cannot be cancelled while it is being made; it may have come too late.
       if (this.#closing.signal.aborted) return "closed";
       learnGossip(connection, this.#gossip);
       const bucket = await NatsBucket.open(connection, this.#options);
       this.#sayDifference(bucket.difference);
-      // From here on reads and writes work: whoever sees in a view that it is missing may act at once.
-      this.#bucket = bucket;
-      for (const group of this.#groups) watches.push(this.#groupWatch(group, bucket));
-      await Promise.all(watches.map((watch) => watch.resync()));
+      session = new Session(bucket, clock, (view) => this.#show(view), () => this.#hurry.abort());
+      for (const group of this.#groups) session.follow(group);
+      // Reads and writes work from here on: a node that a view does not list may act on that view at once.
+      this.#session = session;
+      await session.reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();
       this.#setBack();
-      return await this.#attend(connection, bucket, watches);
+      return await this.#attend(connection, session.reader);
     } finally {
-      this.#bucket = undefined;
-      for (const watch of watches) watch.close();
+      this.#session = undefined;
+      session?.reader.close();
       await connection.close().catch(() => {});
     }
   }
 
-  #groupWatch(group: string, bucket: NatsBucket): GroupWatch {
-    return new GroupWatch({
-      group,
-      bucket,
-      clock: this.#options.clock,
-      stallTimeoutMs: 2 * this.#options.requestTimeoutMs,
-      onView: (view) => {
-        if (!this.#closing.signal.aborted) this.#listener?.onView(view);
-      },
-      onEnd: () => this.#hurry.abort(),
-    });
+  #show(view: View): void {
+    if (!this.#closing.signal.aborted) this.#listener?.onView(view);
   }
 
-  /** Compares the watches with the stream, again and again, until the connection is lost or tells nothing any more. */
-  async #attend(connection: NatsConnection, bucket: NatsBucket, watches: GroupWatch[]): Promise<string> {
+  /** Checks what was read, again and again, until the connection is lost or tells nothing any more. */
+  async #attend(connection: NatsConnection, reader: StreamReader): Promise<string> {
     const { clock, checkIntervalMs, random } = this.#options;
-    const check = new WatchCheck(bucket, watches);
-    const topology = new Topology(connection, () => {
-      // The watches of a bucket on one server die with the connection to it.
-      if (bucket.replicas > 1) check.distrust();
-      this.#hurry.abort();
-    });
     let lost: string | undefined;
     const gone = connection.closed().then((error) => {
       lost = error === undefined || error === null ? "the connection was closed" : reasonOf(error);
@@ -201,43 +230,44 @@ export class NatsStore implements PeerStore {
     });
     let failedChecks = 0;
     while (lost === undefined && !this.#closing.signal.aborted) {
-      const isUrgent = this.#hurry.signal.aborted || failedChecks > 0 || watches.some((watch) => watch.isAhead);
+      const isUrgent = this.#hurry.signal.aborted || failedChecks > 0;
       this.#hurry = new AbortController();
       const restMs = (isUrgent ? checkIntervalMs / 10 : checkIntervalMs) * (0.8 + 0.4 * random());
       await pause(clock, restMs, this.#hurry.signal);
       if (lost !== undefined || this.#closing.signal.aborted) break;
       try {
-        await check.run(this.#groups);
+        await reader.check();
         failedChecks = 0;
       } catch (error) {
         // The next session makes it again.
-        if (isBucketGone(error)) return `the bucket ${this.#options.bucket} is gone`;
-        if (++failedChecks >= maxFailedChecks) return reasonOf(error);
+        if (isStreamGone(error)) return `the bucket ${this.#options.bucket} is gone`;
+        if (++failedChecks >= MAX_FAILED_CHECKS) return reasonOf(error);
       }
     }
-    topology.close();
     if (lost === undefined) await connection.close().catch(() => {});
     await gone;
     return lost ?? "closed";
   }
 
   #setAway(reason: string): void {
-    if (this.#awayBecause.has(reason) || this.#awayBecause.size >= maxReasons) return;
-    const isNews = this.#awayBecause.size === 0;
-    this.#awayBecause.add(reason);
-    if (isNews) this.#listener?.onAway(reason);
-    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`);
+    const isFirst = !this.#isAway;
+    this.#isAway = true;
+    if (!this.#reasons.isNews(reason)) return;
+    if (isFirst) this.#listener?.onAway(reason);
+    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`, { reason });
   }
 
   #setBack(): void {
-    this.#awayBecause.clear();
+    this.#isAway = false;
+    this.#reasons.forget();
     this.#listener?.onBack();
   }
 
-  /** The server opens a bucket without a word about settings that are not the wanted ones. */
+  /** The server opens a bucket of other settings without a word. */
   #sayDifference(difference: string | undefined): void {
     if (difference !== undefined && difference !== this.#saidDifference) {
-      this.#options.log.warn(`the bucket ${this.#options.bucket} is not as it should be: ${difference}`);
+      const { bucket, log } = this.#options;
+      log.warn(`the bucket ${bucket} is not as it should be: ${difference}`, { bucket, difference });
     }
     this.#saidDifference = difference;
   }

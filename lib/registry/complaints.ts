@@ -1,16 +1,16 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 
-/** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. */
+/** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. Chosen. */
 const rememberMs = 60_000;
 
-/** What is known of one kind of fault: the rule that was broken, which comes from a small set of our own messages. */
+/** One kind of fault: the rule that was broken. The texts of the rules are this program's own, and few. */
 interface Said {
   count: number;
   atMs: number;
 }
 
-/** Says which records of a group are no peer records: one line for each kind, and one more when there are a hundred times as many. */
+/** Logs which records of a group are no peer records: a line for each kind, and another at a hundred times as many. */
 export class Complaints {
   readonly #group: string;
   readonly #clock: Clock;
@@ -29,7 +29,7 @@ export class Complaints {
     for (const [key, { fault, revision }] of read) {
       if (fault === undefined) continue;
       const kind = kinds.get(fault);
-      // The latest is the one that an operator can still ask about.
+      // The line names the latest record: an operator can still read that one.
       if (kind === undefined) kinds.set(fault, { count: 1, key, revision });
       else Object.assign(kind, { count: kind.count + 1, ...(revision > kind.revision ? { key, revision } : {}) });
     }
@@ -39,7 +39,11 @@ export class Complaints {
       if (said !== undefined && count < said.count * 100) continue;
       this.#said.set(fault, { count, atMs: nowMs });
       const others = count === 1 ? "" : `, and at least ${count - 1} more in the peer list of ${this.#group} likewise`;
-      this.#log.warn(`ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`);
+      const fields = { group: this.#group, key: shown(key), revision, fault, records: count };
+      this.#log.warn(
+        `ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`,
+        fields,
+      );
     }
     for (const [fault, { atMs }] of this.#said) {
       if (!kinds.has(fault) && nowMs - atMs >= rememberMs) this.#said.delete(fault);
@@ -47,7 +51,7 @@ export class Complaints {
   }
 }
 
-/** A key is a stranger's too. */
+/** Anybody may have written the key: it is shown in plain letters, and not at any length. */
 function shown(key: string): string {
   return key.replace(/[^\x21-\x7e]/g, "?").slice(0, 200);
 }

@@ -1,34 +1,37 @@
 /**
- * Who is in the cluster, as this node knows it, and this node's own place in it. Requests never wait for any of this:
- * they read the roster that stands, and a new one comes whole.
+ * The peers of each group as this node knows them, and this node's own place among them. Requests never wait for the
+ * registry: they read the roster that stands, and a new one comes whole.
  */
-import type { Clock } from "../core/base/clock.ts";
-import type { NameTakenError } from "../core/errors.ts";
-import type { Log } from "../core/base/log.ts";
-import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
 import type { Random } from "../core/base/backoff.ts";
-import { Elsewhere } from "./elsewhere.ts";
-import { type IsAlive, NameCheck } from "./name-check.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { withTimeout } from "../core/base/timeout.ts";
+import type { NameTakenError } from "../core/errors.ts";
+import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
+import { Cleaner } from "./cleaner.ts";
+import { type IsAlive, NameGuard } from "./name-guard.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
-import { keyOf, type PeerStore } from "./store.ts";
+import type { PeerStore, View } from "./store.ts";
 
 export interface MembershipOptions {
   readonly store: PeerStore;
-  /** The groups that this node serves: it is listed in each, and in no other. */
+  /** The groups that this node serves from the start: it is listed in each, and in no other until one is added. */
   readonly groups: readonly string[];
   /** This node, as it wants to be listed. */
   readonly self: PeerRecord;
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Whether a node with this record's incarnation answers at its URL. Asked about a record that stands under this node's
-   * name, or under one that a later life of its node has as well; five seconds without an answer, or an error, count as no.
+   * Whether a node with this record's incarnation answers at its URL. Asked about a record under this node's name, and about
+   * one under a name that a later life has as well. Five seconds without an answer, or an error, count as no.
    */
   readonly isAlive: IsAlive;
   /** Called with each roster that differs from the one before in its peers or its revision. */
   readonly onRoster: (roster: Roster) => void;
-  /** How long a peer stays listed whose record was lost with the bucket, for it to put itself back. @default 10_000 */
+  /** Called whenever `joined(group)` changes. */
+  readonly onListed?: (group: string, isListed: boolean) => void;
+  /** How long a peer stays listed after its record was lost with the bucket; it may put itself back. @default 10_000 */
   readonly lostGraceMs?: number;
   /** @default Math.random */
   readonly random?: Random;
@@ -37,49 +40,107 @@ export interface MembershipOptions {
 interface Part {
   readonly registration: Registration;
   readonly reader: RosterReader;
-  /** Whether those are alive whose name somebody else has as well. */
-  readonly namesakes: NameCheck;
-  isAsking: boolean;
-  /** Of the record that the log tells of as such a one. */
-  saidRevision: number | undefined;
+  /** Resolves when an earlier removal of the same group is over; `undefined`: there is none. */
+  readonly isFree: Promise<unknown> | undefined;
+}
+
+interface Departure {
+  readonly over: Promise<"removed" | "absent" | "late">;
+  stop(): void;
 }
 
 /** This node's membership in all its groups. */
 export class Membership {
-  /** Resolves when another live node has this one's name, which only start-up can find. Pending for ever otherwise. */
+  /** Resolves when another live node had this one's name at the start. Pending for ever otherwise. */
   readonly failed: Promise<NameTakenError>;
   readonly #options: MembershipOptions;
-  readonly #elsewhere: Elsewhere;
+  readonly #failed = Promise.withResolvers<NameTakenError>();
+  readonly #guard: NameGuard;
+  readonly #cleaner: Cleaner;
   readonly #parts = new Map<string, Part>();
+  /** Removals that are not known to be done: they go on until they are, or until the group is added again. */
+  readonly #departures = new Map<string, Departure>();
   #self: PeerRecord;
+  #isStarted = false;
   #isAway = true;
   #isAwaySaid = false;
+  #isLeaving = false;
   #isClosed = false;
 
   /** @throws TypeError for a `self` that other nodes would refuse */
   constructor(options: MembershipOptions) {
+    const { store, log, clock, isAlive, self, groups } = options;
     this.#options = options;
-    this.#self = options.self;
-    this.#elsewhere = new Elsewhere(options);
-    const failed = Promise.withResolvers<NameTakenError>();
-    this.failed = failed.promise;
-    for (const group of options.groups) this.#parts.set(group, this.#part(group, failed.resolve));
+    this.#self = self;
+    this.failed = this.#failed.promise;
+    this.#guard = new NameGuard({ store, clock, isAlive, name: self.name, groups: () => [...this.#parts.keys()] });
+    const readers = () => [...this.#parts].map(([group, { reader }]) => [group, reader] as const);
+    const mayEvict = ({ incarnation }: PeerRecord) =>
+      !this.#isAway && !this.#isClosed && incarnation !== self.incarnation;
+    this.#cleaner = new Cleaner({ store, log, guard: this.#guard, mayEvict, readers });
+    for (const group of groups) this.addGroup(group);
   }
 
   /** Joins every group, now or as soon as the registry can be reached, and follows their lists. To be called once. */
   start(): void {
-    this.#options.store.watch(this.#options.groups, {
-      onView: (view) => {
-        const part = this.#parts.get(view.group);
-        if (part === undefined || this.#isClosed) return;
-        part.reader.apply(view);
-        // The list is read before this node adds itself: who is listed is asked for keys, and must know whom to ask.
-        if (part.registration.isStarted) part.registration.observe(view);
-        else part.registration.start();
-      },
+    const { store } = this.#options;
+    this.#isStarted = true;
+    for (const group of this.#parts.keys()) store.follow(group);
+    store.watch({
+      onView: (view) => this.#show(view),
       onAway: (reason) => this.#setAway(true, reason),
       onBack: () => this.#setAway(false),
     });
+  }
+
+  /**
+   * Serves one more group: follows its list and, after `start`, joins it. The removal of the same group may still be under
+   * way; it is ended first. A node that leaves, or has left, joins nothing any more.
+   *
+   * @throws TypeError the group is served already, or other nodes would refuse this node's record in it
+   */
+  addGroup(group: string): void {
+    if (this.#parts.has(group)) throw new TypeError(`Cannot add the group ${group}: this node serves it already`);
+    const former = this.#departures.get(group);
+    const part = this.#part(group, former?.over);
+    this.#parts.set(group, part);
+    former?.stop();
+    part.reader.setAway(this.#isAway);
+    if (this.#isLeaving) part.registration.close();
+    if (this.#isStarted && !this.#isClosed) this.#options.store.follow(group);
+  }
+
+  /**
+   * Serves a group no longer: ends its list, and takes this node out of it. Resolves to whether the record is known to be
+   * gone within `timeoutMs`; a removal that takes longer goes on until it is done, NATS away or not.
+   *
+   * @throws RangeError the group is not served
+   */
+  async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
+    const { registration, reader, isFree } = this.#of(group);
+    const { store, clock, log, onListed } = this.#options;
+    this.#parts.delete(group);
+    if (registration.isListed) onListed?.(group, false);
+    if (this.#isStarted) store.unfollow(group);
+    reader.close();
+    registration.close();
+    const ending = new AbortController();
+    const over = (async () => {
+      await isFree;
+      return await registration.depart(ending.signal);
+    })();
+    const departure = { over, stop: () => ending.abort() };
+    this.#departures.set(group, departure);
+    void over.then(() => {
+      if (this.#departures.get(group) === departure) this.#departures.delete(group);
+    });
+    const outcome = await withTimeout(clock, timeoutMs, () => over, undefined);
+    if (outcome === undefined) {
+      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms: trying again`, {
+        group,
+      });
+    }
+    return outcome === "removed" || outcome === "absent";
   }
 
   /** Whether the registry cannot be reached at the moment, or was not yet. */
@@ -88,28 +149,33 @@ export class Membership {
   }
 
   /**
-   * Whether this node is listed in `group` as it wants to be, for all that is known: while the registry is away, whether
-   * it was. False from when its record is seen to be gone or overwritten until it is put back: at once the first time,
-   * then after 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
+   * Whether this node is listed in `group` as it wants to be, as far as it knows: while the registry is away, whether it was.
+   * False from when its record is seen to be gone or overwritten until it is put back: at once the first time, then after
+   * 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
+   *
+   * @throws RangeError the group is not served
    */
   joined(group: string): boolean {
     return this.#of(group).registration.isListed;
   }
 
-  /** Has the lists looked at now: somebody knows more than they tell. */
+  /** Has the lists looked at now: a peer knows something newer. */
   hurry(): void {
     if (!this.#isClosed) this.#options.store.hurry();
   }
 
-  /** The list that stands; before the registry was heard, this node alone at revision 0. */
+  /**
+   * The list that stands; before the registry was heard, this node alone at revision 0.
+   *
+   * @throws RangeError the group is not served
+   */
   roster(group: string): Roster {
     return this.#of(group).reader.roster;
   }
 
   /**
-   * Has this node listed with another state in every group; resolves to whether that was so within `timeoutMs`. When it
-   * was not (the registry is away, or the record was just evicted and is not due yet), the state is made up for later,
-   * and a record that is put back has it too.
+   * Has this node listed with another state in every group; resolves to whether that was so within `timeoutMs`. If not (the
+   * registry is away, or the record was just evicted and is not due yet), the record takes the state when it can be written.
    */
   async setState(state: PeerState, timeoutMs: number): Promise<boolean> {
     this.#self = { ...this.#self, state };
@@ -122,98 +188,82 @@ export class Membership {
    * be out of all of them within `timeoutMs`. Rosters go on coming until `close`.
    */
   async leave(timeoutMs: number): Promise<boolean> {
+    this.#isLeaving = true;
+    const isOut = ({ over }: Departure) => withTimeout(this.#options.clock, timeoutMs, () => over, "late" as const);
+    const removals = [...this.#departures.values()].map(async (departure) => await isOut(departure) !== "late");
     const leaves = [...this.#parts.values()].map(({ registration }) => registration.leave(timeoutMs));
-    return (await Promise.all(leaves)).every((isGone) => isGone);
+    return (await Promise.all([...leaves, ...removals])).every((isGone) => isGone);
   }
 
   /**
-   * Takes a peer that is dead out of every list of this node in which it stands in this very life. Each record is
-   * deleted at the revision that the roster was read at, so one that came back or changed in between survives.
+   * Takes a dead peer out of every list of this node that has it in this very life. Each record is deleted at the revision
+   * that the roster was read at, so a record that came back or changed in between survives.
    *
-   * @returns whether this call is known to have removed it, everywhere where it stood. False at once for this node
-   * itself, for who is not listed, and while the registry is away; false also for a lost race (it came back, or somebody
-   * else was faster) and when the answer was lost: the next roster tells. Never rejects.
+   * @returns whether this call is known to have removed all its records. False at once for this node itself, for a peer
+   * that is not listed, and while the registry is away. False also for a lost race (the peer came back, or another node was
+   * faster) and for a lost answer: the next roster tells. Never rejects.
    */
-  async evict(record: PeerRecord): Promise<boolean> {
-    if (this.#isAway || this.#isClosed || record.incarnation === this.#self.incarnation) return false;
-    const evictions: Promise<boolean>[] = [];
-    for (const [group, { reader }] of this.#parts) {
-      const revision = reader.revisionOf(record);
-      if (revision !== undefined) evictions.push(this.#evictFrom(group, record, revision));
-    }
-    return evictions.length > 0 && (await Promise.all(evictions)).every((isGone) => isGone);
+  evict(record: PeerRecord): Promise<boolean> {
+    return this.#cleaner.evict(record);
   }
 
   /**
-   * Takes the earlier lives of a peer, which has answered in this one, out of the lists in which it did not put itself
-   * again: it has come back, after a crash, without some of its groups. Nobody polls such a life, as all connections are to
-   * the latest. Never rejects.
+   * Takes the earlier lives of a peer that has answered in this one out of the other lists: the peer came back after a
+   * crash without some of its groups. Nobody probes such a life, as all connections are to the latest. Never rejects.
    */
-  async evictEarlierLives(record: PeerRecord): Promise<void> {
-    await Promise.all([...this.#parts].map(([group, part]) => this.#evictEarlierLife(group, part, record)));
+  evictEarlierLives(record: PeerRecord): Promise<void> {
+    return this.#cleaner.evictEarlierLives(record);
   }
 
   /** Ends everything and closes the store; a record that still stands stays. Never throws. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#isLeaving = this.#isClosed = true;
     for (const { registration, reader } of this.#parts.values()) {
       registration.close();
       reader.close();
     }
+    for (const departure of this.#departures.values()) departure.stop();
     await this.#options.store.close();
   }
 
-  async #evictEarlierLife(group: string, part: Part, later: PeerRecord): Promise<void> {
-    const earlier = part.reader.earlierLife(later);
-    if (earlier === undefined || part.isAsking || part.namesakes.takenMs(earlier.revision) > 0) return;
-    const { record, revision } = earlier;
-    part.isAsking = true;
-    // It may be somebody else's, who serves other groups and was given the same name.
-    const verdict = await part.namesakes.ask(record, revision);
-    part.isAsking = false;
-    if (verdict === "free") return void await this.evict(record);
-    if (part.saidRevision === revision) return;
-    part.saidRevision = revision;
-    this.#options.log.warn(`two live nodes are called ${record.name}: ${record.url} of ${group}, and ${later.url}`);
+  #show(view: View): void {
+    const part = this.#parts.get(view.group);
+    if (part === undefined || this.#isClosed) return;
+    const { reader, registration, isFree } = part;
+    reader.apply(view);
+    // The list is read before this node adds itself: a listed node is asked for keys, and must know which peers to ask.
+    if (registration.isStarted) registration.observe(view);
+    else if (isFree === undefined) registration.start();
+    else void isFree.then(() => registration.start());
   }
 
-  async #evictFrom(group: string, { name, url }: PeerRecord, revision: number): Promise<boolean> {
-    const { store, log } = this.#options;
-    try {
-      await store.delete(keyOf(group, name), revision);
-    } catch {
-      return false;
-    }
-    log.warn(`evicted ${url} from the peer list of ${group} (revision ${revision})`);
-    return true;
-  }
-
-  #part(group: string, onNameTaken: (error: NameTakenError) => void): Part {
-    const { store, clock, log, isAlive, self, onRoster, lostGraceMs = 10_000, random = Math.random } = this.#options;
-    return {
-      registration: new Registration(self, {
-        group,
-        store,
-        clock,
-        log,
-        random,
-        isAlive,
-        isAway: () => this.#isAway,
-        namesakeElsewhere: () => this.#elsewhere.look(),
-        onNameTaken,
-      }),
-      reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }),
-      namesakes: new NameCheck(clock, isAlive),
-      isAsking: false,
-      saidRevision: undefined,
-    };
+  #part(group: string, isFree: Promise<unknown> | undefined): Part {
+    const { store, clock, log, onRoster, onListed, lostGraceMs = 10_000, random = Math.random } = this.#options;
+    const self = this.#self;
+    const registration = new Registration(self, {
+      group,
+      store,
+      clock,
+      log,
+      random,
+      guard: this.#guard,
+      isAddedLater: this.#isStarted,
+      mayStand: isFree !== undefined,
+      isAway: () => this.#isAway,
+      onNameTaken: (error) => this.#failed.resolve(error),
+      onListed: (isListed) => {
+        // Of a group that is being removed, its removal has told.
+        if (this.#parts.get(group)?.registration === registration) onListed?.(group, isListed);
+      },
+    });
+    return { registration, reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }), isFree };
   }
 
   #setAway(isAway: boolean, reason = ""): void {
     if (this.#isClosed) return;
     const { log } = this.#options;
     this.#isAway = isAway;
-    if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`);
+    if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`, { reason });
     else if (this.#isAwaySaid) log.info("NATS is here: following the peer lists");
     this.#isAwaySaid = isAway;
     for (const { registration, reader } of this.#parts.values()) {

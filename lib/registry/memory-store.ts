@@ -8,7 +8,7 @@ import { maxNamed, UnavailableError } from "./store.ts";
 
 const never: Entry = { value: undefined, revision: 0 };
 
-/** What the nodes of a test share, in the place of a server; the methods beside the rules break things on purpose. */
+/** The bucket that the nodes of a test share, in place of a server. Some methods break it on purpose. */
 export class MemoryBucket {
   #epoch = 1;
   #revision = 0;
@@ -16,7 +16,7 @@ export class MemoryBucket {
   readonly #watchers = new Set<MemoryStore>();
   #isAway = false;
 
-  /** Another node's way in. */
+  /** One more node's store on this bucket. */
   open(): MemoryStore {
     return new MemoryStore(this);
   }
@@ -70,7 +70,7 @@ export class MemoryBucket {
     this.#tell();
   }
 
-  /** As when an operator purges a key from the stream: nothing is left of it, not even a marker. */
+  /** As when an operator purges a key from the stream: not even a marker is left. */
   dropPurge(key: string): void {
     this.#entries.delete(key);
     this.#tell();
@@ -84,7 +84,7 @@ export class MemoryBucket {
 /** One node's connection to a bucket in memory; by default a bucket of its own, for a node that runs alone. */
 export class MemoryStore implements PeerStore {
   readonly #bucket: MemoryBucket;
-  #groups: readonly string[] = [];
+  readonly #groups = new Set<string>();
   #listener: StoreListener | undefined;
   #isClosed = false;
   #isLookDue = false;
@@ -117,13 +117,26 @@ export class MemoryStore implements PeerStore {
   /** Nothing is ever late here. */
   hurry(): void {}
 
-  watch(groups: readonly string[], listener: StoreListener): void {
+  watch(listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
-    this.#groups = groups;
     this.#listener = listener;
     this.#bucket.enter(this);
     if (this.#bucket.isAway) this.lose();
     else this.find();
+  }
+
+  follow(group: string): void {
+    if (this.#groups.has(group)) return;
+    this.#groups.add(group);
+    // `watch` shows the groups that are followed by then.
+    if (this.#listener === undefined) return;
+    this.#later(() => {
+      if (!this.#bucket.isAway) this.#show(group);
+    });
+  }
+
+  unfollow(group: string): void {
+    this.#groups.delete(group);
   }
 
   async close(): Promise<void> {
@@ -136,7 +149,7 @@ export class MemoryStore implements PeerStore {
     this.#isAnswerLost = true;
   }
 
-  // The bucket calls these; each lets the caller finish first, as a network would.
+  // The bucket calls these. Each lets its caller finish first, as a network would.
 
   lose(): void {
     this.#later(() => this.#listener?.onAway("the bucket was told to be away"));
@@ -145,7 +158,7 @@ export class MemoryStore implements PeerStore {
   find(): void {
     this.#later(() => {
       if (this.#bucket.isAway) return;
-      this.#show();
+      for (const group of this.#groups) this.#show(group);
       this.#listener?.onBack();
     });
   }
@@ -155,7 +168,8 @@ export class MemoryStore implements PeerStore {
     this.#isLookDue = true;
     this.#later(() => {
       this.#isLookDue = false;
-      if (!this.#bucket.isAway) this.#show();
+      if (this.#bucket.isAway) return;
+      for (const group of this.#groups) this.#show(group);
     });
   }
 
@@ -165,12 +179,11 @@ export class MemoryStore implements PeerStore {
     });
   }
 
-  #show(): void {
-    for (const group of this.#groups) {
-      const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
-      const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
-      this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
-    }
+  #show(group: string): void {
+    if (!this.#groups.has(group)) return;
+    const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
+    const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
+    this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
   }
 
   #write(key: string, value: Uint8Array | undefined, replaces: number): number {

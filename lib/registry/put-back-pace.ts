@@ -1,18 +1,19 @@
 import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
 
+/** Chosen: a flapping node changes every roster twice a minute at most. */
 const PACE: Backoff = { firstMs: 500, mostMs: 30_000 };
-/** A record that stood for this long starts anew. */
+/** After so long a stay the next loss counts as the first. Chosen. */
 const stableMs = 60_000;
 
 /**
- * How soon a record that vanished may be written again: at once the first time, then ever more slowly. A node that
- * flaps, because others take it for dead again and again, must not make everybody's roster flap with it.
+ * How soon a record that vanished may be written again: at once the first time, then ever more slowly. A node that is
+ * taken for dead again and again must not make every roster flap with it.
  */
 export class PutBackPace {
   #putBacks = 0;
   #writtenAtMs = -Infinity;
 
-  /** How long to wait yet, in ms; 0 when it may be written now. */
+  /** How long to wait, in ms; 0 when it may be written now. */
   restMs(nowMs: number, random: Random): number {
     const sinceMs = nowMs - this.#writtenAtMs;
     if (sinceMs >= stableMs) this.#putBacks = 0;

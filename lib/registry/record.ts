@@ -1,10 +1,10 @@
-/** What stands in the registry under `<group>.<name>`: JSON in UTF-8, checked on the way in, for anybody may write there. */
+/** A record in the registry, under `<group>.<name>`: JSON in UTF-8. Anybody may write there, so it is checked when read. */
 import * as v from "valibot";
 import type { PeerRecord } from "../core/roster.ts";
 
-/** A record of ours takes about 250 bytes. */
+/** Chosen: a node's own record takes about 250 bytes (measured). */
 export const maxRecordBytes = 4_096;
-/** Above it one peer would own nearly everything, whoever wrote that. */
+/** Chosen: above it one peer would own nearly all keys. */
 export const maxWeight = 1_000;
 
 const text = (maxLength: number) =>
@@ -27,9 +27,9 @@ const schema = v.object({
 });
 
 /**
- * Reads the record that stands under `key`. Fields that it does not know are dropped, so that newer nodes may add some.
+ * Reads the record under `key`. Unknown fields are dropped, so that newer nodes may add some.
  *
- * @throws TypeError with the one reason why it cannot be used; safe to log.
+ * @throws TypeError with the first rule that it breaks; safe to log.
  */
 export function parseRecord(group: string, key: string, bytes: Uint8Array): PeerRecord {
   if (bytes.byteLength > maxRecordBytes) throw new TypeError(`longer than ${maxRecordBytes} bytes`);
@@ -49,7 +49,7 @@ export function parseRecord(group: string, key: string, bytes: Uint8Array): Peer
 /**
  * The bytes to write for a record.
  *
- * @throws TypeError when `parseRecord` would refuse it, which is a mistake of this node.
+ * @throws TypeError when `parseRecord` would refuse it: this node was set up wrongly.
  */
 export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   const { name, url, incarnation, state, weight, zone, joined, version, runtime } = record;
@@ -64,7 +64,7 @@ export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   return bytes;
 }
 
-/** As `parseRecord`; `undefined` for what no node would read as a peer. */
+/** As `parseRecord`; `undefined` for bytes that no node would read as a peer. */
 export function recordIn(group: string, key: string, bytes: Uint8Array): PeerRecord | undefined {
   try {
     return parseRecord(group, key, bytes);
@@ -81,14 +81,14 @@ export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array): bo
 
 function reasonOf(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue);
-  // Never the value: it is a stranger's, and may be long or hold control characters. Our own messages name the rule.
+  // Never the value: anybody wrote it, and it may be long or hold control characters. The messages here name the rule.
   const rule = issue.message.startsWith("not ") ? issue.message : `expected ${issue.expected ?? issue.type}`;
   return path === null ? rule : `${path}: ${rule}`;
 }
 
 /** Scheme, host and port only: credentials would leak into logs, and a path would be lost on the way. */
 function isPlainHttpUrl(input: string): boolean {
-  // URL forgives spaces, tabs, backslashes and a bare `?`: a record that needs forgiving is not one of ours.
+  // URL forgives spaces, tabs, backslashes and a bare `?`: no node writes a record that needs forgiving.
   if (!/^https?:\/\/[A-Za-z0-9.:\-[\]_]+\/?$/.test(input)) return false;
   try {
     const url = new URL(input);

@@ -1,15 +1,15 @@
 /**
- * This node's own record in one group: brought to what is wanted, and kept there, until the node leaves. Each step reads
- * the key from the leader and decides on that alone; whatever goes wrong, the next step reads again.
+ * This node's own record in one group: written as wanted, and kept so, until the node leaves. Each step reads the key from
+ * the leader and decides on that alone; after a failure the next step reads again.
  */
 import type { Clock } from "../core/base/clock.ts";
-import { NameTakenError, WrongRevisionError } from "../core/errors.ts";
+import { type NameTakenError, WrongRevisionError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
 import { withTimeout } from "../core/base/timeout.ts";
-import { depart, type Departure } from "./departure.ts";
-import { type IsAlive, NameCheck } from "./name-check.ts";
+import { depart } from "./departure.ts";
+import type { NameGuard } from "./name-guard.ts";
 import { PutBackPace } from "./put-back-pace.ts";
 import { encodeRecord, isSameBytes, recordIn } from "./record.ts";
 import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
@@ -20,26 +20,29 @@ export interface RegistrationOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: Random;
+  readonly guard: NameGuard;
+  /** The group was added to a node that was running: another live node under its name there does not end the node. */
+  readonly isAddedLater: boolean;
+  /** A removal of this node from the group was cut short: its record may still be there. */
+  readonly mayStand: boolean;
   /** Whether the store is known to be out of reach, and that was said. */
   readonly isAway: () => boolean;
-  /** Whether a node with this record's incarnation answers at its URL. */
-  readonly isAlive: IsAlive;
-  /** Another live node that has the name in a group that is not this node's. @throws UnavailableError to be asked again */
-  readonly namesakeElsewhere: () => Promise<NameTakenError | undefined>;
   /** Another live node had the name when this one came. */
   readonly onNameTaken: (error: NameTakenError) => void;
+  /** `isListed` has changed. */
+  readonly onListed: (isListed: boolean) => void;
 }
 
+/** Chosen. */
 const RETRY: Backoff = { firstMs: 100, mostMs: 2_000 };
-/** How long a view may be behind a write that was answered, before the leader is asked. */
-const lagMs = 2_000;
+/** How long a view may be behind a write that was answered, before the leader is asked. Chosen. */
+const LAG_MS = 2_000;
 
 /** This node's record in one group. */
 export class Registration {
   readonly #options: RegistrationOptions;
   readonly #key: string;
   readonly #ending = new AbortController();
-  readonly #names: NameCheck;
   #wanted: PeerRecord;
   #bytes: Uint8Array;
   #isStarted = false;
@@ -48,16 +51,16 @@ export class Registration {
   #cancelRetry = (): void => {};
   #cancelLagCheck: (() => void) | undefined;
   #failures = 0;
-  /** Of our record, as last read or written; `undefined` while it is not known to stand there. */
+  /** Of this node's record, as last read or written; `undefined` while it is not known to be there. */
   #revision: number | undefined;
   #epoch: string | undefined;
   #hasStood = false;
-  /** Whether the log has its line about this loss: while no write gets through, each further try would be one more. */
+  /** Whether the log has its line about this loss: otherwise each try that fails would add one. */
   #isLossSaid = false;
-  /** Another record is wanted since the last one stood: what is there may be ours from before. */
+  /** The wanted record has changed since it was last listed: the record there may be this node's former one. */
   #isChanging = false;
   readonly #pace = new PutBackPace();
-  /** What a write replaces whose answer never came: it may still be applied. */
+  /** The revision that a write of this node replaces, while its answer has not come: it may still be applied. */
   #unanswered: number | undefined;
   #saidTaken: number | undefined;
   #waiters: (() => void)[] = [];
@@ -66,7 +69,6 @@ export class Registration {
   constructor(record: PeerRecord, options: RegistrationOptions) {
     this.#options = options;
     this.#key = keyOf(options.group, record.name);
-    this.#names = new NameCheck(options.clock, options.isAlive);
     this.#wanted = record;
     this.#bytes = encodeRecord(options.group, record);
   }
@@ -75,21 +77,23 @@ export class Registration {
     return this.#isStarted;
   }
 
-  /** Whether the record stands in the registry as wanted, for all that is known. */
+  /** Whether the record stands in the registry as wanted, as far as this node knows. */
   get isListed(): boolean {
     return this.#revision !== undefined;
   }
 
+  /** Joins the group; a second call does nothing. */
   start(): void {
+    if (this.#isStarted || this.#ending.signal.aborted) return;
     this.#isStarted = true;
     this.#poke();
   }
 
-  /** Changes what is wanted; resolves to whether it stood in the registry within `timeoutMs`. */
+  /** Wants another record from now on; resolves to whether it was in the registry within `timeoutMs`. */
   async change(record: PeerRecord, timeoutMs: number): Promise<boolean> {
     this.#wanted = record;
     this.#bytes = encodeRecord(this.#options.group, record);
-    this.#revision = undefined;
+    this.#setRevision(undefined);
     this.#isChanging = true;
     if (!this.#isStarted || this.#ending.signal.aborted) return false;
     const bytes = this.#bytes;
@@ -99,7 +103,7 @@ export class Registration {
     return this.#revision !== undefined && this.#bytes === bytes;
   }
 
-  /** Compares a view with what is wanted. A view may be older than what was written and read since. */
+  /** Compares a view with the wanted record. A view may be older than this node's last write or read. */
   observe(view: View): void {
     if (!this.#isStarted) return;
     const isNewBucket = this.#epoch !== undefined && this.#epoch !== view.epoch;
@@ -109,29 +113,29 @@ export class Registration {
     if (own !== undefined && isSameBytes(own.value, this.#bytes) && !isBehind) {
       this.#cancelLagCheck?.();
       this.#cancelLagCheck = undefined;
-      // Seen, so it stands: also when the answer to the write was lost. A step on its way decides by itself.
+      // Seen, so it is listed, even if the answer to the write was lost. A step in flight decides by itself.
       if (!this.#isRunning) this.#stands(own.revision);
       return;
     }
     if (isBehind) {
-      this.#cancelLagCheck ??= this.#options.clock.after(lagMs, () => {
+      this.#cancelLagCheck ??= this.#options.clock.after(LAG_MS, () => {
         this.#cancelLagCheck = undefined;
         this.#poke();
       });
       return;
     }
     // A key without even a marker may have been left out of a list that is too long: the leader knows.
-    if (isNewBucket || own !== undefined) this.#revision = undefined;
+    if (isNewBucket || own !== undefined) this.#setRevision(undefined);
     this.#poke();
   }
 
-  /** The store is back: no need to sit out the rest of a long wait. */
+  /** The store is back: ends a long wait. */
   hurry(): void {
     if (this.#failures === 0 || this.#isRunning) return;
     this.#later(this.#options.random() * RETRY.firstMs * 5);
   }
 
-  /** Stops putting the record back, also when a write is on its way. */
+  /** Stops putting the record back, also when a write is in flight. */
   close(): void {
     this.#ending.abort();
     this.#cancelRetry();
@@ -139,12 +143,24 @@ export class Registration {
     for (const resolve of this.#waiters.splice(0)) resolve();
   }
 
-  /** Takes the record out; resolves to whether it is known to be gone within `timeoutMs`. Nothing puts it back. */
+  /** Takes the record out before the node exits; resolves to whether it is known to be gone within `timeoutMs`. */
   async leave(timeoutMs: number): Promise<boolean> {
+    const { clock, group, log } = this.#options;
+    const late = new AbortController();
+    const outcome = await withTimeout(clock, timeoutMs, () => this.depart(late.signal, " before exiting"), "late");
+    late.abort();
+    if (outcome === "late") {
+      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`, { group });
+    }
+    return outcome !== "late";
+  }
+
+  /** Takes the record out, and tries again until it is known to be gone or `late` is aborted. Nothing puts it back. */
+  async depart(late: AbortSignal, why = ""): Promise<"removed" | "absent" | "late"> {
+    const { store, clock, random, group, log, mayStand } = this.#options;
     this.close();
-    if (!this.#isStarted) return true;
-    const { store, clock, random, group, log } = this.#options;
-    const departure: Departure = {
+    if (!this.#isStarted && !mayStand) return "absent";
+    const outcome = await depart({
       store,
       key: this.#key,
       clock,
@@ -152,14 +168,10 @@ export class Registration {
       hasStood: this.#hasStood,
       isOurs: (entry) => this.#ownerOf(entry)?.incarnation === this.#wanted.incarnation,
       unanswered: () => this.#unanswered,
-    };
-    const late = new AbortController();
-    const outcome = await withTimeout(clock, timeoutMs, () => depart(departure, late.signal), "late");
-    late.abort();
-    this.#revision = undefined;
-    if (outcome === "late") log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`);
-    if (outcome === "removed") log.info(`removed myself from the peer list of ${group} before exiting`);
-    return outcome !== "late";
+    }, late);
+    this.#setRevision(undefined);
+    if (outcome === "removed") log.info(`removed myself from the peer list of ${group}${why}`, { group });
+    return outcome;
   }
 
   #poke(): void {
@@ -191,9 +203,10 @@ export class Registration {
       // A lost race is decided again soon; a store that is away is left alone for longer and longer.
       const { group, log, random, isAway } = this.#options;
       this.#later(backoffMs(this.#failures++, RETRY, random));
-      // What passes by itself is not worth a line, nor is what was said when the store went away.
+      // A short trouble is not worth a line, and an outage has its own.
       if (this.#failures === 5 && !isAway()) {
-        log.warn(`still cannot list myself in ${group}, trying again: ${(error as Error).message}`);
+        const reason = (error as Error).message;
+        log.warn(`still cannot list myself in ${group}, trying again: ${reason}`, { group, reason });
       }
     }
   }
@@ -207,11 +220,11 @@ export class Registration {
     const isOurs = owner?.incarnation === this.#wanted.incarnation;
     const isStateChange = this.#isChanging && isOurs && owner.state !== this.#wanted.state;
     if (!isStateChange) {
-      this.#revision = undefined;
+      this.#setRevision(undefined);
       const restMs = this.#hasStood ? this.#pace.restMs(clock.nowMs(), random) : 0;
       if (restMs > 0) return this.#later(restMs);
-      const namesake = this.#hasStood ? undefined : await this.#options.namesakeElsewhere();
-      if (namesake !== undefined) return void this.#giveUp(namesake);
+      const namesake = this.#hasStood ? undefined : await this.#options.guard.elsewhere();
+      if (namesake !== undefined) return this.#giveUp(namesake);
       if (owner !== undefined && !(await this.#mayTakeOver(owner, entry.revision))) return;
       if (this.#ending.signal.aborted) return;
       if (this.#hasStood && !this.#isLossSaid) this.#sayPutBack(entry);
@@ -233,47 +246,52 @@ export class Registration {
 
   #sayPutBack(entry: Entry): void {
     this.#isLossSaid = true;
+    const { log, group } = this.#options;
     const what = entry.value === undefined ? "is gone" : "was overwritten";
-    this.#options.log.warn(`my record in the peer list of ${this.#options.group} ${what}: putting it back`);
+    log.warn(`my record in the peer list of ${group} ${what}: putting it back`, { group, revision: entry.revision });
   }
 
-  /** Whether the record of `owner` under our key may be replaced: it is ours, or nobody is behind it any more. */
-  async #mayTakeOver(owner: PeerRecord, revision: number): Promise<boolean> {
-    if (owner.incarnation === this.#wanted.incarnation) return true;
-    const { log, group } = this.#options;
-    const takenMs = this.#names.takenMs(revision);
+  /** Whether the record under this node's key may be replaced: it is its own, or no live node is behind it. */
+  async #mayTakeOver(record: PeerRecord, revision: number): Promise<boolean> {
+    if (record.incarnation === this.#wanted.incarnation) return true;
+    const { log, group, guard, isAddedLater } = this.#options;
+    const standing = { group, record, revision };
+    const takenMs = guard.takenMs(standing);
     if (takenMs > 0) {
       this.#later(takenMs);
       return false;
     }
-    // This node has that very address, so to ask there would be to ask itself: to another machine it is its own.
-    const isNamesake = this.#hasStood && new URL(this.#wanted.url).origin === owner.url &&
-      owner.incarnation > this.#wanted.incarnation;
-    const verdict = isNamesake ? this.#names.taken(revision) : await this.#names.ask(owner, revision);
+    const error = await guard.objection(standing, this.#wanted, this.#hasStood);
     if (this.#ending.signal.aborted) return false;
-    if (verdict === "free") {
-      log.info(`taking over the record of an earlier ${owner.name} in the peer list of ${group}`);
+    const { name, url, incarnation } = record;
+    const fields = { group, name, url, incarnation, revision };
+    if (error === undefined) {
+      log.info(`taking over the record of an earlier ${name} in the peer list of ${group}`, fields);
       return true;
     }
-    const error = new NameTakenError(
-      `another live node is listed as ${owner.name} in ${group}: ${owner.url}, incarnation ${owner.incarnation}` +
-        (isNamesake ? "; this node is at that address, too: --advertise must tell them apart" : ""),
-    );
-    if (!this.#hasStood) return this.#giveUp(error);
+    if (!this.#hasStood && !isAddedLater) {
+      this.#giveUp(error);
+      return false;
+    }
     // It came while this node was cut off. Two nodes that overwrite each other would help nobody.
-    if (this.#saidTaken !== revision) log.error(error.message);
+    if (this.#saidTaken !== revision) log.error(error.message, fields);
     this.#saidTaken = revision;
-    this.#later(this.#names.takenMs(revision));
+    this.#later(guard.takenMs(standing));
     return false;
   }
 
-  #giveUp(error: NameTakenError): false {
+  #setRevision(revision: number | undefined): void {
+    const wasListed = this.isListed;
+    this.#revision = revision;
+    if (this.isListed !== wasListed) this.#options.onListed(this.isListed);
+  }
+
+  #giveUp(error: NameTakenError): void {
     if (!this.#ending.signal.aborted) this.#options.onNameTaken(error);
     this.close();
-    return false;
   }
 
-  /** Who stands in the entry; `undefined` for nobody, or for something that no node would read as a peer. */
+  /** The peer in the entry; `undefined` for none, or for bytes that no node would read as a peer. */
   #ownerOf(entry: Entry): PeerRecord | undefined {
     return entry.value === undefined ? undefined : recordIn(this.#options.group, this.#key, entry.value);
   }
@@ -284,12 +302,14 @@ export class Registration {
     const isNews = this.#revision !== revision;
     this.#isChanging = false;
     this.#isLossSaid = false;
-    this.#revision = revision;
+    this.#setRevision(revision);
     if (this.#unanswered !== undefined && this.#unanswered < revision) this.#unanswered = undefined;
     for (const resolve of this.#waiters.splice(0)) resolve();
     if (!isNews) return;
     const state = this.#wanted.state === "serving" ? "" : ` as ${this.#wanted.state}`;
-    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`);
+    const { name, url, incarnation } = this.#wanted;
+    const fields = { group, revision, name, url, incarnation, state: this.#wanted.state };
+    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`, fields);
     this.#hasStood = true;
   }
 }

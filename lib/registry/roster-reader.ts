@@ -1,4 +1,4 @@
-/** Views of one group in, rosters out: checks the records, logs the broken ones once, and keeps peers whose record was lost. */
+/** Turns views of one group into rosters: checks the records, logs broken ones once, and keeps peers whose record was lost. */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
@@ -17,18 +17,18 @@ export interface RosterReaderOptions {
   readonly onRoster: (roster: Roster) => void;
 }
 
-/** Most peers of one group; who came later is not listed. */
+/** Most peers of one group; later ones are not listed. Chosen. */
 export const maxPeers = 1_000;
 
 interface Read {
   readonly revision: number;
   readonly value: Uint8Array;
-  /** `undefined` for a record that does not parse; then `fault` says why. */
+  /** `undefined` for a record that does not parse: `fault` says why. */
   readonly record: PeerRecord | undefined;
   readonly fault?: string;
 }
 
-/** From views of the store to rosters: broken records are told once and left out, lost ones are given time. */
+/** The roster of one group, from the views of the store. */
 export class RosterReader {
   readonly #options: RosterReaderOptions;
   #roster: Roster;
@@ -36,13 +36,15 @@ export class RosterReader {
   #revision = 0;
   #read = new Map<string, Read>();
   /**
-   * Peers whose record vanished, which a delete never does: the bucket was lost, or purged. They are alive and about to
+   * Peers whose record vanished without the marker of a delete: the bucket was lost, or purged. They are alive and about to
    * put themselves back. Dropping them at once would hand all their keys to others for a moment.
    */
   #lost = new Map<string, { readonly record: PeerRecord; untilMs: number }>();
   #cancelGrace: (() => void) | undefined;
   readonly #complaints: Complaints;
   #isOverfull = false;
+  /** Whether no peer is listed, not even this node. */
+  #isEmpty = true;
   #isAway = false;
   #isClosed = false;
 
@@ -62,7 +64,7 @@ export class RosterReader {
     for (const [key, { value, revision }] of view.entries) {
       if (value === undefined) continue;
       const known = former.get(key);
-      // By its bytes: a server that has lost its last writes in a crash gives out their revisions once more.
+      // The bytes count too: a server that lost its last writes in a crash gives out their revisions again.
       const isKnown = known?.revision === revision && Buffer.compare(known.value, value) === 0;
       read.set(key, isKnown ? known : this.#parse(key, value, revision));
     }
@@ -85,14 +87,14 @@ export class RosterReader {
     return read?.record?.incarnation === incarnation ? read.revision : undefined;
   }
 
-  /** What stands for an earlier life of that peer. Incarnations are ULIDs, so that is the smaller one. */
+  /** The record of an earlier life of that peer. Incarnations are ULIDs, so an earlier one is smaller. */
   earlierLife({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">) {
     const { record, revision } = this.#read.get(keyOf(this.#options.group, name)) ?? {};
     if (record === undefined || revision === undefined || record.incarnation >= incarnation) return undefined;
     return { record, revision };
   }
 
-  /** Nobody can put itself back while the store is away, so nobody is given up. */
+  /** While the store is away no peer can put itself back, so none is given up. */
   setAway(isAway: boolean): void {
     this.#isAway = isAway;
   }
@@ -128,28 +130,39 @@ export class RosterReader {
     const present = [...this.#read.values()].filter((entry) => entry.record !== undefined);
     const isOverfull = present.length > maxPeers;
     if (isOverfull && !this.#isOverfull) {
-      log.warn(`the peer list of ${group} holds ${present.length} records: only the ${maxPeers} oldest count`);
+      const message = `the peer list of ${group} holds ${present.length} records: only the ${maxPeers} oldest count`;
+      log.warn(message, { group, records: present.length });
     }
     this.#isOverfull = isOverfull;
-    // By revision, so that every node keeps the same ones, and a flood does not wash away who was there before.
+    // By revision: every node keeps the same ones, and a flood does not wash away the peers before it.
     if (isOverfull) present.sort((a, b) => a.revision - b.revision).length = maxPeers;
     const peers = [...present, ...this.#lost.values()].map(({ record }) => record!).slice(0, maxPeers);
-    // An empty list would leave nobody to load anything: whoever reads it is alone.
-    const next = rosterOf(group, this.#revision, peers.length === 0 ? [self] : peers);
+    // With an empty list nobody would load anything, so this node serves alone.
+    const isEmpty = peers.length === 0;
+    const next = rosterOf(group, this.#revision, isEmpty ? [self] : peers);
     const former = this.#roster;
     const isSamePeers = next.peers.length === former.peers.length &&
       next.peers.every((peer, index) => isSameRecord(peer, former.peers[index]!));
     if (isSamePeers && next.revision === former.revision) return;
     this.#roster = next;
-    if (!isSamePeers || former.revision === 0) {
-      const urls = next.peers.map((peer) => peer.url).join(" ");
-      log.info(`got new peer list of ${group} (revision ${next.revision}): ${urls}`);
-    }
+    if (!isSamePeers || former.revision === 0 || isEmpty !== this.#isEmpty) this.#say(next, isEmpty);
+    this.#isEmpty = isEmpty;
     try {
       onRoster(next);
     } catch (error) {
-      log.error(`cannot use the new peer list of ${group}: ${(error as Error).message}`);
+      const reason = (error as Error).message;
+      log.error(`cannot use the new peer list of ${group}: ${reason}`, { group, revision: next.revision, reason });
     }
+  }
+
+  #say({ group, revision, peers }: Roster, isEmpty: boolean): void {
+    const urls = isEmpty ? [] : peers.map((peer) => peer.url);
+    const told = isEmpty ? "empty" : urls.join(" ");
+    this.#options.log.info(`got new peer list of ${group} (revision ${revision}): ${told}`, {
+      group,
+      revision,
+      peers: urls,
+    });
   }
 
   #parse(key: string, value: Uint8Array, revision: number): Read {

@@ -1,18 +1,18 @@
 /**
- * The port between membership and what keeps the records: a key-value bucket in which every write names the revision
- * that it replaces (Doozer's `rev`). Two implementations obey the same rules, and one contract suite holds them to it:
- * nats-store.ts (NATS KV) and memory-store.ts.
+ * The port between membership and the store of the records: a key-value bucket in which every write names the revision
+ * that it replaces (Doozer's `rev`). Three stores obey it, and one contract suite holds them to it: lib/nats/peer-store.ts
+ * (NATS KV), memory-store.ts, and lib/workers/pipe-store.ts (the same memory behind a pipe).
  *
- * What the rules are:
+ * The rules:
  * - Each write takes the next number of one sequence that all keys share: its revision. A delete is a write too, and
  *   leaves a marker that holds the key's last revision.
  * - A write names the key's last revision, 0 for a key that the bucket has never seen. Any other number loses.
- * - A watch is level-triggered: it delivers whole views, never single events, so a view that was missed is no harm.
+ * - A watch is level-triggered: it tells whole views, never single events, so a missed view does no harm.
  */
 
 /** The last write to a key. */
 export interface Entry {
-  /** What was written; `undefined` after a delete, and for a key that was never written. */
+  /** The bytes; `undefined` after a delete, and for a key that was never written. */
   readonly value: Uint8Array | undefined;
   /** The sequence number of that write; 0 for a key that was never written. */
   readonly revision: number;
@@ -21,10 +21,9 @@ export interface Entry {
 /**
  * One group's keys, as they stand at one moment.
  *
- * `revision` is the greatest revision of the last writes to the group's keys, deletes included. So it is a function of
- * what the bucket holds, and a node that starts late names the same number as one that saw every change: the markers
- * of deletes are part of what it reads. Where an operator purges the bucket of markers or records, the number may go
- * back; then it does so on every node.
+ * `revision` is the greatest revision of the group's keys, markers of deletes included. It follows from the bucket alone, so
+ * a node that starts late names the same number as one that saw every change. When an operator purges markers or records,
+ * the number may go back, on every node.
  */
 export interface View {
   readonly group: string;
@@ -40,20 +39,20 @@ export interface StoreListener {
   onView(view: View): void;
   /** The store cannot be reached: the last views stand until `onBack`. Called once per outage, and before the first contact. */
   onAway(reason: string): void;
-  /** The store was reached, for the first time or again, and every group's present view has been delivered. */
+  /** The store was reached, for the first time or again, and the views of all groups that are followed were told. */
   onBack(): void;
 }
 
 export interface PeerStore {
   /**
-   * The key's last write, as the leader knows it, so that a write may rest on it.
+   * The key's last write, as the leader knows it: a write may rest on it.
    *
    * @throws UnavailableError
    */
   read(key: string): Promise<Entry>;
   /**
-   * What stands under that name in every group of the bucket, by whole key, as the leader knows it; of more than
-   * `maxNamed` only some. Not there where all who share the store serve the same groups.
+   * The records under that name in every group of the bucket, by whole key, as the leader knows them; of more than
+   * `maxNamed` only some. Absent where all nodes that share the store serve the same groups.
    *
    * @throws UnavailableError
    */
@@ -61,27 +60,34 @@ export interface PeerStore {
   /**
    * Writes `value` where the key's last revision is `replaces` (0: the key was never written); gives the new revision.
    *
-   * @throws WrongRevisionError somebody else wrote in between: nothing was written
+   * @throws WrongRevisionError another write came in between: nothing was written
    * @throws UnavailableError the write may or may not have been applied, now or later
    */
   put(key: string, value: Uint8Array, replaces: number): Promise<number>;
   /**
-   * Leaves a marker where the key's last revision is `replaces`; gives the marker's revision. On a key without a value
-   * it is allowed, and makes every write fail that names `replaces` and is still on its way.
+   * Leaves a marker where the key's last revision is `replaces`; gives the marker's revision. A key without a value may be
+   * deleted too: then every write that names `replaces` and is still in flight fails.
    *
    * @throws WrongRevisionError, UnavailableError as for `put`
    */
   delete(key: string, replaces: number): Promise<number>;
-  /** Starts delivering; to be called once. Nothing is delivered before it returns, nor after `close`. */
-  watch(groups: readonly string[], listener: StoreListener): void;
-  /** Looks without waiting for the next look that is due: there may be something that the watch has not told. */
+  /** Starts telling the listener; to be called once. It is told nothing before this returns, nor after `close`. */
+  watch(listener: StoreListener): void;
+  /**
+   * Has the listener told of this group's keys: first of all of them, as soon as they can be read, then of each change.
+   * Before `watch` or after it; a group that is followed already is left alone.
+   */
+  follow(group: string): void;
+  /** The listener is told nothing more of this group, from now on until it is followed again. */
+  unfollow(group: string): void;
+  /** Looks now, not when the next look is due: there may be news that the watch has not told. */
   hurry(): void;
   /** Ends the watch and lets go of connections, also while it is still connecting. Never throws. */
   close(): Promise<void>;
 }
 
 /**
- * No answer that can be relied on: the store is away, slow, or lost the answer. What a write did is unknown: read again
+ * The store gave no answer to rely on: it is away, slow, or the answer was lost. A write may have been applied: read again
  * and compare before deciding.
  */
 export class UnavailableError extends Error {
@@ -93,8 +99,8 @@ export function keyOf(group: string, name: string): string {
   return `${group}.${name}`;
 }
 
-/** Most groups in which one name is looked for: anybody may write into the bucket. */
+/** Most groups in which one name is looked for. Chosen: anybody may write into the bucket. */
 export const maxNamed = 100;
 
-/** Most keys of one group that are held, deleted ones included; what comes on top counts for the revision only. */
+/** Most keys of one group that are held, deleted ones included; further ones count for the revision only. Chosen. */
 export const maxKeysPerGroup = 10_000;

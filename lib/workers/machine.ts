@@ -139,6 +139,8 @@ export class Machine {
   }
 }
 
+const forStore: ReadonlySet<string> = new Set<ToStore["type"]>(["watch", "follow", "unfollow", "read", "write"]);
+
 function isForStore(message: FromWorker): message is ToStore {
-  return message.type === "watch" || message.type === "read" || message.type === "write";
+  return forStore.has(message.type);
 }

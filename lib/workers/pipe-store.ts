@@ -13,7 +13,9 @@ interface EntryText {
 
 /** From a worker. */
 export type ToStore =
-  | { readonly type: "watch"; readonly groups: readonly string[] }
+  | { readonly type: "watch" }
+  | { readonly type: "follow"; readonly group: string }
+  | { readonly type: "unfollow"; readonly group: string }
   | { readonly type: "read"; readonly id: number; readonly key: string }
   /** Without a value: a delete. */
   | {
@@ -51,7 +53,7 @@ function entryOf({ value, revision }: EntryText): Entry {
   return { value: value === undefined ? undefined : encoder.encode(value), revision };
 }
 
-/** The supervisor's end: does in `store` what one worker asks for. */
+/** The supervisor's end: does in `store` the work that one worker asks for. */
 export function serveStore(store: PeerStore, send: (message: ToWatcher) => void): (message: ToStore) => void {
   const answer = async (id: number, work: Promise<EntryText>): Promise<void> => {
     try {
@@ -72,8 +74,10 @@ export function serveStore(store: PeerStore, send: (message: ToWatcher) => void)
   return (message) => {
     if (message.type === "read") void answer(message.id, store.read(message.key).then(textOf));
     else if (message.type === "write") void answer(message.id, write(message.key, message.value, message.replaces));
+    else if (message.type === "follow") store.follow(message.group);
+    else if (message.type === "unfollow") store.unfollow(message.group);
     else {
-      store.watch(message.groups, {
+      store.watch({
         onView: ({ entries, ...view }) =>
           send({ type: "view", view, entries: [...entries].map(([key, entry]) => [key, textOf(entry)]) }),
         onBack: () => send({ type: "back" }),
@@ -83,9 +87,10 @@ export function serveStore(store: PeerStore, send: (message: ToWatcher) => void)
   };
 }
 
-/** The worker's end. What it asks needs no deadline: the one who answers is a parent without whom it ends. */
+/** The worker's end. Its questions need no deadline: the supervisor answers, and a worker ends with its supervisor. */
 export class PipeStore implements PeerStore {
   readonly #send: (message: ToStore) => void;
+  readonly #groups = new Set<string>();
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #listener: StoreListener | undefined;
   #lastId = 0;
@@ -108,13 +113,23 @@ export class PipeStore implements PeerStore {
     return (await this.#ask((id) => ({ type: "write", id, key, replaces }))).revision;
   }
 
-  /** Nothing is ever late here: it comes down the pipe in its order. */
+  /** Nothing is late here: the pipe keeps the order. */
   hurry(): void {}
 
-  watch(groups: readonly string[], listener: StoreListener): void {
+  watch(listener: StoreListener): void {
     if (this.#listener !== undefined) throw new TypeError("Cannot watch twice");
     this.#listener = listener;
-    this.#send({ type: "watch", groups });
+    this.#send({ type: "watch" });
+  }
+
+  follow(group: string): void {
+    if (this.#groups.has(group)) return;
+    this.#groups.add(group);
+    this.#send({ type: "follow", group });
+  }
+
+  unfollow(group: string): void {
+    if (this.#groups.delete(group)) this.#send({ type: "unfollow", group });
   }
 
   async close(): Promise<void> {
@@ -122,13 +137,13 @@ export class PipeStore implements PeerStore {
     for (const [id, settle] of this.#waiting) settle({ type: "answer", id, unknown: "closed" });
   }
 
-  /** Takes what the supervisor says. */
+  /** Takes a message of the supervisor. */
   receive(message: ToWatcher): void {
     if (message.type === "answer") this.#waiting.get(message.id)?.(message);
     else if (this.#isClosed) return;
     else if (message.type === "back") this.#listener?.onBack();
     else if (message.type === "away") this.#listener?.onAway(message.reason);
-    else {
+    else if (this.#groups.has(message.view.group)) {
       const entries = new Map(message.entries.map(([key, entry]) => [key, entryOf(entry)]));
       this.#listener?.onView({ ...message.view, entries });
     }

@@ -1,7 +1,7 @@
 /** The workers of this machine as one of them sees the others: what each has done, asked at its own address. */
 import { hostInUrl } from "../config/addresses.ts";
 import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
-import { getJson } from "../registry/direct-get.ts";
+import { getJson } from "../registry/is-alive.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 
 /** Whoever looks at the figures waits no longer for a worker that stands still. */

@@ -14,7 +14,7 @@ test("a cluster of three real servers takes a replicated bucket at once, and kee
   defer(() => nc.close());
   const bucket = await nc.jetstream().views.kv("peers", { replicas: 3 });
   let revision = 0;
-  // For a moment after the bucket was made, the server that the client uses may not have heard who listens to it (1 of 50).
+  // Just after the bucket was made, the client's server may not yet know which server leads it (1 of 50).
   await until(
     async () => (revision = await bucket.put("dict.a", "kept").catch(zeroWhenUnheard)) > 0,
     "it takes a record",

@@ -1,4 +1,4 @@
-/** Several real processes with the embedded NATS server, on both runtimes: who starts it, who takes it over. */
+/** Several real processes with the embedded NATS server, on both runtimes: which one starts it, which one takes it over. */
 import assert from "node:assert/strict";
 import { connect, type KV } from "nats";
 import {

@@ -7,7 +7,7 @@ import { connect } from "nats";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import { refusals, spawnServer } from "../../lib/nats/embedded-child.ts";
 import { EmbeddedNats, type EmbeddedOptions } from "../../lib/nats/embedded.ts";
-import { lookAt } from "../../lib/nats/sight.ts";
+import { lookAt } from "../../lib/nats/presence.ts";
 import { processesOf, serversOf, until } from "../support/embedded-process.ts";
 import { freePort } from "../support/free-port.ts";
 import { MemoryLog } from "../support/log.ts";
@@ -40,7 +40,7 @@ async function prepare(defer: Defer, options: Partial<EmbeddedOptions> = {}): Pr
 }
 
 async function presence(port: number): Promise<string> {
-  const sight = await lookAt(port, clock);
+  const sight = await lookAt({ port, clock });
   sight.close();
   return sight.presence;
 }

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const fixture = fileURLToPath(new URL("../fixtures/nats-login.ts", import.meta.url));
 const runtimes = ["bun", "deno"] as const;
 
-/** A server that lets in who has the password, which may be changed while it runs. */
+/** A server with a password, which may be changed while it runs. */
 async function guardedNats(defer: Defer, password: string) {
   const file = `${await temporaryFolder(defer)}/nats.conf`;
   const write = (allowed: string) => writeFile(file, `authorization { user: m, password: "${allowed}" }\n`);

@@ -1,5 +1,6 @@
-/** What only a real nats-server, or an imitation of an old one, can show. */
+/** The store in NATS on a real nats-server, or on an imitation of an old one. */
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { connect, StorageType } from "nats";
 import { parseNatsUrls } from "../../lib/nats/connection.ts";
@@ -7,7 +8,7 @@ import { NatsStore, type NatsStoreOptions } from "../../lib/nats/peer-store.ts";
 import { UnavailableError } from "../../lib/registry/store.ts";
 import { freePort } from "../support/free-port.ts";
 import { MemoryLog } from "../support/log.ts";
-import { startNats } from "../support/nats-server.ts";
+import { startNats, temporaryFolder } from "../support/nats-server.ts";
 import { type Defer, test } from "../support/test.ts";
 import { countsOf } from "../registry/fleet.ts";
 import { bytesOf, realClock, until, Watcher } from "../registry/support.ts";
@@ -48,6 +49,27 @@ test("a server that wants a password gets the one in the URL", { timeoutMs: 60_0
   const bad = new Watcher(storeOn(defer, [`nats://ann:no@127.0.0.1:${server.port}`]).store);
   await until("the good one is in", () => good.isBack);
   await until("the bad one is told", () => bad.events[0] === "away");
+});
+
+test("a login with no more permissions than the README names is enough", { timeoutMs: 60_000 }, async (defer) => {
+  const page = await readFile(new URL("../../lib/registry/README.md", import.meta.url), "utf8");
+  const [, publish, subscribe] = /permissions:\s+publish\s+on\s+([^,]*),\s+subscribe\s+to\s+([^,]*?)\.\n/.exec(page)!;
+  const subjects = (list: string) => list.match(/[$_A-Za-z.]+>/g);
+  const file = `${await temporaryFolder(defer)}/nats.conf`;
+  const permissions = { publish: subjects(publish!), subscribe: subjects(subscribe!) };
+  const users = [{ user: "node", password: "pw", permissions }];
+  await writeFile(file, JSON.stringify({ authorization: { users } }));
+  const server = await startNats(defer, { extraArgs: ["-c", file] });
+  const urls = [`nats://node:pw@127.0.0.1:${server.port}`];
+  // So rare a check that only the bell can tell.
+  const { store } = storeOn(defer, urls, { checkIntervalMs: 3_600_000 });
+  const watcher = new Watcher(store);
+  await until("the first contact", () => watcher.isBack);
+  const one = await store.put("dict.a", bytesOf("a"), 0);
+  await until("the record", () => watcher.last?.revision === one);
+  const two = await store.delete("dict.a", one);
+  await until("the delete", () => watcher.last?.revision === two);
+  assert.deepEqual(await store.named("a"), new Map());
 });
 
 test("another reason for being away is told, once for each time away", { timeoutMs: 60_000 }, async (defer) => {
@@ -109,7 +131,7 @@ test("several replicas are refused on a server that does not keep revisions apar
   defer(() => new Promise((resolve) => old.close(resolve)));
   const { store } = storeOn(defer, [`nats://127.0.0.1:${(old.address() as { port: number }).port}`], { replicas: 3 });
   const reason = await new Promise<string>((resolve) => {
-    store.watch(["dict"], { onView() {}, onBack() {}, onAway: resolve });
+    store.watch({ onView() {}, onBack() {}, onAway: resolve });
   });
   assert.equal(
     reason,
@@ -183,7 +205,7 @@ test("a burst of changes and a bucket that is deleted for good come through", { 
   assert.equal(await store.put("dict.a", bytesOf("a"), 0), 1);
 });
 
-test("what other groups do is no reason to collect a group again", { timeoutMs: 60_000 }, async (defer) => {
+test("a change in another group is no reason to read a group again", { timeoutMs: 60_000 }, async (defer) => {
   const monitorPort = await freePort();
   const server = await startNats(defer, { extraArgs: ["-m", String(monitorPort)] });
   const { store } = storeOn(defer, [server.url], { checkIntervalMs: 50 });
@@ -195,16 +217,16 @@ test("what other groups do is no reason to collect a group again", { timeoutMs: 
   const views = watcher.views.length;
   for (let i = 0; i < 10; i++) {
     await store.put("other.x", bytesOf(String(i)), i === 0 ? 0 : 200 + i);
-    // Several looks at the stream pass between two writes.
+    // Several checks pass between two writes.
     await new Promise((resolve) => setTimeout(resolve, 120));
   }
   const after = await countsOf(monitorPort);
-  assert.equal(watcher.views.length, views, "nothing was collected again");
+  assert.equal(watcher.views.length, views, "nothing was read again");
   const told = after.out_msgs - before.out_msgs;
-  assert.ok(told < 200, `${told} messages, where one collection takes 200`);
+  assert.ok(told < 200, `${told} messages, where reading everything takes 200`);
 });
 
-test("who is told to hurry does not wait for the look that is due", { timeoutMs: 60_000 }, async (defer) => {
+test("a store that is told to hurry does not wait for the next check", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store } = storeOn(defer, [server.url], { checkIntervalMs: 3_600_000 });
   const watcher = new Watcher(store);
@@ -213,7 +235,7 @@ test("who is told to hurry does not wait for the look that is due", { timeoutMs:
   await until("the record", () => watcher.last?.values["dict.a"] === "a");
   const connection = await connect({ servers: server.url });
   defer(() => connection.close());
-  // No watch tells of a purge.
+  // A purge rings no bell.
   await (await connection.jetstreamManager()).streams.purge("KV_peers", { filter: "$KV.peers.dict.a" });
   store.hurry();
   await until("the purge", () => !("dict.a" in watcher.last!.values));

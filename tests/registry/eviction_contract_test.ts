@@ -1,4 +1,4 @@
-/** What every membership promises about evicting, draining and leaving, whichever store it stands on. */
+/** The promises of a membership about evicting, draining and leaving, on any store. */
 import assert from "node:assert/strict";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
@@ -10,7 +10,7 @@ for (const kind of [memory, nats]) {
   const contract = (name: string, run: (harness: Harness, defer: Defer) => Promise<void>): void =>
     test(`${kind.name}: ${name}`, kind.needs, async (defer) => run(await kind.start(defer), defer));
 
-  /** Another hand on the bucket: an operator, or a peer that is not there any more. */
+  /** Another writer: an operator, or a peer that is gone. */
   const handOn = async (harness: Harness) => {
     const { store } = await harness.open();
     const watcher = new Watcher(store);
@@ -18,7 +18,7 @@ for (const kind of [memory, nats]) {
     return store;
   };
 
-  /** A node, and a peer that stands in the list and is not there. */
+  /** A node, and a listed peer that is gone. */
   const withDeadPeer = async (harness: Harness, defer: Defer) => {
     const store = await handOn(harness);
     const dead = recordOf("dead");
@@ -40,7 +40,7 @@ for (const kind of [memory, nats]) {
     assert.ok(a.log.lines.includes(`warn evicted ${dead.url} from the peer list of dict (revision ${revision})`));
     await until("a is alone", () => a.names() === "a");
     assert.equal((await store.read("dict.dead")).value, undefined);
-    assert.equal(await a.membership.evict(dead), false, "who is not listed is not evicted");
+    assert.equal(await a.membership.evict(dead), false, "a peer that is not listed is not evicted");
     assert.equal(a.log.lines.filter((line) => line.includes("evicted")).length, 1);
   });
 
@@ -95,7 +95,7 @@ for (const kind of [memory, nats]) {
       const [stale, own] = [recordOf("c"), recordOf("c")];
       await store.put("dict.b", encodeRecord("dict", later), 0);
       const revision = await store.put("other.b", encodeRecord("other", earlier), 0);
-      // A list that this node has not heard of lately, whichever of the two is the later one.
+      // Of a list that this node has not heard of lately, whichever life is the later one.
       await store.put("dict.c", encodeRecord("dict", stale), 0);
       await store.put("other.c", encodeRecord("other", own), 0);
       const a = await nodeOn(harness, defer, recordOf("a"), { groups: ["dict", "other"] });
@@ -180,7 +180,7 @@ for (const kind of [memory, nats]) {
     await until("b stands", () => b.membership.joined("dict"));
   });
 
-  contract("who is evicted while it drains and leaves is not listed in the end", async (harness, defer) => {
+  contract("a node that is evicted while it drains and leaves is not listed in the end", async (harness, defer) => {
     const a = await nodeOn(harness, defer, recordOf("a"));
     a.membership.start();
     await until("a is listed", () => a.membership.joined("dict") && !a.membership.isAway);
@@ -216,7 +216,11 @@ for (const kind of [memory, nats]) {
       await harness.comeBack();
       assert.equal(await isGone, true);
       await until("a is alone", () => a.names() === "a");
-      assert.equal(await b.membership.setState("serving", 5_000), false, "who has left wants nothing any more");
+      assert.equal(
+        await b.membership.setState("serving", 5_000),
+        false,
+        "a node that has left changes nothing any more",
+      );
       assert.equal(await recordIn(harness, "dict.b"), undefined);
     },
   );

@@ -78,7 +78,7 @@ function isSame(roster: Roster, revision: number, expected: string): boolean {
   return roster.revision === revision && JSON.stringify(roster) === expected;
 }
 
-/** What a server has counted. */
+/** A server's own counters. */
 export interface Counts {
   in_msgs: number;
   out_msgs: number;

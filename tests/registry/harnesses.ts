@@ -1,4 +1,4 @@
-/** The places on which the contract is checked: memory, the same behind a pipe, and a real nats-server. */
+/** The stores on which the contract is checked: memory, the same behind a pipe, and a real nats-server. */
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { connect } from "nats";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
@@ -27,7 +27,7 @@ export const memory: HarnessKind = {
   },
 };
 
-/** The one in memory again, reached as a worker reaches its supervisor's: each message through JSON, and later. */
+/** The same memory, reached as a worker reaches its supervisor's: each message through JSON, and later. */
 export const pipe: HarnessKind = {
   name: "pipe",
   needs: {},
@@ -90,7 +90,7 @@ export const nats: HarnessKind = {
 
 type Jsm = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>["jetstreamManager"]>>;
 
-/** A way to the server that can lose the answer to a write: it passes the write on, and cuts the line when the answer comes. */
+/** A proxy that can lose the answer to a write: it passes the write on, and cuts the connection when the answer comes. */
 export async function lossyProxy(defer: Defer, port: number): Promise<{ port: number; loseNextAnswer(): void }> {
   let isArmed = false;
   const sockets = new Set<Socket>();

@@ -1,4 +1,4 @@
-/** A bucket on a real server into which somebody else wrote whatever came to mind. */
+/** A bucket on a real server that is full of records by other writers. */
 import assert from "node:assert/strict";
 import { connect, headers, type NatsConnection } from "nats";
 import { maxKeysPerGroup } from "../../lib/registry/store.ts";
@@ -19,7 +19,7 @@ async function hostileHand(defer: Defer, url: string): Promise<NatsConnection> {
 
 const json = (record: unknown): Uint8Array => bytesOf(JSON.stringify(record));
 
-/** What breaks one rule each, as the rule is named in the log. */
+/** One record for each rule that it breaks, as the log names the rule. */
 const kinds: [rule: string, make: (name: string) => Uint8Array][] = [
   ["weight: expected <=1000", (name) => json(recordOf(name, { weight: 1e9 }))],
   ["weight: expected >0", (name) => json(recordOf(name, { weight: -1 }))],
@@ -77,7 +77,7 @@ test(
       assert.ok(!log.lines.some((line) => /secret|boo|[^\x20-\x7e]/.test(line)), "no value and no control character");
     }
 
-    // More than a node keeps in mind: who comes now is found all the same.
+    // More keys than a node holds: a node that joins now is found all the same.
     await flood(hand, "more", maxKeysPerGroup);
     const late = new Fleet(defer, [server.url], 1, {}, 3);
     late.start();

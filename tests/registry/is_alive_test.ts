@@ -28,7 +28,7 @@ test("a live node that stands still for more than a second is heard, as long as 
   assert.equal(await verdict, true);
 });
 
-test("who is silent for the whole time is no longer there, nor is a closed port, nor another life", async (defer) => {
+test("a node that is silent for the whole time is gone, and so are a closed port and another life", async (defer) => {
   const silent = await node(defer);
   assert.equal(await isAlive(silent.record, 50), false);
   const closed = recordOf("a", { url: `http://127.0.0.1:${await freePort()}` });

@@ -1,4 +1,4 @@
-/** What every membership promises, whichever store it stands on. */
+/** The promises of a membership, on any store. */
 import assert from "node:assert/strict";
 import type { NameTakenError } from "../../lib/core/errors.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
@@ -10,7 +10,7 @@ for (const kind of [memory, nats]) {
   const contract = (name: string, run: (harness: Harness, defer: Defer) => Promise<void>): void =>
     test(`${kind.name}: ${name}`, kind.needs, async (defer) => run(await kind.start(defer), defer));
 
-  /** Another hand on the bucket: an operator, or a stranger. */
+  /** Another writer: an operator, or a stranger. */
   const handOn = async (harness: Harness) => {
     const { store } = await harness.open();
     const watcher = new Watcher(store);
@@ -33,7 +33,7 @@ for (const kind of [memory, nats]) {
     assert.ok(a.log.lines.includes(line) && b.log.lines.includes(line), a.log.lines.join("\n"));
   });
 
-  contract("who leaves is gone from the other's list, and stays away", async (harness, defer) => {
+  contract("a node that leaves is gone from the other's list, and stays away", async (harness, defer) => {
     const a = await nodeOn(harness, defer, recordOf("a"));
     const b = await nodeOn(harness, defer, recordOf("b"));
     for (const { membership } of [a, b]) membership.start();
@@ -140,7 +140,7 @@ for (const kind of [memory, nats]) {
     assert.equal(a.log.lines.filter((line) => line.startsWith("warn NATS is away")).length, 1);
   });
 
-  contract("an outage keeps the roster, and who joins after it is found", async (harness, defer) => {
+  contract("an outage keeps the roster, and a node that joins after it is found", async (harness, defer) => {
     const a = await nodeOn(harness, defer, recordOf("a"));
     const b = await nodeOn(harness, defer, recordOf("b"));
     for (const { membership } of [a, b]) membership.start();
@@ -176,7 +176,7 @@ for (const kind of [memory, nats]) {
     nodes.forEach((node, index) => {
       for (const roster of node.rosters.slice(counts[index])) assert.equal(roster.peers.length, 3);
     });
-    // Who is deleted in the new bucket does not live on in the memory of the old one.
+    // A peer that is deleted in the new bucket is not kept because of the old one.
     await nodes[2]!.membership.leave(2_000);
     await until("c is gone", () => nodes.every((node) => node.names() === "a b"));
     assert.equal((await store.read("dict.c")).value, undefined);
@@ -203,7 +203,7 @@ for (const kind of [memory, nats]) {
     assert.ok(a.log.lines.includes("info removed myself from the peer list of dict before exiting"));
   });
 
-  contract("who leaves while it puts itself back is not listed in the end", async (harness, defer) => {
+  contract("a node that leaves while it puts itself back is not listed in the end", async (harness, defer) => {
     const { store } = await handOn(harness);
     for (let round = 0; round < 20; round++) {
       const name = `n${round}`;

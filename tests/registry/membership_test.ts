@@ -1,4 +1,4 @@
-/** Delays, races and floods, in memory and on a clock that stands still. */
+/** Delays, races and floods, in memory and on a manual clock. */
 import assert from "node:assert/strict";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
@@ -119,7 +119,7 @@ test("a record is read anew when its revision is that of another before it", () 
   show(earlier);
   show(earlier);
   assert.equal(rosters.length, 1);
-  // nats-server crashed with its machine, lost its last writes, and gives out their revisions once more.
+  // As when nats-server crashed with its machine: it lost its last writes, and gives out their revisions again.
   show(later);
   assert.equal(rosters.at(-1)!.peers[0]!.incarnation, later.incarnation);
   assert.equal(reader.revisionOf(earlier), undefined);
@@ -140,7 +140,7 @@ test("a peer that returns to a new bucket and is deleted there is not kept", asy
   await membership.close();
 });
 
-test("who leaves before it is back in a new bucket is not kept either", async () => {
+test("a node that leaves before it is back in a new bucket is not kept either", async () => {
   const bucket = new MemoryBucket();
   const { membership, names } = nodeIn(bucket, "a");
   const leaver = nodeIn(bucket, "b").membership;
@@ -154,7 +154,7 @@ test("who leaves before it is back in a new bucket is not kept either", async ()
   for (const each of [membership, leaver]) await each.close();
 });
 
-/** A store whose puts reach the bucket only when told, if at all: a write that is on its way for long. */
+/** A store that holds its puts until the test lets them go: writes that are in flight for long. */
 class SlowStore implements PeerStore {
   readonly held: (() => void)[] = [];
   isHolding = false;
@@ -178,6 +178,12 @@ class SlowStore implements PeerStore {
   }
   watch(...args: Parameters<PeerStore["watch"]>): void {
     this.#inner.watch(...args);
+  }
+  follow(group: string): void {
+    this.#inner.follow(group);
+  }
+  unfollow(group: string): void {
+    this.#inner.unfollow(group);
   }
   hurry(): void {
     this.#inner.hurry();
@@ -245,7 +251,7 @@ test("a question about an earlier life that is never answered counts as no after
   await membership.close();
 });
 
-test("whoever asks an earlier life is given those five seconds, and none of its own", async () => {
+test("the question to an earlier life is given those five seconds, and no time-out of its own", async () => {
   const bucket = new MemoryBucket();
   bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);
   const givenMs: number[] = [];
@@ -447,4 +453,30 @@ test("a listener that throws does not stop the registry", async () => {
   assert.equal(membership.joined("dict"), true);
   assert.ok(log.lines.some((line) => line.startsWith("error cannot use the new peer list of dict: not today")));
   await membership.close();
+});
+
+test("a list that has become empty is said to be empty, and each line hands its facts as fields", async () => {
+  const told: [message: string, fields: unknown][] = [];
+  const say = (message: string, fields?: Record<string, unknown>): void => void told.push([message, fields]);
+  const log = { debug: say, info: say, warn: say, error: say };
+  const reader = new RosterReader({
+    group: "dict",
+    self: recordOf("a"),
+    clock: new ManualClock(),
+    log,
+    lostGraceMs: 10_000,
+    onRoster: () => {},
+  });
+  const { url } = recordOf("b");
+  const show = (revision: number, value: Uint8Array | undefined) =>
+    reader.apply({ group: "dict", epoch: "then", revision, entries: new Map([["dict.b", { value, revision }]]) });
+  show(7, encodeRecord("dict", recordOf("b", { url })));
+  show(8, undefined);
+  show(9, encodeRecord("dict", recordOf("b", { url })));
+  assert.deepEqual(told, [
+    [`got new peer list of dict (revision 7): ${url}`, { group: "dict", revision: 7, peers: [url] }],
+    ["got new peer list of dict (revision 8): empty", { group: "dict", revision: 8, peers: [] }],
+    [`got new peer list of dict (revision 9): ${url}`, { group: "dict", revision: 9, peers: [url] }],
+  ]);
+  assert.deepEqual(reader.roster.peers.map(({ name }) => name), ["b"]);
 });

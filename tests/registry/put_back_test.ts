@@ -1,4 +1,4 @@
-/** A record that others take away or write over while its node lives, on a clock that stands still. */
+/** A record that is deleted or overwritten while its node lives, on a manual clock. */
 import assert from "node:assert/strict";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { Complaints } from "../../lib/registry/complaints.ts";
@@ -47,7 +47,7 @@ test("whatever stands in the place of a live node's record, it is put right ever
   const others: [delayMs: number, value: Uint8Array | undefined][] = [
     [0, bytesOf("nonsense")],
     [500, encodeRecord("dict", changed)],
-    // A stranger who writes our own next state must not get a faster answer than any other.
+    // A stranger that writes this node's own next state must not get a faster answer than others.
     [1_000, encodeRecord("dict", drained)],
     [2_000, undefined],
     [4_000, encodeRecord("dict", drained)],
@@ -113,7 +113,7 @@ test("a node that starts to drain while it waits to put itself back comes back a
   await membership.close();
 });
 
-test("who leaves while it waits to put itself back stays away", async () => {
+test("a node that leaves while it waits to put itself back stays away", async () => {
   const bucket = new MemoryBucket();
   const { membership, clock } = await listed(bucket, "a");
   for (let i = 0; i < 2; i++) {

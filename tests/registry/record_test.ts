@@ -64,7 +64,7 @@ test("a record that breaks a rule is refused with the rule, never with the value
   }
 });
 
-test("what is no object is refused", () => {
+test("a value that is no object is refused", () => {
   for (const text of ["", "nonsense", "null", "7", "[]", '"a"', "{", "\ufeff{}"]) {
     assert.throws(() => parseRecord("dict", "dict.a", bytesOf(text)), TypeError, text);
   }
@@ -72,7 +72,7 @@ test("what is no object is refused", () => {
   assert.throws(() => parse({ ...recordOf("a"), more: "x".repeat(4_096) }), /longer than 4096 bytes/);
 });
 
-test("a record of ours that others would refuse cannot be written", () => {
+test("a record that other nodes would refuse cannot be written", () => {
   assert.throws(
     () => encodeRecord("dict", recordOf("a", { weight: 0 })),
     /^TypeError: Cannot list this node in dict: weight: /,

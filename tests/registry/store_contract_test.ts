@@ -1,14 +1,17 @@
-/** What every store promises, checked on the one in memory, on the same behind a pipe, and on NATS. */
+/** The promises of a store, checked in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
 import { WrongRevisionError } from "../../lib/core/errors.ts";
 import { UnavailableError } from "../../lib/registry/store.ts";
-import { type Defer, test } from "../support/test.ts";
+import { type Defer, type Needs, test } from "../support/test.ts";
 import { memory, nats, pipe } from "./harnesses.ts";
 import { bytesOf, type Harness, textOf, until, Watcher } from "./support.ts";
 
 for (const kind of [memory, pipe, nats]) {
-  const contract = (name: string, run: (harness: Harness, defer: Defer) => Promise<void>): void =>
-    test(`${kind.name}: ${name}`, kind.needs, async (defer) => run(await kind.start(defer), defer));
+  type Run = (harness: Harness, defer: Defer) => Promise<void>;
+  const contract = (name: string, ...[second, third]: [Run] | [Needs, Run]): void => {
+    const [needs, run] = third === undefined ? [kind.needs, second as Run] : [second as Needs, third];
+    test(`${kind.name}: ${name}`, needs, async (defer) => run(await kind.start(defer), defer));
+  };
 
   /** A store that is connected, and what it was told. */
   const opened = async (harness: Harness, groups?: string[]) => {
@@ -46,7 +49,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.deepEqual(await store.read("dict.a"), { value: bytesOf("2"), revision: second });
   });
 
-  contract("a delete leaves a marker, and only who names it may write again", async (harness) => {
+  contract("a delete leaves a marker, and only a write that names it is taken", async (harness) => {
     const { store } = await opened(harness);
     const put = await store.put("dict.a", bytesOf("1"), 0);
     const marker = await store.delete("dict.a", put);
@@ -56,14 +59,14 @@ for (const kind of [memory, pipe, nats]) {
     assert.equal(await store.put("dict.a", bytesOf("2"), marker), marker + 1);
   });
 
-  contract("a delete of what was never there beats a create that is on its way", async (harness) => {
+  contract("a delete of a key that was never there beats a create in flight", async (harness) => {
     const { store } = await opened(harness);
     const marker = await store.delete("dict.a", 0);
     await assert.rejects(store.put("dict.a", bytesOf("late"), 0), WrongRevisionError);
     assert.deepEqual(await store.read("dict.a"), { value: undefined, revision: marker });
   });
 
-  contract("what stands under one name is found in every group, where the store can tell", async (harness) => {
+  contract("the records of one name are found in every group, where the store can tell", async (harness) => {
     const { store } = await opened(harness);
     if (store.named === undefined) return assert.equal(kind, pipe);
     assert.deepEqual(await store.named("a"), new Map());
@@ -98,7 +101,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.equal(other.revision, a + 1);
   });
 
-  contract("who watches late names the same revision, also when the last change was a delete", async (harness) => {
+  contract("a late watcher names the same revision, also when the last change was a delete", async (harness) => {
     const { store, watcher: early } = await opened(harness);
     await store.put("dict.a", bytesOf("a"), 0);
     const b = await store.put("dict.b", bytesOf("b"), 0);
@@ -109,7 +112,7 @@ for (const kind of [memory, pipe, nats]) {
     assert.deepEqual(late.last, early.last);
   });
 
-  contract("an outage is told once, fails what is asked, and ends with a fresh view", async (harness) => {
+  contract("an outage is told once, fails all questions, and ends with a fresh view", async (harness) => {
     const { store, watcher } = await opened(harness);
     const a = await store.put("dict.a", bytesOf("a"), 0);
     await until("the view", () => watcher.last?.revision === a);
@@ -163,6 +166,66 @@ for (const kind of [memory, pipe, nats]) {
     loseNextAnswer();
     await assert.rejects(store.put("dict.a", bytesOf("a"), 0), UnavailableError);
     assert.equal(textOf((await other.read("dict.a")).value), "a");
+  });
+
+  contract(
+    "a group that is followed later is told of from its first view on, and one that is let go of no more",
+    async (harness) => {
+      const { store: other } = await opened(harness);
+      const { store, watcher } = await opened(harness, []);
+      assert.deepEqual([watcher.views, watcher.events], [[], ["back"]]);
+      const a = await other.put("dict.a", bytesOf("a"), 0);
+      store.follow("dict");
+      store.follow("dict");
+      await until("the first view", () => watcher.last?.revision === a);
+      store.follow("empty");
+      await until("a view of nothing", () => watcher.last?.group === "empty");
+      assert.deepEqual([watcher.last!.revision, watcher.last!.values], [0, {}]);
+      store.unfollow("dict");
+      const told = watcher.views.length;
+      const { watcher: witness } = await opened(harness);
+      const b = await other.put("dict.b", bytesOf("b"), 0);
+      await until("the witness", () => witness.last?.revision === b);
+      const e = await other.put("empty.e", bytesOf("e"), 0);
+      await until("the group that is still followed", () => watcher.last?.revision === e);
+      assert.ok(watcher.views.slice(told).every(({ group }) => group === "empty"));
+      store.follow("dict");
+      await until("the view after a pause", () => watcher.last?.revision === b);
+      assert.deepEqual(watcher.last!.values, { "dict.a": "a", "dict.b": "b" });
+    },
+  );
+
+  contract(
+    "a group that is followed and let go of while the store is away is told of when it is back",
+    async (harness) => {
+      const { store, watcher } = await opened(harness, ["gone"]);
+      const a = await store.put("dict.a", bytesOf("a"), 0);
+      await harness.goAway();
+      await until("the outage", () => watcher.events.at(-1) === "away");
+      store.follow("dict");
+      store.unfollow("gone");
+      const told = watcher.views.length;
+      await harness.comeBack();
+      await until("the view", () => watcher.last?.revision === a);
+      await until("the return", () => watcher.isBack);
+      assert.ok(watcher.views.slice(told).every(({ group }) => group === "dict"));
+    },
+  );
+
+  contract("a hundred groups that come and go leave nothing behind", { timeoutMs: 90_000 }, async (harness) => {
+    const { store, watcher } = await opened(harness, []);
+    for (let i = 0; i < 100; i++) {
+      store.follow(`g${i}`);
+      // Every second one is let go of before it can be read.
+      if (i % 2 === 0) await until("its view", () => watcher.last?.group === `g${i}`);
+      store.unfollow(`g${i}`);
+    }
+    const told = watcher.views.length;
+    assert.equal(new Set(watcher.views.map(({ group }) => group)).size, 50);
+    for (const i of [0, 1, 98, 99]) await store.put(`g${i}.a`, bytesOf("a"), 0);
+    store.follow("dict");
+    await until("the only one", () => watcher.last?.group === "dict");
+    assert.equal(watcher.views.length, told + 1);
   });
 
   contract("a closed store tells nothing more", async (harness) => {

@@ -1,4 +1,4 @@
-/** What the registry's tests share. A harness stands for one bucket, and for the means of breaking it. */
+/** Shared by the registry's tests. A harness is one bucket, and the means of breaking it. */
 import { until as lookUntil } from "../support/until.ts";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
@@ -72,7 +72,8 @@ export class Watcher {
   readonly events: string[] = [];
 
   constructor(store: PeerStore, groups = ["dict"]) {
-    store.watch(groups, {
+    for (const group of groups) store.follow(group);
+    store.watch({
       onView: (view: View) => {
         const values = Object.fromEntries([...view.entries].map(([key, entry]) => [key, textOf(entry.value)]));
         this.views.push({ group: view.group, epoch: view.epoch, revision: view.revision, values });
@@ -103,7 +104,7 @@ export interface Node {
 
 /** A membership on a store of its own, not yet started. */
 export async function nodeOn(
-  harness: Harness,
+  harness: Pick<Harness, "open">,
   defer: Defer,
   self: PeerRecord,
   options: Partial<MembershipOptions> = {},

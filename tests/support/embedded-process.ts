@@ -1,4 +1,4 @@
-/** Processes of `tests/fixtures/embedded-node.ts` on either runtime, and what they leave on the machine. */
+/** Processes of `tests/fixtures/embedded-node.ts` on either runtime, and the processes that they start. */
 import { until as lookUntil } from "./until.ts";
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ export type RuntimeName = "bun" | "deno";
 
 export interface EmbeddedProcess {
   pid: number;
-  /** What it has printed, one JSON object per line. */
+  /** Its output, one JSON object per line. */
   lines: Record<string, unknown>[];
   exited: Promise<void>;
   signal(name: NodeJS.Signals): void;
@@ -21,7 +21,7 @@ export interface EmbeddedProcess {
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fixture = fileURLToPath(new URL("../fixtures/embedded-node.ts", import.meta.url));
-/** All that the embedded server needs on Deno. */
+/** The permissions that the embedded server needs on Deno. */
 const permissions = [
   "--no-prompt",
   "--allow-net=127.0.0.1",

@@ -114,7 +114,7 @@ function isSettled(metas: (Meta | undefined)[]): boolean {
 
 /**
  * Whether a stream on all servers can be made and written by way of each server. For a while the leader takes some
- * servers for offline, and a server may not have heard yet who listens to its clients' requests.
+ * servers for offline, and a server may not know yet which server answers its clients' requests.
  */
 async function allTakeReplicas(servers: NatsServer[]): Promise<boolean> {
   for (const server of servers) {
@@ -174,7 +174,7 @@ interface Running {
   exited: Promise<void>;
   isOver: boolean;
   isReady: boolean;
-  /** The last part of what the server said, for the message of a failure. */
+  /** The end of the server's output, for the message of a failure. */
   output: string;
 }
 
@@ -218,7 +218,7 @@ async function greeting(port: number, running: Running): Promise<void> {
   const deadlineMs = Date.now() + startTimeoutMs;
   while (!running.isOver && Date.now() < deadlineMs) {
     if (await greets(port)) {
-      // Somebody else's server on this port would greet too, while ours ends because it cannot bind.
+      // Another server on this port would greet too, while this one ends because it cannot bind.
       if (running.isReady) return;
     }
     await new Promise((resolve) => setTimeout(resolve, 15));
@@ -227,7 +227,7 @@ async function greeting(port: number, running: Running): Promise<void> {
   throw new Error(`Cannot start nats-server on 127.0.0.1:${port}; it said:\n${running.output}`);
 }
 
-/** Whether whatever listens there speaks first, and says what a NATS server says. */
+/** Whether a NATS server greets on this port. */
 export function greets(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connectTcp(port, "127.0.0.1");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
-import { lookAt } from "../../lib/nats/sight.ts";
+import { greets, lookAt } from "../../lib/nats/presence.ts";
 import { ManualClock } from "../support/clock.ts";
 import { until } from "../support/embedded-process.ts";
 import { freePort } from "../support/free-port.ts";
@@ -34,8 +34,9 @@ test("a NATS server is seen by name, held through its pings, and missed when it 
   const monitorPort = await freePort();
   const server = await startNats(defer, { extraArgs: ["-c", config, "-m", String(monitorPort)] });
   const clock = new ManualClock();
-  const sight = await lookAt(server.port, clock);
+  const sight = await lookAt({ port: server.port, clock });
   defer(() => sight.close());
+  sight.hold();
   assert.equal(sight.presence, "nats");
   assert.equal(sight.serverName, "somebody");
   assert.equal(clock.pending, 0);
@@ -54,7 +55,7 @@ test("a NATS server is seen by name, held through its pings, and missed when it 
 
 test("where nothing listens nobody is seen", async () => {
   const clock = new ManualClock();
-  const sight = await lookAt(await freePort(), clock);
+  const sight = await lookAt({ port: await freePort(), clock });
   assert.equal(sight.presence, "nobody");
   await sight.lost;
   assert.equal(clock.pending, 0);
@@ -62,7 +63,7 @@ test("where nothing listens nobody is seen", async () => {
 
 test("a greeting that comes in pieces is understood", async (defer) => {
   const { port, taken } = await stranger(defer, (socket) => socket.write('INFO {"server_'));
-  const looking = lookAt(port, new ManualClock());
+  const looking = lookAt({ port, clock: new ManualClock() });
   await until(() => taken.length === 1, "it has connected");
   taken[0]!.write('name":"x"}\r');
   taken[0]!.write("\n");
@@ -81,7 +82,7 @@ for (
 ) {
   test(`a server that ${what} is something other than NATS`, async (defer) => {
     const { port } = await stranger(defer, (socket) => socket.write(greeting));
-    const sight = await lookAt(port, new ManualClock());
+    const sight = await lookAt({ port, clock: new ManualClock() });
     assert.equal(sight.presence, "other");
     await sight.lost;
   });
@@ -89,16 +90,28 @@ for (
 
 test("a server that ends the connection without a word is something other than NATS", async (defer) => {
   const { port } = await stranger(defer, (socket) => socket.end());
-  assert.equal((await lookAt(port, new ManualClock())).presence, "other");
+  assert.equal((await lookAt({ port, clock: new ManualClock() })).presence, "other");
 });
 
 test("a server that says nothing for two seconds is something other than NATS", async (defer) => {
   const { port, taken } = await stranger(defer, () => {});
   const clock = new ManualClock();
-  const looking = lookAt(port, clock);
+  const looking = lookAt({ port, clock });
   await until(() => taken.length === 1, "it has connected");
   await clock.advance(1_999);
   assert.equal(clock.pending, 1);
   await clock.advance(1);
   assert.equal((await looking).presence, "other");
+});
+
+test("a look for a greeting leaves no connection behind, and ends when it is given up", async (defer) => {
+  const server = await startNats(defer);
+  const live = new AbortController();
+  assert.equal(await greets(`127.0.0.1:${server.port}`, { clock: new ManualClock(), signal: live.signal }), true);
+  const { port, taken } = await stranger(defer, () => {});
+  const looking = greets(`127.0.0.1:${port}`, { clock: new ManualClock(), signal: live.signal });
+  await until(() => taken.length === 1, "it has connected");
+  live.abort();
+  assert.equal(await looking, false);
+  await until(() => taken[0]!.destroyed || taken[0]!.readyState !== "open", "the connection is closed");
 });

@@ -1,0 +1,108 @@
+/** Looks whether a NATS server greets at an address. */
+import { connect } from "node:net";
+import type { Clock } from "../core/base/clock.ts";
+
+/** `other`: something took the connection, but did not greet as a NATS server does. */
+export type Presence = "nats" | "other" | "nobody";
+
+export interface Sight {
+  readonly presence: Presence;
+  /** The name of a `nats`; empty for the rest. */
+  readonly serverName: string;
+  /** Resolves when the connection has ended: the server is gone, refused it, or `close` was called. */
+  readonly lost: Promise<void>;
+  /**
+   * Keeps the connection of a `nats` open. When the server ends, in whatever way, the kernel tells at once, so nobody has to
+   * poll; and a death between two connections of the NATS client is not missed.
+   */
+  hold(): void;
+  /** Ends the connection; may be called late. */
+  close(): void;
+}
+
+export interface LookOptions {
+  /** @default "127.0.0.1" */
+  readonly host?: string;
+  readonly port: number;
+  readonly clock: Clock;
+  /** How long a greeting may take, in ms. @default 2_000 */
+  readonly timeoutMs?: number;
+  /** Gives the look up: `other`. */
+  readonly signal?: AbortSignal;
+}
+
+/** INFO of a large cluster is a few kilobytes; a server that sends more without a line's end is no NATS server. */
+const MAX_GREETING_CHARS = 64 * 1024;
+
+/**
+ * Connects, and tells which kind of server answers. Never rejects.
+ *
+ * Source: https://docs.nats.io/reference/reference-protocols/nats-protocol (the server speaks first: `INFO {...}`)
+ */
+export function lookAt(options: LookOptions): Promise<Sight> {
+  const { host = "127.0.0.1", port, clock, timeoutMs = 2_000, signal } = options;
+  const socket = connect(port, host);
+  const lost = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  const close = (): void => void socket.destroy();
+  // Without CONNECT, and PONG to its pings, the server would end the connection as a stale one.
+  const hold = (): void => {
+    socket.write('CONNECT {"verbose":false,"pedantic":false,"name":"muster: is it there"}\r\n');
+  };
+  return new Promise((resolve) => {
+    let unread = "";
+    let isSettled = false;
+    const settle = (presence: Presence, serverName = ""): void => {
+      if (isSettled) return;
+      isSettled = true;
+      cancelTimeout();
+      signal?.removeEventListener("abort", giveUp);
+      if (presence !== "nats") close();
+      resolve({ presence, serverName, lost, hold, close });
+    };
+    const giveUp = (): void => settle("other");
+    const cancelTimeout = clock.after(timeoutMs, giveUp);
+    socket.on("error", (error: NodeJS.ErrnoException) => settle(error.code === "ECONNREFUSED" ? "nobody" : "other"));
+    socket.once("close", giveUp);
+    socket.on("data", (chunk) => {
+      const lines = (unread + chunk.toString("latin1")).split("\r\n");
+      unread = lines.pop()!.slice(0, MAX_GREETING_CHARS + 1);
+      for (const line of lines) {
+        if (line === "PING") socket.write("PONG\r\n");
+        if (isSettled) continue;
+        const serverName = greetingName(line);
+        if (serverName === undefined) return giveUp();
+        settle("nats", serverName);
+      }
+      if (unread.length > MAX_GREETING_CHARS) giveUp();
+    });
+    if (signal?.aborted) giveUp();
+    else signal?.addEventListener("abort", giveUp);
+  });
+}
+
+/**
+ * Whether a NATS server greets at `server` (`host:port`, IPv6 in brackets). Asked before each connection: nats.js leaks the
+ * socket when a server takes the connection and stays silent (stopped, or out of files), and a node tries again and again.
+ * Never rejects.
+ */
+export async function greets(
+  server: string,
+  how: Pick<LookOptions, "clock" | "timeoutMs" | "signal">,
+): Promise<boolean> {
+  const colon = server.lastIndexOf(":");
+  const host = server.slice(0, colon).replace(/^\[|\]$/g, "");
+  const sight = await lookAt({ ...how, host, port: Number(server.slice(colon + 1)) });
+  sight.close();
+  return sight.presence === "nats";
+}
+
+/** The name in a server's first line; `undefined` for a line that no NATS server greets with. */
+function greetingName(line: string): string | undefined {
+  if (!line.startsWith("INFO {")) return undefined;
+  try {
+    const name: unknown = JSON.parse(line.slice("INFO ".length)).server_name;
+    return typeof name === "string" ? name : "";
+  } catch {
+    return undefined;
+  }
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import type { Loaded } from "../../lib/http/ports.ts";
+import type { Loaded } from "../../lib/core/group.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
@@ -256,6 +256,30 @@ test("other methods are refused with those that are allowed, and other paths are
     }
   }
   assert.deepEqual(g.calls, []);
+});
+
+test("a group that is added while the app runs is served at once, and one that is removed is a 404 at once", async () => {
+  const { app, groups, dict } = appWith();
+  const statusOf = async (path: string) => (await app.request(`http://h${path}`)).status;
+  const paths = ["/cache/late/k", "/_groupcache/late/k"];
+  const served = async () => Object.keys((await (await app.request("http://h/stats")).json()).groups);
+  for (const path of paths) assert.equal(await statusOf(path), 404);
+
+  groups.set("late", new MemoryGroup("late"));
+  for (const path of paths) assert.equal(await statusOf(path), 200);
+  assert.deepEqual(await served(), ["dict", "g", "late"]);
+
+  groups.delete("late");
+  const gone = await app.request("http://h/cache/late/k");
+  assert.equal(gone.status, 404);
+  assert.equal(gone.headers.get("cache-status"), "n1; detail=no-group");
+  assert.equal(await statusOf("/_groupcache/late/k"), 404);
+
+  assert.equal(await statusOf("/define/piston"), 200);
+  groups.delete("dict");
+  dict.calls.length = 0;
+  assert.equal(await statusOf("/define/piston"), 404);
+  assert.deepEqual([await served(), dict.calls], [["g"], []]);
 });
 
 test("a group called like a property of every object is no group, and one called __proto__ has its statistics", async () => {

@@ -16,7 +16,6 @@ class FilledGroup extends MemoryGroup {
       originLoads: 19,
       mainCache: cache,
       hotCache: { ...cache, items: 56 },
-      roster: { revision: 77, peers: [record("n1"), { ...record("n2"), zone: hostile, state: "draining" as const }] },
     };
   }
 }
@@ -29,6 +28,10 @@ function pageOf(stats: NodeFigures = {}) {
     runtime: "test 1",
     isReady: () => true,
     stats: () => stats,
+    roster: () => ({
+      revision: 77,
+      peers: [record("n1"), { ...record("n2"), zone: hostile, state: "draining" as const }],
+    }),
   };
   const { app } = appWith({ node, groups: new Map([["dict", new FilledGroup("dict")]]) });
   return app;

@@ -63,8 +63,8 @@ export function starting(): Response {
 }
 
 /**
- * The path for the router. For a path with a key it is the prefix only, which the router finds in a table. Measured on Bun:
- * with Hono's pattern `/cache/*` instead, a hit takes 0.6 us of CPU more, of about 20.
+ * The path for the router. For a path with a key it is the prefix only, which the router finds in a table. Measured: with
+ * Hono's pattern `/cache/*` a hit takes 1.06 times the CPU time on Deno, and 0.6 us more on Bun, of about 20.
  */
 function routeOf(url: string, prefixes: readonly string[]): string {
   const start = pathStart(url);

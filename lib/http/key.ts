@@ -99,14 +99,19 @@ export function decodeGroupcacheKeyPath(rawPathTail: string): string {
 export function rawPathOf(url: string): string {
   const start = pathStart(url);
   if (start < 0) return "/";
-  const query = url.indexOf("?", start);
-  return query < 0 ? url.slice(start) : url.slice(start, query);
+  return url.slice(start, pathEnd(url, start));
 }
 
 /** The index at which the path of a request's URL begins; -1 when it has none. */
 export function pathStart(url: string): number {
   // Derived: "http://" and one character of host are 8 long, and so is "https://".
   return url.charCodeAt(0) === 0x2f ? 0 : url.indexOf("/", 8);
+}
+
+/** The index behind the path of a request's URL, at which its query may begin. @param start where the path begins */
+export function pathEnd(url: string, start: number): number {
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.length : query;
 }
 
 /** Whether a tail is its own key: visible ASCII without escapes, dots, `#` or `\`. */

@@ -1,4 +1,4 @@
-/** What the tests of the HTTP edge share: a server of this very runtime, a raw client, and a group that remembers. */
+/** For the tests of the HTTP edge: a server on the test's own runtime, a raw client, and a group that remembers its calls. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
@@ -23,7 +23,7 @@ const websocket = onBun ? (await import("hono/bun")).websocket : undefined;
 
 type Fetch = (request: Request, env: object) => Response | Promise<Response>;
 
-/** Serves on a free port of 127.0.0.1 until the test ends; gives the port. */
+/** Serves on a free port of 127.0.0.1 until the test ends. @returns the port */
 export function serve(fetch: Fetch, defer: Defer): number {
   if (bun !== undefined) {
     const server = bun.serve({ hostname: "127.0.0.1", port: 0, fetch, websocket });
@@ -45,7 +45,7 @@ export interface RawResponse {
   readonly body: string;
 }
 
-/** Opens a connection that is gone when the test has ended. */
+/** Opens a connection, which is closed when the test ends. */
 export function openSocket(port: number, defer: Defer): Socket {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -53,7 +53,7 @@ export function openSocket(port: number, defer: Defer): Socket {
   return socket;
 }
 
-/** One request as typed, over a connection of its own; no client normalises anything. */
+/** Sends one request as typed, over its own connection; no client normalises it. */
 export function rawRequest(
   port: number,
   target: string,
@@ -73,7 +73,7 @@ export function rawRequest(
       for (const line of lines) {
         const colon = line.indexOf(":");
         const name = line.slice(0, colon).toLowerCase();
-        // `Connection` is a list, of which the server writes its own part; anything else stands once.
+        // `Connection` is a list, and the server adds its own part. Any other field may come once.
         if (headers.has(name) && name !== "connection") return reject(new Error(`${name} stands twice`));
         headers.set(name, line.slice(colon + 1).trim());
       }

@@ -11,7 +11,7 @@ import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
-import { decodeGroupcacheKeyPath, decodeKeyPath, pathStart } from "../key.ts";
+import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroups } from "../ports.ts";
 import { problemOf, problemResponse } from "../problem.ts";
 import { CacheStatus } from "./cache-status.ts";
@@ -61,7 +61,7 @@ export class CacheRoutes {
 
   /** `/cache/<group>/<key>`. */
   #cache(request: Request): Response | Promise<Response> {
-    const [groupName, rawKey] = splitTail(tailOf(request.url, "/cache/".length));
+    const [groupName, rawKey] = groupAndKey(request.url, "/cache/".length);
     return this.#get(request, groupName, rawKey, "key");
   }
 
@@ -102,11 +102,11 @@ export class CacheRoutes {
 
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */
   async #groupcache(request: Request): Promise<Response> {
-    const [groupPath, tail] = splitTail(tailOf(request.url, "/_groupcache/".length));
+    const [groupPath, rawKey] = groupAndKey(request.url, "/_groupcache/".length);
     let groupName = groupPath;
     let signal: CancelSignal | undefined;
     try {
-      const key = decodeGroupcacheKeyPath(tail);
+      const key = decodeGroupcacheKeyPath(rawKey);
       groupName = decodeGroupcacheKeyPath(groupPath);
       const group = this.#groups.get(groupName)?.group;
       if (group === undefined) return this.#noSuchGroup(groupName);
@@ -204,15 +204,17 @@ function bytesResponse(body: Uint8Array<ArrayBuffer>, contentType: string, cache
 
 /** The path behind a prefix of this length, raw and without the query. */
 function tailOf(url: string, prefixLength: number): string {
-  const path = pathStart(url);
-  const query = url.indexOf("?", path);
-  return query < 0 ? url.slice(path + prefixLength) : url.slice(path + prefixLength, query);
+  const start = pathStart(url);
+  return url.slice(start + prefixLength, pathEnd(url, start));
 }
 
-/** Splits `<group>/<key>` at the first slash; both stay raw. */
-function splitTail(tail: string): [group: string, key: string] {
-  const slash = tail.indexOf("/");
-  return slash < 0 ? [tail, ""] : [tail.slice(0, slash), tail.slice(slash + 1)];
+/** The parts of `<group>/<key>` behind a prefix of this length, both raw. The first slash ends the group. */
+function groupAndKey(url: string, prefixLength: number): [group: string, key: string] {
+  const start = pathStart(url);
+  const end = pathEnd(url, start);
+  const slash = url.indexOf("/", start + prefixLength);
+  const groupEnd = slash < 0 || slash > end ? end : slash;
+  return [url.slice(start + prefixLength, groupEnd), url.slice(groupEnd + 1, end)];
 }
 
 function describe(error: unknown): string {

@@ -4,7 +4,8 @@
  * - Deno copies bytes, and sends a string as it is.
  * - Deno has 512 bytes for head and body together. A longer body goes out by a second system call, unless it is chunked.
  *
- * Measured on Deno, CPU time of a hit of 1 KiB: PLACEHOLDER
+ * Measured on Deno, in CPU time of a hit: without both, 1 KiB takes 1.26 times as much; without the strings 1.08 times;
+ * without the chunk 1.07 times. Without the strings, 100 bytes take 1.05 times as much.
  */
 import { Memo } from "../../core/base/memo.ts";
 import type { Value } from "../../core/value.ts";

@@ -10,6 +10,7 @@ import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
+import { PreparedHeaders } from "../fast/prepared-headers.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroups } from "../ports.ts";
@@ -50,6 +51,7 @@ export class CacheRoutes {
   readonly #signals: ClientSignals;
   readonly #log: Log;
   readonly #texts: TextBodies | undefined;
+  readonly #prepared = new PreparedHeaders(headersOf);
 
   constructor({ nodeName, groups, signals, log, isChunkedTextFaster }: CacheRoutesOptions) {
     this.#status = new CacheStatus(nodeName);
@@ -80,7 +82,7 @@ export class CacheRoutes {
 
   #hit(request: Request, { value, from }: Hit): Response {
     const cacheStatus = from === "hot" ? this.#status.hotHit : this.#status.hit;
-    return valueResponse(request, value, cacheStatus, this.#texts?.of(value));
+    return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
   }
 
   #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
@@ -97,7 +99,18 @@ export class CacheRoutes {
 
   /** For a {@linkcode Miss}: the value has come. */
   loaded(request: Request, { value, source, stored }: Loaded): Response {
-    return valueResponse(request, value, this.#status.loaded(source, stored), this.#texts?.once(value));
+    return this.#valueResponse(request, value, this.#status.loaded(source, stored), this.#texts?.once(value));
+  }
+
+  /** @param text the body as {@linkcode TextBodies} gives it, on a runtime that sends text faster */
+  #valueResponse(request: Request, value: Value, cacheStatus: string, text: Body | undefined): Response {
+    const { body, contentType } = value;
+    // The servers count the bytes of a body, which HEAD does not send.
+    if (request.method === "HEAD") return bytesResponse(body, contentType, cacheStatus);
+    if (text === undefined) return new Response(body, this.#prepared.of(contentType, cacheStatus));
+    const headers = headersOf(contentType, cacheStatus);
+    if (isOneChunk(body.byteLength)) headers["transfer-encoding"] = "chunked";
+    return new Response(text, { headers });
   }
 
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */
@@ -184,16 +197,6 @@ class Miss extends Waiter<Loaded> {
 /** `nosniff`: values are foreign content, and a browser must not take declared text for a page. */
 function headersOf(contentType: string, cacheStatus: string): Record<string, string> {
   return { "content-type": contentType, "cache-status": cacheStatus, "x-content-type-options": "nosniff" };
-}
-
-/** @param text the body in the form of {@linkcode TextBodies}, where the runtime sends that faster */
-function valueResponse(request: Request, value: Value, cacheStatus: string, text: Body | undefined): Response {
-  const { body, contentType } = value;
-  // The servers count the bytes of a body, which HEAD does not send.
-  if (request.method === "HEAD") return bytesResponse(body, contentType, cacheStatus);
-  const headers = headersOf(contentType, cacheStatus);
-  if (text !== undefined && isOneChunk(body.byteLength)) headers["transfer-encoding"] = "chunked";
-  return new Response(text ?? body, { headers });
 }
 
 function bytesResponse(body: Uint8Array<ArrayBuffer>, contentType: string, cacheStatus: string): Response {

@@ -1,8 +1,8 @@
-/** JSON answers of this node itself: a snapshot of now, which nobody on the way may keep. */
+/** JSON answers of the node itself. They are snapshots of this moment, so no cache may store them. */
 
 const encoder = new TextEncoder();
 
-/** The length is said because a server counts it for GET only, and HEAD sends the same headers. */
+/** Sets the length itself: servers count it for GET only, and HEAD must send the same headers. */
 export function jsonResponse(body: object, status = 200, headers?: Readonly<Record<string, string>>): Response {
   const bytes = encoder.encode(JSON.stringify(body) + "\n");
   return new Response(bytes, {

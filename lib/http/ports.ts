@@ -1,25 +1,16 @@
-/** What the HTTP edge needs from the rest of the node; the composition root hands it in. */
+/** What the HTTP edge needs from the rest of the node; lib/node hands it in. */
 import type { CancelSignal } from "../core/base/cancel.ts";
-import type { Waiter } from "../core/load/flights.ts";
+import type { Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
+import type { Waiter } from "../core/load/flights.ts";
 import type { Roster } from "../core/roster.ts";
-import type { Value } from "../core/value.ts";
-import type { Source } from "./cache/cache-status.ts";
 
-export interface Loaded {
-  readonly value: Value;
-  /** Where the value was found. */
-  readonly source: Source;
-  /** Whether this node keeps it. */
-  readonly stored: boolean;
-}
-
-/** What a group has done and holds. A figure that it leaves out is not shown. */
+/** The counters and caches of a group. A missing figure is not shown. */
 export type GroupFigures = Partial<GroupStats> & { readonly roster?: Pick<Roster, "revision" | "peers"> };
 
-/** What went over the link to one peer: over the connection that stands, 0 when there is none. */
+/** Traffic over the link to one peer: counted since the present connection opened, 0 without one. */
 export interface LinkFigures {
-  /** The peer's. */
+  /** The name of the peer. */
   readonly name: string;
   /** `open` when it can be asked. */
   readonly state: string;
@@ -32,9 +23,9 @@ export interface LinkFigures {
   readonly bytesOut: number;
 }
 
-/** Whatever is the node's rather than one group's. */
+/** The figures of the node itself, not of one group. */
 export interface NodeFigures {
-  /** As `/readyz` tells. */
+  /** The answer of `/readyz`. */
   readonly ready?: boolean;
   readonly links?: readonly LinkFigures[];
 }
@@ -51,7 +42,7 @@ export interface NodeReport extends NodeFigures {
 /** One of the nodes behind a machine's public address: its report, or why there is none. */
 export interface WorkerReport {
   readonly name: string;
-  /** Where it answers for itself alone. */
+  /** The address at which this worker alone answers. */
   readonly url?: string;
   readonly report?: NodeReport;
   readonly fault?: string;
@@ -61,15 +52,15 @@ export interface WorkerReport {
 export interface MachineFace {
   readonly name: string;
   readonly url: string;
-  /** Everyone's report, within a bounded time; `own` is this node's. Never rejects. */
+  /** The report of every worker, within a bounded time; `own` is this node's. Never rejects. */
   workers(own: NodeReport): Promise<readonly WorkerReport[]>;
 }
 
-/** A named cache, as far as HTTP asks it. */
+/** A named cache, as HTTP asks it; a core Group is one. */
 export interface CacheGroup {
   readonly name: string;
   /** Main cache, then hot cache, without waiting; `undefined` on a miss. Counts the get. */
-  lookup(key: string): { value: Value; from: "main" | "hot" } | undefined;
+  lookup(key: string): Hit | undefined;
   /** The rest of a get after a failed {@linkcode lookup}, which is not counted again. Never throws. */
   load(key: string, waiter: Waiter<Loaded>): void;
   /**
@@ -79,9 +70,15 @@ export interface CacheGroup {
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
   getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
-  /** Counters, as they are to be printed in JSON and for Prometheus. */
-  stats(): GroupFigures;
+  /** The counters, ready for JSON and Prometheus. */
+  stats(): Partial<GroupStats>;
 }
+
+/**
+ * The groups that this node serves now, by name. Every request reads it anew: a group that is added is served at once, and
+ * a group that is removed answers 404 at once.
+ */
+export type ServedGroups = ReadonlyMap<string, { readonly group: CacheGroup }>;
 
 /** The node, as its probes and its statistics show it. */
 export interface NodeFace {
@@ -91,6 +88,8 @@ export interface NodeFace {
   readonly runtime: string;
   /** Joined and serving, not starting or draining. */
   isReady(): boolean;
-  /** As they are to be printed in JSON, those that have no name here included. */
+  /** The figures of the node, ready for JSON; fields that have no name here are printed too. */
   stats(): NodeFigures;
+  /** The peers of a group as this node knows them; `undefined`: none are shown. */
+  roster(group: string): GroupFigures["roster"];
 }

@@ -1,6 +1,6 @@
 /**
- * Errors as clients see them: `application/problem+json` (RFC 9457), with a status, a title and one sentence. Never a
- * stack, and of an unexpected error not even its message.
+ * Errors as clients see them: `application/problem+json` (RFC 9457), with a status, a title and one sentence. A client
+ * never sees a stack, nor the message of an unexpected error.
  */
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
 import { jsonResponse } from "./json.ts";
@@ -17,17 +17,17 @@ const titles: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** How long a client that met an overloaded or unready node is asked to wait. */
+/** How long a client waits before it asks an overloaded or unready node again. Chosen. */
 const retryAfterSeconds = "1";
 
-/** What went wrong, before it is a response. */
+/** A failed request, before the response is made. */
 export interface Problem {
   readonly status: number;
-  /** For people: what was wrong with this very request. */
+  /** For people: what was wrong with this request. */
   readonly detail: string;
-  /** An sf-token for `Cache-Status`, which says it to machines. */
+  /** For machines: an sf-token in `Cache-Status`. */
   readonly code: string;
-  /** Nobody foresaw it: to be logged with its stack. */
+  /** A fault of this node, which is logged with its stack. */
   readonly unexpected?: true;
 }
 
@@ -45,14 +45,14 @@ export function problemResponse(
 }
 
 /**
- * The answer to an error that a cache threw.
+ * The problem behind an error that a cache threw.
  *
  * @param thing what a key of this route is called: `word` or `key`
  */
 export function problemOf(error: unknown, group: string, thing: string): Problem {
   if (error instanceof NotFoundError) return { status: 404, detail: `no such ${thing} in ${group}`, code: "not-found" };
   if (error instanceof BadKeyError) return { status: 400, detail: error.message, code: "bad-key" };
-  // Before OriginError, of which it is a kind.
+  // OriginTimeoutError extends OriginError, so it is tested first.
   if (error instanceof OriginTimeoutError) {
     return { status: 504, detail: `the origin of ${group} took too long`, code: "origin-timeout" };
   }

@@ -13,7 +13,7 @@ import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
 import type { CheckedOrigin } from "../origins/origin.ts";
 import { PeerHub } from "../peer/hub.ts";
-import { faceOf, type Served, serveGroup, serviceOf } from "./served-group.ts";
+import { type Served, serveGroup, serviceOf } from "./served-group.ts";
 import { openRegistry } from "./open-registry.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
 import { isAlive } from "../registry/is-alive.ts";
@@ -120,10 +120,9 @@ export class Node {
         runtime: self.runtime,
         isReady: () => this.isReady(),
         stats: () => ({ url, zone: self.zone, weight: self.weight, ready: this.isReady(), links: hub.stats() }),
+        roster: (group) => this.#roster(group),
       },
-      groups: new Map(
-        [...this.#served].map(([name, { group }]) => [name, faceOf(group, () => this.#roster(name))]),
-      ),
+      groups: this.#served,
       clock: this.#clock,
       log: this.#log,
       isChunkedTextFaster,

@@ -1,14 +1,10 @@
 /** One group of a node: its cache, with what feeds and steers it. */
 import type { GroupConfig } from "../config/config.ts";
-import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
-import type { Waiter } from "../core/load/flights.ts";
-import { Group, type Loaded } from "../core/group.ts";
+import { Group } from "../core/group.ts";
 import type { Log } from "../core/base/log.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
-import type { Roster } from "../core/roster.ts";
-import type { CacheGroup } from "../http/ports.ts";
 import { type CheckedOrigin, createOrigin, parseOrigin } from "../origins/origin.ts";
 import { reported } from "../origins/reported.ts";
 import type { PeerHub } from "../peer/hub.ts";
@@ -53,16 +49,5 @@ export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => 
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),
     push: (group, entries, from) => groupOf(group).accept(entries, from),
-  };
-}
-
-/** A group as HTTP sees it, its roster among its figures. */
-export function faceOf(group: Group, roster: () => Roster): CacheGroup {
-  return {
-    name: group.name,
-    lookup: (key: string) => group.lookup(key),
-    load: (key: string, waiter: Waiter<Loaded>) => group.load(key, waiter),
-    getAsOwner: (key: string, options: { signal: CancelSignal }) => group.getAsOwner(key, options),
-    stats: () => ({ ...group.stats(), roster: roster() }),
   };
 }

@@ -6,7 +6,7 @@ import { connect } from "nats";
 import { PrefixHash } from "../../lib/core/base/hash.ts";
 import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { encodeKeyPath } from "../../lib/http/cache/key.ts";
+import { encodeKeyPath } from "../../lib/http/key.ts";
 import { startNats } from "../support/nats-server.ts";
 import {
   assembled,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import type { Loaded } from "../../lib/http/ports.ts";
+import type { Loaded } from "../../lib/core/group.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
@@ -33,7 +33,7 @@ test("a hit is answered without a promise, and without asking the request for it
   assert.deepEqual([...dict.calls, ...g.calls], ["lookup piston", "lookup a/b c"]);
 });
 
-test("where strings are sent faster, every body still arrives byte for byte", async () => {
+test("with strings as bodies, every body still arrives byte for byte", async () => {
   const { app, g } = appWith({ isChunkedTextFaster: true });
   const bodies = {
     ascii: new TextEncoder().encode("plain\u0000\u007f"),
@@ -105,7 +105,7 @@ test("each error of a load has its status, as a problem that tells no secrets", 
   assert.deepEqual(
     [...new Set(log.lines)],
     ["error cannot answer from dict: TypeError: secret", "error cannot answer from dict: secret"],
-    "what is unexpected is logged, what is foreseen is not",
+    "only the unexpected errors are logged",
   );
 });
 
@@ -155,7 +155,7 @@ test("an unknown group is another 404 than an unknown word, and a bad key is a 4
   assert.equal((await define.json()).detail, "this node serves no group called dict");
 });
 
-test("a client that went away ends its load through the signal, and is not logged as a fault", async () => {
+test("a client that goes away ends its load through the signal, and writes no line to the log", async () => {
   const clock = new ManualClock();
   const { app, g, log } = appWith({ clock });
   const started = Promise.withResolvers<CancelSignal>();
@@ -172,7 +172,7 @@ test("a client that went away ends its load through the signal, and is not logge
   assert.deepEqual(log.lines, []);
 });
 
-test("a request is asked for its signal only when it has waited for a while", async () => {
+test("a request is asked for its signal only after it has waited a while", async () => {
   const clock = new ManualClock();
   const { app, g } = appWith({ clock });
   let asked = 0;
@@ -198,7 +198,7 @@ test("a request is asked for its signal only when it has waited for a while", as
   gates[0]!.resolve(loaded);
   assert.equal(await (await answers[0]!).text(), "v");
   await clock.advance(101);
-  assert.equal(asked, 1, "the one that still waits");
+  assert.equal(asked, 1, "only the request that still waits");
   gates[1]!.resolve(loaded);
   assert.equal(await (await answers[1]!).text(), "v");
   await clock.advance(400);
@@ -220,7 +220,7 @@ test("the probes tell a live node from a ready one", async () => {
   assert.equal((await app.request("http://h/healthz")).status, 200);
 });
 
-test("statistics are the node's own and each group's, in JSON that nobody keeps", async () => {
+test("statistics are those of the node and of each group, in JSON that no cache may store", async () => {
   const { app } = appWith();
   await app.request("http://h/cache/g/k");
   const response = await app.request("http://h/stats");
@@ -236,7 +236,7 @@ test("statistics are the node's own and each group's, in JSON that nobody keeps"
   });
 });
 
-test("other methods are refused with those that are allowed, and other paths are not found", async () => {
+test("other methods are refused with a list of the allowed ones, and other paths are not found", async () => {
   const { app, g } = appWith();
   for (
     const path of ["/cache/g/k", "/define/k", "/_groupcache/g/k", "/healthz", "/readyz", "/stats", "/metrics", "/"]
@@ -256,6 +256,30 @@ test("other methods are refused with those that are allowed, and other paths are
     }
   }
   assert.deepEqual(g.calls, []);
+});
+
+test("a group that is added while the app runs is served at once, and one that is removed is a 404 at once", async () => {
+  const { app, groups, dict } = appWith();
+  const statusOf = async (path: string) => (await app.request(`http://h${path}`)).status;
+  const paths = ["/cache/late/k", "/_groupcache/late/k"];
+  const served = async () => Object.keys((await (await app.request("http://h/stats")).json()).groups);
+  for (const path of paths) assert.equal(await statusOf(path), 404);
+
+  groups.set("late", new MemoryGroup("late"));
+  for (const path of paths) assert.equal(await statusOf(path), 200);
+  assert.deepEqual(await served(), ["dict", "g", "late"]);
+
+  groups.delete("late");
+  const gone = await app.request("http://h/cache/late/k");
+  assert.equal(gone.status, 404);
+  assert.equal(gone.headers.get("cache-status"), "n1; detail=no-group");
+  assert.equal(await statusOf("/_groupcache/late/k"), 404);
+
+  assert.equal(await statusOf("/define/piston"), 200);
+  groups.delete("dict");
+  dict.calls.length = 0;
+  assert.equal(await statusOf("/define/piston"), 404);
+  assert.deepEqual([await served(), dict.calls], [["g"], []]);
 });
 
 test("a group called like a property of every object is no group, and one called __proto__ has its statistics", async () => {

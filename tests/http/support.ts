@@ -1,11 +1,13 @@
-/** What the tests of the HTTP edge share: a server of this very runtime, a raw client, and a group that remembers. */
+/** For the tests of the HTTP edge: a server on the test's own runtime, a raw client, and a group that remembers its calls. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
+import type { Hit, Loaded } from "../../lib/core/group.ts";
+import type { GroupStats } from "../../lib/core/group-stats.ts";
 import type { Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
-import type { CacheGroup, GroupFigures, LinkFigures, Loaded } from "../../lib/http/ports.ts";
+import type { CacheGroup, GroupFigures, LinkFigures } from "../../lib/http/ports.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
@@ -21,7 +23,7 @@ const websocket = onBun ? (await import("hono/bun")).websocket : undefined;
 
 type Fetch = (request: Request, env: object) => Response | Promise<Response>;
 
-/** Serves on a free port of 127.0.0.1 until the test ends; gives the port. */
+/** Serves on a free port of 127.0.0.1 until the test ends. @returns the port */
 export function serve(fetch: Fetch, defer: Defer): number {
   if (bun !== undefined) {
     const server = bun.serve({ hostname: "127.0.0.1", port: 0, fetch, websocket });
@@ -43,7 +45,7 @@ export interface RawResponse {
   readonly body: string;
 }
 
-/** Opens a connection that is gone when the test has ended. */
+/** Opens a connection, which is closed when the test ends. */
 export function openSocket(port: number, defer: Defer): Socket {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -51,7 +53,7 @@ export function openSocket(port: number, defer: Defer): Socket {
   return socket;
 }
 
-/** One request as typed, over a connection of its own; no client normalises anything. */
+/** Sends one request as typed, over its own connection; no client normalises it. */
 export function rawRequest(
   port: number,
   target: string,
@@ -71,7 +73,7 @@ export function rawRequest(
       for (const line of lines) {
         const colon = line.indexOf(":");
         const name = line.slice(0, colon).toLowerCase();
-        // `Connection` is a list, of which the server writes its own part; anything else stands once.
+        // `Connection` is a list, and the server adds its own part. Any other field may come once.
         if (headers.has(name) && name !== "connection") return reject(new Error(`${name} stands twice`));
         headers.set(name, line.slice(colon + 1).trim());
       }
@@ -88,16 +90,19 @@ export function valueOf(text: string, contentType = "text/plain; charset=utf-8")
   return { body: new TextEncoder().encode(text), contentType, bornAtMs: 0, expiresAtMs: Infinity };
 }
 
-/** A group with a main and a hot cache that tests fill, and an origin that says back the key; remembers every call. */
+/**
+ * A group whose main and hot cache tests fill, and whose origin answers with the key. It remembers every call. It is its own
+ * entry in a map of served groups.
+ */
 export class MemoryGroup implements CacheGroup {
   readonly name: string;
   readonly main = new Map<string, Value>();
   readonly hot = new Map<string, Value>();
   readonly calls: string[] = [];
   readonly loadedKeys: string[] = [];
-  /** What its statistics show besides the calls. */
+  /** Shown in the statistics beside the number of calls; the roster comes from the node. */
   figures: GroupFigures = {};
-  /** What a miss answers; replaced by tests. */
+  /** The answer to a miss; replaced by tests. */
   onLoad: (key: string, signal: CancelSignal) => Promise<Loaded> = (key) =>
     Promise.resolve({ value: valueOf(key), source: "origin", stored: true });
 
@@ -105,7 +110,11 @@ export class MemoryGroup implements CacheGroup {
     this.name = name;
   }
 
-  lookup(key: string): { value: Value; from: "main" | "hot" } | undefined {
+  get group(): this {
+    return this;
+  }
+
+  lookup(key: string): Hit | undefined {
     this.calls.push(`lookup ${key}`);
     const main = this.main.get(key);
     if (main !== undefined) return { value: main, from: "main" };
@@ -127,15 +136,19 @@ export class MemoryGroup implements CacheGroup {
     return this.onLoad(key, signal);
   }
 
-  stats(): GroupFigures {
-    return { gets: this.calls.length, ...this.figures };
+  stats(): Partial<GroupStats> {
+    const { roster: _, ...figures } = this.figures;
+    return { gets: this.calls.length, ...figures };
   }
 }
 
+type Options = Omit<Partial<AppOptions>, "groups"> & { readonly groups?: Map<string, MemoryGroup> };
+
 /** An app over groups `dict` and `g` of a ready node called `n1`. */
-export function appWith(options: Partial<AppOptions> = {}) {
+export function appWith(options: Options = {}) {
   const dict = new MemoryGroup("dict");
   const g = new MemoryGroup("g");
+  const { groups = new Map([["dict", dict], ["g", g]]) } = options;
   const log = new MemoryLog();
   const state: { ready: boolean; links?: readonly LinkFigures[] } = { ready: true };
   const app = createApp({
@@ -146,11 +159,12 @@ export function appWith(options: Partial<AppOptions> = {}) {
       runtime: "test 1",
       isReady: () => state.ready,
       stats: () => ({ uptimeMs: 5, links: state.links }),
+      roster: (group) => groups.get(group)?.figures.roster,
     },
-    groups: new Map([["dict", dict], ["g", g]]),
+    groups,
     clock: systemClock,
     log,
     ...options,
   });
-  return { app, dict, g, log, state };
+  return { app, groups, dict, g, log, state };
 }

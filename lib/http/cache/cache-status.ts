@@ -1,22 +1,22 @@
 /**
- * The `Cache-Status` field (RFC 9211): one member, this node, and how it dealt with the request.
+ * The `Cache-Status` field (RFC 9211): one member, which names this node and says how it answered.
  *
  * | value                              | when                                             |
  * | ---------------------------------- | ------------------------------------------------ |
  * | `n1; hit`                          | from the main cache                              |
  * | `n1; hit; detail=hot`              | from the hot cache                               |
- * | `n1; fwd=miss; stored; detail=origin` | loaded from the origin; `stored` where it was |
- * | `n1; fwd=miss; detail=peer`        | fetched from its owner; `stored` where it was    |
- * | `n1; fwd=miss; detail=not-found`   | asked for, and it failed: see {@linkcode Problem.code} |
- * | `n1; detail=bad-key`               | refused before any cache was asked               |
+ * | `n1; fwd=miss; stored; detail=origin` | loaded from the origin; `stored` if this node keeps it |
+ * | `n1; fwd=miss; detail=peer`        | fetched from its owner; `stored` if this node keeps it |
+ * | `n1; fwd=miss; detail=not-found`   | the load failed: see {@linkcode Problem.code}    |
+ * | `n1; detail=bad-key`               | refused before the cache was asked               |
  */
-export type Source = "origin" | "peer" | "main" | "hot";
+import type { Loaded } from "../../core/group.ts";
 
-/** RFC 9651, section 3.3.4: a token begins with a letter or `*`, which most addresses do not. */
+/** RFC 9651, section 3.3.4: a token begins with a letter or `*`. Most addresses do not. */
 const token = /^[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*$/;
 const printable = /^[\x20-\x7e]*$/;
 
-/** The values for one node, built once: answering a hit joins no strings. */
+/** The field's values for one node, built once: a hit joins no strings. */
 export class CacheStatus {
   readonly hit: string;
   readonly hotHit: string;
@@ -35,8 +35,8 @@ export class CacheStatus {
     };
   }
 
-  /** A get that had to look further; it may have found a value that came into a cache meanwhile. */
-  loaded(source: Source, stored: boolean): string {
+  /** A get that missed and then got its value; another load may have put it into a cache meanwhile. */
+  loaded(source: Loaded["source"], stored: boolean): string {
     if (source === "main") return this.hit;
     if (source === "hot") return this.hotHit;
     const values = this.#loaded[source];
@@ -48,13 +48,13 @@ export class CacheStatus {
     return `${this.#name}; fwd=miss; detail=${code}`;
   }
 
-  /** A request that no cache was asked for. @param code an sf-token */
+  /** A request that was refused before the cache was asked. @param code an sf-token */
   refused(code: string): string {
     return `${this.#name}; detail=${code}`;
   }
 }
 
-/** An sf-token where the name is one, else an sf-string (RFC 9211, section 2, allows both). */
+/** As an sf-token if the name is one, else as an sf-string; RFC 9211, section 2, allows both. */
 function serializeName(name: string): string {
   if (token.test(name)) return name;
   if (!printable.test(name)) {

@@ -6,8 +6,8 @@
  *       optional double minute_qps = 2;
  *     }
  *
- * A Go peer's client asks `GET <base>/_groupcache/<group>/<key>`, both escaped with `url.QueryEscape`, takes any status
- * but 200 for a failure, and loads by itself then.
+ * A Go peer asks `GET <base>/_groupcache/<group>/<key>`, both escaped with `url.QueryEscape`. Any status but 200 is a
+ * failure to it; it then loads the value itself.
  */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
@@ -18,11 +18,11 @@ const minuteQpsField = 2;
 
 export interface GetResponse {
   readonly value: Uint8Array;
-  /** How often the key is asked for, per minute; golang/groupcache's client reads it and does nothing with it. */
+  /** Requests for the key per minute; golang/groupcache's client reads it and does not use it. */
   readonly minuteQps?: number;
 }
 
-/** The value is written even when empty: the field is optional, and absent is not empty. */
+/** Writes an empty value too: the field is optional, and an absent value is not an empty one. */
 export function encodeGetResponse(response: GetResponse): Uint8Array<ArrayBuffer> {
   const writer = new BinaryWriter();
   writer.tag(valueField, WireType.LengthDelimited).bytes(response.value);
@@ -31,7 +31,7 @@ export function encodeGetResponse(response: GetResponse): Uint8Array<ArrayBuffer
 }
 
 /**
- * Unknown fields are skipped, the last of a repeated field counts, and an absent value is empty, as protobuf has it.
+ * By the rules of protobuf: skips unknown fields, takes the last of a repeated field, and reads an absent value as empty.
  *
  * @throws RangeError or Error the bytes are no GetResponse
  */

@@ -1,7 +1,7 @@
-/** The figures of the workers of one machine as those of one: what `/stats` says on the public address. */
+/** `/stats` at the public address of a machine: the figures of its workers, added up. */
 import type { GroupFigures, MachineFace, NodeReport, WorkerReport } from "../ports.ts";
 
-/** @param own the report of the worker that answers: the rosters are as it knows them */
+/** @param own the report of the worker that answers; the rosters come from it */
 export function machineStats(machine: MachineFace, own: NodeReport, workers: readonly WorkerReport[]): object {
   const { version, runtime } = own;
   return {
@@ -14,7 +14,7 @@ export function machineStats(machine: MachineFace, own: NodeReport, workers: rea
   };
 }
 
-/** Every number of each group, added up over the workers; the rosters are `own`'s. */
+/** The sums of each group's numbers over all workers, with the rosters of `own`. */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
   return Object.fromEntries(
@@ -25,7 +25,7 @@ export function summed(own: NodeReport, workers: readonly WorkerReport[]): Recor
   );
 }
 
-/** Numbers, and those of the objects among the fields (the caches); all else has no sum. */
+/** Adds up numbers, also inside objects (the caches); other fields are left out. */
 function sumOf(parts: readonly object[]): Record<string, unknown> {
   const total: Record<string, unknown> = {};
   for (const part of parts) {

@@ -1,81 +1,101 @@
 /**
  * The figures of `/stats` for Prometheus, in its text format 0.0.4.
  *
- * They are read when Prometheus asks: whatever serves a request counts nothing twice and knows nothing of this file.
+ * The figures are read when Prometheus asks. So serving a request counts each thing once, and knows nothing of this file.
  */
 import { Counter, Gauge, Registry } from "@prometheus-io/client";
 import type { CacheStats } from "../../core/cache/byte-cache.ts";
 import type { GroupFigures, LinkFigures, NodeReport } from "../ports.ts";
 
-/** By the convention of Prometheus a name that ends in `_total` is a counter's; the others are gauges. */
+/** A name that ends in `_total` is a counter, by the convention of Prometheus; all others are gauges. */
 type Row<Subject> = readonly [name: string, help: string, value: (subject: Subject) => number | undefined];
 
-/** Whom a sample is about, and with which labels. */
+/** The subject of a sample, with its labels. */
 type Labelled<Subject> = readonly [labels: Readonly<Record<string, string>>, subject: Subject];
 
 const ofGroup: readonly Row<GroupFigures>[] = [
-  ["muster_gets_total", "Gets, of clients and of peers.", (group) => group.gets],
+  ["muster_gets_total", "Gets by clients and by peers.", (group) => group.gets],
   ["muster_cache_hits_total", "Gets that the main or the hot cache answered.", (group) => group.cacheHits],
-  ["muster_peer_loads_total", "Values that a peer delivered.", (group) => group.peerLoads],
-  ["muster_peer_errors_total", "Asks of peers that failed.", (group) => group.peerErrors],
+  ["muster_peer_loads_total", "Values fetched from peers.", (group) => group.peerLoads],
+  ["muster_peer_errors_total", "Failed questions to peers.", (group) => group.peerErrors],
   ["muster_loads_total", "Gets that neither cache answered.", (group) => group.loads],
   [
     "muster_loads_deduped_total",
-    "Loads that were made, for all who waited for one key.",
+    "Loads after deduplication: one for all that wait for a key.",
     (group) => group.loadsDeduped,
   ],
   ["muster_local_loads_total", "Loads from the origin that succeeded.", (group) => group.localLoads],
-  ["muster_local_load_errs_total", "Loads from the origin that failed or found none.", (group) => group.localLoadErrs],
+  [
+    "muster_local_load_errs_total",
+    "Loads from the origin that failed or found nothing.",
+    (group) => group.localLoadErrs,
+  ],
   ["muster_server_requests_total", "Gets that came from peers.", (group) => group.serverRequests],
-  ["muster_origin_loads_total", "What the origin was really asked.", (group) => group.originLoads],
-  ["muster_hedges_total", "Second asks, because the first one was slow.", (group) => group.hedges],
-  ["muster_peeks_total", "Misses for which other nodes were asked before the origin.", (group) => group.peeks],
-  ["muster_peek_hits_total", "Such misses for which another node had the value.", (group) => group.peekHits],
+  ["muster_origin_loads_total", "Requests to the origin.", (group) => group.originLoads],
+  ["muster_hedges_total", "Second questions, sent because the first was slow.", (group) => group.hedges],
+  ["muster_peeks_total", "Misses that asked other nodes before the origin.", (group) => group.peeks],
+  [
+    "muster_peek_hits_total",
+    "Misses that got the value from another node before the origin was asked.",
+    (group) => group.peekHits,
+  ],
   ["muster_entries_pushed_total", "Entries that other nodes took from this one.", (group) => group.entriesPushed],
   ["muster_entries_taken_total", "Entries that this node took from others.", (group) => group.entriesTaken],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
-  ["muster_roster_peers", "Peers that the roster lists, this node among them.", (group) => group.roster?.peers.length],
+  ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
 ];
 
 const ofCache: readonly Row<CacheStats | undefined>[] = [
-  ["muster_cache_bytes", "Bytes of the keys and values that are held.", (cache) => cache?.bytes],
-  ["muster_cache_items", "Entries that are held.", (cache) => cache?.items],
+  ["muster_cache_bytes", "Bytes of keys and values in the cache.", (cache) => cache?.bytes],
+  ["muster_cache_items", "Entries in the cache.", (cache) => cache?.items],
   ["muster_cache_gets_total", "Look-ups in this cache.", (cache) => cache?.gets],
   ["muster_cache_lookup_hits_total", "Look-ups that found a value.", (cache) => cache?.hits],
-  ["muster_cache_evictions_total", "Entries let go for want of room.", (cache) => cache?.evictions],
+  ["muster_cache_evictions_total", "Entries evicted for lack of room.", (cache) => cache?.evictions],
 ];
 
-// A link counts over the connection that stands; that it then starts at 0 again is what Prometheus expects of a counter.
+// A link counts from 0 for each connection; Prometheus expects a counter to restart at 0.
 const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_up", "1 while the connection to the peer is open.", (link) => Number(link.state === "open")],
-  ["muster_link_asks_in_flight", "Asks that wait for the peer's answer.", (link) => link.asksInFlight],
-  ["muster_link_served_in_flight", "Asks of the peer that wait for an answer.", (link) => link.servedInFlight],
-  ["muster_link_asked_total", "What the peer was asked.", (link) => link.asked],
-  ["muster_link_answered_total", "What the peer asked and was answered.", (link) => link.answered],
+  ["muster_link_asks_in_flight", "Questions that wait for the peer's answer.", (link) => link.asksInFlight],
+  [
+    "muster_link_served_in_flight",
+    "Questions of the peer that wait for this node's answer.",
+    (link) => link.servedInFlight,
+  ],
+  ["muster_link_asked_total", "Questions to the peer.", (link) => link.asked],
+  ["muster_link_answered_total", "Answers to questions of the peer.", (link) => link.answered],
   ["muster_link_frames_out_total", "Frames sent to the peer.", (link) => link.framesOut],
   ["muster_link_frames_in_total", "Frames received from the peer.", (link) => link.framesIn],
   ["muster_link_bytes_out_total", "Bytes sent to the peer.", (link) => link.bytesOut],
 ];
 
 const ofNode: readonly Row<NodeReport>[] = [
-  ["muster_ready", "1 while this node has joined and serves, as /readyz tells.", (node) => Number(node.ready === true)],
+  ["muster_ready", "1 while this node has joined and serves (see /readyz).", (node) => Number(node.ready === true)],
 ];
 
-const ofNodeInfo: readonly Row<NodeReport>[] = [["muster_node_info", "Which node this is.", () => 1]];
+const ofNodeInfo: readonly Row<NodeReport>[] = [[
+  "muster_node_info",
+  "The name, life, version and runtime of this node.",
+  () => 1,
+]];
 
 const ofWorker: readonly Row<MeteredNode>[] = [
-  ["muster_worker_up", "1 while this worker answers the others of its machine.", (node) => Number(!!node.report)],
+  [
+    "muster_worker_up",
+    "1 while this worker answers the other workers of its machine.",
+    (node) => Number(!!node.report),
+  ],
 ];
 
-/** A node whose figures are shown. */
+/** A node, and the labels of its figures. */
 export interface MeteredNode {
-  /** Stand on every sample of it. */
+  /** Added to every sample of the node. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Absent when it could not be asked. */
+  /** `undefined` when the node gave none. */
   readonly report: NodeReport | undefined;
 }
 
-/** Everything of one moment, so that the figures of one answer fit together. */
+/** The figures of one moment, so that those of one answer fit together. */
 interface Snapshot {
   readonly workers: readonly Labelled<MeteredNode>[];
   readonly nodes: readonly Labelled<NodeReport>[];
@@ -86,15 +106,16 @@ interface Snapshot {
 }
 
 /**
- * The metrics of one app; their registry is its own, since a process may have several nodes. Those of several nodes are
- * not added up: a counter that starts again at 0, as one worker's does when it is restarted, must be seen to do so, and
- * `sum without (worker)` is right over any time.
+ * The metrics of one app. Each app has its own registry, since a process may have several nodes.
+ *
+ * The figures of several workers are not added up here. Prometheus must see that a restarted worker counts from 0 again;
+ * then `sum without (worker)` is right.
  */
 export class Metrics {
   readonly #registry = new Registry();
   #snapshot: Snapshot = { workers: [], nodes: [], infos: [], groups: [], caches: [], links: [] };
 
-  /** @param common the names of the labels by which the nodes are told apart */
+  /** @param common the names of the labels that tell the nodes apart */
   constructor(common: readonly string[] = []) {
     const names = (...own: string[]) => [...common, ...own];
     if (common.length > 0) this.#register(ofWorker, names(), () => this.#snapshot.workers);
@@ -105,7 +126,7 @@ export class Metrics {
     this.#register(ofLink, names("peer"), () => this.#snapshot.links);
   }
 
-  /** All of them, as these nodes have reported. */
+  /** Answers with the figures that these nodes reported. */
   async answer(metered: readonly MeteredNode[]): Promise<Response> {
     this.#snapshot = snapshotOf(metered);
     const body = new TextEncoder().encode(await this.#registry.metrics());
@@ -132,7 +153,7 @@ export class Metrics {
         labelNames,
         registers: [this.#registry],
         collect(this: Counter<string> | Gauge<string>) {
-          // A counter cannot be set; and who has left must not be shown any more.
+          // A counter cannot be set, and a peer that left must disappear.
           this.reset();
           for (const [labels, subject] of subjects()) {
             const now = value(subject);

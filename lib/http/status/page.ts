@@ -1,6 +1,6 @@
 /**
- * The status page: the figures of `/stats` for a person, as of now. It holds no script and asks for nothing else; whatever
- * comes from the registry is text, and a link only where the roster has checked its URL.
+ * The status page: the figures of `/stats` for people. It has no script and loads nothing. Text from the registry is
+ * escaped; a URL from it becomes a link because the roster has checked it.
  */
 import { html, raw } from "hono/html";
 import { summed } from "./machine.ts";
@@ -9,10 +9,11 @@ import type { GroupFigures, LinkFigures, MachineFace, NodeReport, WorkerReport }
 type Html = ReturnType<typeof html>;
 type Cell = string | number | Html;
 
+/** Chosen: often enough to watch, and no load. */
 const REFRESH_SECONDS = 5;
 const MEBIBYTE = 1024 * 1024;
 const READY = "serving";
-const NOT_READY = "not ready: starting, or leaving";
+const NOT_READY = "not ready: starting or stopping";
 const style =
   `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem;display:block;overflow-x:auto}
@@ -30,7 +31,7 @@ export function statusPage(node: NodeReport, isReady: boolean): Promise<Response
   return answer(page(name, head, body));
 }
 
-/** The page of a machine: its workers, and the sums of their figures. `own` is the worker that answers. */
+/** The page of a machine: its workers and the sums of their figures. `own` is the worker that answers. */
 export function machinePage(
   machine: MachineFace,
   own: NodeReport,
@@ -45,7 +46,7 @@ export function machinePage(
   return answer(page(machine.name, head, body));
 }
 
-/** A response that no one keeps and that may load nothing. */
+/** A response that no cache stores and that may load nothing. */
 async function answer(page: Html): Promise<Response> {
   const body = new TextEncoder().encode(String(await page));
   return new Response(body, {
@@ -98,7 +99,7 @@ function workerTable(workers: readonly WorkerReport[]): Html {
   );
 }
 
-/** @param own the names of the nodes whose page this is */
+/** @param own the names of this node, or of this machine's workers, which stand out in the list of peers */
 function groupSection(group: string, own: readonly string[], figures: GroupFigures): Html {
   const { gets = 0, cacheHits = 0, peerLoads = 0, originLoads = 0, peerErrors = 0, roster } = figures;
   const caches = [["main", figures.mainCache], ["hot", figures.hotCache]] as const;
@@ -145,7 +146,7 @@ ${
 function linkTable(links: readonly LinkFigures[]): Html {
   if (links.length === 0) return html`<p>No other node is known.</p>`;
   return table(
-    ["peer", "state", "asked", "answered", "waiting for it", "waiting for us"],
+    ["peer", "state", "asked", "answered", "in flight to it", "in flight from it"],
     links.map(({ name, state, asked, answered, asksInFlight, servedInFlight }) => [
       name,
       state,
@@ -158,7 +159,7 @@ function linkTable(links: readonly LinkFigures[]): Html {
   );
 }
 
-/** @param textColumns so many columns at the front are text; the others are set as numbers */
+/** @param textColumns how many columns at the front hold text; the others hold numbers */
 function table(heads: readonly string[], rows: readonly (readonly Cell[])[], textColumns = 0): Html {
   const kind = (column: number) => column < textColumns ? "text" : "number";
   return html`

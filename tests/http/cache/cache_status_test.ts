@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { CacheStatus } from "../../../lib/http/cache/cache-status.ts";
 import { test } from "../../support/test.ts";
 
-test("a node's name is an sf-token in Cache-Status where it can be one, and a quoted sf-string elsewhere", () => {
+test("a node's name is an sf-token in Cache-Status if it can be one, else a quoted sf-string", () => {
   for (
     const [name, field] of [
       ["n1", "n1; hit"],
@@ -19,7 +19,7 @@ test("a node's name is an sf-token in Cache-Status where it can be one, and a qu
   assert.throws(() => new CacheStatus("a\r\nb: c"), RangeError);
 });
 
-test("Cache-Status tells hits, loads and failures apart, and says stored only of what was", () => {
+test("Cache-Status tells hits, loads and failures apart, and says stored only if the value is stored", () => {
   const status = new CacheStatus("n1");
   assert.equal(status.hotHit, "n1; hit; detail=hot");
   assert.equal(status.loaded("origin", true), "n1; fwd=miss; stored; detail=origin");

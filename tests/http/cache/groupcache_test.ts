@@ -11,7 +11,7 @@ interface Decoded {
   minuteQps?: number;
 }
 
-/** The message read by another library. */
+/** Reads the message with another library. */
 function decodeWithPbf(bytes: Uint8Array): Decoded {
   return new PbfReader(bytes).readFields<Decoded>((tag, result, pbf) => {
     if (tag === 1) result.value = pbf.readBytes();
@@ -19,7 +19,7 @@ function decodeWithPbf(bytes: Uint8Array): Decoded {
   }, {});
 }
 
-test("what is encoded as a GetResponse is read alike by another protobuf library and by our own decoder", () => {
+test("another protobuf library and our own decoder read the same from an encoded GetResponse", () => {
   const response = fc.record({
     value: fc.uint8Array({ maxLength: 400 }),
     minuteQps: fc.option(fc.double(), { nil: undefined }),

@@ -12,7 +12,7 @@ function request(signal: AbortSignal, onAsked: () => void): Request {
   } as unknown as Request;
 }
 
-test("a client that is found gone may end the waiting of others: they are not asked for their signals any more", async () => {
+test("a client that has gone may end the wait of other requests, which are then not asked for their signals", async () => {
   const clock = new ManualClock();
   const signals = new ClientSignals(clock);
   const asked: number[] = [];

@@ -6,10 +6,10 @@ import { valueOf } from "../support.ts";
 const answerOf = async (body: string | Uint8Array<ArrayBuffer>) =>
   new Uint8Array(await new Response(body).arrayBuffer());
 
-test("what is sent has the bytes of the value, as a string only where these are ASCII", async () => {
+test("a body has the bytes of the value, and is a string only if they are ASCII", async () => {
   const texts = new TextBodies();
   for (let byte = 0; byte < 256; byte++) {
-    // Alone, at both ends, and in a row: in front of ASCII, a byte that begins a character takes none of it.
+    // Alone, at both ends, and in a row: a lead byte in front of ASCII must not swallow it.
     for (const bytes of [[byte], [byte, 97], [97, byte], [byte, byte, byte], [97, byte, 98, byte, 99]]) {
       const body = new Uint8Array(bytes);
       const value = { ...valueOf(""), body };
@@ -21,7 +21,7 @@ test("what is sent has the bytes of the value, as a string only where these are 
   }
 });
 
-test("characters of several bytes, marks of order and U+FFFD itself are sent as bytes", async () => {
+test("characters of several bytes, byte order marks and U+FFFD itself are sent as bytes", async () => {
   const texts = new TextBodies();
   for (const text of ["caf\u00e9", "\ufeffa", "\ufffd", "a\ufffdb", "\u20ac", "\u{1f600}", "a\u{1f600}"]) {
     const value = valueOf(text);
@@ -32,7 +32,7 @@ test("characters of several bytes, marks of order and U+FFFD itself are sent as 
   }
 });
 
-test("a long body is not made a text", () => {
+test("a long body stays bytes", () => {
   const texts = new TextBodies();
   const [short, long] = [4_096, 4_097].map((bytes) => valueOf("a".repeat(bytes)));
   for (const sent of [texts.of(short!), texts.once(short!)]) assert.equal(sent, "a".repeat(4_096));

@@ -3,7 +3,7 @@ import type { NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
 import { test } from "../../support/test.ts";
 import { appWith } from "../support.ts";
 
-/** A report whose figures are `by` times 1, 2, 3 …: sums tell which were added. */
+/** A report whose figures are `by` times 1, 2, 3 …, so a sum shows which were added. */
 function report(name: string, by: number): NodeReport {
   const cache = (first: number) => ({
     bytes: by * first,
@@ -49,13 +49,13 @@ test("/stats of a machine adds up what its workers did, and lists each of them",
   const stats = await (await app.request("http://h/stats")).json();
   assert.deepEqual([stats.name, stats.url], ["m", "http://h:1"]);
   assert.deepEqual(stats.groups.dict, { ...report("sum", 101).groups["dict"], roster: { revision: 5, peers } });
-  assert.deepEqual(stats.groups.g, { gets: 7 }, "a group that the other does not serve is this one's alone");
+  assert.deepEqual(stats.groups.g, { gets: 7 }, "the other worker does not serve this group");
   assert.deepEqual(stats.workers.map(({ name }: { name: string }) => name), ["n1", "w2", "w3"]);
   assert.equal(stats.workers[1].groups.dict.gets, 100);
   assert.deepEqual(stats.workers[2], silent);
 });
 
-test("/metrics of a machine keeps its workers apart, and says who did not answer", async () => {
+test("/metrics of a machine keeps its workers apart, and shows which did not answer", async () => {
   const { app, dict, state } = machineWith([{ name: "w2", report: report("w2", 100) }, silent]);
   dict.figures = { gets: 1 };
   state.ready = false;

@@ -7,7 +7,7 @@ import { test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { appWith, MemoryGroup, rawRequest, serve } from "../support.ts";
 
-/** Every metric that is about a group, with where `/stats` has its figure. */
+/** The metrics of a group, each with the path of its figure in `/stats`. */
 const groupMetrics: Readonly<Record<string, string>> = {
   muster_gets_total: "gets",
   muster_cache_hits_total: "cacheHits",
@@ -62,15 +62,15 @@ const allNames = [
 ].sort();
 
 interface Exposition {
-  /** By the metric's name. */
+  /** The type, by the name of the metric. */
   readonly types: ReadonlyMap<string, string>;
-  /** By `name{label=value,…}`, the labels sorted and their values as JSON. */
+  /** The value, by `name{label=value,…}`: the labels sorted, their values as JSON. */
   readonly samples: ReadonlyMap<string, number>;
 }
 
 /**
- * Reads the text format 0.0.4, and takes nothing that it does not allow; written from its description
- * (https://prometheus.io/docs/instrumenting/exposition_formats/), not from what the library writes.
+ * Reads the text format 0.0.4 strictly. Written from its description
+ * (https://prometheus.io/docs/instrumenting/exposition_formats/), not from the library's output.
  */
 function parse(text: string): Exposition {
   const types = new Map<string, string>();
@@ -234,7 +234,7 @@ test("the parser of this test takes what the format allows, and nothing else", (
   for (const text of bad) assert.throws(() => parse(text), assert.AssertionError, text);
 });
 
-test("every metric has its name, its type and a help, though there is nothing to show yet", async () => {
+test("every metric has its name, its type and a help, even without a sample", async () => {
   const { types } = await scrape(appWith({ groups: new Map() }).app);
   assert.deepEqual([...types.keys()].sort(), allNames);
   for (const [name, type] of types) assert.equal(type, gauges.includes(name) ? "gauge" : "counter", name);
@@ -250,7 +250,7 @@ test("the numbers are those of /stats, each of its own group, cache and peer", a
   }
 });
 
-test("scraping again doubles nothing, and shows what was counted meanwhile", async () => {
+test("a second scrape doubles nothing, and shows the new counts", async () => {
   const { app, g } = busyApp();
   const first = await scrape(app);
   const [second, third] = await Promise.all([scrape(app), scrape(app)]);
@@ -263,7 +263,7 @@ test("scraping again doubles nothing, and shows what was counted meanwhile", asy
   assert.deepEqual([...samples].filter(([key, value]) => value !== first.samples.get(key)), [[gets, 5_000]]);
 });
 
-test("a peer that left is gone, and one that came is there", async () => {
+test("a peer that left disappears, and a new one appears", async () => {
   const { app, state } = busyApp();
   const peersIn = ({ samples }: Exposition) =>
     [...new Set([...samples.keys()].flatMap((key) => /peer="([^"]*)"/.exec(key)?.[1] ?? []))].sort();
@@ -274,7 +274,7 @@ test("a peer that left is gone, and one that came is there", async () => {
   assert.deepEqual(peersIn(await scrape(app)), []);
 });
 
-test("names of groups and peers travel escaped, whatever stands in them", async () => {
+test("names of groups and peers are escaped, whatever they contain", async () => {
   const names = ['"', "\\", "\n", "\\n", '\\"', "}", 'a",group="b', "# TYPE", "ä€😀", "__proto__", "constructor", ""];
   const groups = new Map(names.map((name) => [name, new MemoryGroup(name)]));
   for (const [name, group] of groups) group.figures = figuresFrom(1_000 * names.indexOf(name));
@@ -287,7 +287,7 @@ test("names of groups and peers travel escaped, whatever stands in them", async 
   });
 });
 
-test("what a group does not count is left out rather than 0", async () => {
+test("a figure that a group does not count is left out, and is not 0", async () => {
   const { app } = appWith();
   const { samples } = await scrape(app);
   assert.deepEqual([...samples.keys()].filter((key) => key.includes("group=")).sort(), [

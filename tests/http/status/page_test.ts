@@ -16,7 +16,6 @@ class FilledGroup extends MemoryGroup {
       originLoads: 19,
       mainCache: cache,
       hotCache: { ...cache, items: 56 },
-      roster: { revision: 77, peers: [record("n1"), { ...record("n2"), zone: hostile, state: "draining" as const }] },
     };
   }
 }
@@ -29,12 +28,16 @@ function pageOf(stats: NodeFigures = {}) {
     runtime: "test 1",
     isReady: () => true,
     stats: () => stats,
+    roster: () => ({
+      revision: 77,
+      peers: [record("n1"), { ...record("n2"), zone: hostile, state: "draining" as const }],
+    }),
   };
   const { app } = appWith({ node, groups: new Map([["dict", new FilledGroup("dict")]]) });
   return app;
 }
 
-/** The text of every cell, row by row: what a person reads. */
+/** The text of every cell, row by row. */
 function cells(page: string): string[][] {
   const text = (markup: string) => markup.replace(/<[^>]*>/g, "").trim();
   return [...page.matchAll(/<tr>(.*?)<\/tr>/gs)].map(([, row]) =>
@@ -71,7 +74,7 @@ test("the status page shows the figures of each group, its peers and the links",
   assert.match(page, /Peers at revision 77/);
 });
 
-test("what a peer wrote into the registry is text on the page, and the page may load nothing", async () => {
+test("text of a peer from the registry is escaped on the page, and the page may load nothing", async () => {
   const response = await pageOf().request("http://h/");
   assert.match(response.headers.get("content-security-policy")!, /default-src 'none'/);
   const page = await response.text();
@@ -79,7 +82,7 @@ test("what a peer wrote into the registry is text on the page, and the page may 
   assert.ok(page.includes("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;"));
 });
 
-test("the status page of an empty group has no division by nothing, and HEAD has the headers of GET", async () => {
+test("the status page of an empty group divides by no zero, and HEAD has the headers of GET", async () => {
   const { app } = appWith();
   const get = await app.request("http://h/");
   const body = await get.text();

@@ -1,42 +1,41 @@
 /**
- * Keys in URL paths: the one codec, both ends in this file.
+ * Keys in URL paths: the encoder and the decoder.
  *
  * A key is any well-formed Unicode string of 1 to 1,024 bytes of UTF-8 without control characters, except `.` and
- * `..`. In a path it is the rest of the path, slashes included, percent-decoded exactly once as UTF-8; the query string
- * is not part of it, and `+` is a plus.
+ * `..`. In a URL it is the rest of the path, slashes included, percent-decoded once as UTF-8. The query string is not
+ * part of it, and `+` is a plus.
  *
- * What a URL path cannot carry, and what is done about it:
+ * A URL path cannot carry everything:
  *
- * - A dot segment (`.`, `..`, also written `%2e`) is collapsed by every URL parser: by clients before they send, by
- *   Bun's server after it received, by Deno's never. So no node reads one: what arrives with one is refused. The
- *   encoder writes `/` as `%2F`, so `a/../b` is a single segment and travels; only the keys `.` and `..` themselves
- *   have no form that survives, and are no keys.
- * - A raw `\` is a `/` to Bun's server and a `\` to Deno's: refused where it can be seen; `%5C` travels.
- * - A raw `#` would begin a fragment, which no client may send: refused rather than cut, `%23` travels.
+ * - URL parsers remove dot segments (`.`, `..`, `%2e`): clients before they send, Bun's server on receipt, Deno's server
+ *   never. So a path with a dot segment is refused. The encoder writes `/` as `%2F`, so the key `a/../b` is one segment
+ *   and travels. The keys `.` and `..` have no form that survives, and are no keys.
+ * - A raw `\` is a `/` to Bun's server and a `\` to Deno's: it is refused when it arrives; `%5C` travels.
+ * - A raw `#` begins a fragment, which no client may send: it is refused, not cut off; `%23` travels.
  *
- * Bytes outside ASCII that were sent unescaped are the server's: Deno's refuses what is not UTF-8, Bun's turns it into
- * U+FFFD before we see it.
+ * Servers treat unescaped bytes outside ASCII differently. Deno's refuses bytes that are not UTF-8; Bun's has already
+ * replaced them by U+FFFD.
  */
 import { Buffer } from "node:buffer";
-import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
-import { BadKeyError } from "../../core/errors.ts";
+import { MAX_KEY_BYTES } from "../core/base/limits.ts";
+import { BadKeyError } from "../core/errors.ts";
 
-/** Every byte of the longest key, escaped. */
+/** Derived: the longest key with every byte escaped as `%xx`. */
 const maxTailLength = 3 * MAX_KEY_BYTES;
 
-/** Cc is C0, DEL and C1; Cs, in a `u` expression, is a surrogate without its other half. */
+/** Cc: C0, DEL and C1. Cs, in a `u` expression: a surrogate without its other half. */
 const controlOrLoneSurrogate = /[\p{Cc}\p{Cs}]/u;
 
 const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
 
 /**
- * Makes sure that `key` is one which every node takes.
+ * Checks that every node takes `key`.
  *
- * @throws BadKeyError with the rule that it breaks
+ * @throws BadKeyError names the rule that the key breaks
  */
 export function checkKey(key: string): void {
   if (key === "") throw new BadKeyError("Cannot use an empty key");
-  // A UTF-16 unit is 1 to 3 bytes: most keys are short enough not to be measured.
+  // A UTF-16 unit takes at most 3 bytes, so most keys need not be measured.
   if (key.length * 3 > MAX_KEY_BYTES) {
     const bytes = key.length > MAX_KEY_BYTES ? key.length : Buffer.byteLength(key);
     if (bytes > MAX_KEY_BYTES) {
@@ -52,10 +51,9 @@ export function checkKey(key: string): void {
 }
 
 /**
- * The form in which `key` is put behind `/cache/<group>/` or `/define/`: one path segment, ASCII, at most 3,072
- * characters.
+ * Encodes `key` to stand behind `/cache/<group>/` or `/define/`: one path segment of ASCII, at most 3,072 characters.
  *
- * @throws BadKeyError the key is none that a node takes
+ * @throws BadKeyError see {@linkcode checkKey}
  */
 export function encodeKeyPath(key: string): string {
   checkKey(key);
@@ -63,9 +61,9 @@ export function encodeKeyPath(key: string): string {
 }
 
 /**
- * The key that the raw rest of a path carries, decoded once.
+ * Decodes a key from the raw rest of a path.
  *
- * @param rawPathTail what follows `/cache/<group>/` in the request's target as received, without the query
+ * @param rawPathTail the part behind `/cache/<group>/` as received, without the query
  * @throws BadKeyError malformed escapes, dot segments, raw `#` or `\`, or a key that {@linkcode checkKey} refuses
  */
 export function decodeKeyPath(rawPathTail: string): string {
@@ -85,8 +83,8 @@ export function decodeKeyPath(rawPathTail: string): string {
 }
 
 /**
- * The key (or group name) in a path written by a Go groupcache peer, whose client escapes with `url.QueryEscape`: there,
- * and only there, `+` is a space. A plus comes as `%2B`, so nothing is ambiguous.
+ * Decodes a key or a group name that a Go groupcache peer has escaped with `url.QueryEscape`. Only there `+` is a space;
+ * a plus comes as `%2B`.
  *
  * @throws BadKeyError as {@linkcode decodeKeyPath}
  */
@@ -95,23 +93,28 @@ export function decodeGroupcacheKeyPath(rawPathTail: string): string {
 }
 
 /**
- * The path of a request as it was received, without the query: no URL object is built, nothing is decoded or
- * normalised. Bun gives a bare path as the URL when the Host header is unusable.
+ * The path of a request as received, without the query. It builds no URL object, and decodes and normalises nothing.
+ * Bun gives a bare path as the URL when the Host header is unusable.
  */
 export function rawPathOf(url: string): string {
   const start = pathStart(url);
   if (start < 0) return "/";
-  const query = url.indexOf("?", start);
-  return query < 0 ? url.slice(start) : url.slice(start, query);
+  return url.slice(start, pathEnd(url, start));
 }
 
-/** Where the path of a URL as a server gives it begins; -1 when it has none. */
+/** The index at which the path of a request's URL begins; -1 when it has none. */
 export function pathStart(url: string): number {
-  // "http://" and one character of host is 8 long, and so is "https://".
+  // Derived: "http://" and one character of host are 8 long, and so is "https://".
   return url.charCodeAt(0) === 0x2f ? 0 : url.indexOf("/", 8);
 }
 
-/** Whether a tail is its own key: visible ASCII in which nothing needs decoding or a second look. */
+/** The index behind the path of a request's URL, at which its query may begin. @param start where the path begins */
+export function pathEnd(url: string, start: number): number {
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.length : query;
+}
+
+/** Whether a tail is its own key: visible ASCII without escapes, dots, `#` or `\`. */
 function isPlain(tail: string): boolean {
   const { length } = tail;
   if (length === 0 || length > MAX_KEY_BYTES) return false;

@@ -1,16 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import { BadKeyError } from "../../../lib/core/errors.ts";
-import { MAX_KEY_BYTES } from "../../../lib/core/base/limits.ts";
-import {
-  checkKey,
-  decodeGroupcacheKeyPath,
-  decodeKeyPath,
-  encodeKeyPath,
-  rawPathOf,
-} from "../../../lib/http/cache/key.ts";
-import { test } from "../../support/test.ts";
+import { BadKeyError } from "../../lib/core/errors.ts";
+import { MAX_KEY_BYTES } from "../../lib/core/base/limits.ts";
+import { checkKey, decodeGroupcacheKeyPath, decodeKeyPath, encodeKeyPath, rawPathOf } from "../../lib/http/key.ts";
+import { test } from "../support/test.ts";
 import { anyString, isKey } from "./strings.ts";
 
 test("every string is encoded to one path segment that decodes to itself, or is refused by both ends of the codec", () => {

@@ -1,4 +1,4 @@
-/** Strings that keys are tested with, and the rule for keys written a second time, on its own. */
+/** Strings for tests of keys, and a second, independent statement of the rule for keys. */
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 
@@ -7,7 +7,7 @@ const nasty = fc.constantFrom(
   ...["\r\n", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffd", "\ud800", "\udc00", "é", "e\u0301", "ß", "日本", "😀", "a"],
 );
 
-/** Short and long, of anything: graphemes, arbitrary code units with lone surrogates, and what URLs stumble over. */
+/** Short and long strings: graphemes, any code units (lone surrogates too), and characters that are special in URLs. */
 export const anyString: fc.Arbitrary<string> = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 30 }),
   fc.string({ unit: "binary", maxLength: 30 }),

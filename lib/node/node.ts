@@ -1,6 +1,6 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
-import { advertised, type Config, version } from "../config/config.ts";
+import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import type { HostPort } from "../config/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
@@ -54,7 +54,10 @@ export class Node {
   readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
   readonly #served = new Map<string, Served>();
+  /** The groups that it must be listed in to be ready. One that is added later counts from when it was listed first. */
+  readonly #awaited = new Set<string>();
   readonly #failed = Promise.withResolvers<Error>();
+  #self: PeerRecord | undefined;
   #listener: Listener | undefined;
   #shared: Listener | undefined;
   #unshared: Promise<void> | undefined;
@@ -66,8 +69,11 @@ export class Node {
   /** Requests that have no answer yet. */
   readonly #requests = new InFlight();
   #isStopping = false;
-  /** To all whom it found when it joined; those who come later are no reason to take it out of service. */
-  #isConnected = false;
+  /**
+   * It has joined, and has connected with all peers that it found or given them up. Stays true: a peer that comes later is
+   * no reason to take this node out of service.
+   */
+  #isInTouch = false;
   /** Before everything is wired, the port is open, but nobody knows it yet. */
   #answer: (request: Request, server: unknown) => Response | Promise<Response> = starting;
 
@@ -107,10 +113,12 @@ export class Node {
       version,
       runtime: runtimeName(),
     };
+    this.#self = self;
     const hub = this.#makeHub(name);
     this.#hub = hub;
-    for (const options of this.#config.groups) {
-      this.#served.set(options.name, serveGroup(options, name, hub, { clock: this.#clock, log: this.#log }));
+    for (const group of this.#config.groups) {
+      this.#serve(group, name, hub);
+      this.#awaited.add(group.name);
     }
     this.#appOptions = {
       node: {
@@ -133,7 +141,6 @@ export class Node {
       name,
       incarnation: this.#incarnation,
     });
-    for (const { group, origin } of this.#served.values()) void this.#checkOrigin(group.name, origin);
     this.#join(self);
   }
 
@@ -155,23 +162,67 @@ export class Node {
 
   /** Joined and serving, not starting or leaving. */
   isReady(): boolean {
-    return !this.#isStopping && this.#isJoined() && this.#isInTouch();
+    return !this.#isStopping && this.#isInTouch && this.#isJoined();
   }
 
-  /** Whether it has joined, and has connected with all whom it found or given them up. */
-  #isInTouch(): boolean {
-    return this.#isConnected ||= this.#isJoined() && this.#hub!.isSettled;
+  /**
+   * Serves one more group, and joins it in the background; its failures are told by `failed`. To be called after `start`.
+   *
+   * @throws TypeError the node serves a group of this name
+   * @throws RangeError the node has so many groups that no greeting could hold one more
+   */
+  addGroup(config: GroupConfig): void {
+    const { name } = config;
+    if (this.#served.has(name)) throw new TypeError(`Cannot add the group ${name}: this node serves it already`);
+    this.#serve(config, this.#self!.name, this.#hub!);
+    this.#membership!.addGroup(name);
+    this.#swap(this.#roster(name));
   }
 
-  /** Peers to which this node could not connect may have gone past it. */
+  /**
+   * Serves a group no longer: requests for it are answered with 404 from the call on, and its values are dropped. Resolves
+   * to whether this node is known to be off the group's list; if not, the removal goes on.
+   *
+   * @throws RangeError the node does not serve it
+   */
+  async removeGroup(name: string): Promise<boolean> {
+    const served = this.#served.get(name);
+    if (served === undefined) throw new RangeError(`Cannot remove the group ${name}: this node does not serve it`);
+    this.#hub!.removeGroup(name);
+    this.#served.delete(name);
+    this.#awaited.delete(name);
+    // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
+    await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#requests.none(), undefined);
+    const isOut = await this.#membership!.removeGroup(name, REGISTRY_TIMEOUT_MS);
+    await served.origin.close();
+    return isOut;
+  }
+
+  /** The hub asks a group as soon as it has its name, so the group is there first. */
+  #serve(config: GroupConfig, selfName: string, hub: PeerHub): void {
+    const served = serveGroup(config, selfName, hub, { clock: this.#clock, log: this.#log });
+    this.#served.set(config.name, served);
+    try {
+      hub.addGroup(config.name);
+    } catch (error) {
+      this.#served.delete(config.name);
+      throw error;
+    }
+    void this.#checkOrigin(config.name, served.origin);
+  }
+
+  /** No link is connecting any more. Peers to which this node could not connect may have passed it over meanwhile. */
   #settled(isWhole: boolean): void {
-    if (this.#isConnected) return;
-    if (!isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
-    this.#isInTouch();
+    if (!this.#isInTouch && !isWhole) { for (const { picker } of this.#served.values()) picker.standAside(); }
+    this.#reviewTouch();
+  }
+
+  #reviewTouch(): void {
+    this.#isInTouch ||= this.#isJoined() && this.#hub!.isSettled;
   }
 
   #isJoined(): boolean {
-    return [...this.#served.keys()].every((group) => this.#membership?.joined(group));
+    return [...this.#awaited].every((group) => this.#membership?.joined(group));
   }
 
   /** Where its own listener is. */
@@ -216,12 +267,12 @@ export class Node {
   #makeHub(name: string): PeerHub {
     return new PeerHub({
       self: { name, incarnation: this.#incarnation },
-      groups: this.#config.groups.map((group) => group.name),
+      groups: [],
       revisions: () =>
-        Object.fromEntries(this.#config.groups.map((group) => [group.name, this.#roster(group.name).revision])),
+        Object.fromEntries([...this.#served.keys()].map((group) => [group, this.#roster(group).revision])),
       isEmpty: (group) => this.#served.get(group)!.group.isEmpty,
       service: {
-        ...serviceOf(this.#served, () => this.#isInTouch()),
+        ...serviceOf(this.#served, () => this.#isInTouch),
         probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
@@ -244,6 +295,10 @@ export class Node {
       log: this.#log,
       isAlive,
       onRoster: (roster) => this.#swap(roster),
+      onListed: (group, isListed) => {
+        if (isListed && this.#served.has(group)) this.#awaited.add(group);
+        this.#reviewTouch();
+      },
     });
     this.#liveness = this.#makeLiveness(self, this.#membership);
     void this.#membership.failed.then((error) => this.#failed.resolve(error));
@@ -278,17 +333,20 @@ export class Node {
 
   /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
   #swap(roster: Roster): void {
+    const served = this.#served.get(roster.group);
+    if (served === undefined) return; // it is being removed
     const all = [...this.#served.keys()].flatMap((group) =>
       group === roster.group ? roster.peers : this.#roster(group).peers
     );
     this.#hub!.setPeers(all);
-    const { picker, group } = this.#served.get(roster.group)!;
+    const { picker, group } = served;
     if (picker.swap(roster)) void group.ownersChanged();
     this.#liveness?.rosterChanged();
   }
 
+  /** Nobody, until the membership knows the group. */
   #roster(group: string): Roster {
-    return this.#membership?.roster(group) ?? rosterOf(group, 0, []);
+    return this.#membership?.has(group) ? this.#membership.roster(group) : rosterOf(group, 0, []);
   }
 
   async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {

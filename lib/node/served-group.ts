@@ -15,6 +15,7 @@ export interface Served {
   readonly group: Group;
   readonly picker: RosterPicker;
   readonly origin: CheckedOrigin;
+  readonly loadTimeoutMs: number;
 }
 
 /** @param selfName as the registry calls this node */
@@ -29,7 +30,8 @@ export function serveGroup(
   const { loadTimeoutMs } = policy;
   const origin = reported(createOrigin(parseOrigin(text), { clock, loadTimeoutMs }), name, watchers);
   const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
-  return { group: new Group({ ...policy, name, origin, picker, clock, isHashed: isHashFaster }), picker, origin };
+  const group = new Group({ ...policy, name, origin, picker, clock, isHashed: isHashFaster });
+  return { group, picker, origin, loadTimeoutMs };
 }
 
 /**

@@ -143,6 +143,11 @@ export class Membership {
     return outcome === "removed" || outcome === "absent";
   }
 
+  /** Whether this node serves the group, as far as `addGroup` and `removeGroup` have told. */
+  has(group: string): boolean {
+    return this.#parts.has(group);
+  }
+
   /** Whether the registry cannot be reached at the moment, or was not yet. */
   get isAway(): boolean {
     return this.#isAway;

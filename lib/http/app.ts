@@ -4,6 +4,7 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { CacheRoutes } from "./cache/routes.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
+import { chained } from "./fast/unchained.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
@@ -54,6 +55,7 @@ export function createApp(options: AppOptions): Hono {
     log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error });
     return problemResponse({ status: 500, detail: "something went wrong inside this node" });
   });
+  app.fetch = chained(app);
   return app;
 }
 

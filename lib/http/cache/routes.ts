@@ -12,6 +12,7 @@ import type { Value } from "../../core/value.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
+import { unchained } from "../fast/unchained.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroups } from "../ports.ts";
 import { problemOf, problemResponse } from "../problem.ts";
@@ -87,14 +88,16 @@ export class CacheRoutes {
 
   #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
     const signal = this.#signals.of(request);
-    return new Promise((answer) => {
-      const miss = new Miss(this, request, group.name, thing, signal, answer);
-      try {
-        group.load(key, miss);
-      } catch (error) {
-        miss.reject(error);
-      }
-    });
+    return unchained(
+      new Promise((answer) => {
+        const miss = new Miss(this, request, group.name, thing, signal, answer);
+        try {
+          group.load(key, miss);
+        } catch (error) {
+          miss.reject(error);
+        }
+      }),
+    );
   }
 
   /** For a {@linkcode Miss}: the value has come. */

@@ -15,6 +15,7 @@ import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { Hono } from "hono";
+import { chained, unchained } from "../../../lib/http/fast/unchained.ts";
 import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
@@ -66,7 +67,7 @@ if (mode === "constant") {
   own((key) => ownValue(values, key), 0, tell);
 } else if (mode === "asker") {
   const ask = asking(Number(argument));
-  serveKeys((key) => new Promise((resolve) => ask(key, (value) => resolve(answer(heldOf(value))))));
+  serveKeys((key) => unchained(new Promise((resolve) => ask(key, (value) => resolve(answer(heldOf(value)))))));
 } else if (mode === "mesh") mesh(Number(argument), ports!.split(",").map(Number));
 else if (mode === "herd") herd(Number(argument), ports!.split(",").map(Number), origin!);
 else throw new Error(`there is no mode ${mode}`);
@@ -84,6 +85,7 @@ function serveKeys(find: (key: string) => Response | Promise<Response>, shared =
   // The router looks paths up in a table, without patterns.
   const app = new Hono({ getPath: ({ url }) => url.startsWith(prefix, url.indexOf("/", 8)) ? prefix : "/" });
   app.get(prefix, (c) => find(keyIn(c.req.raw)));
+  app.fetch = chained(app);
   serve((request) => app.fetch(request), shared);
 }
 
@@ -176,12 +178,14 @@ function mesh(index: number, ports: readonly number[]): void {
         return answer(own);
       }
       const ask = askers[owner] ??= asking(ports[owner]!);
-      return new Promise((resolve) =>
-        ask(key, (read) => {
-          const kept = heldOf(new Uint8Array(read));
-          bodies.set(key, kept);
-          resolve(answer(kept));
-        })
+      return unchained(
+        new Promise((resolve) =>
+          ask(key, (read) => {
+            const kept = heldOf(new Uint8Array(read));
+            bodies.set(key, kept);
+            resolve(answer(kept));
+          })
+        ),
       );
     });
   own((key) => ownValue(values, key), ports[index]!, serveAll);
@@ -222,7 +226,9 @@ function herd(index: number, ports: readonly number[], origin: string): void {
     serveKeys((key) => {
       const value = values.get(key);
       if (value !== undefined) return answer(heldOf(value));
-      return new Promise((resolve) => waitingFor(key).callers.push((landed) => resolve(answer(heldOf(landed)))));
+      return unchained(
+        new Promise((resolve) => waitingFor(key).callers.push((landed) => resolve(answer(heldOf(landed))))),
+      );
     });
   own(find, ports[index]!, serveAll);
 }

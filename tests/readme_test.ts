@@ -1,6 +1,6 @@
 /** What the READMEs and the two manifests say twice must be the same. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { environmentNames, optionTableMarkdown } from "../lib/config/config.ts";
 import { between } from "./readme/markers.ts";
 import { root } from "./support/source.ts";
@@ -45,4 +45,16 @@ test("what one runs with npm one runs with deno task", () => {
 test("the default permissions of Deno let every variable of the option table through", () => {
   const allowed: string[] = JSON.parse(read("deno.json")).permissions.default.env;
   assert.deepEqual(environmentNames.filter((name) => !allowed.includes(name)), []);
+});
+
+test("the walks of lib/README.md pass files that exist: at most 25 for a get, 20 for a membership change", () => {
+  const page = read("lib/README.md");
+  const walks = [["One get", 25], ["One membership change", 20]] as const;
+  for (const [title, most] of walks) {
+    const walk = new RegExp(`^## ${title}\n.*?(?=^## |(?![^]))`, "ms").exec(page)![0];
+    const steps = [...walk.matchAll(/^(\d+)\. .*?`((?:[a-z-]+\/)*[a-z0-9-]+\.ts)`/gm)];
+    assert.deepEqual(steps.map(([, step]) => Number(step)), Array.from({ length: most }, (_, i) => i + 1));
+    for (const [, , path] of steps) assert.ok(existsSync(`${root}lib/${path}`), path);
+    assert.equal(new Set(steps.map(([, , path]) => path)).size, most);
+  }
 });

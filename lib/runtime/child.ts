@@ -3,6 +3,9 @@ import { Bun, Deno, process } from "./globals.ts";
 import { readLines } from "./lines.ts";
 import { isAllPermitted } from "./settings.ts";
 
+/** Whether packages come from npm's folder: then a twin must not fetch them into Deno's own cache. */
+const usesNodeModules = import.meta.resolve("hono").includes("/node_modules/hono/");
+
 /** This program, started once more. */
 export interface Twin {
   readonly pid: number;
@@ -39,7 +42,12 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
       })().catch(() => {});
     return { pid: child.pid, exited: child.exited, write, kill: () => child.kill("SIGKILL") };
   }
-  const command = [process.execPath, "run", isAllPermitted() ? "-A" : "-P", "--no-prompt", main, ...args];
+  const flags = [
+    isAllPermitted() ? "-A" : "-P",
+    "--no-prompt",
+    ...(usesNodeModules ? ["--node-modules-dir=manual"] : []),
+  ];
+  const command = [process.execPath, "run", ...flags, main, ...args];
   const child = new Deno!.Command("/bin/sh", { args: ["-c", 'exec "$@"', "sh", ...command], ...streams }).spawn();
   void readLines(child.stdout, onLine);
   const writer = child.stdin.getWriter();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { createLog, type LogOptions } from "../../lib/node/logging.ts";
+import { NPM_PACKAGES } from "../support/node.ts";
 import { test } from "../support/test.ts";
 
 const nowMs = Date.UTC(2026, 10, 23, 18, 0, 0, 5);
@@ -140,7 +141,7 @@ test("logging needs no permission in Deno", { programs: [deno] }, () => {
     log("json").info("hello", { list: [1] });
     try { Deno.env.get("HOME"); console.log("allowed"); } catch { console.log("refused"); }`;
   const cwd = fileURLToPath(new URL("../..", import.meta.url));
-  const printed = execFileSync(deno, ["run", "--no-prompt", "--no-check", "-"], {
+  const printed = execFileSync(deno, ["run", NPM_PACKAGES, "--no-prompt", "--no-check", "-"], {
     encoding: "utf8",
     cwd,
     input: script,

@@ -20,8 +20,17 @@ export function runtimeProgram(kind: RuntimeKind): string {
   return existsSync(pinned) ? pinned : kind;
 }
 
+/** Has Deno take packages from where npm put them: a test never downloads, nor fills Deno's own cache. */
+export const NPM_PACKAGES = "--node-modules-dir=manual";
+
+/** How to run a program of the project; its file and arguments follow. */
+export function runCommand(kind: RuntimeKind, permissions: "-A" | "-P" = "-A"): string[] {
+  return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt", NPM_PACKAGES] : [])];
+}
+
+/** How to run a node; its options follow. */
 export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P"): string[] {
-  return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt"] : []), join(root, "main.ts")];
+  return [...runCommand(kind, permissions), join(root, "main.ts")];
 }
 
 /** A directory of its own, removed at the end. */

@@ -37,6 +37,17 @@ test("a JSON line holds the same with the fields beside it", () => {
   assert.equal(lines[1], '{"time":"2026-11-23T18:00:00.005Z","level":"warn","message":"hello"}');
 });
 
+test("facts that the message tells already are fields of a JSON line, and not of a text line", () => {
+  const tell = (format: "text" | "json") => {
+    const { lines, log } = memoryLog(format);
+    log.info("listening on http://h:1", { name: "n" }, { url: "http://h:1", name: "another" });
+    return lines[0];
+  };
+  assert.equal(tell("text").slice(31), "listening on http://h:1 name=n");
+  const { time: _, ...told } = JSON.parse(tell("json"));
+  assert.deepEqual(told, { level: "info", message: "listening on http://h:1", url: "http://h:1", name: "n" });
+});
+
 test("fields follow the message of a text line, quoted where they hold spaces", () => {
   const { lines, log } = memoryLog("text");
   log.info("hello", { group: "dict", revision: 7, reason: "not there", empty: "", list: [1, { a: "b c" }] });

@@ -83,7 +83,7 @@ test(
   { timeoutMs: 60_000 },
   async (defer) => {
     const { nodes } = await startCluster(defer, mixed);
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
       const leaving = nodes.pop()!;
       const ended = leaving.end(signal);
       const sinceMs = performance.now();

@@ -82,7 +82,9 @@ export class NodeProcess<Kind extends string = RuntimeKind> {
   }
 
   /** Ends it by its own id and waits for the end. */
-  async end(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<{ code: number | null; tookMs: number }> {
+  async end(
+    signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" = "SIGTERM",
+  ): Promise<{ code: number | null; tookMs: number }> {
     const sinceMs = performance.now();
     this.signal(signal);
     const code = await this.exited;

@@ -1,4 +1,7 @@
-/** Logins that NATS refuses: real servers and real processes, on both runtimes. */
+/**
+ * Logins that NATS refuses: real servers and real processes, on both runtimes.
+ * Runs once: its subject is in processes of their own.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** What `deno run main.ts` asks for when the user gave no permission. Runs once: its subject is in processes. */
+/** What `deno run main.ts` asks for when the user gave no permission. Runs once: it is in processes of their own. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { join } from "node:path";

@@ -11,6 +11,11 @@ import { until } from "./until.ts";
 export type RuntimeKind = "bun" | "deno";
 export const bothRuntimes: readonly RuntimeKind[] = ["bun", "deno"];
 
+/** Does the same on both runtimes side by side: most of it waits for processes. */
+export async function onBothRuntimes(run: (kind: RuntimeKind) => Promise<void>): Promise<void> {
+  await Promise.all(bothRuntimes.map(run));
+}
+
 /** The repository's root. */
 export const root = resolve(import.meta.dirname!, "..", "..");
 

@@ -1,3 +1,4 @@
+/** A program that starts itself, on both runtimes. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { bothRuntimes, root, runCommand } from "../support/node.ts";

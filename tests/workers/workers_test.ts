@@ -1,3 +1,4 @@
+/** Machines of several workers, on both runtimes. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
 import process from "node:process";
 import { connect } from "nats";

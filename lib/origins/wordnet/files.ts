@@ -13,7 +13,7 @@ const MAX_LINE_BYTES = 64 * 1024;
 
 const NEWLINE = 0x0a;
 
-/** An open file that is read at positions; reads share nothing, so any number may be in the air. */
+/** An open file that is read at positions. Reads share nothing, so any number may be in flight. */
 export class DataFile {
   readonly path: string;
   readonly sizeBytes: number;

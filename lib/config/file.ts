@@ -1,4 +1,5 @@
 /** The JSON file behind `--config`: its shape, its faults, and the fields of a group, as data. */
+import { visit } from "jsonc-parser";
 import * as v from "valibot";
 import type { FieldText } from "./help.ts";
 
@@ -85,9 +86,10 @@ export interface ConfigFile {
   readonly faults: readonly string[];
 }
 
-/** A configuration beyond this is a mistake, such as the wrong file. */
-const maxFileChars = 1024 * 1024;
-const maxNesting = 32;
+/** A longer file is a mistake, such as the wrong file. Chosen. */
+const MAX_FILE_CHARS = 1024 * 1024;
+/** Chosen: far deeper than any configuration, and far less than a parser's stack. */
+const MAX_NESTING = 32;
 
 /**
  * Reads the text of the file. Never throws: what is wrong stands in `faults`.
@@ -98,8 +100,8 @@ const maxNesting = 32;
 export function readConfigFile(content: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
   const text = content.replace(/^\uFEFF/, "");
   const values = new Map<string, string>();
-  if (text.length > maxFileChars) {
-    return { values, faults: [`must have at most ${maxFileChars} characters: it has ${text.length}`] };
+  if (text.length > MAX_FILE_CHARS) {
+    return { values, faults: [`must have at most ${MAX_FILE_CHARS} characters: it has ${text.length}`] };
   }
   const fault = jsonFault(text);
   if (fault !== undefined) return { values, faults: [fault] };
@@ -155,74 +157,46 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, Grou
 }
 
 /**
- * Where a text stops being JSON (RFC 8259), or names a field twice of which the parser would take the last one in
- * silence; else `undefined`. The runtimes' own parsers word it differently and one of them gives no position.
+ * Why a text cannot be used as JSON (RFC 8259); else `undefined`. It refuses a field that is named twice: JSON.parse
+ * would silently take the last one. JSON.parse judges the text, and jsonc-parser finds the place, as the runtimes' own
+ * messages differ and one has no place.
  */
 function jsonFault(text: string): string | undefined {
-  let at = 0;
-  let secondAt: number | undefined;
-  const take = (token: RegExp): boolean => {
-    token.lastIndex = at;
-    const found = token.test(text);
-    if (found) at = token.lastIndex;
-    return found;
+  const found: { second?: string; broken?: string; tooDeep?: string } = {};
+  const open: Set<string>[] = [];
+  const begin = (_offset: number, _length: number, line: number, column: number) => {
+    if (open.push(new Set()) <= MAX_NESTING) return;
+    found.tooDeep = `is nested deeper than ${MAX_NESTING} levels at ${placeOf(line, column)}`;
+    throw new RangeError(found.tooDeep);
   };
-  const field = (before: Set<string>): boolean => {
-    const start = at;
-    if (!take(string)) return false;
-    const name = nameAt(text, start);
-    if (before.has(name)) secondAt ??= start;
-    before.add(name);
-    take(space);
-    return take(/:/y);
-  };
-  const value = (depth: number): boolean => {
-    take(space);
-    const start = at;
-    if (take(/[[{]/y)) {
-      const close = text[start] === "{" ? /\}/y : /\]/y;
-      if (depth === maxNesting) {
-        at = start; // no configuration goes so deep, and neither may this function
-        return false;
-      }
-      take(space);
-      if (take(close)) return true;
-      const fields = new Set<string>();
-      do {
-        take(space);
-        if (text[start] === "{" && !field(fields)) return false;
-        if (!value(depth + 1)) return false;
-        take(space);
-      } while (take(/,/y));
-      return take(close);
-    }
-    return take(string) || take(number) || take(/true|false|null/y);
-  };
-  if (value(0) && (take(space), at === text.length)) {
-    return secondAt === undefined
-      ? undefined
-      : `must name each field once: a second ${shown(nameAt(text, secondAt))} stands at ${placeOf(text, secondAt)}`;
+  const end = () => void open.pop();
+  try {
+    visit(text, {
+      onObjectBegin: begin,
+      onArrayBegin: begin,
+      onObjectEnd: end,
+      onArrayEnd: end,
+      onObjectProperty(name, _offset, _length, line, column) {
+        const fields = open.at(-1)!;
+        if (fields.has(name)) found.second ??= `a second ${shown(name)} stands at ${placeOf(line, column)}`;
+        fields.add(name);
+      },
+      onError(_error, offset, _length, line, column) {
+        const what = offset >= text.length ? "its end" : shown(text.slice(offset, offset + 1));
+        found.broken ??= `at ${placeOf(line, column)}: found ${what}`;
+      },
+    }, { disallowComments: true });
+    JSON.parse(text);
+  } catch (error) {
+    return found.tooDeep ?? `is not JSON ${found.broken ?? (error as Error).message}`;
   }
-  const found = at >= text.length ? "its end" : shown(text.slice(at, at + 1));
-  return `is not JSON at ${placeOf(text, at)}: found ${found}`;
+  return found.second === undefined ? undefined : `must name each field once: ${found.second}`;
 }
 
-/** The text of the JSON string that begins at `start`; two of them may be the same in other letters (`\u0061`). */
-function nameAt(text: string, start: number): string {
-  string.lastIndex = start;
-  return JSON.parse(string.exec(text)![0]) as string;
+/** Both count from 0. */
+function placeOf(line: number, column: number): string {
+  return `line ${line + 1}, column ${column + 1}`;
 }
-
-function placeOf(text: string, at: number): string {
-  const before = text.slice(0, at).split("\n");
-  return `line ${before.length}, column ${before.at(-1)!.length + 1}`;
-}
-
-const space = /[ \t\n\r]*/y;
-const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-// Plain runs around escapes, so that a string without an end is given up in linear time.
-// deno-lint-ignore no-control-regex
-const string = /"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"/y;
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -409,11 +409,15 @@ test("a file that cannot be read, is too long or is not JSON is one fault with t
     ["{} x", 'line 1, column 4: found "x"'],
     ["// no", 'line 1, column 1: found "/"'],
     [`{"zone": "${"a".repeat(1_000_000)}`, 'line 1, column 10: found "\\""'],
-    ["[".repeat(1_000_000), 'line 1, column 33: found "["'],
   ];
   for (const [text, place] of places) {
     assert.deepEqual(faultsOf(withFile, file(text)), [`--config muster.json: is not JSON at ${place}`]);
   }
+  const deep = "is nested deeper than 32 levels at line 1, column";
+  assert.deepEqual(faultsOf(withFile, file("[".repeat(1_000_000))), [`--config muster.json: ${deep} 33`]);
+  assert.deepEqual(faultsOf(withFile, file(`${'{"a":'.repeat(33)}1${"}".repeat(33)}`)), [
+    `--config muster.json: ${deep} 161`,
+  ]);
   assert.match(faultsOf(withFile, file(" ".repeat(1024 * 1024 + 1)))[0], /at most 1048576 characters/);
   assert.equal(run(withFile, file(`{"zone":"z"${" ".repeat(1_000_000)}}`)).zone, "z");
 });

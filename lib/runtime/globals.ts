@@ -46,7 +46,10 @@ export const { Bun, Deno, process } = globalThis as unknown as {
   Deno?: {
     version: { deno: string };
     serve(options: Record<string, unknown>, handler: Fetch): DenoServer;
-    Command: new (program: string, options: Record<string, unknown>) => { spawn(): DenoChild };
+    Command: new (program: string, options: Record<string, unknown>) => {
+      spawn(): DenoChild;
+      outputSync(): { stdout: Uint8Array<ArrayBuffer> };
+    };
     permissions: {
       querySync(descriptor: { name: string }): Permission;
       requestSync(descriptor: { name: string }): Permission;

@@ -1,8 +1,9 @@
 /** This process: its command line, environment, output, signals and clock. */
 import { readFileSync } from "node:fs";
 import { type Clock, steady } from "../core/base/clock.ts";
-import { type Output, process } from "./globals.ts";
+import { Deno, type Output, process } from "./globals.ts";
 import { lineSplitter } from "./lines.ts";
+import { isAllPermitted } from "./settings.ts";
 
 /** The arguments after `main.ts` on the command line. */
 export function commandLine(): string[] {
@@ -68,20 +69,30 @@ export function exit(code: number): never {
 
 /**
  * Calls `listener` at every SIGINT, SIGTERM and SIGHUP; the last one comes when the terminal's window closes. A process
- * that was started to ignore SIGHUP, as `nohup` does, still ignores it, where it may read that (under Deno: with `-A`).
+ * that was started to ignore SIGHUP, as `nohup` does, still ignores it.
  */
 export function onStopSignal(listener: (signal: string) => void): void {
-  const signals = isHangupIgnored() ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"];
-  for (const signal of signals) process.on(signal, () => listener(signal));
+  const isIgnored = isHangupIgnored();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => listener(signal));
+  // Deno forgets that a signal is ignored as soon as it listens to any, so this listens even then.
+  process.on("SIGHUP", () => isIgnored || listener("SIGHUP"));
 }
 
 /** Linux lists the ignored signals as a hexadecimal mask; bit 0 is SIGHUP. */
 function isHangupIgnored(): boolean {
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(processStatus())?.[1];
+  return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
+}
+
+/** A child ignores the same signals. Deno permits only a child to read this, unless it runs with `-A`. */
+function processStatus(): string {
+  const file = "/proc/self/status";
   try {
-    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
-    return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
+    if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
+    const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
+    return new TextDecoder().decode(stdout);
   } catch {
-    return false; // not Linux, or not permitted
+    return ""; // not Linux, or not permitted
   }
 }
 

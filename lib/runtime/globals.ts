@@ -51,7 +51,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
       outputSync(): { stdout: Uint8Array<ArrayBuffer> };
     };
     permissions: {
-      querySync(descriptor: { name: string }): Permission;
+      querySync(descriptor: { name: string; command?: string }): Permission;
       requestSync(descriptor: { name: string }): Permission;
     };
   } & Foreign;

@@ -89,6 +89,8 @@ function processStatus(): string {
   const file = "/proc/self/status";
   try {
     if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
+    // Without the permission a terminal would show a prompt.
+    if (Deno.permissions.querySync({ name: "run", command: "/bin/sh" }).state !== "granted") return "";
     const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
     return new TextDecoder().decode(stdout);
   } catch {

@@ -1,6 +1,8 @@
 /** The one entry point. It exports nothing: Bun would serve a default export. */
+import { askForPermissions } from "./lib/runtime/permissions.ts";
 import { startWithSettings } from "./lib/runtime/settings.ts";
 
-// Before the program is loaded, which takes ten times as long: this process may start anew.
+askForPermissions();
+// Before the rest is loaded, which takes ten times as long: this may replace the process by one with other settings.
 startWithSettings();
 await import("./lib/cli/serve.ts");

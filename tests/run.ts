@@ -1,23 +1,37 @@
 /**
- * The whole check of the project: format, lint, types, then every test on Bun and on Deno. Ends with one line of totals.
+ * The whole check of the project: format, lint, types, then the tests on Bun and on Deno. Ends with one line of totals.
  *
  * `bun run tests/run.ts [path ...]` runs only the tests under the given paths.
+ *
+ * A test file runs under both runtimes, unless its first comment has `Runs once:`. Such a file tests processes that it
+ * starts, on both runtimes, so a second runner would only repeat it. Two jobs run side by side; a file with
+ * `Runs once, alone:` checks times, and waits until the others have ended.
  */
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
+/** Measured on two idle cores; a busy machine takes longer. */
+const USUAL_MINUTES = 5;
 const SUITE_TIMEOUT_MS = 20 * 60 * 1000;
 const PIPE_TIMEOUT_MS = 5_000;
+/** Jobs side by side. Most tests wait more than they compute; two leave a core for each on the smallest CI machines. */
+const LANES = 2;
+const FAILURE_LINES = 60;
 const required = process.env.CI === "true";
 const reports = mkdtempSync(join(tmpdir(), "muster-tests-"));
-const paths = process.argv.slice(2);
 const total = { passed: 0, failed: 0, skipped: 0 };
-/** What failed, said again at the end: a log that is cut keeps its end. */
+/** What failed, printed again at the end: a log that is cut keeps its end. */
 const failures: string[] = [];
-const FAILURE_LINES = 60;
+
+interface Job {
+  readonly title: string;
+  readonly command: readonly string[];
+  /** The test files of a suite; empty for a check of the sources. */
+  readonly files: readonly string[];
+}
 
 /** The pinned development dependency, else what PATH has. */
 function program(name: string): string | undefined {
@@ -26,23 +40,107 @@ function program(name: string): string | undefined {
   return spawnSync("/bin/sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim() || undefined;
 }
 
-/** Runs a command to its end, shows what it prints as it comes, and resolves to whether it went well and to its lines. */
-async function run(title: string, command: string[]): Promise<{ ok: boolean; lines: string[] }> {
-  console.log(`\n== ${title}: ${command.join(" ")}`);
+/** The test files under these paths, sorted. */
+function testFiles(paths: readonly string[]): string[] {
+  const found = paths.flatMap((path) =>
+    statSync(path).isFile() ? [path] : readdirSync(path, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith("_test.ts")).map((name) => join(path, name))
+  );
+  return [...new Set(found)].filter((path) => !path.includes("node_modules")).sort();
+}
+
+/** How a file says that it runs: under both runtimes, once, or once and alone. */
+function runsOf(file: string): "both" | "once" | "alone" {
+  const comment = /^\/\*\*[^]*?\*\//.exec(readFileSync(file, "utf8"))?.[0] ?? "";
+  const marker = /Runs once(, alone)?:/.exec(comment);
+  return marker === null ? "both" : marker[1] === undefined ? "once" : "alone";
+}
+
+/** Prints one line per file and check, with the time since the start and how many are done. */
+class Progress {
+  readonly #sinceMs = performance.now();
+  readonly #count: number;
+  #done = 0;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  tell(text: string): void {
+    const seconds = Math.floor((performance.now() - this.#sinceMs) / 1_000);
+    const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    console.log(`${clock.padStart(5)} ${`${this.#done}/${this.#count}`.padStart(8)}  ${text}`);
+  }
+
+  done(text: string): void {
+    this.#done++;
+    this.tell(text);
+  }
+}
+
+/** Follows what a job prints: tells each file when the next one begins, and what it printed where a test failed. */
+class Follower {
+  readonly lines: string[] = [];
+  readonly #title: string;
+  readonly #progress: Progress;
+  #rest = "";
+  #file: string | undefined;
+  #from = 0;
+  #sinceMs = performance.now();
+
+  constructor(title: string, progress: Progress) {
+    this.#title = title;
+    this.#progress = progress;
+  }
+
+  take(text: string): void {
+    const lines = (this.#rest + text).split("\n");
+    this.#rest = lines.pop()!;
+    for (const line of lines) {
+      // Bun: "tests/a_test.ts:"; Deno: "running 3 tests from ./tests/a_test.ts".
+      const file = /^(?:running \d+ tests? from \.\/)?(tests\/\S+_test\.ts):?$/.exec(line)?.[1];
+      if (file !== undefined) this.#next(file);
+      this.lines.push(line);
+    }
+  }
+
+  end(): void {
+    if (this.#rest !== "") this.take("\n");
+    this.#next(undefined);
+  }
+
+  #next(file: string | undefined): void {
+    if (this.#file !== undefined) {
+      const own = this.lines.slice(this.#from);
+      const [passed, failed] = [own.filter(hasPassed).length, own.filter(hasFailed).length];
+      const seconds = ((performance.now() - this.#sinceMs) / 1_000).toFixed(1);
+      const outcome = failed === 0 ? `${passed} passed` : `${passed} passed, ${failed} FAILED`;
+      this.#progress.done(`${this.#title}  ${this.#file}  ${outcome}, ${seconds} s`);
+      if (failed > 0) console.log(own.join("\n"));
+    }
+    this.#file = file;
+    this.#from = this.lines.length;
+    this.#sinceMs = performance.now();
+  }
+}
+
+const hasPassed = (line: string) => /^\(pass\)|\.\.\. ok/.test(line);
+const hasFailed = (line: string) => /^\(fail\)|\.\.\. FAILED/.test(line);
+
+/** Runs a job's command to its end; resolves to why it went wrong, `""` when it did not. */
+async function run(command: readonly string[], take: (text: string) => void): Promise<string> {
   const child = spawn(command[0]!, command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: SUITE_TIMEOUT_MS,
     // Every child, and what it starts, sees the pinned runtimes first.
     env: { ...process.env, PATH: `${join(process.cwd(), "node_modules", ".bin")}:${process.env.PATH}`, NO_COLOR: "1" },
   });
-  let printed = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      printed += text;
-      process.stdout.write(text);
-    });
-  }
-  const outcome = await new Promise<string>((resolve) => {
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", take);
+  return await outcomeOf(child);
+}
+
+function outcomeOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, signal) => {
       const outcome = code === 0 ? "" : signal ?? `exit code ${code}`;
@@ -51,76 +149,110 @@ async function run(title: string, command: string[]): Promise<{ ok: boolean; lin
       setTimeout(() => resolve(outcome), PIPE_TIMEOUT_MS).unref();
     });
   });
-  if (outcome !== "") console.log(`== ${title} failed: ${outcome}`);
-  return { ok: outcome === "", lines: printed.split("\n") };
-}
-
-async function check(title: string, command: string[]): Promise<void> {
-  const { ok, lines } = await run(title, command);
-  total[ok ? "passed" : "failed"]++;
-  if (!ok) failures.push(`${title}:\n${lines.slice(-FAILURE_LINES).join("\n")}`);
 }
 
 /** Each failed test's line with what was printed before it, back to the test before: the error and the test's own log. */
-function failedTests(title: string, lines: string[]): string[] {
+function failedTests(title: string, lines: readonly string[]): string[] {
   const found: string[] = [];
   let from = 0;
   lines.forEach((line, at) => {
-    if (/^\(fail\)|\.\.\. FAILED/.test(line)) {
-      found.push(`${title}:\n${lines.slice(Math.max(from, at - FAILURE_LINES), at + 1).join("\n")}`);
-    }
+    if (hasFailed(line)) found.push(`${title}:\n${lines.slice(Math.max(from, at - FAILURE_LINES), at + 1).join("\n")}`);
     if (/^\((pass|fail|skip)\)|\.\.\. (ok|FAILED|ignored)/.test(line)) from = at + 1;
   });
-  // Deno tells its errors after the last test.
+  // Deno prints its errors after the last test.
   const errors = lines.findIndex((line) => line.trim() === "ERRORS");
   if (errors >= 0) found.push(`${title}:\n${lines.slice(errors, errors + FAILURE_LINES).join("\n")}`);
-  return found;
+  return found.length > 0 ? found : [`${title}:\n${lines.slice(-FAILURE_LINES).join("\n")}`];
 }
 
-/** Counts what a suite's JUnit report tells; a suite that ends badly without a failed test is one failure. */
-async function suite(title: string, command: string[], report: string): Promise<void> {
-  const { ok, lines } = await run(title, command);
-  if (!ok) failures.push(...failedTests(title, lines));
+async function check(job: Job, progress: Progress): Promise<void> {
+  let printed = "";
+  const fault = await run(job.command, (text) => printed += text);
+  total[fault === "" ? "passed" : "failed"]++;
+  progress.done(`${job.title}  ${fault === "" ? "passed" : `FAILED: ${fault}`}`);
+  if (fault !== "") failures.push(`${job.title}:\n${printed.split("\n").slice(-FAILURE_LINES).join("\n")}`);
+}
+
+/** Counts by the suite's JUnit report; a suite that ends badly without a failed test is one failure. */
+async function suite(job: Job, progress: Progress): Promise<void> {
+  const report = join(reports, `${job.title.replaceAll(" ", "-")}.xml`);
+  const [runtime] = job.title.split(" ");
+  const reporting = runtime === "bun"
+    ? ["--reporter=junit", `--reporter-outfile=${report}`]
+    : [`--junit-path=${report}`];
+  const follower = new Follower(job.title, progress);
+  const fault = await run(
+    [...job.command, ...job.files.map((file) => `./${file}`), ...reporting],
+    (text) => follower.take(text),
+  );
+  follower.end();
   const xml = existsSync(report) ? readFileSync(report, "utf8") : "";
   const count = (pattern: RegExp) => xml.match(pattern)?.length ?? 0;
   const skipped = count(/<skipped\b/g);
   const failed = count(/<(failure|error)\b/g);
   const passed = count(/<testcase\b/g) - skipped - failed;
-  console.log(`== ${title}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+  const isLost = failed === 0 && (fault !== "" || passed === 0);
+  progress.tell(`${job.title}: ${passed} passed, ${failed} failed, ${skipped} skipped${fault && `: ${fault}`}`);
+  if (failed > 0 || isLost) failures.push(...failedTests(job.title, follower.lines));
   total.passed += passed;
   total.skipped += skipped;
-  total.failed += failed + (failed === 0 && (!ok || passed === 0) ? 1 : 0);
+  total.failed += failed + (isLost ? 1 : 0);
+}
+
+/** Runs jobs, so many side by side, in their order. */
+async function runJobs(jobs: readonly Job[], lanes: number, progress: Progress): Promise<void> {
+  const waiting = [...jobs];
+  await Promise.all(Array.from({ length: lanes }, async () => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      await (job.files.length === 0 ? check(job, progress) : suite(job, progress));
+    }
+  }));
+}
+
+/** What to run side by side, and what after that alone. */
+function plan(paths: readonly string[]): { together: Job[]; alone: Job[] } {
+  const files = Map.groupBy(testFiles(paths.length > 0 ? paths : ["tests"]), runsOf);
+  const of = (runs: "both" | "once" | "alone") => files.get(runs) ?? [];
+  const [bun, deno] = [program("bun"), program("deno")];
+  for (const [name, found] of [["bun", bun], ["deno", deno]]) {
+    if (found === undefined) missing(name!);
+  }
+  const onBun = bun === undefined ? [] : [bun, "test"];
+  const onDeno = deno === undefined ? [] : [deno, "test", "-A", "--no-check", "--node-modules-dir=manual"];
+  const suites: Job[] = [
+    { title: "deno", command: onDeno, files: of("both") },
+    { title: "bun processes", command: onBun, files: of("once") },
+    { title: "bun", command: onBun, files: of("both") },
+  ];
+  const checks: Job[] = deno === undefined || paths.length > 0 ? [] : [
+    { title: "format", command: [deno, "fmt", "--check"], files: [] },
+    { title: "lint", command: [deno, "lint"], files: [] },
+    { title: "types", command: [deno, "check", "--node-modules-dir=manual", "main.ts", "lib", "tests"], files: [] },
+  ];
+  const canRun = ({ command, files }: Job) => command.length > 0 && files.length > 0;
+  const alone = { title: "bun alone", command: onBun, files: of("alone") };
+  return { together: [...checks, ...suites.filter(canRun)], alone: [alone].filter(canRun) };
 }
 
 function missing(name: string): void {
-  console.log(`\n== ${name} is neither installed by npm nor on PATH: its part is ${required ? "FAILED" : "skipped"}`);
+  console.log(`${name} is neither installed by npm nor on PATH: its part is ${required ? "FAILED" : "skipped"}`);
   total[required ? "failed" : "skipped"]++;
 }
 
-const [bun, deno] = [program("bun"), program("deno")];
-const under = paths.length > 0 ? paths : ["tests"];
+const paths = process.argv.slice(2);
+const { together, alone } = plan(paths);
+const steps = [...together, ...alone].reduce((sum, { files }) => sum + (files.length || 1), 0);
+const usual = paths.length > 0 ? "" : `, about ${USUAL_MINUTES} minutes on two idle cores`;
+console.log(`${steps} steps (a step is a check, or a test file under one runtime)${usual}`);
+const progress = new Progress(steps);
 try {
-  if (deno === undefined) missing("deno");
-  else if (paths.length === 0) {
-    await check("format", [deno, "fmt", "--check"]);
-    await check("lint", [deno, "lint"]);
-    await check("types", [deno, "check", "main.ts", "lib", "tests"]);
-  }
-  if (bun === undefined) missing("bun");
-  else {
-    const report = join(reports, "bun.xml");
-    const files = under.map((path) => `./${path}`);
-    await suite("bun", [bun, "test", ...files, "--reporter=junit", `--reporter-outfile=${report}`], report);
-  }
-  if (deno !== undefined) {
-    const report = join(reports, "deno.xml");
-    await suite("deno", [deno, "test", "-A", "--no-check", ...under, `--junit-path=${report}`], report);
-  }
+  await runJobs(together, LANES, progress);
+  await runJobs(alone, 1, progress);
 } finally {
   rmSync(reports, { recursive: true, force: true });
 }
 if (required && total.skipped > 0) {
-  console.log(`\n== ${total.skipped} skipped, and in CI nothing may be`);
+  console.log(`\n${total.skipped} skipped, and in CI nothing may be`);
   total.failed += total.skipped;
 }
 for (const failure of failures) console.log(`\n== failed in ${failure}`);

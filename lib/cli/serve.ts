@@ -1,4 +1,4 @@
-/** The program: options -> node -> run until a signal. It runs as soon as it is imported. */
+/** The program: read the options, start a node or workers, run until a signal. It runs when it is imported. */
 import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
@@ -21,15 +21,18 @@ import { Machine } from "../workers/machine.ts";
 import { WORKER } from "../workers/messages.ts";
 import { Worker } from "../workers/worker.ts";
 
-/** A Ctrl+C reaches every process of the terminal, and npm passes it on to its child once more. */
+/**
+ * Signals that come within this time of the first are the same one: Ctrl+C reaches every process of the terminal, and
+ * npm passes it on to its child again. Chosen: longer than npm takes, shorter than a second Ctrl+C.
+ */
 const SAME_SIGNAL_MS = 100;
 
-/** What this process is: a node, a machine of several, or one of those. */
+/** What this process runs: a node, several workers, or one of them. */
 interface Program {
   start(): Promise<void>;
   /** Never throws. */
   stop(): Promise<void>;
-  /** Leaves nothing behind of what a stop would end in its own time. */
+  /** Ends at once everything that `stop` would end in its own time. */
   abandon?(): void;
   readonly failed: Promise<Error>;
 }
@@ -92,10 +95,10 @@ function exitNow(code: number): never {
 
 let stoppingSinceMs: number | undefined;
 async function stop(code: number): Promise<void> {
-  // What fails while this program stops is no reason to stop in another way.
+  // A failure during the stop does not change how this program ends.
   if (stoppingSinceMs !== undefined) return;
   stoppingSinceMs = systemClock.nowMs();
-  // Whatever hangs: a little before the time is over, so that the end itself is within it.
+  // Ends whatever hangs, a little early, so that the exit itself is within the time. 50 ms: chosen.
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
   await program.stop();
   exit(code);
@@ -103,10 +106,10 @@ async function stop(code: number): Promise<void> {
 
 onStopSignal((signal) => {
   if (stoppingSinceMs === undefined) {
-    log.info(`${signal}: leaving`);
+    log.info(`${signal}: leaving`, {}, { signal });
     void stop(0);
   } else if (systemClock.nowMs() - stoppingSinceMs >= SAME_SIGNAL_MS) {
-    log.info(`${signal} again: exiting at once`);
+    log.info(`${signal} again: exiting at once`, {}, { signal });
     exitNow(1);
   }
 });

@@ -1,14 +1,14 @@
-/** The addresses among the options: how their texts are read, and written. */
+/** Reads and writes the addresses among the options. */
 import { isIPv6 } from "node:net";
 
 export interface HostPort {
   /** A name or an address, IPv6 without brackets. */
   readonly host: string;
-  /** 0 to 65535; 0 is any free one. */
+  /** 0 to 65535; 0 means any free port. */
   readonly port: number;
 }
 
-/** What `--nats` can say. */
+/** The value of `--nats`. */
 export type NatsSetting =
   | { readonly kind: "off" }
   | {
@@ -17,29 +17,29 @@ export type NatsSetting =
     readonly urls: readonly string[];
   };
 
-/** `host:port`, an IPv6 address in brackets; `undefined` for anything else. */
+/** Reads `host:port`, with an IPv6 address in brackets; `undefined` for anything else. */
 export function readHostPort(text: string): HostPort | undefined {
   const parts = /^(?:\[([^\]%]*)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5})$/.exec(text);
   if (parts === null) return undefined;
   const [, address, name, digits] = parts;
   const port = Number(digits);
   if (port > 65535 || (address !== undefined && !isIPv6(address))) return undefined;
-  // The URL parser knows that 999.1.1.1 is no name either.
+  // The URL parser refuses names such as 999.1.1.1.
   if (name !== undefined && !URL.canParse(`http://${name}`)) return undefined;
   return { host: address ?? name!, port };
 }
 
-/** `http://host[:port]` or `https://…`, without a slash at its end; `undefined` for anything else. */
+/** Reads `http://host[:port]` or `https://…`, and drops a slash at its end; `undefined` for anything else. */
 export function readAdvertise(text: string): string | undefined {
   if (!/^https?:\/\/[^/?#@\\\s]+\/?$/.test(text) || !URL.canParse(text)) return undefined;
   const { port, origin } = new URL(text);
   // deno-lint-ignore no-control-regex
   const url = /^[\x00-\x7f]*$/.test(text) ? text.replace(/\/$/, "") : origin;
-  // What other nodes read in a record.
+  // The rule of the URL in a peer's record.
   return port !== "0" && /^https?:\/\/[A-Za-z0-9.:\-[\]_]{1,500}$/.test(url) ? url : undefined;
 }
 
-/** `off`, or servers with commas between them; `undefined` for anything else. */
+/** Reads `off`, or servers with commas between them; `undefined` for anything else. */
 export function readNats(text: string): NatsSetting | undefined {
   if (text === "off") return { kind: "off" };
   const urls: string[] = [];
@@ -48,13 +48,13 @@ export function readNats(text: string): NatsSetting | undefined {
     const parts = /^(?:(nats|tls):\/\/)?([^/@?#\s]+@)?([^/@?#\s]+)\/?$/.exec(piece.trim());
     if (parts === null) return undefined;
     const [, scheme, login = "", place] = parts;
-    // A bare word without a port is more likely a slip ("of") than a server.
+    // A bare word without a port is more likely a typing error ("of") than a server.
     const server = readHostPort(scheme === undefined || /:\d+$/.test(place) ? place : `${place}:4222`);
     if (server === undefined || server.port === 0 || !isDecodable(login)) return undefined;
     urls.push(`${scheme ?? "nats"}://${login}${hostInUrl(server.host)}:${server.port}`);
     if (login !== "") logins.add(login);
   }
-  // The client logs in with the same words everywhere: a second login would be ignored in silence.
+  // The client uses one login for all servers: it would silently ignore a second one.
   return logins.size > 1 ? undefined : { kind: "urls", urls };
 }
 
@@ -67,17 +67,17 @@ function isDecodable(text: string): boolean {
   }
 }
 
-/** A host as it stands in an URL: an IPv6 address in brackets. */
+/** Writes a host for a URL: an IPv6 address gets brackets. */
 export function hostInUrl(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-/** Whether a host is this machine to whoever names it. */
+/** Whether a host means "this machine" on every machine. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host);
 }
 
-/** Whether it stands for all addresses of a machine. */
+/** Whether a host means all addresses of a machine. */
 export function isUnspecified(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
 }

@@ -1,6 +1,6 @@
 /**
- * From flags, variables, the JSON file and the defaults to one checked configuration. DESIGN section 5. The options
- * themselves are data, in config-options.ts.
+ * Makes one checked configuration from flags, variables, the JSON file and the defaults. DESIGN section 5. The options are
+ * data, in options.ts.
  */
 import manifest from "../../package.json" with { type: "json" };
 import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./file.ts";
@@ -17,7 +17,7 @@ export interface GroupConfig extends GroupPolicy {
 }
 
 export type NatsConfig = NatsSetting | {
-  /** Use 127.0.0.1:`port`, and start the bundled server there where nothing listens. */
+  /** Use 127.0.0.1:`port`; start the bundled server there if nothing listens. */
   readonly kind: "embedded";
   readonly port: number;
   readonly storeDir: string;
@@ -39,7 +39,7 @@ export interface Config {
   readonly weight: number;
   /** `""` for none. */
   readonly zone: string;
-  /** 1: this process is the node. More: it starts so many of them. */
+  /** 1: this process is the node. More: it starts this many processes. */
   readonly workers: number | "auto";
   readonly drainTimeoutMs: number;
   readonly polling: PollingConfig;
@@ -48,7 +48,7 @@ export interface Config {
 export interface PollingConfig {
   readonly pollIntervalMs: number;
   readonly pollTimeoutMs: number;
-  /** In a row, until others are asked. */
+  /** Polls without an answer in a row, before others are asked. */
   readonly pollMisses: number;
   /** A share of the interval, 0 to 0.5. */
   readonly pollJitter: number;
@@ -63,26 +63,26 @@ export interface ConfigInput {
   /** What follows the program's name. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The text of a file; may throw. */
+  /** Returns the text of a file; may throw. */
   readonly readFile: (path: string) => string;
   /** Whether standard error is a terminal: the default of `--log`. */
   readonly isTerminal: boolean;
-  /** @throws ConfigError what the text of an origin breaks */
+  /** @throws ConfigError the rule that an origin's text breaks */
   readonly checkOrigin: (origin: string) => void;
 }
 
 /** This package's version, as `--version` prints it. */
 export const version: string = manifest.version;
 
-/** Every variable that {@link parseConfig} reads, for a runtime that wants them named. */
+/** Every variable that {@link parseConfig} reads: Deno's permissions name each one. */
 export const environmentNames: readonly string[] = Object.values(options).map((option) => option.env);
 
-/** The name that the registry may hold at most, in characters. */
+/** The longest name in the registry, in characters: the rule of --name. */
 const maxNameLength = 128;
 
 const switches = { help: "Print this and exit", version: "Print the version and exit" } as const;
 
-/** What the JSON file may say beside its groups. */
+/** The fields of the JSON file beside its groups. */
 const fileFields = new Map(
   Object.entries(options).flatMap(([field, { kind }]) =>
     kind === "groups" || kind === "flag only" ? [] : [[field, kind]]
@@ -96,21 +96,21 @@ const texts: readonly OptionText[] = [
   )),
 ];
 
-/** The option table for the README: one table of options, one of the fields of a group in the JSON file. */
+/** The option table in Markdown: one table of options, one of the fields of a group in the JSON file. */
 export function optionTableMarkdown(): string {
   return markdownTables(texts, Object.values(groupFields));
 }
 
 /**
- * Reads the options: a flag wins over its variable, the variable over the file, the file over the default. An empty
- * variable counts as unset.
+ * Reads the options: a flag overrides its variable, the variable the file, the file the default. An empty variable counts
+ * as unset.
  *
  * @throws ConfigError naming every fault: the option, its rule and the value. Users and passwords in URLs are left out.
  */
 export function parseConfig(input: ConfigInput): Parsed {
   const faults: string[] = [];
   const flags = readFlags(texts, input.argv, faults);
-  // Whoever asks for help is helped, whatever else is wrong.
+  // Help comes first, whatever else is wrong.
   if (flags.has("help")) return { kind: "help", text: helpText(texts, Object.values(groupFields), version) };
   if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
   const config = new Reader(flags, input, faults).config();
@@ -121,7 +121,7 @@ export function parseConfig(input: ConfigInput): Parsed {
   return { kind: "run", config };
 }
 
-/** Under which URL and name a node with these options is listed, once it listens on `actualPort`. */
+/** The URL and name under which a node with these options is listed, once it listens on `actualPort`. */
 export function advertised(
   config: Pick<Config, "addr" | "advertise" | "name">,
   actualPort: number,
@@ -132,17 +132,17 @@ export function advertised(
   return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
 }
 
-/** What is allowed and can hardly be meant, in words for the log. */
+/** Warnings for the log: options that are allowed but probably a mistake. */
 export function doubtsOf({ addr, advertise, nats }: Pick<Config, "addr" | "advertise" | "nats">): string[] {
   if (advertise !== undefined || nats.kind !== "urls") return [];
   const isElsewhere = nats.urls.some((url) => !isLoopback(new URL(url).hostname));
   if (!isUnspecified(addr.host) && !(isLoopback(addr.host) && isElsewhere)) return [];
   return [
-    `the other nodes are told to reach this one at ${addr.host}, which is to each machine itself: use --advertise`,
+    `other nodes cannot reach this node at ${addr.host}, which means the local machine on each of them: use --advertise`,
   ];
 }
 
-/** What the registry calls worker `number` (from 1) of the machine `base`. */
+/** The name of worker `number` (from 1) of the machine `base`. */
 export function workerName(base: string, number: number): string {
   return `${base}-w${number}`;
 }
@@ -150,11 +150,11 @@ export function workerName(base: string, number: number): string {
 type Field = keyof typeof options;
 type Read<F extends Field> = NonNullable<ReturnType<(typeof options)[F]["read"]>>;
 
-/** One text with where it stands, for the fault. */
+/** A text with its place, for the fault. */
 interface Said {
   readonly text: string;
   readonly where: string;
-  /** Instead of "it is" with the text, where that may be a part of a secret. */
+  /** Replaces the text in the fault if it may be part of a secret. */
   readonly unshown?: string;
 }
 
@@ -172,7 +172,7 @@ class Reader {
     if (path !== undefined) this.#readFile(path);
   }
 
-  /** Of no use once there are faults. */
+  /** Invalid if there are faults. */
   config(): Config {
     const embedded = { kind: "embedded", port: this.#value("natsPort"), storeDir: this.#value("natsStore") } as const;
     const config: Config = {
@@ -199,7 +199,7 @@ class Reader {
     return config;
   }
 
-  /** What no option breaks on its own. */
+  /** Checks rules between options. */
   #judge(config: Config): void {
     const isOne = config.workers === 1;
     const most = isOne ? maxNameLength : maxNameLength - workerName("", MOST_WORKERS).length;
@@ -212,7 +212,7 @@ class Reader {
     }
   }
 
-  /** A flag or the variable says which groups there are; their policies are still the file's. */
+  /** A flag or the variable decides which groups there are; their policies still come from the file. */
   #groups(): GroupConfig[] {
     const file = this.#file.groups;
     const flags = this.#flags.get(options.group.flag)?.map((text) => ({ text, where: "" }));
@@ -246,14 +246,14 @@ class Reader {
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       if (said.unshown !== undefined) return this.#refuse("group", said);
-      // A message has it as it is, or as JSON does. By a function, as a text's $& would bring the whole back.
+      // A message has the text as it is or as JSON. A function replaces it, as `$&` in a text would insert the origin again.
       const forms = [origin, JSON.stringify(origin).slice(1, -1)];
       const reason = forms.reduce((text, form) => text.replaceAll(form, () => redacted(form)), error.message);
       this.#faults.push(`--group ${name} must have an origin that can be used: ${reason}`);
     }
   }
 
-  /** Of an option with a fallback. Where it is `undefined` all the same there is a fault, and the whole is refused. */
+  /** The value of an option with a fallback. If it is `undefined`, there is a fault and everything is refused. */
   #value<F extends Field>(field: F): Read<F> {
     return this.#optional(field) as Read<F>;
   }

@@ -1,13 +1,14 @@
-/** The JSON file behind `--config`: its shape, its faults, and the fields of a group, as data. */
+/** The JSON file of `--config`: its shape, its faults, and the fields of a group, as data. */
+import { visit } from "jsonc-parser";
 import * as v from "valibot";
 import type { FieldText } from "./help.ts";
 
-/** What a group's file entry may say; the README's second table comes from this list too. */
+/** The fields of a group in the file; the second table of the options comes from this list too. */
 export const groupFields = {
   origin: {
     field: "origin",
     rule: "an origin as --group takes it",
-    description: "Where a value comes from on a miss",
+    description: "The origin that a value is loaded from on a miss",
     schema: v.pipe(v.string(), v.nonEmpty()),
   },
   budgetBytes: {
@@ -15,15 +16,15 @@ export const groupFields = {
     unit: "bytes",
     shownDefault: "67108864",
     rule: "a whole number from 0 to 2^40",
-    description: "How much the main and the hot cache hold together, keys included",
+    description: "The size of the main and the hot cache together, with their keys",
     schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(2 ** 40)), 64 * 1024 * 1024),
   },
   ttlMs: {
     field: "ttlMs",
     unit: "milliseconds",
     shownDefault: "null",
-    rule: "a whole number from 1 on, or null for no end",
-    description: "How long a value lives",
+    rule: "a whole number from 1, or null for no limit",
+    description: "How long a value may be served",
     schema: v.optional(v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1))), null),
   },
   loadTimeoutMs: {
@@ -31,14 +32,14 @@ export const groupFields = {
     unit: "milliseconds",
     shownDefault: "10000",
     rule: "a whole number from 1 to 120000",
-    description: "How long the origin may take for one value",
+    description: "How long one load from the origin may take",
     schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(120_000)), 10_000),
   },
   replicas: {
     field: "replicas",
     shownDefault: "1",
     rule: "1 or 2",
-    description: "On how many nodes each value is kept: with 2, a node that is killed costs the origin nothing",
+    description: "On how many nodes each value is kept; with 2, the origin loads nothing again when a node is killed",
     schema: v.optional(v.picklist([1, 2]), 1),
   },
   hotAfterFetches: {
@@ -47,16 +48,16 @@ export const groupFields = {
     shownDefault: "2",
     rule: "a whole number from 0 to 1000, 0 for never",
     description:
-      "How often a value is fetched from its owner before a hot copy may displace others; while there is room, one is kept at once",
+      "How often a node fetches a value from its owner before the copy may displace other hot copies; while there is room, it is kept at once",
     schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(1000)), 2),
   },
 } as const satisfies Record<string, FieldText & { schema: v.GenericSchema }>;
 
-/** A group's policy: caches and loads of every group are bounded by these. */
+/** The policy of a group: the limits of its caches and loads. */
 export interface GroupPolicy {
-  /** Main and hot cache together, keys included, in bytes. */
+  /** Main and hot cache together, with their keys, in bytes. */
   readonly budgetBytes: number;
-  /** `null`: values do not age. */
+  /** `null`: values do not expire. */
   readonly ttlMs: number | null;
   readonly loadTimeoutMs: number;
   readonly replicas: 1 | 2;
@@ -64,7 +65,7 @@ export interface GroupPolicy {
   readonly hotAfterFetches: number;
 }
 
-/** The policy of a group of which nothing more is said: 64 MiB, no lifetime, loads of up to 10 s, one copy. */
+/** The default policy: 64 MiB, values do not expire, loads of up to 10 s, one copy. */
 export const defaultPolicy: GroupPolicy = {
   budgetBytes: v.getDefault(groupFields.budgetBytes.schema),
   ttlMs: v.getDefault(groupFields.ttlMs.schema),
@@ -73,33 +74,34 @@ export const defaultPolicy: GroupPolicy = {
   hotAfterFetches: v.getDefault(groupFields.hotAfterFetches.schema),
 };
 
-/** What an option's value may be in the file. */
+/** The type of an option in the file. */
 export type FileKind = "text" | "number" | "number or text";
 
 export interface ConfigFile {
-  /** Option values as a flag would say them, under the option's field name. */
+  /** The options' values as a flag would have them, by field name. */
   readonly values: ReadonlyMap<string, string>;
-  /** Absent when the file does not speak of groups. */
+  /** Absent if the file has no groups. */
   readonly groups?: ReadonlyMap<string, GroupPolicy & { readonly origin: string }>;
   /** Each names the field and its rule. */
   readonly faults: readonly string[];
 }
 
-/** A configuration beyond this is a mistake, such as the wrong file. */
-const maxFileChars = 1024 * 1024;
-const maxNesting = 32;
+/** A longer file is a mistake, such as the wrong file. Chosen. */
+const MAX_FILE_CHARS = 1024 * 1024;
+/** Chosen: far deeper than any configuration, and far less than a parser's stack. */
+const MAX_NESTING = 32;
 
 /**
- * Reads the text of the file. Never throws: what is wrong stands in `faults`.
+ * Reads the text of the file. It never throws: `faults` lists what is wrong.
  *
- * @param content the text; a byte order mark before it, as some editors write one, is passed over (RFC 8259, 8.1)
- * @param fields the options a file may hold, by field name, with what each is in JSON
+ * @param content the text; a byte order mark at its start, as some editors write one, is ignored (RFC 8259, 8.1)
+ * @param fields the options that the file may hold, by field name, with their types
  */
 export function readConfigFile(content: string, fields: ReadonlyMap<string, FileKind>): ConfigFile {
   const text = content.replace(/^\uFEFF/, "");
   const values = new Map<string, string>();
-  if (text.length > maxFileChars) {
-    return { values, faults: [`must have at most ${maxFileChars} characters: it has ${text.length}`] };
+  if (text.length > MAX_FILE_CHARS) {
+    return { values, faults: [`must have at most ${MAX_FILE_CHARS} characters: it has ${text.length}`] };
   }
   const fault = jsonFault(text);
   if (fault !== undefined) return { values, faults: [fault] };
@@ -138,9 +140,9 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, Grou
     const take = <T>(text: FieldText & { schema: v.GenericSchema<unknown, T> }): T => {
       const value = Object.hasOwn(group, text.field) ? group[text.field] : undefined;
       const result = v.safeParse(text.schema, value);
-      // An origin may hold a password, so a text is not repeated.
+      // An origin may hold a password, so the fault does not repeat it.
       if (!result.success) faults.push(`${at}.${text.field} must be ${text.rule}: it is ${kindOf(value)}`);
-      return result.output as T; // where this is untrue there is a fault, and the whole is refused
+      return result.output as T; // wrong only beside a fault, and then the file is refused
     };
     const origin = take(groupFields.origin);
     const budgetBytes = take(groupFields.budgetBytes);
@@ -155,87 +157,59 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, Grou
 }
 
 /**
- * Where a text stops being JSON (RFC 8259), or names a field twice of which the parser would take the last one in
- * silence; else `undefined`. The runtimes' own parsers word it differently and one of them gives no position.
+ * Why a text cannot be used as JSON (RFC 8259); else `undefined`. It refuses a field that is named twice: JSON.parse
+ * would silently take the last one. JSON.parse judges the text, and jsonc-parser finds the place, as the runtimes' own
+ * messages differ and one has no place.
  */
 function jsonFault(text: string): string | undefined {
-  let at = 0;
-  let secondAt: number | undefined;
-  const take = (token: RegExp): boolean => {
-    token.lastIndex = at;
-    const found = token.test(text);
-    if (found) at = token.lastIndex;
-    return found;
+  const found: { second?: string; broken?: string; tooDeep?: string } = {};
+  const open: Set<string>[] = [];
+  const begin = (_offset: number, _length: number, line: number, column: number) => {
+    if (open.push(new Set()) <= MAX_NESTING) return;
+    found.tooDeep = `is nested deeper than ${MAX_NESTING} levels at ${placeOf(line, column)}`;
+    throw new RangeError(found.tooDeep);
   };
-  const field = (before: Set<string>): boolean => {
-    const start = at;
-    if (!take(string)) return false;
-    const name = nameAt(text, start);
-    if (before.has(name)) secondAt ??= start;
-    before.add(name);
-    take(space);
-    return take(/:/y);
-  };
-  const value = (depth: number): boolean => {
-    take(space);
-    const start = at;
-    if (take(/[[{]/y)) {
-      const close = text[start] === "{" ? /\}/y : /\]/y;
-      if (depth === maxNesting) {
-        at = start; // no configuration goes so deep, and neither may this function
-        return false;
-      }
-      take(space);
-      if (take(close)) return true;
-      const fields = new Set<string>();
-      do {
-        take(space);
-        if (text[start] === "{" && !field(fields)) return false;
-        if (!value(depth + 1)) return false;
-        take(space);
-      } while (take(/,/y));
-      return take(close);
-    }
-    return take(string) || take(number) || take(/true|false|null/y);
-  };
-  if (value(0) && (take(space), at === text.length)) {
-    return secondAt === undefined
-      ? undefined
-      : `must name each field once: a second ${shown(nameAt(text, secondAt))} stands at ${placeOf(text, secondAt)}`;
+  const end = () => void open.pop();
+  try {
+    visit(text, {
+      onObjectBegin: begin,
+      onArrayBegin: begin,
+      onObjectEnd: end,
+      onArrayEnd: end,
+      onObjectProperty(name, _offset, _length, line, column) {
+        const fields = open.at(-1)!;
+        if (fields.has(name)) found.second ??= `a second ${shown(name)} stands at ${placeOf(line, column)}`;
+        fields.add(name);
+      },
+      onError(_error, offset, _length, line, column) {
+        const what = offset >= text.length ? "its end" : shown(text.slice(offset, offset + 1));
+        found.broken ??= `at ${placeOf(line, column)}: found ${what}`;
+      },
+    }, { disallowComments: true });
+    JSON.parse(text);
+  } catch (error) {
+    return found.tooDeep ?? `is not JSON ${found.broken ?? (error as Error).message}`;
   }
-  const found = at >= text.length ? "its end" : shown(text.slice(at, at + 1));
-  return `is not JSON at ${placeOf(text, at)}: found ${found}`;
+  return found.second === undefined ? undefined : `must name each field once: ${found.second}`;
 }
 
-/** The text of the JSON string that begins at `start`; two of them may be the same in other letters (`\u0061`). */
-function nameAt(text: string, start: number): string {
-  string.lastIndex = start;
-  return JSON.parse(string.exec(text)![0]) as string;
+/** Both count from 0. */
+function placeOf(line: number, column: number): string {
+  return `line ${line + 1}, column ${column + 1}`;
 }
-
-function placeOf(text: string, at: number): string {
-  const before = text.slice(0, at).split("\n");
-  return `line ${before.length}, column ${before.at(-1)!.length + 1}`;
-}
-
-const space = /[ \t\n\r]*/y;
-const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-// Plain runs around escapes, so that a string without an end is given up in linear time.
-// deno-lint-ignore no-control-regex
-const string = /"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"/y;
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A number in full, of all else only the type: a text may be a secret. */
+/** Shows a number, and only the type of anything else: a text may be a secret. */
 function kindOf(value: unknown): string {
   if (value === undefined) return "missing";
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
   return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : "a text";
 }
 
-/** A text as a fault quotes it: escaped and cut. */
+/** Quotes a value for a fault: escaped, and cut after 200 characters. */
 export function shown(value: unknown): string {
   const text = JSON.stringify(value) ?? "nothing";
   return text.length <= 200 ? text : `${text.slice(0, 200)}…`;

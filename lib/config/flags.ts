@@ -1,20 +1,20 @@
-/** The command line, as flags and their values. */
+/** Reads the command line into flags and their values. */
 import { parseArgs } from "node:util";
 import { shown } from "./file.ts";
 import { redacted } from "./options.ts";
 import type { OptionText } from "./help.ts";
 
-/** The values of each flag in the order given; faults go to `faults`. */
+/** Returns the values of each flag, in the order given; adds faults to `faults`. */
 export function readFlags(
   texts: readonly OptionText[],
   argv: readonly string[],
   faults: string[],
 ): Map<string, string[]> {
   const known = new Map(texts.map((text) => [text.flag, text.value !== ""]));
-  // `npm start -- …` passed on by a task runner arrives with its dashes.
+  // A task runner may pass on the dashes of `npm start -- …`.
   const rest = argv[0] === "--" ? argv.slice(1) : [...argv];
   const { tokens } = parseArgs({
-    // One dash is as good as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
+    // One dash means the same as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
     args: rest.map((arg) => /^-[A-Za-z]/.test(arg) ? `-${arg}` : arg),
     options: Object.fromEntries([...known].map(([flag, taking]) => [flag, { type: taking ? "string" : "boolean" }])),
     strict: false, // its own messages stop at the first fault
@@ -24,14 +24,14 @@ export function readFlags(
   const found = new Map<string, string[]>();
   for (const token of tokens) {
     if (token.kind === "positional") {
-      faults.push(`there are no arguments without a flag: ${shown(redacted(token.value))}`);
+      faults.push(`every argument must belong to a flag: ${shown(redacted(token.value))}`);
     }
     if (token.kind !== "option") continue;
     const taking = known.get(token.name);
     if (taking === undefined) faults.push(`there is no option ${token.rawName}`);
     else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
     else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
-      // "--name --zone a": the next flag is not a value; one that does begin with a dash is written with "=".
+      // "--name --zone a": the next flag is no value. Write a value that begins with a dash with "=".
       faults.push(
         `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,
       );

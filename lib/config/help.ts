@@ -1,16 +1,16 @@
-/** How the option table reads: as `--help` on a terminal and as the README's tables. */
+/** Prints the option table, for `--help` and as Markdown. */
 
-/** What a reader is told about an option; config-options.ts adds how it is read. */
+/** An option as the help describes it; options.ts adds how its text is read. */
 export interface OptionText {
   /** Without dashes, e.g. `addr`. */
   readonly flag: string;
-  /** What stands for the value, e.g. `host:port`; empty for a switch. */
+  /** The placeholder of the value, e.g. `host:port`; empty for a switch. */
   readonly value: string;
-  /** The variable that means the same, `""` where there is none. */
+  /** The variable that sets the same; `""` for none. */
   readonly env: string;
-  /** The text that is read when nobody says anything. */
+  /** The default, as a text that is read like a flag's value. */
   readonly fallback?: string;
-  /** What a reader sees as the default. @default the fallback */
+  /** The default as the help shows it. @default the fallback */
   readonly shownDefault?: string;
   /** Completes the sentence "it must be …"; `""` for a switch. */
   readonly rule: string;
@@ -18,12 +18,12 @@ export interface OptionText {
   readonly description: string;
 }
 
-/** A field of one group in the JSON file, told in the same way. */
+/** A field of a group in the JSON file, as the help describes it. */
 export interface FieldText {
   readonly field: string;
-  /** Of a number, in plural. */
+  /** The unit of a number, in plural. */
   readonly unit?: string;
-  /** Absent where the field must be given. */
+  /** Absent if the field must be given. */
   readonly shownDefault?: string;
   readonly rule: string;
   readonly description: string;
@@ -36,10 +36,11 @@ export function helpText(options: readonly OptionText[], fields: readonly FieldT
   const lines = [
     `muster ${version}: a peer-to-peer read-through cache whose peers call the roll in NATS`,
     "",
-    "usage: bun run main.ts [options]",
+    "usage: npm start -- [options]",
+    "       bun run main.ts [options]",
     "       deno run -P main.ts [options]",
     "",
-    ...wrapped("A flag wins over its variable, the variable over the file, the file over the default.", ""),
+    ...wrapped("A flag overrides its variable, the variable overrides the file, the file overrides the default.", ""),
     "-addr=… is the same as --addr …",
     "",
   ];
@@ -49,7 +50,7 @@ export function helpText(options: readonly OptionText[], fields: readonly FieldT
   }
   lines.push(
     "",
-    'In the file the fields are named as the flags are (nats-port is "natsPort"), and groups are written',
+    'In the file, fields have the names of the flags (nats-port is "natsPort"), and groups look like this:',
     "",
   );
   lines.push('  "groups": { "dict": { "origin": "wordnet:", "budgetBytes": 67108864 } }', "", "with these fields:", "");
@@ -59,7 +60,7 @@ export function helpText(options: readonly OptionText[], fields: readonly FieldT
   return lines.join("\n") + "\n";
 }
 
-/** The same as two tables in Markdown: the options, then the fields of a group in the JSON file. */
+/** Two tables in Markdown: the options, then the fields of a group in the JSON file. */
 export function markdownTables(options: readonly OptionText[], fields: readonly FieldText[]): string {
   const optionRows = options.map((option) => [
     code(option.value === "" ? `--${option.flag}` : `--${option.flag} ${option.value}`),

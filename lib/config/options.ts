@@ -1,27 +1,27 @@
-/** The option table: every option's flag, variable, default, unit, rule, and how its text is read. */
+/** The option table: the flag, variable, default, unit and rule of every option, and how its text is read. */
 import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
 import type { FileKind } from "./file.ts";
 import type { OptionText } from "./help.ts";
 
 export interface Option<T> extends OptionText {
-  /** How the JSON file has it: a text, a number, either, groups with their policies, or not at all. */
+  /** Its type in the JSON file: a text, a number, either, groups with their policies, or not allowed there. */
   readonly kind: FileKind | "groups" | "flag only";
-  /** True where a login may stand before an `@`: a fault shows the text without it. */
+  /** Whether the value may hold a login before an `@`: a fault shows the text without it. */
   readonly mayHoldSecret?: boolean;
-  /** The value, or `undefined` for a text that breaks the rule. */
+  /** Returns the value, or `undefined` for a text that breaks the rule. */
   readonly read: (text: string) => T | undefined;
 }
 
-/** More than any machine has cores for. */
+/** Chosen: more than machines have cores. */
 export const MOST_WORKERS = 256;
 
-/** A text that matches. */
+/** Accepts a text that matches. */
 const matches = (pattern: RegExp) => (text: string): string | undefined => pattern.test(text) ? text : undefined;
-/** A number, written in decimal, from `low` to `high`. */
+/** Accepts a decimal number from `low` to `high`. */
 const between = (low: number, high: number, pattern = /^\d{1,9}$/) => (text: string): number | undefined =>
   pattern.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined;
 
-/** A time such as `250ms` or `5s`, in milliseconds, from `lowMs` to `highMs`. */
+/** Accepts a time such as `250ms` or `5s` from `lowMs` to `highMs`; returns milliseconds. */
 const time = (lowMs: number, highMs: number) => (text: string): number | undefined => {
   const parts = /^(\d{1,6}(?:\.\d{1,3})?)(ms|s)$/.exec(text);
   if (parts === null) return undefined;
@@ -37,8 +37,8 @@ export const options = {
     env: "MUSTER_ADDR",
     kind: "text",
     fallback: "127.0.0.1:8000",
-    rule: "host:port with a port from 0 to 65535 (0 is any free one), an IPv6 address in brackets",
-    description: "Where to listen",
+    rule: "host:port with a port from 0 to 65535 (0 takes any free port); an IPv6 address stands in brackets",
+    description: "The address to listen on",
     read: readHostPort,
   },
   advertise: {
@@ -48,7 +48,7 @@ export const options = {
     kind: "text",
     shownDefault: "http:// and the address",
     rule: "http://host[:port] or https://host[:port] without a path",
-    description: "Where the other nodes reach this one",
+    description: "The URL at which the other nodes reach this node",
     mayHoldSecret: true,
     read: readAdvertise,
   },
@@ -57,9 +57,9 @@ export const options = {
     value: "name",
     env: "MUSTER_NAME",
     kind: "text",
-    shownDefault: "the advertised host and port, with - for all but letters and digits",
+    shownDefault: "the advertised host and port, with - for other characters than letters and digits",
     rule: "1 to 128 characters out of A-Z a-z 0-9 _ -",
-    description: "What the registry calls this node",
+    description: "The name of this node in the list of peers",
     read: matches(/^[A-Za-z0-9_-]{1,128}$/),
   },
   nats: {
@@ -67,9 +67,10 @@ export const options = {
     value: "urls",
     env: "NATS_URL",
     kind: "text",
-    shownDefault: "127.0.0.1:4222, started when nothing listens",
-    rule: "nats://host[:port], tls://host[:port] or host:port, more of them with commas, one login for all; or off",
-    description: "The NATS servers of the registry; off runs alone",
+    shownDefault: "127.0.0.1:4222; a bundled server is started there when nothing listens",
+    rule:
+      "nats://host[:port], tls://host[:port] or host:port, several with commas between them and one login for all; or off",
+    description: "The NATS servers that keep the list of peers; off runs this node alone",
     mayHoldSecret: true,
     read: readNats,
   },
@@ -80,7 +81,7 @@ export const options = {
     kind: "number",
     fallback: "4222",
     rule: "a whole number from 1 to 65535",
-    description: "Without --nats: the port on 127.0.0.1 to try, or to start the bundled server on",
+    description: "Without --nats: the port on 127.0.0.1 where this node looks for a server, or starts the bundled one",
     read: between(1, 65535),
   },
   natsStore: {
@@ -90,7 +91,7 @@ export const options = {
     kind: "text",
     fallback: ".muster/nats",
     rule: "the path of a folder",
-    description: "Where the bundled server keeps its files",
+    description: "The folder where the bundled server keeps its files",
     read: matches(/^[^\0\r\n]+$/),
   },
   bucket: {
@@ -100,7 +101,7 @@ export const options = {
     kind: "text",
     fallback: "peers",
     rule: "1 to 128 characters out of A-Z a-z 0-9 _ -",
-    description: "The NATS KV bucket of the peers",
+    description: "The NATS KV bucket with the list of peers",
     read: matches(/^[A-Za-z0-9_-]{1,128}$/),
   },
   replicas: {
@@ -110,7 +111,7 @@ export const options = {
     kind: "number",
     fallback: "1",
     rule: "a whole number from 1 to 5",
-    description: "On how many servers of a NATS cluster the bucket is kept, when this node makes it",
+    description: "On how many servers of a NATS cluster the bucket is kept, if this node creates it",
     read: between(1, 5),
   },
   group: {
@@ -122,8 +123,8 @@ export const options = {
     rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database] " +
       "or http(s)://…{key}…",
     description:
-      "A cache and where its values come from; the flag may repeat, the variable takes commas between groups " +
-      "(there a comma of a URL is written %2C where a text like name= follows it, or nothing)",
+      "A cache and the origin of its values. The flag may be repeated; the variable takes several with commas between " +
+      "them (in the variable, write a comma of a URL as %2C if a text like name= follows it, or nothing)",
     mayHoldSecret: true,
     read: readGroup,
   },
@@ -133,7 +134,7 @@ export const options = {
     env: "MUSTER_CONFIG",
     kind: "flag only",
     rule: "the path of a JSON file",
-    description: "A file for all of this, the policies of groups included",
+    description: "A JSON file with any of these options, and with the policies of groups",
     read: matches(/^[^\0]+$/),
   },
   log: {
@@ -143,7 +144,7 @@ export const options = {
     kind: "text",
     shownDefault: "text on a terminal, json elsewhere",
     rule: "text or json",
-    description: "How log lines are written, on standard error",
+    description: "The format of log lines, on standard error",
     read: (text: string): "text" | "json" | undefined => text === "text" || text === "json" ? text : undefined,
   },
   weight: {
@@ -153,7 +154,7 @@ export const options = {
     kind: "number",
     fallback: "1",
     rule: "a number from 0.01 to 100",
-    description: "How many keys this node owns, next to the others",
+    description: "The share of the keys that this node owns, relative to the other nodes",
     read: between(0.01, 100, /^\d{1,3}(\.\d{1,9})?$/),
   },
   zone: {
@@ -164,7 +165,7 @@ export const options = {
     fallback: "",
     shownDefault: "none",
     rule: "up to 64 characters out of A-Z a-z 0-9 . _ -",
-    description: "Where this node stands, for those who look at the peers; it steers nothing",
+    description: "A label; it does not affect routing",
     read: matches(/^[A-Za-z0-9._-]{0,64}$/),
   },
   workers: {
@@ -174,7 +175,7 @@ export const options = {
     kind: "number or text",
     fallback: "1",
     rule: `a whole number from 1 to ${MOST_WORKERS}, or auto for one per core`,
-    description: "How many nodes to run on this machine, behind the one address",
+    description: "How many nodes to run on this machine, behind one address",
     read: (text: string): number | "auto" | undefined => text === "auto" ? text : between(1, MOST_WORKERS)(text),
   },
   drainTimeout: {
@@ -184,7 +185,7 @@ export const options = {
     kind: "text",
     fallback: "5s",
     rule: "a time from 2s to 600s, such as 5s",
-    description: "How long a node that stops may take, to hand its values over, answer what is in flight and leave",
+    description: "How long a stopping node may take to hand over its values, answer the requests in flight and leave",
     read: time(2_000, 600_000),
   },
   pollInterval: {
@@ -194,7 +195,7 @@ export const options = {
     kind: "text",
     fallback: "800ms",
     rule: "a time from 10ms to 60s, such as 250ms",
-    description: "How often each peer is polled by each of its pollers; twice as often while it does not answer",
+    description: "How often a node polls each peer that it watches; twice as often while the peer does not answer",
     read: time(10, 60_000),
   },
   pollTimeout: {
@@ -214,7 +215,8 @@ export const options = {
     kind: "number",
     fallback: "6",
     rule: "a whole number from 1 to 1000",
-    description: "After so many polls without an answer the others are asked to confirm that a peer is dead",
+    description:
+      "After this many polls in a row without an answer, a node asks others to confirm that the peer is dead",
     read: between(1, 1000),
   },
   pollJitter: {
@@ -224,7 +226,7 @@ export const options = {
     kind: "number",
     fallback: "0.1",
     rule: "a number from 0 to 0.5",
-    description: "By which share of the interval polls are spread at random",
+    description: "The share of the interval by which polls are spread at random",
     read: between(0, 0.5, /^\d(\.\d{1,9})?$/),
   },
 } as const satisfies Record<string, Option<unknown>>;
@@ -235,14 +237,14 @@ function readGroup(text: string): { name: string; origin: string } | undefined {
 }
 
 /**
- * The groups of one text, without the spaces around them. A comma is one between groups where a name and `=` follow it,
- * or nothing; any other belongs to an origin.
+ * Splits the groups of one text, without the spaces around them. A comma separates groups if a name and `=` follow it,
+ * or nothing; any other comma belongs to an origin.
  */
 export function splitGroups(text: string): { readonly text: string; readonly unshown?: string }[] {
   const pieces = text.split(/,(?=\s*(?:[A-Za-z0-9_-]{1,64}=|$))/);
   let start = 0;
   return pieces.map((piece, index) => {
-    // A part of one URL, if its comma was meant to be: of a query that has begun, or of a login that ends further on.
+    // The piece may be part of a URL with a comma: in a query that began before it, or in a login that ends after it.
     const mayBePart = pieces.length > 1 && (text.slice(0, start).includes("?") || text.slice(start).includes("@"));
     start += piece.length + 1;
     const unshown = `number ${
@@ -253,8 +255,8 @@ export function splitGroups(text: string): { readonly text: string; readonly uns
 }
 
 /**
- * A text without what stands before its last `@`, as user and password do, or after a `?`: for faults and log lines.
- * A password may hold any character, commas and slashes too, so all up to the `@` goes.
+ * Hides a login before the last `@`, and a query after a `?`, for faults and log lines. A password may hold any
+ * character, commas and slashes too, so everything up to the `@` is hidden.
  */
 export function redacted(text: string): string {
   return text.replace(/^(\w+=)?(\w+:\/\/)?.*@/s, "$1$2***@").replace(/\?.*$/s, "?***");

@@ -100,7 +100,7 @@ export class EmbeddedNats {
     this.#endPause();
     const isGone = await this.#child?.end() ?? true;
     if (!isGone) {
-      this.#log.warn(`the nats-server that I started on ${this.#address} does not end`, { address: this.#address });
+      this.#log.warn(`the nats-server that I started on ${this.#address} does not end`, {}, { address: this.#address });
     }
     await this.#watching;
   }
@@ -147,7 +147,7 @@ export class EmbeddedNats {
     if (started === undefined) return;
     const what = started.name === "bundled" ? "the bundled nats-server" : started.name;
     const where = `(store ${this.#storeDir}, pid ${started.pid})`;
-    this.#log.info(`nothing listens on ${this.#address}: started ${what} there ${where}`, {
+    this.#log.info(`nothing listens on ${this.#address}: started ${what} there ${where}`, {}, {
       address: this.#address,
       binary: started.name,
       storeDir: this.#storeDir,
@@ -155,7 +155,7 @@ export class EmbeddedNats {
     });
     void child.exited.then((code) => {
       if (this.#isStopping) return;
-      this.#log.warn(`the nats-server that I started has ended with exit code ${code}`, { pid: started.pid, code });
+      this.#log.warn(`the nats-server that I started has ended with exit code ${code}`, { pid: started.pid }, { code });
     });
   }
 
@@ -222,7 +222,7 @@ export class EmbeddedNats {
     this.#trouble ??= { sinceMs: nowMs, said: new SayOnce({ clock: this.#clock, maxSaid: MAX_SAID }) };
     const { sinceMs, said } = this.#trouble;
     if (nowMs - sinceMs >= patienceMs) {
-      if (said.isNews(message)) this.#log.warn(message, { address: this.#address });
+      if (said.isNews(message)) this.#log.warn(message, {}, { address: this.#address });
       this.#settleStart();
     }
     await this.#pause(longestMs);

@@ -254,7 +254,7 @@ export class NatsStore implements PeerStore {
     this.#isAway = true;
     if (!this.#reasons.isNews(reason)) return;
     if (isFirst) this.#listener?.onAway(reason);
-    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`, { reason });
+    else this.#options.log.warn(`NATS is still away, now for another reason: ${reason}`, {}, { reason });
   }
 
   #setBack(): void {
@@ -267,7 +267,7 @@ export class NatsStore implements PeerStore {
   #sayDifference(difference: string | undefined): void {
     if (difference !== undefined && difference !== this.#saidDifference) {
       const { bucket, log } = this.#options;
-      log.warn(`the bucket ${bucket} is not as it should be: ${difference}`, { bucket, difference });
+      log.warn(`the bucket ${bucket} is not as it should be: ${difference}`, {}, { bucket, difference });
     }
     this.#saidDifference = difference;
   }

@@ -1,31 +1,38 @@
-/** Log lines, as text for people and as JSON for machines, through LogTape's formatters. */
+/** Writes log lines as text for people or as JSON for machines, with LogTape's formatters. */
 import { getJsonLinesFormatter, getTextFormatter, type LogRecord } from "@logtape/logtape";
-import type { Log } from "../core/base/log.ts";
+import type { Log, LogCall, LogFields } from "../core/base/log.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export interface LogOptions {
-  /** `text`: `2026-01-01T00:00:00.000Z info  message field="value"`; `json`: `{"time","level","message",...fields}`. */
+  /**
+   * `text`: `2026-01-01T00:00:00.000Z info  message field="value"`; `json`: `{"time","level","message",...facts,
+   * ...fields}`.
+   */
   readonly format: "text" | "json";
-  /** Takes one line without its end; control characters are escaped, so it is one line indeed. */
+  /** Takes one line without its end. Control characters are escaped, so it stays one line. */
   readonly write: (line: string) => void;
   /** Milliseconds since the Unix epoch. */
   readonly nowMs: () => number;
-  /** What is less is dropped. @default "info" */
+  /** Lines of lower levels are dropped. @default "info" */
   readonly lowestLevel?: LogLevel;
 }
 
 const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /**
- * Makes a log of its own: LogTape's process-wide configuration is left alone, so that two nodes in one process keep
- * apart. A message is printed as it is: braces in it are text, not places for fields.
+ * Makes a log. It leaves LogTape's process-wide configuration alone, so two nodes in one process have separate logs.
+ * A message is printed as it is: braces in it are text, not places for fields.
  */
 export function createLog(options: LogOptions): Log {
-  const line = options.format === "text" ? textLine : jsonLine;
+  const isText = options.format === "text";
   const lowest = levels.indexOf(options.lowestLevel ?? "info");
-  const say = (level: LogLevel) => (message: string, fields: Record<string, unknown> = {}): void => {
-    if (levels.indexOf(level) >= lowest) options.write(line(options.nowMs(), level, message, fields));
+  const say = (level: LogLevel): LogCall => (message, fields = {}, facts = {}) => {
+    if (levels.indexOf(level) < lowest) return;
+    const nowMs = options.nowMs();
+    options.write(
+      isText ? textLine(nowMs, level, message, fields) : jsonLine(nowMs, level, message, { ...facts, ...fields }),
+    );
   };
   return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 }
@@ -37,10 +44,10 @@ const formatText = getTextFormatter({
   format: ({ timestamp, level, message }) => `${timestamp} ${level} ${message}`,
 });
 
-/** Copes with errors, bigints and circles in the fields. */
+/** Handles errors, bigints and circular values in the fields. */
 const formatJson = getJsonLinesFormatter();
 
-type Line = (timestamp: number, level: LogLevel, message: string, fields: Record<string, unknown>) => string;
+type Line = (timestamp: number, level: LogLevel, message: string, fields: LogFields) => string;
 
 const textLine: Line = (timestamp, level, message, fields) => {
   const told = plainFields(fields).map(([key, value]) => ` ${key}=${bareOrQuoted(value)}`).join("");
@@ -49,20 +56,20 @@ const textLine: Line = (timestamp, level, message, fields) => {
 
 const jsonLine: Line = (timestamp, level, message, fields) => {
   const head = { time: new Date(timestamp).toISOString(), level, message };
-  // Spread twice: the head comes first, and no field can pass for it.
+  // Spread twice: the head comes first, and no field can replace it.
   const line = JSON.stringify({ ...head, ...Object.fromEntries(plainFields(fields)), ...head });
-  // A terminal obeys these too, and JSON leaves them as they are.
+  // Terminals obey these control characters too, and JSON does not escape them.
   return line.replace(/[\u007f-\u009f]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`);
 };
 
-/** A record as LogTape's loggers make it, but for one thing: they would look for `{…}` in the message. */
-function record(timestamp: number, level: LogLevel, message: string, properties: Record<string, unknown>): LogRecord {
+/** Makes a record as LogTape's loggers do, except that they replace `{…}` in a message. */
+function record(timestamp: number, level: LogLevel, message: string, properties: LogFields): LogRecord {
   const [logTapeLevel, rawMessage] = [level === "warn" ? "warning" as const : level, message];
   return { category: [], level: logTapeLevel, message: [message], rawMessage, timestamp, properties };
 }
 
-/** The fields as JSON values; an error becomes its name and message, for a stack says nothing to an operator. */
-function plainFields(fields: Record<string, unknown>): [string, unknown][] {
+/** Turns fields into JSON values. An error becomes its name and message: a stack does not help an operator. */
+function plainFields(fields: LogFields): [string, unknown][] {
   const entries = Object.entries(fields);
   if (entries.length === 0) return [];
   const told = entries.map(([key, value]) => [key, value instanceof Error ? `${value.name}: ${value.message}` : value]);

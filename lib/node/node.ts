@@ -137,10 +137,8 @@ export class Node {
     };
     const app = createApp({ ...this.#appOptions, peerEndpoint: await webSocketEndpoint(() => hub.endpoint()) });
     this.#answer = (request, server) => app.fetch(request, server as object);
-    this.#log.info(`${this.#worker === undefined ? "listening on" : "other nodes reach me at"} ${url}`, {
-      name,
-      incarnation: this.#incarnation,
-    });
+    const listening = this.#worker === undefined ? "listening on" : "other nodes reach me at";
+    this.#log.info(`${listening} ${url}`, { name, incarnation: this.#incarnation }, { url });
     this.#join(self);
   }
 
@@ -352,7 +350,7 @@ export class Node {
   async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {
     try {
       const warning = await origin.check();
-      if (warning !== undefined) this.#log.warn(`the origin of ${group}: ${warning}`);
+      if (warning !== undefined) this.#log.warn(`the origin of ${group}: ${warning}`, {}, { group, reason: warning });
     } catch (error) {
       this.#failed.resolve(error instanceof Error ? error : new OriginError(String(error)));
     }

@@ -1,6 +1,6 @@
 /**
- * Which origin a text names, and its making. A key that an origin's protocol cannot carry (a line break in a DICT command,
- * `..` in a URL's path) is "not found" there: nobody can have stored a value under it.
+ * Reads which origin a text names, and makes it. A key that an origin's protocol cannot carry (a line break in a DICT
+ * command, `..` in a URL's path) is "not found": there is no value under it.
  */
 import { ConfigError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
@@ -19,11 +19,11 @@ export type OriginSpec =
   | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
   | { readonly kind: "http"; readonly template: string };
 
-/** An origin that can tell at start-up whether it will be of use. */
+/** An origin that can check its settings at start-up. */
 export interface CheckedOrigin extends Origin {
   /**
-   * @returns what to warn of, where it may mend itself
-   * @throws ConfigError it can never answer
+   * @returns a warning, when the fault may pass by itself
+   * @throws ConfigError the origin can never answer
    */
   check(): Promise<string | undefined>;
   close(): Promise<void>;
@@ -62,7 +62,7 @@ function parseDict(text: string): OriginSpec {
   }
   if (url.port === "0") throw refuse(text, "must have a port from 1 to 65535");
   const database = decode(text, url.pathname.replace(/^\//, "")) || ALL_DATABASES;
-  // An atom of RFC 2229, 2.2, without what would need quoting, and without a second path segment.
+  // An atom of RFC 2229, 2.2, without characters that need quotes, and without a second path segment.
   // deno-lint-ignore no-control-regex
   if (!/^[^\x00-\x20"'\\/\x7f-\uffff]{1,64}$/.test(database)) {
     throw refuse(text, "must name a database of 1 to 64 printable ASCII characters without space, quote, \\ and /");
@@ -76,7 +76,7 @@ function parseHttp(text: string): OriginSpec {
   if (!/^https?:\/\//i.test(text)) throw refuse(text, rule);
   const [url, other] = ["key", "other"].map((key) => parseUrl(text, rule, text.replaceAll("{key}", key))) as [URL, URL];
   if (url.username !== "" || url.password !== "") throw refuse(text, "must not hold a user name or a password");
-  // Where the key stands is seen by what changes with it.
+  // Finds the place of the key: the part of the URL that changes with it.
   if (url.origin !== other.origin) throw refuse(text, "must have {key} in its path or query, not in its host");
   if (url.pathname === other.pathname && url.search === other.search) {
     throw refuse(text, "must have {key} in its path or query");

@@ -1,13 +1,13 @@
-/** Tells the operator why an origin fails: a client is told only that it does. */
+/** Logs why an origin fails: a client learns only that it fails. */
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
 import type { CheckedOrigin } from "./origin.ts";
 
-/** An origin that is down fails every load; one line in so long says enough. */
+/** The shortest time between two lines. Chosen: an origin that is down fails every load. */
 const SILENCE_MS = 5_000;
 
-/** The same origin; its failures are logged, at most one in SILENCE_MS, with the number of those that were not. */
+/** The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since. */
 export function reported(
   origin: CheckedOrigin,
   group: string,
@@ -18,7 +18,8 @@ export function reported(
   const report = (key: string, error: Error) => {
     if (clock.nowMs() < silentUntilMs) return void unsaid++;
     const others = unsaid === 0 ? "" : `, and ${unsaid} more failed since the last of these lines`;
-    log.warn(`the origin of ${group} failed: ${error.message} (key ${JSON.stringify(key)}${others})`);
+    const facts = { group, key, reason: error.message, unsaid };
+    log.warn(`the origin of ${group} failed: ${error.message} (key ${JSON.stringify(key)}${others})`, {}, facts);
     silentUntilMs = clock.nowMs() + SILENCE_MS;
     unsaid = 0;
   };

@@ -203,7 +203,7 @@ export class Link implements Peer, ProbedPeer {
     if (!this.#isDialing) this.#endKnocking();
     this.#cancelFirstOpen();
     this.#refusalsSaid.forget();
-    this.#context.log.debug(`peer ${this.name}: connected`);
+    this.#context.log.debug(`peer ${this.name}: connected`, {}, { peer: this.name });
     // The groups may have changed since this node greeted; the asks that waited may be for a new one.
     channel.announceGroups();
     this.#opening.open(channel);
@@ -258,7 +258,8 @@ export class Link implements Peer, ProbedPeer {
   #down(reason: string): void {
     this.#cancelFirstOpen();
     this.#setUnknownThere(false);
-    if (this.#state === "open") this.#context.log.debug(`peer ${this.name}: connection lost: ${reason}`);
+    const facts = { peer: this.name, reason };
+    if (this.#state === "open") this.#context.log.debug(`peer ${this.name}: connection lost: ${reason}`, {}, facts);
     this.#state = "down";
     this.#downBecause = reason;
     this.#opening.fail(reason);
@@ -287,7 +288,8 @@ export class Link implements Peer, ProbedPeer {
   }
 
   #faulted(reason: string): void {
-    if (this.#faultsSaid.isNews(reason)) this.#context.log.warn(`peer ${this.name}: connection closed: ${reason}`);
+    if (!this.#faultsSaid.isNews(reason)) return;
+    this.#context.log.warn(`peer ${this.name}: connection closed: ${reason}`, {}, { peer: this.name, reason });
   }
 
   #makeDialer(): Dialer {
@@ -323,6 +325,10 @@ export class Link implements Peer, ProbedPeer {
       if (!this.isConnecting) this.#opening.fail(`${code}: ${detail}`);
     } else this.#down(`${code}: ${detail}`);
     if (code === "direction" || !this.#refusalsSaid.isNews(code)) return;
-    this.#context.log.warn(`cannot connect to peer ${this.name}: ${code}: ${detail}`);
+    this.#context.log.warn(`cannot connect to peer ${this.name}: ${code}: ${detail}`, {}, {
+      peer: this.name,
+      code,
+      detail,
+    });
   }
 }

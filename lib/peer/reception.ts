@@ -130,7 +130,9 @@ export class Reception {
   #refuse(guest: Guest, name: string, refusal: Refusal): void {
     // A peer that must wait to be dialed has only made itself known: no news for the log.
     if (refusal.code !== "direction" && this.#said.isNews(`${name}: ${refusal.code}`)) {
-      this.#options.log.warn(`refused a connection from ${JSON.stringify(name)}: ${refusal.code}: ${refusal.detail}`);
+      const { code, detail } = refusal;
+      const message = `refused a connection from ${JSON.stringify(name)}: ${code}: ${detail}`;
+      this.#options.log.warn(message, {}, { peer: name, code, detail });
     }
     this.#say(guest.socket, MessageType.refuse, refusal);
     this.#turnAway(guest, CloseCode.refused, refusal.code);

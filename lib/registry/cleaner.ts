@@ -66,7 +66,7 @@ export class Cleaner {
     if (this.#said.get(key) === revision) return;
     this.#said.set(key, revision);
     const { name, url } = record;
-    log.warn(`two live nodes are called ${name}: ${url} of ${group}, and ${later.url}`, {
+    log.warn(`two live nodes are called ${name}: ${url} of ${group}, and ${later.url}`, {}, {
       group,
       name,
       url,
@@ -84,7 +84,7 @@ export class Cleaner {
       return false;
     }
     const fields = { group, name, url, incarnation, revision };
-    log.warn(`evicted ${url} from the peer list of ${group} (revision ${revision})`, fields);
+    log.warn(`evicted ${url} from the peer list of ${group} (revision ${revision})`, {}, fields);
     return true;
   }
 }

@@ -42,6 +42,7 @@ export class Complaints {
       const fields = { group: this.#group, key: shown(key), revision, fault, records: count };
       this.#log.warn(
         `ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`,
+        {},
         fields,
       );
     }

@@ -136,7 +136,7 @@ export class Membership {
     });
     const outcome = await withTimeout(clock, timeoutMs, () => over, undefined);
     if (outcome === undefined) {
-      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms: trying again`, {
+      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms: trying again`, {}, {
         group,
       });
     }
@@ -268,7 +268,7 @@ export class Membership {
     if (this.#isClosed) return;
     const { log } = this.#options;
     this.#isAway = isAway;
-    if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`, { reason });
+    if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`, {}, { reason });
     else if (this.#isAwaySaid) log.info("NATS is here: following the peer lists");
     this.#isAwaySaid = isAway;
     for (const { registration, reader } of this.#parts.values()) {

@@ -150,7 +150,7 @@ export class Registration {
     const outcome = await withTimeout(clock, timeoutMs, () => this.depart(late.signal, " before exiting"), "late");
     late.abort();
     if (outcome === "late") {
-      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`, { group });
+      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`, {}, { group });
     }
     return outcome !== "late";
   }
@@ -170,7 +170,7 @@ export class Registration {
       unanswered: () => this.#unanswered,
     }, late);
     this.#setRevision(undefined);
-    if (outcome === "removed") log.info(`removed myself from the peer list of ${group}${why}`, { group });
+    if (outcome === "removed") log.info(`removed myself from the peer list of ${group}${why}`, {}, { group });
     return outcome;
   }
 
@@ -206,7 +206,7 @@ export class Registration {
       // A short trouble is not worth a line, and an outage has its own.
       if (this.#failures === 5 && !isAway()) {
         const reason = (error as Error).message;
-        log.warn(`still cannot list myself in ${group}, trying again: ${reason}`, { group, reason });
+        log.warn(`still cannot list myself in ${group}, trying again: ${reason}`, {}, { group, reason });
       }
     }
   }
@@ -248,7 +248,9 @@ export class Registration {
     this.#isLossSaid = true;
     const { log, group } = this.#options;
     const what = entry.value === undefined ? "is gone" : "was overwritten";
-    log.warn(`my record in the peer list of ${group} ${what}: putting it back`, { group, revision: entry.revision });
+    log.warn(`my record in the peer list of ${group} ${what}: putting it back`, { revision: entry.revision }, {
+      group,
+    });
   }
 
   /** Whether the record under this node's key may be replaced: it is its own, or no live node is behind it. */
@@ -266,7 +268,7 @@ export class Registration {
     const { name, url, incarnation } = record;
     const fields = { group, name, url, incarnation, revision };
     if (error === undefined) {
-      log.info(`taking over the record of an earlier ${name} in the peer list of ${group}`, fields);
+      log.info(`taking over the record of an earlier ${name} in the peer list of ${group}`, {}, fields);
       return true;
     }
     if (!this.#hasStood && !isAddedLater) {
@@ -274,7 +276,7 @@ export class Registration {
       return false;
     }
     // It came while this node was cut off. Two nodes that overwrite each other would help nobody.
-    if (this.#saidTaken !== revision) log.error(error.message, fields);
+    if (this.#saidTaken !== revision) log.error(error.message, {}, fields);
     this.#saidTaken = revision;
     this.#later(guard.takenMs(standing));
     return false;
@@ -309,7 +311,7 @@ export class Registration {
     const state = this.#wanted.state === "serving" ? "" : ` as ${this.#wanted.state}`;
     const { name, url, incarnation } = this.#wanted;
     const fields = { group, revision, name, url, incarnation, state: this.#wanted.state };
-    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`, fields);
+    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`, {}, fields);
     this.#hasStood = true;
   }
 }

@@ -131,7 +131,7 @@ export class RosterReader {
     const isOverfull = present.length > maxPeers;
     if (isOverfull && !this.#isOverfull) {
       const message = `the peer list of ${group} holds ${present.length} records: only the ${maxPeers} oldest count`;
-      log.warn(message, { group, records: present.length });
+      log.warn(message, {}, { group, records: present.length });
     }
     this.#isOverfull = isOverfull;
     // By revision: every node keeps the same ones, and a flood does not wash away the peers before it.
@@ -151,14 +151,14 @@ export class RosterReader {
       onRoster(next);
     } catch (error) {
       const reason = (error as Error).message;
-      log.error(`cannot use the new peer list of ${group}: ${reason}`, { group, revision: next.revision, reason });
+      log.error(`cannot use the new peer list of ${group}: ${reason}`, { revision: next.revision }, { group, reason });
     }
   }
 
   #say({ group, revision, peers }: Roster, isEmpty: boolean): void {
     const urls = isEmpty ? [] : peers.map((peer) => peer.url);
     const told = isEmpty ? "empty" : urls.join(" ");
-    this.#options.log.info(`got new peer list of ${group} (revision ${revision}): ${told}`, {
+    this.#options.log.info(`got new peer list of ${group} (revision ${revision}): ${told}`, {}, {
       group,
       revision,
       peers: urls,

@@ -1,27 +1,30 @@
-/** This program as a child of itself: how a machine starts its workers. */
+/** Starts this program again as a child process: a machine starts its workers so. */
 import { Bun, Deno, process } from "./globals.ts";
 import { readLines } from "./lines.ts";
 import { isAllPermitted } from "./settings.ts";
 
-/** This program, started once more. */
+/** Whether packages come from npm's folder: then a twin must not fetch them into Deno's own cache. */
+const usesNodeModules = import.meta.resolve("hono").includes("/node_modules/hono/");
+
+/** This program, started again. */
 export interface Twin {
   readonly pid: number;
-  /** Its exit code; 128 and more when a signal ended it. */
+  /** Its exit code; 128 or more if a signal ended it. */
   readonly exited: Promise<number>;
-  /** To its standard input. What a process that has ended does not read is lost in silence. */
+  /** Writes to its standard input. The text is lost if the process has ended. */
   write(text: string): void;
-  /** Ends it at once. */
+  /** Kills it. */
   kill(): void;
 }
 
 /**
- * Starts this program with other arguments, in a session of its own: Ctrl+C reaches every process of the terminal's
- * foreground group, and the twin is to stop when it is told. It writes to the same standard error.
+ * Starts this program with other arguments. The child gets a session of its own: Ctrl+C reaches every process of the
+ * terminal's foreground group, but the child stops only when it is told to. It shares this process's standard error.
  *
- * Under Deno it has all permissions where this process has them, else those of deno.json (`-P`), which permit no
- * program but /bin/sh. Its environment is this process's: Deno's own way to start it reads none of it.
+ * Under Deno the child has all permissions if this process has them, else those of deno.json (`-P`). These permit only
+ * /bin/sh, which passes this process's environment on.
  *
- * @param onLine gets each line that it writes to standard output
+ * @param onLine gets each line that the child writes to standard output
  * @throws Error the runtime does not permit it
  */
 export function startTwin(args: readonly string[], onLine: (line: string) => void): Twin {
@@ -31,7 +34,7 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
     const command = [process.execPath, ...process.execArgv, "run", main, ...args];
     const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
     void readLines(child.stdout, onLine);
-    // To one that has just ended it throws, at once or later.
+    // Throws, now or later, if the child has just ended.
     const write = (text: string): void =>
       void (async () => {
         child.stdin.write(text);
@@ -39,7 +42,12 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
       })().catch(() => {});
     return { pid: child.pid, exited: child.exited, write, kill: () => child.kill("SIGKILL") };
   }
-  const command = [process.execPath, "run", isAllPermitted() ? "-A" : "-P", "--no-prompt", main, ...args];
+  const flags = [
+    isAllPermitted() ? "-A" : "-P",
+    "--no-prompt",
+    ...(usesNodeModules ? ["--node-modules-dir=manual"] : []),
+  ];
+  const command = [process.execPath, "run", ...flags, main, ...args];
   const child = new Deno!.Command("/bin/sh", { args: ["-c", 'exec "$@"', "sh", ...command], ...streams }).spawn();
   void readLines(child.stdout, onLine);
   const writer = child.stdin.getWriter();

@@ -1,18 +1,18 @@
-/** The system's execve for Deno, which has none of its own. */
+/** Calls the system's execve for Deno, which has no function for it. */
 
-/** What Deno has for calls of functions that are not JavaScript. */
+/** Deno's functions for calls into system libraries. */
 export interface Foreign {
   dlopen(file: string, symbols: object): { symbols: { execve(...of: (Uint8Array | BigUint64Array)[]): number } };
   UnsafePointer: { of(bytes: Uint8Array): object; value(pointer: object): bigint | number };
 }
 
 /**
- * Has another program take the place of this one, in the same process.
+ * Replaces this program by another one in the same process.
  *
  * @param file the program's path
  * @param args its command line, its own name first
- * @param env its environment; what is undefined is left out
- * @returns only when that cannot be done: then nothing has changed
+ * @param env its environment; undefined values are left out
+ * @returns only if it fails, and then nothing has changed
  */
 export function execve(
   { dlopen, UnsafePointer }: Foreign,
@@ -22,7 +22,7 @@ export function execve(
 ): void {
   const encoder = new TextEncoder();
   const texts: Uint8Array[] = [];
-  // What a list points at must outlive the call.
+  // Keeps the texts alive: the lists hold only their addresses.
   const list = (all: readonly string[]) => {
     const pointers = all.map((text) => {
       texts.push(encoder.encode(`${text}\0`));
@@ -34,5 +34,5 @@ export function execve(
   try {
     const libc = dlopen("libc.so.6", { execve: { parameters: ["buffer", "buffer", "buffer"], result: "i32" } });
     libc.symbols.execve(encoder.encode(`${file}\0`), list(args), list(environment));
-  } catch { /* a system with another C library: the node runs as Deno has it */ }
+  } catch { /* another C library: the node runs without the settings */ }
 }

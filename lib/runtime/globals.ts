@@ -1,4 +1,4 @@
-/** Bun and Deno as this folder uses them: no type package describes both, so each has the few members that are read here. */
+/** The members of Bun and Deno that this folder uses: no type package describes both runtimes. */
 import type { Foreign } from "./execve.ts";
 
 export interface BunServer {
@@ -9,10 +9,10 @@ export interface DenoServer {
   readonly addr: { port: number };
   shutdown(): Promise<void>;
 }
-/** Answers a request; under Bun the second argument is the server. */
+/** Answers a request; under Bun `env` is the server. */
 export type Fetch = (request: Request, env?: unknown) => Response | Promise<Response>;
 
-/** What both runtimes give of a child that has its standard input and output on pipes. */
+/** A child process with its standard input and output on pipes, as both runtimes have it. */
 interface Child {
   readonly pid: number;
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -26,6 +26,11 @@ export interface Output {
   write(text: string): boolean;
   on(event: "error", listener: () => void): void;
   listenerCount(event: "error"): number;
+}
+interface Permission {
+  readonly state: string;
+  /** Whether a part of it is granted, such as some variables. */
+  readonly partial?: boolean;
 }
 interface DenoChild extends Child {
   readonly stdin: WritableStream<Uint8Array<ArrayBuffer>>;
@@ -41,8 +46,14 @@ export const { Bun, Deno, process } = globalThis as unknown as {
   Deno?: {
     version: { deno: string };
     serve(options: Record<string, unknown>, handler: Fetch): DenoServer;
-    Command: new (program: string, options: Record<string, unknown>) => { spawn(): DenoChild };
-    permissions: { querySync(descriptor: { name: string }): { state: string } };
+    Command: new (program: string, options: Record<string, unknown>) => {
+      spawn(): DenoChild;
+      outputSync(): { stdout: Uint8Array<ArrayBuffer> };
+    };
+    permissions: {
+      querySync(descriptor: { name: string; command?: string }): Permission;
+      requestSync(descriptor: { name: string }): Permission;
+    };
   } & Foreign;
   process: {
     argv: string[];

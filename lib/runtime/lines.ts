@@ -1,9 +1,9 @@
-/** Text that comes in pieces, as lines. */
+/** Splits a stream of text into lines. */
 
-/** A line without an end is cut there: what the processes of a machine tell each other is never that long. */
+/** A longer line is cut. Chosen: far longer than any message between the processes of a machine. */
 const MAX_LINE_CHARS = 16 * 1024 * 1024;
 
-/** @returns what to call with each piece; it calls `onLine` with each line that is complete, without its end */
+/** @returns a function for each piece of text; it calls `onLine` with each complete line, without its end */
 export function lineSplitter(onLine: (line: string) => void): (piece: string) => void {
   let rest = "";
   return (piece) => {
@@ -13,7 +13,7 @@ export function lineSplitter(onLine: (line: string) => void): (piece: string) =>
   };
 }
 
-/** Calls `onLine` with each line of UTF-8. A stream that breaks has ended: it never rejects. */
+/** Calls `onLine` with each line of UTF-8. It never rejects: a broken stream counts as ended. */
 export async function readLines(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   onLine: (line: string) => void,
@@ -21,5 +21,5 @@ export async function readLines(
   const split = lineSplitter(onLine);
   try {
     for await (const piece of stream.pipeThrough(new TextDecoderStream())) split(piece);
-  } catch { /* who wrote has gone, and its exit code tells the rest */ }
+  } catch { /* the writer has ended; its exit code tells how */ }
 }

@@ -1,15 +1,16 @@
-/** The process that this program is: its command line, environment, output, signals and clock. */
+/** This process: its command line, environment, output, signals and clock. */
 import { readFileSync } from "node:fs";
 import { type Clock, steady } from "../core/base/clock.ts";
-import { type Output, process } from "./globals.ts";
+import { Deno, type Output, process } from "./globals.ts";
 import { lineSplitter } from "./lines.ts";
+import { isAllPermitted } from "./settings.ts";
 
-/** What stands behind `main.ts` on the command line. */
+/** The arguments after `main.ts` on the command line. */
 export function commandLine(): string[] {
   return process.argv.slice(2);
 }
 
-/** Reads only the named variables: under Deno's least permissions the others may not even be listed. */
+/** Reads only the named variables: Deno's least permissions do not let a program list the others. */
 export function environment(names: readonly string[]): Record<string, string | undefined> {
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));
 }
@@ -24,30 +25,30 @@ export function isTerminal(): boolean {
   return process.stderr.isTTY === true;
 }
 
-/** To standard error, as it is; lost in silence when the reader is gone: a node is to go on without its log, and to leave. */
+/** Writes to standard error. The text is lost when nobody reads it any more: a node goes on without its log. */
 export function writeError(text: string): void {
   write(process.stderr, text);
 }
 
-/** To standard output, as it is. */
+/** Writes to standard output. */
 export function writeOut(text: string): void {
   process.stdout.write(text);
 }
 
-/** To standard output, for a reader that may be gone: then it is lost in silence. */
+/** Writes to standard output; the text is lost when nobody reads it any more. */
 export function tell(text: string): void {
   write(process.stdout, text);
 }
 
 function write(stream: Output, text: string): void {
-  // Without a listener an error ends the process. Bun throws where Deno emits.
+  // Without a listener an error ends the process: Bun throws it, Deno emits it.
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   try {
     stream.write(text);
   } catch { /* nobody reads */ }
 }
 
-/** Calls `listener` with each line of standard input, and `onEnd` when there will be no more. */
+/** Calls `listener` with each line of standard input, and `onEnd` at its end. */
 export function onInputLine(listener: (line: string) => void, onEnd: () => void): void {
   const split = lineSplitter(listener);
   process.stdin.setEncoding("utf8");
@@ -66,9 +67,35 @@ export function exit(code: number): never {
   return process.exit(code);
 }
 
-/** Calls `listener` at every SIGINT and SIGTERM. */
+/**
+ * Calls `listener` at every SIGINT, SIGTERM and SIGHUP; the last one comes when the terminal's window closes. A process
+ * that was started to ignore SIGHUP, as `nohup` does, still ignores it.
+ */
 export function onStopSignal(listener: (signal: string) => void): void {
+  const isIgnored = isHangupIgnored();
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => listener(signal));
+  // Deno forgets that a signal is ignored as soon as it listens to any, so this listens even then.
+  process.on("SIGHUP", () => isIgnored || listener("SIGHUP"));
+}
+
+/** Linux lists the ignored signals as a hexadecimal mask; bit 0 is SIGHUP. */
+function isHangupIgnored(): boolean {
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(processStatus())?.[1];
+  return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
+}
+
+/** A child ignores the same signals. Deno permits only a child to read this, unless it runs with `-A`. */
+function processStatus(): string {
+  const file = "/proc/self/status";
+  try {
+    if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
+    // Without the permission a terminal would show a prompt.
+    if (Deno.permissions.querySync({ name: "run", command: "/bin/sh" }).state !== "granted") return "";
+    const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
+    return new TextDecoder().decode(stdout);
+  } catch {
+    return ""; // not Linux, or not permitted
+  }
 }
 
 /** The clock of this machine. */

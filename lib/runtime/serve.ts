@@ -1,4 +1,4 @@
-/** The HTTP and WebSocket server of either runtime. */
+/** The HTTP and WebSocket server, on either runtime. */
 import type { Context, MiddlewareHandler } from "hono";
 import type { WSEvents } from "hono/ws";
 import { Bun, Deno, type Fetch } from "./globals.ts";
@@ -7,18 +7,18 @@ import { WEBSOCKET_OPTIONS } from "./websocket.ts";
 /** A listening HTTP server. */
 export interface Listener {
   readonly port: number;
-  /** Accepts no more and resolves when what is in flight has been answered. */
+  /** Accepts no more connections; resolves when the requests in flight are answered. */
   stop(): Promise<void>;
 }
 
-/** No route takes a body. */
+/** Chosen: no route takes a body. */
 const MAX_REQUEST_BODY_BYTES = 64 * 1024;
-/** Bun's longest, and longer than the slowest load: an answer that is awaited is not an idle connection. */
+/** Bun's longest. It is longer than the slowest load: a connection that waits for an answer is not idle. */
 const IDLE_TIMEOUT_SECONDS = 255;
 
-/** Turns a request for a WebSocket into one whose events go to what `makeEvents` returns. */
+/** Accepts requests for a WebSocket; its events go to the handlers that `makeEvents` returns. */
 export async function webSocketEndpoint(makeEvents: (context: Context) => WSEvents): Promise<MiddlewareHandler> {
-  // Each adapter names its runtime when it is loaded, so only the one that fits may be.
+  // Load only the adapter of this runtime: each uses its runtime's globals when it is loaded.
   return Bun !== undefined
     ? (await import("hono/bun")).upgradeWebSocket(makeEvents)
     : (await import("hono/deno")).upgradeWebSocket(makeEvents as (context: Context) => WSEvents<WebSocket>);
@@ -27,10 +27,10 @@ export async function webSocketEndpoint(makeEvents: (context: Context) => WSEven
 /**
  * Listens for HTTP and WebSockets.
  *
- * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT): the kernel then
- * spreads the connections among them
+ * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT); the kernel then
+ * spreads connections over them
  * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
- * @throws Error the address cannot be had: in use, not of this machine, or not permitted
+ * @throws Error the address is in use, not of this machine, or not permitted
  */
 export async function listen(
   address: { host: string; port: number; isShared?: boolean },

@@ -1,31 +1,34 @@
-/** What a runtime is set to before it runs this program, and in what the two differ. */
+/** Settings of the runtime itself, made before it runs this program, and differences between the two runtimes. */
 import { readFileSync } from "node:fs";
 import { execve } from "./execve.ts";
 import { Bun, Deno, process } from "./globals.ts";
 
-/** For the registry and the status: `bun 1.4.5`, `deno 2.9.5`. */
+/** The runtime's name for the registry and the status: `bun 1.4.5`, `deno 2.9.5`. */
 export function runtimeName(): string {
   return Bun !== undefined ? `bun ${Bun.version}` : `deno ${Deno!.version.deno}`;
 }
 
-/** Whether this runtime's server sends text in one chunk faster than bytes of a known length: Deno's does. */
+/** Whether this runtime's server sends a text faster than bytes of a known length: Deno's does. */
 export const isChunkedTextFaster = Bun === undefined;
 
-/** Whether this runtime's maps find a number sooner than a string: V8's do. */
+/** Whether this runtime's maps find a number faster than a string: V8's do. */
 export const isHashFaster = Bun === undefined;
 
 /**
- * What suits a server that is busy, then at rest, then busy, in variables that each runtime reads before all code of ours.
+ * Settings for a server that is busy, then idle, then busy again. Each runtime reads them from its environment before it
+ * runs any code of this program.
  *
- * Bun's allocator, mimalloc, keeps what is free for ten seconds, and what is free beside memory in use. By default all of it
- * goes back to the system within 0.1 s, whenever the process has nothing to do for a moment, and the next requests fault it
- * in again: with five nodes on two cores, 40 us of CPU for a hit instead of 23. Of `fetch`es it has 256 in the air by
- * default, for all origins together, of which one may hang.
+ * - `MIMALLOC_PURGE_DELAY`, `MIMALLOC_PURGE_HOLES`: Bun's allocator keeps free memory for 10 s. By default it returns all
+ *   of it to the system after 0.1 s without work, and the next requests fault it in again. Measured with five nodes on two
+ *   cores: a hit takes 23 us of CPU, and 40 us with the default.
+ * - `BUN_CONFIG_MAX_HTTP_REQUESTS`: Bun allows 256 `fetch` calls in flight for all origins together, and one origin may
+ *   hang. Chosen: more than the 1,024 of each HTTP origin.
+ * - `--no-memory-reducer`: by default V8 collects twice after 8 s without work. The hidden classes of requests go with the
+ *   last request, and the code that was optimised for them goes too.
+ * - `--no-maglev`: without the middle compiler, hot code reaches the best compiler sooner. Measured with both V8 flags,
+ *   five nodes, Zipf's keys and pauses of 15 s: a request takes 94 us of CPU, and 113 us without them.
  *
- * V8 leaves a process at rest alone. By default it collects twice after 8 s of rest: with the last request go the hidden
- * classes of requests, and with these all code that was optimised for them. Without the compiler in the middle, code that is
- * hot reaches the best one sooner. Five nodes with Zipf's keys and rests of 15 s: 113 us of CPU a request, with both 94. (A
- * young generation that stays at the 16 MiB that it may grow to does not pay: hops take 8 % more CPU.)
+ * Tried and left out: a young generation fixed at its largest size of 16 MiB (hops take 8 % more CPU).
  */
 export const RUNTIME_SETTINGS = {
   bun: { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0", BUN_CONFIG_MAX_HTTP_REQUESTS: "8192" },
@@ -33,9 +36,11 @@ export const RUNTIME_SETTINGS = {
 };
 
 /**
- * Starts this process anew, as it was started, unless its environment has `RUNTIME_SETTINGS` already. What the user has set
- * stays, or stands behind and so wins. It does nothing elsewhere than on Linux, where `--cwd` would be followed twice, where
- * a debugger would be lost, where the timer of `--cpu-prof` would end the new program, and under Deno without `-A`.
+ * Replaces this process by the same command with `RUNTIME_SETTINGS` in its environment, unless they are there already.
+ * Settings of the user stay; a user's V8 flags come last, so they override these.
+ *
+ * It does nothing on systems other than Linux, under Deno without `-A`, with `--cwd` (the new process would follow it
+ * again), with `--inspect` (the debugger would lose the process) and with `--cpu-prof` (its timer would end the new one).
  */
 export function startWithSettings(): void {
   if (process.platform !== "linux" || (Deno !== undefined && !isAllPermitted())) return;
@@ -49,10 +54,10 @@ export function startWithSettings(): void {
   else if (Deno !== undefined) execve(Deno, process.execPath, command, env);
 }
 
-/** All that Deno can be permitted, as `-A` does. */
+/** Every permission that `-A` gives. */
 const ALL_PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi"];
 
-/** Whether this process runs with `-A`; for Deno only. */
+/** Whether this process runs with `-A`. Only for Deno. */
 export function isAllPermitted(): boolean {
   return ALL_PERMISSIONS.every((name) => Deno!.permissions.querySync({ name }).state === "granted");
 }

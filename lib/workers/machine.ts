@@ -1,4 +1,4 @@
-/** The process that the user starts with more than one of `--workers`: it runs no node, but the processes that do. */
+/** The process that the user starts with `--workers 2` or more. It starts the worker processes; each runs a node. */
 import { advertised, type Config, workerName } from "../config/config.ts";
 import { hostInUrl } from "../config/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
@@ -13,9 +13,9 @@ import { type FromWorker, lineOf, type ToWorker, WORKER, type WorkerSetup } from
 import { serveStore, type ToStore } from "./pipe-store.ts";
 import { Supervisor, type WorkerProcess } from "./supervisor.ts";
 
-/** Kept back from the time for the stop: for the bundled NATS server, which must outlast the workers. */
+/** Part of the drain timeout that is left to stop the bundled NATS server, after the workers have ended. Chosen. */
 const AFTER_WORKERS_MS = 300;
-/** What is in flight at the probe of the port may take so long; nothing is. */
+/** How long closing the port's probe may take. Chosen: it has no requests, so it closes at once. */
 const PROBE_STOP_MS = 500;
 
 /** The workers of this machine, behind one address. */
@@ -25,7 +25,7 @@ export class Machine {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #failed = Promise.withResolvers<Error>();
-  /** The registry, where there is no NATS. */
+  /** The workers' registry when there is no NATS. */
   readonly #bucket = new MemoryBucket();
   #embedded: EmbeddedNats | undefined;
   #supervisor: Supervisor | undefined;
@@ -38,7 +38,7 @@ export class Machine {
     this.#log = log;
   }
 
-  /** Resolves when the machine cannot go on; see {@link Supervisor}. */
+  /** See {@link Supervisor.failed}. */
   get failed(): Promise<Error> {
     return this.#failed.promise;
   }
@@ -46,7 +46,7 @@ export class Machine {
   /**
    * Resolves when all workers take connections.
    *
-   * @throws Error the address cannot be had, or no worker started
+   * @throws Error this process cannot listen on the address, or start a worker
    */
   async start(): Promise<void> {
     const config = this.#config;
@@ -71,10 +71,10 @@ export class Machine {
     this.#supervisor = supervisor;
     void supervisor.failed.then(this.#failed.resolve);
     await supervisor.start();
-    this.#log.info(`listening on ${url}`, { name, workers: this.#count });
+    this.#log.info(`listening on ${url}`, { name, workers: this.#count }, { url });
   }
 
-  /** Stops all workers, within the drain timeout, and then what they needed. Never throws. */
+  /** Stops all workers within the drain timeout, then the bundled NATS server. Never throws. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#supervisor?.stop(this.#config.drainTimeoutMs - AFTER_WORKERS_MS);
@@ -87,8 +87,8 @@ export class Machine {
   }
 
   /**
-   * The port that the workers are to share. A listener that shares with nobody must be possible first: another program
-   * of this user that shares the port would get a part of the connections, and nobody would say so.
+   * Finds the port for the workers to share. It first listens there without sharing: another program of this user that
+   * shares the port would silently get a part of the connections.
    */
   async #freePort(): Promise<number> {
     const probe = await listen(this.#config.addr, starting);
@@ -99,7 +99,7 @@ export class Machine {
     return probe.port;
   }
 
-  /** Here rather than in a worker: it outlives each of them, and all of them can leave before it ends. */
+  /** Runs the bundled NATS server here and not in a worker: it must outlive all workers, so that they can leave. */
   async #startNats(): Promise<void> {
     const { nats } = this.#config;
     if (nats.kind !== "embedded") return;
@@ -122,15 +122,16 @@ export class Machine {
     const send = (message: ToWorker): void => twin.write(lineOf(message));
     const store = this.#bucket.open();
     const serve = serveStore(store, send);
-    // The name is for those who look at the list of processes.
+    // The name is for readers of the process list.
     const twin = startTwin([WORKER, setup.name], (line) => {
       try {
         const message = JSON.parse(line) as FromWorker;
         if (isForStore(message)) serve(message);
         else onMessage(message);
       } catch (error) {
-        // Whatever else stands on its standard output: the next line may be a message again.
-        this.#log.error(`worker ${setup.name}: cannot use what it said: ${error}`);
+        // Something else was written to the worker's standard output; the next line may be a message again.
+        const reason = (error as Error).message;
+        this.#log.error(`worker ${setup.name}: cannot use its message: ${reason}`, {}, { worker: setup.name, reason });
       }
     });
     send({ type: "setup", setup });

@@ -1,30 +1,30 @@
 /**
- * What the supervisor and a worker tell each other, one JSON object a line: down on the worker's standard input, up on
- * its standard output. The pipe is more than a way for signals: it ends however the supervisor ends, so a worker never
- * outlives it, and under Deno's least permissions no process may send a signal to another.
+ * The messages between supervisor and worker, one JSON object per line: to the worker's standard input, and from its
+ * standard output. A pipe and not signals: it closes however the supervisor ends, so no worker outlives it, and under
+ * Deno's least permissions no process may send a signal.
  */
 import type { Config } from "../config/config.ts";
 import type { HostPort } from "../config/addresses.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 
-/** The word on the command line that makes a process a worker. Its options come down the pipe. */
+/** The argument that makes a process a worker. Its options come through the pipe. */
 export const WORKER = "worker";
 
-/** Everything that a worker is made of; comes first. */
+/** The options of a worker: the first message. */
 export interface WorkerSetup {
   readonly name: string;
   readonly machine: { readonly name: string; readonly url: string };
-  /** Of all workers of the machine, this one among them. */
+  /** The names of all workers of the machine, with its own. */
   readonly workers: readonly string[];
-  /** What the workers share; the port is never 0. */
+  /** The shared address; the port is never 0. */
   readonly sharedAddr: HostPort;
-  /** The host by which other nodes reach this worker's own port. */
+  /** The host where other nodes reach this worker's own port. */
   readonly reachedAt: string;
-  /** With the address of the worker's own listener. */
+  /** `addr` is that of the worker's own listener. */
   readonly config: Config;
 }
 
-/** A worker as its siblings find it; without a port while it does not run. */
+/** Where the other workers find a worker; without a port while it does not run. */
 export interface WorkerPlace {
   readonly name: string;
   readonly port?: number;
@@ -37,15 +37,15 @@ export type ToWorker =
   | ToWatcher;
 
 export type FromWorker =
-  /** Its own listener is up. */
+  /** The worker's own listener is up. */
   | { readonly type: "listening"; readonly port: number }
-  /** It takes connections at the shared address. */
+  /** The worker takes connections at the shared address. */
   | { readonly type: "sharing" }
-  /** It ends, for a reason that its next life will find as well until somebody mends it; its log tells. */
+  /** The worker ends, for a reason that a new process would meet again. Its log tells the reason. */
   | { readonly type: "refuses" }
   | ToStore;
 
-/** A message as it goes over the pipe. */
+/** Encodes a message for the pipe. */
 export function lineOf(message: ToWorker | FromWorker): string {
   return `${JSON.stringify(message)}\n`;
 }

@@ -1,13 +1,13 @@
-/** The workers of this machine as one of them sees the others: what each has done, asked at its own address. */
+/** The other workers of this machine: one worker asks each for its figures, at its own address. */
 import { hostInUrl } from "../config/addresses.ts";
 import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
 import { getJson } from "../registry/is-alive.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 
-/** Whoever looks at the figures waits no longer for a worker that stands still. */
+/** How long to wait for the figures of a worker that hangs. Chosen: a reader of the page still waits for that. */
 const REPORT_TIMEOUT_MS = 500;
 
-/** Gathers the figures of all workers of a machine. */
+/** Gathers the figures of all workers of the machine. */
 export class Siblings implements MachineFace {
   readonly name: string;
   readonly url: string;
@@ -23,7 +23,7 @@ export class Siblings implements MachineFace {
     this.#places = workers.map((worker) => ({ name: worker }));
   }
 
-  /** Where they are from now on. */
+  /** Takes the workers' new ports. */
   moved(places: readonly WorkerPlace[]): void {
     this.#places = places;
   }
@@ -38,8 +38,8 @@ export class Siblings implements MachineFace {
     if (name === this.#self) return { name, url, report: own };
     try {
       const report = await getJson(`${url}/stats`, REPORT_TIMEOUT_MS) as NodeReport;
-      // Another process may have the port of one that has just ended.
-      return report.name === name ? { name, url, report } : { name, url, fault: "is another one" };
+      // Another process may have taken the port of a worker that has just ended.
+      return report.name === name ? { name, url, report } : { name, url, fault: "another worker answers at its port" };
     } catch {
       return { name, url, fault: `gave no answer within ${REPORT_TIMEOUT_MS} ms` };
     }

@@ -1,11 +1,11 @@
-/** Keeps the workers of a machine running, and ends them together. Knows no runtime: what starts them is handed in. */
+/** Keeps the workers of a machine running and stops them together. The caller passes in how to start a process. */
 import { type Backoff, backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { ConfigError } from "../core/errors.ts";
-import type { Log } from "../core/base/log.ts";
+import type { Log, LogFields } from "../core/base/log.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 
-/** One life of a worker. */
+/** One process of a worker; a worker that ends gets a new one. */
 export interface WorkerProcess {
   readonly pid: number;
   /** Its exit code. */
@@ -18,30 +18,31 @@ export interface WorkerProcess {
 export interface SupervisorOptions {
   /** One per worker. */
   readonly names: readonly string[];
-  /** @throws Error it cannot be started at all */
+  /** @throws Error the process cannot be started */
   readonly start: (name: string, onMessage: (message: FromWorker) => void) => WorkerProcess;
   readonly clock: Clock;
   readonly log: Log;
 }
 
+/** The delay before a worker is started again. Chosen: quick after one crash, gentle when it crashes each time. */
 const RESTART: Backoff = { firstMs: 100, mostMs: 10_000 };
-/** After so long a life the next end is the first one again. */
+/** After a life of this length the delay starts at its first value again. Chosen: three times the longest delay. */
 const STABLE_MS = 30_000;
-/** A worker that does not share the address by then hangs, and is ended. */
+/** A worker that does not take connections by then hangs, and is ended. Chosen: ten times JOIN_PATIENCE_MS. */
 const START_TIMEOUT_MS = 30_000;
 
 interface Slot {
   readonly name: string;
   life: WorkerProcess | undefined;
-  /** Of its own listener. */
+  /** The port of its own listener. */
   port: number | undefined;
   isSharing: boolean;
-  /** Ends in a row, each after a short life; 0 in its first life alone. */
+  /** How often in a row it ended after a short life; 0 only in its first life. */
   falls: number;
   cancelRestart: () => void;
 }
 
-/** Starts workers, starts each again that falls, and stops them all. */
+/** Starts the workers, starts each one again that ends, and stops them all. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
@@ -63,25 +64,25 @@ export class Supervisor {
   }
 
   /**
-   * Resolves when the machine cannot be started: a worker has ended before all were up, or refuses to run in its first
-   * life, as it may find out later than it takes connections. ConfigError where the worker's exit code says so. What a later
-   * life refuses has changed since all were well: it is a fall like any other, and the others serve on.
+   * Resolves when the machine cannot be started: a worker ended before all were up, or refuses to run in its first life.
+   * It may refuse after it took connections. A ConfigError when the exit code is 2. A worker that refuses in a later
+   * life is started again like one that crashed: it ran before, so something outside has changed.
    */
   get failed(): Promise<Error> {
     return this.#failed.promise;
   }
 
   /**
-   * Resolves when every worker takes connections at the shared address, each having been so once.
+   * Resolves when every worker has taken connections at the shared address.
    *
-   * @throws Error a worker cannot be started at all
+   * @throws Error a worker's process cannot be started
    */
   async start(): Promise<void> {
     for (const slot of this.#slots) this.#begin(slot);
     await this.#allShare.promise;
   }
 
-  /** Has all of them stop, and ends those that still run after `timeoutMs`. Resolves when none is left. */
+  /** Stops all workers, and kills those that still run after `timeoutMs`. Resolves when all have ended. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isStopping = true;
     const running = this.#slots.flatMap(({ life }) => life ?? []);
@@ -90,7 +91,7 @@ export class Supervisor {
     const cancel = this.#options.clock.after(timeoutMs, () => {
       for (const { name, life } of this.#slots) {
         if (life === undefined) continue;
-        this.#options.log.warn(`${name} did not stop in time: ended it`, { pid: life.pid });
+        this.#options.log.warn(`${name} did not stop in time: ended it`, { pid: life.pid }, { worker: name });
         life.kill();
       }
     });
@@ -98,7 +99,7 @@ export class Supervisor {
     cancel();
   }
 
-  /** Ends all at once. */
+  /** Kills all workers. */
   kill(): void {
     this.#isStopping = true;
     for (const { life } of this.#slots) life?.kill();
@@ -114,7 +115,8 @@ export class Supervisor {
       else if (message.type === "sharing") this.#shares(slot, cancelTimer);
     });
     const cancelTimer = clock.after(START_TIMEOUT_MS, () => {
-      log.error(`${slot.name} does not come up within ${START_TIMEOUT_MS} ms: ending it`, { pid: life.pid });
+      const worker = slot.name;
+      log.error(`${worker} does not come up within ${START_TIMEOUT_MS} ms: ending it`, { pid: life.pid }, { worker });
       life.kill();
     });
     slot.life = life;
@@ -132,7 +134,7 @@ export class Supervisor {
     this.#allShare.resolve();
   }
 
-  /** Everyone is told where everyone is: figures are gathered by whoever is asked for them. */
+  /** Tells every worker all ports: the worker that is asked for figures gathers them from the others. */
   #placed(slot: Slot, port: number | undefined): void {
     slot.port = port;
     const workers = this.#slots.map(({ name, port }) => ({ name, port }));
@@ -155,14 +157,14 @@ export class Supervisor {
     this.#fell(slot, what, { pid, code });
   }
 
-  #fell(slot: Slot, what: string, fields?: Record<string, unknown>): void {
+  #fell(slot: Slot, what: string, fields?: LogFields): void {
     const { clock, log } = this.#options;
     const delayMs = backoffMs(slot.falls++, RESTART);
-    log.warn(`${slot.name} ${what}: starting it again in ${delayMs} ms`, fields);
+    log.warn(`${slot.name} ${what}: starting it again in ${delayMs} ms`, fields, { worker: slot.name, delayMs });
     slot.cancelRestart = clock.after(delayMs, () => this.#beginAgain(slot));
   }
 
-  /** A machine that is short of memory or of processes now may have them again later. */
+  /** Tries again after a failure: the system may be short of memory or processes only for a while. */
   #beginAgain(slot: Slot): void {
     try {
       this.#begin(slot);

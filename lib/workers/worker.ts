@@ -1,6 +1,6 @@
-/** A process that is one of the workers of a machine: one node, with a listener of its own and one that it shares. */
+/** A worker process: one node, with a listener of its own and one that it shares with the other workers. */
 import type { Clock } from "../core/base/clock.ts";
-import type { Log } from "../core/base/log.ts";
+import type { Log, LogCall } from "../core/base/log.ts";
 import { createLog } from "../node/logging.ts";
 import { Node } from "../node/node.ts";
 import { onInputLine, tell, writeError } from "../runtime/process.ts";
@@ -9,13 +9,14 @@ import { PipeStore } from "./pipe-store.ts";
 import { Siblings } from "./siblings.ts";
 
 /**
- * A worker that has joined takes connections at once. One that has not, since NATS is away, would load for itself what
- * its siblings hold; when it takes too long, it serves all the same, as a node on its own does.
+ * How long a worker waits to join before it takes connections. Before it has joined it would load values that its
+ * siblings hold. With NATS away it serves after this time, as a single node does. Chosen.
  */
 const JOIN_PATIENCE_MS = 3_000;
-const LOOK_MS = 20;
+/** How often a worker checks whether it has joined. Chosen: a client does not notice so short a delay. */
+const JOIN_CHECK_MS = 20;
 
-/** One worker, from its first message on. */
+/** One worker, once it has its options. */
 export class Worker {
   readonly log: Log;
   readonly drainTimeoutMs: number;
@@ -28,7 +29,7 @@ export class Worker {
   #isDismissed = false;
   #isStopping = false;
 
-  /** Waits for the options that the supervisor sends; rejects when the pipe ends without them. */
+  /** Resolves with the worker when the supervisor has sent its options; rejects when the pipe ends before. */
   static receive(clock: Clock): Promise<Worker> {
     return new Promise((resolve, reject) => {
       let worker: Worker | undefined;
@@ -38,7 +39,7 @@ export class Worker {
         else worker?.heard(message);
       }, () => {
         worker?.abandon();
-        reject(new Error("A worker is started by its supervisor: use --workers"));
+        reject(new Error("Cannot start a worker by hand: use --workers"));
       });
     });
   }
@@ -58,17 +59,17 @@ export class Worker {
     void this.failed.then(() => say({ type: "refuses" }));
   }
 
-  /** As the node's. */
+  /** See {@link Node.failed}. */
   get failed(): Promise<Error> {
     return this.#node.failed;
   }
 
-  /** Resolves when the supervisor has all workers stop, or has ended itself. */
+  /** Resolves when the supervisor stops all workers, or has ended. */
   get dismissed(): Promise<void> {
     return this.#dismissed.promise;
   }
 
-  /** @throws Error an address cannot be had */
+  /** @throws Error the node cannot listen on an address */
   async start(): Promise<void> {
     await this.#node.start();
     say({ type: "listening", port: this.#node.port });
@@ -78,21 +79,21 @@ export class Worker {
     say({ type: "sharing" });
   }
 
-  /** As the node's. A worker that stops alone leaves new connections to the others; where all stop, there are none. */
+  /** Stops the node. A worker that stops alone closes the shared listener at once: the others take new connections. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     if (!this.#isDismissed) void this.#node.unshare();
     await this.#node.stop();
   }
 
-  /** Takes what the supervisor says after the options. */
+  /** Handles a message that the supervisor sends after the options. */
   heard(message: Exclude<ToWorker, { type: "setup" }>): void {
     if (message.type === "workers") this.#siblings.moved(message.workers);
     else if (message.type === "stop") this.#dismiss();
     else this.#store.receive(message);
   }
 
-  /** There is no supervisor any more: what it kept cannot be reached. */
+  /** The supervisor has ended, and with it the list of peers that it kept. */
   abandon(): void {
     void this.#store.close();
     this.#dismiss();
@@ -101,7 +102,7 @@ export class Worker {
   async #joined(): Promise<void> {
     const untilMs = this.#clock.nowMs() + JOIN_PATIENCE_MS;
     while (!this.#node.isReady() && !this.#isStopping && this.#clock.nowMs() < untilMs) {
-      await new Promise<void>((resolve) => this.#clock.after(LOOK_MS, resolve));
+      await new Promise<void>((resolve) => this.#clock.after(JOIN_CHECK_MS, resolve));
     }
   }
 
@@ -115,9 +116,9 @@ function say(message: FromWorker): void {
   tell(lineOf(message));
 }
 
-/** A log whose every line says which worker wrote it. */
+/** Adds the worker's name to every line. */
 function named(log: Log, worker: string): Log {
-  const say = (level: keyof Log) => (message: string, fields?: Record<string, unknown>) =>
-    log[level](message, { ...fields, worker });
+  const say = (level: keyof Log): LogCall => (message, fields, facts) =>
+    log[level](message, { ...fields, worker }, facts);
   return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
 }

@@ -1,6 +1,6 @@
 /** The limits: what the runtimes' own servers reach with next to nothing to do. */
 import { freePort } from "../support/free-port.ts";
-import { root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
+import { root, runCommand, type RuntimeKind } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { firstKeys, keyFile } from "./keys.ts";
 import { type Cores, startServer } from "./processes.ts";
@@ -75,7 +75,8 @@ export async function startBareMesh(
 }
 
 async function startBare(defer: Defer, kind: RuntimeKind, args: readonly string[], cores?: Cores): Promise<string> {
-  const command = [runtimeProgram(kind), "run", ...(kind === "deno" ? ["-A"] : [])];
-  const { url } = await startServer(defer, kind, [...command, `${root}/tests/bench/parts/bare.ts`, ...args], { cores });
+  const { url } = await startServer(defer, kind, [...runCommand(kind), `${root}/tests/bench/parts/bare.ts`, ...args], {
+    cores,
+  });
   return url;
 }

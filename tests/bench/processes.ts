@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import process from "node:process";
-import { commandOf, listening, NodeProcess, root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
+import { commandOf, listening, NodeProcess, root, runCommand, type RuntimeKind } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { hasProgram } from "./machine.ts";
 
@@ -66,11 +66,11 @@ export async function runPart<T>(
   args: readonly string[],
   options: StartOptions & { flags?: readonly string[]; timeoutMs?: number } = {},
 ): Promise<T> {
-  const flags = kind === "deno" ? ["-A", "--no-prompt", ...(options.flags ?? [])] : [];
+  const flags = kind === "deno" ? options.flags ?? [] : [];
   return JSON.parse(
     await runToEnd(
       defer,
-      [runtimeProgram(kind), "run", ...flags, `${root}/tests/bench/parts/${file}`, ...args],
+      [...runCommand(kind), ...flags, `${root}/tests/bench/parts/${file}`, ...args],
       options,
     ),
   );

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
-import { bothRuntimes, root, type RuntimeKind, runtimeProgram } from "../support/node.ts";
+import { bothRuntimes, root, runCommand, type RuntimeKind } from "../support/node.ts";
 import { startNats } from "../support/nats-server.ts";
 import { until } from "../support/until.ts";
 import { pause } from "./load.ts";
@@ -31,8 +31,8 @@ class MemberProcess {
 
   constructor(kind: RuntimeKind, natsUrl: string, first: number, count: number) {
     const file = join(root, "tests", "chaos", "hundred-member.ts");
-    const args = ["run", ...(kind === "deno" ? ["-A"] : []), file, natsUrl, String(first), String(count)];
-    this.child = spawn(runtimeProgram(kind), args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
+    const [program, ...args] = [...runCommand(kind), file, natsUrl, String(first), String(count)];
+    this.child = spawn(program!, args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
     let rest = "";
     this.child.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
       const lines = (rest + chunk).split("\n");

@@ -1,4 +1,7 @@
-/** Four scenarios of the chaos program in short, with the same targets. */
+/**
+ * Four scenarios of the chaos program in short, with the same targets. Runs once, alone: its subject is in processes of
+ * their own, and the targets are times.
+ */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { deaths } from "./deaths.ts";

@@ -1,7 +1,8 @@
+/** Nodes with a real dictd as origin. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { startDictd } from "../support/dictd.ts";
-import { bothRuntimes, spawnNode, startNode } from "../support/node.ts";
+import { onBothRuntimes, spawnNode, startNode } from "../support/node.ts";
 import { test } from "../support/test.ts";
 
 const programs = ["dictd", "dict"];
@@ -19,7 +20,7 @@ function firstDefinition(port: number, word: string): string {
 test("/define/piston is what the dict client prints, body for body", { programs, timeoutMs: 60_000 }, async (defer) => {
   const { port } = await startDictd(defer);
   const args = ["--nats", "off", "--group", `dict=dict://127.0.0.1:${port}/gcide`];
-  for (const kind of bothRuntimes) {
+  await onBothRuntimes(async (kind) => {
     const node = await startNode(defer, kind, args);
     for (const word of ["piston", "cache", "zymotic"]) {
       const response = await fetch(`${node.url}/define/${word}`);
@@ -40,7 +41,7 @@ test("/define/piston is what the dict client prints, body for body", { programs,
     }
     assert.equal((await fetch(`${node.url}/define/a%0D%0ASHOW%20DB`)).status, 400);
     assert.equal((await node.end()).code, 0);
-  }
+  });
 });
 
 test(
@@ -48,7 +49,7 @@ test(
   { programs, timeoutMs: 60_000 },
   async (defer) => {
     const { port } = await startDictd(defer);
-    for (const kind of bothRuntimes) {
+    await onBothRuntimes(async (kind) => {
       const node = spawnNode(defer, kind, [
         "--addr",
         "127.0.0.1:0",
@@ -59,6 +60,6 @@ test(
       ]);
       await node.line("nonesuch");
       assert.equal(await node.exited, 2);
-    }
+    });
   },
 );

@@ -1,3 +1,4 @@
+/** The operator's `nats` command. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { startNats } from "../support/nats-server.ts";

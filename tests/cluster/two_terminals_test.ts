@@ -1,3 +1,4 @@
+/** Two nodes with nothing set up, at the default ports. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { assembled, listening, type NodeProcess, spawnNode, temporaryDirectory } from "../support/node.ts";

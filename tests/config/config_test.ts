@@ -245,7 +245,7 @@ test("all faults come in one message, each with the option, the rule and the val
     faultsOf(["-addr=x", "--nope", "word", "--replicas", "9", "--log"], { env: { MUSTER_WEIGHT: "heavy" } }),
     [
       "there is no option --nope",
-      'there are no arguments without a flag: "word"',
+      'every argument must belong to a flag: "word"',
       "--log must have a value: none follows",
       `--addr must be ${options.addr.rule}: it is "x"`,
       '--replicas must be a whole number from 1 to 5: it is "9"',
@@ -257,7 +257,7 @@ test("all faults come in one message, each with the option, the rule and the val
 test("a flag does not swallow the next flag as its value, nor a switch a value", () => {
   assert.deepEqual(faultsOf(["--name", "--zone", "a"]), [
     '--name must have a value: "--zone" follows',
-    'there are no arguments without a flag: "a"',
+    'every argument must belong to a flag: "a"',
   ]);
   assert.deepEqual(faultsOf(["--help=no"]), ['--help takes no value: "no"']);
   assert.equal(run(["--name=-x"]).name, "-x");
@@ -376,12 +376,12 @@ test("every fault of the file is told with its field", () => {
     '--config muster.json: groups.c has an unknown field "more"',
     "--config muster.json: groups.c.origin must be an origin as --group takes it: it is a text",
     "--config muster.json: groups.c.budgetBytes must be a whole number from 0 to 2^40: it is -1",
-    "--config muster.json: groups.c.ttlMs must be a whole number from 1 on, or null for no end: it is 0",
+    "--config muster.json: groups.c.ttlMs must be a whole number from 1, or null for no limit: it is 0",
     "--config muster.json: groups.c.loadTimeoutMs must be a whole number from 1 to 120000: it is 1000000000",
     "--config muster.json: groups.d must be an object: it is a text",
     "--config muster.json: groups.e.origin must be an origin as --group takes it: it is missing",
     "--config muster.json: groups.e.budgetBytes must be a whole number from 0 to 2^40: it is a text",
-    "--config muster.json: groups.e.ttlMs must be a whole number from 1 on, or null for no end: it is 1.5",
+    "--config muster.json: groups.e.ttlMs must be a whole number from 1, or null for no limit: it is 1.5",
     "--config muster.json: groups.e.loadTimeoutMs must be a whole number from 1 to 120000: it is null",
     "--config muster.json: groups.e.replicas must be 1 or 2: it is 3",
     `--addr must be ${options.addr.rule}: addr in the file it is "nowhere"`,
@@ -409,11 +409,15 @@ test("a file that cannot be read, is too long or is not JSON is one fault with t
     ["{} x", 'line 1, column 4: found "x"'],
     ["// no", 'line 1, column 1: found "/"'],
     [`{"zone": "${"a".repeat(1_000_000)}`, 'line 1, column 10: found "\\""'],
-    ["[".repeat(1_000_000), 'line 1, column 33: found "["'],
   ];
   for (const [text, place] of places) {
     assert.deepEqual(faultsOf(withFile, file(text)), [`--config muster.json: is not JSON at ${place}`]);
   }
+  const deep = "is nested deeper than 32 levels at line 1, column";
+  assert.deepEqual(faultsOf(withFile, file("[".repeat(1_000_000))), [`--config muster.json: ${deep} 33`]);
+  assert.deepEqual(faultsOf(withFile, file(`${'{"a":'.repeat(33)}1${"}".repeat(33)}`)), [
+    `--config muster.json: ${deep} 161`,
+  ]);
   assert.match(faultsOf(withFile, file(" ".repeat(1024 * 1024 + 1)))[0], /at most 1048576 characters/);
   assert.equal(run(withFile, file(`{"zone":"z"${" ".repeat(1_000_000)}}`)).zone, "z");
 });
@@ -525,7 +529,7 @@ test("an address that other machines could not reach is doubted, and no other", 
   const doubts = (argv: string[]) => doubtsOf(run(argv)).length;
   const far = ["--nats", "nats://10.0.0.2:4222"];
   const near = ["--nats", "nats://127.0.0.1:4222"];
-  assert.match(doubtsOf(run(far))[0]!, /reach this one at 127\.0\.0\.1, which is to each machine itself/);
+  assert.match(doubtsOf(run(far))[0]!, /reach this node at 127\.0\.0\.1, which means the local machine/);
   for (const addr of ["0.0.0.0:8000", "[::]:8000"]) {
     assert.equal(doubts(["--addr", addr, ...near]), 1, addr);
     assert.equal(doubts(["--addr", addr, ...far, "--advertise", "http://a:8000"]), 0, addr);

@@ -1,4 +1,7 @@
-/** Several real processes with the embedded NATS server, on both runtimes: which one starts it, which one takes it over. */
+/**
+ * Several processes with the embedded NATS server, on both runtimes: which one starts it, which one takes it over.
+ * Runs once: its subject is in processes of their own.
+ */
 import assert from "node:assert/strict";
 import { connect, type KV } from "nats";
 import {

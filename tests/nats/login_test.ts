@@ -1,13 +1,16 @@
-/** Logins that NATS refuses: real servers and real processes, on both runtimes. */
+/**
+ * Logins that NATS refuses: real servers and real processes, on both runtimes.
+ * Runs once: its subject is in processes of their own.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { startNats, temporaryFolder } from "../support/nats-server.ts";
+import { root, runCommand } from "../support/node.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const fixture = fileURLToPath(new URL("../fixtures/nats-login.ts", import.meta.url));
 const runtimes = ["bun", "deno"] as const;
 
@@ -28,8 +31,8 @@ async function guardedNats(defer: Defer, password: string) {
 
 /** A process of the fixture; `count` is how often it has printed an event so far. */
 function startLogin(defer: Defer, runtime: typeof runtimes[number], args: readonly string[]) {
-  const words = runtime === "bun" ? [fixture] : ["run", "-A", fixture];
-  const child = spawn(`${root}/node_modules/.bin/${runtime}`, [...words, ...args], { cwd: root });
+  const [program, ...words] = [...runCommand(runtime), fixture];
+  const child = spawn(program!, [...words, ...args], { cwd: root });
   let out = "";
   let errors = "";
   let code: number | null | undefined;

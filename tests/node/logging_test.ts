@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { createLog, type LogOptions } from "../../lib/node/logging.ts";
+import { NPM_PACKAGES } from "../support/node.ts";
 import { test } from "../support/test.ts";
 
 const nowMs = Date.UTC(2026, 10, 23, 18, 0, 0, 5);
@@ -34,6 +35,17 @@ test("a JSON line holds the same with the fields beside it", () => {
     '{"time":"2026-11-23T18:00:00.005Z","level":"info","message":"hello","group":"dict","revision":7,"peers":["a","b"]}',
   );
   assert.equal(lines[1], '{"time":"2026-11-23T18:00:00.005Z","level":"warn","message":"hello"}');
+});
+
+test("facts that the message tells already are fields of a JSON line, and not of a text line", () => {
+  const tell = (format: "text" | "json") => {
+    const { lines, log } = memoryLog(format);
+    log.info("listening on http://h:1", { name: "n" }, { url: "http://h:1", name: "another" });
+    return lines[0];
+  };
+  assert.equal(tell("text").slice(31), "listening on http://h:1 name=n");
+  const { time: _, ...told } = JSON.parse(tell("json"));
+  assert.deepEqual(told, { level: "info", message: "listening on http://h:1", url: "http://h:1", name: "n" });
 });
 
 test("fields follow the message of a text line, quoted where they hold spaces", () => {
@@ -140,7 +152,7 @@ test("logging needs no permission in Deno", { programs: [deno] }, () => {
     log("json").info("hello", { list: [1] });
     try { Deno.env.get("HOME"); console.log("allowed"); } catch { console.log("refused"); }`;
   const cwd = fileURLToPath(new URL("../..", import.meta.url));
-  const printed = execFileSync(deno, ["run", "--no-prompt", "--no-check", "-"], {
+  const printed = execFileSync(deno, ["run", NPM_PACKAGES, "--no-prompt", "--no-check", "-"], {
     encoding: "utf8",
     cwd,
     input: script,

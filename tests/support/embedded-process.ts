@@ -3,6 +3,7 @@ import { until as lookUntil } from "./until.ts";
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { NPM_PACKAGES } from "./node.ts";
 import type { Defer } from "./test.ts";
 
 export type RuntimeName = "bun" | "deno";
@@ -24,6 +25,7 @@ const fixture = fileURLToPath(new URL("../fixtures/embedded-node.ts", import.met
 /** The permissions that the embedded server needs on Deno. */
 const permissions = [
   "--no-prompt",
+  "--allow-read",
   "--allow-net=127.0.0.1",
   "--allow-run=/bin/sh",
   "--allow-env=PATH,NATS_SERVER_BIN,NODE_V8_COVERAGE",
@@ -36,7 +38,7 @@ export function startEmbedded(
   storeDir: string,
 ): EmbeddedProcess {
   const binary = `${root}/node_modules/.bin/${runtime}`;
-  const args = runtime === "bun" ? [fixture] : ["run", ...permissions, fixture];
+  const args = runtime === "bun" ? [fixture] : ["run", NPM_PACKAGES, ...permissions, fixture];
   const child = spawn(binary, [...args, String(port), storeDir], {
     stdio: ["ignore", "pipe", "inherit"],
     detached: true,

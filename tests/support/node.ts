@@ -11,6 +11,11 @@ import { until } from "./until.ts";
 export type RuntimeKind = "bun" | "deno";
 export const bothRuntimes: readonly RuntimeKind[] = ["bun", "deno"];
 
+/** Does the same on both runtimes side by side: most of it waits for processes. */
+export async function onBothRuntimes(run: (kind: RuntimeKind) => Promise<void>): Promise<void> {
+  await Promise.all(bothRuntimes.map(run));
+}
+
 /** The repository's root. */
 export const root = resolve(import.meta.dirname!, "..", "..");
 
@@ -20,8 +25,17 @@ export function runtimeProgram(kind: RuntimeKind): string {
   return existsSync(pinned) ? pinned : kind;
 }
 
+/** Has Deno take packages from where npm put them: a test never downloads, nor fills Deno's own cache. */
+export const NPM_PACKAGES = "--node-modules-dir=manual";
+
+/** How to run a program of the project; its file and arguments follow. */
+export function runCommand(kind: RuntimeKind, permissions: "-A" | "-P" = "-A"): string[] {
+  return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt", NPM_PACKAGES] : [])];
+}
+
+/** How to run a node; its options follow. */
 export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P"): string[] {
-  return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt"] : []), join(root, "main.ts")];
+  return [...runCommand(kind, permissions), join(root, "main.ts")];
 }
 
 /** A directory of its own, removed at the end. */
@@ -73,7 +87,9 @@ export class NodeProcess<Kind extends string = RuntimeKind> {
   }
 
   /** Ends it by its own id and waits for the end. */
-  async end(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<{ code: number | null; tookMs: number }> {
+  async end(
+    signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" = "SIGTERM",
+  ): Promise<{ code: number | null; tookMs: number }> {
     const sinceMs = performance.now();
     this.signal(signal);
     const code = await this.exited;

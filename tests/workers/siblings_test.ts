@@ -57,7 +57,7 @@ test("the figures of a machine are there in time, whatever its workers do", asyn
     { name: "w1", url: "http://127.0.0.1:7", report: own },
     { name: "w2", url: `http://127.0.0.1:${good}`, report: report("w2") },
     { name: "w3", url: `http://127.0.0.1:${silent}`, fault: "gave no answer within 500 ms" },
-    { name: "w4", url: `http://127.0.0.1:${another}`, fault: "is another one" },
+    { name: "w4", url: `http://127.0.0.1:${another}`, fault: "another worker answers at its port" },
     { name: "w5", fault: "is not running" },
   ]);
   assert.deepEqual(asked, ["/stats"]);

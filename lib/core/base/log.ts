@@ -1,7 +1,18 @@
-/** Where every part logs. The composition root decides on format and place. */
+/** Takes log lines; lib/node/logging.ts writes them. */
 export interface Log {
-  debug(message: string, fields?: Record<string, unknown>): void;
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  error(message: string, fields?: Record<string, unknown>): void;
+  debug: LogCall;
+  info: LogCall;
+  warn: LogCall;
+  error: LogCall;
 }
+
+/**
+ * Writes one line.
+ *
+ * @param message for people
+ * @param fields what the message does not say; a text line and a JSON line both print them
+ * @param facts what the message says already, for machines: only a JSON line prints them
+ */
+export type LogCall = (message: string, fields?: LogFields, facts?: LogFields) => void;
+
+export type LogFields = Readonly<Record<string, unknown>>;

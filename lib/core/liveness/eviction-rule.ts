@@ -150,7 +150,9 @@ export class EvictionRule {
     suspect.isDeciding = false;
     if (isEvicted) {
       this.#evictions++;
-      log.info(`evicted ${record.name} (incarnation ${record.incarnation}) from the peer lists: ${reason}`);
+      const { name, incarnation } = record;
+      const facts = { peer: name, incarnation, reason };
+      log.info(`evicted ${name} (incarnation ${incarnation}) from the peer lists: ${reason}`, {}, facts);
     }
     // Another node was first, or the peer came back: the next roster tells. If it does not, the misses count from zero.
     if (this.#isCurrent(suspect)) suspect.reset();
@@ -169,7 +171,7 @@ export class EvictionRule {
       : this.#probersOf(name, 1).length === 0
       ? "no other node lists it, so it gets twice the time"
       : "asking other nodes";
-    this.#options.liveness.log.warn(`peer ${name} does not answer: ${next}`);
+    this.#options.liveness.log.warn(`peer ${name} does not answer: ${next}`, {}, { peer: name });
   }
 }
 

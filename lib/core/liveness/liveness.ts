@@ -185,7 +185,8 @@ export class Liveness {
   #answered(state: ProbeState): void {
     this.#rule.heard();
     state.lastAnsweredAtMs = this.#options.clock.nowMs();
-    if (state.isLogged) this.#options.log.info(`peer ${state.peer.record.name} answers again`);
+    const { name } = state.peer.record;
+    if (state.isLogged) this.#options.log.info(`peer ${name} answers again`, {}, { peer: name });
     state.isLogged = false;
     state.reset();
     if (state.isExtra) this.#drop(state);

@@ -1,10 +1,10 @@
 /**
- * What a DICT server answers to one DEFINE, line by line (RFC 2229, 3.2): `150`, then per definition `151`, its text and
- * a dot, then `250`; or one line that says why not.
+ * Reads a DICT server's answer to one DEFINE, line by line (RFC 2229, 3.2): `150`, then per definition `151`, its text
+ * and a dot, then `250`; or one line with the reason for a refusal.
  */
 import { NotFoundError, OriginError } from "../../core/errors.ts";
 
-/** All definitions of one word together. */
+/** All definitions of one word together. Chosen: as long as the largest value. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const DOT = 0x2e;
@@ -13,10 +13,10 @@ const LF = 0x0a;
 /** The server knows no such database or strategy: the operator's mistake, which a check at start-up can tell. */
 export class UnknownDatabaseError extends OriginError {}
 
-/** The server has answered something that leaves the place in the stream unknown: the connection is of no use. */
+/** The server's answer makes no sense, so the start of the next answer is unknown: the connection must be closed. */
 export class BrokenStreamError extends OriginError {}
 
-/** The server goes away, and says so instead of answering: what it was asked may be asked again elsewhere. */
+/** The server says that it closes the connection, instead of answering: another connection may ask again. */
 export class ServerLeavesError extends BrokenStreamError {}
 
 export type Outcome = { definition: Uint8Array<ArrayBuffer> } | { error: Error };
@@ -34,7 +34,7 @@ export class DefineAnswer {
   }
 
   /**
-   * @throws ServerLeavesError the server says that it goes away
+   * @throws ServerLeavesError the server says that it closes the connection
    * @throws BrokenStreamError the answer makes no sense, or is too big
    */
   take(line: Uint8Array): Outcome | undefined {
@@ -52,8 +52,8 @@ export class DefineAnswer {
       this.#lines = [];
       this.#state = "between";
     } else if (this.#state === "first text") {
-      // dictd does not double a leading dot, other servers do: only two dots can be one that was doubled. A copy, as
-      // the line may lie in the runtime's buffer.
+      // dictd does not double a leading dot, other servers do: so two leading dots become one. A copy, as the line may
+      // be in the runtime's buffer.
       this.#lines.push(line[0] === DOT && line[1] === DOT ? line.slice(1) : line.slice());
     }
   }
@@ -91,7 +91,7 @@ export function statusOf(line: Uint8Array): Status {
   return { code: /^[1-5]\d\d(?: |$)/.test(text) ? Number(text.slice(0, 3)) : 0, text };
 }
 
-/** The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, and nonsense. */
+/** The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, or nonsense. */
 export function unexpected({ code, text }: Status): BrokenStreamError {
   if (code === 420 || code === 421) return new ServerLeavesError(`the DICT server is not available: ${text}`);
   if (code >= 530 && code <= 532) return new BrokenStreamError(`the DICT server refuses this node: ${text}`);

@@ -1,7 +1,6 @@
 /**
- * One connection to a DICT server: the banner, one CLIENT, then as many DEFINE commands on the way as there are asks.
- * Answers come in the order of the commands (RFC 2229, 4), so the oldest command that is on the way is the one which is
- * being answered.
+ * One connection to a DICT server: the banner, one CLIENT, then pipelined DEFINE commands. Answers come in the order of
+ * the commands (RFC 2229, 4), so each line belongs to the oldest command in flight.
  */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
@@ -9,19 +8,19 @@ import { OriginError, OriginTimeoutError } from "../../core/errors.ts";
 import { DefineAnswer, type Outcome, ServerLeavesError, statusOf, unexpected } from "./answer.ts";
 import { LineReader } from "./lines.ts";
 
-/** From the start of a connection to the server's banner. */
+/** From the start of a connection to the server's banner. Chosen: half of a load's usual time. */
 const GREETING_TIMEOUT_MS = 5_000;
-/** A connection without asks is closed before servers do (dictd after 600 s). */
+/** A connection without asks is closed before the server closes it (dictd does after 600 s). */
 const IDLE_TIMEOUT_MS = 300_000;
 
-/** A word that somebody wants defined. `settle` may be called late and more than once: only the first call counts. */
+/** One word to define. `settle` may be called late and more than once: only the first call counts. */
 export interface Ask {
   readonly word: string;
   /** The command line, with its CR LF. */
   readonly command: string;
-  /** Nobody waits for it any more. */
+  /** Has its outcome, or its caller has gone. */
   settled: boolean;
-  /** It was on the way on a connection that the server had closed, or was about to close. */
+  /** Was lost once, on a connection that the server had closed or was about to close. */
   retried: boolean;
   settle(outcome: Outcome): void;
 }
@@ -30,32 +29,31 @@ export interface ConnectionOptions {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
-  /** How long the oldest command may go without its whole answer: behind it everything else on the connection waits. */
+  /** How long the oldest command may wait for its whole answer: all others on the connection wait behind it. */
   readonly answerTimeoutMs: number;
   /** An ask has left the connection: there may be room for another. */
   readonly onRoom: (connection: DictConnection) => void;
-  /** The connection is gone. `untouched` are the asks on it that may be sent again, see {@link DictConnection}. */
+  /** The connection has ended. `untouched` are its asks that may be sent again, see {@link DictConnection}. */
   readonly onGone: (connection: DictConnection, untouched: Ask[]) => void;
 }
 
-/** What was written and not answered yet, oldest first. */
-interface OnTheWay {
+/** A command in flight. */
+interface InFlight {
   readonly ask: Ask;
   readonly answer: DefineAnswer;
 }
 
 /**
- * A connection that had no asks for a while may have been closed by the server without our knowing. What is then sent on
- * it is lost before the server has read it, so those asks are handed back instead of failed: if not a byte came since, or
- * if the server says that it goes away, as one does that is restarted or ends connections which are quiet for long.
+ * A server may close an idle connection, and commands that were sent meanwhile are lost before it reads them. Such asks
+ * are given back to be sent again. They count as lost when no byte came since, or when the server says that it closes.
  */
 export class DictConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
   readonly #reader = new LineReader();
-  /** Before the banner: what is to be sent. After: what is sent at the end of this tick, in one write. */
+  /** Asks to send: after the banner, then together at the end of each tick, in one write. */
   #unsent: Ask[] = [];
-  #onTheWay: OnTheWay[] = [];
+  #inFlight: InFlight[] = [];
   #phase: "greeting" | "client" | "ready" | "gone" = "greeting";
   #flushing = false;
   #kept = false;
@@ -76,12 +74,12 @@ export class DictConnection {
     this.#expectWithin(GREETING_TIMEOUT_MS, "the DICT server did not greet");
   }
 
-  /** Asks that wait for it, those that nobody wants any more but which the server will answer included. */
+  /** How many asks wait, with those whose caller has gone: the server still answers them. */
   get load(): number {
-    return this.#unsent.length + this.#onTheWay.length;
+    return this.#unsent.length + this.#inFlight.length;
   }
 
-  /** Has been without asks before: the server may have closed it. */
+  /** Was idle before: the server may have closed it. */
   get kept(): boolean {
     return this.#kept;
   }
@@ -96,35 +94,35 @@ export class DictConnection {
     this.#flushSoon();
   }
 
-  /** Drops an ask that was not sent yet; one that is on the way stays, as its answer will come. */
+  /** Drops an ask that was not sent yet. One in flight stays, as its answer will come. */
   forget(ask: Ask): void {
     const before = this.#unsent.length;
     this.#unsent = this.#unsent.filter((other) => other !== ask);
     if (this.#unsent.length < before) this.#afterLeaving();
   }
 
-  /** Ends the connection; its asks fail with `error`, or are handed back. */
+  /** Ends the connection; its asks fail with `error`, or are given back. */
   destroy(error: Error): void {
     if (this.#phase === "gone") return;
     const isLate = error instanceof OriginTimeoutError;
     const mayRetry = this.#kept && (this.#silentSinceIdle && !isLate || error instanceof ServerLeavesError);
-    // It is the oldest that is not answered: the others only had to wait behind it.
-    const oldest = isLate && this.#phase === "ready" ? this.#onTheWay[0]?.ask : undefined;
+    // The oldest ask is too late; the others only waited behind it.
+    const oldest = isLate && this.#phase === "ready" ? this.#inFlight[0]?.ask : undefined;
     this.#phase = "gone";
     this.#cancelTimer();
     this.#socket.destroy();
     const untouched: Ask[] = [];
-    for (const ask of [...this.#onTheWay.map(({ ask }) => ask), ...this.#unsent]) {
+    for (const ask of [...this.#inFlight.map(({ ask }) => ask), ...this.#unsent]) {
       if (ask.settled) continue;
       if ((mayRetry || oldest !== undefined && ask !== oldest) && !ask.retried) untouched.push(ask);
       else ask.settle({ error });
     }
-    this.#onTheWay = [];
+    this.#inFlight = [];
     this.#unsent = [];
     this.#options.onGone(this, untouched);
   }
 
-  /** Says goodbye where that can be read, and ends the connection. */
+  /** Sends QUIT when the connection is idle, and ends it. */
   close(): void {
     if (this.idle) this.#socket.end("QUIT\r\n");
     this.destroy(new OriginError("the origin is closed"));
@@ -141,8 +139,8 @@ export class DictConnection {
     if (this.#phase === "gone") return;
     const asks = this.#unsent;
     this.#unsent = [];
-    const wasEmpty = this.#onTheWay.length === 0;
-    for (const ask of asks) this.#onTheWay.push({ ask, answer: new DefineAnswer(ask.word) });
+    const wasEmpty = this.#inFlight.length === 0;
+    for (const ask of asks) this.#inFlight.push({ ask, answer: new DefineAnswer(ask.word) });
     const text = prelude + asks.map(({ command }) => command).join("");
     if (text === "") return;
     this.#socket.write(text);
@@ -154,7 +152,7 @@ export class DictConnection {
     try {
       // As a plain Uint8Array, whose slice is a copy: a Buffer's is not.
       for (const line of this.#reader.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))) {
-        // Whoever was just answered may have closed the origin.
+        // The caller of the last answer may have closed the origin.
         if (this.#gone()) return;
         this.#takeLine(line);
       }
@@ -178,25 +176,25 @@ export class DictConnection {
     }
     if (this.#phase === "client") {
       const status = statusOf(line);
-      // A server that does not know CLIENT (500, 502) can do without.
+      // A server that does not know CLIENT (500, 502) does not need it.
       if (status.code !== 250 && status.code < 500) throw unexpected(status);
       this.#phase = "ready";
       this.#afterLeaving();
       return;
     }
-    const oldest = this.#onTheWay[0];
+    const oldest = this.#inFlight[0];
     if (oldest === undefined) throw unexpected(statusOf(line));
     const outcome = oldest.answer.take(line);
     if (outcome === undefined) return;
-    this.#onTheWay.shift();
+    this.#inFlight.shift();
     oldest.ask.settle(outcome);
     this.#afterLeaving();
   }
 
-  /** The oldest ask is another one now, or there is none. */
+  /** An ask has left: the next one is the oldest, or the connection is idle. */
   #afterLeaving(): void {
     if (this.#phase !== "ready") return;
-    if (this.#onTheWay.length > 0) {
+    if (this.#inFlight.length > 0) {
       this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
     } else if (this.#unsent.length === 0) {
       this.#kept = true;

@@ -1,7 +1,6 @@
 /**
- * `dict://`, a dictionary server (RFC 2229), asked over a few kept connections on which many words are on the way at
- * once: a server such as dictd takes 45 ms for one word (Nagle's algorithm against delayed acknowledgement), and the same
- * for twenty that were sent together.
+ * `dict://`, a dictionary server (RFC 2229), asked over a few kept connections with pipelined words. Measured with dictd:
+ * one word takes 45 ms (Nagle's algorithm and delayed acknowledgement), and twenty sent together take the same 45 ms.
  */
 import type { Clock } from "../../core/base/clock.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
@@ -11,20 +10,20 @@ import { LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type Outcome, UnknownDatabaseError } from "./answer.ts";
 import { type Ask, DictConnection } from "./connection.ts";
 
-/** For the check at start-up, which nobody should have to wait for: from its call to its end. */
+/** The whole check at start-up. Chosen: a warning should stand beside the first log lines. */
 const CHECK_TIMEOUT_MS = 2_000;
-/** dictd makes a process for each connection, and takes 100. */
+/** Chosen: dictd makes a process for each connection, and takes 100 in all. */
 const MAX_CONNECTIONS = 4;
-/** A further connection is opened when each has as many asks as this. */
+/** Another connection is opened when each has this many asks. Chosen: about what dictd answers in 45 ms. */
 const GROW_AT_ASKS = 16;
-/** Asks on one connection; behind a slow one all others wait. */
+/** Asks on one connection. Chosen: all of them wait behind a slow one. */
 const MAX_ASKS_PER_CONNECTION = 64;
-/** Asks that wait for room on a connection, before further ones are refused. */
+/** Further asks that wait for room on a connection are refused. Chosen: four times those in flight. */
 const MAX_WAITING_ASKS = 1_024;
 /** RFC 2229, 2.3: a command line, CR LF included. */
 const MAX_COMMAND_BYTES = 1_024;
 
-/** The bytes of the definition as the server sent them: a dictionary may hold others than valid UTF-8. */
+/** The body has the bytes that the server sent: a dictionary may hold invalid UTF-8. */
 const CONTENT_TYPE = "text/plain; charset=utf-8";
 
 export interface DictOptions {
@@ -34,7 +33,7 @@ export interface DictOptions {
   readonly database: string;
 }
 
-/** First definitions from a DICT server. */
+/** Gets first definitions from a DICT server. */
 export class DictOrigin implements Origin {
   readonly #options: DictOptions;
   readonly #clock: Clock;
@@ -52,7 +51,7 @@ export class DictOrigin implements Origin {
   /**
    * Asks the server at start-up whether it has the database.
    *
-   * @returns what to warn of: a server that is not there now may come later
+   * @returns a warning when the server does not answer: it may start later
    * @throws ConfigError the server has no such database
    */
   async check(): Promise<string | undefined> {
@@ -73,7 +72,7 @@ export class DictOrigin implements Origin {
   }
 
   /**
-   * The first definition of `key`: its lines as they are, each ended by LF.
+   * Loads the first definition of `key`: its lines as they are, each ended by LF.
    *
    * @throws NotFoundError the server has no definition, or no command can carry the word (control characters, length)
    * @throws OriginTimeoutError no answer in time
@@ -141,7 +140,7 @@ export class DictOrigin implements Origin {
 
   #connectionFor(ask: Ask): DictConnection | undefined {
     const all = [...this.#connections];
-    // What was lost on a kept connection goes over a new one: the others may be as dead.
+    // An ask that was lost on a kept connection needs a new one: the others may be closed too.
     const best = leastLoaded(ask.retried ? all.filter((connection) => !connection.kept) : all);
     if (best !== undefined && best.load < GROW_AT_ASKS) return best;
     if (all.length < MAX_CONNECTIONS) return this.#open();
@@ -177,8 +176,8 @@ function leastLoaded(connections: readonly DictConnection[]): DictConnection | u
 }
 
 /**
- * The command for a word. RFC 2229, 2.2: a word is any sequence of quoted strings and of backslashed characters. A quote
- * or a backslash stands between the quoted strings, as dictd takes a backslash inside of one for itself.
+ * The command for a word. RFC 2229, 2.2: a word is any sequence of quoted strings and of escaped characters. A quote or a
+ * backslash stands between quoted strings, as dictd takes a backslash inside one literally.
  *
  * @throws NotFoundError control characters (a line break would begin a second command), or over 1,024 bytes
  */

@@ -1,16 +1,14 @@
-/**
- * Lines out of the chunks that a socket gives: bytes, as a dictionary's text need not be valid UTF-8.
- */
+/** Splits a socket's chunks into lines of bytes: a dictionary's text may be invalid UTF-8. */
 import { OriginError } from "../../core/errors.ts";
 
-/** RFC 2229, 2.3 allows 1,024 octets; dictionaries that were not made for it have more. */
+/** RFC 2229, 2.3 allows 1,024 octets; some dictionaries have longer lines. Chosen far above those. */
 const MAX_LINE_BYTES = 1024 * 1024;
 
 const LF = 0x0a;
 const CR = 0x0d;
 const EMPTY = new Uint8Array(0);
 
-/** Splits at LF and drops a CR before it; what is not ended yet waits for the next chunk. */
+/** Splits at LF and drops a CR before it. It keeps an unfinished line for the next chunk. */
 export class LineReader {
   #rest: Uint8Array = EMPTY;
 
@@ -23,7 +21,7 @@ export class LineReader {
     const bytes = this.#rest.length === 0 ? chunk : concat(this.#rest, chunk);
     const lines: Uint8Array[] = [];
     let start = 0;
-    // What waited has no LF in it: it need not be searched again.
+    // The kept part has no LF: skip it.
     let end = bytes.indexOf(LF, this.#rest.length);
     for (; end >= 0; end = bytes.indexOf(LF, start)) {
       const stop = end > start && bytes[end - 1] === CR ? end - 1 : end;

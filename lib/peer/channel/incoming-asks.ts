@@ -322,7 +322,10 @@ export class IncomingAsks implements AskVisitor {
   #replyFailure(type: AskType, id: number, error: unknown): void {
     const code = codeOf(error);
     if (code !== undefined) return this.#outbox.failure(id, code, (error as Error).message);
-    this.#context.log.error(`peer ${this.#remote}: its ask failed outside the contract: ${error}`);
+    this.#context.log.error(`peer ${this.#remote}: its ask failed outside the contract: ${error}`, {}, {
+      peer: this.#remote,
+      error,
+    });
     this.#outbox.failure(
       id,
       type === MessageType.get ? FailureCode.originFailed : FailureCode.unavailable,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { brotliCompressSync, gzipSync } from "node:zlib";
+import { version } from "../../../lib/config/config.ts";
 import { NotFoundError, OriginError, OriginTimeoutError } from "../../../lib/core/errors.ts";
 import { HttpOrigin } from "../../../lib/origins/http/http-origin.ts";
 import { ManualClock } from "../../support/clock.ts";
@@ -51,6 +52,23 @@ test("200 is a value with its bytes and its content type", async (defer) => {
   assert.equal(typed.contentType, "image/png");
   assert.equal((await origin.load("plain", never)).contentType, "application/octet-stream");
   assert.equal(clock.pending, 0);
+});
+
+test("a server sees the same request headers from both runtimes", async (defer) => {
+  let seen: Record<string, unknown> = {};
+  const { origin } = await setting(defer, "/{key}", (request, response) => {
+    seen = request.headers;
+    response.end("ok");
+  });
+  await origin.load("a", never);
+  // Which way a runtime keeps its connections is its own.
+  const { host: _host, connection: _connection, ...headers } = seen;
+  assert.deepEqual(headers, {
+    accept: "*/*",
+    "accept-encoding": "gzip, br",
+    "accept-language": "*",
+    "user-agent": `muster/${version}`,
+  });
 });
 
 test("a body in an encoding that was not asked for is a failure, and an empty content type is none", async (defer) => {
@@ -258,7 +276,7 @@ test("a cancelled load ends with the reason, and the server sees its request go"
   await assert.rejects(origin.load("a", controller.signal), /nobody waits/);
 });
 
-test("close fails what is in the air, and nothing is fetched after it", async (defer) => {
+test("close fails the requests in flight, and nothing is fetched after it", async (defer) => {
   let began = () => {};
   const begin = new Promise<void>((resolve) => began = resolve);
   const { origin } = await setting(defer, "/{key}", () => began());

@@ -117,7 +117,7 @@ test("a cancelled lookup ends with the reason, and others go on", async (defer) 
   assert.match(await kept, /^Piston\n/);
 });
 
-test("close waits for lookups in the air, and then nothing is looked up", async (defer) => {
+test("close waits for lookups in flight, and then nothing is looked up", async (defer) => {
   const origin = wordnet(defer);
   const word = textOf(origin, "piston");
   await origin.close();

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { createServer } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { NPM_PACKAGES } from "../../support/node.ts";
 import { type Defer, test } from "../../support/test.ts";
 
 const run = promisify(execFile);
@@ -73,7 +74,7 @@ test(
       ["localhost", "127.0.0.1", v4, isAnother],
     ];
     const cases = allCases.filter(([, bound]) => bound !== "::1" || hasIPv6);
-    const command = isBun ? ["run", dialOnce] : ["run", "-A", dialOnce];
+    const command = isBun ? ["run", dialOnce] : ["run", "-A", NPM_PACKAGES, dialOnce];
     const env = { ...globalThis.process.env, NODE_EXTRA_CA_CERTS: trusted, DENO_CERT: trusted };
     for (const [dialed, bound, shown, expected] of cases) {
       // In Deno the TLS servers of one process resume each other's sessions: no session may be left from the case before.

@@ -6,6 +6,7 @@ import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.
 import { encodeRecord } from "../../lib/registry/record.ts";
 import { RosterReader } from "../../lib/registry/roster-reader.ts";
 import { type Entry, type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
+import type { LogCall } from "../../lib/core/base/log.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";
@@ -455,9 +456,9 @@ test("a listener that throws does not stop the registry", async () => {
   await membership.close();
 });
 
-test("a list that has become empty is said to be empty, and each line hands its facts as fields", async () => {
-  const told: [message: string, fields: unknown][] = [];
-  const say = (message: string, fields?: Record<string, unknown>): void => void told.push([message, fields]);
+test("a list that has become empty is said to be empty, and each line hands its facts to machines", async () => {
+  const told: [message: string, facts: unknown][] = [];
+  const say: LogCall = (message, _fields, facts) => void told.push([message, facts]);
   const log = { debug: say, info: say, warn: say, error: say };
   const reader = new RosterReader({
     group: "dict",

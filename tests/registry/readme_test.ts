@@ -17,9 +17,9 @@ const expected: readonly [begin: string, told: RegExp][] = [
   ["nats kv ls peers", /dict\.127-0-0-1-8000/],
   ["nats kv get ", /^\{"name":"127-0-0-1-8000"/],
   ["nats kv history ", /PUT/],
-  ["nats kv watch ", /PUT.*dict\.127-0-0-1-8000/],
   ["nats kv del ", /Deleted|dict\.127-0-0-1-8000|^$/],
   ["nats stream info ", /KV_peers/],
+  ["nats kv watch ", /PUT.*dict\.127-0-0-1-8000/],
 ];
 
 /** Runs a line of the page in a shell until it has printed what is expected; a watch never ends by itself. */
@@ -51,7 +51,7 @@ test(
   "every command of the registry's README does what it says",
   { programs: ["nats"], timeoutMs: 60_000 },
   async (defer) => {
-    const commands = [...page.matchAll(/```sh\n([^`]*)```/g)].flatMap(([, block]) => block!.trim().split("\n"));
+    const commands = [...page.matchAll(/```sh[^\n]*\n([^`]*)```/g)].flatMap(([, block]) => block!.trim().split("\n"));
     assert.equal(commands.length, expected.length, "each is checked");
     const { url } = await startNats(defer);
     const log = new MemoryLog();

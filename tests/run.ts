@@ -3,9 +3,9 @@
  *
  * `bun run tests/run.ts [path ...]` runs only the tests under the given paths.
  *
- * A test file runs under both runtimes, unless its first comment has `Runs once:`. Such a file tests processes that it
- * starts, on both runtimes, so a second runner would only repeat it. Two jobs run side by side; a file with
- * `Runs once, alone:` checks times, and waits until the others have ended.
+ * A test file runs under both runtimes, and beside another one, unless its first comment says otherwise. `Runs once:` is
+ * for a file that tests processes that it starts, on both runtimes: a second runner would only repeat it. `Runs alone:` is
+ * for a file that checks times and needs both cores: it runs after the others. `Runs once, alone:` is for both.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -49,11 +49,12 @@ function testFiles(paths: readonly string[]): string[] {
   return [...new Set(found)].filter((path) => !path.includes("node_modules")).sort();
 }
 
-/** How a file says that it runs: under both runtimes, once, or once and alone. */
-function runsOf(file: string): "both" | "once" | "alone" {
+type Runs = "" | "once" | "alone" | "once, alone";
+
+/** How a file says that it runs. */
+function runsOf(file: string): Runs {
   const comment = /^\/\*\*[^]*?\*\//.exec(readFileSync(file, "utf8"))?.[0] ?? "";
-  const marker = /Runs once(, alone)?:/.exec(comment);
-  return marker === null ? "both" : marker[1] === undefined ? "once" : "alone";
+  return (/\bRuns (once, alone|once|alone):/.exec(comment)?.[1] ?? "") as Runs;
 }
 
 /** Prints one line per file and check, with the time since the start and how many are done. */
@@ -100,6 +101,8 @@ class Follower {
       // Bun: "tests/a_test.ts:"; Deno: "running 3 tests from ./tests/a_test.ts".
       const file = /^(?:running \d+ tests? from \.\/)?(tests\/\S+_test\.ts):?$/.exec(line)?.[1];
       if (file !== undefined) this.#next(file);
+      // Bun names the failed tests again at its end.
+      if (/^\d+ tests? failed:$/.test(line)) this.#next(undefined);
       this.lines.push(line);
     }
   }
@@ -212,7 +215,7 @@ async function runJobs(jobs: readonly Job[], lanes: number, progress: Progress):
 /** What to run side by side, and what after that alone. */
 function plan(paths: readonly string[]): { together: Job[]; alone: Job[] } {
   const files = Map.groupBy(testFiles(paths.length > 0 ? paths : ["tests"]), runsOf);
-  const of = (runs: "both" | "once" | "alone") => files.get(runs) ?? [];
+  const of = (runs: Runs) => files.get(runs) ?? [];
   const [bun, deno] = [program("bun"), program("deno")];
   for (const [name, found] of [["bun", bun], ["deno", deno]]) {
     if (found === undefined) missing(name!);
@@ -224,7 +227,7 @@ function plan(paths: readonly string[]): { together: Job[]; alone: Job[] } {
     [0, 1].map((half) => ({
       title: `${title} ${half + 1}/2`,
       command,
-      files: of("both").filter((_, at) => at % 2 === half),
+      files: of("").filter((_, at) => at % 2 === half),
     }));
   const suites: Job[] = [...halves("deno", onDeno), ...halves("bun", onBun)];
   const processes: Job = { title: "bun processes", command: onBun, files: of("once") };
@@ -233,12 +236,12 @@ function plan(paths: readonly string[]): { together: Job[]; alone: Job[] } {
     { title: "lint", command: [deno, "lint"], files: [] },
     { title: "types", command: [deno, "check", "--node-modules-dir=manual", "main.ts", "lib", "tests"], files: [] },
   ];
-  const canRun = ({ command, files }: Job) => command.length > 0 && files.length > 0;
-  const alone = { title: "bun alone", command: onBun, files: of("alone") };
-  return {
-    together: [...[processes].filter(canRun), ...checks, ...suites.filter(canRun)],
-    alone: [alone].filter(canRun),
-  };
+  const canRun = (job: Job) => checks.includes(job) || (job.command.length > 0 && job.files.length > 0);
+  const alone: Job[] = [
+    { title: "bun alone", command: onBun, files: [...of("alone"), ...of("once, alone")] },
+    { title: "deno alone", command: onDeno, files: of("alone") },
+  ];
+  return { together: [processes, ...checks, ...suites].filter(canRun), alone: alone.filter(canRun) };
 }
 
 function missing(name: string): void {

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
-/** Derived: 7.3 minutes on two cores that others kept busy too (load 10), of which 6.3 minutes of CPU time. */
+/** Derived from 6.1 minutes on two cores that others kept busy too (load 7), with 6.2 minutes of CPU time. */
 const USUAL_MINUTES = 5;
 const SUITE_TIMEOUT_MS = 20 * 60 * 1000;
 const PIPE_TIMEOUT_MS = 5_000;

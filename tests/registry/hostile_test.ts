@@ -1,4 +1,4 @@
-/** A bucket on a real server that is full of records by other writers. */
+/** A bucket on a real server, with nonsense in it. Runs alone: thousands of records are read against a time limit. */
 import assert from "node:assert/strict";
 import { connect, headers, type NatsConnection } from "nats";
 import { maxKeysPerGroup } from "../../lib/registry/store.ts";

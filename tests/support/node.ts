@@ -38,7 +38,7 @@ export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P"): s
   return [...runCommand(kind, permissions), join(root, "main.ts")];
 }
 
-/** A directory of its own, removed at the end. */
+/** Makes a new directory, and removes it at the end. */
 export function temporaryDirectory(defer: Defer): string {
   const directory = mkdtempSync(join(tmpdir(), "muster-"));
   defer(() => rmSync(directory, { recursive: true, force: true }));
@@ -48,7 +48,7 @@ export function temporaryDirectory(defer: Defer): string {
 export class NodeProcess<Kind extends string = RuntimeKind> {
   readonly kind: Kind;
   readonly child: ChildProcess;
-  /** What it wrote to standard error, line by line. */
+  /** The lines that it wrote to standard error. */
   readonly lines: string[] = [];
   stdout = "";
   exitCode: number | null | undefined;
@@ -68,7 +68,7 @@ export class NodeProcess<Kind extends string = RuntimeKind> {
     this.exited = new Promise((done) => child.on("close", (code) => done(this.exitCode = code)));
   }
 
-  /** Waits for a line that contains `text`; tells what was written instead when it does not come. */
+  /** Waits for a line that contains `text`; fails with the lines that came instead. */
   async line(text: string | RegExp, timeoutMs = 15_000): Promise<string> {
     const find = () => this.lines.find((line) => typeof text === "string" ? line.includes(text) : text.test(line));
     await until(() => find() !== undefined || this.exitCode !== undefined, timeoutMs, () => this.account(String(text)));
@@ -81,12 +81,12 @@ export class NodeProcess<Kind extends string = RuntimeKind> {
     return `${this.kind} node (exit code ${this.exitCode}) never wrote ${wanted}; it wrote:\n${this.lines.join("\n")}`;
   }
 
-  /** Sends a signal by its own id: Deno's `child.kill` takes the child for dead from then on, and loses its exit code. */
+  /** Sends a signal by process id: Deno's `child.kill` loses the exit code of a child. */
   signal(name: NodeJS.Signals): void {
     if (this.exitCode === undefined) process.kill(this.child.pid!, name);
   }
 
-  /** Ends it by its own id and waits for the end. */
+  /** Ends the process and waits for its end. */
   async end(
     signal: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL" = "SIGTERM",
   ): Promise<{ code: number | null; tookMs: number }> {
@@ -115,7 +115,7 @@ export interface NodeStats {
   >;
 }
 
-/** Starts a process with these arguments; it is killed at the end if it still runs. */
+/** Starts a node with these arguments, and kills it at the end if it still runs. */
 export function spawnNode(
   defer: Defer,
   kind: RuntimeKind,
@@ -125,7 +125,7 @@ export function spawnNode(
   const [program, ...rest] = commandOf(kind);
   const env: Record<string, string | undefined> = { ...process.env, ...options.env };
   for (const name of Object.keys(env)) {
-    // What this machine's user has set must not steer the test.
+    // The variables of this machine's user must not change the test.
     if ((name.startsWith("MUSTER_") || name === "NATS_URL") && options.env?.[name] === undefined) delete env[name];
   }
   const child = spawn(program!, [...rest, ...args], {

@@ -1,4 +1,4 @@
-/** Reads the project's own sources for the tests of the house rules. */
+/** Reads the project's sources, for tests of its rules. */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -20,20 +20,20 @@ export function projectSources(): Source[] {
     .map((path) => ({ path, text: readFileSync(root + path, "utf8") }));
 }
 
-/** A text of the same length in which comments are blank, and one in which strings are too. */
+/** Two texts of the same length: without comments, and without comments and strings. */
 export interface Masked {
   readonly withStrings: string;
   readonly code: string;
 }
 
-/** Blanks out what is not code; line feeds stay, so that lines and offsets are those of the text. */
+/** Replaces comments and strings by spaces. Line feeds stay, so lines and offsets are those of the text. */
 export function mask(text: string): Masked {
   const withStrings = text.split("");
   const code = text.split("");
   const blank = (chars: string[], from: number, to: number) => {
     for (let i = from; i < to; i++) if (chars[i] !== "\n") chars[i] = " ";
   };
-  // For each template that is open: how many braces stand open within its current ${…}.
+  // For each open template: how many braces are open within its current ${…}.
   const templates: number[] = [];
   let at = 0;
   let lastCode = -1;
@@ -103,7 +103,7 @@ const importForms = [
   /\b(?:import|require|require\.resolve|import\.meta\.resolve)\s*\(\s*(?:(["'`])([^"'`\n$]+)\1)?/g,
 ];
 
-/** All that a source names to be loaded, however it says it, types included, in the order of their lines. */
+/** Every module that a source imports, in any form, types included, in the order of their lines. */
 export function importsOf(text: string): Import[] {
   const { withStrings, code } = mask(text);
   const found: Import[] = [];
@@ -117,7 +117,7 @@ export function importsOf(text: string): Import[] {
   return found.sort((a, b) => a.line - b.line);
 }
 
-/** The number of the line in which an offset lies; 1 is the first. */
+/** The line of an offset; 1 is the first. */
 export function lineAt(text: string, offset: number): number {
   return text.slice(0, offset).split("\n").length;
 }

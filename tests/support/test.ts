@@ -1,6 +1,6 @@
 /**
- * The one way in which tests are declared: `node:test`, which Bun and Deno both run, plus what a test needs from the
- * machine. Where a program is missing the test is skipped with the reason, except in CI, where that is a failure.
+ * Declares tests: `node:test`, which Bun and Deno both run, and the programs that a test needs. A test whose program is
+ * missing is skipped with the reason; in CI it fails.
  */
 import { test as nodeTest } from "node:test";
 import { execFileSync } from "node:child_process";
@@ -12,7 +12,7 @@ export interface Needs {
   timeoutMs?: number;
 }
 
-/** Registers what is to be undone when the test ends, whatever its outcome; undone last first. */
+/** Registers a clean-up for the end of the test, whatever its outcome. The last one registered runs first. */
 export type Defer = (undo: () => unknown) => void;
 
 export function test(name: string, run: (defer: Defer) => unknown): void;

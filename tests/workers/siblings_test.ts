@@ -1,3 +1,4 @@
+/** The figures of a machine. Runs alone: a worker has 500 ms to answer. */
 import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";

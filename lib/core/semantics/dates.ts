@@ -1,0 +1,42 @@
+/**
+ * HTTP-date (RFC 9110, section 5.6.7): three formats, read strictly but for upper and lower case. `Date.parse` takes far
+ * more, and other things on each runtime; the packages of this purpose on npm are unmaintained or not to be had.
+ */
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTH = `(${MONTHS.join("|")})`;
+const TIME = "(\\d{2}):(\\d{2}):(\\d{2})";
+const IMF = new RegExp(`^(?:mon|tue|wed|thu|fri|sat|sun), (\\d{2}) ${MONTH} (\\d{4}) ${TIME} gmt$`);
+const RFC850 = new RegExp(`^(?:mon|tues|wednes|thurs|fri|satur|sun)day, (\\d{2})-${MONTH}-(\\d{2}) ${TIME} gmt$`);
+const ASCTIME = new RegExp(`^(?:mon|tue|wed|thu|fri|sat|sun) ${MONTH} ([ \\d]\\d) ${TIME} (\\d{4})$`);
+
+/** In Unix milliseconds; `undefined` for anything else. @param nowMs tells the century of a year of two digits */
+export function parseHttpDate(text: string, nowMs: number): number | undefined {
+  const lower = text.toLowerCase();
+  let parts = IMF.exec(lower);
+  if (parts !== null) return utcMs(parts[3]!, parts[2]!, parts[1]!, parts[4]!, parts[5]!, parts[6]!);
+  parts = RFC850.exec(lower);
+  if (parts !== null) {
+    const year = fullYear(Number(parts[3]), new Date(nowMs).getUTCFullYear());
+    return utcMs(String(year), parts[2]!, parts[1]!, parts[4]!, parts[5]!, parts[6]!);
+  }
+  parts = ASCTIME.exec(lower);
+  return parts === null ? undefined : utcMs(parts[6]!, parts[1]!, parts[2]!, parts[3]!, parts[4]!, parts[5]!);
+}
+
+/** As IMF-fixdate, the only form that is sent. */
+export function formatHttpDate(atMs: number): string {
+  return new Date(atMs).toUTCString();
+}
+
+/** "More than 50 years in the future" is the most recent year in the past with the same two digits. */
+function fullYear(twoDigits: number, nowYear: number): number {
+  const year = nowYear - nowYear % 100 + twoDigits;
+  return year > nowYear + 50 ? year - 100 : year;
+}
+
+function utcMs(year: string, month: string, day: string, hour: string, minute: string, second: string) {
+  const atMs = Date.UTC(Number(year), MONTHS.indexOf(month), Number(day), Number(hour), Number(minute), Number(second));
+  // 31 February rolls over to March, and a minute of 75 into the next hour: neither is a date. A leap second is one.
+  const isReal = new Date(atMs).getUTCDate() === Number(day) || Number(second) === 60;
+  return isReal && Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60 ? atMs : undefined;
+}

@@ -1,0 +1,53 @@
+/** HTTP fields as data: lines in the order of the message, names in lower case, values as they came without outer spaces. */
+export type Fields = readonly (readonly [name: string, value: string])[];
+
+/**
+ * Fields of one connection (RFC 9110, section 7.6.1), and those that a shared cache never passes on. `Connection` may name
+ * more. Proxy credentials are meant for this hop (section 11.7).
+ */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authentication-info",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+]);
+
+/** The values of every line of one name, in order. */
+export function linesOf(fields: Fields, name: string): string[] {
+  return fields.filter(([other]) => other === name).map(([, value]) => value);
+}
+
+/** All lines of one name as one list (RFC 9110, section 5.3); `undefined` without any. */
+export function valueOf(fields: Fields, name: string): string | undefined {
+  const lines = linesOf(fields, name);
+  return lines.length === 0 ? undefined : lines.join(", ");
+}
+
+/** Whether there is a line of that name. */
+export function has(fields: Fields, name: string): boolean {
+  return fields.some(([other]) => other === name);
+}
+
+/** The fields without those of the names in `names`. */
+export function without(fields: Fields, names: ReadonlySet<string>): Fields {
+  return fields.some(([name]) => names.has(name)) ? fields.filter(([name]) => !names.has(name)) : fields;
+}
+
+/** The fields that go on to the next hop: no hop-by-hop fields, and none that `Connection` names. */
+export function endToEnd(fields: Fields): Fields {
+  const named = membersOf(linesOf(fields, "connection").join(",")).map((name) => name.toLowerCase());
+  return without(fields, new Set([...HOP_BY_HOP, ...named]));
+}
+
+/** The members of a comma-separated list (RFC 9110, section 5.6.1), quoted strings kept whole, empty ones left out. */
+export function membersOf(list: string): string[] {
+  const members = list.match(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g) ?? [];
+  return members.map((member) => member.trim()).filter((member) => member !== "");
+}

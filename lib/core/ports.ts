@@ -1,7 +1,21 @@
 /** The ports of a group: an origin, other nodes, and the choice among them. */
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Reply } from "./base/reply.ts";
-import type { Fresh, Value } from "./value.ts";
+import type { Fields } from "./semantics/fields.ts";
+import type { Answer, Value } from "./value.ts";
+
+/** What a request says beside its key. Only sites look at it; for all other origins there is none. */
+export interface RequestHead {
+  /** End to end, names in lower case. */
+  readonly fields: Fields;
+}
+
+/** What a load may use beside the key. */
+export interface LoadContext {
+  /** The value that has expired: an origin may be asked whether it is still good, and then gives it again. */
+  readonly stale?: Value | undefined;
+  readonly request?: RequestHead | undefined;
+}
 
 /** Where a value comes from on a miss (groupcache's Getter). */
 export interface Origin {
@@ -10,9 +24,10 @@ export interface Origin {
    * @throws NotFoundError there is no such value
    * @throws OriginTimeoutError the origin was too slow
    * @throws OverloadedError the origin is overloaded
+   * @throws PassThroughError the answer is not to be kept: it is to be asked for again, and streamed
    * @throws OriginError any other failure
    */
-  load(key: string, signal: AbortSignal): Promise<Fresh>;
+  load(key: string, signal: AbortSignal, context?: LoadContext): Promise<Answer>;
   /** Releases connections and files. Never throws. */
   close?(): Promise<void>;
 }
@@ -40,6 +55,13 @@ export interface Peer {
    * @throws PeerError as `peek`
    */
   push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number>;
+  /**
+   * Tells the peer that its values under the key are no longer good (RFC 9111, 4.4). The promise resolves when the peer
+   * has dropped them. A question to the peer that is asked later is answered later.
+   *
+   * @throws PeerError as `peek`
+   */
+  invalidate(group: string, key: string, options: AskOptions): Promise<void>;
 }
 
 /** The bounds of every question to a peer. */
@@ -53,11 +75,17 @@ export interface AskOptions {
  * NotFoundError, OriginError, OriginTimeoutError or OverloadedError (the owner's final answers), with PeerError (the peer
  * could not be reached or was lost: fall back), or with the signal's reason.
  */
-export interface Ask extends AskOptions, Reply<Value> {}
+export interface Ask extends AskOptions, Reply<Value> {
+  /** What the client's request says beside the key; only for sites. */
+  readonly request?: RequestHead | undefined;
+}
 
 /** Asks, and waits by a promise. Not for hot paths. @throws the error that the ask is rejected with */
-export function asked({ signal, timeoutMs }: AskOptions, ask: (ask: Ask) => void): Promise<Value> {
-  return new Promise((answered, failed) => ask({ signal, timeoutMs, resolve: answered, reject: failed }));
+export function asked(
+  { signal, timeoutMs, request }: AskOptions & Pick<Ask, "request">,
+  ask: (ask: Ask) => void,
+): Promise<Value> {
+  return new Promise((answered, failed) => ask({ signal, timeoutMs, request, resolve: answered, reject: failed }));
 }
 
 /** A key and its value, as they travel from node to node. */

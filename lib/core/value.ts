@@ -1,22 +1,98 @@
-/** Values, as origins answer them, caches hold them, and nodes send them to each other. */
+/** What origins answer, caches hold and nodes send each other. */
+import type { LifetimePolicy } from "./lifetime/policy.ts";
+import type { Times } from "./lifetime/times.ts";
+import type { Fields } from "./semantics/fields.ts";
+import type { Freshness } from "./semantics/freshness.ts";
 
-/** An origin's answer. */
-export interface Fresh {
+/** Which requests an answer is for, where it is not for all: those that say the same in the fields that `Vary` names. */
+export interface Selection {
+  /** In lower case, sorted. */
+  readonly names: readonly string[];
+  /** What the request said in them, as `selectionOf` writes it. */
+  readonly says: string;
+}
+
+/** What an origin answers. */
+export interface Answer {
   readonly body: Uint8Array<ArrayBuffer>;
   /** Media type with parameters, e.g. `text/plain; charset=utf-8`. */
   readonly contentType: string;
+  /** @default 200. 404: there is no such value */
+  readonly status?: number;
+  /** What else the origin said, end to end: without `Content-Type` and what describes the transfer. @default none */
+  readonly fields?: Fields;
+  /** The origin's own word on how long it may be served. @default the group's policy */
+  readonly freshness?: Freshness;
+  /** @default for every request */
+  readonly selection?: Selection;
 }
 
-/** A value with its times, on this node's clock. Immutable. */
-export interface Value extends Fresh {
-  /** When the origin answered, in Unix milliseconds. */
-  readonly bornAtMs: number;
-  /** From when it must not be served, in Unix milliseconds; `Infinity` when the group has no lifetime. */
-  readonly expiresAtMs: number;
+/** What is to be said of a value beside its body; one object for all values that have nothing special. */
+export interface About {
+  /** 200, or what a site answered; 404: there is no such value. */
+  readonly status: number;
+  readonly fields: Fields;
+  /** What a client may name it by: the origin's own tag, or a strong one from the body; `undefined`: none. */
+  readonly etag: string | undefined;
+  /** `undefined`: for every request. */
+  readonly selection: Selection | undefined;
+  /** Whether the origin, and not the group's policy, said how long it lives. */
+  readonly hasOwnLifetime: boolean;
+  /** Whether it is for the one request only that it was loaded for: no cache keeps it, and no other request gets it. */
+  readonly isPrivate: boolean;
 }
 
-/** A peer's value with its lifetime cut to this group's, since the peer may be configured with a longer one. */
-export function within(ttlMs: number | null, value: Value): Value {
-  if (ttlMs === null || value.expiresAtMs <= value.bornAtMs + ttlMs) return value;
-  return { ...value, expiresAtMs: value.bornAtMs + ttlMs };
+/** A value of a dictionary, or of code: a body, and nothing more to say. */
+export const PLAIN: About = Object.freeze({
+  status: 200,
+  fields: Object.freeze([]),
+  etag: undefined,
+  selection: undefined,
+  hasOwnLifetime: false,
+  isPrivate: false,
+});
+
+/** "There is no such value", remembered. */
+export const NOTHING_HERE: About = Object.freeze({ ...PLAIN, status: 404 });
+
+/** An answer with its times: what caches hold and peers answer. Immutable. */
+export interface Value extends Times {
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly contentType: string;
+  /** How long the origin took for it, in milliseconds: a value is refreshed the earlier the longer that is. */
+  readonly loadMs: number;
+  readonly about: About;
 }
+
+/** A value that came from another node, bounded by the lifetimes that this node knows: the other's policy may be longer. */
+export function within({ ttlMs, negativeTtlMs }: LifetimePolicy, value: Value): Value {
+  const { bornAtMs, freshUntilMs, about } = value;
+  const mostMs = isNothingHere(value) ? negativeTtlMs : ttlMs;
+  if (mostMs === null || about.hasOwnLifetime || freshUntilMs <= bornAtMs + mostMs) return value;
+  return { ...value, freshUntilMs: bornAtMs + mostMs };
+}
+
+/** Whether it says no more than "there is no such value". */
+export function isNothingHere({ about: { status, fields } }: Value): boolean {
+  return status === 404 && fields.length === 0;
+}
+
+/** Whether the origin can be asked if it is still good. */
+export function canBeValidated({ about: { fields } }: Value): boolean {
+  return fields.some(([name]) => name === "etag" || name === "last-modified");
+}
+
+/** Says only that there are variants of a key, and by which fields they are told apart. */
+export function isMarker({ about: { status } }: Value): boolean {
+  return status === 0;
+}
+
+/** The marker beside the variants of a key. It lives as long as there is room. */
+export function markerOf({ bornAtMs, about: { selection } }: Value): Value {
+  const markedBy = selection && { names: selection.names, says: "" };
+  const about: About = { ...PLAIN, status: 0, selection: markedBy, hasOwnLifetime: true };
+  const times = { bornAtMs, freshUntilMs: Infinity, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 };
+  return { body: EMPTY, contentType: "", loadMs: 0, about, ...times };
+}
+
+const EMPTY = new Uint8Array(0);

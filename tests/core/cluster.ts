@@ -2,27 +2,29 @@
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
-import { asked, NoPeers, type Peer } from "../../lib/core/ports.ts";
-import type { Fresh, Value } from "../../lib/core/value.ts";
+import { asked, type LoadContext, NoPeers, type Peer, type RequestHead } from "../../lib/core/ports.ts";
+import type { Answer, Value } from "../../lib/core/value.ts";
 import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock } from "../support/clock.ts";
 
-export const text = (body: string): Fresh => ({ body: new TextEncoder().encode(body), contentType: "text/plain" });
-export const read = ({ value }: { value: Fresh }) => new TextDecoder().decode(value.body);
+export const text = (body: string): Answer => ({ body: new TextEncoder().encode(body), contentType: "text/plain" });
+export const read = ({ value }: { value: Answer }) => new TextDecoder().decode(value.body);
 
 /** An origin that counts its loads, and holds them while the gate is shut. */
 export class CountingOrigin {
   loads: string[] = [];
   signals: AbortSignal[] = [];
+  contexts: LoadContext[] = [];
   gate: Promise<unknown> = Promise.resolve();
-  answer: (key: string) => Fresh = (key) => text(`value of ${key}`);
+  answer: (key: string, context: LoadContext) => Answer | Promise<Answer> = (key) => text(`value of ${key}`);
 
-  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+  async load(key: string, signal: AbortSignal, context: LoadContext = {}): Promise<Answer> {
     this.loads.push(key);
     this.signals.push(signal);
+    this.contexts.push(context);
     await this.gate;
-    return this.answer(key);
+    return await this.answer(key, context);
   }
 }
 
@@ -33,17 +35,23 @@ export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOri
     picker: NoPeers,
     clock,
     budgetBytes: 1_000_000,
-    ttlMs: null,
     loadTimeoutMs: 10_000,
     ...options,
+    // Lifetimes to the millisecond, but where a test is about jitter.
+    lifetime: { ttlJitter: 0, ...options.lifetime },
   });
   return { clock, group };
 }
 
 /** A peer that answers by a promise. */
-export function askBy(get: (key: string, signal: CancelSignal) => Promise<Value>): Peer["ask"] {
+export function askBy(
+  get: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<Value>,
+): Peer["ask"] {
   return (_group, key, question) => {
-    get(key, question.signal).then((value) => question.resolve(value), (error) => question.reject(error));
+    get(key, question.signal, question.request).then(
+      (value) => question.resolve(value),
+      (error) => question.reject(error),
+    );
   };
 }
 
@@ -73,7 +81,7 @@ export function makeCluster(
     const makePeer = (name: string): Peer => ({
       name,
       emptyAtMs: () => emptyAtMs.get(name),
-      ask: askBy(async (key, signal) => {
+      ask: askBy(async (key, signal, request) => {
         asks.push(`${self}>${name}`);
         await reach(name);
         const afterMs = late.get(name);
@@ -82,8 +90,9 @@ export function makeCluster(
           throw new PeerError(`${name} was lost`);
         }
         const owner = groups.get(name)!;
-        const found = owner.lookupAsOwner(key)?.value;
-        return found ?? await asked({ signal, timeoutMs: 0 }, (question) => owner.loadAsOwner(key, question));
+        const found = owner.lookupAsOwner(key, request)?.value;
+        return found ??
+          await asked({ signal, timeoutMs: 0 }, (question) => owner.loadAsOwner(key, { ...question, request }));
       }),
       async peek(_group, key, { signal }) {
         peeks.push(`${self}>${name}`);
@@ -93,6 +102,10 @@ export function makeCluster(
       async push(_group, entries) {
         await reach(name);
         return groups.get(name)!.accept(entries, self);
+      },
+      async invalidate(_group, key) {
+        await reach(name);
+        groups.get(name)!.invalidate(key);
       },
     });
     const peers = new Map<string, Peer>();

@@ -7,6 +7,7 @@ import { rosterOf } from "../../lib/core/roster.ts";
 import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { askBy, CountingOrigin, makeCluster, makeGroup, read, record, text } from "./cluster.ts";
+import { valueOf } from "./support.ts";
 
 const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
 
@@ -174,7 +175,7 @@ test("hot copies in spare room give way to values that peers hand over; owned va
   const hotBefore = a.stats().hotCache.items;
   const entries = own.map((key) => ({
     key,
-    value: { ...text(`value of ${key}`), bornAtMs: 0, expiresAtMs: Infinity },
+    value: valueOf(`value of ${key}`),
   }));
   const taken = a.accept(entries, "b");
   const { mainCache, hotCache } = a.stats();
@@ -244,7 +245,7 @@ test("an answer after the deadline does not replace the value of a later load", 
 
 test("values live as long as the group says, and no longer", async () => {
   const origin = new CountingOrigin();
-  const { group, clock } = makeGroup({ origin, ttlMs: 10_000 });
+  const { group, clock } = makeGroup({ origin, lifetime: { ttlMs: 10_000 } });
   await group.get("k");
   await clock.advance(9_999);
   assert.ok(group.lookup("k"));
@@ -272,6 +273,7 @@ test("a value that came while an owner was asked in vain is not loaded again", a
     }),
     peek: () => Promise.reject(new PeerError("lost")),
     push: () => Promise.reject(new PeerError("lost")),
+    invalidate: () => Promise.reject(new PeerError("lost")),
   };
   const picker: PeerPicker = {
     pick: () => failing,

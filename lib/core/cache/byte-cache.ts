@@ -9,7 +9,8 @@
  */
 import QuickLRU from "quick-lru";
 import type { Entry as KeyAndValue } from "../ports.ts";
-import type { Value } from "../value.ts";
+import { goneAtMs } from "../lifetime/times.ts";
+import { canBeValidated, type Value } from "../value.ts";
 import { hashOf, utf8Bytes } from "../base/hash.ts";
 import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
 
@@ -44,9 +45,17 @@ const NONE: readonly Entry[] = [];
  */
 const READ_IDLE_FACTOR = 1.15;
 
-/** The bytes that an entry counts against the budget: its key in UTF-8 and its body. */
-export function entryBytes(key: string, value: Value): number {
-  return utf8Bytes(key) + value.body.byteLength;
+/**
+ * Chosen: a look for expired entries ends after so many, and goes on from there the next time. A batch of a thousand entries
+ * that find no room costs 0.1 s at most.
+ */
+const MAX_LOOKED_AT = 1_000;
+
+/** The bytes that an entry counts against the budget: its key in UTF-8, its body, and its header fields. */
+export function entryBytes(key: string, { body, about: { fields } }: Value): number {
+  let bytes = utf8Bytes(key) + body.byteLength;
+  for (const [name, value] of fields) bytes += name.length + value.length;
+  return bytes;
 }
 
 /** One cache of values. It evicts only when told, since two caches share one budget (see SharedBudget). */
@@ -70,6 +79,12 @@ export class ByteCache {
   #gets = 0;
   #hits = 0;
   #evictions = 0;
+  /** No entry is gone before. */
+  #firstGoneMs = Infinity;
+  /** The same for the entries that this pass over the lists has seen, and those that have come since it began. */
+  #seenGoneMs = Infinity;
+  /** Where the look for expired entries goes on: an entry, or the head of the list that it has come to. */
+  #cursor: ListNode = this.#unread;
 
   /**
    * @param isHashed whether maps are keyed by the hash of the key instead of the key. V8 interns a string before it looks
@@ -97,20 +112,26 @@ export class ByteCache {
     };
   }
 
-  /** Finds a value and counts the use. Removes an expired one instead of returning it. */
+  /** Finds a fresh value and counts the use. A value that nothing may serve any more is removed. */
   get(key: string, nowMs: () => number, hash = hashOf(key)): Value | undefined {
     this.#gets++;
     if (this.#items === 0) return undefined;
     const entry = this.#find(key, hash);
     if (entry === undefined) return undefined;
     const { value } = entry;
-    if (value.expiresAtMs !== Infinity && value.expiresAtMs <= nowMs()) {
-      this.#delete(entry, hash);
+    if (value.freshUntilMs !== Infinity && value.freshUntilMs <= nowMs()) {
+      if (goneAtMs(value) <= nowMs() && !canBeValidated(value)) this.#delete(entry, hash);
       return undefined;
     }
     entry.usedAt = this.#tick;
     this.#hits++;
     return value;
+  }
+
+  /** Counts a use of a value that `get` does not give, as it is stale. It is evicted later for it. */
+  use(key: string, hash = hashOf(key)): void {
+    const entry = this.#find(key, hash);
+    if (entry !== undefined) entry.usedAt = this.#tick;
   }
 
   /** Finds a value, expired or not, and counts nothing. */
@@ -139,6 +160,9 @@ export class ByteCache {
     else this.#collisions.set(hash, [...this.#collisionsOf(hash), entry]);
     this.#bytes += bytes;
     this.#items++;
+    const goneMs = goneAtMs(value);
+    this.#firstGoneMs = Math.min(this.#firstGoneMs, goneMs);
+    this.#seenGoneMs = Math.min(this.#seenGoneMs, goneMs);
   }
 
   /** @returns whether the key was present */
@@ -165,20 +189,34 @@ export class ByteCache {
   }
 
   /**
-   * Removes an expired entry from the head of a list. Only the heads are looked at, to keep this O(1); the head of
-   * `#unread` is the oldest entry there.
+   * Removes one entry that nothing may serve any more. Lifetimes differ, so the entries are looked at in turn, a bounded
+   * number at each call.
    *
-   * @returns whether a head had expired
+   * @returns whether one was found
    */
   removeExpired(nowMs: number): boolean {
-    for (const list of [this.#unread, this.#read]) {
-      if (list.next === list) continue;
-      const entry = list.next as Entry;
-      if (entry.value.expiresAtMs > nowMs) continue;
-      this.#delete(entry, hashOf(entry.key));
-      return true;
+    for (let looked = 0; looked < MAX_LOOKED_AT && this.#firstGoneMs <= nowMs; looked++) {
+      this.#cursor = this.#cursor.next;
+      if (this.#cursor === this.#read) this.#endPass();
+      else if (this.#cursor === this.#unread) this.#cursor = this.#read;
+      else {
+        const entry = this.#cursor as Entry;
+        const goneMs = goneAtMs(entry.value);
+        if (goneMs <= nowMs) {
+          this.#delete(entry, hashOf(entry.key));
+          return true;
+        }
+        this.#seenGoneMs = Math.min(this.#seenGoneMs, goneMs);
+      }
     }
     return false;
+  }
+
+  /** All entries were seen once: the bound is exact again. */
+  #endPass(): void {
+    this.#firstGoneMs = this.#seenGoneMs;
+    this.#seenGoneMs = Infinity;
+    this.#cursor = this.#unread;
   }
 
   /** All entries, in no order. O(n): for changes of owners, not for requests. */
@@ -205,7 +243,7 @@ export class ByteCache {
       const entry = first as Entry;
       if (entry.usedAt < 0) return entry;
       entry.usedAt = -entry.usedAt;
-      unlink(entry);
+      this.#unlink(entry);
       append(this.#read, entry);
     }
     return undefined;
@@ -246,8 +284,14 @@ export class ByteCache {
 
   #delete(entry: Entry, hash: number): void {
     this.#unfind(entry, hash);
-    unlink(entry);
+    this.#unlink(entry);
     this.#bytes -= entry.bytes;
     this.#items--;
+  }
+
+  /** The look for expired entries goes on behind it. */
+  #unlink(entry: Entry): void {
+    if (this.#cursor === entry) this.#cursor = entry.previous;
+    unlink(entry);
   }
 }

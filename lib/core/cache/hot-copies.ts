@@ -1,6 +1,8 @@
 import QuickLRU from "quick-lru";
 import type { SharedBudget } from "./shared-budget.ts";
+import type { LifetimePolicy } from "../lifetime/policy.ts";
 import { type Value, within } from "../value.ts";
+import { cacheKeyOf, storeVariant } from "./variants.ts";
 
 /** Keys whose fetches are counted. Chosen: some 8,000 numbers; the key unfetched for longest is forgotten first. */
 const MAX_COUNTED_KEYS = 8_192;
@@ -11,36 +13,49 @@ const MAX_COUNTED_KEYS = 8_192;
  */
 export class HotCopies {
   readonly #caches: SharedBudget;
-  readonly #ttlMs: number | null;
+  readonly #lifetime: LifetimePolicy;
   readonly #afterFetches: number;
   readonly #fetchCounts = new QuickLRU<string, number>({ maxSize: MAX_COUNTED_KEYS });
 
   /**
-   * @param ttlMs the longest lifetime of a copy, in milliseconds; null: until it is evicted
+   * @param lifetime bounds the lifetime of a copy
    * @param afterFetches a key fetched this many times recently is popular; 0: no copies
    */
-  constructor(caches: SharedBudget, ttlMs: number | null, afterFetches: number) {
+  constructor(caches: SharedBudget, lifetime: LifetimePolicy, afterFetches: number) {
     this.#caches = caches;
-    this.#ttlMs = ttlMs;
+    this.#lifetime = lifetime;
     this.#afterFetches = afterFetches;
   }
 
   /**
-   * Keeps a copy of a fetched value, if it is popular or there is room.
+   * Keeps a copy of a fetched value, if it is popular or there is room, and nothing better is held.
    *
    * @returns whether it is kept as popular. Copies in spare room are evicted first, so they are not reported as stored
    */
-  keep(key: string, value: Value): boolean {
+  keep(key: string, value: Value, nowMs: number): boolean {
     if (this.#afterFetches === 0) return false;
     const fetches = (this.#fetchCounts.get(key) ?? 0) + 1;
     const isPopular = fetches >= this.#afterFetches;
     if (isPopular) this.#fetchCounts.delete(key);
     else this.#fetchCounts.set(key, fetches);
-    const { main, hot } = this.#caches;
-    // This node may have become the owner during the fetch and loaded the value: the main cache's entry stays.
-    if (main.peek(key) !== undefined || !isPopular && !this.#caches.hasRoom(key, value)) return false;
+    const cacheKey = cacheKeyOf(key, value);
+    const own = this.#caches.main.peek(cacheKey);
+    const held = own ?? this.#caches.hot.peek(cacheKey);
+    if (held === undefined) {
+      if (!isPopular && !this.#caches.hasRoom(key, value)) return false;
+    } else if (isBetter(held, own !== undefined, value, nowMs)) return false;
     // The body may be a view of a frame with many answers. The cache must not keep that frame alive.
-    const copy = { ...within(this.#ttlMs, value), body: value.body.slice() };
-    return this.#caches.store(hot, key, copy) && isPopular;
+    const copy = { ...within(this.#lifetime, value), body: value.body.slice() };
+    const store = (cacheKey: string, one: Value) => this.#caches.store(this.#caches.hot, cacheKey, one);
+    return storeVariant(this.#caches, key, copy, store) && isPopular;
   }
+}
+
+/**
+ * Whether what is held stays. This node may have become the owner during the fetch and loaded the value, and an answer that
+ * was under way for long may be older than the copy.
+ */
+function isBetter(held: Value, isOwn: boolean, { bornAtMs, freshUntilMs }: Value, nowMs: number): boolean {
+  if (held.freshUntilMs > nowMs) return isOwn || held.bornAtMs > bornAtMs;
+  return freshUntilMs <= nowMs && held.bornAtMs >= bornAtMs;
 }

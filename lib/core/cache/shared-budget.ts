@@ -1,12 +1,19 @@
 import { ByteCache, entryBytes } from "./byte-cache.ts";
 import { hashOf } from "../base/hash.ts";
-import type { Value } from "../value.ts";
+import { primaryKey } from "../base/variant-key.ts";
+import { InvalidatedKeys } from "../lifetime/invalidated-keys.ts";
+import { isMarker, type Value } from "../value.ts";
 
 /** A group's main and hot cache under one budget of bytes. A key is in one of them at most. */
 export class SharedBudget {
   readonly main: ByteCache;
   readonly hot: ByteCache;
   readonly budgetBytes: number;
+  /** Whether it has held a marker: without one, each value is kept under the key that is asked for. */
+  hasVariants = false;
+
+  /** By the keys that are asked for: no older value of theirs is stored or served. */
+  readonly invalidated = new InvalidatedKeys();
 
   /**
    * @param budgetBytes 0 keeps nothing
@@ -27,7 +34,7 @@ export class SharedBudget {
   /**
    * Stores a value in `cache`. Makes room first: the budget is never exceeded, not even for a moment.
    *
-   * @returns false when the value is larger than the whole budget: it is served, not stored
+   * @returns false when the value is larger than the whole budget, or invalidated: it is served, not stored
    */
   store(cache: ByteCache, key: string, value: Value): boolean {
     // The old value is outdated, also when the new one is too large to keep.
@@ -35,10 +42,18 @@ export class SharedBudget {
     this.main.remove(key, hash);
     this.hot.remove(key, hash);
     const bytes = entryBytes(key, value);
-    if (bytes > this.budgetBytes) return false;
+    if (bytes > this.budgetBytes || this.invalidated.covers(primaryKey(key), value.bornAtMs)) return false;
     while (!this.#fits(bytes)) this.#victim().evictOne();
+    if (isMarker(value)) this.hasVariants = true;
     cache.add(key, value, bytes, hash);
     return true;
+  }
+
+  /** Takes a value out of either cache. */
+  remove(key: string): void {
+    const hash = hashOf(key);
+    this.main.remove(key, hash);
+    this.hot.remove(key, hash);
   }
 
   /** Whether the value fits without evicting anything. */

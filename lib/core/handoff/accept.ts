@@ -1,5 +1,8 @@
+import { primaryKey } from "../base/variant-key.ts";
+import { cacheKeyOf, storeVariant } from "../cache/variants.ts";
+import { goneAtMs } from "../lifetime/times.ts";
 import type { Entry, PeerPicker } from "../ports.ts";
-import { within } from "../value.ts";
+import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
 /** Chosen: a value looks younger by the time it was under way, so birth times this close are the same load. */
@@ -12,18 +15,21 @@ const SAME_BIRTH_MS = 100;
  * @returns how many entries were taken
  */
 export function accept(entries: readonly Entry[], from: string, options: HandoffOptions): number {
-  const { picker, caches, clock, ttlMs, replicas, stats } = options;
+  const { picker, caches, clock, lifetime, replicas, stats } = options;
   const nowMs = clock.nowMs();
+  const store = (cacheKey: string, value: Value) =>
+    replicas > 1 ? caches.store(caches.main, cacheKey, value) : caches.storeWithoutLoss(cacheKey, value, nowMs);
   let taken = 0;
-  for (const { key, value: sent } of entries) {
-    const value = within(ttlMs, sent);
-    if (value.expiresAtMs <= nowMs || !isToKeep(key, from, picker, replicas)) continue;
-    const present = caches.main.peek(key);
+  for (const { key: sentKey, value: sent } of entries) {
+    const key = primaryKey(sentKey);
+    const value = within(lifetime, sent);
+    if (goneAtMs(value) <= nowMs || !isToKeep(key, from, picker, replicas)) continue;
+    const cacheKey = cacheKeyOf(key, value);
+    const present = caches.main.peek(cacheKey);
     if (present !== undefined && present.bornAtMs >= value.bornAtMs) continue;
-    const copy = caches.hot.peek(key);
+    const copy = caches.hot.peek(cacheKey);
     if (copy !== undefined && copy.bornAtMs > value.bornAtMs + SAME_BIRTH_MS) continue;
-    const isStored = replicas > 1 ? caches.store(caches.main, key, value) : caches.storeWithoutLoss(key, value, nowMs);
-    if (isStored) taken++;
+    if (storeVariant(caches, key, value, store)) taken++;
   }
   stats.entriesTaken += taken;
   return taken;

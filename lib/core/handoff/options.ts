@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
+import type { LifetimePolicy } from "../lifetime/policy.ts";
 import type { PeerPicker } from "../ports.ts";
 
 /** What the parts of one group's handoff share. */
@@ -14,8 +15,8 @@ export interface HandoffOptions {
   readonly picker: PeerPicker;
   readonly caches: SharedBudget;
   readonly clock: Clock;
-  /** How long a value may be served, in milliseconds; null: until it is evicted. */
-  readonly ttlMs: number | null;
+  /** Bounds the lifetime of what other nodes send. */
+  readonly lifetime: LifetimePolicy;
   /** How long a load may take, its peeks included, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept: 1, or 2 for the owner and the next in rank. */

@@ -110,7 +110,7 @@ class PeekRound {
 
   /** One peek, from the question to what follows from its answer. Never rejects. */
   async #peek(peer: Peer, waiting: Waiting): Promise<void> {
-    const { group, clock, ttlMs } = this.#peeks.options;
+    const { group, clock, lifetime } = this.#peeks.options;
     let found: Value | undefined;
     let isLost = false;
     try {
@@ -124,8 +124,8 @@ class PeekRound {
       this.#fail(waiting);
       this.#askForHotCopies();
     } else waiting.breaker.succeeded(clock.nowMs());
-    const value = found && within(ttlMs, found);
-    if (value !== undefined && value.expiresAtMs > clock.nowMs()) this.#end(value);
+    const value = found && within(lifetime, found);
+    if (value !== undefined && value.freshUntilMs > clock.nowMs()) this.#end(value);
     else if (this.#waiting.size === 0) this.#end(undefined);
   }
 

@@ -8,7 +8,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/intrusive-list.ts";
 import { WeakMemo } from "../base/memo.ts";
 import { PeerError } from "../errors.ts";
-import type { Ask, Peer, PeerPicker } from "../ports.ts";
+import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
 import { AskedPeer, type Hedgeable, Hedging } from "./hedging.ts";
@@ -22,9 +22,13 @@ export interface FailoverOptions<T> {
   /** Counts here. */
   readonly stats: FailoverStats;
   /** What a flight resolves to when a peer has sent the value. */
-  readonly received: (key: string, value: Value) => T;
+  readonly received: (key: string, value: Value, label: number) => T;
+  /** Given to an ask when it begins, and back to `received`. */
+  readonly label: () => number;
+  /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
+  readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
   /** This node's own load, in the place of an owner that cannot be reached or is slow. */
-  readonly loadHere: (key: string, signal: CancelSignal) => Promise<T>;
+  readonly loadHere: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
 }
 
 /** What failover counts. */
@@ -66,10 +70,12 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
   readonly peer: Peer;
   readonly asked: AskedPeer;
   readonly key: string;
+  readonly request: RequestHead | undefined;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
   readonly tried: Tried;
   readonly askedAtMs: number;
+  readonly label: number;
   silentSinceMs: number;
   hedgeAtMs: number;
   isOver = false;
@@ -79,10 +85,12 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     peer: Peer,
     asked: AskedPeer,
     key: string,
+    request: RequestHead | undefined,
     flight: Flight<T>,
     tried: Tried,
     nowMs: number,
   ) {
+    this.request = request;
     this.failover = failover;
     this.peer = peer;
     this.asked = asked;
@@ -91,6 +99,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     this.timeoutMs = failover.timeoutMs;
     this.tried = tried;
     this.askedAtMs = nowMs;
+    this.label = failover.label();
     this.silentSinceMs = nowMs;
     this.hedgeAtMs = nowMs + asked.hedgeDelay.delayMs;
   }
@@ -107,6 +116,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
 /** The second ask, of another peer. Its failure ends nothing, since the primary ask is still in flight. */
 class HedgeAsk<T> implements Ask {
   readonly primary: PrimaryAsk<T>;
+  readonly request: RequestHead | undefined;
   readonly asked: AskedPeer;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
@@ -114,6 +124,7 @@ class HedgeAsk<T> implements Ask {
 
   constructor(primary: PrimaryAsk<T>, asked: AskedPeer, nowMs: number) {
     this.primary = primary;
+    this.request = primary.request;
     this.asked = asked;
     this.signal = primary.signal;
     this.timeoutMs = primary.timeoutMs;
@@ -132,12 +143,14 @@ class HedgeAsk<T> implements Ask {
 /** One group's way to the peers that answer for its keys. */
 export class Failover<T> {
   readonly timeoutMs: number;
+  readonly label: () => number;
   readonly #options: FailoverOptions<T>;
   readonly #asked = new WeakMemo<Peer, AskedPeer>(() => new AskedPeer());
   readonly #hedging: Hedging<PrimaryAsk<T>>;
 
   constructor(options: FailoverOptions<T>) {
     this.timeoutMs = options.timeoutMs;
+    this.label = options.label;
     this.#options = options;
     this.#hedging = new Hedging(options.clock, (ask, nowMs) => this.#hedge(ask, nowMs));
   }
@@ -146,9 +159,9 @@ export class Failover<T> {
    * Asks the owner for a value and ends the flight with it, or with the owner's final error. If the owner cannot be reached,
    * asks the next in rank, by the roster of that moment. No promise per step: that would cost more than the ask.
    */
-  fetch(owner: Peer, key: string, flight: Flight<T>): void {
+  fetch(owner: Peer, key: string, flight: Flight<T>, request?: RequestHead): void {
     this.#hedging.earn();
-    this.#ask(owner, key, flight, NONE_TRIED);
+    this.#ask(owner, key, request, flight, NONE_TRIED);
   }
 
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
@@ -160,7 +173,7 @@ export class Failover<T> {
     if (!this.#end(ask)) return;
     stats.peerLoads++;
     try {
-      ask.signal.resolve(received(ask.key, value));
+      ask.signal.resolve(received(ask.key, value, ask.label));
     } catch (error) {
       ask.signal.reject(error);
     }
@@ -168,18 +181,25 @@ export class Failover<T> {
 
   /** For asks: the primary ask has failed. */
   failed(ask: PrimaryAsk<T>, error: unknown): void {
-    const { peer, key, signal: flight, tried, askedAtMs } = ask;
+    const { peer, key, request, signal: flight, tried, askedAtMs } = ask;
     this.noteFailure(ask, error);
     if (!this.#end(ask)) return;
-    if (flight.aborted || !(error instanceof PeerError)) return flight.reject(error);
+    if (flight.aborted) return flight.reject(error);
+    if (!(error instanceof PeerError)) return this.#failedFinally(ask, error);
     const { clock, stats } = this.#options;
     stats.peerErrors++;
     const nowTried = withTried(tried, peer, clock.nowMs() - askedAtMs >= SLOW_FAILURE_MS);
     try {
-      this.#ask(this.#next(key, nowTried), key, flight, nowTried);
+      this.#ask(this.#next(key, nowTried), key, request, flight, nowTried);
     } catch (fault) {
       flight.reject(fault);
     }
+  }
+
+  #failedFinally({ key, request, signal: flight }: PrimaryAsk<T>, error: unknown): void {
+    const standIn = this.#options.standIn(key, error, request);
+    if (standIn === undefined) flight.reject(error);
+    else flight.resolve(standIn);
   }
 
   /** For asks: tells the peer's breaker. */
@@ -188,20 +208,26 @@ export class Failover<T> {
   }
 
   /** Asks `peer`; while its breaker is open, the next in rank. `undefined`: it is this node's turn. */
-  #ask(peer: Peer | undefined, key: string, flight: Flight<T>, tried: Tried): void {
+  #ask(
+    peer: Peer | undefined,
+    key: string,
+    request: RequestHead | undefined,
+    flight: Flight<T>,
+    tried: Tried,
+  ): void {
     const { group, clock, loadHere } = this.#options;
     while (peer !== undefined && tried.names.size < MAX_PASSED_OVER && tried.waits < MAX_WAITS) {
       const asked = this.#asked.get(peer);
       const nowMs = clock.nowMs();
       if (asked.breaker.admit(nowMs)) {
-        const ask = new PrimaryAsk(this, peer, asked, key, flight, tried, nowMs);
+        const ask = new PrimaryAsk(this, peer, asked, key, request, flight, tried, nowMs);
         this.#hedging.watch(ask);
         return peer.ask(group, key, ask);
       }
       tried = withTried(tried, peer, false);
       peer = this.#next(key, tried);
     }
-    flight.follow(loadHere(key, flight));
+    flight.follow(loadHere(key, flight, request));
   }
 
   /** The first in rank that was not tried. `undefined`: this node. */
@@ -219,14 +245,14 @@ export class Failover<T> {
 
   /** Asks the next in rank as well, if hedges are left. It looks at the owner first: a slow origin is not asked twice. */
   #hedge(ask: PrimaryAsk<T>, nowMs: number): void {
-    const { peer: slow, key, signal, tried } = ask;
+    const { peer: slow, key, request, signal, tried } = ask;
     const { group, picker, stats, loadHere } = this.#options;
     if (signal.aborted || !this.#hedging.spend()) return;
     const others = picker.ranked(key, tried.names.size + 2).filter((peer) => peer !== slow);
     const second = firstNotTried(others, tried.names);
     stats.hedges++;
     if (second !== undefined) return second.ask(group, key, new HedgeAsk(ask, this.#asked.get(second), nowMs));
-    loadHere(key, signal).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
+    loadHere(key, signal, request).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
   }
 }
 

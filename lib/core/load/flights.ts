@@ -11,7 +11,7 @@ import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Reply } from "../base/reply.ts";
 import { Deadlines } from "../base/deadlines.ts";
-import type { Ask } from "../ports.ts";
+import type { Ask, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 
 /** One load in flight, as its maker sees it: aborted when no waiter is left, or when its deadline has passed. */
@@ -30,11 +30,14 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   follower: LoadInFlight<T> | undefined = undefined;
   readonly deadlineMs: number;
   private readonly flights: Flights<T>;
+  /** The waiter that the flight was begun for. */
+  readonly initiator: Waiter<T>;
   /** Empty once the flight has ended or all waiters have left. */
   waiters: Waiter<T>[] = [];
 
-  constructor(key: string, hash: number, deadlineMs: number, flights: Flights<T>) {
+  constructor(key: string, hash: number, deadlineMs: number, flights: Flights<T>, initiator: Waiter<T>) {
     super();
+    this.initiator = initiator;
     this.key = key;
     this.number = hash;
     this.deadlineMs = deadlineMs;
@@ -42,7 +45,10 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   }
 
   resolve(value: T): void {
-    for (const waiter of this.flights.end(this)) waiter.resolve(value);
+    for (const waiter of this.flights.end(this)) {
+      if (waiter === this.initiator || waiter.isOnlooker || this.flights.isFor(value, waiter)) waiter.resolve(value);
+      else this.flights.refuse(this.key, value, waiter);
+    }
   }
 
   reject(error: unknown): void {
@@ -62,14 +68,22 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
 export abstract class Waiter<T> implements Reply<T> {
   /** When it aborts, this waiter is rejected with the reason; the others wait on. */
   readonly signal: CancelSignal | undefined;
+  /** What its request says beside the key, where that matters. */
+  readonly request: RequestHead | undefined;
   private flight: LoadInFlight<T> | undefined = undefined;
 
-  constructor(signal: CancelSignal | undefined) {
+  constructor(signal: CancelSignal | undefined, request?: RequestHead) {
     this.signal = signal;
+    this.request = request;
   }
 
   /** Whether this waiter is answered before the others. */
   get isFirst(): boolean {
+    return false;
+  }
+
+  /** Whether it is told of any result, as it has no request of its own. */
+  get isOnlooker(): boolean {
     return false;
   }
 
@@ -90,8 +104,8 @@ export abstract class Waiter<T> implements Reply<T> {
 class PromiseWaiter<T> extends Waiter<T> {
   private readonly reply: Reply<T>;
 
-  constructor(signal: CancelSignal | undefined, reply: Reply<T>) {
-    super(signal);
+  constructor(signal: CancelSignal | undefined, reply: Reply<T>, request: RequestHead | undefined) {
+    super(signal, request);
     this.reply = reply;
   }
 
@@ -105,8 +119,32 @@ class PromiseWaiter<T> extends Waiter<T> {
 }
 
 /** Waits by a promise. Not for hot paths. */
-export function promised<T>(signal: CancelSignal | undefined, wait: (waiter: Waiter<T>) => void): Promise<T> {
-  return new Promise((resolve, reject) => wait(new PromiseWaiter(signal, { resolve, reject })));
+export function promised<T>(
+  signal: CancelSignal | undefined,
+  wait: (waiter: Waiter<T>) => void,
+  request?: RequestHead,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => wait(new PromiseWaiter<T>(signal, { resolve, reject }, request)));
+}
+
+class Onlooker<T> extends PromiseWaiter<T> {
+  constructor(signal: CancelSignal | undefined, reply: Reply<T>) {
+    super(signal, reply, undefined);
+  }
+
+  override get isOnlooker(): boolean {
+    return true;
+  }
+}
+
+/** Waits for nothing: it keeps a flight going for its own sake, such as a refresh. */
+export class BackgroundWaiter<T> extends Waiter<T> {
+  constructor(request: RequestHead | undefined) {
+    super(undefined, request);
+  }
+
+  resolve(): void {}
+  reject(): void {}
 }
 
 /** A peer that waits for a flight. It is answered first: more waiters wait behind it, at the peer. */
@@ -114,7 +152,7 @@ export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
   private readonly ask: Ask;
 
   constructor(ask: Ask) {
-    super(ask.signal);
+    super(ask.signal, ask.request);
     this.ask = ask;
   }
 
@@ -131,24 +169,47 @@ export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
   }
 }
 
-export interface FlightOptions {
+export interface FlightOptions<T> {
   readonly clock: Clock;
   /** How long a flight may last, in milliseconds. */
   readonly timeoutMs: number;
   /** The most flights at once; one more is refused. */
   readonly maxFlights: number;
+  /** Whether a result is for this waiter, too, and not only for the one that the flight was begun for. @default always */
+  readonly isFor?: (result: T, waiter: Waiter<T>) => boolean;
+  /** What becomes of a waiter whom the result is not for. @default nothing, which nobody may rely on */
+  readonly refuse?: (key: string, result: T, waiter: Waiter<T>) => void;
+  /** What stands in for a flight that takes too long, or one too many. @default nothing: its waiters get the error */
+  readonly standIn?: (key: string, error: Error, request: RequestHead | undefined) => T | undefined;
 }
 
 /** The flights of one kind, by key. */
 export class Flights<T> {
-  readonly #options: FlightOptions;
+  readonly #options: FlightOptions<T>;
+  /** Flights that no later caller joins. */
+  readonly #detached = new Set<LoadInFlight<T>>();
   readonly #flights = new IntrusiveTable<LoadInFlight<T>>();
   /** One timer for all deadlines. */
   readonly #deadlines: Deadlines;
 
-  constructor(options: FlightOptions) {
+  constructor(options: FlightOptions<T>) {
     this.#options = options;
     this.#deadlines = new Deadlines(options.clock, (nowMs) => this.#endOverdue(nowMs));
+  }
+
+  /** Whether this key has a flight. */
+  has(key: string): boolean {
+    return this.#find(key, hashOf(key)) !== undefined;
+  }
+
+  /** For flights. */
+  isFor(result: T, waiter: Waiter<T>): boolean {
+    return this.#options.isFor === undefined || this.#options.isFor(result, waiter);
+  }
+
+  /** For flights. */
+  refuse(key: string, result: T, waiter: Waiter<T>): void {
+    this.#options.refuse?.(key, result, waiter);
   }
 
   get size(): number {
@@ -168,9 +229,11 @@ export class Flights<T> {
     if (present !== undefined) return board(waiter, present);
     const { clock, timeoutMs, maxFlights } = this.#options;
     if (this.#flights.size >= maxFlights) {
-      return waiter.reject(new OverloadedError(`Too many loads at once: ${maxFlights}`));
+      const error = new OverloadedError(`Too many loads at once: ${maxFlights}`);
+      const standIn = this.#options.standIn?.(key, error, waiter.request);
+      return standIn === undefined ? waiter.reject(error) : waiter.resolve(standIn);
     }
-    const flight = new LoadInFlight(key, hash, clock.nowMs() + timeoutMs, this);
+    const flight = new LoadInFlight(key, hash, clock.nowMs() + timeoutMs, this, waiter);
     this.#flights.add(flight);
     this.#deadlines.cover(flight.deadlineMs);
     board(waiter, flight);
@@ -182,21 +245,30 @@ export class Flights<T> {
     }
   }
 
-  /** Waits for the flight of `key`, if there is one. @returns whether there is */
-  join(key: string, waiter: Waiter<T>): boolean {
+  /**
+   * Looks on at the flight of `key`: whatever it brings, and for whichever request.
+   *
+   * @returns its result, with its errors and the signal's reason; `undefined`: there is no such flight
+   */
+  lookOn(key: string, signal: CancelSignal): Promise<T> | undefined {
     const flight = this.#find(key, hashOf(key));
-    if (flight === undefined) return false;
-    if (waiter.signal?.aborted) waiter.reject(waiter.signal.reason);
-    else board(waiter, flight);
-    return true;
+    if (flight === undefined) return undefined;
+    return new Promise<T>((resolve, reject) => {
+      if (signal.aborted) reject(signal.reason);
+      else board(new Onlooker<T>(signal, { resolve, reject }), flight);
+    });
   }
 
   /** Resolves when the flights of these keys have ended, in any way, or the signal aborts. Never rejects. */
   async ended(keys: readonly string[], signal: CancelSignal): Promise<void> {
-    const none = (waiter: Waiter<T>) => waiter.reject(undefined);
-    await Promise.allSettled(
-      keys.map((key) => promised<T>(signal, (waiter) => this.join(key, waiter) || none(waiter))),
-    );
+    await Promise.allSettled(keys.map((key) => this.lookOn(key, signal)));
+  }
+
+  /** Lets later callers for these keys start anew. Those who wait get what they wait for. */
+  detach(isMeant: (key: string) => boolean): void {
+    for (const flight of this.#flights.all()) {
+      if (isMeant(flight.key) && this.#flights.delete(flight)) this.#detached.add(flight);
+    }
   }
 
   /**
@@ -205,7 +277,7 @@ export class Flights<T> {
    * @returns the waiters that are left
    */
   end(flight: LoadInFlight<T>): readonly Waiter<T>[] {
-    this.#flights.delete(flight);
+    if (!this.#flights.delete(flight)) this.#detached.delete(flight);
     const { waiters } = flight;
     flight.waiters = [];
     for (const waiter of waiters) waiter.signal?.removeEventListener("abort", waiter);
@@ -234,14 +306,17 @@ export class Flights<T> {
   /** @returns the earliest deadline left, or Infinity */
   #endOverdue(nowMs: number): number {
     let nextMs = Infinity;
-    for (const flight of this.#flights.all()) {
+    for (const flight of [...this.#flights.all(), ...this.#detached]) {
       if (flight.deadlineMs > nowMs) {
         nextMs = Math.min(nextMs, flight.deadlineMs);
         continue;
       }
       // The end of another flight may have ended this one.
       if (flight.waiters.length === 0) continue;
-      flight.reject(new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`));
+      const error = new OriginTimeoutError(`No answer within ${this.#options.timeoutMs} ms`);
+      const standIn = this.#options.standIn?.(flight.key, error, flight.initiator.request);
+      if (standIn === undefined) flight.reject(error);
+      else flight.resolve(standIn);
       flight.abort(new OriginTimeoutError("deadline"));
     }
     return nextMs;

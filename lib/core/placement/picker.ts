@@ -1,3 +1,4 @@
+import { primaryKey } from "../base/variant-key.ts";
 import type { Clock } from "../base/clock.ts";
 import { PrefixHash } from "../base/hash.ts";
 import type { Peer, PeerPicker } from "../ports.ts";
@@ -49,25 +50,25 @@ export class RosterPicker implements PeerPicker {
   pick(key: string): Peer | undefined {
     const { rendezvous, peers } = this.#ownership;
     // An empty roster owns nothing; then this node loads.
-    return rendezvous.size === 0 ? undefined : peers[rendezvous.owner(this.#hash.hash(key))];
+    return rendezvous.size === 0 ? undefined : peers[rendezvous.owner(this.#hash.hash(primaryKey(key)))];
   }
 
   ranked(key: string, count: number): readonly (Peer | undefined)[] {
     const { rendezvous, peers } = this.#ownership;
     if (rendezvous.size === 0) return [undefined];
-    return rendezvous.ranked(this.#hash.hash(key), count).map((index) => peers[index]);
+    return rendezvous.ranked(this.#hash.hash(primaryKey(key)), count).map((index) => peers[index]);
   }
 
   rankedBefore(key: string, count: number): readonly (Peer | undefined)[] {
     const { last } = this.#former;
     if (last === undefined) return NOBODY;
-    return last.rendezvous.ranked(this.#hash.hash(key), count).map((index) => last.peers[index]);
+    return last.rendezvous.ranked(this.#hash.hash(primaryKey(key)), count).map((index) => last.peers[index]);
   }
 
   holders(key: string, count: number): readonly Peer[] {
     const owner = this.pick(key);
     if (owner === undefined && this.#former.isEmpty) return NOBODY;
-    return this.#former.holders(this.#hash.hash(key), owner, count);
+    return this.#former.holders(this.#hash.hash(primaryKey(key)), owner, count);
   }
 }
 

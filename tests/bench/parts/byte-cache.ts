@@ -11,6 +11,7 @@ import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { quantile } from "../figures.ts";
+import { valueOf } from "../../core/support.ts";
 import { keyOf, valueBytes } from "../keys.ts";
 import process from "node:process";
 
@@ -36,12 +37,7 @@ startWithSettings();
 const [contestant, entries, inserts] = [process.argv[2]!, Number(process.argv[3]), Number(process.argv[4])];
 const keyBytes = 12;
 const budgetBytes = entries * (valueBytes + keyBytes);
-const pool: Value[] = Array.from({ length: 4_096 }, (_, i) => ({
-  body: new Uint8Array(512 + i * 1_024 / 4_095),
-  contentType: "application/octet-stream",
-  bornAtMs: 0,
-  expiresAtMs: Infinity,
-}));
+const pool: Value[] = Array.from({ length: 4_096 }, (_, i) => valueOf(512 + i * 1_024 / 4_095));
 const cache = contestant === "muster" ? muster() : contestant === "arrival" ? inOrderOfArrival() : await lruCache();
 
 function muster(): Cache {

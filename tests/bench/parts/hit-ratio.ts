@@ -2,6 +2,7 @@
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { utf8Bytes } from "../../../lib/core/base/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
+import { valueOf } from "../../core/support.ts";
 import { keyOf } from "../keys.ts";
 import process from "node:process";
 
@@ -70,7 +71,7 @@ function bytesOf(id: number): number {
 const backing = new ArrayBuffer(2_048);
 function valueFor(id: number): Value {
   const body = new Uint8Array(backing, 0, bytesOf(id));
-  return { body, contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
+  return { ...valueOf(), body };
 }
 
 type Cache = (key: string, id: number) => boolean;

@@ -1,17 +1,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
+import { goneAtMs } from "../../../lib/core/lifetime/times.ts";
 import { hashOf, mix32 } from "../../../lib/core/base/hash.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
+import { valueOf } from "../support.ts";
 
-const value = (bytes: number, expiresAtMs: number): Value => ({
-  body: new Uint8Array(bytes),
-  contentType: "application/octet-stream",
-  bornAtMs: 0,
-  expiresAtMs,
-});
+const value = (bytes: number, freshUntilMs: number, staleIfErrorMs: number) =>
+  valueOf(bytes, { freshUntilMs, staleIfErrorMs });
 
 /** The policy on one page: plain arrays, searched from the front. */
 class PlainCaches {
@@ -27,12 +25,21 @@ class PlainCaches {
     return this.main.bytes + this.hot.bytes;
   }
 
-  storeWithoutLoss(key: string, next: Value, nowMs: number): boolean {
+  /** @param freed the expired entries that the cache has removed: which ones, it may choose */
+  storeWithoutLoss(key: string, next: Value, nowMs: number, freed: readonly string[]): boolean {
     const moreBytes = () => entryBytes(key, next) - (this.main.all.find((one) => one.key === key)?.bytes ?? 0);
-    while (this.main.bytes + moreBytes() > this.budget) {
-      const expired = [this.main.unread[0], this.main.read[0]].find((one) => one && one.value.expiresAtMs <= nowMs);
-      if (expired === undefined) return false;
-      this.main.remove(expired.key);
+    const isGone = ({ value }: PlainEntry) => goneAtMs(value) <= nowMs;
+    const gone = this.main.all.filter(({ key }) => freed.includes(key));
+    assert.ok(gone.every(isGone), "no entry but expired ones is removed");
+    for (const { key } of gone) this.main.remove(key);
+    const isShort = (backBytes: number) => this.main.bytes + backBytes + moreBytes() > this.budget;
+    assert.ok(
+      gone.length === 0 || isShort(Math.max(...gone.map(({ bytes }) => bytes))),
+      "and no more than needed",
+    );
+    if (isShort(0)) {
+      assert.ok(!this.main.all.some(isGone), "all expired entries went first");
+      return false;
     }
     while (this.bytes + moreBytes() > this.budget) this.hot.evict();
     return this.store(this.main, key, next);
@@ -77,7 +84,8 @@ class PlainCache {
   get(key: string, nowMs: number): Value | undefined {
     const found = this.all.find((one) => one.key === key);
     if (found === undefined) return undefined;
-    if (found.value.expiresAtMs <= nowMs) return void this.remove(key);
+    if (goneAtMs(found.value) <= nowMs) return void this.remove(key);
+    if (found.value.freshUntilMs <= nowMs) return undefined;
     found.usedAt = this.tick;
     return found.value;
   }
@@ -112,7 +120,14 @@ class PlainCache {
 }
 
 type Step =
-  | { kind: "store" | "storeWithoutLoss"; key: string; bytes: number; ttlMs: number; hot: boolean }
+  | {
+    kind: "store" | "storeWithoutLoss";
+    key: string;
+    bytes: number;
+    ttlMs: number;
+    staleMs: number;
+    hot: boolean;
+  }
   | { kind: "get"; key: string; hot: boolean }
   | { kind: "remove"; key: string; hot: boolean }
   | { kind: "wait"; ms: number };
@@ -146,6 +161,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       key: fewKeys,
       bytes: fc.nat(120),
       ttlMs: fc.constantFrom(Infinity, Infinity, 5, 50),
+      staleMs: fc.constantFrom(0, 0, 30),
       hot: fc.boolean(),
     }),
   },
@@ -185,11 +201,16 @@ function behavesAsModel(isHashed: boolean): void {
             caches[which].remove(key);
             model[which].remove(key);
           } else {
-            const next = value(step.bytes, nowMs + step.ttlMs);
+            const next = value(step.bytes, nowMs + step.ttlMs, step.staleMs);
             assert.equal(caches.hasRoom(key, next), model.bytes + entryBytes(key, next) <= budget);
-            const [kept, expected] = step.kind === "store"
-              ? [caches.store(caches[which], key, next), model.store(model[which], key, next)]
-              : [caches.storeWithoutLoss(key, next, nowMs), model.storeWithoutLoss(key, next, nowMs)];
+            const before = keysOf(caches.main);
+            const kept = step.kind === "store"
+              ? caches.store(caches[which], key, next)
+              : caches.storeWithoutLoss(key, next, nowMs);
+            const freed = before.filter((one) => caches.main.peek(one) === undefined);
+            const expected = step.kind === "store"
+              ? model.store(model[which], key, next)
+              : model.storeWithoutLoss(key, next, nowMs, freed);
             assert.equal(kept, expected);
           }
           for (const one of ["main", "hot"] as const) {

@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
 import { ByteCache, entryBytes } from "../../../lib/core/cache/byte-cache.ts";
-import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
+import { valueOf } from "../support.ts";
 
-const value = (bytes: number, expiresAtMs = Infinity): Value => ({
-  body: new Uint8Array(bytes),
-  contentType: "application/octet-stream",
-  bornAtMs: 0,
-  expiresAtMs,
-});
+const value = (bytes: number, freshUntilMs = Infinity) => valueOf(bytes, { freshUntilMs });
 const now = () => 1_000;
 
 test("an entry weighs its key in UTF-8 and its body", () => {
@@ -36,4 +31,14 @@ test("entries come out by recency, the last used first", () => {
   cache.get("b", now);
   // "a" was read in the tick in which "d" came. Within a tick the order is that of insertion.
   assert.deepEqual(cache.byRecency().map(({ key }) => key), ["b", "e", "a", "d", "c"]);
+});
+
+test("a stale value that is served counts as used", () => {
+  const cache = new ByteCache();
+  for (const key of ["stale", "b", "c"]) cache.set(key, valueOf(1, { freshUntilMs: 10, staleIfErrorMs: 10_000 }));
+  cache.use("stale");
+  cache.use("none");
+  cache.evictOne();
+  cache.evictOne();
+  assert.ok(cache.peek("stale"));
 });

@@ -4,13 +4,9 @@ import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
+import { valueOf } from "../support.ts";
 
-const value = (bytes: number): Value => ({
-  body: new Uint8Array(bytes),
-  contentType: "application/octet-stream",
-  bornAtMs: 0,
-  expiresAtMs: Infinity,
-});
+const value = (bytes: number) => valueOf(bytes);
 const now = () => 1_000;
 
 type Operation =

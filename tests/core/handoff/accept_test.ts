@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "../../support/test.ts";
-import { makeCluster, read, record, text } from "../cluster.ts";
+import { makeCluster, read, record } from "../cluster.ts";
+import { valueOf } from "../support.ts";
 import { askAll, drainOf, keys } from "./support.ts";
 
 test("a node takes handed-over values that it is to keep, and they displace nothing", async () => {
@@ -10,7 +11,7 @@ test("a node takes handed-over values that it is to keep, and they displace noth
   const others = keys.filter((key) => pickers.get("a")!.ranked(key, 3)[2] === undefined);
   const entry = (key: string) => ({
     key,
-    value: { ...text("0123456789"), bornAtMs: 1, expiresAtMs: Infinity },
+    value: valueOf("0123456789", { bornAtMs: 1 }),
   });
   assert.equal(a.accept(others.slice(0, 3).map(entry), "c"), 0, "another node's keys");
   await a.get(mine[0]!);
@@ -20,7 +21,7 @@ test("a node takes handed-over values that it is to keep, and they displace noth
   assert.ok(taken >= 1 && taken <= room, `${taken}`);
   assert.ok(a.lookup(mine[0]!), "the value that was here stays");
   assert.equal(a.stats().mainCache.evictions, 0);
-  const expired = { key: mine[0]!, value: { ...text("x"), bornAtMs: 1, expiresAtMs: 2 } };
+  const expired = { key: mine[0]!, value: valueOf("x", { bornAtMs: 1, freshUntilMs: 2 }) };
   assert.equal(a.accept([expired], "b"), 0);
 });
 
@@ -34,7 +35,7 @@ test("a value from a node with a longer lifetime is kept for this node's lifetim
     cluster.swap([...others.map(record), { ...record(name), state: "draining" }]);
     await drainOf(cluster, name);
     cluster.swap(others, others);
-    cluster.restart(name, { ttlMs: 60_000 });
+    cluster.restart(name, { lifetime: { ttlMs: 60_000 } });
     cluster.swap([...others.map(record), { ...record(name), incarnation: "2" }]);
     await askAll(cluster, others);
     await clock.advance(1_000);
@@ -49,7 +50,9 @@ test("a value from a node with a longer lifetime is kept for this node's lifetim
 
 test("expired values make room for handed-over ones", async () => {
   for (const budgetBytes of [2_500, 100_000]) {
-    const cluster = makeCluster(["a", "b"], { options: { ttlMs: 60_000, budgetBytes, hotAfterFetches: 0 } });
+    const cluster = makeCluster(["a", "b"], {
+      options: { lifetime: { ttlMs: 60_000 }, budgetBytes, hotAfterFetches: 0 },
+    });
     const { clock, groups } = cluster;
     // Other keys than those below fill all room.
     for (let i = 0; i < 400; i++) await groups.get(i % 2 === 0 ? "a" : "b")!.getAsOwner(`old-${i}`);
@@ -71,7 +74,7 @@ test("an older value does not replace a newer one", async () => {
   const a = groups.get("a")!;
   const key = keys.find((key) => pickers.get("a")!.pick(key) === undefined)!;
   await a.get(key);
-  a.accept([{ key, value: { ...text("stale"), bornAtMs: 5, expiresAtMs: Infinity } }], "b");
+  a.accept([{ key, value: valueOf("stale", { bornAtMs: 5 }) }], "b");
   assert.equal(read(a.lookup(key)!), `value of ${key}`);
 });
 
@@ -82,10 +85,7 @@ test("an older value does not take the place of a newer copy", async () => {
   await clock.advance(1_000);
   for (let i = 0; i < 2; i++) await a.get(key);
   assert.equal(a.lookup(key)!.from, "hot");
-  const aged = (body: string, byMs: number) => [{
-    key,
-    value: { ...text(body), bornAtMs: clock.nowMs() - byMs, expiresAtMs: Infinity },
-  }];
+  const aged = (body: string, byMs: number) => [{ key, value: valueOf(body, { bornAtMs: clock.nowMs() - byMs }) }];
   assert.equal(a.accept(aged("stale", 1_000), "b"), 0);
   assert.equal(read(a.lookup(key)!), `value of ${key}`);
   assert.equal(a.accept(aged("the same load, a little later", 5), "b"), 1);

@@ -135,7 +135,7 @@ test("a draining node still answers, though it owns nothing", async () => {
 });
 
 test("handed-over values keep their age and the rest of their lifetime", async () => {
-  const cluster = makeCluster(["a", "b", "c"], { options: { ttlMs: 10_000 } });
+  const cluster = makeCluster(["a", "b", "c"], { options: { lifetime: { ttlMs: 10_000 } } });
   await askAll(cluster, ["a"]);
   await cluster.clock.advance(4_000);
   cluster.swap([record("a"), record("b"), { ...record("c"), state: "draining" }]);

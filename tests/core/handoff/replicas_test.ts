@@ -22,7 +22,7 @@ test("when there is no room, a second copy displaces what any value does", async
 });
 
 test("a second copy takes the place of the expired one before it", async () => {
-  const options = { replicas: 2, ttlMs: 1_000, budgetBytes: 2_000 };
+  const options = { replicas: 2, lifetime: { ttlMs: 1_000 }, budgetBytes: 2_000 };
   const cluster = makeCluster(["a", "b"], { options });
   const { groups, pickers, origin, clock } = cluster;
   origin.answer = () => text("x".repeat(94));

@@ -6,6 +6,7 @@ import { type Ask, NoPeers, type Peer } from "../../../lib/core/ports.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 import { makeCluster, read } from "../cluster.ts";
+import { valueOf } from "../support.ts";
 import { keys, keysOfB } from "./support.ts";
 
 test("when an owner is silent for a while, the next in rank is asked as well", async () => {
@@ -118,7 +119,7 @@ test("after a hedge was answered, the loss of the first ask changes nothing", as
 
 test("a hedge may find the slow peer's connection dead: asks that this has ended are not hedged", async () => {
   const clock = new ManualClock();
-  const value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
+  const value = valueOf(1);
   const atB: Ask[] = [];
   let bIsQuick = true;
   const askedOfC: string[] = [];
@@ -131,12 +132,14 @@ test("a hedge may find the slow peer's connection dead: asks that this has ended
   });
   const stats = { peerLoads: 0, peerErrors: 0, hedges: 0 };
   const failover = new Failover<string>({
+    label: () => 0,
     group: "g",
     picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, c].slice(0, count) },
     clock,
     timeoutMs: 10_000,
     stats,
     received: (key) => `value of ${key}`,
+    standIn: () => undefined,
     loadHere: () => assert.fail("c is there"),
   });
   const flights = new Flights<string>({ clock, timeoutMs: 30_000, maxFlights: 1_000 });

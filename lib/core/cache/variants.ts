@@ -1,0 +1,71 @@
+/**
+ * Answers that are not for every request (RFC 9111, section 4.1). A marker under the key says by which request fields they are
+ * told apart; each answer is an entry of its own, under a key that is made of those fields.
+ */
+import { hashOf } from "../base/hash.ts";
+import { primaryKey, variantKey } from "../base/variant-key.ts";
+import type { RequestHead } from "../ports.ts";
+import { selectionOf } from "../semantics/vary.ts";
+import { isMarker, markerOf, type Value } from "../value.ts";
+import type { SharedBudget } from "./shared-budget.ts";
+
+/** Whether a value is for this request. */
+export function isFor({ about: { selection } }: Value, request: RequestHead | undefined): boolean {
+  return selection === undefined || selectionOf(selection.names, request?.fields ?? []) === selection.says;
+}
+
+/** The key under which the value for this request is kept, for all that is known here. */
+export function cacheKeyFor(caches: SharedBudget, key: string, request: RequestHead | undefined): string {
+  if (!caches.hasVariants) return key;
+  const { main, hot } = caches;
+  const hash = hashOf(key);
+  const selection = (main.peek(key, hash) ?? hot.peek(key, hash))?.about.selection;
+  return selection === undefined ? key : variantKey(key, selectionOf(selection.names, request?.fields ?? []));
+}
+
+/** The key under which this value is kept. */
+export function cacheKeyOf(key: string, value: Value): string {
+  const { selection } = value.about;
+  return selection === undefined || isMarker(value) ? key : variantKey(key, selection.says);
+}
+
+/** The value under a cache key, fresh or not, if it is for this request. Leaves no trace. */
+export function peekFor(
+  { main, hot, invalidated }: SharedBudget,
+  cacheKey: string,
+  request: RequestHead | undefined,
+): { readonly value: Value; readonly from: "main" | "hot" } | undefined {
+  const hash = hashOf(cacheKey);
+  const own = main.peek(cacheKey, hash);
+  const value = own ?? hot.peek(cacheKey, hash);
+  if (value === undefined || isMarker(value) || !isFor(value, request)) return undefined;
+  // A plain value went when its key was invalidated; a variant is found by a marker that is newer.
+  if (value.about.selection !== undefined && invalidated.covers(primaryKey(cacheKey), value.bornAtMs)) return undefined;
+  return { value, from: own === undefined ? "hot" : "main" };
+}
+
+/** Drops what is held for a key, all its variants with it, and keeps what was asked for before from being stored. */
+export function invalidate(caches: SharedBudget, key: string, nowMs: number): void {
+  caches.invalidated.add(key, nowMs);
+  caches.remove(key);
+}
+
+/**
+ * Stores a value, and the marker that leads to it.
+ *
+ * @param store puts one entry into a cache of the group; returns whether it is stored
+ * @returns whether the value is stored, and can be found
+ */
+export function storeVariant(
+  { main, hot }: SharedBudget,
+  key: string,
+  value: Value,
+  store: (cacheKey: string, value: Value) => boolean,
+): boolean {
+  const { selection } = value.about;
+  if (selection === undefined || isMarker(value)) return store(key, value);
+  const present = (main.peek(key) ?? hot.peek(key))?.about.selection;
+  // The latest answer says by which fields they are told apart from now on.
+  const isKnown = present !== undefined && present.names.join() === selection.names.join();
+  return (isKnown || store(key, markerOf(value))) && store(cacheKeyOf(key, value), value);
+}

@@ -1,0 +1,218 @@
+import type { Clock } from "../base/clock.ts";
+import { Memo } from "../base/memo.ts";
+import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../errors.ts";
+import { FailedRefreshes } from "../lifetime/failed-refreshes.ts";
+import type { LifetimePolicy } from "../lifetime/policy.ts";
+import { goneAtMs, isUsableOnError, jittered, timesFrom } from "../lifetime/times.ts";
+import type { Origin, RequestHead } from "../ports.ts";
+import type { Freshness } from "../semantics/freshness.ts";
+import { type About, type Answer, canBeValidated, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
+import type { Flight } from "./flights.ts";
+
+/** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
+const MAX_CONTENT_TYPES = 128;
+const EMPTY = new Uint8Array(0);
+
+/** What loads from the origin count. */
+export interface OriginStats {
+  localLoads: number;
+  localLoadErrs: number;
+  /** Requests to the origin, whatever came of them. */
+  originLoads: number;
+  /** Loads that a stale value stood in for, because the origin failed. */
+  staleOnError: number;
+}
+
+export interface OriginLoadsOptions {
+  readonly origin: Origin;
+  readonly clock: Clock;
+  readonly lifetime: LifetimePolicy;
+  /** From 0 to 1, as Math.random. */
+  readonly random: () => number;
+  /** Makes an entity tag for a body. @default none is made */
+  readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
+  /** Counts here. */
+  readonly stats: OriginStats;
+}
+
+/** What became of a load: the origin's value, or the stale one that stands in for it. */
+export interface FromOrigin {
+  readonly value: Value;
+  readonly isStandIn: boolean;
+}
+
+/** One group's requests to its origin: from its answers to values with their times, and what stands in when it fails. */
+export class OriginLoads {
+  readonly #options: OriginLoadsOptions;
+  readonly #failed: FailedRefreshes;
+  /** One string per content type: each answer to a peer compares it with the last one. */
+  readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
+  /** The keys that the origin is being asked for now, each with its load. */
+  readonly #inFlight = new Map<string, Flight<unknown>>();
+
+  constructor(options: OriginLoadsOptions) {
+    this.#options = options;
+    this.#failed = new FailedRefreshes(options.clock);
+  }
+
+  /** Whether the origin is being asked for this key now. */
+  isAsking(cacheKey: string): boolean {
+    return this.#inFlight.has(cacheKey);
+  }
+
+  get asking(): string[] {
+    return [...this.#inFlight.keys()];
+  }
+
+  /** Whether a refresh of this key has failed lately: the next try is not due yet. */
+  isBackingOff(cacheKey: string): boolean {
+    return this.#failed.errorOf(cacheKey) !== undefined;
+  }
+
+  /**
+   * Asks the origin. When it fails, is too slow or refuses, a stale value stands in that may be served then, and the key
+   * backs off.
+   *
+   * @param held what this node has for the key, which may change while the origin is asked; the origin may say that it is
+   * still good
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError, PassThroughError
+   */
+  async load(
+    key: string,
+    cacheKey: string,
+    flight: Flight<unknown>,
+    held: () => Value | undefined,
+    request: RequestHead | undefined,
+  ): Promise<FromOrigin> {
+    const asStandIn = (value: Value | undefined) => value && { value, isStandIn: true };
+    const early = this.heldBack(cacheKey, held());
+    if (early !== undefined) return { value: early, isStandIn: true };
+    try {
+      const value = await this.#ask(key, cacheKey, flight, held(), request);
+      const { status } = value.about;
+      const isFailed = isFailureStatus(status) && !flight.aborted;
+      const error = isFailed ? new OriginError(`the origin answered ${status}`) : undefined;
+      if (error === undefined) this.succeeded(cacheKey);
+      return (error && asStandIn(this.failed(cacheKey, error, held()))) ?? { value, isStandIn: false };
+    } catch (error) {
+      // The end of a flight by its deadline was told before: see Group.
+      const standIn = flight.aborted ? undefined : asStandIn(this.failed(cacheKey, error, held()));
+      if (standIn === undefined) throw error;
+      return standIn;
+    }
+  }
+
+  /** What is served in place of a load while the key backs off. */
+  heldBack(cacheKey: string, held: Value | undefined): Value | undefined {
+    return held !== undefined && this.isBackingOff(cacheKey) ? this.#standIn(held) : undefined;
+  }
+
+  /**
+   * A load has failed. A key backs off if there is a value that is to be refreshed; else each get tries again.
+   *
+   * @returns the value that stands in, if it may be served then
+   */
+  failed(cacheKey: string, error: unknown, held: Value | undefined): Value | undefined {
+    if (held === undefined || !(error instanceof OriginError || error instanceof OverloadedError)) return undefined;
+    this.#failed.failed(cacheKey, error);
+    return this.#standIn(held);
+  }
+
+  /** A fresh value has come. */
+  succeeded(cacheKey: string): void {
+    this.#failed.succeeded(cacheKey);
+  }
+
+  #standIn(held: Value): Value | undefined {
+    const { clock, stats } = this.#options;
+    if (!isUsableOnError(held, clock.nowMs())) return undefined;
+    stats.staleOnError++;
+    return held;
+  }
+
+  async #ask(
+    key: string,
+    cacheKey: string,
+    flight: Flight<unknown>,
+    stale: Value | undefined,
+    request: RequestHead | undefined,
+  ): Promise<Value> {
+    const { origin, clock, lifetime, stats } = this.#options;
+    flight.throwIfAborted();
+    stats.originLoads++;
+    this.#inFlight.set(cacheKey, flight);
+    const askedAtMs = clock.nowMs();
+    try {
+      const answer = await origin.load(key, flight.abortSignal(), { stale, request });
+      if (answer.status === 404 && this.#isNothing(answer)) {
+        throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
+      }
+      stats.localLoads++;
+      return this.#valueOf(answer, clock.nowMs() - askedAtMs);
+    } catch (error) {
+      // A load that was cancelled by its waiters is no error of the origin.
+      if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
+      if (!(error instanceof NotFoundError) || lifetime.negativeTtlMs === 0) throw error;
+      return this.#remembered(clock.nowMs() - askedAtMs);
+    } finally {
+      // A cancelled load may end after the next one has begun.
+      if (this.#inFlight.get(cacheKey) === flight) this.#inFlight.delete(cacheKey);
+    }
+  }
+
+  /** A "not found" that is not to be remembered. A site's 404 has a body or fields, and is an answer like any other. */
+  #isNothing({ body, fields, freshness }: Answer): boolean {
+    return body.length === 0 && fields === undefined && (freshness === undefined || freshness.freshMs <= 0);
+  }
+
+  #remembered(loadMs: number): Value {
+    const { clock, lifetime: { negativeTtlMs, ttlJitter }, random } = this.#options;
+    const freshMs = jittered(negativeTtlMs, ttlJitter, random);
+    const times = timesFrom(clock.nowMs(), { ageMs: 0, freshMs, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 });
+    return { body: EMPTY, contentType: "", loadMs, about: NOTHING_HERE, ...times };
+  }
+
+  #valueOf(answer: Answer, loadMs: number): Value {
+    const { clock } = this.#options;
+    const freshness = answer.freshness ?? this.#ownFreshness();
+    const contentType = this.#contentTypes.get(answer.contentType);
+    const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs } = timesFrom(clock.nowMs(), freshness);
+    const about = this.#aboutOf(answer);
+    // Written out: an object made by spreading is slower to read at each hit.
+    return {
+      body: answer.body,
+      contentType,
+      about,
+      bornAtMs,
+      freshUntilMs,
+      staleWhileRevalidateMs,
+      staleIfErrorMs,
+      loadMs,
+    };
+  }
+
+  /** By the group's policy alone. */
+  #ownFreshness(): Freshness {
+    const { lifetime: { ttlMs, ttlJitter, staleWhileRevalidateMs, staleIfErrorMs }, random } = this.#options;
+    const freshMs = jittered(ttlMs ?? Infinity, ttlJitter, random);
+    return { isStorable: true, ageMs: 0, freshMs, staleWhileRevalidateMs, staleIfErrorMs };
+  }
+
+  #aboutOf({ body, status = 200, fields = PLAIN.fields, freshness, selection }: Answer): About {
+    if (freshness === undefined && status === 200) return PLAIN;
+    const [told] = fields.filter(([name]) => name === "etag").map(([, tag]) => tag);
+    const etag = told ?? (status === 200 ? this.#options.etagOf?.(body) : undefined);
+    const isPrivate = freshness !== undefined && !freshness.isStorable;
+    return { status, fields, etag, selection, hasOwnLifetime: freshness !== undefined, isPrivate };
+  }
+}
+
+/** Whether a cache would gain anything from keeping it. */
+export function isWorthKeeping(value: Value, nowMs: number): boolean {
+  return !value.about.isPrivate && (goneAtMs(value) > nowMs || canBeValidated(value));
+}
+
+/** Whether such an answer counts as a failure while there is a stale value to serve (RFC 5861, section 4). */
+export function isFailureStatus(status: number): boolean {
+  return status === 500 || status === 502 || status === 503 || status === 504;
+}

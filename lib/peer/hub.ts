@@ -181,6 +181,11 @@ export class PeerHub {
     return this.#links.get(name);
   }
 
+  /** The peers that this node is connected with and that have announced the group. */
+  peersOf(group: string): Peer[] {
+    return [...this.#links.values()].filter((link) => link.serves(group));
+  }
+
   /** As `peer`, to be probed. */
   link(name: string): ProbedPeer | undefined {
     return this.#links.get(name);

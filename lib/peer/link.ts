@@ -118,10 +118,10 @@ export class Link implements Peer, ProbedPeer {
     if (this.#opening.waiters >= asksInFlight) {
       return ask.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
-    const { signal } = ask;
+    const { signal, request } = ask;
     this.#opening.wait(
       ask,
-      (opened, timeoutMs) => asked({ signal, timeoutMs }, (later) => opened.get(group, key, later)),
+      (opened, timeoutMs) => asked({ signal, timeoutMs, request }, (later) => opened.get(group, key, later)),
       this.#sinceMs + firstOpenMs,
     ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
@@ -129,6 +129,11 @@ export class Link implements Peer, ProbedPeer {
   /** When the peer said that it had nothing of the group, if it did so on the open connection. */
   emptyAtMs(group: string): number | undefined {
     return this.#channel?.emptyAtMs(group);
+  }
+
+  /** Whether it is open, and the peer has announced the group. */
+  serves(group: string): boolean {
+    return this.#channel?.serves(group) ?? false;
   }
 
   /**
@@ -149,6 +154,15 @@ export class Link implements Peer, ProbedPeer {
    */
   push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number> {
     return this.#onceOpen(options, (channel, timeoutMs) => channel.push(group, entries, { ...options, timeoutMs }));
+  }
+
+  /**
+   * Resolves when the peer has dropped what it held under the key. Waits for the connection as a peek does.
+   *
+   * @throws PeerError, BadKeyError; the signal's reason when it aborts
+   */
+  invalidate(group: string, key: string, options: AskOptions): Promise<void> {
+    return this.#onceOpen(options, (channel, timeoutMs) => channel.invalidate(group, key, { ...options, timeoutMs }));
   }
 
   #onceOpen<T>(options: AskOptions, ask: (channel: Channel, timeoutMs: number) => Promise<T>): Promise<T> {
@@ -248,7 +262,7 @@ export class Link implements Peer, ProbedPeer {
     this.#dialer.stop();
   }
 
-  /** Gets no longer wait for it; peeks and pushes still do, within their own time. */
+  /** Gets no longer wait for it; peeks, pushes and invalidates still do, within their own time. */
   #late(reason: string): void {
     this.#state = "down";
     this.#downBecause = reason;

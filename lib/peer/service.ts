@@ -2,7 +2,7 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { Suspect } from "../core/liveness/probed-peer.ts";
-import type { Ask, AskOptions, Entry } from "../core/ports.ts";
+import type { Ask, AskOptions, Entry, RequestHead } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
 import type { PeerLimits } from "./limits.ts";
 import type { OwnGroups } from "./own-groups.ts";
@@ -33,13 +33,14 @@ export interface PeerService {
   /**
    * The value of a get, if it is in memory. It takes no options object, so that a hit does not cost one.
    *
+   * @param request what the client's request says beside the key; only for sites
    * @default nothing: `get` is called at once
    */
-  lookup?(group: string, key: string): Value | undefined;
+  lookup?(group: string, key: string, request?: RequestHead): Value | undefined;
   /**
    * Replies as the owner, when the lookup found nothing.
    *
-   * @param ask rejected with the group's errors; PeerError lets the asker fall back
+   * @param ask has the same request; rejected with the group's errors; PeerError lets the asker fall back
    */
   get(group: string, key: string, ask: Ask): void;
   /**
@@ -56,6 +57,13 @@ export interface PeerService {
    * @default 0
    */
   push?(group: string, entries: readonly Entry[], from: string): number;
+  /**
+   * Values under the key are no longer good: drops them, before it returns. Called in the order of the frames, so a get
+   * that comes after it on the connection finds none of them.
+   *
+   * @default nothing
+   */
+  invalidate?(group: string, key: string): void;
   /**
    * Probes a suspect for a peer.
    *

@@ -8,7 +8,7 @@ import type { Link } from "../../lib/peer/link.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
-import { record } from "./support.ts";
+import { record, valueOf } from "./support.ts";
 
 const HELLO: Greeting = {
   protocol: PROTOCOL,
@@ -64,10 +64,10 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
       { ...HELLO, groups: [{ id: 3, name: "dict", revision: 1, weight: 2 }, { id: 9, name: "wn", revision: 1 }] },
       "welcome",
     ],
-    [{ ...HELLO, protocol: { min: 3, max: 9 }, name: 7 }, "protocol"],
+    [{ ...HELLO, protocol: { min: 4, max: 9 }, name: 7 }, "protocol"],
     [{ ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] }, "protocol"],
     [{ ...HELLO, protocol: 2 }, "protocol"],
-    [{ ...HELLO, protocol: { min: 3, max: 2 } }, "malformed"],
+    [{ ...HELLO, protocol: { min: 4, max: 3 } }, "malformed"],
     [{ ...HELLO, protocol: { min: 0, max: 2 } }, "malformed"],
     [{ ...HELLO, protocol: { min: 2 } }, "malformed"],
     [{ ...HELLO, protocol: "2" }, "malformed"],
@@ -98,7 +98,7 @@ async function releases(defer: Defer, rangeOfA: ProtocolRange, rangeOfB: Protoco
   const { net, a, b } = strangers(defer, { protocol: rangeOfA, log: logA }, {
     protocol: rangeOfB,
     log: logB,
-    serve: (_, key) => ({ body: new Uint8Array(1), contentType: key, bornAtMs: 0, expiresAtMs: Infinity }),
+    serve: (_, key) => valueOf(new Uint8Array(1), { contentType: key }),
   });
   b.setPeers([record("a", "http://a")]);
   a.setPeers([record("b", "http://b")]);
@@ -154,9 +154,9 @@ test("a peer of protocol 1 is refused with the versions of both", async (defer) 
   await net.tick();
   assert.deepEqual(readAnswer(old.other.frames[0], PROTOCOL), {
     code: "protocol",
-    detail: "one end speaks protocol 2 to 2, the other 1 to 1",
+    detail: "one end speaks protocol 3 to 3, the other 1 to 1",
   });
-  assert.match(log.lines[0]!, /protocol: one end speaks protocol 2 to 2, the other 1 to 1/);
+  assert.match(log.lines[0]!, /protocol: one end speaks protocol 3 to 3, the other 1 to 1/);
 });
 
 test("strangers with ever new names cannot fill the log, and are news again later", async (defer) => {

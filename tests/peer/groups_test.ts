@@ -18,13 +18,11 @@ import { readFrame } from "../../lib/peer/wire/reader.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket, socketPair } from "./memory.ts";
-import { record } from "./support.ts";
+import { record, valueOf } from "./support.ts";
 
 const patient = { signal: new AbortController().signal, timeoutMs: 60_000 };
 
-function text(body: string): Value {
-  return { body: new TextEncoder().encode(body), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
-}
+const text = (body: string) => valueOf(body);
 const bodyOf = (value: Value) => new TextDecoder().decode(value.body);
 const channelOf = (hub: PeerHub, name: string) => (hub.link(name) as Link).channel!;
 const opensOf = (hub: PeerHub) => hub.stats()[0]!.opens;
@@ -180,6 +178,7 @@ test("asks that cross the removal of their group at the peer fall back, and neve
       },
       peek: (group) => void reached.push(group),
       push: (group) => reached.push(group),
+      invalidate: (group) => void reached.push(group),
     },
   });
   await net.tick();
@@ -188,6 +187,7 @@ test("asks that cross the removal of their group at the peer fall back, and neve
     getFrom(peer, "wn", "x", patient),
     peer.peek("wn", "x", patient),
     peer.push("wn", [{ key: "x", value: text("x") }], patient),
+    peer.invalidate("wn", "x", patient),
   ].map((ask) => assert.rejects(ask, PeerError));
   b.removeGroup("wn");
   await net.tick();
@@ -348,6 +348,7 @@ function lastFailure(near: MemorySocket): string {
     onGet: ignore,
     onPeek: ignore,
     onPush: ignore,
+    onInvalidate: ignore,
     onProbe: ignore,
     onIndirectProbe: ignore,
     onCancel: ignore,
@@ -361,8 +362,9 @@ function lastFailure(near: MemorySocket): string {
     onProbed: ignore,
     onIndirectProbed: ignore,
     onTaken: ignore,
+    onInvalidated: ignore,
   };
-  readFrame(near.other.frames.at(-1)!, asks, replies);
+  readFrame(near.other.frames.at(-1)!, asks, replies, 0);
   return failure;
 }
 
@@ -373,6 +375,7 @@ test("an ask for a removed group is a race, and one for an id that was never ann
     ["get", (writer, group) => writer.ask(MessageType.get, 7, group, 1_000, "x")],
     ["peek", (writer, group) => writer.ask(MessageType.peek, 7, group, 1_000, "x")],
     ["push", (writer, group) => writer.push(7, group, entries, 0)],
+    ["invalidate", (writer, group) => writer.invalidate(7, group, "x")],
   ];
   for (const [kind, ask] of asks) {
     const { near, say, reason } = await connect();
@@ -427,6 +430,7 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
       },
       peek: (_group, key) => void reached.push(key),
       push: (_group, entries) => reached.push(entries[0]!.key),
+      invalidate: (_group, key) => void reached.push(key),
       probeIndirectly: () => Promise.resolve(reached.push("suspect") > 0),
     },
     onProbed: () => reached.push("probe"),
@@ -448,6 +452,7 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
     const write of [
       () => writer.ask(MessageType.peek, 2, 0, 1_000, "peek"),
       () => writer.push(2, 0, [{ key: "push", value: text("x") }], 0),
+      () => writer.invalidate(2, 0, "invalidate"),
       () => writer.bare(MessageType.probe, 2),
       () => writer.indirectProbe(2, 1_000, "c", "01-c"),
     ]
@@ -463,5 +468,5 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
     again.send(writer.take());
     await net.tick();
   }
-  assert.deepEqual(reached, ["first", "first", "first", "first", "first"]);
+  assert.deepEqual(reached, ["first", "first", "first", "first", "first", "first"]);
 });

@@ -1,10 +1,17 @@
 /** A raw client that speaks the protocol over real sockets. Its breaches are refused, and the node goes on. */
 import assert from "node:assert/strict";
-import type { Value } from "../../lib/core/value.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { readFrame, readGreeting } from "../../lib/peer/wire/reader.ts";
 import { MAX_FRAME_BYTES } from "../../lib/core/base/limits.ts";
-import { FailureCode, MAX_ENTRIES, MessageType, PROTOCOL } from "../../lib/peer/wire/frames.ts";
+import {
+  ENTRY_HEAD_BYTES,
+  FailureCode,
+  MAX_CACHE_KEY_BYTES,
+  MAX_ENTRIES,
+  MessageType,
+  PROTOCOL,
+  TIMES_BYTES,
+} from "../../lib/peer/wire/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
@@ -12,9 +19,9 @@ import type { SocketLike } from "../../lib/peer/socket/socket.ts";
 import { dialTcp } from "../../lib/peer/socket/tcp.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
-import { record, serveHub, systemClock } from "./support.ts";
+import { record, serveHub, systemClock, valueOf } from "./support.ts";
 
-const VALUE: Value = { body: new Uint8Array(10), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+const VALUE = valueOf(new Uint8Array(10));
 const ENTRIES = [{ key: "x", value: VALUE }];
 const HELLO = {
   protocol: PROTOCOL,
@@ -38,6 +45,7 @@ async function victim(defer: Defer) {
       reached.push(`push ${entries.length}`);
       return entries.length;
     },
+    invalidate: (_, key) => void reached.push(`invalidate ${key}`),
     probeIndirectly: ({ name }) => Promise.resolve(reached.push(`indirect probe of ${name}`) > 0),
   };
   const self = { name: "b", incarnation: "01-b" };
@@ -101,6 +109,7 @@ class Client {
       onGet: () => say("get"),
       onPeek: () => say("peek"),
       onPush: () => say("push"),
+      onInvalidate: () => say("invalidate"),
       onProbe: () => say("probe"),
       onIndirectProbe: () => say("indirect probe"),
       onCancel: () => say("cancel"),
@@ -113,7 +122,8 @@ class Client {
       onProbed: (id) => say(`probed ${id}`),
       onIndirectProbed: (id, isAlive) => say(`indirectly probed ${id} ${isAlive}`),
       onTaken: (id, count) => say(`taken ${id} ${count}`),
-    });
+      onInvalidated: (id) => say(`invalidated ${id}`),
+    }, 0);
     assert.equal(fault, undefined);
   }
 
@@ -129,9 +139,10 @@ const messages: [string, (writer: FrameWriter) => void][] = [
   ["probe", (writer) => writer.bare(MessageType.probe, 1)],
   ["indirect probe", (writer) => writer.indirectProbe(1, 1_000, "c", "01-c")],
   ["push", (writer) => writer.push(1, 0, ENTRIES, 0)],
+  ["invalidate", (writer) => writer.invalidate(1, 0, "x")],
   ["group", (writer) => writer.groupAdded({ id: 2, name: "more", revision: 0 })],
   ["replies", (writer) => {
-    for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 1);
+    for (const type of [MessageType.nothing, MessageType.probed, MessageType.invalidated]) writer.bare(type, 1);
     writer.taken(1, 1);
   }],
 ];
@@ -183,9 +194,11 @@ test("a listed peer is answered in kind, and refused for a group that this node 
   writer.push(4, 0, ENTRIES, 0);
   writer.bare(MessageType.probe, 5);
   writer.indirectProbe(6, 1_000, "c", "01-c");
+  writer.invalidate(7, 1, "x");
+  writer.invalidate(8, 0, "x");
   client.send();
   const heard = new Set<string>();
-  for (let i = 0; i < 6; i++) heard.add(await client.next());
+  for (let i = 0; i < 8; i++) heard.add(await client.next());
   assert.deepEqual(
     heard,
     new Set([
@@ -195,9 +208,11 @@ test("a listed peer is answered in kind, and refused for a group that this node 
       "taken 4 1",
       "probed 5",
       "indirectly probed 6 true",
+      `failure 7 ${FailureCode.unknownGroup}`,
+      "invalidated 8",
     ]),
   );
-  assert.deepEqual(reached, ["peek x", "push 1", "indirect probe of c"]);
+  assert.deepEqual(reached, ["peek x", "push 1", "indirect probe of c", "invalidate x"]);
 });
 
 /** One message with any payload. */
@@ -209,13 +224,14 @@ function raw(type: number, payload: Uint8Array, length = payload.length): Uint8A
   return frame;
 }
 
-function pushOf(count: number, lengths: [key: number, type: number, body: number], rest = 8): Uint8Array {
-  const payload = new Uint8Array(4 + 24 + rest);
+function pushOf(count: number, lengths: [key: number, type: number, body: number], rest = 8, about = 0): Uint8Array {
+  const payload = new Uint8Array(4 + ENTRY_HEAD_BYTES + rest);
   const view = new DataView(payload.buffer);
   view.setUint16(2, count, true);
-  view.setUint16(20, lengths[0], true);
-  view.setUint16(22, lengths[1], true);
-  view.setUint32(24, lengths[2], true);
+  view.setUint16(4 + TIMES_BYTES, lengths[0], true);
+  view.setUint16(6 + TIMES_BYTES, lengths[1], true);
+  view.setUint32(8 + TIMES_BYTES, about, true);
+  view.setUint32(12 + TIMES_BYTES, lengths[2], true);
   return payload;
 }
 
@@ -238,12 +254,15 @@ test("absurd groups, counts and lengths end the connection with a reason, and on
     [raw(MessageType.push, pushOf(1, [1, 0, 0xffff_ffff])), /lengths out of bounds/],
     [raw(MessageType.push, pushOf(1, [65_535, 0, 0])), /lengths out of bounds/],
     [raw(MessageType.push, pushOf(1, [1, 0, 1_000_000])), /longer than its message/],
+    [raw(MessageType.push, pushOf(1, [1, 0, 0], 8, 0xffff_ffff)), /lengths out of bounds/],
+    [raw(MessageType.push, pushOf(1, [1, 0, 0], 8, 7)), /status, fields or tags/],
+    [raw(MessageType.getFor, new Uint8Array(70_000)), /malformed getFor/],
     [raw(MessageType.push, new Uint8Array(4), 0xffff_ffff), /longer than its frame/],
     [raw(MessageType.push, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed push/],
     [raw(MessageType.indirectProbe, new Uint8Array(5_000)), /malformed indirectProbe/],
     [raw(MessageType.probe, new Uint8Array(1)), /malformed probe/],
     [raw(MessageType.peek, new Uint8Array(6)), /malformed peek/],
-    [raw(26, new Uint8Array(0)), /unknown message type 26/],
+    [raw(28, new Uint8Array(0)), /unknown message type 28/],
   ];
   for (const round of [1, 2]) {
     for (const [attack, expected] of attacks) {
@@ -263,6 +282,34 @@ test("absurd groups, counts and lengths end the connection with a reason, and on
   assert.equal(await peer.next(), "value 9");
   assert.deepEqual(reached, ["get still here"]);
   assert.equal(b.stats()[0]!.opens, 2 * attacks.length + 1);
+});
+
+test("an invalidate that breaks the layout ends the connection with a reason, and drops nothing", async (defer) => {
+  const { reached, url } = await victim(defer);
+  const unknown = new FrameWriter();
+  unknown.invalidate(1, 2, "x");
+  const tooLong = new Uint8Array(2 + MAX_CACHE_KEY_BYTES + 1).fill(97);
+  tooLong.fill(0, 0, 2);
+  const attacks: [Uint8Array<ArrayBuffer>, RegExp][] = [
+    [unknown.take(), /malformed invalidate: group 2 was never announced/],
+    [raw(MessageType.invalidate, new Uint8Array(0)), /malformed invalidate/],
+    [raw(MessageType.invalidate, new Uint8Array(2)), /malformed invalidate/],
+    [raw(MessageType.invalidate, tooLong), /malformed invalidate/],
+    [raw(MessageType.invalidate, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed invalidate/],
+    [raw(MessageType.invalidate, new Uint8Array(3), 0xffff_ffff), /longer than its frame/],
+    [raw(MessageType.invalidate, new Uint8Array([0, 0, 0xff])), /malformed invalidate: the key is not UTF-8/],
+    [raw(MessageType.invalidated, new Uint8Array(1)), /malformed invalidated/],
+  ];
+  for (const [attack, expected] of attacks) {
+    const client = await Client.greeted(url, defer);
+    client.send(attack);
+    assert.match(await client.next(), expected);
+  }
+  assert.deepEqual(reached, []);
+  const peer = await Client.greeted(url, defer);
+  peer.send(raw(MessageType.invalidate, tooLong.slice(0, -1)));
+  assert.equal(await peer.next(), "invalidated 0");
+  assert.equal(reached.length, 1);
 });
 
 test("a frame over the bound is not read, and ends the connection", async (defer) => {

@@ -6,17 +6,18 @@ import {
   OriginError,
   OriginTimeoutError,
   OverloadedError,
+  PassThroughError,
   PeerError,
 } from "../../lib/core/errors.ts";
 import type { Ask, AskOptions } from "../../lib/core/ports.ts";
-import type { Value } from "../../lib/core/value.ts";
+import { type About, NOTHING_HERE, PLAIN, type Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
 import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getFrom, type HubOptions, MemoryNetwork, type MemorySocket } from "./memory.ts";
-import { record } from "./support.ts";
+import { record, valueOf } from "./support.ts";
 
 /** An ask that the test replies to by hand. */
 interface Pending extends AskOptions {
@@ -26,9 +27,7 @@ interface Pending extends AskOptions {
   readonly reject: (error: unknown) => void;
 }
 
-function text(body: string, bornAtMs = 0, expiresAtMs = Infinity): Value {
-  return { body: new TextEncoder().encode(body), contentType: "text/plain", bornAtMs, expiresAtMs };
-}
+const text = (body: string, bornAtMs = 0, freshUntilMs = Infinity) => valueOf(body, { bornAtMs, freshUntilMs });
 
 const bodyOf = (value: Value) => new TextDecoder().decode(value.body);
 const never = new AbortController().signal;
@@ -205,8 +204,8 @@ test("a value keeps its age and the rest of its lifetime, on the asker's clock",
   incoming[1]!.resolve(text("e", nowMs - 7, Infinity));
   await net.tick();
   const [mortal, eternal] = await Promise.all(asks);
-  assert.deepEqual([mortal!.bornAtMs, mortal!.expiresAtMs], [nowMs - 500, nowMs + 1_500]);
-  assert.deepEqual([eternal!.bornAtMs, eternal!.expiresAtMs], [nowMs - 7, Infinity]);
+  assert.deepEqual([mortal!.bornAtMs, mortal!.freshUntilMs], [nowMs - 500, nowMs + 1_500]);
+  assert.deepEqual([eternal!.bornAtMs, eternal!.freshUntilMs], [nowMs - 7, Infinity]);
 });
 
 test("the owner's errors come back as the classes that it threw", async (defer) => {
@@ -219,6 +218,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
     new OriginTimeoutError("slow"),
     new OverloadedError("full"),
     new BadKeyError("bad"),
+    new PassThroughError("for one request only"),
     new PeerError("closing"),
   ];
   for (const error of errors) {
@@ -238,6 +238,117 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
     net.tick(),
   ]);
   assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("secret")), "the owner's log has it");
+});
+
+test("a get takes the client's request along to the owner's lookup and load, also from before the link is open", async (defer) => {
+  const net = new MemoryNetwork();
+  const request = { fields: [["accept", "a/b"], ["cookie", 'é="1"']] } as const;
+  const heard: unknown[] = [];
+  const a = net.hub("a");
+  const b = net.hub("b", {
+    service: {
+      lookup: (group, key, request) => {
+        heard.push(["lookup", group, key, request]);
+        return key === "held" ? text("held") : undefined;
+      },
+      get: (group, key, ask) => {
+        heard.push(["get", group, key, ask.request]);
+        ask.resolve(text("loaded"));
+      },
+    },
+  });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  const early = getFrom(a.peer("b")!, "dict", "early", { ...patient, request });
+  await net.tick();
+  const asks = ["held", "x"].map((key) => getFrom(a.peer("b")!, "dict", key, { ...patient, request }));
+  asks.push(getFrom(a.peer("b")!, "dict", "plain", patient));
+  await net.tick();
+  assert.deepEqual((await Promise.all([early, ...asks])).map(bodyOf), ["loaded", "held", "loaded", "loaded"]);
+  assert.deepEqual(heard, [
+    ["lookup", "dict", "early", request],
+    ["get", "dict", "early", request],
+    ["lookup", "dict", "held", request],
+    ["lookup", "dict", "x", request],
+    ["get", "dict", "x", request],
+    ["lookup", "dict", "plain", undefined],
+    ["get", "dict", "plain", undefined],
+  ]);
+});
+
+test("a request whose fields cannot travel is to go to the origin directly, and harms nobody else", async (defer) => {
+  const { net, a } = pair(defer, { serve: (_, key) => text(key) });
+  await net.tick();
+  const good = getFrom(a.peer("b")!, "dict", "good", patient);
+  // A runtime may let a client send these.
+  for (const value of ["\u0001", "x".repeat(64 * 1024)]) {
+    const request = { fields: [["cookie", value]] as const };
+    await assert.rejects(getFrom(a.peer("b")!, "dict", "x", { ...patient, request }), PassThroughError);
+  }
+  await net.tick();
+  assert.equal(bodyOf(await good), "good");
+  assert.equal(stateOf(a, "b"), "open");
+  assert.equal(a.stats()[0]!.asksInFlight, 0);
+});
+
+test("a value with all that is said of it comes from a get, a peek, and in a push", async (defer) => {
+  const net = new MemoryNetwork();
+  const nowMs = net.clock.nowMs();
+  const about: About = {
+    status: 404,
+    fields: [["vary", "accept"], ["etag", 'W/"1"']],
+    etag: 'W/"1"',
+    selection: { names: ["accept"], says: "accept\u0001=a/b" },
+    hasOwnLifetime: true,
+    isPrivate: true,
+  };
+  const times = {
+    bornAtMs: nowMs - 3,
+    freshUntilMs: nowMs - 1,
+    staleWhileRevalidateMs: 1e10,
+    staleIfErrorMs: Infinity,
+  };
+  const values = [valueOf("whole", { ...times, loadMs: 12, about }), valueOf("", { about: NOTHING_HERE })];
+  const pushed: Value[] = [];
+  const a = net.hub("a");
+  const b = net.hub("b", {
+    service: {
+      get: (_, key, ask) => ask.resolve(values[Number(key)]!),
+      peek: (_, key) => values[Number(key)]!,
+      push: (_, entries) => pushed.push(...entries.map(({ value }) => value)),
+    },
+  });
+  defer(() => a.close());
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const peer = a.peer("b")!;
+  const gets = Promise.all(["0", "1"].map((key) => getFrom(peer, "dict", key, patient)));
+  const peeks = Promise.all(["0", "1"].map((key) => peer.peek("dict", key, patient)));
+  const push = peer.push("dict", values.map((value, i) => ({ key: `${i}`, value })), patient);
+  await net.tick();
+  assert.deepEqual(await gets, values);
+  assert.deepEqual(await peeks, values);
+  assert.equal(await push, 2);
+  assert.deepEqual(pushed, values);
+  const [peeked] = await peeks;
+  assert.equal(peeked!.body.buffer.byteLength, peeked!.body.length, "it keeps nothing of its frame alive");
+});
+
+test("a value whose fields cannot travel is to be asked of the origin, is left out of a push, and harms nobody else", async (defer) => {
+  const bad = valueOf("bad", { about: { ...PLAIN, fields: [["a", "\u0001"]] } });
+  const { net, a, b } = pair(defer, { serve: (_, key) => key === "bad" ? bad : text(key) });
+  await net.tick();
+  const good = getFrom(a.peer("b")!, "dict", "good", patient);
+  const refused = assert.rejects(getFrom(a.peer("b")!, "dict", "bad", patient), PassThroughError);
+  assert.equal(await b.peer("a")!.push("dict", [{ key: "bad", value: bad }], patient), 0);
+  await net.tick();
+  await refused;
+  assert.equal(bodyOf(await good), "good");
+  assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
 });
 
 test("an ask for a group that the peer does not serve falls back", async (defer) => {
@@ -577,7 +688,7 @@ test("a service replies once: a second reply is ignored, and so is an error thro
 test("a peer that reads slowly gets its replies as it reads, without copies piling up", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
   const big = new Uint8Array(5_000);
-  const value = { body: big, contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const value = valueOf(big);
   const { net, a, b } = pair(defer, { limits, serve: () => value });
   await net.tick();
   const far = net.dialed[0]!.other;
@@ -601,7 +712,7 @@ test("a peer that reads slowly gets its replies as it reads, without copies pili
 
 test("a peer that reads nothing for a while is given up, and its asks are aborted", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, stallMs: 1_000 };
-  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const value = valueOf(new Uint8Array(20_000));
   const { net, a, b } = pair(defer, { limits, serve: () => value });
   await net.tick();
   net.dialed[0]!.other.stalled = true;
@@ -735,7 +846,7 @@ test("a node that leaves sends the replies that wait behind a full socket, and t
   const asks = [1, 2, 3].map(() => getFrom(a.peer("b")!, "dict", "x", long));
   const none = assert.rejects(getFrom(a.peer("b")!, "dict", "y", long), NotFoundError);
   await net.tick();
-  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const value = valueOf(new Uint8Array(20_000));
   for (const one of incoming.slice(0, 3)) one.resolve(value);
   await net.tick();
   incoming[3]!.reject(new NotFoundError("no y"));
@@ -757,7 +868,7 @@ test("a node that leaves sends the replies that wait behind a full socket, and t
 
 test("a value that waits behind a full socket is not sent when its asker has gone away", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000 };
-  const value = { body: new Uint8Array(20_000), contentType: "a/b", bornAtMs: 0, expiresAtMs: Infinity };
+  const value = valueOf(new Uint8Array(20_000));
   const { net, a, b } = pair(defer, { limits, serve: () => value });
   await net.tick();
   const far = net.dialed[0]!.other;

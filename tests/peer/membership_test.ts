@@ -14,15 +14,13 @@ import { settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { getBy, getFrom, type HubOptions, MemoryNetwork, socketPair } from "./memory.ts";
-import { record } from "./support.ts";
+import { record, valueOf } from "./support.ts";
 
 const never = new AbortController().signal;
 const patient = { signal: never, timeoutMs: 1_000 };
 const draining = { state: "draining" } as const;
 
-function text(body: string, bornAtMs = 0, expiresAtMs = Infinity): Value {
-  return { body: new TextEncoder().encode(body), contentType: "text/plain", bornAtMs, expiresAtMs };
-}
+const text = (body: string, bornAtMs = 0, freshUntilMs = Infinity) => valueOf(body, { bornAtMs, freshUntilMs });
 const bodyOf = (value: Value | undefined) => value && new TextDecoder().decode(value.body);
 const stateOf = (hub: PeerHub, name: string) => hub.stats().find((link) => link.name === name)?.state;
 const noLoad = () => assert.fail("nothing is to be loaded");
@@ -65,7 +63,7 @@ test("a peek brings a value in memory, a value that is being loaded, or nothing,
   const found = await Promise.all(peeks);
   assert.deepEqual(found.map(bodyOf), ["held", undefined, "came", undefined]);
   assert.equal(found[0]!.bornAtMs, net.clock.nowMs() - 40);
-  assert.equal(found[0]!.expiresAtMs, net.clock.nowMs() + 60);
+  assert.equal(found[0]!.freshUntilMs, net.clock.nowMs() + 60);
   assert.equal(a.stats()[0]!.asked, 4);
 });
 
@@ -155,7 +153,7 @@ test("entries that are pushed keep their age and the rest of their lifetime, on 
   assert.deepEqual([taken[0]!.group, taken[0]!.from], ["dict", "a"]);
   assert.deepEqual(taken[0]!.entries[0], entries[0]);
   assert.deepEqual(taken[0]!.entries[1], entries[1]);
-  assert.equal(taken[0]!.entries[2]!.value.expiresAtMs, nowMs);
+  assert.deepEqual(taken[0]!.entries[2], entries[2], "stale by 1 ms");
   const frames = net.dialed[0]!.frames.length;
   assert.equal(await a.peer("b")!.push("dict", [], patient), 0);
   await net.tick();
@@ -382,7 +380,14 @@ test("a probe over a connection to another life of the peer fails", async (defer
   await net.tick();
   const [near] = socketPair();
   const groups = [{ id: 0, name: "dict", revision: 0 }];
-  const greeting = { protocol: PROTOCOL, version: 2, name: "b", incarnation: "02-b", expects: "01-a", groups };
+  const greeting = {
+    protocol: PROTOCOL,
+    version: PROTOCOL.max,
+    name: "b",
+    incarnation: "02-b",
+    expects: "01-a",
+    groups,
+  };
   (a.link("b") as Link).open(near, greeting, { json: greeting, groups: [{ name: "dict" }] });
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /its life 02-b/);
 });
@@ -571,6 +576,8 @@ test("a reply of another kind than its ask closes the connection, and fails the 
       () => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient),
       (id) => writer.indirectProbed(id, true),
     ],
+    [() => a.peer("b")!.invalidate("dict", "x", patient), (id) => writer.taken(id, 1)],
+    [() => a.peer("b")!.peek("dict", "x", patient), (id) => writer.bare(MessageType.invalidated, id)],
   ];
   for (const [ask, answer] of answers) {
     while (stateOf(a, "b") !== "open") {
@@ -594,7 +601,7 @@ test("more taken than was pushed counts as all that was pushed; a reply without 
   await net.tick();
   assert.equal(await push, 1);
   const writer = new FrameWriter();
-  for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 77);
+  for (const type of [MessageType.nothing, MessageType.probed, MessageType.invalidated]) writer.bare(type, 77);
   writer.taken(77, 1);
   writer.indirectProbed(77, true);
   net.dialed[0]!.other.send(writer.take());

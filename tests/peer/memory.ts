@@ -75,7 +75,12 @@ export class MemorySocket implements SocketLike {
 }
 
 /** Asks by a promise. */
-export function getFrom(peer: Peer, group: string, key: string, options: AskOptions): Promise<Value> {
+export function getFrom(
+  peer: Peer,
+  group: string,
+  key: string,
+  options: AskOptions & Pick<Ask, "request">,
+): Promise<Value> {
   return asked(options, (ask) => peer.ask(group, key, ask));
 }
 

@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import type { UpgradeWebSocket } from "hono/ws";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
+import { PLAIN, type Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
 
@@ -18,6 +19,21 @@ export const systemClock: Clock = {
 export function record(name: string, url = "http://127.0.0.1:1", incarnation = `01-${name}`): PeerRecord {
   const joined = "2026-01-01T00:00:00.000Z";
   return { name, url, incarnation, state: "serving", weight: 1, zone: "", joined, version: "0.1.0", runtime: "test" };
+}
+
+/** A value without an end, unless `change` says otherwise. */
+export function valueOf(body: string | Uint8Array<ArrayBuffer>, change: Partial<Value> = {}): Value {
+  return {
+    body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+    contentType: "text/plain",
+    bornAtMs: 0,
+    freshUntilMs: Infinity,
+    staleWhileRevalidateMs: 0,
+    staleIfErrorMs: 0,
+    loadMs: 0,
+    about: PLAIN,
+    ...change,
+  };
 }
 
 export interface Served {

@@ -72,6 +72,11 @@ export class Channel implements SocketHandler {
     return this.#remoteGroups.emptyAtMs(group);
   }
 
+  /** Whether the peer has the group, as far as it has told. */
+  serves(group: string): boolean {
+    return this.#remoteGroups.has(group);
+  }
+
   /**
    * Tells the peer which groups this node has added and removed since it was last told. An ask that is in flight for a
    * removed group gets its reply. When the connection has no group id left, it ends, and a new one takes its place.
@@ -88,7 +93,8 @@ export class Channel implements SocketHandler {
   }
 
   /**
-   * Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts.
+   * Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; with PassThroughError when the
+   * request's fields cannot travel; with the signal's reason when it aborts.
    * Neither this nor the asks below ever throw synchronously.
    */
   get(group: string, key: string, ask: Ask): void {
@@ -103,6 +109,11 @@ export class Channel implements SocketHandler {
   /** @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts */
   push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number> {
     return this.#outgoing.push(group, entries, options);
+  }
+
+  /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
+  invalidate(group: string, key: string, options: AskOptions): Promise<void> {
+    return this.#outgoing.invalidate(group, key, options);
   }
 
   /**
@@ -166,7 +177,7 @@ export class Channel implements SocketHandler {
     try {
       reason = frame === undefined
         ? "malformed frame: not binary, or too long"
-        : readFrame(frame, this.#incoming, this.#outgoing);
+        : readFrame(frame, this.#incoming, this.#outgoing, this.#context.clock.nowMs());
     } catch (error) {
       this.#context.log.error(`peer ${this.remote.name}: reading a frame failed: ${error}`, {}, {
         peer: this.remote.name,

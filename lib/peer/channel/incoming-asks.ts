@@ -1,18 +1,11 @@
 import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
 import type { Deadlines } from "../../core/base/deadlines.ts";
 import { OriginTimeoutError } from "../../core/errors.ts";
-import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { ChannelContext } from "../service.ts";
 import { codeOf } from "../wire/failures.ts";
-import {
-  type AskType,
-  type AskVisitor,
-  FailureCode,
-  type GroupNews,
-  MessageType,
-  type PushedEntry,
-} from "../wire/frames.ts";
+import { type AskType, type AskVisitor, FailureCode, type GroupNews, MessageType } from "../wire/frames.ts";
 import type { RemoteGroups } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -50,12 +43,20 @@ type OnGetSettled = (ask: IncomingGet, value: Value | undefined, error: unknown)
 class IncomingGet extends IncomingAsk implements Ask {
   /** Its id in frames. */
   readonly number: number;
+  readonly request: RequestHead | undefined;
   private readonly onSettled: OnGetSettled;
   private isOver = false;
 
-  constructor(id: number, timeoutMs: number, deadlineMs: number, onSettled: OnGetSettled) {
+  constructor(
+    id: number,
+    timeoutMs: number,
+    deadlineMs: number,
+    request: RequestHead | undefined,
+    onSettled: OnGetSettled,
+  ) {
     super(MessageType.get, timeoutMs, deadlineMs);
     this.number = id;
+    this.request = request;
     this.onSettled = onSettled;
   }
 
@@ -125,28 +126,35 @@ export class IncomingAsks implements AskVisitor {
 
   // An ask that stands behind the end of the connection in its frame is not worked on.
 
-  onGet(id: number, groupId: number, timeoutMs: number, key: string): string | void {
-    return this.#onKey(MessageType.get, id, groupId, timeoutMs, key);
+  onGet(id: number, groupId: number, timeoutMs: number, key: string, request?: RequestHead): string | void {
+    return this.#onKey(MessageType.get, id, groupId, timeoutMs, key, request);
   }
 
   onPeek(id: number, groupId: number, timeoutMs: number, key: string): string | void {
     return this.#onKey(MessageType.peek, id, groupId, timeoutMs, key);
   }
 
-  onPush(id: number, groupId: number, pushed: readonly PushedEntry[]): string | void {
+  onPush(id: number, groupId: number, entries: readonly Entry[]): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
     const group = this.#groups.get(groupId);
     if (group === undefined || !group.isServed) return this.#unknownGroup("push", id, groupId);
-    const { clock, service } = this.#context;
-    const nowMs = clock.nowMs();
-    const entries = pushed.map(({ key, ageMs, ttlLeftMs, contentType, body }): Entry => ({
-      key,
-      value: { body, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs },
-    }));
+    const { service } = this.#context;
     try {
       this.#outbox.taken(id, service.push?.(group.name, entries, this.#remote) ?? 0);
     } catch (error) {
       this.#replyFailure(MessageType.push, id, error);
+    }
+  }
+
+  onInvalidate(id: number, groupId: number, key: string): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    const group = this.#groups.get(groupId);
+    if (group === undefined || !group.isServed) return this.#unknownGroup("invalidate", id, groupId);
+    try {
+      this.#context.service.invalidate?.(group.name, key);
+      this.#outbox.bare(MessageType.invalidated, id);
+    } catch (error) {
+      this.#replyFailure(MessageType.invalidate, id, error);
     }
   }
 
@@ -224,6 +232,7 @@ export class IncomingAsks implements AskVisitor {
     groupId: number,
     timeoutMs: number,
     key: string,
+    request?: RequestHead,
   ): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
     const isGet = type === MessageType.get;
@@ -238,17 +247,17 @@ export class IncomingAsks implements AskVisitor {
     this.answered++;
     try {
       if (!isGet) return this.#peek(id, name, timeoutMs, key);
-      const found = service.lookup?.(name, key);
-      if (found === undefined) this.#get(id, name, timeoutMs, key);
+      const found = service.lookup?.(name, key, request);
+      if (found === undefined) this.#get(id, name, timeoutMs, key, request);
       else this.#outbox.value(id, found);
     } catch (error) {
       this.#replyFailure(type, id, error);
     }
   }
 
-  #get(id: number, group: string, timeoutMs: number, key: string): void {
+  #get(id: number, group: string, timeoutMs: number, key: string, request: RequestHead | undefined): void {
     const { clock, service } = this.#context;
-    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, this.#onGetSettled);
+    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, request, this.#onGetSettled);
     this.#working++;
     this.#await(id, ask);
     try {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/base/clock.ts";
-import { PeerError } from "../../core/errors.ts";
-import type { Entry } from "../../core/ports.ts";
+import { PassThroughError, PeerError } from "../../core/errors.ts";
+import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { FrameWriter } from "../wire/writer.ts";
 import { type BareType, FailureCode, type GroupNews, MessageType } from "../wire/frames.ts";
@@ -88,6 +88,16 @@ export class Outbox {
     this.#wrote();
   }
 
+  /**
+   * A get with what the client's request says beside the key.
+   *
+   * @throws BadKeyError, PassThroughError the key, or the fields, cannot travel; nothing was written then
+   */
+  getFor(id: number, group: number, timeoutMs: number, key: string, request: RequestHead): void {
+    this.#writer.getFor(id, group, timeoutMs, key, request);
+    this.#wrote();
+  }
+
   bare(type: BareType, id: number): void {
     this.#writer.bare(type, id);
     this.#wrote();
@@ -123,6 +133,12 @@ export class Outbox {
     this.#waiting.push({ id, group, entries, bytes, onFailed });
     this.#waitingPushes++;
     this.#waitingPushBytes += bytes;
+  }
+
+  /** @throws BadKeyError the key cannot travel; nothing was written then */
+  invalidate(id: number, group: number, key: string): void {
+    this.#writer.invalidate(id, group, key);
+    this.#wrote();
   }
 
   failure(id: number, code: FailureCode, detail: string): void {
@@ -217,8 +233,9 @@ export class Outbox {
     try {
       this.#writer.value(id, value, this.#clock.nowMs());
     } catch (error) {
-      // Final, as from an origin: the value would be as large at any other peer.
-      this.#writer.failure(id, FailureCode.originFailed, error instanceof Error ? error.message : "no value");
+      // Final: the value would be the same at any other peer.
+      const code = error instanceof PassThroughError ? FailureCode.passThrough : FailureCode.originFailed;
+      this.#writer.failure(id, code, error instanceof Error ? error.message : "no value");
     }
     this.#wrote();
   }

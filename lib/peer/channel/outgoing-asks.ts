@@ -4,7 +4,7 @@ import { IntrusiveTable, type TableNode } from "../../core/base/intrusive-table.
 import type { Reply } from "../../core/base/reply.ts";
 import { OverloadedError, PeerError } from "../../core/errors.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
-import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { ChannelContext } from "../service.ts";
 import { errorOf } from "../wire/failures.ts";
@@ -67,7 +67,10 @@ export class OutgoingAsks implements ReplyVisitor {
   readonly #groupIds: OwnGroupIds;
   readonly #asks = new IntrusiveTable<OutgoingAsk>();
   readonly #abandon = (ask: OutgoingAsk) => this.#abandoned(ask);
-  /** The gets and peeks among them. The other asks have a bound of their own, so that a busy peer does not look dead. */
+  /**
+   * Those that clients cause: gets, peeks and invalidates. The other asks have a bound of their own, so that a busy peer
+   * does not look dead.
+   */
   #keyAsks = 0;
   #nextId = 1;
   #closedBecause: string | undefined;
@@ -97,14 +100,17 @@ export class OutgoingAsks implements ReplyVisitor {
     return this.#asks.size;
   }
 
-  /** Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; the signal's reason when it aborts. */
+  /**
+   * Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; with PassThroughError when the
+   * request's fields cannot travel; with the signal's reason when it aborts.
+   */
   get(group: string, key: string, ask: Ask): void {
-    this.#askFor(MessageType.get, group, key, ask, ask);
+    this.#askFor(MessageType.get, group, key, ask.request, ask, ask);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
-    return promised((reply) => this.#askFor(MessageType.peek, group, key, options, reply));
+    return promised((reply) => this.#askFor(MessageType.peek, group, key, undefined, options, reply));
   }
 
   /** @throws PeerError; OverloadedError so many asks are in flight that it was not sent */
@@ -135,23 +141,22 @@ export class OutgoingAsks implements ReplyVisitor {
     return taken.then((count) => Math.min(count, entries.length));
   }
 
+  /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
+  invalidate(group: string, key: string, { signal, timeoutMs }: AskOptions): Promise<void> {
+    const groupId = this.#groupIds.idOf(group);
+    if (groupId === undefined) return Promise.reject(noSuchGroup(group));
+    return this.#askOf(MessageType.invalidate, timeoutMs, signal, (id) => this.#outbox.invalidate(id, groupId, key));
+  }
+
   // A reply to an ask that was abandoned is ignored.
 
-  onValue(
-    id: number,
-    ageMs: number,
-    ttlLeftMs: number,
-    contentType: string,
-    body: Uint8Array<ArrayBuffer>,
-  ): string | void {
+  onValue(id: number, value: Value): string | void {
     const ask = this.#asks.first(id);
     if (ask === undefined) return;
     if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
     this.#forget(ask);
-    const nowMs = this.#context.clock.nowMs();
-    // A peeked value goes into a cache, so it gets a copy of its own; a value from a get is seldom kept.
-    const own = ask.type === MessageType.peek ? body.slice() : body;
-    ask.reply.resolve({ body: own, contentType, bornAtMs: nowMs - ageMs, expiresAtMs: nowMs + ttlLeftMs });
+    // A peeked value goes into a cache, so its body is copied out of the frame; a value from a get is seldom kept.
+    ask.reply.resolve(ask.type === MessageType.peek ? { ...value, body: value.body.slice() } : value);
   }
 
   onNothing(id: number): string | void {
@@ -168,6 +173,10 @@ export class OutgoingAsks implements ReplyVisitor {
 
   onTaken(id: number, count: number): string | void {
     return this.#onReply(MessageType.push, id, count);
+  }
+
+  onInvalidated(id: number): string | void {
+    return this.#onReply(MessageType.invalidate, id, undefined);
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
@@ -204,6 +213,7 @@ export class OutgoingAsks implements ReplyVisitor {
     type: typeof MessageType["get" | "peek"],
     group: string,
     key: string,
+    request: RequestHead | undefined,
     { signal, timeoutMs }: AskOptions,
     reply: Reply<Result>,
   ): void {
@@ -215,7 +225,9 @@ export class OutgoingAsks implements ReplyVisitor {
     const id = this.#nextId;
     this.#nextId = (id + 1) >>> 0;
     try {
-      this.#outbox.ask(type, id, groupId, timeWithoutWayBack(timeoutMs), key);
+      const timeMs = timeWithoutWayBack(timeoutMs);
+      if (request === undefined) this.#outbox.ask(type, id, groupId, timeMs, key);
+      else this.#outbox.getFor(id, groupId, timeMs, key, request);
     } catch (error) {
       return reply.reject(error);
     }
@@ -229,10 +241,13 @@ export class OutgoingAsks implements ReplyVisitor {
     signal: CancelSignal | undefined,
     write: (id: number) => void,
   ): Promise<T> {
-    const others = this.#asks.size - this.#keyAsks;
-    if (
-      signal?.aborted || this.#closedBecause !== undefined || others >= this.#context.limits.membershipInFlight
-    ) return Promise.reject(this.#refusal(type, signal));
+    const { asksInFlight, membershipInFlight } = this.#context.limits;
+    const isFull = isForKey(type)
+      ? this.#keyAsks >= asksInFlight
+      : this.#asks.size - this.#keyAsks >= membershipInFlight;
+    if (signal?.aborted || this.#closedBecause !== undefined || isFull) {
+      return Promise.reject(this.#refusal(type, signal));
+    }
     const id = this.#nextId;
     this.#nextId = (id + 1) >>> 0;
     try {
@@ -301,9 +316,11 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#onSettled();
   }
 
-  /** The peer replies to probes and pushes as it reads them: a cancel would spare it no work. */
+  /** The peer replies to the other kinds as it reads them: a cancel would spare it no work. */
   #cancel({ type, number }: OutgoingAsk): void {
-    if (type !== MessageType.probe && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
+    if (type === MessageType.get || type === MessageType.peek || type === MessageType.indirectProbe) {
+      this.#outbox.bare(MessageType.cancel, number);
+    }
   }
 
   #lostError(reason: string): PeerError {
@@ -317,7 +334,7 @@ function promised<T extends Result>(ask: (reply: Reply<Result>) => void): Promis
 }
 
 function isForKey(type: AskType): boolean {
-  return type === MessageType.get || type === MessageType.peek;
+  return type === MessageType.get || type === MessageType.peek || type === MessageType.invalidate;
 }
 
 function timeWithoutWayBack(timeoutMs: number): number {

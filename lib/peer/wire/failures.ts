@@ -10,6 +10,7 @@ import {
   OriginError,
   OriginTimeoutError,
   OverloadedError,
+  PassThroughError,
   PeerError,
 } from "../../core/errors.ts";
 import { FailureCode } from "./frames.ts";
@@ -21,6 +22,7 @@ export function codeOf(error: unknown): FailureCode | undefined {
   if (error instanceof OriginError) return FailureCode.originFailed;
   if (error instanceof OverloadedError) return FailureCode.overloaded;
   if (error instanceof BadKeyError) return FailureCode.badKey;
+  if (error instanceof PassThroughError) return FailureCode.passThrough;
   if (error instanceof PeerError) return FailureCode.unavailable;
   return undefined;
 }
@@ -38,6 +40,8 @@ export function errorOf(code: FailureCode, detail: string, peer: string): Error 
       return new OverloadedError(detail);
     case FailureCode.badKey:
       return new BadKeyError(detail);
+    case FailureCode.passThrough:
+      return new PassThroughError(detail);
     case FailureCode.unknownGroup:
     case FailureCode.unavailable:
       return new PeerError(`${peer}: ${detail}`);

@@ -9,10 +9,12 @@
  *     1 hello           JSON, at most 16 KiB (greeting.ts): first message of the end that dialed     0
  *     2 welcome         JSON, at most 16 KiB: the answer to a hello                                  0
  *     3 refuse          JSON, at most 16 KiB: instead of a welcome; the connection is then closed    0
- *     4 get             u16 group | u32 timeoutMs | key in UTF-8 (1 to 1,024 bytes)                  the asker's
+ *     4 get             u16 group | u32 timeoutMs | key in UTF-8 (1 to 1,041 bytes)                  the asker's
  *     5 cancel          nothing: the asker no longer wants the reply, and none may follow            the asker's
- *     6 value           f64 ageMs | f64 ttlLeftMs | u16 n | content type (n bytes of UTF-8) | body   that of the get or peek
+ *     6 value           times | u16 n | u32 m | content type (n bytes of UTF-8) | about (m bytes)    that of the get or peek
+ *                       | body
  *     7 failure         u8 code | detail in UTF-8 (at most 1,024 bytes)                              that of any ask
+ *     8 getFor          u16 group | u32 timeoutMs | u16 n | key (n bytes of UTF-8) | fields          the asker's
  *
  *     16 peek           as get: a value in memory or being loaded; starts no load                    the asker's
  *     17 nothing        nothing: there is no such value in memory                                    that of the peek
@@ -24,18 +26,24 @@
  *     23 taken          u32 n: so many of the entries were taken                                     that of the push
  *     24 groupAdded     u16 group | u8 isEmpty, 0 or 1 | f64 revision | name in UTF-8                0
  *     25 groupRemoved   u16 group                                                                    0
- *     26 to 47          reserved for membership
+ *     26 invalidate     u16 group | key as in a get: the values under it are no longer good          the asker's
+ *     27 invalidated    nothing: the peer has dropped them                                           that of the invalidate
+ *     28 to 47          reserved for membership
  *
- *     entry    = f64 ageMs | f64 ttlLeftMs | u16 key bytes | u16 content type bytes | u32 body bytes
- *                | key in UTF-8 | content type in UTF-8 | body
+ *     times    = f64 ageMs | f64 freshMs | f64 staleWhileRevalidateMs | f64 staleIfErrorMs | u32 loadMs
+ *     entry    = times | u16 key bytes | u16 content type bytes | u32 about bytes | u32 body bytes
+ *                | key in UTF-8 | content type in UTF-8 | about | body
+ *     about    = nothing, or JSON of at most 64 KiB: status, fields and more of a value (about.ts)
+ *     fields   = JSON of at most 64 KiB: what the client's request says beside the key (about.ts)
  *
  * Rules; a breach is a malformed frame, and the receiver closes the connection with a reason:
  *
  * - A greeting (hello, welcome, refuse) travels alone, in the first frame.
- * - Both ends ask over the same connection, each with ids of its own. An ask (get, peek, push, probe, indirectProbe) and
- *   a cancel carry the sender's id; a reply carries the receiver's. Replies come in any order.
- * - Times are relative, since two machines' clocks differ. `ageMs` is at least 0; `ttlLeftMs` is Infinity for a value
- *   without a lifetime.
+ * - Both ends ask over the same connection, each with ids of its own. An ask (get, getFor, peek, push, probe,
+ *   indirectProbe, invalidate) and a cancel carry the sender's id; a reply carries the receiver's. Asks are taken in
+ *   their order in the frames; replies come in any order.
+ * - Times are relative, since two machines' clocks differ. None is NaN, or beyond MAX_SPAN_MS. Only `freshMs` may be
+ *   below 0: the value is stale. All but `ageMs` may be Infinity: without end.
  * - Names and incarnations have 1 to 256 units of UTF-16.
  * - `group` is an id that the sender gave to one of its own groups, in its greeting or in a groupAdded. Each new id is
  *   greater than all before it on the connection, so none is ever used again. An ask may name a group that the sender
@@ -47,11 +55,15 @@
  * - The greetings agree on one version (greeting.ts); the channel keeps it.
  * - A new message takes a type number that no version used. It is sent only where the agreed version has it; an older
  *   end would take it for malformed.
- * - The payload of a type never changes. A message that needs another payload is a new type.
+ * - The payload of a type never changes within the range of versions that a release speaks. A message that needs another
+ *   payload is a new type. (Version 3 changed `value` and `push`, and no release speaks it together with version 2.)
  * - A greeting may gain JSON fields at any time: unknown ones are ignored.
  */
 
-import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
+import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
+import { VARIANT_KEY_BYTES } from "../../core/base/variant-key.ts";
+import type { Entry, RequestHead } from "../../core/ports.ts";
+import type { Value } from "../../core/value.ts";
 
 /** The versions that an end speaks, both included. */
 export interface ProtocolRange {
@@ -60,7 +72,7 @@ export interface ProtocolRange {
 }
 
 /** The versions that this release speaks; told in each greeting. */
-export const PROTOCOL: ProtocolRange = { min: 2, max: 2 };
+export const PROTOCOL: ProtocolRange = { min: 3, max: 3 };
 
 export const MessageType = {
   hello: 1,
@@ -70,6 +82,7 @@ export const MessageType = {
   cancel: 5,
   value: 6,
   failure: 7,
+  getFor: 8,
   peek: 16,
   nothing: 17,
   probe: 18,
@@ -80,12 +93,14 @@ export const MessageType = {
   taken: 23,
   groupAdded: 24,
   groupRemoved: 25,
+  invalidate: 26,
+  invalidated: 27,
 } as const;
 
 /** The messages that want a reply. */
-export type AskType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push"];
+export type AskType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push" | "invalidate"];
 /** The messages that are nothing but their header. */
-export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed"];
+export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed" | "invalidated"];
 
 export const FailureCode = {
   notFound: 1,
@@ -96,9 +111,11 @@ export const FailureCode = {
   unknownGroup: 6,
   /** The peer cannot be asked now (it is closing, for example): the asker falls back. */
   unavailable: 7,
+  /** Each request for this key is to ask the origin for itself. */
+  passThrough: 8,
 } as const;
 export type FailureCode = typeof FailureCode[keyof typeof FailureCode];
-export const LAST_FAILURE_CODE = FailureCode.unavailable;
+export const LAST_FAILURE_CODE = FailureCode.passThrough;
 
 /** Chosen: some 220 groups with names of 8 letters. */
 export const MAX_GREETING_BYTES = 16 * 1024;
@@ -108,23 +125,25 @@ export const MAX_GROUP_ID = 0xffff;
 export const MAX_DETAIL_BYTES = 1024;
 export const HEADER_BYTES = 9;
 export const GET_HEAD_BYTES = 6;
-export const VALUE_HEAD_BYTES = 18;
+export const GET_FOR_HEAD_BYTES = 8;
+export const TIMES_BYTES = 36;
+export const VALUE_HEAD_BYTES = TIMES_BYTES + 6;
 export const INDIRECT_PROBE_HEAD_BYTES = 6;
 export const PUSH_HEAD_BYTES = 4;
-export const ENTRY_HEAD_BYTES = 24;
+export const INVALIDATE_HEAD_BYTES = 2;
+export const ENTRY_HEAD_BYTES = TIMES_BYTES + 12;
 export const GROUP_ADDED_HEAD_BYTES = 11;
 export const MAX_ENTRIES = 4096;
-/** One entry of the largest value, with its key; under MAX_FRAME_BYTES with the messages batched in front of it. */
-export const MAX_PUSH_BYTES = MAX_BODY_BYTES + 64 * 1024;
+/** One entry of the largest value, with its key and its about; under MAX_FRAME_BYTES with the messages in front of it. */
+export const MAX_PUSH_BYTES = MAX_BODY_BYTES + 128 * 1024;
+/**
+ * The longest time that is not Infinity: some 142,000 years. Chosen: a moment so far from now is one that a Date can hold,
+ * and milliseconds are exact.
+ */
+export const MAX_SPAN_MS = 2 ** 52;
 
-/** A pushed entry as it travels: its times are relative. `body` is a copy: it keeps nothing of the frame alive. */
-export interface PushedEntry {
-  readonly key: string;
-  readonly ageMs: number;
-  readonly ttlLeftMs: number;
-  readonly contentType: string;
-  readonly body: Uint8Array<ArrayBuffer>;
-}
+/** A key as caches have it: one of a client, and the mark of a variant. */
+export const MAX_CACHE_KEY_BYTES = MAX_KEY_BYTES + VARIANT_KEY_BYTES;
 
 /** A group as its owner announces it to a peer. */
 export interface GroupNews {
@@ -139,9 +158,11 @@ export interface GroupNews {
 
 /** Takes the peer's asks and announcements. A method may return why the connection must close; reading then stops. */
 export interface AskVisitor {
-  onGet(id: number, group: number, timeoutMs: number, key: string): string | void;
+  onGet(id: number, group: number, timeoutMs: number, key: string, request?: RequestHead): string | void;
   onPeek(id: number, group: number, timeoutMs: number, key: string): string | void;
-  onPush(id: number, group: number, entries: readonly PushedEntry[]): string | void;
+  /** The bodies are copies: they keep nothing of the frame alive. */
+  onPush(id: number, group: number, entries: readonly Entry[]): string | void;
+  onInvalidate(id: number, group: number, key: string): string | void;
   onProbe(id: number): string | void;
   onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): string | void;
   onCancel(id: number): string | void;
@@ -151,17 +172,12 @@ export interface AskVisitor {
 
 /** Takes the peer's replies. A method may return why the connection must close; reading then stops. */
 export interface ReplyVisitor {
-  /** `body` is a part of the frame and keeps all of it alive: copy it to keep it for longer than a reply. */
-  onValue(
-    id: number,
-    ageMs: number,
-    ttlLeftMs: number,
-    contentType: string,
-    body: Uint8Array<ArrayBuffer>,
-  ): string | void;
+  /** Its body is a part of the frame and keeps all of it alive: copy it to keep it for longer than a reply. */
+  onValue(id: number, value: Value): string | void;
   onFailure(id: number, code: FailureCode, detail: string): string | void;
   onNothing(id: number): string | void;
   onProbed(id: number): string | void;
   onIndirectProbed(id: number, isAlive: boolean): string | void;
   onTaken(id: number, count: number): string | void;
+  onInvalidated(id: number): string | void;
 }

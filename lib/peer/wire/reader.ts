@@ -1,29 +1,30 @@
 /** Reads the frames that writer.ts writes; the layout stands in frames.ts. */
-import {
-  MAX_BODY_BYTES,
-  MAX_CONTENT_TYPE_BYTES,
-  MAX_FRAME_BYTES,
-  MAX_KEY_BYTES,
-  MAX_NAME_UNITS,
-} from "../../core/base/limits.ts";
+import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
+import type { Entry } from "../../core/ports.ts";
+import type { Value } from "../../core/value.ts";
+import { decodeAbout, decodeFields, MAX_ABOUT_BYTES } from "./about.ts";
 import { decodeContentType, decodeText } from "./text.ts";
 import {
   type AskVisitor,
   ENTRY_HEAD_BYTES,
   type FailureCode,
+  GET_FOR_HEAD_BYTES,
   GET_HEAD_BYTES,
   GROUP_ADDED_HEAD_BYTES,
   HEADER_BYTES,
   INDIRECT_PROBE_HEAD_BYTES,
+  INVALIDATE_HEAD_BYTES,
   LAST_FAILURE_CODE,
+  MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,
   MAX_PUSH_BYTES,
+  MAX_SPAN_MS,
   MessageType,
   PUSH_HEAD_BYTES,
-  type PushedEntry,
   type ReplyVisitor,
+  TIMES_BYTES,
   VALUE_HEAD_BYTES,
 } from "./frames.ts";
 
@@ -34,12 +35,14 @@ const lenientDecoder = new TextDecoder();
  * Reads a frame of a connection on which both ends have greeted, calling the visitors message by message. Never throws,
  * whatever the bytes.
  *
+ * @param nowMs by the clock on which the times of values are to stand
  * @returns why the connection must be closed, or nothing
  */
 export function readFrame(
   bytes: Uint8Array<ArrayBuffer>,
   asks: AskVisitor,
   replies: ReplyVisitor,
+  nowMs: number,
 ): string | undefined {
   const total = bytes.length;
   if (total === 0) return "malformed frame: empty";
@@ -54,7 +57,7 @@ export function readFrame(
     if (length > total - start) return "malformed frame: a message longer than its frame";
     const type = bytes[at]!;
     const id = view.getUint32(at + 1, true);
-    const reason = readMessage(bytes, view, type, id, start, end, asks, replies);
+    const reason = readMessage(bytes, view, type, id, start, end, asks, replies, nowMs);
     if (reason !== undefined) return reason;
     at = end;
   }
@@ -92,17 +95,22 @@ function readMessage(
   end: number,
   asks: AskVisitor,
   replies: ReplyVisitor,
+  nowMs: number,
 ): string | undefined {
   switch (type) {
     case MessageType.get:
     case MessageType.peek:
       return readKeyed(bytes, view, type, id, start, end, asks);
     case MessageType.value:
-      return readValue(bytes, view, id, start, end, replies);
+      return readValue(bytes, view, id, start, end, replies, nowMs);
     case MessageType.failure:
       return readFailure(bytes, id, start, end, replies);
     case MessageType.push:
-      return readPush(bytes, view, id, start, end, asks);
+      return readPush(bytes, view, id, start, end, asks, nowMs);
+    case MessageType.getFor:
+      return readGetFor(bytes, view, id, start, end, asks);
+    case MessageType.invalidate:
+      return readInvalidate(bytes, view, id, start, end, asks);
     case MessageType.indirectProbe:
       return readIndirectProbe(bytes, view, id, start, end, asks);
     case MessageType.groupAdded:
@@ -141,6 +149,8 @@ function readSmall(
     }
     case MessageType.taken:
       return (length !== 4 ? "malformed taken" : replies.onTaken(id, view.getUint32(start, true))) ?? undefined;
+    case MessageType.invalidated:
+      return (length > 0 ? "malformed invalidated" : replies.onInvalidated(id)) ?? undefined;
     case MessageType.groupRemoved:
       return (length !== 2 ? "malformed groupRemoved" : asks.onGroupRemoved(view.getUint16(start, true))) ?? undefined;
     default:
@@ -191,12 +201,48 @@ function readKeyed(
 ): string | undefined {
   const isGet = type === MessageType.get;
   const keyStart = start + GET_HEAD_BYTES;
-  if (end <= keyStart || end - keyStart > MAX_KEY_BYTES) return isGet ? "malformed get" : "malformed peek";
+  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return isGet ? "malformed get" : "malformed peek";
   const key = decodeText(bytes, keyStart, end);
   if (key === undefined) return `malformed ${isGet ? "get" : "peek"}: the key is not UTF-8`;
   const group = view.getUint16(start, true);
   const timeoutMs = view.getUint32(start + 2, true);
   return (isGet ? asks.onGet(id, group, timeoutMs, key) : asks.onPeek(id, group, timeoutMs, key)) ?? undefined;
+}
+
+function readGetFor(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  id: number,
+  start: number,
+  end: number,
+  asks: AskVisitor,
+): string | undefined {
+  const keyStart = start + GET_FOR_HEAD_BYTES;
+  if (end <= keyStart) return "malformed getFor";
+  const keyBytes = view.getUint16(start + 6, true);
+  const keyEnd = keyStart + keyBytes;
+  if (keyBytes < 1 || keyBytes > MAX_CACHE_KEY_BYTES || keyEnd > end) return "malformed getFor";
+  const key = decodeText(bytes, keyStart, keyEnd);
+  if (key === undefined) return "malformed getFor: the key is not UTF-8";
+  const fields = decodeFields(bytes, keyEnd, end);
+  if (fields === undefined) return "malformed getFor: fields that no node writes";
+  const group = view.getUint16(start, true);
+  return asks.onGet(id, group, view.getUint32(start + 2, true), key, { fields }) ?? undefined;
+}
+
+function readInvalidate(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  id: number,
+  start: number,
+  end: number,
+  asks: AskVisitor,
+): string | undefined {
+  const keyStart = start + INVALIDATE_HEAD_BYTES;
+  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return "malformed invalidate";
+  const key = decodeText(bytes, keyStart, end);
+  if (key === undefined) return "malformed invalidate: the key is not UTF-8";
+  return asks.onInvalidate(id, view.getUint16(start, true), key) ?? undefined;
 }
 
 function readValue(
@@ -206,19 +252,64 @@ function readValue(
   start: number,
   end: number,
   replies: ReplyVisitor,
+  nowMs: number,
 ): string | undefined {
-  const typeStart = start + VALUE_HEAD_BYTES;
-  if (end < typeStart) return "malformed value";
-  const ageMs = view.getFloat64(start, true);
-  const ttlLeftMs = view.getFloat64(start + 8, true);
-  const bodyStart = typeStart + view.getUint16(start + 16, true);
-  if (!(ageMs >= 0 && ageMs < Infinity && ttlLeftMs >= 0) || bodyStart > end || end - bodyStart > MAX_BODY_BYTES) {
-    return "malformed value";
-  }
-  if (bodyStart - typeStart > MAX_CONTENT_TYPE_BYTES) return "malformed value: the content type is too long";
-  const contentType = decodeContentType(bytes, typeStart, bodyStart);
-  if (contentType === undefined) return "malformed value: the content type is not UTF-8";
-  return replies.onValue(id, ageMs, ttlLeftMs, contentType, bytes.subarray(bodyStart, end)) ?? undefined;
+  const typeAt = start + VALUE_HEAD_BYTES;
+  if (end < typeAt) return "malformed value";
+  const typeBytes = view.getUint16(start + TIMES_BYTES, true);
+  const aboutBytes = view.getUint32(start + TIMES_BYTES + 2, true);
+  const aboutAt = typeAt + typeBytes;
+  const bodyAt = aboutAt + aboutBytes;
+  if (typeBytes > MAX_CONTENT_TYPE_BYTES) return "malformed value: the content type is too long";
+  if (aboutBytes > MAX_ABOUT_BYTES || bodyAt > end || end - bodyAt > MAX_BODY_BYTES) return "malformed value";
+  const value = valueAt(bytes, view, start, typeAt, aboutAt, bodyAt, end, false, nowMs);
+  if (typeof value === "string") return `malformed value: ${value}`;
+  return replies.onValue(id, value) ?? undefined;
+}
+
+/**
+ * The parts stand back to back, within the frame, and none is too long. Many arguments, and one object: this runs for each
+ * reply of a peer.
+ *
+ * @returns the value, or why there is none
+ */
+function valueAt(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  timesAt: number,
+  typeAt: number,
+  aboutAt: number,
+  bodyAt: number,
+  bodyEnd: number,
+  isCopied: boolean,
+  nowMs: number,
+): Value | string {
+  const ageMs = view.getFloat64(timesAt, true);
+  const freshMs = view.getFloat64(timesAt + 8, true);
+  const staleWhileRevalidateMs = view.getFloat64(timesAt + 16, true);
+  const staleIfErrorMs = view.getFloat64(timesAt + 24, true);
+  if (
+    !(ageMs <= MAX_SPAN_MS) || !isSpan(ageMs, 0) || !isSpan(freshMs, -MAX_SPAN_MS) ||
+    !isSpan(staleWhileRevalidateMs, 0) || !isSpan(staleIfErrorMs, 0)
+  ) return "times out of bounds";
+  const contentType = decodeContentType(bytes, typeAt, aboutAt);
+  if (contentType === undefined) return "the content type is not UTF-8";
+  const about = decodeAbout(bytes, aboutAt, bodyAt);
+  if (about === undefined) return "status, fields or tags are not as nodes write them";
+  return {
+    body: isCopied ? bytes.slice(bodyAt, bodyEnd) : bytes.subarray(bodyAt, bodyEnd),
+    contentType,
+    loadMs: view.getUint32(timesAt + 32, true),
+    about,
+    bornAtMs: nowMs - ageMs,
+    freshUntilMs: nowMs + freshMs,
+    staleWhileRevalidateMs,
+    staleIfErrorMs,
+  };
+}
+
+function isSpan(ms: number, leastMs: number): boolean {
+  return ms >= leastMs && (ms <= MAX_SPAN_MS || ms === Infinity);
 }
 
 function readIndirectProbe(
@@ -251,31 +342,35 @@ function readPush(
   start: number,
   end: number,
   asks: AskVisitor,
+  nowMs: number,
 ): string | undefined {
   if (end - start < PUSH_HEAD_BYTES || end - start > MAX_PUSH_BYTES) return "malformed push";
   const count = view.getUint16(start + 2, true);
   if (count < 1 || count > MAX_ENTRIES) return `malformed push: not 1 to ${MAX_ENTRIES} entries`;
-  const entries: PushedEntry[] = [];
+  const entries: Entry[] = [];
   let at = start + PUSH_HEAD_BYTES;
   for (let i = 0; i < count; i++) {
-    if (end - at < ENTRY_HEAD_BYTES) return "malformed push: fewer entries than it says";
-    const ageMs = view.getFloat64(at, true);
-    const ttlLeftMs = view.getFloat64(at + 8, true);
-    const keyBytes = view.getUint16(at + 16, true);
-    const typeBytes = view.getUint16(at + 18, true);
-    const bodyBytes = view.getUint32(at + 20, true);
-    const keyStart = at + ENTRY_HEAD_BYTES;
-    at = keyStart + keyBytes + typeBytes + bodyBytes;
-    if (!(ageMs >= 0 && ageMs < Infinity && ttlLeftMs >= 0)) return "malformed push: times out of bounds";
-    if (keyBytes < 1 || keyBytes > MAX_KEY_BYTES || typeBytes > MAX_CONTENT_TYPE_BYTES || bodyBytes > MAX_BODY_BYTES) {
-      return "malformed push: lengths out of bounds";
-    }
+    const timesAt = at;
+    if (end - timesAt < ENTRY_HEAD_BYTES) return "malformed push: fewer entries than it says";
+    const keyBytes = view.getUint16(timesAt + TIMES_BYTES, true);
+    const typeBytes = view.getUint16(timesAt + TIMES_BYTES + 2, true);
+    const aboutBytes = view.getUint32(timesAt + TIMES_BYTES + 4, true);
+    const bodyBytes = view.getUint32(timesAt + TIMES_BYTES + 8, true);
+    const keyAt = timesAt + ENTRY_HEAD_BYTES;
+    const typeAt = keyAt + keyBytes;
+    const aboutAt = typeAt + typeBytes;
+    const bodyAt = aboutAt + aboutBytes;
+    at = bodyAt + bodyBytes;
+    if (
+      keyBytes < 1 || keyBytes > MAX_CACHE_KEY_BYTES || typeBytes > MAX_CONTENT_TYPE_BYTES ||
+      aboutBytes > MAX_ABOUT_BYTES || bodyBytes > MAX_BODY_BYTES
+    ) return "malformed push: lengths out of bounds";
     if (at > end) return "malformed push: an entry longer than its message";
-    const typeStart = keyStart + keyBytes;
-    const key = decodeText(bytes, keyStart, typeStart);
-    const contentType = decodeContentType(bytes, typeStart, typeStart + typeBytes);
-    if (key === undefined || contentType === undefined) return "malformed push: a text is not UTF-8";
-    entries.push({ key, ageMs, ttlLeftMs, contentType, body: bytes.slice(typeStart + typeBytes, at) });
+    const key = decodeText(bytes, keyAt, typeAt);
+    if (key === undefined) return "malformed push: the key is not UTF-8";
+    const value = valueAt(bytes, view, timesAt, typeAt, aboutAt, bodyAt, at, true, nowMs);
+    if (typeof value === "string") return `malformed push: ${value}`;
+    entries.push({ key, value });
   }
   if (at !== end) return "malformed push: more bytes than entries";
   return asks.onPush(id, view.getUint16(start, true), entries) ?? undefined;

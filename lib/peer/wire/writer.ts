@@ -1,22 +1,28 @@
-import { BadKeyError } from "../../core/errors.ts";
-import type { Entry } from "../../core/ports.ts";
-import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_KEY_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
-import type { Value } from "../../core/value.ts";
+import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
+import { BadKeyError, PassThroughError } from "../../core/errors.ts";
+import type { Entry, RequestHead } from "../../core/ports.ts";
+import type { About, Value } from "../../core/value.ts";
+import { encodeAbout, encodeFields } from "./about.ts";
 import {
   type BareType,
   ENTRY_HEAD_BYTES,
   type FailureCode,
+  GET_FOR_HEAD_BYTES,
   GET_HEAD_BYTES,
   GROUP_ADDED_HEAD_BYTES,
   type GroupNews,
   HEADER_BYTES,
   INDIRECT_PROBE_HEAD_BYTES,
+  INVALIDATE_HEAD_BYTES,
+  MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,
   MAX_PUSH_BYTES,
+  MAX_SPAN_MS,
   MessageType,
   PUSH_HEAD_BYTES,
+  TIMES_BYTES,
   VALUE_HEAD_BYTES,
 } from "./frames.ts";
 
@@ -75,13 +81,32 @@ export class FrameWriter {
    */
   ask(type: KeyedType, id: number, group: number, timeoutMs: number, key: string): void {
     // A unit of UTF-16 is at most three bytes of UTF-8.
-    this.#reserve(GET_HEAD_BYTES + Math.min(key.length, MAX_KEY_BYTES) * 3);
+    this.#reserve(GET_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
     const start = this.#length + HEADER_BYTES;
     const keyStart = start + GET_HEAD_BYTES;
     const keyBytes = this.#writeKey(keyStart, key);
     this.#view.setUint16(start, group, true);
     this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
     this.#finish(type, id, GET_HEAD_BYTES + keyBytes);
+  }
+
+  /**
+   * A get with what the client's request says beside the key.
+   *
+   * @throws BadKeyError as `ask`; PassThroughError the fields cannot travel. Nothing was written then
+   */
+  getFor(id: number, group: number, timeoutMs: number, key: string, { fields }: RequestHead): void {
+    const said = encodeFields(fields);
+    if (said === undefined) throw new PassThroughError("the request has header fields that peers do not take");
+    this.#reserve(GET_FOR_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3 + said.length);
+    const start = this.#length + HEADER_BYTES;
+    const keyStart = start + GET_FOR_HEAD_BYTES;
+    const keyBytes = this.#writeKey(keyStart, key);
+    this.#view.setUint16(start, group, true);
+    this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
+    this.#view.setUint16(start + 6, keyBytes, true);
+    this.#bytes.set(said, keyStart + keyBytes);
+    this.#finish(MessageType.getFor, id, GET_FOR_HEAD_BYTES + keyBytes + said.length);
   }
 
   /** A message without a payload. */
@@ -92,20 +117,25 @@ export class FrameWriter {
 
   /**
    * @param nowMs by the clock on which the value's times stand
-   * @throws RangeError the value does not fit into a frame; nothing was written then
+   * @throws RangeError the value does not fit into a frame; PassThroughError its header fields cannot travel. Nothing was
+   * written then
    */
   value(id: number, value: Value, nowMs: number): void {
     const type = this.#encodeContentType(value.contentType);
+    const about = aboutBytes(value.about);
     const body = value.body;
     checkSizes(body.length, type.length);
-    this.#reserve(VALUE_HEAD_BYTES + type.length + body.length);
+    const payloadBytes = VALUE_HEAD_BYTES + type.length + about.length + body.length;
+    this.#reserve(payloadBytes);
     let at = this.#length + HEADER_BYTES;
     this.#writeTimes(at, value, nowMs);
-    this.#view.setUint16(at + 16, type.length, true);
+    this.#view.setUint16(at + TIMES_BYTES, type.length, true);
+    this.#view.setUint32(at + TIMES_BYTES + 2, about.length, true);
     at += VALUE_HEAD_BYTES;
     this.#bytes.set(type, at);
-    this.#bytes.set(body, at + type.length);
-    this.#finish(MessageType.value, id, VALUE_HEAD_BYTES + type.length + body.length);
+    this.#bytes.set(about, at + type.length);
+    this.#bytes.set(body, at + type.length + about.length);
+    this.#finish(MessageType.value, id, payloadBytes);
   }
 
   /** @throws RangeError the name or the incarnation is empty or too long; nothing was written then */
@@ -135,8 +165,8 @@ export class FrameWriter {
 
   /**
    * @param nowMs by the clock on which the values' times stand
-   * @throws RangeError too many entries, one that no frame can hold, or more than MAX_PUSH_BYTES; BadKeyError as `ask`.
-   * Nothing was written then
+   * @throws RangeError too many entries, one that no frame can hold, or more than MAX_PUSH_BYTES; BadKeyError as `ask`;
+   * PassThroughError as `value`. Nothing was written then
    */
   push(id: number, group: number, entries: readonly Entry[], nowMs: number): void {
     if (entries.length < 1 || entries.length > MAX_ENTRIES) {
@@ -162,6 +192,15 @@ export class FrameWriter {
     this.#reserve(4);
     this.#view.setUint32(this.#length + HEADER_BYTES, count, true);
     this.#finish(MessageType.taken, id, 4);
+  }
+
+  /** @throws BadKeyError as `ask`; nothing was written then */
+  invalidate(id: number, group: number, key: string): void {
+    this.#reserve(INVALIDATE_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
+    const start = this.#length + HEADER_BYTES;
+    const keyBytes = this.#writeKey(start + INVALIDATE_HEAD_BYTES, key);
+    this.#view.setUint16(start, group, true);
+    this.#finish(MessageType.invalidate, id, INVALIDATE_HEAD_BYTES + keyBytes);
   }
 
   /** @param group `group.name` has 1 to MAX_NAME_UNITS units */
@@ -194,30 +233,36 @@ export class FrameWriter {
   /** Reserves the entry's memory first, and moves the entries before it along. @returns where the entry ends */
   #writeEntry(start: number, { key, value }: Entry, nowMs: number): number {
     const type = this.#encodeContentType(value.contentType);
+    const about = aboutBytes(value.about);
     const body = value.body;
     checkSizes(body.length, type.length);
-    const most = ENTRY_HEAD_BYTES + Math.min(key.length, MAX_KEY_BYTES) * 3 + type.length + body.length;
+    const keyMostBytes = Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3;
+    const most = ENTRY_HEAD_BYTES + keyMostBytes + type.length + about.length + body.length;
     this.#grow(start, start + most);
     let at = start + ENTRY_HEAD_BYTES;
     const keyBytes = this.#writeKey(at, key);
     this.#writeTimes(start, value, nowMs);
-    this.#view.setUint16(start + 16, keyBytes, true);
-    this.#view.setUint16(start + 18, type.length, true);
-    this.#view.setUint32(start + 20, body.length, true);
+    this.#view.setUint16(start + TIMES_BYTES, keyBytes, true);
+    this.#view.setUint16(start + TIMES_BYTES + 2, type.length, true);
+    this.#view.setUint32(start + TIMES_BYTES + 4, about.length, true);
+    this.#view.setUint32(start + TIMES_BYTES + 8, body.length, true);
     at += keyBytes;
     this.#bytes.set(type, at);
-    this.#bytes.set(body, at + type.length);
-    return at + type.length + body.length;
+    this.#bytes.set(about, at + type.length);
+    this.#bytes.set(body, at + type.length + about.length);
+    return at + type.length + about.length + body.length;
   }
 
   #writeTimes(at: number, value: Value, nowMs: number): void {
-    const ageMs = Math.max(0, nowMs - value.bornAtMs);
-    const ttlLeftMs = Math.max(0, value.expiresAtMs - nowMs);
-    if (!(ageMs < Infinity) || Number.isNaN(ttlLeftMs)) {
+    const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs } = value;
+    if (!(bornAtMs > -Infinity && freshUntilMs > -Infinity && staleWhileRevalidateMs >= 0 && staleIfErrorMs >= 0)) {
       throw new RangeError("Cannot send a value to a peer as its times must be numbers");
     }
-    this.#view.setFloat64(at, ageMs, true);
-    this.#view.setFloat64(at + 8, ttlLeftMs, true);
+    this.#view.setFloat64(at, Math.min(MAX_SPAN_MS, Math.max(0, nowMs - bornAtMs)), true);
+    this.#view.setFloat64(at + 8, Math.max(-MAX_SPAN_MS, span(freshUntilMs - nowMs)), true);
+    this.#view.setFloat64(at + 16, span(staleWhileRevalidateMs), true);
+    this.#view.setFloat64(at + 24, span(staleIfErrorMs), true);
+    this.#view.setUint32(at + 32, wholeMs(value.loadMs), true);
   }
 
   #encodeContentType(contentType: string): Uint8Array<ArrayBuffer> {
@@ -232,14 +277,14 @@ export class FrameWriter {
   #writeKey(at: number, key: string): number {
     const bytes = this.#bytes;
     const units = key.length;
-    if (units === 0 || units > MAX_KEY_BYTES) throw badKey(key);
+    if (units === 0 || units > MAX_CACHE_KEY_BYTES) throw badKey(key);
     for (let i = 0; i < units; i++) {
       const unit = key.charCodeAt(i);
       if (unit > 0x7f) {
         if (!key.isWellFormed()) {
           throw new BadKeyError("a key must be a well-formed string: this holds half a character");
         }
-        const { read, written } = encoder.encodeInto(key, bytes.subarray(at, at + MAX_KEY_BYTES));
+        const { read, written } = encoder.encodeInto(key, bytes.subarray(at, at + MAX_CACHE_KEY_BYTES));
         if (read < units) throw badKey(key);
         return written;
       }
@@ -271,14 +316,26 @@ export class FrameWriter {
 }
 
 /** Whether a frame can hold the value. Both ends check the same bounds. */
-export function canTravel({ body, contentType }: Value): boolean {
+export function canTravel({ body, contentType, about }: Value): boolean {
   // A unit of UTF-16 is at most three bytes of UTF-8.
-  return body.length <= MAX_BODY_BYTES &&
+  return body.length <= MAX_BODY_BYTES && encodeAbout(about) !== undefined &&
     (contentType.length * 3 <= MAX_CONTENT_TYPE_BYTES || encoder.encode(contentType).length <= MAX_CONTENT_TYPE_BYTES);
 }
 
 function wholeMs(timeoutMs: number): number {
   return Math.max(0, Math.min(MAX_U32, Math.ceil(timeoutMs)));
+}
+
+/** Longer than the longest finite time: without end. */
+function span(ms: number): number {
+  return ms > MAX_SPAN_MS ? Infinity : ms;
+}
+
+/** @throws PassThroughError it cannot travel: each request is to ask the origin for itself */
+function aboutBytes(about: About): Uint8Array<ArrayBuffer> {
+  const bytes = encodeAbout(about);
+  if (bytes === undefined) throw new PassThroughError("the value has header fields that peers do not take");
+  return bytes;
 }
 
 /** @throws RangeError no frame can hold it */
@@ -292,6 +349,8 @@ function checkSizes(bodyBytes: number, contentTypeBytes: number): void {
 
 function badKey(key: string): BadKeyError {
   return new BadKeyError(
-    `a key must have 1 to ${MAX_KEY_BYTES} bytes of UTF-8: this has ${key === "" ? 0 : encoder.encode(key).length}`,
+    `a key must have 1 to ${MAX_CACHE_KEY_BYTES} bytes of UTF-8: this has ${
+      key === "" ? 0 : encoder.encode(key).length
+    }`,
   );
 }

@@ -1,14 +1,13 @@
 /** Connections whose path drops all packets: TCP tells nothing for 15 minutes. */
 import assert from "node:assert/strict";
 import { PeerError } from "../../../lib/core/errors.ts";
-import type { Value } from "../../../lib/core/value.ts";
 import type { PeerHub } from "../../../lib/peer/hub.ts";
 import { PEER_LIMITS } from "../../../lib/peer/limits.ts";
 import { Silence } from "../../../lib/peer/channel/silence.ts";
 import { CloseCode } from "../../../lib/peer/socket/socket.ts";
 import { type Defer, test } from "../../support/test.ts";
 import { getFrom, MemoryNetwork, type MemorySocket, type Serve } from "../memory.ts";
-import { record } from "../support.ts";
+import { record, valueOf } from "../support.ts";
 
 const { silentMisses } = PEER_LIMITS;
 /** The pace of liveness: it probes a silent peer so often, for so long. */
@@ -16,7 +15,7 @@ const PROBE_EVERY_MS = 400;
 const PROBE_TIMEOUT_MS = 250;
 const never = new AbortController().signal;
 
-const value: Value = { body: new Uint8Array(1), contentType: "text/plain", bornAtMs: 0, expiresAtMs: Infinity };
+const value = valueOf(new Uint8Array(1));
 
 /** `a` has dialed `b`, and has had a reply. */
 async function pair(defer: Defer, serve: Serve = () => value) {

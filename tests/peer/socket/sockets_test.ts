@@ -15,14 +15,14 @@ import { MessageWriter, Opcode } from "../../../lib/peer/socket/rfc6455.ts";
 import { dialTcp } from "../../../lib/peer/socket/tcp.ts";
 import { MemoryLog } from "../../support/log.ts";
 import { type Defer, test } from "../../support/test.ts";
-import { record, serveHub, systemClock, unmask } from "../support.ts";
+import { record, serveHub, systemClock, unmask, valueOf } from "../support.ts";
 
 const patient = { signal: new AbortController().signal, timeoutMs: 10_000 };
 
-function value(body: Uint8Array<ArrayBuffer>): Value {
-  return { body, contentType: "text/plain; charset=utf-8", bornAtMs: Date.now() - 1_000, expiresAtMs: Infinity };
+function value(body: string | Uint8Array<ArrayBuffer>): Value {
+  return valueOf(body, { contentType: "text/plain; charset=utf-8", bornAtMs: Date.now() - 1_000 });
 }
-const text = (body: string) => value(new TextEncoder().encode(body));
+const text: (body: string) => Value = value;
 
 function makeHub(name: string, serve: Serve, log = new MemoryLog(), limits: Partial<PeerLimits> = {}): PeerHub {
   const self = { name, incarnation: `01-${name}` };

@@ -1,36 +1,45 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { BadKeyError } from "../../../lib/core/errors.ts";
-import type { Value } from "../../../lib/core/value.ts";
+import { BadKeyError, PassThroughError } from "../../../lib/core/errors.ts";
+import type { Entry, RequestHead } from "../../../lib/core/ports.ts";
+import { type About, NOTHING_HERE, PLAIN, type Value } from "../../../lib/core/value.ts";
+import { MAX_ABOUT_BYTES, MAX_FIELDS } from "../../../lib/peer/wire/about.ts";
 import { readFrame, readGreeting } from "../../../lib/peer/wire/reader.ts";
 import { FrameWriter } from "../../../lib/peer/wire/writer.ts";
 import { MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../../lib/core/base/limits.ts";
 import {
   type AskVisitor,
+  ENTRY_HEAD_BYTES,
   FailureCode,
   type GroupNews,
+  MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_PUSH_BYTES,
+  MAX_SPAN_MS,
   MessageType,
-  type PushedEntry,
   type ReplyVisitor,
+  TIMES_BYTES,
+  VALUE_HEAD_BYTES,
 } from "../../../lib/peer/wire/frames.ts";
 import { test } from "../../support/test.ts";
+import { valueOf } from "../support.ts";
 
 type Message =
   | { type: "get" | "peek"; id: number; group: number; timeoutMs: number; key: string }
-  | { type: "cancel" | "nothing" | "probe" | "probed"; id: number }
+  | { type: "getFor"; id: number; group: number; timeoutMs: number; key: string; request: RequestHead }
+  | { type: "cancel" | "nothing" | "probe" | "probed" | "invalidated"; id: number }
+  | { type: "invalidate"; id: number; group: number; key: string }
   | { type: "indirectProbe"; id: number; timeoutMs: number; name: string; incarnation: string }
   | { type: "indirectProbed"; id: number; isAlive: boolean }
-  | { type: "push"; id: number; group: number; entries: readonly PushedEntry[] }
+  | { type: "push"; id: number; group: number; entries: readonly Entry[] }
   | { type: "taken"; id: number; count: number }
-  | { type: "value"; id: number; ageMs: number; ttlLeftMs: number; contentType: string; body: Uint8Array<ArrayBuffer> }
+  | { type: "value"; id: number; value: Value }
   | { type: "failure"; id: number; code: FailureCode; detail: string }
   | { type: "groupAdded"; group: GroupNews }
   | { type: "groupRemoved"; id: number };
 
-const PLAIN = { noNullPrototype: true } as const;
+const ORDINARY = { noNullPrototype: true } as const;
 const NOW_MS = 1_700_000_000_000;
 const id = fc.integer({ min: 0, max: 0xffff_ffff });
 const wellFormed = (max: number) => fc.string({ unit: "grapheme", maxLength: max });
@@ -41,12 +50,40 @@ const key = fc.oneof(wellFormed(300), fc.string({ unit: "binary", maxLength: 300
 const body = fc.uint8Array({ maxLength: 3000 }).map((bytes) => new Uint8Array(bytes));
 const group = fc.integer({ min: 0, max: 0xffff });
 const name = wellFormed(60).filter((text) => text.length > 0 && text.length <= MAX_NAME_UNITS);
-const valueFields = {
-  ageMs: fc.nat(1e9),
-  ttlLeftMs: fc.oneof(fc.nat(1e9), fc.constant(Infinity)),
-  contentType: wellFormed(60),
+const latin1 = fc.integer({ min: 0x20, max: 0xff }).filter((unit) => unit !== 0x7f).map((unit) =>
+  String.fromCharCode(unit)
+);
+const fieldName = fc.string({ unit: fc.constantFrom(..."abcxyz019-_!~|"), minLength: 1, maxLength: 20 });
+const fieldValue = fc.string({ unit: fc.oneof(latin1, fc.constant("\t")), maxLength: 60 });
+const fields = fc.array(fc.tuple(fieldName, fieldValue), { maxLength: 12 });
+const about: fc.Arbitrary<About> = fc.oneof(
+  fc.constantFrom(PLAIN, NOTHING_HERE),
+  fc.record({
+    status: fc.oneof(fc.constant(0), fc.integer({ min: 200, max: 599 })),
+    fields,
+    etag: fc.option(fieldValue, { nil: undefined }),
+    selection: fc.option(
+      fc.record({
+        names: fc.array(fieldName, { minLength: 1, maxLength: 4 }),
+        says: fc.string({ unit: "binary", maxLength: 60 }),
+      }, ORDINARY),
+      { nil: undefined },
+    ),
+    hasOwnLifetime: fc.boolean(),
+    isPrivate: fc.boolean(),
+  }, ORDINARY),
+);
+const span = fc.oneof(fc.nat(1e9), fc.constantFrom(Infinity, MAX_SPAN_MS, 31_536_000_000));
+const value: fc.Arbitrary<Value> = fc.record({
   body,
-};
+  contentType: wellFormed(60),
+  bornAtMs: fc.nat(1e9).map((ageMs) => NOW_MS - ageMs),
+  freshUntilMs: fc.oneof(fc.integer({ min: -1e9, max: 1e9 }).map((ms) => NOW_MS + ms), fc.constant(Infinity)),
+  staleWhileRevalidateMs: span,
+  staleIfErrorMs: span,
+  loadMs: id,
+  about,
+}, ORDINARY);
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     type: fc.constantFrom("get" as const, "peek" as const),
@@ -54,34 +91,39 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     group,
     timeoutMs: id,
     key,
-  }, PLAIN),
-  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed"), id }, PLAIN),
-  fc.record({ type: fc.constant("value" as const), id, ...valueFields }, PLAIN),
-  fc.record({ type: fc.constant("indirectProbe" as const), id, timeoutMs: id, name, incarnation: name }, PLAIN),
-  fc.record({ type: fc.constant("indirectProbed" as const), id, isAlive: fc.boolean() }, PLAIN),
+  }, ORDINARY),
+  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed", "invalidated"), id }, ORDINARY),
+  fc.record({ type: fc.constant("invalidate" as const), id, group, key }, ORDINARY),
+  fc.record({
+    type: fc.constant("getFor" as const),
+    id,
+    group,
+    timeoutMs: id,
+    key,
+    request: fc.record({ fields }, ORDINARY),
+  }, ORDINARY),
+  fc.record({ type: fc.constant("value" as const), id, value }, ORDINARY),
+  fc.record({ type: fc.constant("indirectProbe" as const), id, timeoutMs: id, name, incarnation: name }, ORDINARY),
+  fc.record({ type: fc.constant("indirectProbed" as const), id, isAlive: fc.boolean() }, ORDINARY),
   fc.record({
     type: fc.constant("push" as const),
     id,
     group,
-    entries: fc.array(fc.record({ key, ...valueFields }, PLAIN), { minLength: 1, maxLength: 6 }),
-  }, PLAIN),
-  fc.record({ type: fc.constant("taken" as const), id, count: id }, PLAIN),
+    entries: fc.array(fc.record({ key, value }, ORDINARY), { minLength: 1, maxLength: 6 }),
+  }, ORDINARY),
+  fc.record({ type: fc.constant("taken" as const), id, count: id }, ORDINARY),
   fc.record({
     type: fc.constant("failure" as const),
     id,
     code: fc.constantFrom(...Object.values(FailureCode)),
     detail: wellFormed(60),
-  }, PLAIN),
+  }, ORDINARY),
   fc.record({
     type: fc.constant("groupAdded" as const),
-    group: fc.record({ id: group, name, revision: fc.maxSafeNat(), isEmpty: fc.boolean() }, PLAIN),
-  }, PLAIN),
-  fc.record({ type: fc.constant("groupRemoved" as const), id: group }, PLAIN),
+    group: fc.record({ id: group, name, revision: fc.maxSafeNat(), isEmpty: fc.boolean() }, ORDINARY),
+  }, ORDINARY),
+  fc.record({ type: fc.constant("groupRemoved" as const), id: group }, ORDINARY),
 );
-
-function valueOf({ contentType, body, ageMs, ttlLeftMs }: Omit<PushedEntry, "key">): Value {
-  return { contentType, body, bornAtMs: NOW_MS - ageMs, expiresAtMs: NOW_MS + ttlLeftMs };
-}
 
 function write(writer: FrameWriter, messages: Message[]): void {
   for (const one of messages) writeOne(writer, one);
@@ -95,13 +137,17 @@ function writeOne(writer: FrameWriter, one: Message): void {
     case "failure":
       return writer.failure(one.id, one.code, one.detail);
     case "value":
-      return writer.value(one.id, valueOf(one), NOW_MS);
+      return writer.value(one.id, one.value, NOW_MS);
+    case "getFor":
+      return writer.getFor(one.id, one.group, one.timeoutMs, one.key, one.request);
     case "indirectProbe":
       return writer.indirectProbe(one.id, one.timeoutMs, one.name, one.incarnation);
     case "indirectProbed":
       return writer.indirectProbed(one.id, one.isAlive);
     case "push":
-      return writer.push(one.id, one.group, one.entries.map((entry) => ({ ...entry, value: valueOf(entry) })), NOW_MS);
+      return writer.push(one.id, one.group, one.entries, NOW_MS);
+    case "invalidate":
+      return writer.invalidate(one.id, one.group, one.key);
     case "taken":
       return writer.taken(one.id, one.count);
     case "groupAdded":
@@ -116,14 +162,15 @@ function writeOne(writer: FrameWriter, one: Message): void {
 /** Remembers the messages of a frame. */
 class Recorder implements AskVisitor, ReplyVisitor {
   readonly read: Message[] = [];
-  onGet(id: number, group: number, timeoutMs: number, key: string) {
-    this.read.push({ type: "get", id, group, timeoutMs, key });
+  onGet(id: number, group: number, timeoutMs: number, key: string, request?: RequestHead) {
+    if (request === undefined) this.read.push({ type: "get", id, group, timeoutMs, key });
+    else this.read.push({ type: "getFor", id, group, timeoutMs, key, request });
   }
   onCancel(id: number) {
     this.read.push({ type: "cancel", id });
   }
-  onValue(id: number, ageMs: number, ttlLeftMs: number, contentType: string, body: Uint8Array<ArrayBuffer>) {
-    this.read.push({ type: "value", id, ageMs, ttlLeftMs, contentType, body });
+  onValue(id: number, value: Value) {
+    this.read.push({ type: "value", id, value });
   }
   onFailure(id: number, code: FailureCode, detail: string) {
     this.read.push({ type: "failure", id, code, detail });
@@ -146,11 +193,17 @@ class Recorder implements AskVisitor, ReplyVisitor {
   onIndirectProbed(id: number, isAlive: boolean) {
     this.read.push({ type: "indirectProbed", id, isAlive });
   }
-  onPush(id: number, group: number, entries: readonly PushedEntry[]) {
+  onPush(id: number, group: number, entries: readonly Entry[]) {
     this.read.push({ type: "push", id, group, entries });
   }
   onTaken(id: number, count: number) {
     this.read.push({ type: "taken", id, count });
+  }
+  onInvalidate(id: number, group: number, key: string) {
+    this.read.push({ type: "invalidate", id, group, key });
+  }
+  onInvalidated(id: number) {
+    this.read.push({ type: "invalidated", id });
   }
   onGroupAdded(group: GroupNews) {
     this.read.push({ type: "groupAdded", group });
@@ -161,8 +214,8 @@ class Recorder implements AskVisitor, ReplyVisitor {
 }
 
 /** Reads a frame with one visitor for both directions. @returns why it is malformed */
-function readAll(bytes: Uint8Array<ArrayBuffer>, recorder = new Recorder()): string | undefined {
-  return readFrame(bytes, recorder, recorder);
+function readAll(bytes: Uint8Array<ArrayBuffer>, recorder = new Recorder(), nowMs = NOW_MS): string | undefined {
+  return readFrame(bytes, recorder, recorder, nowMs);
 }
 
 test("messages that are written in one frame are read from it unchanged, also when the writer's memory is used again", () => {
@@ -178,19 +231,97 @@ test("messages that are written in one frame are read from it unchanged, also wh
   );
 });
 
+test("a value keeps all that is said of it: not found, private, a variant, its own lifetime, its tag", () => {
+  const abouts: About[] = [
+    NOTHING_HERE,
+    { ...PLAIN, isPrivate: true },
+    { ...PLAIN, status: 0, selection: { names: ["accept"], says: "" } },
+    {
+      status: 404,
+      fields: [["vary", "Accept"], ["set-cookie", "a=1"], ["set-cookie", 'b=\u00e9\t"2"']],
+      etag: 'W/"1"',
+      selection: { names: ["accept", "accept-language"], says: "accept\u0001=a\u0002accept-language\u0001" },
+      hasOwnLifetime: true,
+      isPrivate: false,
+    },
+  ];
+  const times = { freshUntilMs: NOW_MS - 5, staleWhileRevalidateMs: 1_000, staleIfErrorMs: 31_536_000_000, loadMs: 7 };
+  const values = abouts.map((about) => valueOf("body", { ...times, about }));
+  const writer = new FrameWriter();
+  for (const value of values) writer.value(1, value, NOW_MS);
+  writer.push(1, 0, values.map((value) => ({ key: "x", value })), NOW_MS);
+  const recorder = new Recorder();
+  assert.equal(readAll(writer.take().slice(), recorder), undefined);
+  const push = recorder.read.pop();
+  assert.deepEqual(recorder.read.map((one) => one.type === "value" && one.value), values);
+  assert.deepEqual(push?.type === "push" && push.entries.map(({ value }) => value), values);
+});
+
+test("a value that has nothing special says so in no bytes, and is read without an object for it", () => {
+  const writer = new FrameWriter();
+  writer.value(1, valueOf("body"), NOW_MS);
+  assert.equal(writer.length, 9 + VALUE_HEAD_BYTES + "text/plain".length + "body".length);
+  const recorder = new Recorder();
+  readAll(writer.take().slice(), recorder);
+  const [read] = recorder.read;
+  assert.ok(read?.type === "value" && read.value.about === PLAIN);
+});
+
+test("the times of a value are the same distance from now on both clocks, however much these differ", () => {
+  const writer = new FrameWriter();
+  const clock = fc.integer({ min: 0, max: 4e12 });
+  fc.assert(
+    fc.property(value, clock, clock, (given, hereMs, thereMs) => {
+      const at = (nowMs: number): Value => ({
+        ...given,
+        bornAtMs: nowMs + (given.bornAtMs - NOW_MS),
+        freshUntilMs: nowMs + (given.freshUntilMs - NOW_MS),
+      });
+      writer.value(1, at(hereMs), hereMs);
+      writer.push(2, 0, [{ key: "x", value: at(hereMs) }], hereMs);
+      const recorder = new Recorder();
+      assert.equal(readAll(writer.take().slice(), recorder, thereMs), undefined);
+      assert.deepEqual(recorder.read, [
+        { type: "value", id: 1, value: at(thereMs) },
+        { type: "push", id: 2, group: 0, entries: [{ key: "x", value: at(thereMs) }] },
+      ]);
+    }),
+  );
+});
+
+test("times beyond the bounds are cut to them, and a value from the future is new", () => {
+  const writer = new FrameWriter();
+  const read = (change: Partial<Value>) => {
+    writer.value(1, valueOf("x", change), NOW_MS);
+    const recorder = new Recorder();
+    assert.equal(readAll(writer.take().slice(), recorder), undefined);
+    const [one] = recorder.read;
+    assert.ok(one?.type === "value");
+    return one.value;
+  };
+  assert.equal(read({ bornAtMs: NOW_MS + 60_000 }).bornAtMs, NOW_MS);
+  assert.equal(read({ bornAtMs: -1e300 }).bornAtMs, NOW_MS - MAX_SPAN_MS);
+  assert.equal(read({ freshUntilMs: -1e300 }).freshUntilMs, NOW_MS - MAX_SPAN_MS);
+  assert.equal(read({ freshUntilMs: 1e300 }).freshUntilMs, Infinity);
+  assert.equal(read({ staleWhileRevalidateMs: 1e300 }).staleWhileRevalidateMs, Infinity);
+  assert.equal(read({ staleIfErrorMs: 0.25 }).staleIfErrorMs, 0.25);
+  assert.equal(read({ loadMs: Infinity }).loadMs, 0xffff_ffff);
+  assert.equal(read({ loadMs: -1 }).loadMs, 0);
+});
+
 test("the body of a value is a part of its frame, without a copy", () => {
   const writer = new FrameWriter();
   write(writer, [
-    { type: "value", id: 1, ageMs: 0, ttlLeftMs: 5, contentType: "a/b", body: new Uint8Array(10).fill(7) },
-    { type: "value", id: 2, ageMs: 0, ttlLeftMs: 5, contentType: "a/b", body: new Uint8Array(10).fill(8) },
+    { type: "value", id: 1, value: valueOf(new Uint8Array(10).fill(7)) },
+    { type: "value", id: 2, value: valueOf(new Uint8Array(10).fill(8)) },
   ]);
   const recorder = new Recorder();
   const frame = writer.take().slice();
   readAll(frame, recorder);
-  const value = recorder.read[1];
-  assert.ok(value?.type === "value");
-  assert.equal(value.body.buffer, frame.buffer);
-  assert.deepEqual(value.body, new Uint8Array(10).fill(8));
+  const second = recorder.read[1];
+  assert.ok(second?.type === "value");
+  assert.equal(second.value.body.buffer, frame.buffer);
+  assert.deepEqual(second.value.body, new Uint8Array(10).fill(8));
 });
 
 test("random bytes and damaged frames are read or refused, and never throw", () => {
@@ -233,17 +364,28 @@ test("each breach of the layout has its reason", () => {
   assert.match(reason(frame(MessageType.cancel, [1])), /malformed cancel/);
   assert.match(reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0])), /malformed get/);
   assert.match(reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0, 0xff])), /not UTF-8/);
-  assert.match(reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0, ...new Array(1025).fill(97)])), /malformed get/);
-  assert.match(reason(frame(MessageType.value, new Array(17).fill(0))), /malformed value/);
-  assert.match(reason(frame(MessageType.value, [...new Array(16).fill(0), 9, 0])), /malformed value/);
-  assert.match(reason(frame(MessageType.value, [...new Array(16).fill(0xff), 0, 0])), /malformed value/);
+  assert.match(
+    reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0, ...new Array(MAX_CACHE_KEY_BYTES + 1).fill(97)])),
+    /malformed get/,
+  );
+  const zeros = (count: number) => new Array(count).fill(0);
+  assert.equal(reason(frame(MessageType.value, zeros(VALUE_HEAD_BYTES))), "read");
+  assert.match(reason(frame(MessageType.value, zeros(VALUE_HEAD_BYTES - 1))), /malformed value/);
+  assert.match(reason(frame(MessageType.value, [...zeros(TIMES_BYTES), 9, 0, 0, 0, 0, 0])), /malformed value/);
+  assert.match(reason(frame(MessageType.value, [...zeros(TIMES_BYTES), 0, 0, 9, 0, 0, 0])), /malformed value/);
+  assert.match(reason(frame(MessageType.value, [...new Array(TIMES_BYTES).fill(0xff), ...zeros(6)])), /times/);
   assert.match(reason(frame(MessageType.failure, [0])), /malformed failure/);
-  assert.match(reason(frame(MessageType.failure, [8])), /malformed failure/);
+  assert.match(reason(frame(MessageType.failure, [9])), /malformed failure/);
   assert.match(reason(frame(MessageType.failure, [])), /malformed failure/);
-  for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed]) {
+  for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed, MessageType.invalidated]) {
     assert.equal(reason(frame(type, [])), "read");
-    assert.match(reason(frame(type, [1])), /malformed (nothing|probe|probed)/);
+    assert.match(reason(frame(type, [1])), /malformed (nothing|probe|probed|invalidated)/);
   }
+  assert.equal(reason(frame(MessageType.invalidate, [0, 0, ...new Array(MAX_CACHE_KEY_BYTES).fill(97)])), "read");
+  for (const payload of [[], [0], [0, 0], [0, 0, ...new Array(MAX_CACHE_KEY_BYTES + 1).fill(97)]]) {
+    assert.equal(reason(frame(MessageType.invalidate, payload)), "malformed invalidate");
+  }
+  assert.equal(reason(frame(MessageType.invalidate, [0, 0, 0xff])), "malformed invalidate: the key is not UTF-8");
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0])), /malformed peek/);
   assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0, 0xff])), /malformed peek: the key is not UTF-8/);
   assert.match(reason(frame(MessageType.indirectProbed, [])), /malformed indirectProbed/);
@@ -276,6 +418,110 @@ test("each breach of the layout has its reason", () => {
   }
 });
 
+/** A value with this about; `times` are by their offsets. */
+function valueFrame(about: string | Uint8Array, times: Record<number, number> = {}): Uint8Array<ArrayBuffer> {
+  const block = typeof about === "string" ? new TextEncoder().encode(about) : about;
+  const bytes = new Uint8Array(9 + VALUE_HEAD_BYTES + block.length + 1);
+  const view = new DataView(bytes.buffer);
+  bytes[0] = MessageType.value;
+  view.setUint32(5, bytes.length - 9, true);
+  for (const [at, ms] of Object.entries(times)) view.setFloat64(9 + Number(at), ms, true);
+  view.setUint32(9 + TIMES_BYTES + 2, block.length, true);
+  bytes.set(block, 9 + VALUE_HEAD_BYTES);
+  return bytes;
+}
+
+test("what no node says of a value is malformed: no JSON, other types, statuses, names, control characters, too much", () => {
+  const reason = (about: unknown) => readAll(valueFrame(JSON.stringify(about))) ?? "read";
+  assert.equal(reason({ status: 404 }), "read");
+  assert.equal(reason({ status: 404, ofALaterRelease: { deep: [] } }), "read");
+  const fields = (...lines: unknown[]) => ({ status: 200, fields: lines });
+  const breaches: unknown[] = [
+    null,
+    [],
+    7,
+    "text",
+    {},
+    { status: "200" },
+    ...[-1, 1, 99, 100, 199, 600, 200.5, 1e9].map((status) => ({ status })),
+    { status: 200, fields: {} },
+    { status: 200, fields: "a" },
+    fields(null),
+    fields(["a"]),
+    fields(["a", "b", "c"]),
+    fields(["a", 1]),
+    fields([["a"], "b"]),
+    fields({ 0: "a", 1: "b", length: 2 }),
+    ...["", "A", "a b", "a:", "é", "a\n", "a\u0000"].map((name) => fields([name, "x"])),
+    ...["\n", "\r\nx: y", "\u0000", "\u0008", "\u007f", "\u0100", "\ud800"].map((text) => fields(["a", text])),
+    fields(...Array.from({ length: MAX_FIELDS + 1 }, () => ["a", ""])),
+    { status: 200, etag: 1 },
+    { status: 200, etag: '"\n"' },
+    { status: 200, names: "accept", says: "" },
+    { status: 200, names: [], says: "" },
+    { status: 200, names: [""], says: "" },
+    { status: 200, names: [1], says: "" },
+    { status: 200, names: ["a\nb"], says: "" },
+    { status: 200, names: new Array(MAX_FIELDS + 1).fill("a"), says: "" },
+    { status: 200, names: ["a"], says: 1 },
+    { status: 200, names: ["a"] },
+    { status: 200, says: "a" },
+    { status: 200, own: 1 },
+    { status: 200, private: "true" },
+  ];
+  for (const breach of breaches) {
+    assert.match(reason(breach), /^malformed value: status, fields or tags/, JSON.stringify(breach).slice(0, 60));
+  }
+  const longest = { status: 200, etag: "e".repeat(MAX_ABOUT_BYTES - '{"status":200,"etag":""}'.length) };
+  assert.equal(reason(longest), "read");
+  assert.equal(reason({ ...longest, etag: longest.etag + "e" }), "malformed value");
+  const deep = "[".repeat(MAX_ABOUT_BYTES);
+  for (const about of ["{", "{}x", deep, new Uint8Array([0xff]), new Uint8Array([0])]) {
+    assert.match(readAll(valueFrame(about)) ?? "read", /^malformed value: status, fields or tags/);
+  }
+});
+
+test("what no node says of the times of a value is malformed", () => {
+  const reason = (at: number, ms: number) => readAll(valueFrame("", { [at]: ms })) ?? "read";
+  const all = [0, 8, 16, 24];
+  for (const at of all) {
+    for (const ms of [0, 0.5, MAX_SPAN_MS]) assert.equal(reason(at, ms), "read", `${ms} at ${at}`);
+    for (const ms of [NaN, -Infinity, 2 * MAX_SPAN_MS, -2 * MAX_SPAN_MS]) {
+      assert.match(reason(at, ms), /^malformed value: times out of bounds/, `${ms} at ${at}`);
+    }
+  }
+  assert.deepEqual(all.map((at) => reason(at, -1) === "read"), [false, true, false, false]);
+  assert.deepEqual(all.map((at) => reason(at, Infinity) === "read"), [false, true, true, true]);
+});
+
+test("a get for a request that breaks the layout is refused with its reason", () => {
+  const reason = (key: string, said: string, keyBytes = key.length) => {
+    const text = new TextEncoder().encode(key + said);
+    const bytes = new Uint8Array(9 + 8 + text.length);
+    const view = new DataView(bytes.buffer);
+    bytes[0] = MessageType.getFor;
+    view.setUint32(5, bytes.length - 9, true);
+    view.setUint16(9 + 6, keyBytes, true);
+    bytes.set(text, 9 + 8);
+    const recorder = new Recorder();
+    const fault = readAll(bytes, recorder);
+    assert.equal(recorder.read.length, fault === undefined ? 1 : 0);
+    return fault ?? "read";
+  };
+  assert.equal(reason("x", "[]"), "read");
+  assert.equal(reason("x", '[["accept","a/b"]]'), "read");
+  assert.equal(reason("", ""), "malformed getFor");
+  assert.equal(reason("", "[]"), "malformed getFor");
+  assert.equal(reason("x", "[]", 0xffff), "malformed getFor");
+  assert.equal(reason("x".repeat(MAX_CACHE_KEY_BYTES + 1), "[]"), "malformed getFor");
+  assert.equal(reason("é", "[]", 1), "malformed getFor: the key is not UTF-8");
+  const tooMany = JSON.stringify(Array.from({ length: MAX_FIELDS + 1 }, () => ["a", ""]));
+  const tooLong = JSON.stringify([["a", "x".repeat(MAX_ABOUT_BYTES)]]);
+  for (const said of ["", "x", "{}", '[["a"]]', '[["A","b"]]', '[["a","\\u0000"]]', tooMany, tooLong]) {
+    assert.equal(reason("x", said), "malformed getFor: fields that no node writes", said.slice(0, 40));
+  }
+});
+
 test("a first frame holds one greeting and nothing else", () => {
   const writer = new FrameWriter();
   for (const type of [MessageType.hello, MessageType.welcome, MessageType.refuse]) {
@@ -302,26 +548,28 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
   const good = {
     count: 1,
     ageMs: 0,
-    ttlLeftMs: Infinity,
+    freshMs: Infinity,
     keyBytes: 1,
     typeBytes: 1,
+    aboutBytes: 0,
     bodyBytes: 2,
     rest: [97, 98, 1, 2],
   };
   const reason = (change: Partial<typeof good>, cut = 0) => {
-    const { count, ageMs, ttlLeftMs, keyBytes, typeBytes, bodyBytes, rest } = { ...good, ...change };
-    const bytes = new Uint8Array(9 + 4 + 24 + rest.length - cut);
+    const { count, ageMs, freshMs, keyBytes, typeBytes, aboutBytes, bodyBytes, rest } = { ...good, ...change };
+    const bytes = new Uint8Array(9 + 4 + ENTRY_HEAD_BYTES + rest.length - cut);
     const view = new DataView(bytes.buffer);
     bytes[0] = MessageType.push;
     view.setUint32(5, bytes.length - 9, true);
     view.setUint16(11, count, true);
     if (cut === 0) {
       view.setFloat64(13, ageMs, true);
-      view.setFloat64(21, ttlLeftMs, true);
-      view.setUint16(29, keyBytes, true);
-      view.setUint16(31, typeBytes, true);
-      view.setUint32(33, bodyBytes, true);
-      bytes.set(rest, 37);
+      view.setFloat64(21, freshMs, true);
+      view.setUint16(13 + TIMES_BYTES, keyBytes, true);
+      view.setUint16(15 + TIMES_BYTES, typeBytes, true);
+      view.setUint32(17 + TIMES_BYTES, aboutBytes, true);
+      view.setUint32(21 + TIMES_BYTES, bodyBytes, true);
+      bytes.set(rest, 13 + ENTRY_HEAD_BYTES);
     }
     const recorder = new Recorder();
     const fault = readAll(bytes, recorder);
@@ -336,10 +584,17 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
   assert.match(reason({}, 10), /fewer entries/);
   assert.match(reason({ ageMs: -1 }), /times/);
   assert.match(reason({ ageMs: Infinity }), /times/);
-  assert.match(reason({ ttlLeftMs: NaN }), /times/);
+  assert.match(reason({ ageMs: NaN }), /times/);
+  assert.match(reason({ ageMs: MAX_SPAN_MS + 1 }), /times/);
+  assert.match(reason({ freshMs: NaN }), /times/);
+  assert.match(reason({ freshMs: -Infinity }), /times/);
+  assert.match(reason({ freshMs: 2 * MAX_SPAN_MS }), /times/);
   assert.match(reason({ keyBytes: 0 }), /lengths/);
-  assert.match(reason({ keyBytes: 1025 }), /lengths/);
+  assert.match(reason({ keyBytes: MAX_CACHE_KEY_BYTES + 1 }), /lengths/);
   assert.match(reason({ typeBytes: 1025 }), /lengths/);
+  assert.match(reason({ aboutBytes: MAX_ABOUT_BYTES + 1 }), /lengths/);
+  assert.match(reason({ aboutBytes: MAX_ABOUT_BYTES }), /longer than its message/);
+  assert.match(reason({ aboutBytes: 1, bodyBytes: 1 }), /status, fields or tags/);
   assert.match(reason({ bodyBytes: 0xffff_ffff }), /lengths/);
   assert.match(reason({ bodyBytes: MAX_BODY_BYTES }), /longer than its message/);
   assert.match(reason({ bodyBytes: 1 }), /more bytes than entries/);
@@ -349,17 +604,19 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
 
 test("a push of the largest value fits into a frame behind a full batch, and no larger one is written", () => {
   const writer = new FrameWriter();
-  const entry = (bytes: number, key = "k".repeat(1024)) => ({
+  const about = { ...PLAIN, etag: "e".repeat(MAX_ABOUT_BYTES - '{"status":200,"etag":""}'.length) };
+  const entry = (bytes: number, key = "k".repeat(MAX_CACHE_KEY_BYTES)) => ({
     key,
-    value: { body: new Uint8Array(bytes), contentType: "c".repeat(1024), bornAtMs: 0, expiresAtMs: Infinity },
+    value: valueOf(new Uint8Array(bytes), { contentType: "c".repeat(1024), about }),
   });
   while (writer.length < 256 * 1024) writer.bare(MessageType.probe, 1);
   writer.push(2, 0, [entry(MAX_BODY_BYTES)], 1);
   const recorder = new Recorder();
   assert.equal(readAll(writer.take().slice(), recorder), undefined);
   const push = recorder.read.at(-1);
-  assert.ok(push?.type === "push" && push.entries[0]!.body.length === MAX_BODY_BYTES);
-  assert.equal(push.entries[0]!.body.buffer.byteLength, MAX_BODY_BYTES);
+  assert.ok(push?.type === "push" && push.entries[0]!.value.body.length === MAX_BODY_BYTES);
+  assert.equal(push.entries[0]!.value.body.buffer.byteLength, MAX_BODY_BYTES);
+  assert.deepEqual(push.entries[0]!.value.about, about);
   writer.bare(MessageType.probe, 3);
   assert.throws(() => writer.push(4, 0, [], 1), RangeError);
   assert.throws(() => writer.push(4, 0, new Array(MAX_ENTRIES + 1).fill(entry(0)), 1), RangeError);
@@ -377,14 +634,44 @@ test("a message that does not fit is refused before it is written, and the frame
   const writer = new FrameWriter();
   writer.bare(MessageType.cancel, 1);
   assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, ""), BadKeyError);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "x".repeat(1025)), BadKeyError);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "ü".repeat(513)), BadKeyError);
+  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "x".repeat(MAX_CACHE_KEY_BYTES + 1)), BadKeyError);
+  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "ü".repeat(MAX_CACHE_KEY_BYTES / 2 + 1)), BadKeyError);
   assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "a\ud800b"), BadKeyError);
-  const times = { bornAtMs: 0, expiresAtMs: Infinity };
-  const huge = { body: new Uint8Array(MAX_BODY_BYTES + 1), contentType: "a/b", ...times };
-  assert.throws(() => writer.value(2, huge, 1), RangeError);
-  const timeless = { body: new Uint8Array(1), contentType: "a/b", bornAtMs: -Infinity, expiresAtMs: 0 };
-  assert.throws(() => writer.value(2, timeless, 1), RangeError);
+  assert.throws(() => writer.getFor(2, 0, 1, "", { fields: [] }), BadKeyError);
+  for (const key of ["", "x".repeat(MAX_CACHE_KEY_BYTES + 1), "ü".repeat(MAX_CACHE_KEY_BYTES / 2 + 1), "a\ud800b"]) {
+    assert.throws(() => writer.invalidate(2, 0, key), BadKeyError);
+  }
+  const misfits: [string, string][][] = [
+    [["Accept", "x"]],
+    [["", "x"]],
+    [["a b", "x"]],
+    [["a", "x\ny"]],
+    [["a", "\u0001"]],
+    [["a", "€"]],
+    [["a", "x".repeat(MAX_ABOUT_BYTES)]],
+    Array.from({ length: MAX_FIELDS + 1 }, () => ["a", ""]),
+  ];
+  for (const fields of misfits) {
+    assert.throws(() => writer.getFor(2, 0, 1, "x", { fields }), PassThroughError);
+    assert.throws(() => writer.value(2, valueOf("x", { about: { ...PLAIN, fields } }), 1), PassThroughError);
+  }
+  const changes: Partial<About>[] = [
+    { status: 101 },
+    { status: 600 },
+    { status: 200.5 },
+    { status: NaN },
+    { etag: "\n" },
+    { selection: { names: ["a"], says: "x".repeat(MAX_ABOUT_BYTES) } },
+  ];
+  for (const change of changes) {
+    const entries = [{ key: "x", value: valueOf("x", { about: { ...PLAIN, ...change } }) }];
+    assert.throws(() => writer.push(2, 0, entries, 1), PassThroughError);
+  }
+  assert.throws(() => writer.value(2, valueOf(new Uint8Array(MAX_BODY_BYTES + 1)), 1), RangeError);
+  for (const name of ["bornAtMs", "freshUntilMs", "staleWhileRevalidateMs", "staleIfErrorMs"] as const) {
+    assert.throws(() => writer.value(2, valueOf("x", { [name]: -Infinity }), 1), RangeError, name);
+    assert.throws(() => writer.value(2, valueOf("x", { [name]: NaN }), 1), RangeError, name);
+  }
   assert.throws(() => writer.greeting(MessageType.hello, "x".repeat(16 * 1024)), RangeError);
   writer.failure(3, FailureCode.notFound, "é".repeat(2000));
   const recorder = new Recorder();

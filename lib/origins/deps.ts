@@ -1,11 +1,28 @@
 import type { Clock } from "../core/base/clock.ts";
+import { DEFAULT_LIFETIME, type LifetimePolicy } from "../core/lifetime/policy.ts";
+import type { Fields } from "../core/semantics/fields.ts";
 
 /** What an origin needs. */
 export interface OriginDeps {
   readonly clock: Clock;
   /** From the call of `load` to its end, in milliseconds. @default LOAD_TIMEOUT_MS */
   readonly loadTimeoutMs?: number;
+  /** The group's policy, for origins that say for themselves how long a value may be served. @default DEFAULT_LIFETIME */
+  readonly lifetime?: LifetimePolicy;
+  /** Sent with every request to an HTTP origin; may hold secrets. @default none */
+  readonly fields?: Fields;
+  /** The longest value that is kept, in bytes. @default MAX_BODY_BYTES */
+  readonly valueBytesMax?: number;
+  /** Whether an HTTP answer with `Set-Cookie` is kept. @default false */
+  readonly keepsCookies?: boolean;
+  /** This program's version, for `User-Agent`. @default none */
+  readonly version?: string;
 }
 
 /** The default of a group's `loadTimeoutMs`. */
 export const LOAD_TIMEOUT_MS = 10_000;
+
+/** The policy of an origin that was made without one. */
+export function lifetimeOf({ lifetime }: OriginDeps): LifetimePolicy {
+  return lifetime ?? DEFAULT_LIFETIME;
+}

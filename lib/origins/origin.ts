@@ -4,9 +4,11 @@
  */
 import { ConfigError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
+import type { Fields } from "../core/semantics/fields.ts";
 import type { OriginDeps } from "./deps.ts";
 import { DictOrigin } from "./dict/dict-origin.ts";
-import { HttpOrigin } from "./http/http-origin.ts";
+import { type Forwarded, type ForwardedAnswer, SiteOrigin } from "./http/site-origin.ts";
+import { TemplateOrigin } from "./http/template-origin.ts";
 import { WordnetOrigin } from "./wordnet/wordnet-origin.ts";
 
 /** RFC 2229, 1: the port of DICT servers. */
@@ -17,7 +19,9 @@ const ALL_DATABASES = "*";
 export type OriginSpec =
   | { readonly kind: "wordnet" }
   | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
-  | { readonly kind: "http"; readonly template: string };
+  | { readonly kind: "http"; readonly template: string }
+  /** `base` ends with a slash. */
+  | { readonly kind: "site"; readonly base: string };
 
 /** An origin that can check its settings at start-up. */
 export interface CheckedOrigin extends Origin {
@@ -27,10 +31,15 @@ export interface CheckedOrigin extends Origin {
    */
   check(): Promise<string | undefined>;
   close(): Promise<void>;
+  /** A site only: passes one request through to it. Throws as `load`. */
+  forward?(request: Forwarded, signal: AbortSignal): Promise<ForwardedAnswer>;
+  /** A site only: the keys whose values an unsafe request for `key` has changed, by the fields of its answer. */
+  keysChanged?(key: string, answer: Fields): string[];
 }
 
 /**
- * Reads an origin as an operator writes it: `wordnet:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`.
+ * Reads an origin as an operator writes it: `wordnet:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`,
+ * `http(s)://host/base/*`.
  *
  * @throws ConfigError naming the value and the rule that it breaks
  */
@@ -39,7 +48,10 @@ export function parseOrigin(text: string): OriginSpec {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === "dict") return parseDict(text);
   if (scheme === "http" || scheme === "https") return parseHttp(text);
-  throw refuse(text, "must be wordnet:, dict://host[:port][/database] or http(s)://host/path/{key}");
+  throw refuse(
+    text,
+    "must be wordnet:, dict://host[:port][/database], http(s)://host/path/{key} or http(s)://host/base/*",
+  );
 }
 
 /** Makes the origin; it opens nothing before its first use. */
@@ -50,7 +62,9 @@ export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin 
     case "dict":
       return new DictOrigin(spec, deps);
     case "http":
-      return new HttpOrigin(spec, deps);
+      return new TemplateOrigin(spec, deps);
+    case "site":
+      return new SiteOrigin(spec, deps);
   }
 }
 
@@ -72,17 +86,27 @@ function parseDict(text: string): OriginSpec {
 }
 
 function parseHttp(text: string): OriginSpec {
-  const rule = "must be http(s)://host/path/{key}";
+  const rule = "must be http(s)://host/path/{key}, or http(s)://host/base/* for a whole site";
   if (!/^https?:\/\//i.test(text)) throw refuse(text, rule);
-  const [url, other] = ["key", "other"].map((key) => parseUrl(text, rule, text.replaceAll("{key}", key))) as [URL, URL];
+  const filled = ["key", "other"].map((key) => parseUrl(text, rule, text.replaceAll(/\{\+?key\}/g, key)));
+  const [url, other] = filled as [URL, URL];
   if (url.username !== "" || url.password !== "") throw refuse(text, "must not hold a user name or a password");
+  if (text.includes("#")) throw refuse(text, "must not have a fragment, as that is never sent");
+  if (text.endsWith("/*")) return parseSite(text, url);
   // Finds the place of the key: the part of the URL that changes with it.
   if (url.origin !== other.origin) throw refuse(text, "must have {key} in its path or query, not in its host");
   if (url.pathname === other.pathname && url.search === other.search) {
-    throw refuse(text, "must have {key} in its path or query");
+    throw refuse(text, "must have {key} or {+key} in its path or query, or end with /* for a whole site");
   }
-  if (text.includes("#")) throw refuse(text, "must not have a fragment, as that is never sent");
   return { kind: "http", template: text };
+}
+
+function parseSite(text: string, url: URL): OriginSpec {
+  if (/\{\+?key\}/.test(text)) throw refuse(text, "must have {key} or end with /*, not both");
+  if (url.search !== "" || /[*?]/.test(text.slice(0, -1))) {
+    throw refuse(text, "must have its one * at the end, behind a slash");
+  }
+  return { kind: "site", base: url.href.slice(0, -1) };
 }
 
 /** `filled` is `text` with something for its key. */

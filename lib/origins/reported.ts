@@ -15,24 +15,40 @@ export function reported(
 ): CheckedOrigin {
   let silentUntilMs = -Infinity;
   let unsaid = 0;
-  const report = (key: string, error: Error) => {
+  // The key of a site has a query, which may hold a secret.
+  const shown = (key: string) => origin.forward === undefined ? key : key.replace(/\?.*$/s, "");
+  const report = (asked: string, error: unknown, signal: AbortSignal) => {
+    if (!(error instanceof OriginError) || signal.aborted) return;
     if (clock.nowMs() < silentUntilMs) return void unsaid++;
+    const key = shown(asked);
     const others = unsaid === 0 ? "" : `, and ${unsaid} more failed since the last of these lines`;
     const facts = { group, key, reason: error.message, unsaid };
     log.warn(`the origin of ${group} failed: ${error.message} (key ${JSON.stringify(key)}${others})`, {}, facts);
     silentUntilMs = clock.nowMs() + SILENCE_MS;
     unsaid = 0;
   };
+  const { forward, keysChanged } = origin;
   return {
-    async load(key, signal) {
+    async load(key, signal, context) {
       try {
-        return await origin.load(key, signal);
+        return await origin.load(key, signal, context);
       } catch (error) {
-        if (error instanceof OriginError && !signal.aborted) report(key, error);
+        report(key, error, signal);
         throw error;
       }
     },
     check: () => origin.check(),
     close: () => origin.close(),
+    ...(forward && {
+      async forward(request, signal) {
+        try {
+          return await forward.call(origin, request, signal);
+        } catch (error) {
+          report(request.key, error, signal);
+          throw error;
+        }
+      },
+    }),
+    ...(keysChanged && { keysChanged: (key, answer) => keysChanged.call(origin, key, answer) }),
   };
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { ConfigError } from "../../lib/core/errors.ts";
 import { DictOrigin } from "../../lib/origins/dict/dict-origin.ts";
-import { HttpOrigin } from "../../lib/origins/http/http-origin.ts";
+import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
+import { TemplateOrigin } from "../../lib/origins/http/template-origin.ts";
 import { createOrigin, parseOrigin } from "../../lib/origins/origin.ts";
 import { WordnetOrigin } from "../../lib/origins/wordnet/wordnet-origin.ts";
 import { ManualClock } from "../support/clock.ts";
@@ -16,10 +17,24 @@ test("an origin is read from what an operator writes", () => {
   assert.deepEqual(parseOrigin("dict://dict.example/!"), dict("dict.example", 2628, "!"));
   assert.deepEqual(parseOrigin("dict://[::1]:1/*"), dict("::1", 1, "*"));
   for (
-    const template of ["http://h/{key}", "https://h:8443/a/{key}.json?b=1", "http://h/?q={key}", "http://h/{key}/{key}"]
+    const template of [
+      "http://h/{key}",
+      "https://h:8443/a/{key}.json?b=1",
+      "http://h/?q={key}",
+      "http://h/{key}/{key}",
+      "http://h/{+key}",
+      "http://h/?p={+key}",
+    ]
   ) {
     assert.deepEqual(parseOrigin(template), { kind: "http", template });
   }
+  for (
+    const [text, base] of [
+      ["http://h/*", "http://h/"],
+      ["HTTPS://H:8443/a/b/*", "https://h:8443/a/b/"],
+      ["http://h:80/ä/*", "http://h/%C3%A4/"],
+    ] as const
+  ) assert.deepEqual(parseOrigin(text), { kind: "site", base });
 });
 
 test("an origin that cannot be used is refused with the value and the rule", () => {
@@ -38,8 +53,16 @@ test("an origin that cannot be used is refused with the value and the rule", () 
     ["dict://h/a b", /must name a database/],
     ["dict://h/a%0d%0ab", /must name a database/],
     ["dict://h/%ff", /well escaped/],
-    ["http://h/path", /must have \{key\} in its path or query/],
-    ["http://h/path#{key}", /must have \{key\} in its path or query/],
+    ["http://h/path", /must have \{key\} or \{\+key\} in its path or query/],
+    ["http://h/path#{key}", /must not have a fragment/],
+    ["http://h/*#x", /must not have a fragment/],
+    ["http://h/*/x", /must have \{key\} or \{\+key\} in its path or query, or end with/],
+    ["http://h/x*", /must have \{key\} or \{\+key\} in its path or query, or end with/],
+    ["http://h/*/*", /must have its one \* at the end/],
+    ["http://h/?a=/*", /must have its one \* at the end/],
+    ["http://h/{key}/*", /must have \{key\} or end with \/\*, not both/],
+    ["http://h/{+key}/*", /must have \{key\} or end with \/\*, not both/],
+    ["http://u:p@h/*", /user name or a password/],
     ["http://h/{key}#x", /must not have a fragment/],
     ["http://{key}.h/", /not in its host/],
     ["http://u:p@h/{key}", /user name or a password/],
@@ -59,12 +82,16 @@ test("an origin that cannot be used is refused with the value and the rule", () 
 
 test("each kind of origin is made from its description", async () => {
   const deps = { clock: new ManualClock() };
-  const made = ["wordnet:", "dict://h", "http://h/{key}"].map((text) => createOrigin(parseOrigin(text), deps));
+  const texts = ["wordnet:", "dict://h", "http://h/{key}", "http://h/*"];
+  const made = texts.map((text) => createOrigin(parseOrigin(text), deps));
   assert.ok(made[0] instanceof WordnetOrigin);
   assert.ok(made[1] instanceof DictOrigin);
-  assert.ok(made[2] instanceof HttpOrigin);
+  assert.ok(made[2] instanceof TemplateOrigin);
+  assert.ok(made[3] instanceof SiteOrigin);
   assert.equal(await made[0].check(), undefined);
   assert.equal(await made[2].check(), undefined);
+  assert.equal(await made[3].check(), undefined);
+  assert.deepEqual(made.map(({ forward }) => forward !== undefined), [false, false, false, true]);
   for (const origin of made) await origin.close();
   assert.equal(deps.clock.pending, 0);
 });

@@ -27,3 +27,27 @@ test("an origin that fails is reported at once, and then counted for a while", a
   await assert.rejects(origin.load("k", AbortSignal.abort()), error);
   assert.equal(log.lines.length, 2, "what is not there is no failure");
 });
+
+test("of a site, a request that could not pass through is reported too, and no key's query", async () => {
+  const [clock, log] = [new ManualClock(), new MemoryLog()];
+  const error = new OriginError("connection refused");
+  const site: CheckedOrigin = {
+    load: () => Promise.reject(error),
+    forward: () => Promise.reject(error),
+    keysChanged: (key) => [key, "other"],
+    check: () => Promise.resolve(undefined),
+    close: () => Promise.resolve(),
+  };
+  const origin = reported(site, "web", { clock, log });
+  const { signal } = new AbortController();
+  const request = { method: "POST", key: "a?token=hush", fields: [], body: null };
+  await assert.rejects(origin.forward!(request, signal), error);
+  await clock.advance(5_000);
+  await assert.rejects(origin.load("b?token=hush", signal), error);
+  await assert.rejects(origin.forward!(request, AbortSignal.abort()), error);
+  assert.deepEqual(log.lines, [
+    'warn the origin of web failed: connection refused (key "a")',
+    'warn the origin of web failed: connection refused (key "b")',
+  ]);
+  assert.deepEqual(origin.keysChanged!("k", []), ["k", "other"]);
+});

@@ -5,7 +5,7 @@
 import type { Clock } from "../../core/base/clock.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { Origin } from "../../core/ports.ts";
-import type { Fresh } from "../../core/value.ts";
+import type { Answer } from "../../core/value.ts";
 import { LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type Outcome, UnknownDatabaseError } from "./answer.ts";
 import { type Ask, DictConnection } from "./connection.ts";
@@ -79,7 +79,7 @@ export class DictOrigin implements Origin {
    * @throws OverloadedError too many asks wait for a connection
    * @throws OriginError the server refused, broke or answered nonsense
    */
-  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+  async load(key: string, signal: AbortSignal): Promise<Answer> {
     signal.throwIfAborted();
     return { body: await this.#define(key, signal, this.#timeoutMs), contentType: CONTENT_TYPE };
   }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, NotFoundError, OriginError, OverloadedError } from "../../core/errors.ts";
 import type { Origin } from "../../core/ports.ts";
-import type { Fresh } from "../../core/value.ts";
+import type { Answer } from "../../core/value.ts";
 import { broken, DataFile, findLine } from "./files.ts";
 import { type PartOfSpeech, printEntry, type Section, type Sense } from "./text.ts";
 
@@ -43,7 +43,7 @@ export class WordnetOrigin implements Origin {
   #directory: string | undefined;
   /** Files are opened at their first use and stay open: eight at most. */
   readonly #files = new Map<string, Promise<DataFile>>();
-  readonly #loads = new Set<Promise<Fresh>>();
+  readonly #loads = new Set<Promise<Answer>>();
   #closed = false;
 
   constructor(options: WordnetOptions = {}) {
@@ -71,7 +71,7 @@ export class WordnetOrigin implements Origin {
    * @throws OverloadedError too many lookups are in flight
    * @throws OriginError a file cannot be read, or is not WordNet's
    */
-  async load(key: string, signal: AbortSignal): Promise<Fresh> {
+  async load(key: string, signal: AbortSignal): Promise<Answer> {
     signal.throwIfAborted();
     if (this.#closed) throw new OriginError("wordnet: is closed");
     if (this.#loads.size >= MAX_LOADS) {
@@ -100,7 +100,7 @@ export class WordnetOrigin implements Origin {
     }
   }
 
-  async #define(key: string, signal: AbortSignal): Promise<Fresh> {
+  async #define(key: string, signal: AbortSignal): Promise<Answer> {
     const lemma = lemmaOf(key);
     if (lemma === undefined) throw notFound(key);
     const found = await Promise.all(FILES.map(async ({ partOfSpeech, ending }) => {

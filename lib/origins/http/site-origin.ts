@@ -1,0 +1,192 @@
+/** `http(s)://host/base/*`: a whole web site as an origin, for a shared HTTP cache (RFC 9111) in front of it. */
+import type { Clock } from "../../core/base/clock.ts";
+import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
+import { OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
+import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
+import type { LoadContext, Origin } from "../../core/ports.ts";
+import { freshened, isAbout, unconditional, validatorsOf } from "../../core/semantics/conditional.ts";
+import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
+import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
+import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
+import type { Answer, Selection, Value } from "../../core/value.ts";
+import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
+import { contentTypeOf, freshnessPolicy, keptFields, readWhole } from "./answer.ts";
+import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
+
+/** A request that goes through to the site as it is. */
+export interface Forwarded {
+  readonly method: string;
+  /** As a key: the rest of the path with its query. */
+  readonly key: string;
+  /** End to end. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
+/** The site's answer to it, its body still on the way. */
+export interface ForwardedAnswer {
+  readonly status: number;
+  /** End to end, with `Content-Type` and `Content-Length`. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array>;
+  /** Whether a cache might have kept it, had it been a load. */
+  readonly isStorable: boolean;
+}
+
+/** Set anew for the next hop. */
+const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
+
+/** A site, one request per load. Redirects are answers like any other. */
+export class SiteOrigin implements Origin {
+  readonly #base: URL;
+  readonly #client: HttpClient;
+  readonly #clock: Clock;
+  readonly #lifetime: LifetimePolicy;
+  readonly #deps: OriginDeps;
+  readonly #closing = new AbortController();
+
+  /** @param options.base ends with a slash: a key is put behind it */
+  constructor(options: { readonly base: string }, deps: OriginDeps) {
+    this.#base = new URL(options.base);
+    this.#client = new HttpClient(this.#base, deps.clock);
+    this.#clock = deps.clock;
+    this.#lifetime = lifetimeOf(deps);
+    this.#deps = deps;
+  }
+
+  /**
+   * One GET. Where a stale value has a validator, the site may say that it is still good.
+   *
+   * @throws OriginError no answer, or one that is cut; OriginTimeoutError; OverloadedError; PassThroughError a body over
+   * the longest value
+   */
+  async load(key: string, signal: AbortSignal, { stale, request }: LoadContext = {}): Promise<Answer> {
+    return await this.#timed(signal, async (within) => {
+      const asked = unconditional(request?.fields ?? []);
+      const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
+      const answer = await this.#get(key, [...asked, ...validators], within);
+      if (answer.status !== 304) return await this.#whole(key, answer, asked, within);
+      answer.body.resume();
+      if (stale !== undefined && validators.length > 0 && isAbout(stale.about.fields, answer.fields)) {
+        return this.#freshened(stale, answer, asked);
+      }
+      if (validators.length === 0) throw new OriginError(`${this.#name(key)} answered 304, which nobody asked for`);
+      return await this.#whole(key, await this.#get(key, asked, within), asked, within);
+    });
+  }
+
+  /** Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError. */
+  async forward({ method, key, fields, body }: Forwarded, signal: AbortSignal): Promise<ForwardedAnswer> {
+    const sent = { method, target: this.#target(key), fields: this.#outgoing(fields, body !== null) };
+    const answer = await this.#client.exchange(sent, body, AbortSignal.any([signal, this.#closing.signal]));
+    return {
+      status: answer.status,
+      fields: without(endToEnd(answer.fields), new Set(["age"])),
+      body: streamOf(answer.body),
+      isStorable: this.#freshness(answer, fields).isStorable,
+    };
+  }
+
+  /** Its own key, and those that `Location` and `Content-Location` name on this site (RFC 9111, section 4.4). */
+  keysChanged(key: string, answer: Fields): string[] {
+    const at = this.#base.origin + this.#target(key);
+    const named = [...linesOf(answer, "location"), ...linesOf(answer, "content-location")];
+    const keys = named.filter((reference) => URL.canParse(reference, at)).map((reference) => new URL(reference, at))
+      .filter(({ origin, pathname }) => origin === this.#base.origin && pathname.startsWith(this.#base.pathname))
+      .map(({ pathname, search }) => (pathname + search).slice(this.#base.pathname.length));
+    return [...new Set([key, ...keys])];
+  }
+
+  /** Nothing can be said before a key is known; the site may come later. */
+  check(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  /** What is in flight fails. */
+  close(): Promise<void> {
+    this.#closing.abort(new OriginError("the origin is closed"));
+    this.#client.close();
+    return Promise.resolve();
+  }
+
+  async #timed<T>(signal: AbortSignal, work: (within: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController();
+    const timeoutMs = this.#deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
+    const cancel = this.#clock.after(timeoutMs, () => {
+      late.abort(new OriginTimeoutError(`${this.#base.origin} did not end within ${timeoutMs} ms`));
+    });
+    try {
+      return await work(AbortSignal.any([signal, late.signal, this.#closing.signal]));
+    } finally {
+      cancel();
+    }
+  }
+
+  #get(key: string, fields: Fields, signal: AbortSignal): Promise<Exchanged> {
+    const head = { method: "GET", target: this.#target(key), fields: this.#outgoing(fields, false) };
+    return this.#client.exchange(head, null, signal);
+  }
+
+  async #whole(key: string, answer: Exchanged, asked: Fields, signal: AbortSignal): Promise<Answer> {
+    const name = this.#name(key);
+    const body = await readWhole(collect(answer, this.#deps.valueBytesMax ?? MAX_BODY_BYTES), answer, name, signal);
+    if (body === undefined) throw new PassThroughError(`${name} is longer than the longest value`);
+    return {
+      body,
+      contentType: contentTypeOf(answer.fields, name, ""),
+      status: answer.status,
+      fields: keptFields(answer.fields, name),
+      freshness: this.#freshness(answer, asked),
+      ...selectedBy(answer.fields, asked),
+    };
+  }
+
+  /** The stored answer, for which a 304 has come (RFC 9111, section 4.3.4). */
+  #freshened(stale: Value, notModified: Exchanged, asked: Fields): Answer {
+    const fields = keptFields(freshened(stale.about.fields, endToEnd(notModified.fields)), this.#base.origin);
+    // The age and the date of the 304 count, not those of the answer that it freshens.
+    const { requestedAtMs, receivedAtMs, fields: told } = notModified;
+    const timed = [
+      ...without(fields, new Set(["age", "date"])),
+      ...told.filter(([name]) => name === "age" || name === "date"),
+    ];
+    const exchange = { status: stale.about.status, fields: timed, requestedAtMs, receivedAtMs };
+    return {
+      body: stale.body,
+      contentType: stale.contentType,
+      status: stale.about.status,
+      fields,
+      freshness: this.#freshness(exchange, asked),
+      ...selectedBy(fields, asked),
+    };
+  }
+
+  #freshness(
+    exchange: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs">,
+    asked: Fields,
+  ): Freshness {
+    const { keepsCookies = false } = this.#deps;
+    const options = { hasHeuristics: true, keepsCookies, status: exchange.status };
+    return freshnessOf({ ...exchange, requestFields: asked }, freshnessPolicy(this.#lifetime, options));
+  }
+
+  #outgoing(fields: Fields, hasBody: boolean): Fields {
+    const { fields: own = [] } = this.#deps;
+    const length = hasBody ? fields.filter(([name]) => name === "content-length") : [];
+    return [...without(fields, new Set([...OF_THIS_HOP, ...own.map(([name]) => name)])), ...length, ...own];
+  }
+
+  #target(key: string): string {
+    return this.#base.pathname + key;
+  }
+
+  /** For messages: without the query, which may hold a secret. */
+  #name(key: string): string {
+    return this.#base.origin + this.#target(key).replace(/\?.*$/s, "");
+  }
+}
+
+function selectedBy(fields: Fields, asked: Fields): { selection?: Selection } {
+  const names = varyingNames(fields);
+  return names.length === 0 ? {} : { selection: { names, says: selectionOf(names, asked) } };
+}

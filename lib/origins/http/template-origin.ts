@@ -1,0 +1,238 @@
+/** `http(s)://host/path/{key}`: any web server as an origin, one GET per value. */
+import type { Clock } from "../../core/base/clock.ts";
+import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
+import { NotFoundError, OriginError, OriginTimeoutError } from "../../core/errors.ts";
+import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
+import type { LoadContext, Origin } from "../../core/ports.ts";
+import { freshened, isAbout, validatorsOf } from "../../core/semantics/conditional.ts";
+import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
+import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
+import type { Answer, Value } from "../../core/value.ts";
+import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
+import { type AddressKind, resolved } from "./addresses.ts";
+import { contentTypeOf, decoded, freshnessPolicy, keptFields, readWhole } from "./answer.ts";
+import { collect, type Exchanged, HttpClient } from "./client.ts";
+
+const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+
+/** Redirects that are followed, as fetch's `Location` chains in practice need one or two; chosen. */
+const MAX_REDIRECTS = 5;
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** Other hosts that redirects led to, each with connections of its own; chosen. */
+const MAX_CLIENTS = 16;
+/** Stands for the key while the URL parser normalises a template; names that it leaves as they are, in every place. */
+const SEGMENT_MARK = "muster0key0mark";
+const PATH_MARK = "muster0path0mark";
+const EMPTY = new Uint8Array(0);
+/** Every client gets the same answer, as none of its fields went to the origin. */
+const NOT_FOR_CLIENTS: ReadonlySet<string> = new Set(["vary"]);
+
+/** Values from a web server. Redirects are followed: the answer that counts is the last one. */
+export class TemplateOrigin implements Origin {
+  readonly #template: string;
+  readonly #host: string;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  readonly #lifetime: LifetimePolicy;
+  readonly #deps: OriginDeps;
+  readonly #fields: Fields;
+  /** For other hosts, to which redirects lead: the group's own fields may be secrets. */
+  readonly #plainFields: Fields;
+  readonly #closing = new AbortController();
+  /** By scheme, host, port and address; the origin's own first. */
+  readonly #clients = new Map<string, HttpClient>();
+  #ownKind: Promise<AddressKind> | undefined;
+
+  /**
+   * @param options.template a URL with `{key}` (one segment) or `{+key}` (slashes are kept, RFC 6570) in its path or query,
+   * as {@link parseOrigin} has accepted it
+   */
+  constructor(options: { readonly template: string }, deps: OriginDeps) {
+    const marked = options.template.replaceAll("{key}", SEGMENT_MARK).replaceAll("{+key}", PATH_MARK);
+    this.#template = new URL(marked).href;
+    this.#host = new URL(this.#template).host;
+    this.#clock = deps.clock;
+    this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
+    this.#lifetime = lifetimeOf(deps);
+    this.#deps = deps;
+    const { fields = [], version } = deps;
+    this.#plainFields = [
+      ["accept", "*/*"],
+      ["accept-encoding", "identity"],
+      ["user-agent", version === undefined ? "muster" : `muster/${version}`],
+    ];
+    this.#fields = [...without(this.#plainFields, new Set(fields.map(([name]) => name))), ...fields];
+  }
+
+  /**
+   * @returns status 404 for what the server says 404 or 410 to
+   * @throws NotFoundError no URL can carry the key (`.`, `..`, a lone surrogate)
+   * @throws OriginTimeoutError no end of the body in time
+   * @throws OverloadedError too many requests in flight
+   * @throws OriginError any other status, a body over the longest value, one in an encoding that was not asked for, a
+   * content type that no peer takes, a redirect to where the origin cannot lead, or no connection
+   */
+  async load(key: string, signal: AbortSignal, { stale }: LoadContext = {}): Promise<Answer> {
+    signal.throwIfAborted();
+    const url = this.#urlOf(key);
+    const late = new AbortController();
+    const cancel = this.#clock.after(this.#timeoutMs, () => {
+      late.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${this.#timeoutMs} ms`));
+    });
+    try {
+      return await this.#load(url, stale, AbortSignal.any([signal, late.signal, this.#closing.signal]));
+    } finally {
+      cancel();
+    }
+  }
+
+  /** Nothing can be said before a key is known; the server may come later. */
+  check(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  /** What is in flight fails. */
+  close(): Promise<void> {
+    this.#closing.abort(new OriginError("the origin is closed"));
+    for (const client of this.#clients.values()) client.close();
+    return Promise.resolve();
+  }
+
+  async #load(url: string, stale: Value | undefined, signal: AbortSignal): Promise<Answer> {
+    const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
+    const answer = await this.#followed(url, validators, signal);
+    if (answer.status === 304) {
+      answer.body.resume();
+      if (stale !== undefined && isAbout(stale.about.fields, answer.fields)) return this.#freshened(stale, answer, url);
+      throw new OriginError(`${nameOf(url)} answered 304, which nobody asked for`);
+    }
+    if (answer.status === 404 || answer.status === 410) {
+      answer.body.resume();
+      return {
+        body: EMPTY,
+        contentType: "text/plain",
+        status: 404,
+        freshness: this.#freshness({ ...answer, status: 404 }),
+      };
+    }
+    if (answer.status !== 200) {
+      answer.body.resume();
+      const [after] = linesOf(answer.fields, "retry-after");
+      throw new OriginError(
+        `${nameOf(url)} answered ${answer.status}${after === undefined ? "" : `, retry after ${after}`}`,
+      );
+    }
+    const maxBytes = this.#deps.valueBytesMax ?? MAX_BODY_BYTES;
+    const read = await readWhole(collect(answer, maxBytes), answer, nameOf(url), signal);
+    if (read === undefined) throw new OriginError(`${nameOf(url)} has a body of more than ${maxBytes} bytes`);
+    const { body, fields } = await decoded(read, answer.fields, nameOf(url), maxBytes);
+    return {
+      body,
+      contentType: contentTypeOf(fields, nameOf(url), DEFAULT_CONTENT_TYPE),
+      fields: without(keptFields(fields, nameOf(url)), NOT_FOR_CLIENTS),
+      freshness: this.#freshness(answer),
+    };
+  }
+
+  /** The answer at the end of the redirects. */
+  async #followed(url: string, validators: Fields, signal: AbortSignal): Promise<Exchanged> {
+    let at = url;
+    for (let redirects = 0;; redirects++) {
+      const target = new URL(at);
+      const client = await this.#clientOf(target, signal);
+      const fields = target.host === this.#host ? this.#fields : this.#plainFields;
+      const head = { method: "GET", target: target.pathname + target.search, fields: [...fields, ...validators] };
+      const answer = await client.exchange(head, null, signal);
+      const [location] = linesOf(answer.fields, "location");
+      if (!REDIRECTS.has(answer.status) || location === undefined) return answer;
+      answer.body.resume();
+      if (redirects === MAX_REDIRECTS) {
+        throw new OriginError(`${nameOf(url)} redirects more than ${MAX_REDIRECTS} times`);
+      }
+      at = this.#next(at, location);
+    }
+  }
+
+  #next(at: string, location: string): string {
+    if (!URL.canParse(location, at)) throw new OriginError(`${nameOf(at)} redirects to what is no URL`);
+    const next = new URL(location, at);
+    if (next.protocol !== new URL(at).protocol) throw new OriginError(`${nameOf(at)} redirects to another scheme`);
+    next.hash = "";
+    return next.href;
+  }
+
+  /** A redirect reaches addresses that are not public only from an origin that is at one of the same kind. */
+  async #clientOf(target: URL, signal: AbortSignal): Promise<HttpClient> {
+    if (target.host === this.#host) return this.#kept(target, undefined);
+    let place: Awaited<ReturnType<typeof resolved>>;
+    try {
+      place = await resolved(target.hostname);
+      this.#ownKind ??= resolved(new URL(this.#template).hostname).then(({ kind }) => kind);
+      const ownKind = await this.#ownKind;
+      if (place.kind !== "public" && place.kind !== ownKind) {
+        throw new OriginError(`${this.#host} redirects to ${target.host}, which is no public address`);
+      }
+    } catch (error) {
+      this.#ownKind = undefined;
+      signal.throwIfAborted();
+      throw error instanceof OriginError ? error : new OriginError(`${target.host}: ${(error as Error).message}`);
+    }
+    return this.#kept(target, place.address);
+  }
+
+  #kept(target: URL, address: string | undefined): HttpClient {
+    const key = `${target.origin} ${address ?? ""}`;
+    let client = this.#clients.get(key);
+    if (client !== undefined) return client;
+    if (this.#clients.size >= MAX_CLIENTS) {
+      const [oldest] = [...this.#clients.keys()].slice(1);
+      this.#clients.get(oldest!)!.close();
+      this.#clients.delete(oldest!);
+    }
+    this.#clients.set(key, client = new HttpClient(target, this.#clock, address));
+    return client;
+  }
+
+  #freshened(stale: Value, notModified: Exchanged, url: string): Answer {
+    const fields = without(
+      keptFields(freshened(stale.about.fields, endToEnd(notModified.fields)), nameOf(url)),
+      NOT_FOR_CLIENTS,
+    );
+    const { requestedAtMs, receivedAtMs, fields: told } = notModified;
+    const timed = [
+      ...without(fields, new Set(["date"])),
+      ...told.filter(([name]) => name === "age" || name === "date"),
+    ];
+    const freshness = this.#freshness({ status: 200, fields: timed, requestedAtMs, receivedAtMs });
+    return { body: stale.body, contentType: stale.contentType, fields, freshness };
+  }
+
+  #freshness(answer: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs">): Freshness {
+    const options = { hasHeuristics: false, keepsCookies: this.#deps.keepsCookies ?? false, status: answer.status };
+    // The node's own credentials are the same for everybody: they make an answer nobody's own.
+    return freshnessOf({ ...answer, requestFields: [] }, freshnessPolicy(this.#lifetime, options));
+  }
+
+  #urlOf(key: string): string {
+    if (!key.isWellFormed()) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)}`);
+    const segment = encodeKey(key);
+    const path = key.split("/").map(encodeKey).join("/");
+    const url = this.#template.replaceAll(SEGMENT_MARK, segment).replaceAll(PATH_MARK, path);
+    // The URL parser takes `.` and `..` as steps in the path, written `%2E` as well: that would ask for another
+    // resource, maybe another user's. A key that does not arrive as it is, is not there.
+    if (new URL(url).href !== url) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
+    return url;
+  }
+}
+
+/** Everything but RFC 3986's unreserved characters as `%XX` of its UTF-8 bytes. */
+function encodeKey(key: string): string {
+  return encodeURIComponent(key)
+    .replaceAll(/[!'()*]/g, (char) => "%" + char.charCodeAt(0).toString(16).toUpperCase());
+}
+
+/** For messages: without the query, which may hold a secret. */
+function nameOf(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}

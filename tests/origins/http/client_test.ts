@@ -1,0 +1,178 @@
+/** What an origin may do to its client: each on a raw socket, the same on both runtimes. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { gzipSync } from "node:zlib";
+import { OriginError } from "../../../lib/core/errors.ts";
+import { collect, HttpClient, streamOf } from "../../../lib/origins/http/client.ts";
+import { systemClock } from "../../../lib/runtime/process.ts";
+import { type Defer, test } from "../../support/test.ts";
+
+type Piece = string | Uint8Array | "END" | "RESET";
+const END = "END";
+const RESET = "RESET";
+const OK = "HTTP/1.1 200 OK\r\n";
+
+/** Answers every request on every connection with these pieces. */
+async function serve(defer: Defer, pieces: readonly Piece[], seen: string[] = []): Promise<URL> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      seen.push(data.toString("latin1"));
+      for (const piece of pieces) {
+        if (piece === END) socket.end();
+        else if (piece === RESET) socket.resetAndDestroy();
+        else socket.write(typeof piece === "string" ? Buffer.from(piece, "latin1") : piece);
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  defer(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+}
+
+function clientOf(defer: Defer, base: URL): HttpClient {
+  const client = new HttpClient(base, systemClock);
+  defer(() => client.close());
+  return client;
+}
+
+const GET = { method: "GET", target: "/a?b", fields: [["x-one", "1"], ["x-one", "2"]] } as const;
+
+async function get(defer: Defer, pieces: readonly Piece[], ms = 5_000) {
+  const client = clientOf(defer, await serve(defer, pieces));
+  const answer = await client.exchange(GET, null, AbortSignal.timeout(ms));
+  return { ...answer, bytes: await collect(answer, 1_000) };
+}
+
+test("a request goes out as it is, and its answer comes as it came", async (defer) => {
+  const seen: string[] = [];
+  const head =
+    `${OK}X-A: 1\r\nSet-Cookie: a\r\nx-a:  2 \r\nSet-Cookie: b\r\nX-L: caf\xe9\r\nContent-Length: 2\r\n\r\nhi`;
+  const base = await serve(defer, [head], seen);
+  const answer = await clientOf(defer, base).exchange(GET, null, AbortSignal.timeout(5_000));
+  assert.deepEqual(answer.fields, [
+    ["x-a", "1"],
+    ["set-cookie", "a"],
+    ["x-a", "2"],
+    ["set-cookie", "b"],
+    ["x-l", "café"],
+    ["content-length", "2"],
+  ]);
+  assert.equal(new TextDecoder().decode(await collect(answer, 10)), "hi");
+  assert.match(seen[0]!, /^GET \/a\?b HTTP\/1\.1\r\n/);
+  assert.match(seen[0]!, new RegExp(`host: ${base.host}\r\n`, "i"));
+  assert.match(seen[0]!, /x-one: 1\r\nx-one: 2\r\n/i);
+});
+
+test("a body stays in the encoding in which it came", async (defer) => {
+  const body = gzipSync("hello");
+  const { bytes } = await get(defer, [`${OK}Content-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`, body]);
+  assert.deepEqual([...bytes!], [...body]);
+});
+
+test("chunks, and a body that ends with the connection, are whole answers; so is one without a body", async (defer) => {
+  assert.equal((await get(defer, [`${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n`])).bytes!.length, 2);
+  assert.equal((await get(defer, [`${OK}\r\nhi there`, END])).bytes!.length, 8);
+  assert.equal((await get(defer, ["HTTP/1.1 204 No Content\r\n\r\n"])).bytes!.length, 0);
+  const { status, bytes } = await get(defer, ['HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n']);
+  assert.deepEqual([status, bytes!.length], [304, 0]);
+});
+
+test("interim answers are passed over", async (defer) => {
+  const early = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+  const { status, fields } = await get(defer, [`${early}${OK}Content-Length: 2\r\n\r\nhi`]);
+  assert.deepEqual([status, fields], [200, [["content-length", "2"]]]);
+});
+
+const broken: Readonly<Record<string, readonly Piece[]>> = {
+  "a body that is shorter than was said": [`${OK}Content-Length: 10\r\n\r\nhi`, END],
+  "a reset in the middle": [`${OK}Content-Length: 10\r\n\r\nhi`, RESET],
+  "chunks that are cut": [`${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n`, END],
+  "two lengths": [`${OK}Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi!`, END],
+  "length and chunks, as smugglers send them": [
+    `${OK}Content-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n`,
+  ],
+  "a folded line": [`${OK}X: 1\r\n 2\r\nContent-Length: 2\r\n\r\nhi`],
+  "no HTTP": ["hello\r\n\r\n", END],
+  "nothing at all": [RESET],
+  "a head that is cut": [`${OK}X: 1\r\n`, END],
+  "a status of 99": ["HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi"],
+  "a status of 999": ["HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nhi"],
+  "500 KiB of fields": [`${OK}X: ${"y".repeat(500 * 1024)}\r\nContent-Length: 2\r\n\r\nhi`],
+};
+for (const [what, pieces] of Object.entries(broken)) {
+  test(`${what} is an error, at once`, async (defer) => {
+    await assert.rejects(get(defer, pieces), (error: unknown) => {
+      assert.ok(error instanceof Error);
+      assert.notEqual(error.name, "TimeoutError", "it was waited for");
+      return true;
+    });
+  });
+}
+
+test("an origin that hangs, or stops in its head or its body, is left when the caller leaves", async (defer) => {
+  for (const pieces of [[], [`${OK}X: 1\r\n`], [`${OK}Content-Length: 10\r\n\r\nhi`]]) {
+    await assert.rejects(get(defer, pieces, 100), /timed? ?out|abort/i);
+  }
+});
+
+test("bytes behind an answer end its connection, and are no part of the next answer", async (defer) => {
+  const base = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil`]);
+  const client = clientOf(defer, base);
+  for (let i = 0; i < 3; i++) {
+    try {
+      const answer = await client.exchange(GET, null, AbortSignal.timeout(2_000));
+      assert.equal(new TextDecoder().decode(await collect(answer, 100)), "hi");
+    } catch (error) {
+      assert.ok(error instanceof OriginError, `${error}`);
+    }
+  }
+});
+
+test("more than the bound is not read", async (defer) => {
+  assert.equal((await get(defer, [`${OK}Content-Length: 1001\r\n\r\n`])).bytes, undefined);
+  const chunk = "1f4\r\n" + "x".repeat(500) + "\r\n";
+  assert.equal(
+    (await get(defer, [`${OK}Transfer-Encoding: chunked\r\n\r\n${chunk}${chunk}${chunk}`])).bytes,
+    undefined,
+  );
+});
+
+test("a kept connection that the origin has closed costs no request", async (defer) => {
+  const seen: string[] = [];
+  const base = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nhi`, END], seen);
+  const client = clientOf(defer, base);
+  for (let i = 0; i < 20; i++) {
+    await collect(await client.exchange(GET, null, AbortSignal.timeout(5_000)), 10);
+  }
+  assert.ok(seen.length >= 20);
+});
+
+test("a stream is read no faster than it is taken, and breaks where its body is cut", async (defer) => {
+  const base = await serve(defer, [`${OK}Content-Length: 10\r\n\r\nhi`, END]);
+  const answer = await clientOf(defer, base).exchange(GET, null, AbortSignal.timeout(5_000));
+  await assert.rejects(new Response(streamOf(answer.body)).bytes());
+});
+
+test("a request body is streamed", async (defer) => {
+  const seen: string[] = [];
+  const base = await serve(defer, [], seen);
+  const client = clientOf(defer, base);
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const text of ["one", "two"]) controller.enqueue(new TextEncoder().encode(text));
+      controller.close();
+    },
+  });
+  const head = { method: "POST", target: "/", fields: [["content-length", "6"]] } as const;
+  await assert.rejects(client.exchange(head, body, AbortSignal.timeout(300)));
+  assert.match(seen.join(""), /^POST \/ [^]*\r\n\r\nonetwo$/);
+});

@@ -9,13 +9,15 @@ import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
 import { Metrics } from "./status/metrics.ts";
-import type { MachineFace, NodeFace, NodeReport, ServedGroups } from "./ports.ts";
-import { problemResponse } from "./problem.ts";
+import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, ServedHosts } from "./ports.ts";
+import { notAllowed, problemResponse } from "./problem.ts";
 import { machinePage, statusPage } from "./status/page.ts";
 
 export interface AppOptions {
   readonly node: NodeFace;
   readonly groups: ServedGroups;
+  /** @default none */
+  readonly hosts?: ServedHosts;
   /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` for any other request. */
   readonly peerEndpoint?: MiddlewareHandler;
   readonly clock: Clock;
@@ -35,12 +37,12 @@ export interface AppOptions {
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
 export function createApp(options: AppOptions): Hono {
-  const { node, groups, peerEndpoint, clock, log, isChunkedTextFaster = false } = options;
+  const { node, groups, hosts = new Map(), peerEndpoint, clock, log, isChunkedTextFaster = false } = options;
   const signals = new ClientSignals(clock);
-  const routes = new CacheRoutes({ nodeName: node.name, groups, signals, log, isChunkedTextFaster });
+  const routes = new CacheRoutes({ nodeName: node.name, groups, signals, clock, log, isChunkedTextFaster });
   const prefixes = [...routes.byPrefix.keys()];
   const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
-  for (const [prefix, handler] of routes.byPrefix) app.on("GET", [prefix, prefix.slice(0, -1)], handler);
+  for (const [prefix, handler] of routes.byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
   if (peerEndpoint !== undefined) app.get("/_peer", upgradable(peerEndpoint), upgradeRequired);
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
@@ -55,8 +57,19 @@ export function createApp(options: AppOptions): Hono {
     log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error });
     return problemResponse({ status: 500, detail: "something went wrong inside this node" });
   });
-  app.fetch = chained(app);
+  const ownRoutes = chained(app);
+  // A host of a site has no other routes: neither /stats nor /_peer can be reached through it.
+  app.fetch = (request, ...rest) => {
+    const served = hosts.size === 0 ? undefined : servedAt(request.url, hosts);
+    return served === undefined ? ownRoutes(request, ...rest) : routes.site(request, served);
+  };
   return app;
+}
+
+/** The site whose host the request names: by `host:port`, else by the host alone. */
+function servedAt(url: string, hosts: ServedHosts): ServedGroup | undefined {
+  const authority = url.slice(url.indexOf("//") + 2, pathStart(url)).toLowerCase();
+  return hosts.get(authority) ?? hosts.get(authority.replace(/:\d*$/, ""));
 }
 
 /** The answer to every request before the app is there. */
@@ -142,5 +155,5 @@ function notFoundOrNotAllowed(app: Hono, c: Context): Response {
   if (method === "GET" || method === "HEAD" || app.router.match("GET", c.req.path)[0].length === 0) {
     return problemResponse({ status: 404, detail: "there is nothing under this path" });
   }
-  return problemResponse({ status: 405, detail: `${method} is not allowed here` }, { allow: "GET, HEAD" });
+  return notAllowed(method);
 }

@@ -3,7 +3,9 @@ import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
 import type { Waiter } from "../core/load/flights.ts";
+import type { RequestHead } from "../core/ports.ts";
 import type { Roster } from "../core/roster.ts";
+import type { Fields } from "../core/semantics/fields.ts";
 
 /** The counters and caches of a group. A missing figure is not shown. */
 export type GroupFigures = Partial<GroupStats> & { readonly roster?: Pick<Roster, "revision" | "peers"> };
@@ -59,9 +61,16 @@ export interface MachineFace {
 /** A named cache, as HTTP asks it; a core Group is one. */
 export interface CacheGroup {
   readonly name: string;
-  /** Main cache, then hot cache, without waiting; `undefined` on a miss. Counts the get. */
-  lookup(key: string): Hit | undefined;
-  /** The rest of a get after a failed {@linkcode lookup}, which is not counted again. Never throws. */
+  /**
+   * Main cache, then hot cache, without waiting; `undefined` on a miss. Counts the get.
+   *
+   * @param request for a site only: it may tell answers to one key apart
+   */
+  lookup(key: string, request?: RequestHead): Hit | undefined;
+  /**
+   * The rest of a get after a failed {@linkcode lookup}, which is not counted again. Never throws. The value may be the
+   * memory of a "not found": its status is 404, without fields.
+   */
   load(key: string, waiter: Waiter<Loaded>): void;
   /**
    * For a groupcache peer: from a cache or by one load from the origin, never from another peer.
@@ -74,11 +83,56 @@ export interface CacheGroup {
   stats(): Partial<GroupStats>;
 }
 
+/** A request that goes through to a site as it is. */
+export interface ForwardedRequest {
+  readonly method: string;
+  /** The rest of the path with its query, as received. */
+  readonly key: string;
+  /** End to end. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
+/** The site's answer to it; the body is still coming. */
+export interface ForwardedAnswer {
+  readonly status: number;
+  /** End to end. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array>;
+  /** Whether a cache could have kept it. */
+  readonly isStorable: boolean;
+}
+
+/** What a group has besides its cache when its origin is a site. */
+export interface SiteFace {
+  /** Any method, streamed both ways, never tried again. @throws OriginError, OriginTimeoutError, OverloadedError */
+  forward(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
+  /** Whether requests for this key go straight through for now, since its answers may not be shared. */
+  isPassing(key: string): boolean;
+  /** An answer for this key could have been kept: the next request may be a load. */
+  passNoMore(key: string): void;
+  /**
+   * A request has changed what is under this key; the answer's fields may name more. Resolves when all nodes that can be
+   * reached have dropped it, within a bounded time. Never rejects.
+   */
+  invalidate(key: string, answerFields: Fields): Promise<void>;
+}
+
+/** A group as the HTTP edge serves it. */
+export interface ServedGroup {
+  readonly group: CacheGroup;
+  /** For a group whose origin is a site. */
+  readonly site?: SiteFace | undefined;
+}
+
 /**
  * The groups that this node serves now, by name. Every request reads it anew: a group that is added is served at once, and
  * a group that is removed answers 404 at once.
  */
-export type ServedGroups = ReadonlyMap<string, { readonly group: CacheGroup }>;
+export type ServedGroups = ReadonlyMap<string, ServedGroup>;
+
+/** The groups to which requests for a host go, by host name or `host:port` in lower case; read anew as the groups are. */
+export type ServedHosts = ReadonlyMap<string, ServedGroup>;
 
 /** The node, as its probes and its statistics show it. */
 export interface NodeFace {

@@ -2,7 +2,14 @@
  * Errors as clients see them: `application/problem+json` (RFC 9457), with a status, a title and one sentence. A client
  * never sees a stack, nor the message of an unexpected error.
  */
-import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
+import {
+  BadKeyError,
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  PassThroughError,
+} from "../core/errors.ts";
 import { jsonResponse } from "./json.ts";
 
 const titles: Readonly<Record<number, string>> = {
@@ -59,8 +66,16 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   if (error instanceof OriginError) {
     return { status: 502, detail: `the origin of ${group} failed`, code: "origin-failed" };
   }
+  if (error instanceof PassThroughError) {
+    return { status: 502, detail: `the origin of ${group} gave an answer that no node can keep`, code: "not-storable" };
+  }
   if (error instanceof OverloadedError) {
     return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };
   }
   return { status: 500, detail: "something went wrong inside this node", code: "internal", unexpected: true };
+}
+
+/** The answer to a method that a route does not take. */
+export function notAllowed(method: string): Response {
+  return problemResponse({ status: 405, detail: `${method} is not allowed here` }, { allow: "GET, HEAD" });
 }

@@ -4,7 +4,7 @@ import type { Loaded } from "../../lib/core/group.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
-import { appWith, MemoryGroup, valueOf } from "./support.ts";
+import { appWith, MemoryGroup, plainValue, valueOf } from "./support.ts";
 
 test("a hit is answered without a promise, and without asking the request for its signal", () => {
   const { app, dict, g } = appWith();
@@ -19,7 +19,7 @@ test("a hit is answered without a promise, and without asking the request for it
       },
     }) as unknown as Request;
 
-  const main = app.fetch(request("http://h/define/piston?x=1"));
+  const main = app.fetch(request("http://h/define/piston"));
   assert.ok(main instanceof Response);
   assert.equal(main.status, 200);
   assert.equal(main.headers.get("cache-status"), "n1; hit");
@@ -45,7 +45,7 @@ test("with strings as bodies, every body still arrives byte for byte", async () 
     long: new Uint8Array(20_000).fill(0x61),
   };
   for (const [key, body] of Object.entries(bodies)) {
-    g.main.set(key, { body, contentType: "x/y", bornAtMs: 0, expiresAtMs: Infinity });
+    g.main.set(key, plainValue(body, "x/y"));
     for (let i = 0; i < 2; i++) {
       const response = await app.fetch(new Request(`http://h/cache/g/${key}`));
       assert.deepEqual(new Uint8Array(await response.arrayBuffer()), body, key);

@@ -5,7 +5,7 @@ import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
 import type { Hit, Loaded } from "../../lib/core/group.ts";
 import type { GroupStats } from "../../lib/core/group-stats.ts";
-import type { Value } from "../../lib/core/value.ts";
+import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
 import type { CacheGroup, GroupFigures, LinkFigures } from "../../lib/http/ports.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
@@ -87,7 +87,13 @@ export function rawRequest(
 }
 
 export function valueOf(text: string, contentType = "text/plain; charset=utf-8"): Value {
-  return { body: new TextEncoder().encode(text), contentType, bornAtMs: 0, expiresAtMs: Infinity };
+  return plainValue(new TextEncoder().encode(text), contentType);
+}
+
+/** A value without an end and without fields. */
+export function plainValue(body: Uint8Array<ArrayBuffer>, contentType: string): Value {
+  const times = { bornAtMs: 0, freshUntilMs: Infinity, staleWhileRevalidateMs: 0, staleIfErrorMs: 0, loadMs: 0 };
+  return { body, contentType, about: PLAIN, ...times };
 }
 
 /**

@@ -1,5 +1,6 @@
 /**
- * The `Cache-Status` field (RFC 9211): one member, which names this node and says how it answered.
+ * The `Cache-Status` field (RFC 9211): one member, which names this node and says how it answered. Values with a lifetime
+ * add `ttl`, in seconds; those that a site has just answered add `fwd-status`.
  *
  * | value                              | when                                             |
  * | ---------------------------------- | ------------------------------------------------ |
@@ -8,6 +9,7 @@
  * | `n1; fwd=miss; stored; detail=origin` | loaded from the origin; `stored` if this node keeps it |
  * | `n1; fwd=miss; detail=peer`        | fetched from its owner; `stored` if this node keeps it |
  * | `n1; fwd=miss; detail=not-found`   | the load failed: see {@linkcode Problem.code}    |
+ * | `n1; fwd=method; fwd-status=204` | a site's answer that went through; `bypass`: the cache may not keep it |
  * | `n1; detail=bad-key`               | refused before the cache was asked               |
  */
 import type { Loaded } from "../../core/group.ts";
@@ -41,6 +43,16 @@ export class CacheStatus {
     if (source === "hot") return this.hotHit;
     const values = this.#loaded[source];
     return stored ? values.stored : values.passed;
+  }
+
+  /** A value from this node's memory. */
+  found(from: "main" | "hot"): string {
+    return from === "hot" ? this.hotHit : this.hit;
+  }
+
+  /** A request that went through to a site. @param reason why (RFC 9211, section 2.2) */
+  forwarded(reason: string, status: number): string {
+    return `${this.#name}; fwd=${reason}; fwd-status=${status}`;
   }
 
   /** A get that missed and then failed. @param code an sf-token */

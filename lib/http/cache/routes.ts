@@ -5,7 +5,8 @@
 import type { Context } from "hono";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import type { Log } from "../../core/base/log.ts";
-import { BadKeyError } from "../../core/errors.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { BadKeyError, NotFoundError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
@@ -13,11 +14,14 @@ import type { ClientSignals } from "../fast/client-signal.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
 import { unchained } from "../fast/unchained.ts";
+import { WholeHits } from "../fast/whole-hits.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
-import type { CacheGroup, ServedGroups } from "../ports.ts";
-import { problemOf, problemResponse } from "../problem.ts";
+import type { CacheGroup, ServedGroup, ServedGroups } from "../ports.ts";
+import { notAllowed, problemOf, problemResponse } from "../problem.ts";
 import { CacheStatus } from "./cache-status.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
+import { answerSite, type SiteAnswers } from "./site.ts";
+import { headersOf as headersOfValue, httpResponse, isHttpValue, isNothing, isWhole } from "./value-response.ts";
 
 /** Answers a request; a promise of the response never rejects. */
 export type Handler = (c: Context) => Response | Promise<Response>;
@@ -29,6 +33,7 @@ export interface CacheRoutesOptions {
   readonly nodeName: string;
   readonly groups: ServedGroups;
   readonly signals: ClientSignals;
+  readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. */
   readonly isChunkedTextFaster: boolean;
@@ -44,36 +49,74 @@ export class CacheRoutes {
    */
   readonly byPrefix: ReadonlyMap<string, Handler> = new Map<string, Handler>([
     ["/cache/", (c) => this.#cache(c.req.raw)],
-    ["/define/", (c) => this.#get(c.req.raw, DEFINE_GROUP, tailOf(c.req.raw.url, "/define/".length), "word")],
+    ["/define/", (c) => this.#define(c.req.raw)],
     ["/_groupcache/", (c) => this.#groupcache(c.req.raw)],
   ]);
   readonly #status: CacheStatus;
   readonly #groups: ServedGroups;
   readonly #signals: ClientSignals;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #texts: TextBodies | undefined;
+  readonly #wholeHits: WholeHits;
   readonly #prepared = new PreparedHeaders(headersOf);
+  readonly #forSites: SiteAnswers = {
+    hit: (request, { value, from }) => this.#httpResponse(request, value, this.#status.found(from), true, true),
+    loaded: (request, { value, source, stored }) =>
+      this.#httpResponse(request, value, this.#status.loaded(source, stored), source !== "origin", true),
+    failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
+    forwarded: (reason, status) => this.#status.forwarded(reason, status),
+    signalOf: (request) => this.#signals.of(request),
+  };
 
-  constructor({ nodeName, groups, signals, log, isChunkedTextFaster }: CacheRoutesOptions) {
+  constructor({ nodeName, groups, signals, clock, log, isChunkedTextFaster }: CacheRoutesOptions) {
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
     this.#signals = signals;
+    this.#clock = clock;
     this.#log = log;
     this.#texts = isChunkedTextFaster ? new TextBodies() : undefined;
+    this.#wholeHits = new WholeHits(this.#texts);
+  }
+
+  /** A request for a host that a group serves: all of its path is the key. */
+  site(request: Request, { group, site }: ServedGroup): Response | Promise<Response> {
+    const { url } = request;
+    return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forSites);
   }
 
   /** `/cache/<group>/<key>`. */
   #cache(request: Request): Response | Promise<Response> {
-    const [groupName, rawKey] = groupAndKey(request.url, "/cache/".length);
-    return this.#get(request, groupName, rawKey, "key");
+    const [groupName, rawKey, query] = groupAndKey(request.url, "/cache/".length);
+    const served = this.#groups.get(groupName);
+    if (served?.site !== undefined) {
+      return answerSite(request, served.group, served.site, rawKey + query, this.#forSites);
+    }
+    return this.#get(request, served?.group, groupName, rawKey, query, "key");
+  }
+
+  /** `/define/<word>`. */
+  #define(request: Request): Response | Promise<Response> {
+    const [rawKey, query] = tailOf(request.url, "/define/".length);
+    return this.#get(request, this.#groups.get(DEFINE_GROUP)?.group, DEFINE_GROUP, rawKey, query, "word");
   }
 
   /** @param thing the name of a key in problems: `key` or `word` */
-  #get(request: Request, groupName: string, rawKey: string, thing: string): Response | Promise<Response> {
+  #get(
+    request: Request,
+    group: CacheGroup | undefined,
+    groupName: string,
+    rawKey: string,
+    query: string,
+    thing: string,
+  ): Response | Promise<Response> {
     try {
+      const { method } = request;
+      if (method !== "GET" && method !== "HEAD") return notAllowed(method);
       const key = decodeKeyPath(rawKey);
-      const group = this.#groups.get(groupName)?.group;
       if (group === undefined) return this.#noSuchGroup(groupName);
+      // The origin never sees it, so two queries would get one value.
+      if (query.length > 1) throw new BadKeyError(`a ${thing} has no query: a question mark in it is written %3F`);
       const hit = group.lookup(key);
       return hit === undefined ? this.#load(request, group, key, thing) : this.#hit(request, hit);
     } catch (error) {
@@ -82,8 +125,28 @@ export class CacheRoutes {
   }
 
   #hit(request: Request, { value, from }: Hit): Response {
-    const cacheStatus = from === "hot" ? this.#status.hotHit : this.#status.hit;
+    const cacheStatus = this.#status.found(from);
+    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, true, false);
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
+  }
+
+  /** @throws NotFoundError it is remembered that there is no such value */
+  #httpResponse(
+    request: Request,
+    value: Value,
+    cacheStatus: string,
+    isFromCache: boolean,
+    isSite: boolean,
+  ): Response {
+    if (!isSite && isNothing(value)) throw new NotFoundError("the origin has no such value");
+    const nowMs = this.#clock.nowMs();
+    const told = () => cacheStatus + detailsOf(value, isSite && !isFromCache, nowMs);
+    if (isFromCache && isWhole(value, request)) {
+      return this.#wholeHits.response(value, cacheStatus, nowMs, () => {
+        return headersOfValue(value, { cacheStatus: told(), nowMs, isFromCache, isSite });
+      });
+    }
+    return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite });
   }
 
   #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
@@ -102,7 +165,9 @@ export class CacheRoutes {
 
   /** For a {@linkcode Miss}: the value has come. */
   loaded(request: Request, { value, source, stored }: Loaded): Response {
-    return this.#valueResponse(request, value, this.#status.loaded(source, stored), this.#texts?.once(value));
+    const cacheStatus = this.#status.loaded(source, stored);
+    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, source !== "origin", false);
+    return this.#valueResponse(request, value, cacheStatus, this.#texts?.once(value));
   }
 
   /** @param text the body as {@linkcode TextBodies} gives it, on a runtime that sends text faster */
@@ -119,6 +184,7 @@ export class CacheRoutes {
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */
   async #groupcache(request: Request): Promise<Response> {
     const [groupPath, rawKey] = groupAndKey(request.url, "/_groupcache/".length);
+    if (request.method !== "GET" && request.method !== "HEAD") return notAllowed(request.method);
     let groupName = groupPath;
     let signal: CancelSignal | undefined;
     try {
@@ -163,7 +229,7 @@ export class CacheRoutes {
 /** A client's request that waits for its value; the group replies to it. */
 class Miss extends Waiter<Loaded> {
   private readonly routes: CacheRoutes;
-  private readonly request: Request;
+  private readonly client: Request;
   private readonly group: string;
   private readonly thing: string;
   private readonly answer: (response: Response) => void;
@@ -178,7 +244,7 @@ class Miss extends Waiter<Loaded> {
   ) {
     super(signal);
     this.routes = routes;
-    this.request = request;
+    this.client = request;
     this.group = group;
     this.thing = thing;
     this.answer = answer;
@@ -186,7 +252,7 @@ class Miss extends Waiter<Loaded> {
 
   resolve(loaded: Loaded): void {
     try {
-      this.answer(this.routes.loaded(this.request, loaded));
+      this.answer(this.routes.loaded(this.client, loaded));
     } catch (error) {
       this.reject(error);
     }
@@ -208,19 +274,29 @@ function bytesResponse(body: Uint8Array<ArrayBuffer>, contentType: string, cache
   });
 }
 
-/** The path behind a prefix of this length, raw and without the query. */
-function tailOf(url: string, prefixLength: number): string {
+/** The path behind a prefix of this length, raw, and the query with its `?`; `""` for none. */
+function tailOf(url: string, prefixLength: number): [path: string, query: string] {
   const start = pathStart(url);
-  return url.slice(start + prefixLength, pathEnd(url, start));
+  const end = pathEnd(url, start);
+  return [url.slice(start + prefixLength, end), url.slice(end)];
 }
 
-/** The parts of `<group>/<key>` behind a prefix of this length, both raw. The first slash ends the group. */
-function groupAndKey(url: string, prefixLength: number): [group: string, key: string] {
+/** The parts of `<group>/<key>` behind a prefix of this length, and the query, all raw. The first slash ends the group. */
+function groupAndKey(url: string, prefixLength: number): [group: string, key: string, query: string] {
   const start = pathStart(url);
   const end = pathEnd(url, start);
   const slash = url.indexOf("/", start + prefixLength);
   const groupEnd = slash < 0 || slash > end ? end : slash;
-  return [url.slice(start + prefixLength, groupEnd), url.slice(groupEnd + 1, end)];
+  return [url.slice(start + prefixLength, groupEnd), url.slice(groupEnd + 1, end), url.slice(end)];
+}
+
+/**
+ * How long the value is still fresh, and what the origin said, as parameters (RFC 9211, sections 2.3 and 2.4). Without a
+ * site the origin has said 200.
+ */
+function detailsOf({ freshUntilMs, about }: Value, isLoadOfSite: boolean, nowMs: number): string {
+  const status = isLoadOfSite ? `; fwd-status=${about.status}` : "";
+  return freshUntilMs === Infinity ? status : `${status}; ttl=${Math.floor((freshUntilMs - nowMs) / 1_000)}`;
 }
 
 function describe(error: unknown): string {

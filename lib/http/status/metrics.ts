@@ -41,6 +41,9 @@ const ofGroup: readonly Row<GroupFigures>[] = [
   ],
   ["muster_entries_pushed_total", "Entries that other nodes took from this one.", (group) => group.entriesPushed],
   ["muster_entries_taken_total", "Entries that this node took from others.", (group) => group.entriesTaken],
+  ["muster_stale_hits_total", "Stale values served while they were refreshed.", (group) => group.staleHits],
+  ["muster_refreshes_total", "Refreshes begun before anybody had to wait.", (group) => group.refreshes],
+  ["muster_stale_on_error_total", "Stale values served since the origin failed.", (group) => group.staleOnError],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
   ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
 ];

@@ -24,6 +24,9 @@ const groupMetrics: Readonly<Record<string, string>> = {
   muster_peek_hits_total: "peekHits",
   muster_entries_pushed_total: "entriesPushed",
   muster_entries_taken_total: "entriesTaken",
+  muster_stale_hits_total: "staleHits",
+  muster_refreshes_total: "refreshes",
+  muster_stale_on_error_total: "staleOnError",
   muster_roster_revision: "roster.revision",
   muster_roster_peers: "roster.peers.length",
 };
@@ -147,6 +150,9 @@ function figuresFrom(first: number): GroupStats & GroupFigures {
     peekHits: next(),
     entriesPushed: next(),
     entriesTaken: next(),
+    staleHits: next(),
+    refreshes: next(),
+    staleOnError: next(),
     mainCache: cache(),
     hotCache: cache(),
     roster: { revision: next(), peers: [] },
@@ -282,7 +288,7 @@ test("names of groups and peers are escaped, whatever they contain", async () =>
   state.links = names.map((name, index) => linkTo(name, 100 * index));
   const { samples } = await scrape(app);
   names.forEach((name, index) => {
-    assert.equal(samples.get(sample("muster_cache_bytes", { group: name, cache: "main" })), 1_000 * index + 15, name);
+    assert.equal(samples.get(sample("muster_cache_bytes", { group: name, cache: "main" })), 1_000 * index + 18, name);
     assert.equal(samples.get(sample("muster_link_asked_total", { peer: name })), 100 * index, name);
   });
 });

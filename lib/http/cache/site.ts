@@ -1,0 +1,155 @@
+/** Requests to a site: a shared HTTP cache (RFC 9111) for GET and HEAD. Every other method goes through to the site. */
+import { Buffer } from "node:buffer";
+import type { CancelSignal } from "../../core/base/cancel.ts";
+import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
+import { PassThroughError } from "../../core/errors.ts";
+import type { Hit, Loaded } from "../../core/group.ts";
+import { Waiter } from "../../core/load/flights.ts";
+import type { RequestHead } from "../../core/ports.ts";
+import { cacheControlOf } from "../../core/semantics/cache-control.ts";
+import { endToEnd, type Fields, without } from "../../core/semantics/fields.ts";
+import type { CacheGroup, SiteFace } from "../ports.ts";
+
+/** Methods that change nothing (RFC 9110, section 9.2.1); the success of any other one invalidates. */
+const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+/** This hop (RFC 9110, section 7.6.3). */
+const VIA = "1.1 muster";
+/**
+ * Fields by which a site may take a request for one to another host or path. No `Vary` names them, so a client could have
+ * an answer of its choice stored for everybody.
+ */
+const OF_OTHER_PROXIES: ReadonlySet<string> = new Set([
+  "forwarded",
+  "x-forwarded-host",
+  "x-forwarded-port",
+  "x-forwarded-proto",
+  "x-forwarded-scheme",
+  "x-forwarded-server",
+  "x-host",
+  "x-original-url",
+  "x-rewrite-url",
+]);
+
+/** Why a request goes through (RFC 9211, section 2.2). */
+export type ForwardReason = "method" | "bypass" | "uri-miss";
+
+/** What the routes do for a site's requests. */
+export interface SiteAnswers {
+  hit(request: Request, hit: Hit): Response;
+  loaded(request: Request, loaded: Loaded): Response;
+  failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response;
+  /** The `Cache-Status` of an answer that goes through. */
+  forwarded(reason: ForwardReason, status: number): string;
+  signalOf(request: Request): CancelSignal;
+}
+
+/**
+ * Answers one request of a client.
+ *
+ * @param key the rest of the path with its query, as received
+ */
+export function answerSite(
+  request: Request,
+  group: CacheGroup,
+  site: SiteFace,
+  key: string,
+  answers: SiteAnswers,
+): Response | Promise<Response> {
+  const { method } = request;
+  const fields = fieldsOf(request.headers);
+  const forward = (reason: ForwardReason) => forwarded(request, group.name, site, key, fields, reason, answers);
+  if (method !== "GET" && method !== "HEAD") return forward("method");
+  // No cache knows what a GET with a body means (RFC 9110, section 9.3.1).
+  const isCacheable = request.body === null && Buffer.byteLength(key) <= MAX_KEY_BYTES && !site.isPassing(key);
+  if (!isCacheable) return forward("bypass");
+  const head: RequestHead = { fields: without(fields, OF_OTHER_PROXIES) };
+  const hit = group.lookup(key, head);
+  if (hit !== undefined) return answers.hit(request, hit);
+  if (cacheControlOf(fields).has("only-if-cached")) return onlyIfCached(answers);
+  // The answer to a HEAD has no body to keep.
+  if (method === "HEAD") return forward("uri-miss");
+  return new Promise((answer) => {
+    const onFailed = (error: unknown) =>
+      error instanceof PassThroughError
+        ? forward("bypass")
+        : answers.failed(error, group.name, "key", answers.signalOf(request));
+    const waiter = new SiteMiss(answers.signalOf(request), head, {
+      loaded: (loaded) => answer(answers.loaded(request, loaded)),
+      failed: (error) => answer(onFailed(error)),
+    });
+    try {
+      group.load(key, waiter);
+    } catch (error) {
+      waiter.reject(error);
+    }
+  });
+}
+
+/** A client's request that waits for its value. */
+class SiteMiss extends Waiter<Loaded> {
+  private readonly on: { loaded(loaded: Loaded): void; failed(error: unknown): void };
+
+  constructor(
+    signal: CancelSignal,
+    request: RequestHead,
+    on: { loaded(loaded: Loaded): void; failed(error: unknown): void },
+  ) {
+    super(signal, request);
+    this.on = on;
+  }
+
+  resolve(loaded: Loaded): void {
+    try {
+      this.on.loaded(loaded);
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  reject(error: unknown): void {
+    this.on.failed(error);
+  }
+}
+
+/** Sends the request to the site as it is, and streams the answer. */
+async function forwarded(
+  request: Request,
+  groupName: string,
+  site: SiteFace,
+  key: string,
+  fields: Fields,
+  reason: ForwardReason,
+  answers: SiteAnswers,
+): Promise<Response> {
+  const { method, body, signal } = request;
+  try {
+    const answer = await site.forward({ method, key, fields, body }, signal);
+    const { status } = answer;
+    // Before the client hears of it: its next GET must not get the old answer.
+    if (!SAFE.has(method) && status < 400) await site.invalidate(key, answer.fields);
+    if (reason === "bypass" && method === "GET" && answer.isStorable) site.passNoMore(key);
+    const headers = new Headers(answer.fields as [string, string][]);
+    headers.append("cache-status", answers.forwarded(reason, status));
+    const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
+    if (isEmpty) await answer.body.cancel();
+    return new Response(isEmpty ? null : answer.body, { status, headers });
+  } catch (error) {
+    return answers.failed(error, groupName, "key", signal.aborted ? signal : undefined);
+  }
+}
+
+function onlyIfCached(answers: SiteAnswers): Response {
+  return new Response("nothing is stored for this request\n", {
+    status: 504,
+    headers: { "content-type": "text/plain; charset=utf-8", "cache-status": answers.forwarded("uri-miss", 504) },
+  });
+}
+
+/** A client's fields, end to end, with this hop in `Via`. */
+function fieldsOf(headers: Headers): Fields {
+  const fields = endToEnd([...headers]);
+  const via = headers.get("via");
+  return [...without(fields, ONLY_VIA), ["via", via === null ? VIA : `${via}, ${VIA}`]];
+}
+
+const ONLY_VIA: ReadonlySet<string> = new Set(["via"]);

@@ -1,0 +1,131 @@
+/** From a value to the answer that a client gets: its fields, its age, and what the request wants of it. */
+import { formatHttpDate } from "../../core/semantics/dates.ts";
+import { isNotModified, isRangeOf } from "../../core/semantics/conditional.ts";
+import { type Fields, valueOf } from "../../core/semantics/fields.ts";
+import { rangeOf } from "../../core/semantics/range.ts";
+import { PLAIN, type Value } from "../../core/value.ts";
+
+/** Statuses that never have a body (RFC 9110, section 6.4.1). */
+const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
+/** What describes a body goes with it; a 304 has none (RFC 9110, section 15.4.5). */
+const OF_A_BODY: ReadonlySet<string> = new Set([
+  "content-type",
+  "content-length",
+  "content-encoding",
+  "content-language",
+  "content-range",
+]);
+
+/** What the response of a value is made with. */
+export interface ResponseContext {
+  readonly request: Request;
+  readonly cacheStatus: string;
+  readonly nowMs: number;
+  /** Whether a cache gave the value: then its age is told even when it is 0. */
+  readonly isFromCache: boolean;
+  /** Whether the value's fields are all that the client is told, as for a site. */
+  readonly isSite: boolean;
+}
+
+/** Whether there is more to say of the value, or to ask of it, than its body and its type. */
+export function isHttpValue({ about, freshUntilMs }: Value): boolean {
+  return about !== PLAIN || freshUntilMs !== Infinity;
+}
+
+/** Whether the answer is the whole value, with its body. */
+export function isWhole({ about: { status } }: Value, { method, headers }: Request): boolean {
+  if (method !== "GET" || WITHOUT_BODY.has(status)) return false;
+  return status !== 200 || CONDITIONS.every((name) => !headers.has(name));
+}
+
+/** Whether the value only says that there is no value. */
+export function isNothing({ about: { status, fields, isPrivate } }: Value): boolean {
+  return status === 404 && fields.length === 0 && !isPrivate;
+}
+
+/**
+ * The answer: whole, 304 where the client has it, or the one range that it wants.
+ *
+ * @throws TypeError a field that no header can carry
+ */
+export function httpResponse(value: Value, context: ResponseContext): Response {
+  const { request, nowMs } = context;
+  const { about: { status, etag }, body } = value;
+  const headers = headersOf(value, context);
+  if (status === 200) {
+    const asked = conditionsOf(request.headers);
+    if (asked !== undefined) {
+      const stored = validators(value, etag);
+      if (isNotModified(asked, stored, nowMs)) return notModified(headers);
+      if (request.method === "GET" && isRangeOf(asked, stored)) {
+        const range = rangeOf(valueOf(asked, "range"), body.byteLength);
+        if (range.kind === "unsatisfiable") return unsatisfiable(headers, body.byteLength);
+        if (range.kind === "part") return partOf(value, headers, range);
+      }
+    }
+  }
+  if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
+  // The answer to a HEAD has no body from which a server could count the bytes.
+  headers.push(["content-length", String(body.byteLength)]);
+  return new Response(body, { status, headers });
+}
+
+type Lines = [string, string][];
+
+/** The headers of the whole answer, without `Content-Length`. */
+export function headersOf(
+  value: Value,
+  { cacheStatus, nowMs, isFromCache, isSite }: Omit<ResponseContext, "request">,
+): Lines {
+  const { about: { fields, etag }, contentType, bornAtMs } = value;
+  const lines: Lines = [];
+  let hasDate = false;
+  for (const [name, text] of fields) {
+    if (name === "date") hasDate = true;
+    // The tag and the type stand below, once.
+    if (name !== "etag" && name !== "content-type") lines.push([name, text]);
+  }
+  if (contentType !== "") lines.push(["content-type", contentType]);
+  if (etag !== undefined) lines.push(["etag", etag]);
+  const ageSeconds = Math.max(0, Math.floor((nowMs - bornAtMs) / 1_000));
+  if (isFromCache || ageSeconds > 0) lines.push(["age", String(ageSeconds)]);
+  if (isSite && !hasDate) lines.push(["date", formatHttpDate(nowMs)]);
+  // Values of a template are foreign content, and a browser must not take declared text for a page.
+  if (!isSite) lines.push(["x-content-type-options", "nosniff"]);
+  lines.push(["cache-status", cacheStatus]);
+  return lines;
+}
+
+/** The request's conditions and range; `undefined`: it has none. */
+function conditionsOf(headers: Headers): Fields | undefined {
+  let found: [string, string][] | undefined;
+  for (const name of CONDITIONS) {
+    const text = headers.get(name);
+    if (text !== null) (found ??= []).push([name, text]);
+  }
+  return found;
+}
+
+const CONDITIONS = ["if-none-match", "if-modified-since", "if-range", "range"] as const;
+
+function validators({ about: { fields } }: Value, etag: string | undefined): Fields {
+  return etag === undefined
+    ? fields
+    : [["etag", etag], ...fields.filter(([name]) => name === "last-modified" || name === "date")];
+}
+
+function notModified(headers: Lines): Response {
+  return new Response(null, { status: 304, headers: headers.filter(([name]) => !OF_A_BODY.has(name)) });
+}
+
+function partOf({ body }: Value, headers: Lines, { start, end }: { start: number; end: number }): Response {
+  headers.push(["content-range", `bytes ${start}-${end - 1}/${body.byteLength}`]);
+  headers.push(["content-length", String(end - start)]);
+  return new Response(body.subarray(start, end), { status: 206, headers });
+}
+
+function unsatisfiable(headers: Lines, total: number): Response {
+  const rest = headers.filter(([name]) => !OF_A_BODY.has(name));
+  rest.push(["content-range", `bytes */${total}`]);
+  return new Response(null, { status: 416, headers: rest });
+}

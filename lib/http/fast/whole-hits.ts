@@ -1,0 +1,55 @@
+/**
+ * Whole answers from a cache, for values with HTTP fields. Such an answer changes once a second (`Age`, `ttl`), so its headers
+ * are made once a second. Bun copies a `Headers` object faster than it reads lines; Deno reads lines as fast.
+ */
+import { Memo } from "../../core/base/memo.ts";
+import type { Value } from "../../core/value.ts";
+import { isOneChunk, type TextBodies } from "./text-bodies.ts";
+
+/** Headers of popular values; chosen. quick-lru keeps up to twice as many. */
+const MAX_MADE = 2_048;
+
+type Lines = [name: string, value: string][];
+
+/** The latest headers of a value, and what they were made for. */
+interface Made {
+  ageSeconds: number;
+  ttlSeconds: number;
+  cacheStatus: string;
+  init: ResponseInit;
+}
+
+/** Makes the answers of GETs without conditions and ranges, to values with a body. */
+export class WholeHits {
+  readonly #made = new Memo<Value, Made>(
+    MAX_MADE,
+    () => ({ ageSeconds: NaN, ttlSeconds: NaN, cacheStatus: "", init: {} }),
+  );
+  readonly #texts: TextBodies | undefined;
+
+  /** @param texts on a runtime that sends text in one chunk faster than bytes of a known length */
+  constructor(texts: TextBodies | undefined) {
+    this.#texts = texts;
+  }
+
+  /**
+   * @param cacheStatus without what changes with the time
+   * @param headersOf makes the headers for this second, without `Content-Length`
+   */
+  response(value: Value, cacheStatus: string, nowMs: number, headersOf: () => Lines): Response {
+    const ageSeconds = Math.floor((nowMs - value.bornAtMs) / 1_000);
+    const ttlSeconds = Math.floor((value.freshUntilMs - nowMs) / 1_000);
+    const made = this.#made.get(value);
+    if (made.ageSeconds !== ageSeconds || made.ttlSeconds !== ttlSeconds || made.cacheStatus !== cacheStatus) {
+      Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, init: this.#initOf(value, headersOf()) });
+    }
+    return new Response(this.#texts?.of(value) ?? value.body, made.init);
+  }
+
+  #initOf({ body, about: { status } }: Value, lines: Lines): ResponseInit {
+    const { byteLength } = body;
+    const isChunk = this.#texts !== undefined && isOneChunk(byteLength);
+    lines.push(isChunk ? ["transfer-encoding", "chunked"] : ["content-length", String(byteLength)]);
+    return { status, headers: this.#texts === undefined ? new Headers(lines) : lines };
+  }
+}

@@ -1,0 +1,128 @@
+/** One node in front of a site, within the test: the app, a group, and an origin of raw HTTP. */
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Group } from "../../lib/core/group.ts";
+import type { LifetimePolicy } from "../../lib/core/lifetime/policy.ts";
+import { NoPeers } from "../../lib/core/ports.ts";
+import { createApp } from "../../lib/http/app.ts";
+import type { ServedGroup } from "../../lib/http/ports.ts";
+import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
+import { systemClock } from "../../lib/runtime/process.ts";
+import { MemoryLog } from "../support/log.ts";
+import type { Defer } from "../support/test.ts";
+import { serve } from "./support.ts";
+
+export interface SiteRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+}
+
+export type SiteHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  count: number,
+) => void;
+
+export interface SiteUnderTest {
+  /** Where the node listens, without a slash at its end. */
+  readonly url: string;
+  readonly port: number;
+  /** What the origin was asked, in order. */
+  readonly asked: SiteRequest[];
+  readonly group: Group;
+  readonly log: MemoryLog;
+}
+
+/** Serves a site behind a node, as `/cache/site/…` and as the host `site.test`. */
+export async function siteBehindNode(
+  defer: Defer,
+  handler: SiteHandler,
+  { lifetime = {}, valueBytesMax }: {
+    lifetime?: Partial<LifetimePolicy>;
+    valueBytesMax?: number;
+  } = {},
+): Promise<SiteUnderTest> {
+  const asked: SiteRequest[] = [];
+  const server = createServer(async (request, response) => {
+    const index = asked.length;
+    const entry = {
+      method: request.method!,
+      url: request.url!,
+      headers: request.headers,
+      body: "",
+    };
+    asked.push(entry);
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      entry.body = Buffer.concat(chunks).toString();
+    }
+    handler(request, response, index + 1);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  defer(() => {
+    server.closeAllConnections();
+    return new Promise((closed) => server.close(closed));
+  });
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/base/`;
+  const policy = {
+    ttlMs: null,
+    ttlJitter: 0,
+    staleWhileRevalidateMs: 0,
+    staleIfErrorMs: 0,
+    softTimeoutMs: null,
+    refreshAhead: false,
+    negativeTtlMs: 0,
+    honourOrigin: true,
+    ...lifetime,
+  };
+  const deps = {
+    clock: systemClock,
+    loadTimeoutMs: 5_000,
+    lifetime: policy,
+    ...(valueBytesMax && { valueBytesMax }),
+  };
+  const origin = new SiteOrigin({ base }, deps);
+  defer(() => origin.close());
+  const group = new Group({
+    name: "site",
+    origin,
+    picker: NoPeers,
+    clock: systemClock,
+    budgetBytes: 64 * 2 ** 20,
+    lifetime: policy,
+    loadTimeoutMs: 5_000,
+  });
+  const served: ServedGroup = {
+    group,
+    site: {
+      forward: (request, signal) => origin.forward(request, signal),
+      isPassing: (key) => group.isPassed(key),
+      passNoMore: (key) => group.passNoMore(key),
+      invalidate: (key) => Promise.resolve(group.invalidate(key)),
+    },
+  };
+  const log = new MemoryLog();
+  const app = createApp({
+    node: {
+      name: "n1",
+      incarnation: "01JABC",
+      version: "0.1.0",
+      runtime: "test 1",
+      isReady: () => true,
+      stats: () => ({}),
+      roster: () => undefined,
+    },
+    groups: new Map([["site", served]]),
+    hosts: new Map([["site.test", served]]),
+    clock: systemClock,
+    log,
+  });
+  const port = serve(app.fetch, defer);
+  return { url: `http://127.0.0.1:${port}`, port, asked, group, log };
+}

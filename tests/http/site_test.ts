@@ -1,0 +1,362 @@
+/** A site behind a node, as a client sees it: RFC 9110 and 9111 through the whole path, on the test's own runtime. */
+import assert from "node:assert/strict";
+import { test } from "../support/test.ts";
+import { onBun, rawRequest } from "./support.ts";
+import { siteBehindNode } from "./site_support.ts";
+
+const fresh = { "cache-control": "max-age=60", "content-type": "text/plain" };
+
+test("an answer comes with its status, its fields, its age and its path, and is stored by its freshness", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response) => {
+    response.writeHead(203, {
+      ...fresh,
+      "x-own": "1",
+      "link": ["<a>", "<b>"],
+      connection: "x-hop, close",
+      "x-hop": "1",
+    });
+    response.end(`body of ${request.url}`);
+  });
+  const first = await fetch(`${site.url}/cache/site/a/b?x=1&y=%2F`);
+  assert.equal(await first.text(), "body of /base/a/b?x=1&y=%2F");
+  assert.equal(first.status, 203);
+  assert.equal(first.headers.get("x-own"), "1");
+  assert.equal(first.headers.get("link"), "<a>, <b>");
+  assert.equal(first.headers.get("x-hop"), null);
+  assert.match(
+    first.headers.get("cache-status")!,
+    /^n1; fwd=miss; stored; detail=origin; fwd-status=203; ttl=(60|59)$/,
+  );
+  const second = await fetch(`${site.url}/cache/site/a/b?x=1&y=%2F`);
+  assert.equal(await second.text(), "body of /base/a/b?x=1&y=%2F");
+  assert.equal(second.status, 203);
+  assert.match(second.headers.get("cache-status")!, /^n1; hit; ttl=\d+$/);
+  assert.match(second.headers.get("age")!, /^\d+$/);
+  await (await fetch(`${site.url}/cache/site/a/b?x=2`)).body?.cancel();
+  assert.deepEqual(site.asked.map(({ url }) => url), [
+    "/base/a/b?x=1&y=%2F",
+    "/base/a/b?x=2",
+  ]);
+});
+
+test("a host of the group reaches the site with its path unchanged, and no route of the node", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response) => {
+    response.writeHead(200, fresh);
+    response.end(`site ${request.url}`);
+  });
+  for (
+    const path of [
+      "/stats",
+      "/cache/site/x",
+      "/_peer",
+      "/",
+      "/metrics",
+      "/healthz?x",
+    ]
+  ) {
+    const { status, body } = await rawRequest(
+      site.port,
+      path,
+      "GET",
+      "Host: Site.Test:80\r\n",
+    );
+    assert.deepEqual([status, body], [200, `site /base${path}`]);
+  }
+  const { body } = await rawRequest(
+    site.port,
+    "/healthz",
+    "GET",
+    "Host: other.test\r\n",
+  );
+  assert.match(body, /alive/);
+});
+
+for (
+  const [why, fields, request] of [
+    ["no-store", { "cache-control": "no-store" }, {}],
+    ["private", { "cache-control": "private, max-age=60" }, {}],
+    ["Vary: *", { "cache-control": "max-age=60", vary: "*" }, {}],
+    ["Set-Cookie", { "cache-control": "max-age=60", "set-cookie": "a=1" }, {}],
+    ["Authorization", { "cache-control": "max-age=60" }, {
+      authorization: "Basic x",
+    }],
+  ] as const
+) {
+  test(`an answer is not stored and not shared: ${why}`, async (defer) => {
+    const opened: (() => void)[] = [];
+    const site = await siteBehindNode(defer, (_, response, count) => {
+      opened.push(() => {
+        response.writeHead(200, fields);
+        response.end(`answer ${count}`);
+      });
+      if (count > 1) opened[count - 1]!();
+    });
+    const get = async () =>
+      await (await fetch(`${site.url}/cache/site/k`, { headers: request }))
+        .text();
+    const waiting = [get(), get(), get()];
+    while (opened.length === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    opened[0]!();
+    const bodies = await Promise.all(waiting);
+    assert.equal(new Set(bodies).size, 3, bodies.join(", "));
+    assert.equal(new Set([...bodies, await get()]).size, 4);
+  });
+}
+
+test("a stored answer that has expired is validated, and a 304 freshens it", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response, count) => {
+    if (request.headers["if-none-match"] === '"v1"') {
+      response.writeHead(304, {
+        "cache-control": "max-age=60",
+        "x-turn": String(count),
+        etag: '"v1"',
+      });
+      return response.end();
+    }
+    response.writeHead(200, {
+      "cache-control": "max-age=0",
+      etag: '"v1"',
+      "x-turn": String(count),
+    });
+    response.end("the body");
+  });
+  const get = () => fetch(`${site.url}/cache/site/k`);
+  assert.equal(await (await get()).text(), "the body");
+  const second = await get();
+  assert.equal(await second.text(), "the body");
+  assert.equal(second.headers.get("x-turn"), "2");
+  const third = await get();
+  assert.equal(await third.text(), "the body");
+  assert.match(third.headers.get("cache-status")!, /hit/);
+  assert.equal(site.asked.length, 2);
+});
+
+test("variants by Vary are kept apart", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response) => {
+    response.writeHead(200, { ...fresh, vary: "Accept-Language" });
+    response.end(`in ${request.headers["accept-language"]}`);
+  });
+  const get = async (language: string) =>
+    await (await fetch(`${site.url}/cache/site/k`, {
+      headers: { "accept-language": language },
+    })).text();
+  for (let round = 0; round < 3; round++) {
+    assert.equal(await get("de"), "in de");
+    assert.equal(await get("fr"), "in fr");
+  }
+  assert.equal(site.asked.length, 2);
+});
+
+test("conditions and ranges are answered from what is stored", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(200, {
+      ...fresh,
+      etag: '"v1"',
+      "last-modified": "Tue, 01 Jan 2030 00:00:00 GMT",
+    });
+    response.end("0123456789");
+  });
+  const get = async (headers: Record<string, string>, method = "GET") => {
+    const response = await fetch(`${site.url}/cache/site/k`, {
+      method,
+      headers,
+    });
+    return [
+      response.status,
+      await response.text(),
+      response.headers.get("content-range"),
+    ];
+  };
+  assert.deepEqual(await get({}), [200, "0123456789", null]);
+  assert.deepEqual(await get({ "if-none-match": '"x", W/"v1"' }), [
+    304,
+    "",
+    null,
+  ]);
+  assert.deepEqual(await get({ "if-none-match": "*" }), [304, "", null]);
+  assert.deepEqual(await get({ "if-none-match": '"x"' }), [
+    200,
+    "0123456789",
+    null,
+  ]);
+  assert.deepEqual(
+    await get({ "if-modified-since": "Tue, 01 Jan 2030 00:00:00 GMT" }),
+    [304, "", null],
+  );
+  assert.deepEqual(await get({ range: "bytes=2-4" }), [
+    206,
+    "234",
+    "bytes 2-4/10",
+  ]);
+  assert.deepEqual(await get({ range: "bytes=-3" }), [
+    206,
+    "789",
+    "bytes 7-9/10",
+  ]);
+  assert.deepEqual(await get({ range: "bytes=20-" }), [416, "", "bytes */10"]);
+  assert.deepEqual(await get({ range: "bytes=5-2" }), [
+    200,
+    "0123456789",
+    null,
+  ]);
+  assert.deepEqual(await get({ range: "bytes=0-0,2-3" }), [
+    200,
+    "0123456789",
+    null,
+  ]);
+  assert.deepEqual(await get({ range: "bytes=2-4", "if-range": '"other"' }), [
+    200,
+    "0123456789",
+    null,
+  ]);
+  const manyRanges = Array.from({ length: 200 }, (_, i) => `${i}-${i}`).join(
+    ",",
+  );
+  assert.deepEqual(await get({ range: `bytes=${manyRanges}` }), [
+    200,
+    "0123456789",
+    null,
+  ]);
+  const head = await fetch(`${site.url}/cache/site/k`, { method: "HEAD" });
+  assert.deepEqual([
+    head.status,
+    head.headers.get("content-length"),
+    await head.text(),
+  ], [200, "10", ""]);
+  assert.equal(site.asked.length, 1);
+});
+
+test("other methods go through with their body, are never tried again, and hop-by-hop fields stay behind", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(201, { "x-made": "yes" });
+    response.end("made");
+  });
+  for (const method of ["POST", "PUT", "PATCH", "DELETE", "PURGE"]) {
+    const response = await fetch(`${site.url}/cache/site/k?q`, {
+      method,
+      body: "sent body",
+      headers: { "x-mine": "1", "content-type": "text/x" },
+    });
+    assert.deepEqual([
+      response.status,
+      await response.text(),
+      response.headers.get("x-made"),
+    ], [201, "made", "yes"]);
+    assert.equal(
+      response.headers.get("cache-status"),
+      "n1; fwd=method; fwd-status=201",
+    );
+  }
+  assert.deepEqual(
+    site.asked.map(({ method, url, body }) => [method, url, body]),
+    [
+      ["POST", "/base/k?q", "sent body"],
+      ["PUT", "/base/k?q", "sent body"],
+      ["PATCH", "/base/k?q", "sent body"],
+      ["DELETE", "/base/k?q", "sent body"],
+      ["PURGE", "/base/k?q", "sent body"],
+    ],
+  );
+  for (const { headers } of site.asked) {
+    assert.equal(headers["x-mine"], "1");
+    assert.match(headers.via as string, /1\.1 muster/);
+  }
+});
+
+test("fields that a client could poison the cache with do not reach the site on a load", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response) => {
+    response.writeHead(200, fresh);
+    response.end(`host ${request.headers["x-forwarded-host"]}`);
+  });
+  const headers = {
+    "x-forwarded-host": "evil.test",
+    "x-original-url": "/admin",
+    forwarded: "host=evil.test",
+  };
+  assert.equal(
+    await (await fetch(`${site.url}/cache/site/k`, { headers })).text(),
+    "host undefined",
+  );
+});
+
+test("a body over the longest value is streamed through and not stored", async (defer) => {
+  const body = "x".repeat(3_000);
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(200, fresh);
+    response.end(body);
+  }, { valueBytesMax: 1_000 });
+  for (let i = 0; i < 2; i++) {
+    const response = await fetch(`${site.url}/cache/site/k`);
+    assert.equal(await response.text(), body);
+    assert.match(response.headers.get("cache-status")!, /fwd=bypass/);
+  }
+  assert.equal(site.group.stats().mainCache.items, 0);
+});
+
+test("only-if-cached is answered from the store alone", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(200, fresh);
+    response.end("x");
+  });
+  const headers = { "cache-control": "only-if-cached" };
+  assert.equal(
+    (await fetch(`${site.url}/cache/site/k`, { headers })).status,
+    504,
+  );
+  assert.equal(site.asked.length, 0);
+});
+
+test("a success of an unsafe method drops what is stored, with all variants; a failure does not", async (defer) => {
+  let version = 1;
+  let status = 204;
+  const site = await siteBehindNode(defer, (request, response) => {
+    if (request.method === "GET") {
+      response.writeHead(200, { ...fresh, vary: "Accept-Language" });
+      return response.end(`v${version} ${request.headers["accept-language"]}`);
+    }
+    if (status < 400) version++;
+    response.writeHead(status);
+    response.end();
+  });
+  const get = async (language: string) =>
+    await (await fetch(`${site.url}/cache/site/k`, { headers: { "accept-language": language } })).text();
+  const post = async () => await (await fetch(`${site.url}/cache/site/k`, { method: "POST", body: "x" })).text();
+  assert.deepEqual([await get("de"), await get("fr")], ["v1 de", "v1 fr"]);
+  await post();
+  assert.deepEqual([await get("de"), await get("fr"), await get("de")], ["v2 de", "v2 fr", "v2 de"]);
+  status = 409;
+  await post();
+  assert.deepEqual([await get("de"), await get("fr")], ["v2 de", "v2 fr"]);
+  assert.equal(site.asked.filter(({ method }) => method === "GET").length, 4);
+});
+
+test("a load in flight that an unsafe method overtakes answers who waits, and is not stored", async (defer) => {
+  const gate = Promise.withResolvers<void>();
+  const site = await siteBehindNode(defer, async (request, response, count) => {
+    if (count === 1) await gate.promise;
+    response.writeHead(request.method === "GET" ? 200 : 204, fresh);
+    response.end(request.method === "GET" ? `load ${count}` : "");
+  });
+  const get = async () => await (await fetch(`${site.url}/cache/site/k`)).text();
+  const early = get();
+  while (site.asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await fetch(`${site.url}/cache/site/k`, { method: "DELETE" });
+  assert.equal(await get(), "load 3"); // does not join the load that began before
+  gate.resolve();
+  assert.equal(await early, "load 1");
+  assert.equal(await get(), "load 3");
+});
+
+test("a site's answer without a content type gets none", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(200, { "cache-control": "max-age=60" });
+    response.end("bytes");
+  });
+  for (let i = 0; i < 2; i++) {
+    const { headers, body } = await rawRequest(site.port, "/cache/site/k");
+    // Bun's server names one for every body of bytes, and has no way to turn that off.
+    assert.deepEqual([headers.get("content-type"), body], [onBun ? "application/octet-stream" : undefined, "bytes"]);
+  }
+});

@@ -29,6 +29,14 @@ export function readHostPort(text: string): HostPort | undefined {
   return { host: address ?? name!, port };
 }
 
+/** Whether a text is a host as HTTP's `Host` names it, in lower case: `host` or `host:port`, IPv6 in brackets. */
+export function isHost(text: string): boolean {
+  const parts = /^(?:\[[^\]]*\]|[^:[\]A-Z]+)(:\d+)?$/.exec(text);
+  if (parts === null) return false;
+  const place = readHostPort(parts[1] === undefined ? `${text}:80` : text);
+  return place !== undefined && place.port !== 0;
+}
+
 /** Reads `http://host[:port]` or `https://…`, and drops a slash at its end; `undefined` for anything else. */
 export function readAdvertise(text: string): string | undefined {
   if (!/^https?:\/\/[^/?#@\\\s]+\/?$/.test(text) || !URL.canParse(text)) return undefined;

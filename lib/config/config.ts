@@ -3,17 +3,24 @@
  * data, in options.ts.
  */
 import manifest from "../../package.json" with { type: "json" };
-import { type ConfigFile, defaultPolicy, groupFields, type GroupPolicy, readConfigFile, shown } from "./file.ts";
+import { type ConfigFile, readConfigFile, shown } from "./file.ts";
+import { defaultPolicy, type FileGroup, groupFields } from "./group-fields.ts";
+import { headerValue } from "./headers.ts";
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./addresses.ts";
 import { readFlags } from "./flags.ts";
 import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./options.ts";
 import { ConfigError } from "../core/errors.ts";
 import { helpText, markdownTables, type OptionText } from "./help.ts";
 
-export interface GroupConfig extends GroupPolicy {
+/** A group with its policy; the fields are those of the file, see groupFields. */
+export interface GroupConfig extends Omit<FileGroup, "ttlMs" | "headers"> {
   readonly name: string;
-  /** `wordnet:`, `dict://host[:port][/database]` or `http(s)://…{key}…`; may hold a password. */
+  /** `wordnet:`, `dict://host[:port][/database]`, `http(s)://…{key}…` or `http(s)://…/*`; may hold a password. */
   readonly origin: string;
+  /** `null`: values do not expire. */
+  readonly ttlMs: number | null;
+  /** Names in lower case. Values may be secrets: they are never logged or shown. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
 export type NatsConfig = NatsSetting | {
@@ -63,6 +70,8 @@ export interface ConfigInput {
   /** What follows the program's name. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads a variable that the file names for a header; may throw. @default `env` */
+  readonly readVariable?: (name: string) => string | undefined;
   /** Returns the text of a file; may throw. */
   readonly readFile: (path: string) => string;
   /** Whether standard error is a terminal: the default of `--log`. */
@@ -163,13 +172,16 @@ class Reader {
   readonly #input: ConfigInput;
   readonly #faults: string[];
   #file: ConfigFile = { values: new Map(), faults: [] };
+  #path = "";
 
   constructor(flags: ReadonlyMap<string, readonly string[]>, input: ConfigInput, faults: string[]) {
     this.#flags = flags;
     this.#input = input;
     this.#faults = faults;
     const path = this.#optional("config");
-    if (path !== undefined) this.#readFile(path);
+    if (path === undefined) return;
+    this.#path = path;
+    this.#readFile(path);
   }
 
   /** Invalid if there are faults. */
@@ -219,6 +231,7 @@ class Reader {
     const inFile = file &&
       [...file].map(([name, { origin }]) => ({ text: `${name}=${origin}`, where: "in the file " }));
     const groups = new Map<string, GroupConfig>();
+    const ttlMs = this.#optional("ttl") ?? null;
     const fallback = [{ text: options.group.fallback, where: "" }];
     const all: readonly Said[] = flags ?? this.#groupsInEnv() ?? inFile ?? fallback;
     for (const said of all) {
@@ -229,9 +242,43 @@ class Reader {
         this.#faults.push(`--group must name each group once: ${said.where}${name} stands twice`);
       }
       this.#checkOrigin(group, said);
-      groups.set(group.name, { ...defaultPolicy, ...file?.get(group.name), ...group });
+      const policy = { ...defaultPolicy, ...file?.get(group.name), ...group };
+      const headers = this.#headers(policy);
+      groups.set(group.name, { ...policy, headers, ttlMs: policy.ttlMs === undefined ? ttlMs : policy.ttlMs });
     }
+    this.#checkHosts([...groups.values()]);
     return [...groups.values()];
+  }
+
+  /** Reads what the group sends to its origin; the files and variables of groups that are not served are left alone. */
+  #headers({ name, origin, headers }: FileGroup & { readonly name: string }): GroupConfig["headers"] {
+    const { env, readFile, readVariable = (variable) => env[variable] } = this.#input;
+    if (headers.length > 0 && !/^https?:/i.test(origin)) {
+      this.#faults.push(`--config ${this.#path}: groups.${name}.headers must not be set: the origin is no HTTP origin`);
+      return [];
+    }
+    return headers.map(([header, source]) => {
+      const read = headerValue(source, { readFile, readVariable });
+      if ("value" in read) return [header, read.value];
+      this.#faults.push(`--config ${this.#path}: groups.${name}.headers.${header} must ${read.fault}`);
+      return [header, ""];
+    });
+  }
+
+  /** A request's host names one group, and that is a site: no other origin takes a path as it is. */
+  #checkHosts(groups: readonly GroupConfig[]): void {
+    const owners = new Map<string, string>();
+    for (const { name, origin, hosts } of groups) {
+      const at = `--config ${this.#path}: groups.${name}.hosts`;
+      if (hosts.length > 0 && !/^https?:.*\/\*$/is.test(origin)) {
+        this.#faults.push(`${at} must not be set: the origin is no site, as http(s)://host/base/* is`);
+      }
+      for (const host of hosts) {
+        const other = owners.get(host);
+        if (other !== undefined) this.#faults.push(`${at} must not name ${host}: the group ${other} has it`);
+        owners.set(host, name);
+      }
+    }
   }
 
   #groupsInEnv(): Said[] | undefined {

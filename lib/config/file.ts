@@ -1,78 +1,8 @@
-/** The JSON file of `--config`: its shape, its faults, and the fields of a group, as data. */
+/** The JSON file of `--config`: its shape and its faults. */
 import { visit } from "jsonc-parser";
 import * as v from "valibot";
-import type { FieldText } from "./help.ts";
-
-/** The fields of a group in the file; the second table of the options comes from this list too. */
-export const groupFields = {
-  origin: {
-    field: "origin",
-    rule: "an origin as --group takes it",
-    description: "The origin that a value is loaded from on a miss",
-    schema: v.pipe(v.string(), v.nonEmpty()),
-  },
-  budgetBytes: {
-    field: "budgetBytes",
-    unit: "bytes",
-    shownDefault: "67108864",
-    rule: "a whole number from 0 to 2^40",
-    description: "The size of the main and the hot cache together, with their keys",
-    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(2 ** 40)), 64 * 1024 * 1024),
-  },
-  ttlMs: {
-    field: "ttlMs",
-    unit: "milliseconds",
-    shownDefault: "null",
-    rule: "a whole number from 1, or null for no limit",
-    description: "How long a value may be served",
-    schema: v.optional(v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1))), null),
-  },
-  loadTimeoutMs: {
-    field: "loadTimeoutMs",
-    unit: "milliseconds",
-    shownDefault: "10000",
-    rule: "a whole number from 1 to 120000",
-    description: "How long one load from the origin may take",
-    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(120_000)), 10_000),
-  },
-  replicas: {
-    field: "replicas",
-    shownDefault: "1",
-    rule: "1 or 2",
-    description: "On how many nodes each value is kept; with 2, the origin loads nothing again when a node is killed",
-    schema: v.optional(v.picklist([1, 2]), 1),
-  },
-  hotAfterFetches: {
-    field: "hotAfterFetches",
-    unit: "fetches",
-    shownDefault: "2",
-    rule: "a whole number from 0 to 1000, 0 for never",
-    description:
-      "How often a node fetches a value from its owner before the copy may displace other hot copies; while there is room, it is kept at once",
-    schema: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(1000)), 2),
-  },
-} as const satisfies Record<string, FieldText & { schema: v.GenericSchema }>;
-
-/** The policy of a group: the limits of its caches and loads. */
-export interface GroupPolicy {
-  /** Main and hot cache together, with their keys, in bytes. */
-  readonly budgetBytes: number;
-  /** `null`: values do not expire. */
-  readonly ttlMs: number | null;
-  readonly loadTimeoutMs: number;
-  readonly replicas: 1 | 2;
-  /** 0: never. */
-  readonly hotAfterFetches: number;
-}
-
-/** The default policy: 64 MiB, values do not expire, loads of up to 10 s, one copy. */
-export const defaultPolicy: GroupPolicy = {
-  budgetBytes: v.getDefault(groupFields.budgetBytes.schema),
-  ttlMs: v.getDefault(groupFields.ttlMs.schema),
-  loadTimeoutMs: v.getDefault(groupFields.loadTimeoutMs.schema),
-  replicas: v.getDefault(groupFields.replicas.schema),
-  hotAfterFetches: v.getDefault(groupFields.hotAfterFetches.schema),
-};
+import { type FileGroup, groupFields } from "./group-fields.ts";
+import { type HeaderSource, readHeader } from "./headers.ts";
 
 /** The type of an option in the file. */
 export type FileKind = "text" | "number" | "number or text";
@@ -81,7 +11,7 @@ export interface ConfigFile {
   /** The options' values as a flag would have them, by field name. */
   readonly values: ReadonlyMap<string, string>;
   /** Absent if the file has no groups. */
-  readonly groups?: ReadonlyMap<string, GroupPolicy & { readonly origin: string }>;
+  readonly groups?: ReadonlyMap<string, FileGroup>;
   /** Each names the field and its rule. */
   readonly faults: readonly string[];
 }
@@ -120,8 +50,8 @@ export function readConfigFile(content: string, fields: ReadonlyMap<string, File
   return { values, groups: readGroups(file.groups, faults), faults };
 }
 
-function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, GroupPolicy & { origin: string }> {
-  const found = new Map<string, GroupPolicy & { origin: string }>();
+function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, FileGroup> {
+  const found = new Map<string, FileGroup>();
   if (!isObject(groups)) {
     faults.push(`groups must be an object of groups by name: it is ${kindOf(groups)}`);
     return found;
@@ -137,23 +67,29 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, Grou
     for (const key of Object.keys(group)) {
       if (!Object.hasOwn(groupFields, key)) faults.push(`${at} has an unknown field ${shown(key)}`);
     }
-    const take = <T>(text: FieldText & { schema: v.GenericSchema<unknown, T> }): T => {
-      const value = Object.hasOwn(group, text.field) ? group[text.field] : undefined;
-      const result = v.safeParse(text.schema, value);
+    const read = new Map<string, unknown>();
+    for (const { field, rule, schema } of Object.values(groupFields)) {
+      const value = Object.hasOwn(group, field) ? group[field] : undefined;
+      const result = v.safeParse(schema, value);
       // An origin may hold a password, so the fault does not repeat it.
-      if (!result.success) faults.push(`${at}.${text.field} must be ${text.rule}: it is ${kindOf(value)}`);
-      return result.output as T; // wrong only beside a fault, and then the file is refused
-    };
-    const origin = take(groupFields.origin);
-    const budgetBytes = take(groupFields.budgetBytes);
-    const ttlMs = take(groupFields.ttlMs);
-    const loadTimeoutMs = take(groupFields.loadTimeoutMs);
-    const replicas = take(groupFields.replicas) as 1 | 2;
-    const hotAfterFetches = take(groupFields.hotAfterFetches);
-    if (faults.length > before) continue;
-    found.set(name, { origin, budgetBytes, ttlMs, loadTimeoutMs, replicas, hotAfterFetches });
+      if (!result.success) faults.push(`${at}.${field} must be ${rule}: it is ${kindOf(value)}`);
+      else read.set(field, field === "headers" ? readHeaders(`${at}.headers`, result.output, faults) : result.output);
+    }
+    if (faults.length === before) found.set(name, Object.fromEntries(read) as unknown as FileGroup);
   }
   return found;
+}
+
+function readHeaders(at: string, headers: unknown, faults: string[]): [name: string, source: HeaderSource][] {
+  const found = new Map<string, HeaderSource>();
+  for (const [written, source] of Object.entries(headers as Record<string, unknown>)) {
+    const header = readHeader(written, source);
+    const name = JSON.stringify(written.slice(0, 128)).slice(1, -1);
+    if ("fault" in header) faults.push(`${at}.${name} must ${header.fault}`);
+    else if (found.has(header.name)) faults.push(`${at}.${name} must be named once: case does not count`);
+    else found.set(header.name, header.source);
+  }
+  return [...found];
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The option table: the flag, variable, default, unit and rule of every option, and how its text is read. */
 import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
 import type { FileKind } from "./file.ts";
+import { TTL_OF_GROUP } from "./group-fields.ts";
 import type { OptionText } from "./help.ts";
 
 export interface Option<T> extends OptionText {
@@ -21,13 +22,26 @@ const matches = (pattern: RegExp) => (text: string): string | undefined => patte
 const between = (low: number, high: number, pattern = /^\d{1,9}$/) => (text: string): number | undefined =>
   pattern.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined;
 
-/** Accepts a time such as `250ms` or `5s` from `lowMs` to `highMs`; returns milliseconds. */
+/** The units of a time, in milliseconds. */
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Accepts a time such as `250ms`, `5s`, `1m`, `2h` or `7d` from `lowMs` to `highMs`; returns milliseconds. */
 const time = (lowMs: number, highMs: number) => (text: string): number | undefined => {
-  const parts = /^(\d{1,6}(?:\.\d{1,3})?)(ms|s)$/.exec(text);
-  if (parts === null) return undefined;
-  const ms = Number(parts[1]) * (parts[2] === "s" ? 1_000 : 1);
+  const [, number, unit] = /^(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text) ?? [];
+  if (number === undefined) return undefined;
+  const ms = Number(number) * UNITS[unit!]!;
   return ms >= lowMs && ms <= highMs ? ms : undefined;
 };
+
+/** Chosen: longer is as good as no limit. */
+const MOST_TTL_MS = 365 * UNITS.d!;
+const ttlRule = "a time from 1ms to 365d, such as 1m";
+
+/** Accepts a lifetime; returns whole milliseconds. */
+function readTtl(text: string): number | undefined {
+  const ms = time(1, MOST_TTL_MS)(text);
+  return ms === undefined ? undefined : Math.round(ms);
+}
 
 /** By field name, as the JSON file has it. */
 export const options = {
@@ -120,13 +134,27 @@ export const options = {
     env: "MUSTER_GROUPS",
     kind: "groups",
     fallback: "dict=wordnet:",
-    rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database] " +
-      "or http(s)://…{key}…",
+    rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database], " +
+      `http(s)://host/path/{key} or http(s)://host/base/* and then, if wanted, ;ttl= with ${ttlRule}`,
     description:
-      "A cache and the origin of its values. The flag may be repeated; the variable takes several with commas between " +
-      "them (in the variable, write a comma of a URL as %2C if a text like name= follows it, or nothing)",
+      "A cache and the origin of its values. {key} is the key as one segment of the path (a slash is sent as %2F), {+key} " +
+      "keeps its slashes (RFC 6570), and /* at the end serves a whole site. ;ttl=1m at the very end is the group's own " +
+      "--ttl (write ; as %3B in a URL that itself ends so). The flag may be repeated; the variable takes several with " +
+      "commas between them (in the variable, write a comma of a URL as %2C if a text like name= follows it, or nothing)",
     mayHoldSecret: true,
     read: readGroup,
+  },
+  ttl: {
+    flag: "ttl",
+    value: "time",
+    env: "MUSTER_TTL",
+    kind: "text",
+    shownDefault: "no limit",
+    rule: ttlRule,
+    description:
+      "How long the values of groups without a lifetime of their own may be served, where the origin does not " +
+      "say it",
+    read: readTtl,
   },
   config: {
     flag: "config",
@@ -231,9 +259,15 @@ export const options = {
   },
 } as const satisfies Record<string, Option<unknown>>;
 
-function readGroup(text: string): { name: string; origin: string } | undefined {
+function readGroup(text: string): { name: string; origin: string; ttlMs?: number } | undefined {
   const parts = /^([A-Za-z0-9_-]{1,64})=(.+)$/s.exec(text);
-  return parts === null ? undefined : { name: parts[1], origin: parts[2] };
+  if (parts === null) return undefined;
+  const [, name, rest] = parts as unknown as [string, string, string];
+  const ttl = TTL_OF_GROUP.exec(rest);
+  if (ttl === null) return { name, origin: rest };
+  const origin = rest.slice(0, ttl.index);
+  const ttlMs = readTtl(ttl[1]!);
+  return origin === "" || ttlMs === undefined ? undefined : { name, origin, ttlMs };
 }
 
 /**

@@ -54,6 +54,8 @@ export class Node {
   readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
   readonly #served = new Map<string, Served>();
+  /** The sites by the hosts whose requests they answer. */
+  readonly #hosts = new Map<string, Served>();
   /** The groups that it must be listed in to be ready. One that is added later counts from when it was listed first. */
   readonly #awaited = new Set<string>();
   readonly #failed = Promise.withResolvers<Error>();
@@ -131,6 +133,7 @@ export class Node {
         roster: (group) => this.#roster(group),
       },
       groups: this.#served,
+      hosts: this.#hosts,
       clock: this.#clock,
       log: this.#log,
       isChunkedTextFaster,
@@ -166,12 +169,14 @@ export class Node {
   /**
    * Serves one more group, and joins it in the background; its failures are told by `failed`. To be called after `start`.
    *
-   * @throws TypeError the node serves a group of this name
+   * @throws TypeError the node serves a group of this name, or with one of its hosts
    * @throws RangeError the node has so many groups that no greeting could hold one more
    */
   addGroup(config: GroupConfig): void {
     const { name } = config;
     if (this.#served.has(name)) throw new TypeError(`Cannot add the group ${name}: this node serves it already`);
+    const taken = config.hosts.find((host) => this.#hosts.has(host));
+    if (taken !== undefined) throw new TypeError(`Cannot add the group ${name}: another group has the host ${taken}`);
     this.#serve(config, this.#self!.name, this.#hub!);
     this.#membership!.addGroup(name);
     this.#swap(this.#roster(name));
@@ -188,6 +193,7 @@ export class Node {
     if (served === undefined) throw new RangeError(`Cannot remove the group ${name}: this node does not serve it`);
     this.#hub!.removeGroup(name);
     this.#served.delete(name);
+    for (const host of served.hosts) this.#hosts.delete(host);
     this.#awaited.delete(name);
     // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#requests.none(), undefined);
@@ -206,6 +212,7 @@ export class Node {
       this.#served.delete(config.name);
       throw error;
     }
+    for (const host of served.hosts) this.#hosts.set(host, served);
     void this.#checkOrigin(config.name, served.origin);
   }
 

@@ -12,8 +12,12 @@ import {
   version,
 } from "../../lib/config/config.ts";
 import { readConfigFile } from "../../lib/config/file.ts";
+import { defaultPolicy } from "../../lib/config/group-fields.ts";
 import { options, redacted } from "../../lib/config/options.ts";
+import { MAX_BODY_BYTES } from "../../lib/core/base/limits.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
+import { DEFAULT_LIFETIME } from "../../lib/core/lifetime/policy.ts";
+import { endToEnd } from "../../lib/core/semantics/fields.ts";
 import { parseOrigin } from "../../lib/origins/origin.ts";
 import { test } from "../support/test.ts";
 
@@ -57,6 +61,26 @@ const file = (content: unknown): Partial<ConfigInput> => ({
 });
 const withFile = ["--config", "muster.json"];
 
+/** The documented policy of a group of which nothing is said. */
+const policy = {
+  budgetBytes: 64 * 1024 * 1024,
+  ttlMs: null,
+  ttlJitter: 0.1,
+  staleWhileRevalidateMs: 0,
+  staleIfErrorMs: 0,
+  softTimeoutMs: null,
+  refreshAhead: false,
+  negativeTtlMs: 0,
+  honourOrigin: true,
+  loadTimeoutMs: 10_000,
+  valueBytesMax: 16 * 1024 * 1024,
+  replicas: 1,
+  hotAfterFetches: 2,
+  headers: [],
+  setCookie: "refuse",
+  hosts: [],
+};
+
 test("without any option a node has the documented defaults", () => {
   assert.deepEqual(run([]), {
     addr: { host: "127.0.0.1", port: 8000 },
@@ -65,15 +89,7 @@ test("without any option a node has the documented defaults", () => {
     nats: { kind: "embedded", port: 4222, storeDir: ".muster/nats" },
     bucket: "peers",
     replicas: 1,
-    groups: [{
-      name: "dict",
-      origin: "wordnet:",
-      budgetBytes: 64 * 1024 * 1024,
-      ttlMs: null,
-      loadTimeoutMs: 10_000,
-      replicas: 1,
-      hotAfterFetches: 2,
-    }],
+    groups: [{ name: "dict", origin: "wordnet:", ...policy }],
     log: "text",
     weight: 1,
     zone: "",
@@ -95,6 +111,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     bucket: "b",
     replicas: 3,
     group: "g=dict://h",
+    ttl: "1m",
     log: "json",
     weight: 2.5,
     zone: "z.1",
@@ -138,8 +155,7 @@ test("groups are as the strongest source lists them, with the policies that the 
       other: { origin: "dict://h" },
     },
   });
-  const policy = { budgetBytes: 67108864, ttlMs: null, loadTimeoutMs: 10_000, replicas: 1, hotAfterFetches: 2 };
-  const mine = { budgetBytes: 1000, ttlMs: 5000, loadTimeoutMs: 100, replicas: 2, hotAfterFetches: 0 };
+  const mine = { ...policy, budgetBytes: 1000, ttlMs: 5000, loadTimeoutMs: 100, replicas: 2, hotAfterFetches: 0 };
   assert.deepEqual(run(withFile, input).groups, [
     { name: "dict", origin: "wordnet:", ...mine },
     { name: "other", origin: "dict://h", ...policy },
@@ -153,6 +169,233 @@ test("groups are as the strongest source lists them, with the policies that the 
     ["dict", "http://h/{key}?a=b"],
     ["b", "wordnet:"],
   ]);
+});
+
+test("a group's lifetime is its own, else that of --ttl, else there is none", () => {
+  const ttls = (argv: string[], rest: Partial<ConfigInput> = {}) =>
+    Object.fromEntries(run(argv, rest).groups.map(({ name, ttlMs }) => [name, ttlMs]));
+  const groups = { own: { origin: "x", ttlMs: 7 }, endless: { origin: "x", ttlMs: null }, plain: { origin: "x" } };
+  assert.deepEqual(ttls(withFile, file({ groups })), { own: 7, endless: null, plain: null });
+  assert.deepEqual(ttls([...withFile, "--ttl", "1m"], file({ groups })), { own: 7, endless: null, plain: 60_000 });
+  assert.deepEqual(ttls(withFile, file({ groups, ttl: "2h" })), { own: 7, endless: null, plain: 7_200_000 });
+  const named = ["own=x;ttl=1s", "endless=x;ttl=1000.4ms", "plain=x;ttl=2d"]
+    .flatMap((text) => ["--group", text]);
+  assert.deepEqual(
+    ttls([...withFile, "--ttl=1m", ...named], file({ groups })),
+    { own: 1_000, endless: 1_000, plain: 172_800_000 },
+  );
+  const env = { MUSTER_GROUPS: "a=x;ttl=5s,b=http://h/{key}?a=b;ttl=250ms, c=x", MUSTER_TTL: "3s" };
+  assert.deepEqual(ttls([], { env }), { a: 5_000, b: 250, c: 3_000 });
+});
+
+test(";ttl= counts only behind the whole origin", () => {
+  const group = (text: string) => {
+    const [{ origin, ttlMs }] = run(["--group", `a=${text}`]).groups as [Config["groups"][number]];
+    return [origin, ttlMs];
+  };
+  assert.deepEqual(group("https://h/{key};ttl=1m"), ["https://h/{key}", 60_000]);
+  assert.deepEqual(group("https://h/a/*;ttl=90s"), ["https://h/a/*", 90_000]);
+  assert.deepEqual(group("https://h/;ttl=1m/{key}"), ["https://h/;ttl=1m/{key}", null]);
+  assert.deepEqual(group("https://h/?a;ttl=1m&k={key}"), ["https://h/?a;ttl=1m&k={key}", null]);
+  assert.deepEqual(group("https://h/a;ttl={key}"), ["https://h/a;ttl={key}", null]);
+  assert.deepEqual(group("https://h/{key}%3Bttl=1m"), ["https://h/{key}%3Bttl=1m", null]);
+  assert.deepEqual(group("https://h/{key};ttl=x;ttl=1m"), ["https://h/{key};ttl=x", 60_000]);
+  const asked: string[] = [];
+  run(["--group", "a=x;ttl=1m"], { checkOrigin: (origin) => void asked.push(origin) });
+  assert.deepEqual(asked, ["x"]);
+  assert.deepEqual(
+    faultsOf(withFile, file({ groups: { a: { origin: "wordnet:;ttl=1m" } } })),
+    ["--config muster.json: groups.a.origin must be an origin as --group takes it, without ;ttl=: it is a text"],
+  );
+});
+
+test("the policies of groups are those that the core and the wire know", () => {
+  const { ttlMs: _, ...rest } = DEFAULT_LIFETIME;
+  for (const [field, value] of Object.entries(rest)) {
+    assert.equal(defaultPolicy[field as keyof typeof defaultPolicy], value, field);
+  }
+  assert.equal(run([]).groups[0]!.ttlMs, DEFAULT_LIFETIME.ttlMs);
+  assert.equal(defaultPolicy.valueBytesMax, MAX_BODY_BYTES);
+  assert.equal(run(withFile, oneGroup({ valueBytesMax: MAX_BODY_BYTES })).groups[0]!.valueBytesMax, MAX_BODY_BYTES);
+  assert.equal(faultsOf(withFile, oneGroup({ valueBytesMax: MAX_BODY_BYTES + 1 })).length, 1);
+});
+
+/** A file with one site, and these fields. */
+const oneGroup = (fields: Record<string, unknown>) => file({ groups: { g: { origin: "https://h/*", ...fields } } });
+
+test("each field of a group takes what its rule says, and nothing else", () => {
+  const days30 = 30 * 24 * 60 * 60 * 1000;
+  const spans: [good: unknown[], bad: unknown[]] = [[0, 1, days30], [-1, 0.5, days30 + 1, "1s", null, true]];
+  const booleans: [good: unknown[], bad: unknown[]] = [[true, false], [0, 1, "true", null]];
+  const cases: [field: string, good: unknown[], bad: unknown[]][] = [
+    ["ttlMs", [1, 2 ** 40, null], [0, -1, 1.5, "1m", true, 2 ** 60]],
+    ["ttlJitter", [0, 0.25, 1], [-0.1, 1.1, "0.1", null]],
+    ["staleWhileRevalidateMs", ...spans],
+    ["staleIfErrorMs", ...spans],
+    ["negativeTtlMs", ...spans],
+    ["softTimeoutMs", [null, 1, 120_000], [0, 120_001, 1.5, "1s", false]],
+    ["refreshAhead", ...booleans],
+    ["honourOrigin", ...booleans],
+    ["valueBytesMax", [1, 16 * 1024 * 1024], [0, -1, 1.5, 16 * 1024 * 1024 + 1, null, "1"]],
+    ["setCookie", ["store", "refuse"], ["", "Store", true, null]],
+  ];
+  for (const [field, good, bad] of cases) {
+    for (const value of good) {
+      const [group] = run(withFile, oneGroup({ [field]: value })).groups;
+      assert.deepEqual((group as unknown as Record<string, unknown>)[field], value, field);
+    }
+    for (const value of bad) {
+      const [fault, ...others] = faultsOf(withFile, oneGroup({ [field]: value }));
+      assert.deepEqual(others, [], `${field} ${JSON.stringify(value)}`);
+      assert.match(fault!, new RegExp(`^--config muster.json: groups.g.${field} must be .*: it is `));
+    }
+  }
+});
+
+test("hosts are names that a request can have, each of one site", () => {
+  const hosts = (list: unknown) => run(withFile, oneGroup({ hosts: list })).groups[0]!.hosts;
+  assert.deepEqual(
+    hosts(["A.Example", "a.example:8080", "127.0.0.1", "[::1]", "[::1]:80", "my_host"]),
+    ["a.example", "a.example:8080", "127.0.0.1", "[::1]", "[::1]:80", "my_host"],
+  );
+  const most = Array.from({ length: 1_000 }, (_, i) => `h${i}`);
+  assert.equal(hosts(most).length, 1_000);
+  for (
+    const bad of [
+      "h",
+      null,
+      {},
+      [1],
+      [""],
+      ["http://h"],
+      ["h/"],
+      ["h:0"],
+      ["h:65536"],
+      ["h:"],
+      ["::1"],
+      ["u@h"],
+      ["*.h"],
+      ["h h"],
+      ["hä"],
+      ["h\n"],
+      ["h", "H"],
+      [...most, "h1000"],
+    ]
+  ) {
+    const faults = faultsOf(withFile, oneGroup({ hosts: bad }));
+    assert.equal(faults.length, 1, JSON.stringify(bad));
+    assert.match(faults[0]!, /^--config muster\.json: groups\.g\.hosts must be a list/);
+  }
+  const two = (a: string, b: string, origin = "http://h/*") =>
+    file({ groups: { a: { origin, hosts: [a] }, b: { origin: "http://h/*", hosts: [b] } } });
+  assert.equal(run(withFile, two("h", "h:80")).groups.length, 2);
+  assert.deepEqual(faultsOf(withFile, two("Same.example", "same.Example")), [
+    "--config muster.json: groups.b.hosts must not name same.example: the group a has it",
+  ]);
+  run([...withFile, "--group", "a=http://h/*"], two("same", "same")); // b is not served
+  const noSite =
+    "--config muster.json: groups.a.hosts must not be set: the origin is no site, as http(s)://host/base/* is";
+  for (const origin of ["wordnet:", "dict://h/*", "http://h/{key}"]) {
+    assert.deepEqual(faultsOf(withFile, two("x", "y", origin)), [noSite]);
+  }
+  assert.deepEqual(faultsOf([...withFile, "--group", "a=wordnet:"], two("x", "y")), [noSite]);
+});
+
+test("headers are said in the file, or in a file or variable that is read at the start", () => {
+  const files: Record<string, string> = { "/run/key": " from a file\r\n" };
+  const read = {
+    env: { IN_ENV: "of the process" },
+    readVariable: (name: string) => ({ KEY: "from a variable" })[name],
+  };
+  const with_ = (headers: unknown, rest: Partial<ConfigInput> = read) => ({
+    ...rest,
+    readFile: (path: string) => {
+      if (path === "muster.json") {
+        return JSON.stringify({ groups: { g: { origin: "http://h/{key}", headers } } });
+      }
+      if (files[path] === undefined) throw new Error("no such file");
+      return files[path];
+    },
+  });
+  const headers = { "X-Plain": " a\tb ", "Authorization": { file: "/run/key" }, "x_key": { env: "KEY" }, "Accept": "" };
+  assert.deepEqual(run(withFile, with_(headers)).groups[0]!.headers, [
+    ["x-plain", "a\tb"],
+    ["authorization", "from a file"],
+    ["x_key", "from a variable"],
+    ["accept", ""],
+  ]);
+  const { readVariable: _, ...plain } = read;
+  assert.deepEqual(run(withFile, with_({ a: { env: "IN_ENV" } }, plain)).groups[0]!.headers, [["a", "of the process"]]);
+  const faults = (value: unknown) => faultsOf(withFile, with_(value));
+  const at = "--config muster.json: groups.g.headers";
+  assert.deepEqual(faults({ a: { file: "/nowhere" } }), [
+    `${at}.a must have a value in the file "/nowhere": no such file`,
+  ]);
+  assert.deepEqual(faults({ a: { env: "UNSET" } }), [`${at}.a must have a value in the variable UNSET: there is none`]);
+  files["/run/key"] = "\n";
+  assert.deepEqual(faults({ a: { file: "/run/key" } }), [
+    `${at}.a must have a value in the file "/run/key": there is none`,
+  ]);
+  assert.deepEqual(faults({ a: "b", A: "c" }), [`${at}.A must be named once: case does not count`]);
+  assert.deepEqual(faults({ "a b": "c" }), [
+    `${at}.a b must have a name of 1 to 128 letters, digits and - _ . (RFC 9110, section 5.1)`,
+  ]);
+  for (
+    const bad of [1, null, true, [], {}, { file: "" }, { file: 1 }, { env: "A B" }, { env: "A", file: "b" }, { x: "y" }]
+  ) {
+    assert.deepEqual(faults({ a: bad }), [`${at}.a must be a text, {"file": path} or {"env": name}`]);
+  }
+  for (const bad of ["x", null, [], 1]) {
+    assert.match(faults(bad)[0]!, /headers must be an object from header names/);
+  }
+});
+
+test("headers of the connection, of the request and of other protocols are refused", () => {
+  const faults = (name: string) => faultsOf(withFile, oneGroup({ headers: { [name]: "x" } }));
+  const hops = ["Connection", "keep-alive", "TE", "Trailer", "transfer-encoding", "UPGRADE", "proxy-authorization"];
+  for (const name of [...hops, "proxy-connection", "http2-settings", "Host", "content-length", "expect"]) {
+    assert.deepEqual(faults(name), [
+      `--config muster.json: groups.g.headers.${name} must not be set: each connection has its own`,
+    ]);
+  }
+  for (const name of hops) assert.deepEqual(endToEnd([[name.toLowerCase(), "x"]]), [], name);
+  for (const name of ["Range", "if-none-match"]) assert.match(faults(name)[0]!, /each request has its own$/);
+  for (const origin of ["wordnet:", "dict://h"]) {
+    assert.deepEqual(
+      faultsOf(withFile, file({ groups: { g: { origin, headers: { a: "b" } } } })),
+      ["--config muster.json: groups.g.headers must not be set: the origin is no HTTP origin"],
+    );
+  }
+});
+
+test("a header's value never stands in a fault, nor is one read for a group that is not served", () => {
+  const secret = "hunter2";
+  const text = (value: string) => faultsOf(withFile, oneGroup({ headers: { a: value } }));
+  const from = (source: unknown, value: string) =>
+    faultsOf(withFile, {
+      readFile: (path) =>
+        path === "muster.json"
+          ? JSON.stringify({ groups: { g: { origin: "http://h/*", headers: { a: source } } } })
+          : value,
+      readVariable: () => value,
+    });
+  const broken = [`${secret}\n${secret}`, `${secret}\r\nx: y`, `${secret}\0`, `${secret}ä`, secret.repeat(2_000)];
+  for (const value of broken) {
+    const faults = [text(value), from({ file: "f" }, value), from({ env: "E" }, value)];
+    for (const [fault, ...others] of faults) {
+      assert.deepEqual(others, []);
+      assert.match(fault!, /^--config muster\.json: groups\.g\.headers\.a must have a value of /);
+      assert.ok(!fault!.includes(secret), fault);
+    }
+  }
+  for (const value of [{ [secret]: "x" }, [secret], { file: "f", env: secret }]) {
+    for (const fault of faultsOf(withFile, oneGroup({ headers: { a: value } }))) {
+      assert.ok(!fault.includes(secret), fault);
+    }
+  }
+  const groups = { g: { origin: "http://h/*", headers: { a: { file: "secret" }, b: { env: "B" } } } };
+  const readVariable = () => assert.fail("a variable is read");
+  assert.equal(run([...withFile, "--group", "other=wordnet:"], { ...file({ groups }), readVariable }).groups.length, 1);
 });
 
 test("--nats takes several servers with one login, or off", () => {
@@ -221,14 +464,51 @@ test("values that break a rule are refused, those at the edge of it are not", ()
     ["nats-store", ["a b", "/x"], ["", "a\0b", "a\nb"]],
     ["replicas", ["1", "5"], ["0", "6", "1.5", "", "1 "]],
     ["weight", ["0.01", "100", "100.0", "1"], ["0", "0.009", "100.1", "1e1", ".5", "NaN", "Infinity", "", "1,5"]],
-    ["drain-timeout", ["2s", "2500ms", "2.5s", "600s"], ["5", "1s", "1999ms", "601s", "5m", "-5s", "5 s", ""]],
+    ["drain-timeout", ["2s", "2500ms", "2.5s", "600s", "5m"], [
+      "5",
+      "1s",
+      "1999ms",
+      "601s",
+      "11m",
+      "5M",
+      "5min",
+      "-5s",
+      "5 s",
+      "",
+    ]],
+    ["ttl", ["1ms", "0.5s", "1m", "2h", "365d"], [
+      "0",
+      "0ms",
+      "0.4ms",
+      "1",
+      "366d",
+      "1w",
+      "-1m",
+      "1m ",
+      "null",
+      "",
+      "1e3s",
+    ]],
     ["poll-interval", ["10ms", "0.25s", "60s"], ["9ms", "61s", "0", "1e3ms"]],
     ["poll-misses", ["1", "1000"], ["0", "1001", "1.5"]],
     ["poll-jitter", ["0", "0.1", "0.5"], ["0.6", "1", "-0.1", ".1"]],
     ["zone", ["", "eu-1.a_B", "x".repeat(64)], ["a b", "a/b", "x".repeat(65), "ä"]],
     ["workers", ["1", "256", "auto"], ["0", "257", "1.5", "-1", "", "AUTO", "auto "]],
     ["log", ["text", "json"], ["", "TEXT", "xml"]],
-    ["group", ["a=x", "A_-9=dict://h/*", `${"x".repeat(64)}=y`], ["", "a", "=x", "a=", "a.b=x", `${"x".repeat(65)}=y`]],
+    ["group", ["a=x", "A_-9=dict://h/*", `${"x".repeat(64)}=y`, "a=x;ttl=1m"], [
+      "",
+      "a",
+      "=x",
+      "a=",
+      "a.b=x",
+      `${"x".repeat(65)}=y`,
+      "a=;ttl=1m",
+      "a=x;ttl=",
+      "a=x;ttl=1min",
+      "a=x;ttl=0s",
+      "a=x;ttl=366d",
+      "a=x;ttl=1m ",
+    ]],
   ];
   for (const [flag, good, bad] of cases) {
     for (const text of good) run([`--${flag}=${text}`]);
@@ -374,12 +654,12 @@ test("every fault of the file is told with its field", () => {
     "--config muster.json: zone must be a text: it is 1",
     "--config muster.json: name must be a text: it is null",
     '--config muster.json: groups.c has an unknown field "more"',
-    "--config muster.json: groups.c.origin must be an origin as --group takes it: it is a text",
+    "--config muster.json: groups.c.origin must be an origin as --group takes it, without ;ttl=: it is a text",
     "--config muster.json: groups.c.budgetBytes must be a whole number from 0 to 2^40: it is -1",
     "--config muster.json: groups.c.ttlMs must be a whole number from 1, or null for no limit: it is 0",
     "--config muster.json: groups.c.loadTimeoutMs must be a whole number from 1 to 120000: it is 1000000000",
     "--config muster.json: groups.d must be an object: it is a text",
-    "--config muster.json: groups.e.origin must be an origin as --group takes it: it is missing",
+    "--config muster.json: groups.e.origin must be an origin as --group takes it, without ;ttl=: it is missing",
     "--config muster.json: groups.e.budgetBytes must be a whole number from 0 to 2^40: it is a text",
     "--config muster.json: groups.e.ttlMs must be a whole number from 1, or null for no limit: it is 1.5",
     "--config muster.json: groups.e.loadTimeoutMs must be a whole number from 1 to 120000: it is null",

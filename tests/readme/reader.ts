@@ -16,7 +16,7 @@ const commandMs = 20_000;
 
 const startsNode = /^(npm start|(npx )?bun run main\.ts|deno (run -[AP] main\.ts|task start))\b(?!.*--(help|version))/;
 const talksToNode = /^(curl|nats)\b/;
-const goesOn = /^nats kv watch\b/;
+const goesOn = /^(nats kv watch|node -e)\b/;
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
 const named = [8000, 8001, 8002, 4222];

@@ -51,6 +51,8 @@ export interface MusterOptions {
   readonly replicas: number;
   /** On how many NATS servers the bucket is kept. */
   readonly bucketReplicas: number;
+  /** More fields of the group. */
+  readonly policy: Readonly<Record<string, unknown>>;
 }
 
 export class MusterFleet implements Fleet {
@@ -64,11 +66,11 @@ export class MusterFleet implements Fleet {
   }
 
   async start(name: string): Promise<AnyProcess> {
-    const { defer, origin, folder, natsOf, replicas, bucketReplicas } = this.#options;
+    const { defer, origin, folder, natsOf, replicas, bucketReplicas, policy } = this.#options;
     const port = this.#ports.get(name) ?? await freePort();
     this.#ports.set(name, port);
     const file = join(folder, `${name}.json`);
-    const group = { origin: origin.templateFor(name), budgetBytes, ...(replicas > 1 ? { replicas } : {}) };
+    const group = { origin: origin.templateFor(name), budgetBytes, ...(replicas > 1 ? { replicas } : {}), ...policy };
     writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
     const where = ["--addr", `127.0.0.1:${port}`, "--name", name, "--nats", natsOf(name)];
     const node = spawnNode(defer, runtimeOf(name), [

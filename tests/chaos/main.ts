@@ -16,12 +16,13 @@ import { deaths } from "./deaths.ts";
 import { deploys } from "./deploys.ts";
 import { hundred } from "./hundred.ts";
 import type { Failure } from "./load.ts";
+import { originFaults } from "./origin-faults.ts";
 import { registryFaults } from "./registry-faults.ts";
 import { circumstances, isMet, readmePart, type Row, table, versionOf } from "./report.ts";
 import { fullSettings, type Outcome, type Scenario, type Settings, type System } from "./result.ts";
 import { buildGoNode, runScenario, type Shown, Undos } from "./runner.ts";
 
-const scenarios: readonly Scenario[] = [...deploys, ...deaths, ...registryFaults, ...hundred];
+const scenarios: readonly Scenario[] = [...deploys, ...deaths, ...registryFaults, ...originFaults, ...hundred];
 const shortestSeconds = 2;
 const maxFailuresShown = 5;
 const page = join(root, "tests/chaos/README.md");

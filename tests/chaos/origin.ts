@@ -18,6 +18,10 @@ export interface ExtraLoad {
 export class CountingOrigin {
   /** How long a load takes, in milliseconds. */
   delayMs = 0;
+  /** While it is true, every load is answered with 503. */
+  isFailing = false;
+  /** The tries while the origin failed, by key, in order. */
+  readonly tries = new Map<string, Pick<ExtraLoad, "by" | "atMs">[]>();
   /** Called at each load, before it is answered. */
   onLoad: (key: string, by: string) => void = () => {};
   readonly extra: ExtraLoad[] = [];
@@ -40,6 +44,7 @@ export class CountingOrigin {
   /** Counts extra loads from now on; the keys loaded before stay known. */
   begin(): void {
     this.extra.length = 0;
+    this.tries.clear();
     this.loads = 0;
     this.#beganAtMs = performance.now();
   }
@@ -52,8 +57,13 @@ export class CountingOrigin {
   async start(defer: Defer): Promise<void> {
     this.#url = await serveBodies(defer, (path) => {
       const [, by = "", key = ""] = path.split("/").map(decodeURIComponent);
-      this.#count(key, by);
-      return { body: valueOf(key), delayMs: this.delayMs };
+      if (!this.isFailing) this.#count(key, by);
+      else {
+        const tries = this.tries.get(key) ?? [];
+        this.tries.set(key, tries);
+        tries.push({ by, atMs: performance.now() - this.#beganAtMs });
+      }
+      return { body: valueOf(key), delayMs: this.delayMs, status: this.isFailing ? 503 : 200 };
     });
   }
 

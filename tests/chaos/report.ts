@@ -1,7 +1,7 @@
 /** The report at the end of a run. */
 import { execFileSync } from "node:child_process";
 import { cpus, totalmem } from "node:os";
-import type { Outcome, Scenario, System } from "./result.ts";
+import { EXTRA_LOADS, FAILED_REQUESTS, type Outcome, type Scenario, type System } from "./result.ts";
 
 export interface Row {
   readonly scenario: Pick<Scenario, "name" | "title">;
@@ -27,18 +27,19 @@ export function table(rows: readonly Row[]): string {
 function line(row: Row): string {
   const { muster, "groupcache-go": other } = row.outcomes;
   const otherReason = row.reasons["groupcache-go"] ?? "";
-  const [failed, extra, ...more] = muster?.checks ?? [];
-  const hasClients = muster?.failed !== undefined;
+  const checks = muster?.checks ?? [];
+  const failed = checks.find(({ what }) => what === FAILED_REQUESTS);
+  const extra = checks.find(({ what }) => what === EXTRA_LOADS);
   const shown = [
-    ...(hasClients ? more : muster?.checks ?? []).map(({ what, measured, target }) =>
+    ...checks.filter((check) => check !== failed && check !== extra).map(({ what, measured, target }) =>
       `${what}: ${measured} (${target})`
     ),
     ...(muster?.notes ?? []),
   ];
   const cells = [
     row.scenario.title,
-    hasClients ? `${failed!.measured} (${failed!.target})` : "",
-    hasClients ? `${extra!.measured} (${extra!.target})` : "",
+    failed === undefined ? "" : `${failed.measured} (${failed.target})`,
+    extra === undefined ? "" : `${extra.measured} (${extra.target})`,
     muster === undefined ? row.reasons.muster ?? "" : shown.join("; "),
     isMet(row) ? "yes" : "**no**",
     other?.failed === undefined ? otherReason : String(other.failed),

@@ -37,6 +37,10 @@ export interface Run {
   readonly goProgram?: string;
 }
 
+/** The targets of every scenario with clients; each has a column of the table. */
+export const FAILED_REQUESTS = "failed client requests";
+export const EXTRA_LOADS = "extra origin loads";
+
 /** One target and whether it was met. */
 export interface Check {
   readonly what: string;

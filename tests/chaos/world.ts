@@ -5,7 +5,7 @@ import { type AnyProcess, areEqual, type Fleet, GoFleet, groupName, MusterFleet,
 import { seeded, Zipf } from "./keys.ts";
 import { Load, pause, quantile } from "./load.ts";
 import { CountingOrigin } from "./origin.ts";
-import { atMost, type Check, type Outcome, type Run } from "./result.ts";
+import { atMost, type Check, EXTRA_LOADS, FAILED_REQUESTS, type Outcome, type Run } from "./result.ts";
 
 export interface WorldOptions {
   /** How many nodes run at the beginning. */
@@ -18,6 +18,8 @@ export interface WorldOptions {
   readonly natsOf?: (name: string) => string;
   /** @default 1 */
   readonly bucketReplicas?: number;
+  /** More fields of the group in the JSON file. */
+  readonly policy?: Readonly<Record<string, unknown>>;
   /** @default 15_000 */
   readonly timeoutMs?: number;
 }
@@ -62,6 +64,7 @@ export class World {
         natsOf: options.natsOf ?? (() => nats!.url),
         replicas: options.replicas ?? 1,
         bucketReplicas: options.bucketReplicas ?? 1,
+        policy: options.policy ?? {},
       })
       : new GoFleet({ defer, origin: this.origin, program: run.goProgram!, names: this.names });
   }
@@ -131,14 +134,18 @@ export class World {
     this.say(`every key was asked for once more: ${this.#status()}`);
   }
 
-  /** The targets that all scenarios share, and all figures of the run. */
-  outcome(maxExtraLoads: number, checks: readonly Check[], notes: readonly string[] = []): Outcome {
+  /**
+   * The targets that all scenarios share, and all figures of the run.
+   *
+   * @param maxExtraLoads `undefined` where values expire, and loads say nothing
+   */
+  outcome(maxExtraLoads: number | undefined, checks: readonly Check[], notes: readonly string[] = []): Outcome {
     const { tally } = this.load;
     const extraLoads = this.origin.extra.length;
     const underLoad = this.#extraUnderLoad ?? extraLoads;
     const shared = [
-      atMost("failed client requests", tally.failed + tally.notSent, 0),
-      atMost("extra origin loads", extraLoads, Math.floor(maxExtraLoads)),
+      atMost(FAILED_REQUESTS, tally.failed + tally.notSent, 0),
+      ...(maxExtraLoads === undefined ? [] : [atMost(EXTRA_LOADS, extraLoads, Math.floor(maxExtraLoads))]),
     ];
     const all = [...shared, ...checks];
     const latency = (share: number) => Math.round(quantile(tally.latenciesMs, share));

@@ -4,17 +4,18 @@ import type { AddressInfo } from "node:net";
 import type { Defer } from "./test.ts";
 
 /**
- * @param take called once for each request, with its path; gives the body and after how many milliseconds it is sent
+ * @param take called once for each request, with its path; gives the body, after how many milliseconds it is sent, and the
+ * status (200 without one)
  * @returns the server's URL, without a slash at the end; it is closed with `defer`
  */
 export async function serveBodies(
   defer: Defer,
-  take: (path: string) => { readonly body: Uint8Array; readonly delayMs: number },
+  take: (path: string) => { readonly body: Uint8Array; readonly delayMs: number; readonly status?: number },
 ): Promise<string> {
   const server = createServer((request, response) => {
-    const { body, delayMs } = take(request.url!);
+    const { body, delayMs, status = 200 } = take(request.url!);
     const answer = () => {
-      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": body.length });
+      response.writeHead(status, { "content-type": "application/octet-stream", "content-length": body.length });
       response.end(body);
     };
     if (delayMs > 0) setTimeout(answer, delayMs);

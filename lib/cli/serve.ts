@@ -42,6 +42,7 @@ function readOptions() {
     return parseConfig({
       argv: commandLine(),
       env: environment(environmentNames),
+      readVariable: (name) => environment([name])[name],
       readFile: readTextFile,
       isTerminal: isTerminal(),
       checkOrigin: (text) => void parseOrigin(text),

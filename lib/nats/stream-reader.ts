@@ -257,12 +257,16 @@ class Line {
 
   async #answerBell(): Promise<void> {
     const { clock, onDoubt } = this.#options;
-    this.#earliestMs = clock.nowMs() + PACE_MS;
+    const beganMs = clock.nowMs();
+    this.#earliestMs = beganMs + PACE_MS;
     // The subscription goes to the server before the question, so a message published after it is heard of.
     this.#listen();
     try {
       const isNews = await this.#look();
-      if (isNews !== true) this.#earliestMs = clock.nowMs() + PACE_WITHOUT_NEWS_MS;
+      // Where a look takes long, NATS or this node is busy: the pause is as long, so that looks do not add to it.
+      const endedMs = clock.nowMs();
+      const paceMs = isNews === true ? PACE_MS : PACE_WITHOUT_NEWS_MS;
+      this.#earliestMs = endedMs + Math.max(paceMs, endedMs - beganMs);
       if (this.#cancelLook === undefined) this.#plan(isNews === true ? AFTER_NEWS_MS : this.#looks);
     } catch {
       if (!this.#isClosed) onDoubt();

@@ -35,7 +35,9 @@ export function isHttpValue({ about, freshUntilMs }: Value): boolean {
 /** Whether the answer is the whole value, with its body. */
 export function isWhole({ about: { status } }: Value, { method, headers }: Request): boolean {
   if (method !== "GET" || WITHOUT_BODY.has(status)) return false;
-  return status !== 200 || CONDITIONS.every((name) => !headers.has(name));
+  // If-Range says nothing without Range.
+  return status !== 200 ||
+    !headers.has("if-none-match") && !headers.has("if-modified-since") && !headers.has("range");
 }
 
 /** Whether the value only says that there is no value. */

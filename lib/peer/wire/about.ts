@@ -3,6 +3,7 @@
  * a node never sends what its peer takes for malformed.
  */
 import * as v from "valibot";
+import { Memo } from "../../core/base/memo.ts";
 import type { Fields } from "../../core/semantics/fields.ts";
 import { type About, PLAIN } from "../../core/value.ts";
 
@@ -35,12 +36,28 @@ const aboutSchema = v.object({
 });
 
 /**
- * Encoded anew for each reply, in 2 µs for 12 fields (measured): kept bytes would be memory that no budget counts.
- *
- * @returns no bytes for a value that has nothing special; `undefined` for one that cannot travel
+ * Blocks of values that peers ask for often. Measured: encoding took a third of an owner's time under a load of hops.
+ * No budget counts them, so they are few and short: with twice the number, 4 MiB at most. Chosen.
  */
+const MAX_KEPT_BLOCKS = 2_048;
+const MAX_KEPT_BYTES = 1_024;
+
+type Block = { readonly bytes: Uint8Array<ArrayBuffer> | undefined };
+
+const TOO_LONG_TO_KEEP: Block = { bytes: undefined };
+const kept = new Memo<About, Block>(MAX_KEPT_BLOCKS, (about) => {
+  const bytes = encodeAnew(about);
+  return bytes === undefined || bytes.length > MAX_KEPT_BYTES ? TOO_LONG_TO_KEEP : { bytes };
+});
+
+/** @returns no bytes for a value that has nothing special; `undefined` for one that cannot travel */
 export function encodeAbout(about: About): Uint8Array<ArrayBuffer> | undefined {
   if (about === PLAIN) return NOTHING;
+  const block = kept.get(about);
+  return block === TOO_LONG_TO_KEEP ? encodeAnew(about) : block.bytes;
+}
+
+function encodeAnew(about: About): Uint8Array<ArrayBuffer> | undefined {
   const { status, fields, etag, selection, hasOwnLifetime, isPrivate } = about;
   const json = {
     status,

@@ -1,12 +1,11 @@
 /**
- * Five scenarios of the chaos program in short, with the same targets. Runs once, alone: its subject is in processes of
+ * Four scenarios of the chaos program in short, with the same targets. Runs once, alone: its subject is in processes of
  * their own, and the targets are times.
  */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { deaths } from "./deaths.ts";
 import { deploys } from "./deploys.ts";
-import { originFaults } from "./origin-faults.ts";
 import { registryFaults } from "./registry-faults.ts";
 import { fullSettings, type Settings } from "./result.ts";
 import { runScenario, Undos } from "./runner.ts";
@@ -18,15 +17,11 @@ const inShort: readonly [name: string, sentence: string][] = [
   ["sigkill", "a killed node fails no request at the others and costs the origin its own share at most"],
   ["sigkill-replicas-2", "a killed node costs the origin next to nothing where values are kept twice"],
   ["nats-outage", "NATS may be killed, and come back with its store or without, at no cost to clients and the origin"],
-  [
-    "origin-fails",
-    "an origin that fails costs no client a request while stale values may be served, and is left in peace",
-  ],
 ];
 
 for (const [name, sentence] of inShort) {
   test(sentence, { timeoutMs: 60_000 }, async (defer) => {
-    const scenario = [...deploys, ...deaths, ...registryFaults, ...originFaults].find((one) => one.name === name)!;
+    const scenario = [...deploys, ...deaths, ...registryFaults].find((one) => one.name === name)!;
     const undos = new Undos();
     defer(() => undos.undo());
     const shown = { say: () => {}, watch: () => {} };

@@ -257,7 +257,7 @@ export class Group {
   }
 
   /**
-   * What is under this key has changed at the origin (RFC 9111, section 4.4). Nothing that was asked for before is served or
+   * The origin's value for this key has changed (RFC 9111, section 4.4). No load that began before is served or
    * stored from now on; callers that wait already may still get it.
    */
   invalidate(key: string): void {

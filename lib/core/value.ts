@@ -27,7 +27,7 @@ export interface Answer {
   readonly selection?: Selection;
 }
 
-/** What is to be said of a value beside its body; one object for all values that have nothing special. */
+/** What a client is told of a value beside its body. All values with nothing special share one object. */
 export interface About {
   /** 200, or what a site answered; 404: there is no such value. */
   readonly status: number;

@@ -112,7 +112,7 @@ export interface SiteFace {
   /** An answer for this key could have been kept: the next request may be a load. */
   passNoMore(key: string): void;
   /**
-   * A request has changed what is under this key; the answer's fields may name more. Resolves when all nodes that can be
+   * A request has changed the value of this key; the answer's fields may name more keys. Resolves when all nodes that can be
    * reached have dropped it, within a bounded time. Never rejects.
    */
   invalidate(key: string, answerFields: Fields): Promise<void>;

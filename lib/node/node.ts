@@ -26,12 +26,12 @@ import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 const REGISTRY_TIMEOUT_MS = 500;
 /**
  * A node that stops says so on /readyz, and goes on answering for so long: load balancers look only now and then, and
- * must not find the port closed. It stays listed meanwhile, as draining, since only who is listed may ask the others.
+ * must not find the port closed. It stays listed meanwhile, as draining, since only a listed node may ask the others.
  */
 const FAREWELL_MS = 400;
 /** What a stop needs at its end, whatever hangs: to leave, to close connections, to end the bundled server. */
 const CLOSING_MS = 1_000;
-/** What is in flight may be answered until then, counted from the end of the time for the stop. */
+/** Requests in flight may be answered until then, counted from the end of the time for the stop. */
 const CLOSE_SOCKETS_MS = 300;
 
 export interface NodeOptions {
@@ -236,7 +236,7 @@ export class Node {
   }
 
   /**
-   * Hands over what this node holds, leaves the roster, answers what is in flight, and lets go of everything; within the
+   * Hands over what this node holds, leaves the roster, answers the requests in flight, and lets go of everything; within the
    * drain timeout, whatever hangs. Never throws.
    */
   async stop(): Promise<void> {

@@ -143,7 +143,7 @@ export class Membership {
     return outcome === "removed" || outcome === "absent";
   }
 
-  /** Whether this node serves the group, as far as `addGroup` and `removeGroup` have told. */
+  /** Whether this node serves the group: it was added, and not removed since. */
   has(group: string): boolean {
     return this.#parts.has(group);
   }

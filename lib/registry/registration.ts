@@ -77,7 +77,7 @@ export class Registration {
     return this.#isStarted;
   }
 
-  /** Whether the record stands in the registry as wanted, as far as this node knows. */
+  /** Whether this node knows its record to stand in the registry as wanted. */
   get isListed(): boolean {
     return this.#revision !== undefined;
   }

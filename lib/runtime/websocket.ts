@@ -3,7 +3,7 @@ import { MAX_FRAME_BYTES } from "../core/base/limits.ts";
 /** What a peer that does not read may make this node hold, per connection; over it, the connection is closed. */
 const MAX_WEBSOCKET_BUFFERED_BYTES = 64 * 1024 * 1024;
 
-/** What Hono keeps beside a socket of Bun's, as far as it is read here. */
+/** The part of Hono's data beside a socket of Bun's that is read here. */
 interface Upgraded {
   readonly data: { readonly events: { onMessage?(event: { readonly data: unknown }): void } };
 }

@@ -46,7 +46,7 @@ export function standstillSince(clock: Clock, mostMs: number): () => boolean {
  */
 export class Deadlines {
   readonly #clock: Clock;
-  /** Ends what is overdue. Returns the earliest deadline left, or Infinity. */
+  /** Ends overdue work. Returns the earliest deadline left, or Infinity. */
   readonly #sweep: (nowMs: number) => number;
   #atMs = Infinity;
   #cancel: (() => void) | undefined;

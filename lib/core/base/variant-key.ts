@@ -10,7 +10,7 @@ const low = new PrefixHash("variant\0", 2);
 
 /**
  * Where the answer to some requests for a key is kept, when it is not for all of them. Two requests that say different
- * things may get one key, so whoever finds a value there compares what it was for.
+ * things may get one key, so the finder of a value compares the request that it was for.
  *
  * @param says what such a request says in the fields that tell the answers apart
  */

@@ -52,7 +52,7 @@ export class HotCopies {
 }
 
 /**
- * Whether what is held stays. This node may have become the owner during the fetch and loaded the value, and an answer that
+ * Whether the held value stays. This node may have become the owner during the fetch and loaded the value, and an answer that
  * was under way for long may be older than the copy.
  */
 function isBetter(held: Value, isOwn: boolean, { bornAtMs, freshUntilMs }: Value, nowMs: number): boolean {

@@ -14,7 +14,7 @@ export function isFor({ about: { selection } }: Value, request: RequestHead | un
   return selection === undefined || selectionOf(selection.names, request?.fields ?? []) === selection.says;
 }
 
-/** The key under which the value for this request is kept, for all that is known here. */
+/** The key under which this node would keep the value for this request. */
 export function cacheKeyFor(caches: SharedBudget, key: string, request: RequestHead | undefined): string {
   if (!caches.hasVariants) return key;
   const { main, hot } = caches;
@@ -44,7 +44,7 @@ export function peekFor(
   return { value, from: own === undefined ? "hot" : "main" };
 }
 
-/** Drops what is held for a key, all its variants with it, and keeps what was asked for before from being stored. */
+/** Drops the value of a key with all its variants. Loads that began before store nothing. */
 export function invalidate(caches: SharedBudget, key: string, nowMs: number): void {
   caches.invalidated.add(key, nowMs);
   caches.remove(key);

@@ -19,7 +19,7 @@ export class InvalidatedKeys {
   #dropped = NEVER;
   #count = 0;
 
-  /** What is under the key has changed. */
+  /** The value of the key has changed. */
   add(key: string, atMs: number): void {
     this.#last.delete(key);
     this.#last.set(key, { number: ++this.#count, atMs });

@@ -18,7 +18,7 @@ export interface LifetimePolicy {
   readonly honourOrigin: boolean;
 }
 
-/** What is not said of a group. */
+/** The policy of a group that sets nothing. */
 export const DEFAULT_LIFETIME: LifetimePolicy = {
   ttlMs: null,
   ttlJitter: 0.1,

@@ -102,7 +102,7 @@ export class OriginLoads {
     }
   }
 
-  /** What is served in place of a load while the key backs off. */
+  /** The value that is served in place of a load while the key backs off. */
   heldBack(cacheKey: string, held: Value | undefined): Value | undefined {
     return held !== undefined && this.isBackingOff(cacheKey) ? this.#standIn(held) : undefined;
   }

@@ -10,7 +10,7 @@ const OF_THE_BODY: ReadonlySet<string> = new Set([
   "content-range",
   "content-type",
 ]);
-/** Conditions of a client: they are answered from what is stored, and not sent on with a validation of the cache's own. */
+/** Conditions of a client. The cache answers them from its stored value; a validation of its own does not send them on. */
 const CONDITIONS: ReadonlySet<string> = new Set([
   "if-match",
   "if-none-match",

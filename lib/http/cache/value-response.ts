@@ -23,7 +23,7 @@ export interface ResponseContext {
   readonly nowMs: number;
   /** Whether a cache gave the value: then its age is told even when it is 0. */
   readonly isFromCache: boolean;
-  /** Whether the value's fields are all that the client is told, as for a site. */
+  /** Whether the client is told the value's fields only, as for a site. */
   readonly isSite: boolean;
 }
 

@@ -5,7 +5,7 @@ import ipaddr from "ipaddr.js";
 /** Public addresses, and the kinds that are not for everybody (RFC 1122, 3927, 1918, 4193, 6598). */
 export type AddressKind = "public" | "loopback" | "linkLocal" | "private";
 
-/** The kind of one IP address; what is none of the known ones counts as private. */
+/** The kind of one IP address. An unknown kind counts as private. */
 export function kindOf(address: string): AddressKind {
   const range = ipaddr.process(address).range();
   if (range === "unicast") return "public";
@@ -13,7 +13,7 @@ export function kindOf(address: string): AddressKind {
 }
 
 /**
- * The address to connect to for a host, and its kind. The first one counts: what is checked is what is connected to.
+ * The address to connect to for a host, and its kind. The first address counts: the one that is checked is the one that is used.
  *
  * @throws Error the host has no address
  */

@@ -9,7 +9,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import { OriginError, OverloadedError } from "../../core/errors.ts";
 import type { Fields } from "../../core/semantics/fields.ts";
 
-/** What is sent. */
+/** The head of a request. */
 export interface RequestHead {
   readonly method: string;
   /** Path and query. */
@@ -49,7 +49,7 @@ export class HttpClient {
 
   /**
    * @param base scheme, host and port count
-   * @param address what is connected to in the place of the host's name, which was looked up before
+   * @param address is connected to in place of the host's name; the caller has looked it up
    */
   constructor(base: URL, clock: Clock, address?: string) {
     this.#base = base;

@@ -102,7 +102,7 @@ export class SiteOrigin implements Origin {
     return Promise.resolve(undefined);
   }
 
-  /** What is in flight fails. */
+  /** Loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));
     this.#client.close();

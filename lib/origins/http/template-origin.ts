@@ -65,7 +65,7 @@ export class TemplateOrigin implements Origin {
   }
 
   /**
-   * @returns status 404 for what the server says 404 or 410 to
+   * @returns status 404 when the server says 404 or 410
    * @throws NotFoundError no URL can carry the key (`.`, `..`, a lone surrogate)
    * @throws OriginTimeoutError no end of the body in time
    * @throws OverloadedError too many requests in flight
@@ -91,7 +91,7 @@ export class TemplateOrigin implements Origin {
     return Promise.resolve(undefined);
   }
 
-  /** What is in flight fails. */
+  /** Loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));
     for (const client of this.#clients.values()) client.close();

@@ -72,7 +72,7 @@ export class Channel implements SocketHandler {
     return this.#remoteGroups.emptyAtMs(group);
   }
 
-  /** Whether the peer has the group, as far as it has told. */
+  /** Whether the peer has announced the group. */
   serves(group: string): boolean {
     return this.#remoteGroups.has(group);
   }

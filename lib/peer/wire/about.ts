@@ -70,7 +70,7 @@ function encodeAnew(about: About): Uint8Array<ArrayBuffer> | undefined {
   return v.is(aboutSchema, json) ? bounded(json) : undefined;
 }
 
-/** @returns `undefined` for what no node writes */
+/** @returns `undefined` for bytes that no node writes */
 export function decodeAbout(bytes: Uint8Array<ArrayBuffer>, start: number, end: number): About | undefined {
   if (start === end) return PLAIN;
   const parsed = parse(aboutSchema, bytes, start, end);
@@ -86,7 +86,7 @@ export function encodeFields(fields: Fields): Uint8Array<ArrayBuffer> | undefine
   return areFields(fields) ? bounded(fields) : undefined;
 }
 
-/** @returns `undefined` for what no node writes */
+/** @returns `undefined` for bytes that no node writes */
 export function decodeFields(bytes: Uint8Array<ArrayBuffer>, start: number, end: number): Fields | undefined {
   return parse(fieldsSchema, bytes, start, end);
 }

@@ -1,7 +1,7 @@
 /** A site behind a node, as a client sees it: RFC 9110 and 9111 through the whole path, on the test's own runtime. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
-import { onBun, rawRequest } from "./support.ts";
+import { onBun, openSocket, rawRequest } from "./support.ts";
 import { siteBehindNode } from "./site_support.ts";
 
 const fresh = { "cache-control": "max-age=60", "content-type": "text/plain" };
@@ -359,4 +359,22 @@ test("a site's answer without a content type gets none", async (defer) => {
     // Bun's server names one for every body of bytes, and has no way to turn that off.
     assert.deepEqual([headers.get("content-type"), body], [onBun ? "application/octet-stream" : undefined, "bytes"]);
   }
+});
+
+test("a GET with a body is refused, and neither stored nor passed on without it", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response) => {
+    response.writeHead(200, fresh);
+    response.end("x");
+  });
+  const statusOf = (head: string, body: string) =>
+    new Promise<string>((answered) => {
+      const socket = openSocket(site.port, defer);
+      socket.on("data", (data) => answered(data.toString().split(" ")[1]!));
+      socket.write(`GET /cache/site/k HTTP/1.1\r\nHost: h.test\r\n${head}\r\n\r\n${body}`);
+    });
+  assert.equal(await statusOf("Content-Length: 0", ""), "200");
+  const asked = site.asked.length;
+  assert.equal(await statusOf("Content-Length: 5", "hello"), "400");
+  assert.equal(await statusOf("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), "400");
+  assert.equal(site.asked.length, asked);
 });

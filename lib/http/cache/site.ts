@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
-import { PassThroughError } from "../../core/errors.ts";
+import { BadKeyError, PassThroughError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { RequestHead } from "../../core/ports.ts";
@@ -59,8 +59,11 @@ export function answerSite(
   const fields = fieldsOf(request.headers);
   const forward = (reason: ForwardReason) => forwarded(request, group.name, site, key, fields, reason, answers);
   if (method !== "GET" && method !== "HEAD") return forward("method");
-  // No cache knows what a GET with a body means (RFC 9110, section 9.3.1).
-  const isCacheable = request.body === null && Buffer.byteLength(key) <= MAX_KEY_BYTES && !site.isPassing(key);
+  if (hasBody(request)) {
+    const error = new BadKeyError(`a ${method} with a body cannot be passed on: the runtime does not give the body`);
+    return answers.failed(error, group.name, "key", undefined);
+  }
+  const isCacheable = Buffer.byteLength(key) <= MAX_KEY_BYTES && !site.isPassing(key);
   if (!isCacheable) return forward("bypass");
   const head: RequestHead = { fields: without(fields, OF_OTHER_PROXIES) };
   const hit = group.lookup(key, head);
@@ -143,6 +146,11 @@ function onlyIfCached(answers: SiteAnswers): Response {
     status: 504,
     headers: { "content-type": "text/plain; charset=utf-8", "cache-status": answers.forwarded("uri-miss", 504) },
   });
+}
+
+/** No cache knows what the body of a GET means (RFC 9110, section 9.3.1), and both runtimes hide it. */
+function hasBody({ body, headers }: Request): boolean {
+  return body !== null || headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
 }
 
 /** A client's fields, end to end, with this hop in `Via`. */

@@ -32,6 +32,26 @@ export interface Origin {
   close?(): Promise<void>;
 }
 
+/** A request that goes through to a site as it is. */
+export interface ForwardedRequest {
+  readonly method: string;
+  /** The rest of the path with its query, as received. */
+  readonly key: string;
+  /** End to end. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
+/** The site's answer to it; the body is still coming. */
+export interface ForwardedAnswer {
+  readonly status: number;
+  /** End to end, with `Content-Type` and `Content-Length`. */
+  readonly fields: Fields;
+  readonly body: ReadableStream<Uint8Array>;
+  /** Whether a cache could have kept it. */
+  readonly isStorable: boolean;
+}
+
 /** Another node, as this node asks it. */
 export interface Peer {
   readonly name: string;

@@ -3,7 +3,7 @@ import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
 import type { Waiter } from "../core/load/flights.ts";
-import type { RequestHead } from "../core/ports.ts";
+import type { ForwardedAnswer, ForwardedRequest, RequestHead } from "../core/ports.ts";
 import type { Roster } from "../core/roster.ts";
 import type { Fields } from "../core/semantics/fields.ts";
 
@@ -81,26 +81,6 @@ export interface CacheGroup {
   getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
   /** The counters, ready for JSON and Prometheus. */
   stats(): Partial<GroupStats>;
-}
-
-/** A request that goes through to a site as it is. */
-export interface ForwardedRequest {
-  readonly method: string;
-  /** The rest of the path with its query, as received. */
-  readonly key: string;
-  /** End to end. */
-  readonly fields: Fields;
-  readonly body: ReadableStream<Uint8Array> | null;
-}
-
-/** The site's answer to it; the body is still coming. */
-export interface ForwardedAnswer {
-  readonly status: number;
-  /** End to end. */
-  readonly fields: Fields;
-  readonly body: ReadableStream<Uint8Array>;
-  /** Whether a cache could have kept it. */
-  readonly isStorable: boolean;
 }
 
 /** What a group has besides its cache when its origin is a site. */

@@ -3,11 +3,11 @@
  * command, `..` in a URL's path) is "not found": there is no value under it.
  */
 import { ConfigError } from "../core/errors.ts";
-import type { Origin } from "../core/ports.ts";
+import type { ForwardedAnswer, ForwardedRequest, Origin } from "../core/ports.ts";
 import type { Fields } from "../core/semantics/fields.ts";
 import type { OriginDeps } from "./deps.ts";
 import { DictOrigin } from "./dict/dict-origin.ts";
-import { type Forwarded, type ForwardedAnswer, SiteOrigin } from "./http/site-origin.ts";
+import { SiteOrigin } from "./http/site-origin.ts";
 import { TemplateOrigin } from "./http/template-origin.ts";
 import { WordnetOrigin } from "./wordnet/wordnet-origin.ts";
 
@@ -32,7 +32,7 @@ export interface CheckedOrigin extends Origin {
   check(): Promise<string | undefined>;
   close(): Promise<void>;
   /** A site only: passes one request through to it. Throws as `load`. */
-  forward?(request: Forwarded, signal: AbortSignal): Promise<ForwardedAnswer>;
+  forward?(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
   /** A site only: the keys whose values an unsafe request for `key` has changed, by the fields of its answer. */
   keysChanged?(key: string, answer: Fields): string[];
 }

@@ -154,7 +154,7 @@ export class Membership {
   }
 
   /**
-   * Whether this node is listed in `group` as it wants to be, as far as it knows: while the registry is away, whether it was.
+   * Whether this node is listed in `group` as it wants to be. While the registry is away: whether it was.
    * False from when its record is seen to be gone or overwritten until it is put back: at once the first time, then after
    * 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
    *

@@ -3,7 +3,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
 import { OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
-import type { LoadContext, Origin } from "../../core/ports.ts";
+import type { ForwardedAnswer, ForwardedRequest, LoadContext, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, unconditional, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
@@ -12,26 +12,6 @@ import type { Answer, Selection, Value } from "../../core/value.ts";
 import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { contentTypeOf, freshnessPolicy, keptFields, readWhole } from "./answer.ts";
 import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
-
-/** A request that goes through to the site as it is. */
-export interface Forwarded {
-  readonly method: string;
-  /** As a key: the rest of the path with its query. */
-  readonly key: string;
-  /** End to end. */
-  readonly fields: Fields;
-  readonly body: ReadableStream<Uint8Array> | null;
-}
-
-/** The site's answer to it, its body still on the way. */
-export interface ForwardedAnswer {
-  readonly status: number;
-  /** End to end, with `Content-Type` and `Content-Length`. */
-  readonly fields: Fields;
-  readonly body: ReadableStream<Uint8Array>;
-  /** Whether a cache might have kept it, had it been a load. */
-  readonly isStorable: boolean;
-}
 
 /** Set anew for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
@@ -76,7 +56,7 @@ export class SiteOrigin implements Origin {
   }
 
   /** Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError. */
-  async forward({ method, key, fields, body }: Forwarded, signal: AbortSignal): Promise<ForwardedAnswer> {
+  async forward({ method, key, fields, body }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
     const sent = { method, target: this.#target(key), fields: this.#outgoing(fields, body !== null) };
     const answer = await this.#client.exchange(sent, body, AbortSignal.any([signal, this.#closing.signal]));
     return {

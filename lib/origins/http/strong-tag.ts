@@ -5,9 +5,6 @@ const TAG_BYTES = 16;
 
 /** An `ETag` for a body that came without one: the same at every node and runtime, so a client may validate at any. */
 export function strongTag(body: Uint8Array): string {
-  return `"${
-    createHash("sha256").update(body).digest().subarray(0, TAG_BYTES).toString(
-      "base64url",
-    )
-  }"`;
+  const digest = createHash("sha256").update(body).digest();
+  return `"${digest.subarray(0, TAG_BYTES).toString("base64url")}"`;
 }

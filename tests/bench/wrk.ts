@@ -39,6 +39,8 @@ export interface LoadFigures {
 /** Longer than any turn and any fill: SIGINT ends it, and wrk then prints its figures. */
 const longestSeconds = 600;
 const startTimeoutMs = 15_000;
+/** Chosen: far longer than wrk needs to end. */
+const SIGNAL_AGAIN_MS = 1_000;
 /** The seed of the last turn. With the same seed, a turn would draw the keys that the warm-up made hot. */
 let seed = 0;
 
@@ -110,8 +112,21 @@ async function startWrk(
   return wrk;
 }
 
+/**
+ * wrk says "Running" and only then goes to sleep for its `longestSeconds`. A signal in between stops its threads, but does
+ * not wake it; the next one does.
+ */
+async function interrupt(wrk: Wrk): Promise<number | null> {
+  const again = setInterval(() => wrk.signal("SIGINT"), SIGNAL_AGAIN_MS);
+  try {
+    return (await wrk.end("SIGINT")).code;
+  } finally {
+    clearInterval(again);
+  }
+}
+
 async function endWrk(wrk: Wrk, outcome: Outcome, url: string): Promise<LoadFigures> {
-  const { code } = await wrk.end("SIGINT");
+  const code = await interrupt(wrk);
   const line = /^BENCH (.*)$/m.exec(wrk.stdout);
   if (line === null) throw new Error(`wrk ended with ${code}: ${wrk.stdout}${wrk.lines.join("\n")}`);
   const told = JSON.parse(line[1]!);

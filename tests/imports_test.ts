@@ -17,7 +17,7 @@ const middle = ["http", "peer", "nats", "origins", "runtime"];
 const bottom = ["errors", "config"];
 const base = ["base", ...bottom];
 /** Rules without state of a group: what HTTP fields mean, and until when a value may be served. */
-const rules = ["lifetime", "semantics", ...base];
+const rules = ["lifetime", "semantics", "invalidation", ...base];
 /** What the rooms of the core say to each other and to those above: values, rosters, and the ports of a group. */
 const words = ["words", ...rules];
 const rooms = ["load", "handoff", "liveness", "placement", "cache"];
@@ -43,6 +43,7 @@ const layers: readonly Layer[] = [
   { name: "placement", files: /^lib\/core\/placement\//, mayImport: words },
   { name: "cache", files: /^lib\/core\/cache\//, mayImport: words },
   { name: "words", files: /^lib\/core\/(ports|roster|value)\.ts$/, mayImport: rules },
+  { name: "invalidation", files: /^lib\/core\/invalidation\//, mayImport: base },
   { name: "lifetime", files: /^lib\/core\/lifetime\//, mayImport: base },
   { name: "semantics", files: /^lib\/core\/semantics\//, mayImport: base },
   { name: "base", files: /^lib\/core\/base\//, mayImport: bottom },

@@ -9,10 +9,12 @@
  * | OverloadedError    | final: tell the client to try again later                   |
  * | PassThroughError   | ask the origin for this one request, and stream its answer  |
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
+ * | BehindError        | ask the origin for this one request, and keep nothing       |
  * | BadKeyError        | tell the client what is wrong with the key                  |
  * | ConfigError        | tell the operator what is wrong, exit with code 2           |
  * | NameTakenError     | tell the operator whose name it is, exit with code 1        |
  * | WrongRevisionError | lost a race in the registry: read again, decide again       |
+ * | UnavailableError   | NATS gives no answer: try again later, or tell the client   |
  *
  * A programmer's mistake is a built-in error (TypeError, RangeError), thrown.
  */
@@ -47,6 +49,11 @@ export class PeerError extends Error {
   override readonly name = "PeerError";
 }
 
+/** A node has not applied an invalidation that the asker has, and could not catch up in time. */
+export class BehindError extends Error {
+  override readonly name = "BehindError";
+}
+
 /** A key that no node takes: empty, too long, with control characters, or not encodable. */
 export class BadKeyError extends Error {
   override readonly name = "BadKeyError";
@@ -65,4 +72,19 @@ export class NameTakenError extends Error {
 /** A registry write named a revision that is no longer the key's latest. */
 export class WrongRevisionError extends Error {
   override readonly name = "WrongRevisionError";
+}
+
+/**
+ * NATS, or what stands in for it, is away, slow, or its answer was lost. A write may have been applied: read again and
+ * compare before deciding.
+ */
+export class UnavailableError extends Error {
+  override readonly name = "UnavailableError";
+  /** Whether a write may have been applied, now or later; `false`: it was never sent, or it was refused. */
+  readonly isAmbiguous: boolean;
+
+  constructor(message: string, { isAmbiguous = true, ...options }: ErrorOptions & { isAmbiguous?: boolean } = {}) {
+    super(message, options);
+    this.isAmbiguous = isAmbiguous;
+  }
 }

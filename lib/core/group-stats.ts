@@ -1,6 +1,7 @@
 import type { CacheStats } from "./cache/byte-cache.ts";
 import type { HandoffStats } from "./handoff/options.ts";
 import type { FailoverStats } from "./load/failover.ts";
+import type { Told, ValidityStats } from "./invalidation/validity.ts";
 import type { OriginStats } from "./load/origin-loads.ts";
 
 /** What a group counts, under groupcache's names. */
@@ -22,6 +23,8 @@ export interface GroupCounters extends FailoverStats, HandoffStats, OriginStats 
 export interface GroupStats extends GroupCounters {
   mainCache: CacheStats;
   hotCache: CacheStats;
+  /** What the group has applied of the log of invalidations, and the latest of it. */
+  invalidation: ValidityStats & { readonly last: readonly Told[] };
 }
 
 /** Counters that all stand at 0. */
@@ -41,6 +44,7 @@ export function newCounters(): GroupCounters {
     serverRequests: 0,
     originLoads: 0,
     hedges: 0,
+    behindPeers: 0,
     peeks: 0,
     peekHits: 0,
     entriesPushed: 0,

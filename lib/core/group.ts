@@ -4,8 +4,8 @@ import { hashOf } from "./base/hash.ts";
 import { primaryKey } from "./base/variant-key.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
 import { SharedBudget } from "./cache/shared-budget.ts";
-import { cacheKeyFor, cacheKeyOf, invalidate, isFor, peekFor, storeVariant } from "./cache/variants.ts";
-import { NotFoundError, PassThroughError } from "./errors.ts";
+import { cacheKeyFor, cacheKeyOf, findFor, isFor, storeVariant } from "./cache/variants.ts";
+import { BehindError, NotFoundError, OverloadedError, PassThroughError } from "./errors.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { accept } from "./handoff/accept.ts";
 import { Drain } from "./handoff/drain.ts";
@@ -13,6 +13,10 @@ import type { HandoffOptions } from "./handoff/options.ts";
 import { Peeks } from "./handoff/peek.ts";
 import { Pusher } from "./handoff/push.ts";
 import { Replicas } from "./handoff/replicas.ts";
+import type { Label } from "./invalidation/label.ts";
+import type { Invalidation } from "./invalidation/message.ts";
+import { LogPosition } from "./invalidation/position.ts";
+import { Validity } from "./invalidation/validity.ts";
 import { PassedKeys } from "./lifetime/passed-keys.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "./lifetime/policy.ts";
 import { RecentLooks } from "./lifetime/recent-looks.ts";
@@ -22,7 +26,7 @@ import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Wait
 import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
 import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
-import { isMarker, isNothingHere, type Value } from "./value.ts";
+import { isMarker, isNothingHere, PLAIN, type Value } from "./value.ts";
 
 /** A value found in this node's memory. */
 export interface Hit {
@@ -49,6 +53,12 @@ export interface GroupOptions {
   readonly isHashed?: boolean;
   /** For how long values may be served. @default DEFAULT_LIFETIME */
   readonly lifetime?: Partial<LifetimePolicy>;
+  /** Where this node is in the log of invalidations. @default nothing is ever invalidated */
+  readonly position?: LogPosition;
+  /** Without contact with the log for so long, in milliseconds, the caches are not used; null: they are. @default null */
+  readonly maxBlindMs?: number | null;
+  /** Whether it is only written to, so that what no node holds can be had nowhere. @default false */
+  readonly isWriteOnly?: boolean;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
@@ -71,6 +81,8 @@ const MAX_FLIGHTS = 10_000;
 const REFRESH_PAUSE_MS = 250;
 /** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
 const FETCH_MARGIN_MS = 1_000;
+/** The longest that a get waits for this node to apply what the asker has. */
+const CATCH_UP_MS = 250;
 
 /**
  * One named cache of this node. It knows no NATS, no HTTP and no runtime, and never asks whether there is a cluster (see
@@ -89,6 +101,10 @@ const FETCH_MARGIN_MS = 1_000;
  * A value that has expired is served where its times allow it: at once while `#refresh` renews it in the background, or in
  * the place of an origin that fails (`OriginLoads`). An answer that no cache may keep goes to the request that it was loaded
  * for; for a while after it, each request for that key loads for itself (`#loadAlone`).
+ *
+ * Values are checked against the invalidations that this node has applied wherever they are found or stored
+ * (`SharedBudget`). A load that one of them covers answers those who asked before, and is not stored (`Flights`). A get of a
+ * peer that has applied more waits until this node has caught up.
  */
 export class Group {
   readonly name: string;
@@ -98,6 +114,9 @@ export class Group {
   readonly #softTimeoutMs: number | null;
   readonly #isRefreshedAhead: boolean;
   readonly #random: () => number;
+  readonly #position: LogPosition;
+  readonly #validity: Validity;
+  readonly #isWriteOnly: boolean;
   readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
   readonly #origin: OriginLoads;
@@ -120,7 +139,7 @@ export class Group {
 
   constructor(options: GroupOptions) {
     const { name: group, clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
-    const { random = Math.random } = options;
+    const { random = Math.random, maxBlindMs = null, isWriteOnly = false } = options;
     const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
     const stats = this.#counters;
     this.name = group;
@@ -132,7 +151,12 @@ export class Group {
     this.#random = random;
     this.#passed = new PassedKeys(clock);
     this.#looks = new RecentLooks(clock);
-    this.#caches = new SharedBudget(options.budgetBytes, options.isHashed);
+    this.#isWriteOnly = isWriteOnly;
+    this.#position = options.position ?? new LogPosition({ clock });
+    const onCovered = (isCovered: (key: string) => boolean, keys: readonly string[]) => this.#covered(isCovered, keys);
+    this.#validity = new Validity({ position: this.#position, clock, maxBlindMs, onCovered });
+    this.#position.add(group, this.#validity);
+    this.#caches = new SharedBudget(options.budgetBytes, this.#validity, options.isHashed);
     this.#copies = new HotCopies(this.#caches, lifetime, options.hotAfterFetches ?? 2);
     this.#handoff = { group, picker, caches: this.#caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     const pusher = new Pusher(this.#handoff);
@@ -147,15 +171,20 @@ export class Group {
       clock,
       timeoutMs: loadTimeoutMs,
       stats,
-      label: () => this.#caches.invalidated.count,
-      received: (key, value, label) => this.#received(key, value, label),
+      after: () => this.#validity.after,
+      received: (key, value, after) => this.#received(key, value, after),
+      isPending: (key, value) => this.#validity.isPending(key, value),
       standIn: (key, error, request) => this.#standIn(cacheKeyFor(this.#caches, key, request), error, request),
       loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
+      loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
     });
     const shared = {
       clock,
       maxFlights,
-      isFor: ({ value }: Loaded, { request }: Waiter<Loaded>) => !value.about.isPrivate && isFor(value, request),
+      applied: () => this.#validity.applied,
+      isFor: (cacheKey: string, { value }: Loaded, { request, hasAskedBefore }: Waiter<Loaded>) =>
+        !value.about.isPrivate && isFor(value, request) &&
+        (hasAskedBefore || !this.#validity.isCovered(primaryKey(cacheKey), value)),
     };
     this.#loads = new Flights({
       ...shared,
@@ -176,8 +205,9 @@ export class Group {
   lookup(key: string, request?: RequestHead): Hit | undefined {
     this.#counters.gets++;
     const hash = hashOf(key);
-    const own = this.#caches.main.get(key, this.#nowMs, hash);
-    const value = own ?? this.#caches.hot.get(key, this.#nowMs, hash);
+    const { label } = this.#validity;
+    const own = this.#caches.main.get(key, this.#nowMs, hash, label);
+    const value = own ?? this.#caches.hot.get(key, this.#nowMs, hash, label);
     if (value === undefined || value.about.selection !== undefined) return this.#lookFurther(key, hash, request);
     if (this.#isRefreshedAhead) this.#refreshIfDue(key, key, value, request);
     this.#counters.cacheHits++;
@@ -194,7 +224,7 @@ export class Group {
     const { request } = waiter;
     const cacheKey = cacheKeyFor(this.#caches, key, request);
     if (this.#origin.isBackingOff(cacheKey)) {
-      const hit = peekFor(this.#caches, cacheKey, request);
+      const hit = findFor(this.#caches, cacheKey, request);
       if (hit !== undefined && this.#origin.heldBack(cacheKey, hit.value)) return patient.resolve(asLoaded(hit));
     }
     this.#fetches.fly(cacheKey, patient, (flight) => {
@@ -206,24 +236,49 @@ export class Group {
   /**
    * Lookup, then load. May ask a peer.
    *
+   * @param options.after gives nothing that an invalidation up to this label covers
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason when the caller left
    */
-  async get(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
+  async get(
+    key: string,
+    { signal, after }: { signal?: CancelSignal; after?: Label | undefined } = {},
+  ): Promise<Loaded> {
+    if (after !== undefined && !(await this.reach(after))) {
+      return found(await promised(signal, (waiter) => this.loadUnkept(key, waiter)), key);
+    }
     const hit = this.lookup(key);
     if (hit !== undefined) return found(asLoaded(hit), key);
     return found(await promised(signal, (waiter) => this.load(key, waiter)), key);
   }
 
   /** `lookup` for a peer that takes this node for the owner. */
-  lookupAsOwner(key: string, request?: RequestHead): Hit | undefined {
+  lookupAsOwner(key: string, request?: RequestHead, after?: Label): Hit | undefined {
     this.#counters.serverRequests++;
-    return this.lookup(key, request);
+    return after === undefined || this.#validity.has(after) ? this.lookup(key, request) : undefined;
   }
 
   /** The rest of a peer's get. Never asks another owner. Fails as `get`. */
   loadAsOwner(key: string, ask: Ask): void {
+    const reached = this.#validity.reach(ask.after, CATCH_UP_MS);
+    if (reached !== true) return void this.#answerLater(reached, key, ask);
     this.#counters.loads++;
     this.#loadAsOwner(key, this.#withSoftTimeout(key, new PeerWaiter(ask)));
+  }
+
+  /** Whether this node has applied all up to the label; catches up first, for 250 ms at most. */
+  reach(label: Label): true | Promise<boolean> {
+    return this.#validity.reach(label, CATCH_UP_MS);
+  }
+
+  /** Asks the origin for this one request, and keeps nothing: this node, or the owner, is behind. Fails as `get`. */
+  loadUnkept(key: string, waiter: Waiter<Loaded>): void {
+    if (this.#isWriteOnly) return waiter.reject(new OverloadedError("a node is behind, and there is no origin to ask"));
+    this.#loadOnce(key, waiter);
+  }
+
+  /** Whether this node cannot read the log of invalidations now. */
+  get isBehind(): boolean {
+    return this.#validity.isBehind;
   }
 
   /** `lookupAsOwner`, then `loadAsOwner`, by a promise. Throws as `get`. */
@@ -236,14 +291,21 @@ export class Group {
 
   /**
    * What a peer can take over from this node: a value in memory, or from a load in flight. Starts no load and asks no node.
-   * A flight that still asks other nodes is joined at the owner only; else two nodes could wait for each other.
+   * A flight that still asks other nodes is joined at the owner only; else two nodes could wait for each other. The owner
+   * gives a stale value that may be served on error, too: a node in its place is not to ask the origin besides.
    */
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const hash = hashOf(key);
-    const value = this.#fresh(this.#caches.main.peek(key, hash) ?? this.#caches.hot.peek(key, hash));
-    if (value !== undefined || !(this.#origin.isAsking(key) || this.#picker.pick(key) === undefined)) return value;
+    const held = this.#caches.find(key, hash)?.value;
+    const value = this.#fresh(held);
+    const isOwner = this.#picker.pick(key) === undefined;
+    if (value !== undefined || !(this.#origin.isAsking(key) || isOwner)) return value;
+    const usable = (value: Value | undefined) =>
+      isOwner && value !== undefined && isUsableOnError(value, this.#clock.nowMs()) ? value : this.#fresh(value);
     const loaded = this.#loads.lookOn(key, options.signal);
-    return loaded?.then(({ value }) => value.about.isPrivate ? undefined : this.#fresh(value), () => undefined);
+    if (loaded === undefined) return usable(held);
+    const isForAll = (value: Value) => !value.about.isPrivate && !this.#validity.isCovered(primaryKey(key), value);
+    return loaded.then(({ value }) => isForAll(value) ? usable(value) : undefined, () => undefined);
   }
 
   /** Whether the requests for this key go to the origin one by one for now, as its answers may not be shared. */
@@ -257,17 +319,50 @@ export class Group {
   }
 
   /**
-   * The origin's value for this key has changed (RFC 9111, section 4.4). No load that began before is served or
-   * stored from now on; callers that wait already may still get it.
+   * Values have changed, and the log cannot be told now: what the message covers is bad at this node until `settlePending`.
+   * Loads that began before are not stored; callers that wait already may still get them.
    */
-  invalidate(key: string): void {
-    invalidate(this.#caches, key, this.#clock.nowMs());
-    for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => primaryKey(cacheKey) === key);
+  addPending(message: Invalidation): void {
+    this.#validity.addPending(message);
+  }
+
+  /** The changes that wait for the log. */
+  get pending(): readonly Invalidation[] {
+    return this.#validity.pending;
+  }
+
+  /** The log has taken the change, and this node has applied it. */
+  settlePending(message: Invalidation): void {
+    this.#validity.settlePending(message);
+  }
+
+  /** Whether an invalidation that is applied here covers the value. */
+  isCovered(key: string, value: Value): boolean {
+    return this.#validity.isCovered(key, value);
+  }
+
+  /** What a get of this node requires of a peer: the last message about this group that is applied here. */
+  get after(): Label {
+    return this.#validity.after;
   }
 
   /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
-  accept(entries: readonly Entry[], from: string): number {
-    return accept(entries, from, this.#handoff);
+  accept(entries: readonly Entry[], from: string, isWritten = false): number {
+    const taken = accept(entries, from, this.#handoff, isWritten);
+    if (!isWritten || taken === 0) return taken;
+    for (const { key, value } of entries) if (this.#picker.pick(key) === undefined) this.#replicas.send(key, value);
+    return taken;
+  }
+
+  /** Keeps a value that a client has written, if there is room, and sends it to the nodes that are to have it besides. */
+  keepWritten(key: string, value: Value): boolean {
+    return this.#keepAsOwner(key, value);
+  }
+
+  /** The log is not told to this group any more. */
+  close(): void {
+    this.#position.remove(this.name);
+    this.#validity.close();
   }
 
   /** After a change of owners: with two replicas, sends each key to its new second owner. */
@@ -295,7 +390,14 @@ export class Group {
   }
 
   stats(): GroupStats {
-    return { ...this.#counters, mainCache: this.#caches.main.stats(), hotCache: this.#caches.hot.stats() };
+    const { main, hot } = this.#caches;
+    const { stats, latest } = this.#validity;
+    return {
+      ...this.#counters,
+      mainCache: main.stats(),
+      hotCache: hot.stats(),
+      invalidation: { ...stats, last: latest },
+    };
   }
 
   /** A variant, or a stale value that may be served. */
@@ -303,7 +405,7 @@ export class Group {
     const { main, hot } = this.#caches;
     if (main.peek(key, hash) === undefined && hot.peek(key, hash) === undefined) return undefined;
     const cacheKey = cacheKeyFor(this.#caches, key, request);
-    const hit = peekFor(this.#caches, cacheKey, request);
+    const hit = findFor(this.#caches, cacheKey, request);
     if (hit === undefined) return undefined;
     const { value, from } = hit;
     const nowMs = this.#clock.nowMs();
@@ -317,6 +419,24 @@ export class Group {
     this.#caches[from].use(cacheKey);
     this.#counters.cacheHits++;
     return hit;
+  }
+
+  /** Later gets of these keys join no flight that began before; what is in memory of the named ones goes at once. */
+  #covered(isCovered: (key: string) => boolean, keys: readonly string[]): void {
+    for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => isCovered(primaryKey(cacheKey)));
+    for (const key of keys) this.#caches.find(key);
+  }
+
+  async #answerLater(reached: Promise<boolean>, key: string, ask: Ask): Promise<void> {
+    try {
+      if (!await reached) return ask.reject(new BehindError("it has not applied what the asker has"));
+      const hit = this.lookup(key, ask.request);
+      if (hit !== undefined) return ask.resolve(hit.value);
+      this.#counters.loads++;
+      this.#loadAsOwner(key, this.#withSoftTimeout(key, new PeerWaiter(ask)));
+    } catch (error) {
+      ask.reject(error);
+    }
   }
 
   #refreshIfDue(key: string, cacheKey: string, value: Value, request: RequestHead | undefined): void {
@@ -365,16 +485,23 @@ export class Group {
     return promised(signal, wait, request);
   }
 
-  /** For one request, whose answer is not shared: no flight that others join. */
+  /** For one request, whose answer is not shared. An answer that could be ends that. */
   #loadAlone(key: string, waiter: Waiter<Loaded>): void {
+    this.#loadOnce(key, waiter, ({ about }) => {
+      if (!about.isPrivate) this.#passed.delete(key);
+    });
+  }
+
+  /** From the origin, in a flight that no other joins; nothing is kept. */
+  #loadOnce(key: string, waiter: Waiter<Loaded>, loaded: (value: Value) => void = () => {}): void {
     const { request } = waiter;
     // No key ends so, and no other load has this number.
     const cacheKey = `${key}\n#${this.#loadsAlone++}`;
     this.#loads.fly(cacheKey, waiter, (flight) => {
       this.#counters.loadsDeduped++;
       flight.follow(
-        this.#origin.load(key, cacheKey, flight, () => undefined, request).then(({ value }) => {
-          if (!value.about.isPrivate) this.#passed.delete(key);
+        this.#origin.load(key, cacheKey, flight, this.#validity.applied, () => undefined, request).then(({ value }) => {
+          loaded(value);
           return { value, source: "origin", stored: false };
         }),
       );
@@ -391,7 +518,7 @@ export class Group {
     const softTimeoutMs = this.#softTimeoutMs;
     if (softTimeoutMs === null || waiter.signal?.aborted) return waiter;
     const { request } = waiter;
-    const find = () => peekFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
+    const find = () => findFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
     if (find() === undefined) return waiter;
     const stale = () => {
       const hit = find();
@@ -417,7 +544,7 @@ export class Group {
 
   /** A value that came while the owner was asked in vain, or while former owners were asked. */
   #present(key: string, request: RequestHead | undefined): Loaded | undefined {
-    const hit = peekFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
+    const hit = findFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
     const value = hit?.from === "main" ? this.#fresh(hit.value) : undefined;
     return value && { value, source: "main", stored: true };
   }
@@ -438,7 +565,7 @@ export class Group {
       }
       const present = this.#present(key, request);
       if (present !== undefined || value === undefined || !isFor(value, request)) return present;
-      if (this.#caches.invalidated.covers(key, value.bornAtMs)) return undefined;
+      if (this.#validity.isCovered(key, value)) return undefined;
       // In the place of an owner that is slow or lost: the value stays with that owner, and this node keeps a copy.
       const isOwner = this.#picker.pick(key) === undefined;
       const stored = isOwner ? this.#keepAsOwner(key, value) : this.#copies.keep(key, value, this.#clock.nowMs());
@@ -452,23 +579,25 @@ export class Group {
     flight: Flight<Loaded>,
     request: RequestHead | undefined,
   ): Promise<Loaded> {
-    const find = () => peekFor(this.#caches, cacheKey, request);
+    const find = () => findFor(this.#caches, cacheKey, request);
     const before = find()?.value;
     const askedAtMs = this.#clock.nowMs();
-    const label = this.#caches.invalidated.count;
+    const label = this.#validity.applied;
     const isOutdated = (held: Value | undefined) =>
-      held !== undefined && held !== before && (flight.aborted || held.bornAtMs >= askedAtMs);
+      held !== undefined && held !== before &&
+      (flight.aborted || held.bornAtMs >= askedAtMs || this.#validity.compare(held.label, this.#validity.applied) > 0);
     try {
-      const { value, isStandIn } = await this.#origin.load(key, cacheKey, flight, () => find()?.value, request);
+      const { value, isStandIn } = await this.#origin.load(key, cacheKey, flight, label, () => find()?.value, request);
       if (isStandIn) return { value, source: find()?.from ?? "main", stored: true };
       // Kept even without waiters, since the origin has done the work. But another load may have stored a newer value.
-      const held = peekFor(this.#caches, cacheKeyOf(key, value), request)?.value;
-      const isInvalid = this.#caches.invalidated.hasSince(label, key);
-      const stored = !isOutdated(held) && !isInvalid && this.#keepOrForget(key, value, held !== undefined);
+      const held = findFor(this.#caches, cacheKeyOf(key, value), request)?.value;
+      const stored = !isOutdated(held) && this.#keepOrForget(key, value, held !== undefined);
       return { value, source: "origin", stored };
     } catch (error) {
       if (error instanceof PassThroughError) this.#passed.add(key);
-      if (error instanceof NotFoundError && !isOutdated(find()?.value)) this.#caches.remove(cacheKey);
+      // A later change of the key covers this answer, too.
+      const isCovered = this.#validity.isCovered(key, { label, freshUntilMs: Infinity, about: PLAIN });
+      if (error instanceof NotFoundError && !isCovered && !isOutdated(find()?.value)) this.#caches.remove(cacheKey);
       throw error;
     }
   }
@@ -476,18 +605,21 @@ export class Group {
   /** What the origin has just said. An answer that is not kept still ends the one before it, unless the origin has failed. */
   #keepOrForget(key: string, value: Value, hasOlder: boolean): boolean {
     if (value.about.isPrivate) this.#passed.add(key);
+    // It has changed again since the load began: what is held by now is newer.
+    if (this.#validity.isCovered(key, value)) return false;
     if (isWorthKeeping(value, this.#clock.nowMs())) return this.#keepAsOwner(key, value);
     if (hasOlder && !isFailureStatus(value.about.status)) this.#caches.remove(cacheKeyOf(key, value));
     return false;
   }
 
-  /** The owner has answered. */
-  #received(key: string, value: Value, label: number): Loaded {
+  /** The owner has answered: by its word, the value is good up to `after` at least. */
+  #received(key: string, given: Value, after: Label): Loaded {
+    const value = this.#validity.compare(given.label, after) < 0 ? { ...given, label: after } : given;
     const nowMs = this.#clock.nowMs();
     const { isPrivate, status } = value.about;
     if (isPrivate) this.#passed.add(key);
     if (value.freshUntilMs > nowMs) this.#origin.succeeded(cacheKeyOf(key, value));
-    if (this.#caches.invalidated.hasSince(label, key)) return { value, source: "peer", stored: false };
+    if (this.#validity.isCovered(key, value)) return { value, source: "peer", stored: false };
     if (isWorthKeeping(value, nowMs)) {
       return { value, source: "peer", stored: this.#copies.keep(key, value, nowMs) };
     }
@@ -498,18 +630,20 @@ export class Group {
   /** A load has failed, here or at the owner: this node may have a copy that may be served then. */
   #standIn(cacheKey: string, error: unknown, request: RequestHead | undefined): Loaded | undefined {
     if (error instanceof NotFoundError) this.#forgetStale(cacheKey);
-    const hit = peekFor(this.#caches, cacheKey, request);
+    const hit = findFor(this.#caches, cacheKey, request);
     return hit && this.#origin.failed(cacheKey, error, hit.value) && asLoaded(hit);
   }
 
   /** The owner has nothing that could be kept in the place of this copy. A fresh one has come meanwhile. */
   #forgetStale(cacheKey: string): void {
-    const held = this.#caches.main.peek(cacheKey) ?? this.#caches.hot.peek(cacheKey);
+    const held = this.#caches.find(cacheKey)?.value;
     if (held !== undefined && this.#fresh(held) === undefined) this.#caches.remove(cacheKey);
   }
 
   /** Also sends the value to the nodes that are to have it besides. @returns whether this node keeps it */
-  #keepAsOwner(key: string, value: Value): boolean {
+  #keepAsOwner(key: string, given: Value): boolean {
+    const value = this.#validity.check(key, given);
+    if (value === undefined) return false;
     if (this.#drain.hasBegun) this.#drain.add(key, value);
     else this.#replicas.send(key, value);
     return storeVariant(this.#caches, key, value, this.#storeInMain);

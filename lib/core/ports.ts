@@ -1,6 +1,7 @@
 /** The ports of a group: an origin, other nodes, and the choice among them. */
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Reply } from "./base/reply.ts";
+import { BLIND, type Label } from "./invalidation/label.ts";
 import type { Fields } from "./semantics/fields.ts";
 import type { Answer, Value } from "./value.ts";
 
@@ -71,23 +72,28 @@ export interface Peer {
   /**
    * Pushes entries in one message. The peer takes those that it is to keep and has room for.
    *
+   * @param isWritten a client has written them: they displace what a load's value would
    * @returns how many the peer took
    * @throws PeerError as `peek`
    */
-  push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number>;
+  push(group: string, entries: readonly Entry[], options: PushOptions): Promise<number>;
   /**
-   * Tells the peer that its values under the key are no longer good (RFC 9111, 4.4). The promise resolves when the peer
-   * has dropped them. A question to the peer that is asked later is answered later.
+   * Has the peer apply all invalidations up to the label, which it reads from the log if it has not.
    *
+   * @returns where the peer is when it has got there, or when `timeoutMs` is over; so it may be short of the label
    * @throws PeerError as `peek`
    */
-  invalidate(group: string, key: string, options: AskOptions): Promise<void>;
+  catchUp(label: Label, options: AskOptions): Promise<Label>;
 }
 
 /** The bounds of every question to a peer. */
 export interface AskOptions {
   readonly signal: CancelSignal;
   readonly timeoutMs: number;
+}
+
+export interface PushOptions extends AskOptions {
+  readonly isWritten?: boolean;
 }
 
 /**
@@ -98,14 +104,18 @@ export interface AskOptions {
 export interface Ask extends AskOptions, Reply<Value> {
   /** What the client's request says beside the key; only for sites. */
   readonly request?: RequestHead | undefined;
+  /** What the asker has applied. A peer that is behind it catches up before it answers, or rejects with BehindError. */
+  readonly after: Label;
 }
 
 /** Asks, and waits by a promise. Not for hot paths. @throws the error that the ask is rejected with */
 export function asked(
-  { signal, timeoutMs, request }: AskOptions & Pick<Ask, "request">,
+  { signal, timeoutMs, request, after = BLIND }: AskOptions & Pick<Ask, "request"> & Partial<Pick<Ask, "after">>,
   ask: (ask: Ask) => void,
 ): Promise<Value> {
-  return new Promise((answered, failed) => ask({ signal, timeoutMs, request, resolve: answered, reject: failed }));
+  return new Promise((answered, failed) =>
+    ask({ signal, timeoutMs, request, after, resolve: answered, reject: failed })
+  );
 }
 
 /** A key and its value, as they travel from node to node. */

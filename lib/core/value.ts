@@ -1,5 +1,7 @@
 /** What origins answer, caches hold and nodes send each other. */
 import type { LifetimePolicy } from "./lifetime/policy.ts";
+import type { Label } from "./invalidation/label.ts";
+import { NO_TAGS, type Tags } from "./invalidation/tags.ts";
 import type { Times } from "./lifetime/times.ts";
 import type { Fields } from "./semantics/fields.ts";
 import type { Freshness } from "./semantics/freshness.ts";
@@ -11,6 +13,8 @@ export interface Selection {
   /** What the request said in them, as `selectionOf` writes it. */
   readonly says: string;
 }
+
+export { NO_TAGS, type Tags };
 
 /** What an origin answers. */
 export interface Answer {
@@ -25,6 +29,8 @@ export interface Answer {
   readonly freshness?: Freshness;
   /** @default for every request */
   readonly selection?: Selection;
+  /** @default none */
+  readonly tags?: Tags;
 }
 
 /** What a client is told of a value beside its body. All values with nothing special share one object. */
@@ -40,6 +46,7 @@ export interface About {
   readonly hasOwnLifetime: boolean;
   /** Whether it is for the one request only that it was loaded for: no cache keeps it, and no other request gets it. */
   readonly isPrivate: boolean;
+  readonly tags: Tags;
 }
 
 /** A value of a dictionary, or of code: a body, and nothing more to say. */
@@ -50,18 +57,24 @@ export const PLAIN: About = Object.freeze({
   selection: undefined,
   hasOwnLifetime: false,
   isPrivate: false,
+  tags: NO_TAGS,
 });
 
 /** "There is no such value", remembered. */
 export const NOTHING_HERE: About = Object.freeze({ ...PLAIN, status: 404 });
 
-/** An answer with its times: what caches hold and peers answer. Immutable. */
+/** An answer with its times: what caches hold and peers answer. Immutable, but for its label. */
 export interface Value extends Times {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
   /** How long the origin took for it, in milliseconds: a value is refreshed the earlier the longer that is. */
   readonly loadMs: number;
   readonly about: About;
+  /**
+   * No invalidation up to here has made it bad: where the node that loaded it was when that load began, or where a node was
+   * that has checked it since.
+   */
+  label: Label;
 }
 
 /** A value that came from another node, bounded by the lifetimes that this node knows: the other's policy may be longer. */
@@ -88,11 +101,11 @@ export function isMarker({ about: { status } }: Value): boolean {
 }
 
 /** The marker beside the variants of a key. It lives as long as there is room. */
-export function markerOf({ bornAtMs, about: { selection } }: Value): Value {
+export function markerOf({ bornAtMs, label, about: { selection } }: Value): Value {
   const markedBy = selection && { names: selection.names, says: "" };
   const about: About = { ...PLAIN, status: 0, selection: markedBy, hasOwnLifetime: true };
   const times = { bornAtMs, freshUntilMs: Infinity, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 };
-  return { body: EMPTY, contentType: "", loadMs: 0, about, ...times };
+  return { body: EMPTY, contentType: "", loadMs: 0, about, ...times, label };
 }
 
 const EMPTY = new Uint8Array(0);

@@ -3,10 +3,12 @@ import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
 import { asked, type LoadContext, NoPeers, type Peer, type RequestHead } from "../../lib/core/ports.ts";
+import type { Label } from "../../lib/core/invalidation/label.ts";
 import type { Answer, Value } from "../../lib/core/value.ts";
 import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import { type PeerRecord, rosterOf } from "../../lib/core/roster.ts";
 import { ManualClock } from "../support/clock.ts";
+import { TestLog, type TestLogView } from "./invalidation/log.ts";
 
 export const text = (body: string): Answer => ({ body: new TextEncoder().encode(body), contentType: "text/plain" });
 export const read = ({ value }: { value: Answer }) => new TextDecoder().decode(value.body);
@@ -45,10 +47,10 @@ export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOri
 
 /** A peer that answers by a promise. */
 export function askBy(
-  get: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<Value>,
+  get: (key: string, signal: CancelSignal, request: RequestHead | undefined, after: Label) => Promise<Value>,
 ): Peer["ask"] {
   return (_group, key, question) => {
-    get(key, question.signal, question.request).then(
+    get(key, question.signal, question.request, question.after).then(
       (value) => question.resolve(value),
       (error) => question.reject(error),
     );
@@ -73,6 +75,8 @@ export function makeCluster(
     if (stalled.has(name)) await new Promise(() => {});
     if (dead.has(name)) throw new PeerError(`${name} is dead`);
   };
+  const log = new TestLog();
+  const logs = new Map<string, TestLogView>();
   const groups = new Map<string, Group>();
   const pickers = new Map<string, RosterPicker>();
   /** For each node, the others as it reaches them. */
@@ -81,7 +85,7 @@ export function makeCluster(
     const makePeer = (name: string): Peer => ({
       name,
       emptyAtMs: () => emptyAtMs.get(name),
-      ask: askBy(async (key, signal, request) => {
+      ask: askBy(async (key, signal, request, after) => {
         asks.push(`${self}>${name}`);
         await reach(name);
         const afterMs = late.get(name);
@@ -90,22 +94,32 @@ export function makeCluster(
           throw new PeerError(`${name} was lost`);
         }
         const owner = groups.get(name)!;
-        const found = owner.lookupAsOwner(key, request)?.value;
-        return found ??
-          await asked({ signal, timeoutMs: 0 }, (question) => owner.loadAsOwner(key, { ...question, request }));
+        const found = owner.lookupAsOwner(key, request, after)?.value;
+        // A copy, as after a way through the network.
+        if (found !== undefined) return { ...found };
+        return await asked(
+          { signal, timeoutMs: 0, after },
+          (question) => owner.loadAsOwner(key, { ...question, request }),
+        );
       }),
       async peek(_group, key, { signal }) {
         peeks.push(`${self}>${name}`);
         await reach(name);
         return await groups.get(name)!.peek(key, { signal });
       },
-      async push(_group, entries) {
+      async push(_group, entries, { isWritten }) {
         await reach(name);
-        return groups.get(name)!.accept(entries, self);
+        return groups.get(name)!.accept(
+          entries.map(({ key, value }) => ({ key, value: { ...value } })),
+          self,
+          isWritten,
+        );
       },
-      async invalidate(_group, key) {
+      async catchUp(label) {
         await reach(name);
-        groups.get(name)!.invalidate(key);
+        const { position } = logs.get(name)!;
+        await position.reach(label, 250);
+        return position.label;
       },
     });
     const peers = new Map<string, Peer>();
@@ -114,7 +128,9 @@ export function makeCluster(
     const picker = new RosterPicker("dict", self, peerOf, clock);
     picker.swap(rosterOf("dict", 1, (rosters[self] ?? names).map(record)));
     pickers.set(self, picker);
-    groups.set(self, makeGroup({ ...options, ...others, origin, picker, clock }).group);
+    logs.set(self, log.open(clock));
+    const { position } = logs.get(self)!;
+    groups.set(self, makeGroup({ position, ...options, ...others, origin, picker, clock }).group);
   };
   for (const name of names) start(name);
   /** A node restarts: it holds nothing and is reached anew. The others see that in their next roster. */
@@ -138,7 +154,23 @@ export function makeCluster(
     if (groups.get(name)!.isEmpty) emptyAtMs.set(name, clock.nowMs());
     else emptyAtMs.delete(name);
   };
-  return { greet, restart, late, lateDeath, origin, clock, asks, peeks, dead, stalled, groups, pickers, swap };
+  return {
+    log,
+    logs,
+    greet,
+    restart,
+    late,
+    lateDeath,
+    origin,
+    clock,
+    asks,
+    peeks,
+    dead,
+    stalled,
+    groups,
+    pickers,
+    swap,
+  };
 }
 
 export function record(name: string): PeerRecord {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
 import { Waiter } from "../../lib/core/load/flights.ts";
 import type { Loaded } from "../../lib/core/group.ts";
@@ -53,6 +54,7 @@ test("a peer that waits for a load is answered before the callers of this node, 
     group.loadAsOwner("k", {
       signal,
       timeoutMs: 0,
+      after: BLIND,
       resolve: (value) => {
         heard.push(`peer ${new TextDecoder().decode(value.body)}`);
         question.resolve(value);
@@ -273,7 +275,7 @@ test("a value that came while an owner was asked in vain is not loaded again", a
     }),
     peek: () => Promise.reject(new PeerError("lost")),
     push: () => Promise.reject(new PeerError("lost")),
-    invalidate: () => Promise.reject(new PeerError("lost")),
+    catchUp: () => Promise.reject(new PeerError("lost")),
   };
   const picker: PeerPicker = {
     pick: () => failing,

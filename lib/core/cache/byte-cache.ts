@@ -9,6 +9,7 @@
  */
 import QuickLRU from "quick-lru";
 import type { Entry as KeyAndValue } from "../ports.ts";
+import type { Label } from "../invalidation/label.ts";
 import { goneAtMs } from "../lifetime/times.ts";
 import { canBeValidated, type Value } from "../value.ts";
 import { hashOf, utf8Bytes } from "../base/hash.ts";
@@ -19,7 +20,7 @@ type Shard = QuickLRU<string | number, Entry>;
 /** Six fields at most: JavaScriptCore then gives it 64 bytes, one cache line. */
 interface Entry extends ListNode {
   readonly key: string;
-  readonly value: Value;
+  value: Value;
   /** UTF-8 bytes of the key plus bytes of the body. */
   readonly bytes: number;
   /** The tick of the last read, or of the insertion. Negative: not read since it was appended to its list. */
@@ -112,8 +113,12 @@ export class ByteCache {
     };
   }
 
-  /** Finds a fresh value and counts the use. A value that nothing may serve any more is removed. */
-  get(key: string, nowMs: () => number, hash = hashOf(key)): Value | undefined {
+  /**
+   * Finds a fresh value and counts the use. A value that nothing may serve any more is removed.
+   *
+   * @param label a value with another label must be checked first, and is not given. @default any will do
+   */
+  get(key: string, nowMs: () => number, hash = hashOf(key), label?: Label): Value | undefined {
     this.#gets++;
     if (this.#items === 0) return undefined;
     const entry = this.#find(key, hash);
@@ -123,15 +128,28 @@ export class ByteCache {
       if (goneAtMs(value) <= nowMs() && !canBeValidated(value)) this.#delete(entry, hash);
       return undefined;
     }
+    if (label !== undefined && value.label !== label) return undefined;
     entry.usedAt = this.#tick;
     this.#hits++;
     return value;
   }
 
-  /** Counts a use of a value that `get` does not give, as it is stale. It is evicted later for it. */
+  /** Counts a hit of a value that `get` did not give: a variant, a stale value, or one that had to be checked. */
   use(key: string, hash = hashOf(key)): void {
     const entry = this.#find(key, hash);
-    if (entry !== undefined) entry.usedAt = this.#tick;
+    if (entry === undefined) return;
+    entry.usedAt = this.#tick;
+    this.#hits++;
+  }
+
+  /** Puts the same value with an earlier end in its place, if it is there. */
+  shorten(key: string, value: Value, hash = hashOf(key)): void {
+    const entry = this.#find(key, hash);
+    if (entry === undefined) return;
+    entry.value = value;
+    const goneMs = goneAtMs(value);
+    this.#firstGoneMs = Math.min(this.#firstGoneMs, goneMs);
+    this.#seenGoneMs = Math.min(this.#seenGoneMs, goneMs);
   }
 
   /** Finds a value, expired or not, and counts nothing. */

@@ -1,5 +1,5 @@
 import QuickLRU from "quick-lru";
-import type { SharedBudget } from "./shared-budget.ts";
+import type { Found, SharedBudget } from "./shared-budget.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
 import { type Value, within } from "../value.ts";
 import { cacheKeyOf, storeVariant } from "./variants.ts";
@@ -39,11 +39,10 @@ export class HotCopies {
     if (isPopular) this.#fetchCounts.delete(key);
     else this.#fetchCounts.set(key, fetches);
     const cacheKey = cacheKeyOf(key, value);
-    const own = this.#caches.main.peek(cacheKey);
-    const held = own ?? this.#caches.hot.peek(cacheKey);
+    const held = this.#caches.find(cacheKey);
     if (held === undefined) {
       if (!isPopular && !this.#caches.hasRoom(key, value)) return false;
-    } else if (isBetter(held, own !== undefined, value, nowMs)) return false;
+    } else if (isBetter(held, value, nowMs)) return false;
     // The body may be a view of a frame with many answers. The cache must not keep that frame alive.
     const copy = { ...within(this.#lifetime, value), body: value.body.slice() };
     const store = (cacheKey: string, one: Value) => this.#caches.store(this.#caches.hot, cacheKey, one);
@@ -55,7 +54,7 @@ export class HotCopies {
  * Whether the held value stays. This node may have become the owner during the fetch and loaded the value, and an answer that
  * was under way for long may be older than the copy.
  */
-function isBetter(held: Value, isOwn: boolean, { bornAtMs, freshUntilMs }: Value, nowMs: number): boolean {
-  if (held.freshUntilMs > nowMs) return isOwn || held.bornAtMs > bornAtMs;
+function isBetter({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Value, nowMs: number): boolean {
+  if (held.freshUntilMs > nowMs) return from === "main" || held.bornAtMs > bornAtMs;
   return freshUntilMs <= nowMs && held.bornAtMs >= bornAtMs;
 }

@@ -1,8 +1,14 @@
 import { ByteCache, entryBytes } from "./byte-cache.ts";
 import { hashOf } from "../base/hash.ts";
 import { primaryKey } from "../base/variant-key.ts";
-import { InvalidatedKeys } from "../lifetime/invalidated-keys.ts";
+import type { Validity } from "../invalidation/validity.ts";
 import { isMarker, type Value } from "../value.ts";
+
+/** A value in one of the caches. */
+export interface Found {
+  readonly value: Value;
+  readonly from: "main" | "hot";
+}
 
 /** A group's main and hot cache under one budget of bytes. A key is in one of them at most. */
 export class SharedBudget {
@@ -11,38 +17,64 @@ export class SharedBudget {
   readonly budgetBytes: number;
   /** Whether it has held a marker: without one, each value is kept under the key that is asked for. */
   hasVariants = false;
-
-  /** By the keys that are asked for: no older value of theirs is stored or served. */
-  readonly invalidated = new InvalidatedKeys();
+  /** Which values are still good. What `find` gives, and what is stored, has been checked. */
+  readonly validity: Validity;
 
   /**
    * @param budgetBytes 0 keeps nothing
    * @param isHashed see ByteCache
    * @throws RangeError unless the budget is a whole number of bytes
    */
-  constructor(budgetBytes: number, isHashed = false) {
+  constructor(budgetBytes: number, validity: Validity, isHashed = false) {
     if (!Number.isSafeInteger(budgetBytes) || budgetBytes < 0) {
       throw new RangeError(
         `Cannot make a cache as budgetBytes must be a whole number: current value is ${budgetBytes}`,
       );
     }
     this.budgetBytes = budgetBytes;
+    this.validity = validity;
     this.main = new ByteCache(isHashed);
     this.hot = new ByteCache(isHashed);
   }
 
   /**
+   * The value under a cache key, fresh or not, if it is good: one that is found to be bad is removed, and one that was
+   * softly invalidated is stale from here on. No use is counted.
+   */
+  find(cacheKey: string, hash = hashOf(cacheKey)): Found | undefined {
+    return this.validity.isBlind ? undefined : this.#held(cacheKey, hash);
+  }
+
+  #held(cacheKey: string, hash: number): Found | undefined {
+    const { validity } = this;
+    const own = this.main.peek(cacheKey, hash);
+    const held = own ?? this.hot.peek(cacheKey, hash);
+    if (held === undefined) return undefined;
+    const from = own === undefined ? "hot" : "main";
+    if (held.label === validity.label || isMarker(held)) return { value: held, from };
+    const value = validity.check(primaryKey(cacheKey), held);
+    if (value === undefined) return void this[from].remove(cacheKey, hash);
+    if (value !== held) this[from].shorten(cacheKey, value, hash);
+    return { value, from };
+  }
+
+  /**
    * Stores a value in `cache`. Makes room first: the budget is never exceeded, not even for a moment.
    *
-   * @returns false when the value is larger than the whole budget, or invalidated: it is served, not stored
+   * @returns false when it is served, not stored: it is larger than the whole budget, an invalidation covers it, or this
+   * node has a value of the key that is good up to a later label
    */
-  store(cache: ByteCache, key: string, value: Value): boolean {
-    // The old value is outdated, also when the new one is too large to keep.
+  store(cache: ByteCache, key: string, given: Value): boolean {
     const hash = hashOf(key);
+    const value = isMarker(given) ? given : this.validity.check(primaryKey(key), given);
+    if (value === undefined) return false;
+    const held = this.#held(key, hash)?.value;
+    if (held !== undefined && !isMarker(held) && this.validity.compare(held.label, value.label) > 0) return false;
+    // The old value is outdated, also when the new one is too large to keep.
     this.main.remove(key, hash);
     this.hot.remove(key, hash);
     const bytes = entryBytes(key, value);
-    if (bytes > this.budgetBytes || this.invalidated.covers(primaryKey(key), value.bornAtMs)) return false;
+    if (bytes > this.budgetBytes) return false;
     while (!this.#fits(bytes)) this.#victim().evictOne();
     if (isMarker(value)) this.hasVariants = true;
     cache.add(key, value, bytes, hash);

@@ -3,11 +3,11 @@
  * told apart; each answer is an entry of its own, under a key that is made of those fields.
  */
 import { hashOf } from "../base/hash.ts";
-import { primaryKey, variantKey } from "../base/variant-key.ts";
+import { variantKey } from "../base/variant-key.ts";
 import type { RequestHead } from "../ports.ts";
 import { selectionOf } from "../semantics/vary.ts";
 import { isMarker, markerOf, type Value } from "../value.ts";
-import type { SharedBudget } from "./shared-budget.ts";
+import type { Found, SharedBudget } from "./shared-budget.ts";
 
 /** Whether a value is for this request. */
 export function isFor({ about: { selection } }: Value, request: RequestHead | undefined): boolean {
@@ -29,25 +29,10 @@ export function cacheKeyOf(key: string, value: Value): string {
   return selection === undefined || isMarker(value) ? key : variantKey(key, selection.says);
 }
 
-/** The value under a cache key, fresh or not, if it is for this request. Leaves no trace. */
-export function peekFor(
-  { main, hot, invalidated }: SharedBudget,
-  cacheKey: string,
-  request: RequestHead | undefined,
-): { readonly value: Value; readonly from: "main" | "hot" } | undefined {
-  const hash = hashOf(cacheKey);
-  const own = main.peek(cacheKey, hash);
-  const value = own ?? hot.peek(cacheKey, hash);
-  if (value === undefined || isMarker(value) || !isFor(value, request)) return undefined;
-  // A plain value went when its key was invalidated; a variant is found by a marker that is newer.
-  if (value.about.selection !== undefined && invalidated.covers(primaryKey(cacheKey), value.bornAtMs)) return undefined;
-  return { value, from: own === undefined ? "hot" : "main" };
-}
-
-/** Drops the value of a key with all its variants. Loads that began before store nothing. */
-export function invalidate(caches: SharedBudget, key: string, nowMs: number): void {
-  caches.invalidated.add(key, nowMs);
-  caches.remove(key);
+/** The value under a cache key, fresh or not, if it is good and for this request. No use is counted. */
+export function findFor(caches: SharedBudget, cacheKey: string, request: RequestHead | undefined): Found | undefined {
+  const found = caches.find(cacheKey);
+  return found === undefined || isMarker(found.value) || !isFor(found.value, request) ? undefined : found;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { primaryKey } from "../base/variant-key.ts";
+import type { Found } from "../cache/shared-budget.ts";
 import { cacheKeyOf, storeVariant } from "../cache/variants.ts";
 import { goneAtMs } from "../lifetime/times.ts";
 import type { Entry, PeerPicker } from "../ports.ts";
@@ -10,29 +11,39 @@ const SAME_BIRTH_MS = 100;
 
 /**
  * Takes the entries that a peer pushes and this node is to keep. A handed-over value displaces only hot copies and expired
- * entries, and is refused when there is no room. A second copy, which has to be there, displaces what any value does.
+ * entries, and is refused when there is no room. A second copy, which has to be there, displaces what any value does; so
+ * does a value that a client has written.
  *
  * @returns how many entries were taken
  */
-export function accept(entries: readonly Entry[], from: string, options: HandoffOptions): number {
+export function accept(
+  entries: readonly Entry[],
+  from: string,
+  options: HandoffOptions,
+  isWritten = false,
+): number {
   const { picker, caches, clock, lifetime, replicas, stats } = options;
   const nowMs = clock.nowMs();
   const store = (cacheKey: string, value: Value) =>
-    replicas > 1 ? caches.store(caches.main, cacheKey, value) : caches.storeWithoutLoss(cacheKey, value, nowMs);
+    replicas > 1 || isWritten
+      ? caches.store(caches.main, cacheKey, value)
+      : caches.storeWithoutLoss(cacheKey, value, nowMs);
   let taken = 0;
   for (const { key: sentKey, value: sent } of entries) {
     const key = primaryKey(sentKey);
-    const value = within(lifetime, sent);
-    if (goneAtMs(value) <= nowMs || !isToKeep(key, from, picker, replicas)) continue;
-    const cacheKey = cacheKeyOf(key, value);
-    const present = caches.main.peek(cacheKey);
-    if (present !== undefined && present.bornAtMs >= value.bornAtMs) continue;
-    const copy = caches.hot.peek(cacheKey);
-    if (copy !== undefined && copy.bornAtMs > value.bornAtMs + SAME_BIRTH_MS) continue;
+    const value = caches.validity.check(key, within(lifetime, sent));
+    if (value === undefined || goneAtMs(value) <= nowMs || !isToKeep(key, from, picker, replicas)) continue;
+    const held = caches.find(cacheKeyOf(key, value));
+    if (held !== undefined && !isWritten && isAsGood(held, value)) continue;
     if (storeVariant(caches, key, value, store)) taken++;
   }
   stats.entriesTaken += taken;
   return taken;
+}
+
+/** Whether what this node has is from the same load, or a later one. */
+function isAsGood({ value, from }: Found, { bornAtMs }: Value): boolean {
+  return from === "main" ? value.bornAtMs >= bornAtMs : value.bornAtMs > bornAtMs + SAME_BIRTH_MS;
 }
 
 /** Whether this node ranks among the key's owners without the sender, which may be leaving before this roster shows it. */

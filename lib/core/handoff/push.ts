@@ -1,7 +1,9 @@
 /** Pushing entries to other nodes, in batches. */
 import { entryBytes } from "../cache/byte-cache.ts";
+import { primaryKey } from "../base/variant-key.ts";
 import { pause } from "../base/timeout.ts";
 import type { Entry, Peer } from "../ports.ts";
+import { isMarker } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
 export interface PushOptions {
@@ -69,16 +71,20 @@ export class Pusher {
 
   /** @returns the entries that are left when a push fails or the signal aborts */
   async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<readonly Entry[]> {
-    const { group, stats } = this.#options;
+    const { group, stats, caches: { validity } } = this.#options;
     for (let at = 0; at < entries.length;) {
       const first = at;
       const batch: Entry[] = [];
       for (let bytes = 0; at < entries.length && batch.length < MAX_BATCH_ENTRIES; at++) {
-        bytes += entryBytes(entries[at]!.key, entries[at]!.value);
+        const { key, value: held } = entries[at]!;
+        bytes += entryBytes(key, held);
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
-        batch.push(entries[at]!);
+        // It may have been invalidated since it was collected; what is still good goes with a later label.
+        const value = isMarker(held) ? held : validity.check(primaryKey(key), held);
+        if (value !== undefined) batch.push({ key, value });
       }
       if (signal.aborted) return entries.slice(first);
+      if (batch.length === 0) continue;
       try {
         const taken = await peer.push(group, batch, { signal, timeoutMs: PUSH_TIMEOUT_MS });
         stats.entriesPushed += taken;

@@ -7,7 +7,8 @@ import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/intrusive-list.ts";
 import { WeakMemo } from "../base/memo.ts";
-import { PeerError } from "../errors.ts";
+import { BehindError, PeerError } from "../errors.ts";
+import type { Label } from "../invalidation/label.ts";
 import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
@@ -22,11 +23,19 @@ export interface FailoverOptions<T> {
   /** Counts here. */
   readonly stats: FailoverStats;
   /** What a flight resolves to when a peer has sent the value. */
-  readonly received: (key: string, value: Value, label: number) => T;
-  /** Given to an ask when it begins, and back to `received`. */
-  readonly label: () => number;
+  readonly received: (key: string, value: Value, after: Label) => T;
+  /** What this node has applied: given to an ask when it begins, and back to `received`. */
+  readonly after: () => Label;
+  /**
+   * Whether a change covers the value that no peer knows of yet: this node then asks the origin itself, and keeps nothing.
+   *
+   * @default no change does
+   */
+  readonly isPending?: (key: string, value: Value) => boolean;
   /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
   readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
+  /** This node's own load, which nobody keeps: the peer that answers for the key is behind this node. */
+  readonly loadUnkept: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
   /** This node's own load, in the place of an owner that cannot be reached or is slow. */
   readonly loadHere: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
 }
@@ -39,6 +48,8 @@ export interface FailoverStats {
   peerErrors: number;
   /** Second asks, because the first one was slow. */
   hedges: number;
+  /** Asks of peers that had not applied what this node has, and could not catch up in time. */
+  behindPeers: number;
 }
 
 /** Chosen: after so many waits in vain, one after another, this node loads by itself. */
@@ -75,7 +86,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
   readonly timeoutMs: number;
   readonly tried: Tried;
   readonly askedAtMs: number;
-  readonly label: number;
+  readonly after: Label;
   silentSinceMs: number;
   hedgeAtMs: number;
   isOver = false;
@@ -99,7 +110,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     this.timeoutMs = failover.timeoutMs;
     this.tried = tried;
     this.askedAtMs = nowMs;
-    this.label = failover.label();
+    this.after = failover.after();
     this.silentSinceMs = nowMs;
     this.hedgeAtMs = nowMs + asked.hedgeDelay.delayMs;
   }
@@ -120,6 +131,7 @@ class HedgeAsk<T> implements Ask {
   readonly asked: AskedPeer;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
+  readonly after: Label;
   readonly askedAtMs: number;
 
   constructor(primary: PrimaryAsk<T>, asked: AskedPeer, nowMs: number) {
@@ -128,6 +140,7 @@ class HedgeAsk<T> implements Ask {
     this.asked = asked;
     this.signal = primary.signal;
     this.timeoutMs = primary.timeoutMs;
+    this.after = primary.after;
     this.askedAtMs = nowMs;
   }
 
@@ -143,14 +156,14 @@ class HedgeAsk<T> implements Ask {
 /** One group's way to the peers that answer for its keys. */
 export class Failover<T> {
   readonly timeoutMs: number;
-  readonly label: () => number;
+  readonly after: () => Label;
   readonly #options: FailoverOptions<T>;
   readonly #asked = new WeakMemo<Peer, AskedPeer>(() => new AskedPeer());
   readonly #hedging: Hedging<PrimaryAsk<T>>;
 
   constructor(options: FailoverOptions<T>) {
     this.timeoutMs = options.timeoutMs;
-    this.label = options.label;
+    this.after = options.after;
     this.#options = options;
     this.#hedging = new Hedging(options.clock, (ask, nowMs) => this.#hedge(ask, nowMs));
   }
@@ -166,14 +179,15 @@ export class Failover<T> {
 
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
-    const { clock, received, stats } = this.#options;
+    const { clock, received, isPending, loadUnkept, stats } = this.#options;
     const nowMs = clock.nowMs();
     by.asked.breaker.succeeded(nowMs);
     by.asked.hedgeDelay.answered(nowMs - by.askedAtMs);
     if (!this.#end(ask)) return;
     stats.peerLoads++;
+    if (isPending?.(ask.key, value) === true) return ask.signal.follow(loadUnkept(ask.key, ask.signal, ask.request));
     try {
-      ask.signal.resolve(received(ask.key, value, ask.label));
+      ask.signal.resolve(received(ask.key, value, ask.after));
     } catch (error) {
       ask.signal.reject(error);
     }
@@ -185,8 +199,17 @@ export class Failover<T> {
     this.noteFailure(ask, error);
     if (!this.#end(ask)) return;
     if (flight.aborted) return flight.reject(error);
+    const { clock, stats, loadUnkept } = this.#options;
+    if (error instanceof BehindError) {
+      stats.behindPeers++;
+      const standIn = (fault: unknown) => {
+        const found = this.#options.standIn(key, fault, request);
+        if (found === undefined) throw fault;
+        return found;
+      };
+      return flight.follow(loadUnkept(key, flight, request).catch(standIn));
+    }
     if (!(error instanceof PeerError)) return this.#failedFinally(ask, error);
-    const { clock, stats } = this.#options;
     stats.peerErrors++;
     const nowTried = withTried(tried, peer, clock.nowMs() - askedAtMs >= SLOW_FAILURE_MS);
     try {

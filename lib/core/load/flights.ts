@@ -10,6 +10,7 @@ import type { Clock } from "../base/clock.ts";
 import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Reply } from "../base/reply.ts";
+import { BLIND, type Label } from "../invalidation/label.ts";
 import { Deadlines } from "../base/deadlines.ts";
 import type { Ask, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
@@ -32,6 +33,8 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   private readonly flights: Flights<T>;
   /** The waiter that the flight was begun for. */
   readonly initiator: Waiter<T>;
+  /** How far the node had applied the log of invalidations when the flight began. */
+  readonly begun: Label;
   /** Empty once the flight has ended or all waiters have left. */
   waiters: Waiter<T>[] = [];
 
@@ -42,12 +45,14 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
     this.number = hash;
     this.deadlineMs = deadlineMs;
     this.flights = flights;
+    this.begun = flights.applied();
   }
 
   resolve(value: T): void {
     for (const waiter of this.flights.end(this)) {
-      if (waiter === this.initiator || waiter.isOnlooker || this.flights.isFor(value, waiter)) waiter.resolve(value);
-      else this.flights.refuse(this.key, value, waiter);
+      if (waiter === this.initiator || waiter.isOnlooker || this.flights.isFor(this, value, waiter)) {
+        waiter.resolve(value);
+      } else this.flights.refuse(this.key, value, waiter);
     }
   }
 
@@ -71,6 +76,10 @@ export abstract class Waiter<T> implements Reply<T> {
   /** What its request says beside the key, where that matters. */
   readonly request: RequestHead | undefined;
   private flight: LoadInFlight<T> | undefined = undefined;
+  /** Whether nothing was applied from the beginning of its flight until it came: whatever the flight brings is for it. */
+  hasAskedBefore = true;
+  /** Whether it joined a flight that was begun for another waiter (RFC 9211, section 2.6). */
+  isCollapsed = false;
 
   constructor(signal: CancelSignal | undefined, request?: RequestHead) {
     this.signal = signal;
@@ -91,8 +100,10 @@ export abstract class Waiter<T> implements Reply<T> {
   /** @param error the load's error; OriginTimeoutError, OverloadedError; the signal's reason */
   abstract reject(error: unknown): void;
 
-  board(flight: LoadInFlight<T>): void {
+  board(flight: LoadInFlight<T>, applied: Label): void {
     this.flight = flight;
+    this.hasAskedBefore = flight.begun === applied;
+    this.isCollapsed = flight.initiator !== this;
     this.signal?.addEventListener("abort", this, ONCE);
   }
 
@@ -175,8 +186,10 @@ export interface FlightOptions<T> {
   readonly timeoutMs: number;
   /** The most flights at once; one more is refused. */
   readonly maxFlights: number;
+  /** How far this node has applied the log of invalidations. @default nothing is ever invalidated */
+  readonly applied?: () => Label;
   /** Whether a result is for this waiter, too, and not only for the one that the flight was begun for. @default always */
-  readonly isFor?: (result: T, waiter: Waiter<T>) => boolean;
+  readonly isFor?: (key: string, result: T, waiter: Waiter<T>) => boolean;
   /** What becomes of a waiter whom the result is not for. @default nothing, which nobody may rely on */
   readonly refuse?: (key: string, result: T, waiter: Waiter<T>) => void;
   /** What stands in for a flight that takes too long, or one too many. @default nothing: its waiters get the error */
@@ -203,8 +216,13 @@ export class Flights<T> {
   }
 
   /** For flights. */
-  isFor(result: T, waiter: Waiter<T>): boolean {
-    return this.#options.isFor === undefined || this.#options.isFor(result, waiter);
+  isFor({ key }: LoadInFlight<T>, result: T, waiter: Waiter<T>): boolean {
+    return this.#options.isFor === undefined || this.#options.isFor(key, result, waiter);
+  }
+
+  /** For flights. */
+  applied(): Label {
+    return this.#options.applied?.() ?? BLIND;
   }
 
   /** For flights. */
@@ -226,9 +244,9 @@ export class Flights<T> {
     if (signal?.aborted) return waiter.reject(signal.reason);
     const hash = hashOf(key);
     const present = this.#find(key, hash);
-    if (present !== undefined) return board(waiter, present);
+    if (present !== undefined) return this.#board(waiter, present);
     const { clock, timeoutMs, maxFlights } = this.#options;
-    if (this.#flights.size >= maxFlights) {
+    if (this.#flights.size + this.#detached.size >= maxFlights) {
       const error = new OverloadedError(`Too many loads at once: ${maxFlights}`);
       const standIn = this.#options.standIn?.(key, error, waiter.request);
       return standIn === undefined ? waiter.reject(error) : waiter.resolve(standIn);
@@ -236,7 +254,7 @@ export class Flights<T> {
     const flight = new LoadInFlight(key, hash, clock.nowMs() + timeoutMs, this, waiter);
     this.#flights.add(flight);
     this.#deadlines.cover(flight.deadlineMs);
-    board(waiter, flight);
+    this.#board(waiter, flight);
     try {
       start(flight);
     } catch (error) {
@@ -255,7 +273,7 @@ export class Flights<T> {
     if (flight === undefined) return undefined;
     return new Promise<T>((resolve, reject) => {
       if (signal.aborted) reject(signal.reason);
-      else board(new Onlooker<T>(signal, { resolve, reject }), flight);
+      else this.#board(new Onlooker<T>(signal, { resolve, reject }), flight);
     });
   }
 
@@ -303,6 +321,12 @@ export class Flights<T> {
     return flight;
   }
 
+  #board(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
+    if (waiter.isFirst) flight.waiters.unshift(waiter);
+    else flight.waiters.push(waiter);
+    waiter.board(flight, this.applied());
+  }
+
   /** @returns the earliest deadline left, or Infinity */
   #endOverdue(nowMs: number): number {
     let nextMs = Infinity;
@@ -321,12 +345,6 @@ export class Flights<T> {
     }
     return nextMs;
   }
-}
-
-function board<T>(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
-  if (waiter.isFirst) flight.waiters.unshift(waiter);
-  else flight.waiters.push(waiter);
-  waiter.board(flight);
 }
 
 const ONCE = { once: true };

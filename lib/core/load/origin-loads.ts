@@ -2,11 +2,12 @@ import type { Clock } from "../base/clock.ts";
 import { Memo } from "../base/memo.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { FailedRefreshes } from "../lifetime/failed-refreshes.ts";
+import type { Label } from "../invalidation/label.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
 import { goneAtMs, isUsableOnError, jittered, timesFrom } from "../lifetime/times.ts";
 import type { Origin, RequestHead } from "../ports.ts";
 import type { Freshness } from "../semantics/freshness.ts";
-import { type About, type Answer, canBeValidated, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
+import { type About, type Answer, canBeValidated, NO_TAGS, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
 
 /** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
@@ -73,6 +74,7 @@ export class OriginLoads {
    * Asks the origin. When it fails, is too slow or refuses, a stale value stands in that may be served then, and the key
    * backs off.
    *
+   * @param label how far this node has applied the log of invalidations as the load begins
    * @param held what this node has for the key, which may change while the origin is asked; the origin may say that it is
    * still good
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError, PassThroughError
@@ -81,6 +83,7 @@ export class OriginLoads {
     key: string,
     cacheKey: string,
     flight: Flight<unknown>,
+    label: Label,
     held: () => Value | undefined,
     request: RequestHead | undefined,
   ): Promise<FromOrigin> {
@@ -88,7 +91,7 @@ export class OriginLoads {
     const early = this.heldBack(cacheKey, held());
     if (early !== undefined) return { value: early, isStandIn: true };
     try {
-      const value = await this.#ask(key, cacheKey, flight, held(), request);
+      const value = await this.#ask(key, cacheKey, flight, label, held(), request);
       const { status } = value.about;
       const isFailed = isFailureStatus(status) && !flight.aborted;
       const error = isFailed ? new OriginError(`the origin answered ${status}`) : undefined;
@@ -134,6 +137,7 @@ export class OriginLoads {
     key: string,
     cacheKey: string,
     flight: Flight<unknown>,
+    label: Label,
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
@@ -148,12 +152,12 @@ export class OriginLoads {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
       }
       stats.localLoads++;
-      return this.#valueOf(answer, clock.nowMs() - askedAtMs);
+      return this.#valueOf(answer, clock.nowMs() - askedAtMs, label);
     } catch (error) {
       // A load that was cancelled by its waiters is no error of the origin.
       if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
       if (!(error instanceof NotFoundError) || lifetime.negativeTtlMs === 0) throw error;
-      return this.#remembered(clock.nowMs() - askedAtMs);
+      return this.#remembered(clock.nowMs() - askedAtMs, label);
     } finally {
       // A cancelled load may end after the next one has begun.
       if (this.#inFlight.get(cacheKey) === flight) this.#inFlight.delete(cacheKey);
@@ -165,14 +169,14 @@ export class OriginLoads {
     return body.length === 0 && fields === undefined && (freshness === undefined || freshness.freshMs <= 0);
   }
 
-  #remembered(loadMs: number): Value {
+  #remembered(loadMs: number, label: Label): Value {
     const { clock, lifetime: { negativeTtlMs, ttlJitter }, random } = this.#options;
     const freshMs = jittered(negativeTtlMs, ttlJitter, random);
     const times = timesFrom(clock.nowMs(), { ageMs: 0, freshMs, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 });
-    return { body: EMPTY, contentType: "", loadMs, about: NOTHING_HERE, ...times };
+    return { body: EMPTY, contentType: "", loadMs, about: NOTHING_HERE, ...times, label };
   }
 
-  #valueOf(answer: Answer, loadMs: number): Value {
+  #valueOf(answer: Answer, loadMs: number, label: Label): Value {
     const { clock } = this.#options;
     const freshness = answer.freshness ?? this.#ownFreshness();
     const contentType = this.#contentTypes.get(answer.contentType);
@@ -188,6 +192,7 @@ export class OriginLoads {
       staleWhileRevalidateMs,
       staleIfErrorMs,
       loadMs,
+      label,
     };
   }
 
@@ -198,12 +203,12 @@ export class OriginLoads {
     return { isStorable: true, ageMs: 0, freshMs, staleWhileRevalidateMs, staleIfErrorMs };
   }
 
-  #aboutOf({ body, status = 200, fields = PLAIN.fields, freshness, selection }: Answer): About {
-    if (freshness === undefined && status === 200) return PLAIN;
+  #aboutOf({ body, status = 200, fields = PLAIN.fields, freshness, selection, tags = NO_TAGS }: Answer): About {
+    if (freshness === undefined && status === 200 && tags.length === 0) return PLAIN;
     const [told] = fields.filter(([name]) => name === "etag").map(([, tag]) => tag);
     const etag = told ?? (status === 200 ? this.#options.etagOf?.(body) : undefined);
     const isPrivate = freshness !== undefined && !freshness.isStorable;
-    return { status, fields, etag, selection, hasOwnLifetime: freshness !== undefined, isPrivate };
+    return { status, fields, etag, selection, hasOwnLifetime: freshness !== undefined, isPrivate, tags };
   }
 }
 

@@ -28,6 +28,7 @@ export class SoftWaiter<T> extends Waiter<T> {
   }
 
   resolve(value: T): void {
+    this.#inner.isCollapsed = this.isCollapsed;
     this.#end()?.resolve(value);
   }
 

@@ -5,5 +5,5 @@ import type { Peer } from "../ports.ts";
 export function unreachable(name: string): Peer {
   const error = () => new PeerError(`Cannot ask ${name} as there is no connection to it`);
   const fail = () => Promise.reject(error());
-  return { name, ask: (_group, _key, ask) => ask.reject(error()), peek: fail, push: fail, invalidate: fail };
+  return { name, ask: (_group, _key, ask) => ask.reject(error()), peek: fail, push: fail, catchUp: fail };
 }

@@ -6,7 +6,7 @@ import { hashOf, mix32 } from "../../../lib/core/base/hash.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
-import { valueOf } from "../support.ts";
+import { allGood, valueOf } from "../support.ts";
 
 const value = (bytes: number, freshUntilMs: number, staleIfErrorMs: number) =>
   valueOf(bytes, { freshUntilMs, staleIfErrorMs });
@@ -185,7 +185,7 @@ function behavesAsModel(isHashed: boolean): void {
       fc.array(anyStep, { maxLength: 200, size: "max" }),
       fc.integer({ min: 100, max: 1_500 }),
       (steps, budget) => {
-        const caches = new SharedBudget(budget, isHashed);
+        const caches = new SharedBudget(budget, allGood(), isHashed);
         const model = new PlainCaches(budget);
         let nowMs = 0;
         for (const step of steps) {

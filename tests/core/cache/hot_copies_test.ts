@@ -3,7 +3,7 @@ import { HotCopies } from "../../../lib/core/cache/hot-copies.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { DEFAULT_LIFETIME } from "../../../lib/core/lifetime/policy.ts";
 import { test } from "../../support/test.ts";
-import { valueOf } from "../support.ts";
+import { allGood, valueOf } from "../support.ts";
 
 /** Born at one time and fresh until another. */
 const value = (bornAtMs: number, freshUntilMs: number) => valueOf("body", { bornAtMs, freshUntilMs });
@@ -22,7 +22,7 @@ test("of a copy that is held and one that comes, the better one stays", () => {
       [value(50, 90), value(40, 80), "main", true],
     ] as const
   ) {
-    const caches = new SharedBudget(1_000);
+    const caches = new SharedBudget(1_000, allGood());
     caches.store(caches[cache], "k", held);
     new HotCopies(caches, DEFAULT_LIFETIME, 1).keep("k", comes, nowMs);
     const now = caches.main.peek("k") ?? caches.hot.peek("k");
@@ -31,7 +31,7 @@ test("of a copy that is held and one that comes, the better one stays", () => {
 });
 
 test("a copy that is held is renewed though there is no room for another", () => {
-  const caches = new SharedBudget(100);
+  const caches = new SharedBudget(100, allGood());
   const copies = new HotCopies(caches, DEFAULT_LIFETIME, 2);
   caches.store(caches.main, "main", valueOf(90));
   caches.store(caches.hot, "k", valueOf(5, { freshUntilMs: 10 }));

@@ -7,7 +7,7 @@ import { settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 import { CountingOrigin, makeCluster, makeGroup, read, record, text } from "../cluster.ts";
 import { drainOf } from "../handoff/support.ts";
-import { valueOf } from "../support.ts";
+import { allGood, valueOf } from "../support.ts";
 import { keys, threeNodes, withFreshness } from "./support.ts";
 
 test("lifetimes are shortened at random by at most the jitter's share", async () => {
@@ -75,7 +75,7 @@ test("a look for expired entries misses none that came while it went on", () => 
 });
 
 test("expired values with unequal lifetimes make room for handed-over ones; what is stale and usable stays", () => {
-  const caches = new SharedBudget(1_000);
+  const caches = new SharedBudget(1_000, allGood());
   for (let i = 0; i < 10; i++) {
     const staleIfErrorMs = i === 3 ? 1_000 : 0;
     caches.store(caches.main, `k${i}`, valueOf(98, { freshUntilMs: i % 2 === 0 ? Infinity : 10 * i, staleIfErrorMs }));

@@ -182,7 +182,7 @@ test("an answer that is too long to keep is passed by from then on", async () =>
 });
 
 test("what is invalidated is not served, and no load that began before brings it back", async () => {
-  const { key, a, b, clock, origin } = threeNodes({});
+  const { key, a, b, clock, origin, log } = threeNodes({});
   origin.answer = (key, context) => ({ ...inLanguage(key, context), ...text(`v${origin.loads.length}`) });
   for (const language of ["de", "fr"]) for (let i = 0; i < 2; i++) await getFor(a, key, said(language));
   await a.get("other");
@@ -190,7 +190,7 @@ test("what is invalidated is not served, and no load that began before brings it
   origin.gate = gate.promise;
   const early = getFor(a, key, said("it"));
   await clock.advance(1);
-  for (const group of [a, b]) group.invalidate(key);
+  log.invalidate({ keys: [key] });
   for (const group of [a, b]) {
     for (const language of ["de", "fr"]) assert.equal(group.lookup(key, said(language)), undefined);
   }
@@ -209,12 +209,12 @@ test("what is invalidated is not served, and no load that began before brings it
 });
 
 test("an answer that comes after an invalidation is not kept", async () => {
-  const { key, a, b, origin } = threeNodes({});
+  const { key, a, b, origin, log } = threeNodes({});
   const gate = Promise.withResolvers<void>();
   origin.gate = gate.promise;
   const early = a.get(key);
   await settle();
-  for (const group of [a, b]) group.invalidate(key);
+  log.invalidate({ keys: [key] });
   gate.resolve();
   assert.equal(read(await early), "v1");
   assert.deepEqual([a.lookup(key), b.lookup(key)], [undefined, undefined]);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { BLIND } from "../../../lib/core/invalidation/label.ts";
 import { PeerError } from "../../../lib/core/errors.ts";
 import { Failover } from "../../../lib/core/load/failover.ts";
 import { Flights, promised } from "../../../lib/core/load/flights.ts";
@@ -130,9 +131,9 @@ test("a hedge may find the slow peer's connection dead: asks that this has ended
     for (const lost of atB.splice(0)) lost.reject(new PeerError("b was lost"));
     question.resolve(value);
   });
-  const stats = { peerLoads: 0, peerErrors: 0, hedges: 0 };
+  const stats = { peerLoads: 0, peerErrors: 0, hedges: 0, behindPeers: 0 };
   const failover = new Failover<string>({
-    label: () => 0,
+    after: () => BLIND,
     group: "g",
     picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, c].slice(0, count) },
     clock,
@@ -140,6 +141,7 @@ test("a hedge may find the slow peer's connection dead: asks that this has ended
     stats,
     received: (key) => `value of ${key}`,
     standIn: () => undefined,
+    loadUnkept: () => assert.fail("nobody is behind"),
     loadHere: () => assert.fail("c is there"),
   });
   const flights = new Flights<string>({ clock, timeoutMs: 30_000, maxFlights: 1_000 });

@@ -8,7 +8,7 @@ import { test } from "../../support/test.ts";
 import { askBy, record } from "../cluster.ts";
 
 const fail = () => Promise.reject(new PeerError("lost"));
-const reached = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail, invalidate: fail });
+const reached = (name: string): Peer => ({ name, ask: askBy(fail), peek: fail, push: fail, catchUp: fail });
 const hundred = Array.from({ length: 100 }, (_, i) => `key-${i}`);
 
 test("a draining peer owns nothing", () => {

@@ -4,6 +4,7 @@ import type { CancelSignal } from "../base/cancel.ts";
 import { atDeadline } from "../base/deadlines.ts";
 import { WeakMemo } from "../base/memo.ts";
 import type { Peer } from "../ports.ts";
+import { isUsableOnError } from "../lifetime/times.ts";
 import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
@@ -38,7 +39,8 @@ export class Peeks {
   }
 
   /**
-   * Asks the nodes that may hold the value, all at once; the first value wins. `undefined` at once: no node can hold it. A
+   * Asks the nodes that may hold the value, all at once; the first fresh value wins. So does a stale one of the owner that
+   * may be served on error: the owner is there, and asks the origin itself. `undefined` at once: no node can hold it. A
    * promise of `undefined`: no node has it. Never rejects.
    */
   ask(key: string, signal: CancelSignal): Promise<Value | undefined> | undefined {
@@ -110,7 +112,7 @@ class PeekRound {
 
   /** One peek, from the question to what follows from its answer. Never rejects. */
   async #peek(peer: Peer, waiting: Waiting): Promise<void> {
-    const { group, clock, lifetime } = this.#peeks.options;
+    const { group, clock, lifetime, picker } = this.#peeks.options;
     let found: Value | undefined;
     let isLost = false;
     try {
@@ -125,8 +127,11 @@ class PeekRound {
       this.#askForHotCopies();
     } else waiting.breaker.succeeded(clock.nowMs());
     const value = found && within(lifetime, found);
-    if (value !== undefined && value.freshUntilMs > clock.nowMs()) this.#end(value);
-    else if (this.#waiting.size === 0) this.#end(undefined);
+    const nowMs = clock.nowMs();
+    const isOfOwner = peer === picker.pick(this.#key);
+    if (value !== undefined && (value.freshUntilMs > nowMs || isOfOwner && isUsableOnError(value, nowMs))) {
+      this.#end(value);
+    } else if (this.#waiting.size === 0) this.#end(undefined);
   }
 
   #timeOut(): void {

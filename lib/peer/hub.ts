@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { areSame, type Label } from "../core/invalidation/label.ts";
 import type { ProbedPeer } from "../core/liveness/probed-peer.ts";
 import type { Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
@@ -14,6 +15,7 @@ import { acceptEvents, type SocketLike } from "./socket/socket.ts";
 import { dialTcp } from "./socket/tcp.ts";
 import { PROTOCOL, type ProtocolRange } from "./wire/frames.ts";
 import type { PeerGreeting, Refusal, Self } from "./wire/greeting.ts";
+import { checkLabel } from "./wire/labels.ts";
 
 export interface PeerHubOptions {
   readonly self: Self;
@@ -78,6 +80,8 @@ export class PeerHub {
   #links: ReadonlyMap<string, Link> = new Map();
   /** Links to peers that left, which finish their asks. */
   readonly #retired = new Set<Link>();
+  /** What `announceApplied` was told last. */
+  #applied: Label | undefined;
   #closed = false;
   #isSettled = false;
   #isReviewing = false;
@@ -102,6 +106,7 @@ export class PeerHub {
       schedule: options.schedule ?? setImmediate,
       openSocket: options.openSocket ?? dialTcp,
       random: options.random ?? Math.random,
+      applied: () => this.#applied,
       onChange: () => this.#reviewSettled(),
     };
     this.#reception = new Reception({
@@ -181,9 +186,27 @@ export class PeerHub {
     return this.#links.get(name);
   }
 
-  /** The peers that this node is connected with and that have announced the group. */
-  peersOf(group: string): Peer[] {
-    return [...this.#links.values()].filter((link) => link.serves(group));
+  /**
+   * Tells all connected peers where this node is in the log of invalidations; a peer that connects later is told then. The
+   * same label again tells nothing.
+   *
+   * @throws RangeError the label's numbers are not whole, or are below 0
+   */
+  announceApplied(label: Label): void {
+    if (this.#applied !== undefined && areSame(this.#applied, label)) return;
+    checkLabel(label);
+    this.#applied = label;
+    for (const link of this.#links.values()) link.announceApplied(label);
+  }
+
+  /**
+   * Where the connected peers are in the log, by their names: what each has told last, by an announcement or in reply to a
+   * catch-up. A peer that has told nothing on its connection is not in it.
+   */
+  applied(): ReadonlyMap<string, Label> {
+    const labels = new Map<string, Label>();
+    for (const [name, { applied }] of this.#links) if (applied !== undefined) labels.set(name, applied);
+    return labels;
   }
 
   /** As `peer`, to be probed. */

@@ -1,6 +1,6 @@
 /** Every bound of the peer transport, in one place; tests make them smaller. Chosen, where no reason is given. */
 export interface PeerLimits {
-  /** Gets, peeks and invalidates in flight per link, and those that wait for it to open; further ones fail with OverloadedError. */
+  /** Gets, peeks and catch-ups in flight per link, and those that wait for it to open; further ones fail with OverloadedError. */
   readonly asksInFlight: number;
   /** Probes, indirect probes and pushes in flight per link. */
   readonly membershipInFlight: number;

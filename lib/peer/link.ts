@@ -1,7 +1,8 @@
 import { SayOnce } from "../core/base/say-once.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
+import type { Label } from "../core/invalidation/label.ts";
 import type { ProbedPeer, Suspect } from "../core/liveness/probed-peer.ts";
-import { type Ask, asked, type AskOptions, type Entry, type Peer } from "../core/ports.ts";
+import { type Ask, asked, type AskOptions, type Entry, type Peer, type PushOptions } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import { Channel } from "./channel/channel.ts";
@@ -25,6 +26,8 @@ export interface LinkContext extends ChannelContext {
   readonly protocol: ProtocolRange;
   readonly openSocket: (url: string) => SocketLike;
   readonly random: () => number;
+  /** Where this node is in the log of invalidations, by its last announcement. */
+  readonly applied: () => Label | undefined;
   /** `isConnecting` of a link may have changed. */
   readonly onChange: () => void;
 }
@@ -107,8 +110,9 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Asks the peer as owner. The ask is rejected with the owner's final answers; PeerError when the peer cannot be reached,
-   * is lost or is silent; OverloadedError when too many asks are in flight; the signal's reason when it aborts.
+   * Asks the peer as owner. The ask is rejected with the owner's final answers; BehindError when the peer is behind the ask;
+   * PeerError when the peer cannot be reached, is lost or is silent; OverloadedError when too many asks are in flight; the
+   * signal's reason when it aborts.
    */
   ask(group: string, key: string, ask: Ask): void {
     const channel = this.#channel;
@@ -118,10 +122,10 @@ export class Link implements Peer, ProbedPeer {
     if (this.#opening.waiters >= asksInFlight) {
       return ask.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
-    const { signal, request } = ask;
+    const { signal, request, after } = ask;
     this.#opening.wait(
       ask,
-      (opened, timeoutMs) => asked({ signal, timeoutMs, request }, (later) => opened.get(group, key, later)),
+      (opened, timeoutMs) => asked({ signal, timeoutMs, request, after }, (later) => opened.get(group, key, later)),
       this.#sinceMs + firstOpenMs,
     ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
@@ -129,11 +133,6 @@ export class Link implements Peer, ProbedPeer {
   /** When the peer said that it had nothing of the group, if it did so on the open connection. */
   emptyAtMs(group: string): number | undefined {
     return this.#channel?.emptyAtMs(group);
-  }
-
-  /** Whether it is open, and the peer has announced the group. */
-  serves(group: string): boolean {
-    return this.#channel?.serves(group) ?? false;
   }
 
   /**
@@ -152,17 +151,28 @@ export class Link implements Peer, ProbedPeer {
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
-  push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number> {
+  push(group: string, entries: readonly Entry[], options: PushOptions): Promise<number> {
     return this.#onceOpen(options, (channel, timeoutMs) => channel.push(group, entries, { ...options, timeoutMs }));
   }
 
   /**
-   * Resolves when the peer has dropped what it held under the key. Waits for the connection as a peek does.
+   * Resolves to where the peer is, when it has got to the label, or shortly before the time is over. Waits for the
+   * connection as a peek does.
    *
-   * @throws PeerError, BadKeyError; the signal's reason when it aborts
+   * @throws PeerError; the signal's reason when it aborts
    */
-  invalidate(group: string, key: string, options: AskOptions): Promise<void> {
-    return this.#onceOpen(options, (channel, timeoutMs) => channel.invalidate(group, key, { ...options, timeoutMs }));
+  catchUp(label: Label, options: AskOptions): Promise<Label> {
+    return this.#onceOpen(options, (channel, timeoutMs) => channel.catchUp(label, { ...options, timeoutMs }));
+  }
+
+  /** Where the peer is, by what it has told last over the open connection, if it has. */
+  get applied(): Label | undefined {
+    return this.#channel?.applied;
+  }
+
+  /** Tells the peer where this node is, if the link is open. */
+  announceApplied(label: Label): void {
+    this.#channel?.announceApplied(label);
   }
 
   #onceOpen<T>(options: AskOptions, ask: (channel: Channel, timeoutMs: number) => Promise<T>): Promise<T> {
@@ -220,6 +230,8 @@ export class Link implements Peer, ProbedPeer {
     this.#context.log.debug(`peer ${this.name}: connected`, {}, { peer: this.name });
     // The groups may have changed since this node greeted; the asks that waited may be for a new one.
     channel.announceGroups();
+    const applied = this.#context.applied();
+    if (applied !== undefined) channel.announceApplied(applied);
     this.#opening.open(channel);
     this.#context.onChange();
   }
@@ -262,7 +274,7 @@ export class Link implements Peer, ProbedPeer {
     this.#dialer.stop();
   }
 
-  /** Gets no longer wait for it; peeks, pushes and invalidates still do, within their own time. */
+  /** Gets no longer wait for it; peeks, pushes and catch-ups still do, within their own time. */
   #late(reason: string): void {
     this.#state = "down";
     this.#downBecause = reason;

@@ -1,6 +1,7 @@
 /** What connections need of the node that they belong to. */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import type { Label } from "../core/invalidation/label.ts";
 import type { Suspect } from "../core/liveness/probed-peer.ts";
 import type { Ask, AskOptions, Entry, RequestHead } from "../core/ports.ts";
 import type { Value } from "../core/value.ts";
@@ -34,13 +35,15 @@ export interface PeerService {
    * The value of a get, if it is in memory. It takes no options object, so that a hit does not cost one.
    *
    * @param request what the client's request says beside the key; only for sites
+   * @param after what the asker has applied. Nothing is found while this node is behind it
    * @default nothing: `get` is called at once
    */
-  lookup?(group: string, key: string, request?: RequestHead): Value | undefined;
+  lookup?(group: string, key: string, request: RequestHead | undefined, after: Label): Value | undefined;
   /**
    * Replies as the owner, when the lookup found nothing.
    *
-   * @param ask has the same request; rejected with the group's errors; PeerError lets the asker fall back
+   * @param ask has the same request and label; rejected with the group's errors; BehindError: this node could not catch up
+   * with the label; PeerError lets the asker fall back
    */
   get(group: string, key: string, ask: Ask): void;
   /**
@@ -53,17 +56,20 @@ export interface PeerService {
   /**
    * Takes those of the entries of peer `from` that this node is to keep and has room for.
    *
+   * @param isWritten a client has written them: they displace what a load's value would
    * @returns how many it took
    * @default 0
    */
-  push?(group: string, entries: readonly Entry[], from: string): number;
+  push?(group: string, entries: readonly Entry[], from: string, isWritten: boolean): number;
   /**
-   * Values under the key are no longer good: drops them, before it returns. Called in the order of the frames, so a get
-   * that comes after it on the connection finds none of them.
+   * Applies all invalidations up to the label, which it reads from the log if it has not.
    *
-   * @default nothing
+   * @param options.timeoutMs at most 10 s. It must reply by then, be it there or not: a later reply is dropped
+   * @returns where this node is when it has got there, or when the time is over
+   * @throws PeerError it cannot tell
+   * @default BLIND at once
    */
-  invalidate?(group: string, key: string): void;
+  catchUp?(label: Label, options: AskOptions): Promise<Label>;
   /**
    * Probes a suspect for a peer.
    *

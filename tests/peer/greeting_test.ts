@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { MessageType, PROTOCOL, type ProtocolRange } from "../../lib/peer/wire/frames.ts";
@@ -183,7 +184,7 @@ test("the first frame of a stranger must be a hello, and come in time", async (d
   defer(() => b.close());
   b.setPeers([record("a")]);
   const writer = new FrameWriter();
-  writer.ask(MessageType.get, 1, 0, 1_000, "x");
+  writer.get(1, 0, 1_000, BLIND, "x");
   const eager = knock(b);
   eager.send(writer.take());
   const confused = knock(b);

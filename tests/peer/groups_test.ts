@@ -1,5 +1,6 @@
 /** Groups that come and go while nodes are connected. */
 import assert from "node:assert/strict";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import type { Ask } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
@@ -178,7 +179,6 @@ test("asks that cross the removal of their group at the peer fall back, and neve
       },
       peek: (group) => void reached.push(group),
       push: (group) => reached.push(group),
-      invalidate: (group) => void reached.push(group),
     },
   });
   await net.tick();
@@ -187,7 +187,6 @@ test("asks that cross the removal of their group at the peer fall back, and neve
     getFrom(peer, "wn", "x", patient),
     peer.peek("wn", "x", patient),
     peer.push("wn", [{ key: "x", value: text("x") }], patient),
-    peer.invalidate("wn", "x", patient),
   ].map((ask) => assert.rejects(ask, PeerError));
   b.removeGroup("wn");
   await net.tick();
@@ -348,12 +347,13 @@ function lastFailure(near: MemorySocket): string {
     onGet: ignore,
     onPeek: ignore,
     onPush: ignore,
-    onInvalidate: ignore,
+    onCatchUp: ignore,
     onProbe: ignore,
     onIndirectProbe: ignore,
     onCancel: ignore,
     onGroupAdded: ignore,
     onGroupRemoved: ignore,
+    onApplied: ignore,
   };
   const replies: ReplyVisitor = {
     onFailure: (id, code) => void (failure = `${id} ${code}`),
@@ -362,7 +362,7 @@ function lastFailure(near: MemorySocket): string {
     onProbed: ignore,
     onIndirectProbed: ignore,
     onTaken: ignore,
-    onInvalidated: ignore,
+    onCaughtUp: ignore,
   };
   readFrame(near.other.frames.at(-1)!, asks, replies, 0);
   return failure;
@@ -372,10 +372,9 @@ test("an ask for a removed group is a race, and one for an id that was never ann
   const { connect } = await greeted(defer);
   const entries = [{ key: "x", value: text("x") }];
   const asks: [string, (writer: FrameWriter, group: number) => void][] = [
-    ["get", (writer, group) => writer.ask(MessageType.get, 7, group, 1_000, "x")],
-    ["peek", (writer, group) => writer.ask(MessageType.peek, 7, group, 1_000, "x")],
-    ["push", (writer, group) => writer.push(7, group, entries, 0)],
-    ["invalidate", (writer, group) => writer.invalidate(7, group, "x")],
+    ["get", (writer, group) => writer.get(7, group, 1_000, BLIND, "x")],
+    ["peek", (writer, group) => writer.peek(7, group, 1_000, "x")],
+    ["push", (writer, group) => writer.push(7, group, entries, false, 0)],
   ];
   for (const [kind, ask] of asks) {
     const { near, say, reason } = await connect();
@@ -430,7 +429,10 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
       },
       peek: (_group, key) => void reached.push(key),
       push: (_group, entries) => reached.push(entries[0]!.key),
-      invalidate: (_group, key) => void reached.push(key),
+      catchUp: (label) => {
+        reached.push("catch-up");
+        return Promise.resolve(label);
+      },
       probeIndirectly: () => Promise.resolve(reached.push("suspect") > 0),
     },
     onProbed: () => reached.push("probe"),
@@ -444,15 +446,15 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
   writer.greeting(MessageType.hello, { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups });
   near.send(writer.take());
   await net.tick();
-  writer.ask(MessageType.get, 1, 0, 1_000, "first");
-  writer.ask(MessageType.get, 2, 0, 1_000, "second");
+  writer.get(1, 0, 1_000, BLIND, "first");
+  writer.get(2, 0, 1_000, BLIND, "second");
   near.send(writer.take());
   await net.tick();
   for (
     const write of [
-      () => writer.ask(MessageType.peek, 2, 0, 1_000, "peek"),
-      () => writer.push(2, 0, [{ key: "push", value: text("x") }], 0),
-      () => writer.invalidate(2, 0, "invalidate"),
+      () => writer.peek(2, 0, 1_000, "peek"),
+      () => writer.push(2, 0, [{ key: "push", value: text("x") }], false, 0),
+      () => writer.catchUp(2, 1_000, BLIND),
       () => writer.bare(MessageType.probe, 2),
       () => writer.indirectProbe(2, 1_000, "c", "01-c"),
     ]
@@ -463,7 +465,7 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
     writer.greeting(MessageType.hello, { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups });
     again.send(writer.take());
     await net.tick();
-    writer.ask(MessageType.get, 1, 0, 1_000, "first");
+    writer.get(1, 0, 1_000, BLIND, "first");
     write();
     again.send(writer.take());
     await net.tick();

@@ -1,16 +1,17 @@
 /** A raw client that speaks the protocol over real sockets. Its breaches are refused, and the node goes on. */
 import assert from "node:assert/strict";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { readFrame, readGreeting } from "../../lib/peer/wire/reader.ts";
 import { MAX_FRAME_BYTES } from "../../lib/core/base/limits.ts";
 import {
   ENTRY_HEAD_BYTES,
   FailureCode,
-  MAX_CACHE_KEY_BYTES,
+  LENGTHS_AT_BYTES,
   MAX_ENTRIES,
   MessageType,
   PROTOCOL,
-  TIMES_BYTES,
+  PUSH_HEAD_BYTES,
 } from "../../lib/peer/wire/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
@@ -45,7 +46,10 @@ async function victim(defer: Defer) {
       reached.push(`push ${entries.length}`);
       return entries.length;
     },
-    invalidate: (_, key) => void reached.push(`invalidate ${key}`),
+    catchUp: (label) => {
+      reached.push(`catch up to ${label.sequence}`);
+      return Promise.resolve(label);
+    },
     probeIndirectly: ({ name }) => Promise.resolve(reached.push(`indirect probe of ${name}`) > 0),
   };
   const self = { name: "b", incarnation: "01-b" };
@@ -109,12 +113,13 @@ class Client {
       onGet: () => say("get"),
       onPeek: () => say("peek"),
       onPush: () => say("push"),
-      onInvalidate: () => say("invalidate"),
+      onCatchUp: () => say("catch up"),
       onProbe: () => say("probe"),
       onIndirectProbe: () => say("indirect probe"),
       onCancel: () => say("cancel"),
       onGroupAdded: ({ id, name }) => say(`group ${id} ${name}`),
       onGroupRemoved: (id) => say(`no group ${id}`),
+      onApplied: ({ sequence }) => say(`applied ${sequence}`),
     }, {
       onValue: (id) => say(`value ${id}`),
       onFailure: (id, code) => say(`failure ${id} ${code}`),
@@ -122,7 +127,7 @@ class Client {
       onProbed: (id) => say(`probed ${id}`),
       onIndirectProbed: (id, isAlive) => say(`indirectly probed ${id} ${isAlive}`),
       onTaken: (id, count) => say(`taken ${id} ${count}`),
-      onInvalidated: (id) => say(`invalidated ${id}`),
+      onCaughtUp: (id, { sequence }) => say(`caught up ${id} ${sequence}`),
     }, 0);
     assert.equal(fault, undefined);
   }
@@ -134,16 +139,18 @@ class Client {
 }
 
 const messages: [string, (writer: FrameWriter) => void][] = [
-  ["get", (writer) => writer.ask(MessageType.get, 1, 0, 1_000, "x")],
-  ["peek", (writer) => writer.ask(MessageType.peek, 1, 0, 1_000, "x")],
+  ["get", (writer) => writer.get(1, 0, 1_000, BLIND, "x")],
+  ["peek", (writer) => writer.peek(1, 0, 1_000, "x")],
   ["probe", (writer) => writer.bare(MessageType.probe, 1)],
   ["indirect probe", (writer) => writer.indirectProbe(1, 1_000, "c", "01-c")],
-  ["push", (writer) => writer.push(1, 0, ENTRIES, 0)],
-  ["invalidate", (writer) => writer.invalidate(1, 0, "x")],
+  ["push", (writer) => writer.push(1, 0, ENTRIES, false, 0)],
+  ["catch-up", (writer) => writer.catchUp(1, 1_000, BLIND)],
+  ["applied", (writer) => writer.applied({ epoch: 1, sequence: 1 })],
   ["group", (writer) => writer.groupAdded({ id: 2, name: "more", revision: 0 })],
   ["replies", (writer) => {
-    for (const type of [MessageType.nothing, MessageType.probed, MessageType.invalidated]) writer.bare(type, 1);
+    for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 1);
     writer.taken(1, 1);
+    writer.caughtUp(1, BLIND);
   }],
 ];
 
@@ -188,17 +195,16 @@ test("a listed peer is answered in kind, and refused for a group that this node 
   const { reached, url } = await victim(defer);
   const client = await Client.greeted(url, defer);
   const { writer } = client;
-  writer.ask(MessageType.peek, 1, 1, 1_000, "x");
-  writer.push(2, 1, ENTRIES, 0);
-  writer.ask(MessageType.peek, 3, 0, 1_000, "x");
-  writer.push(4, 0, ENTRIES, 0);
+  writer.peek(1, 1, 1_000, "x");
+  writer.push(2, 1, ENTRIES, false, 0);
+  writer.peek(3, 0, 1_000, "x");
+  writer.push(4, 0, ENTRIES, false, 0);
   writer.bare(MessageType.probe, 5);
   writer.indirectProbe(6, 1_000, "c", "01-c");
-  writer.invalidate(7, 1, "x");
-  writer.invalidate(8, 0, "x");
+  writer.catchUp(7, 1_000, { epoch: 5, sequence: 9 });
   client.send();
   const heard = new Set<string>();
-  for (let i = 0; i < 8; i++) heard.add(await client.next());
+  for (let i = 0; i < 7; i++) heard.add(await client.next());
   assert.deepEqual(
     heard,
     new Set([
@@ -208,11 +214,10 @@ test("a listed peer is answered in kind, and refused for a group that this node 
       "taken 4 1",
       "probed 5",
       "indirectly probed 6 true",
-      `failure 7 ${FailureCode.unknownGroup}`,
-      "invalidated 8",
+      "caught up 7 9",
     ]),
   );
-  assert.deepEqual(reached, ["peek x", "push 1", "indirect probe of c", "invalidate x"]);
+  assert.deepEqual(reached, ["peek x", "push 1", "indirect probe of c", "catch up to 9"]);
 });
 
 /** One message with any payload. */
@@ -225,13 +230,14 @@ function raw(type: number, payload: Uint8Array, length = payload.length): Uint8A
 }
 
 function pushOf(count: number, lengths: [key: number, type: number, body: number], rest = 8, about = 0): Uint8Array {
-  const payload = new Uint8Array(4 + ENTRY_HEAD_BYTES + rest);
+  const payload = new Uint8Array(PUSH_HEAD_BYTES + ENTRY_HEAD_BYTES + rest);
   const view = new DataView(payload.buffer);
-  view.setUint16(2, count, true);
-  view.setUint16(4 + TIMES_BYTES, lengths[0], true);
-  view.setUint16(6 + TIMES_BYTES, lengths[1], true);
-  view.setUint32(8 + TIMES_BYTES, about, true);
-  view.setUint32(12 + TIMES_BYTES, lengths[2], true);
+  const at = PUSH_HEAD_BYTES + LENGTHS_AT_BYTES;
+  view.setUint16(3, count, true);
+  view.setUint16(at, lengths[0], true);
+  view.setUint16(at + 2, lengths[1], true);
+  view.setUint32(at + 4, about, true);
+  view.setUint32(at + 8, lengths[2], true);
   return payload;
 }
 
@@ -243,9 +249,9 @@ test("absurd groups, counts and lengths end the connection with a reason, and on
     return writer.take();
   };
   const attacks: [Uint8Array<ArrayBuffer>, RegExp][] = [
-    [frame((writer) => writer.push(1, 2, ENTRIES, 0)), /malformed push: group 2 was never announced/],
+    [frame((writer) => writer.push(1, 2, ENTRIES, false, 0)), /malformed push: group 2 was never announced/],
     [
-      frame((writer) => writer.ask(MessageType.peek, 1, 65_535, 1_000, "x")),
+      frame((writer) => writer.peek(1, 65_535, 1_000, "x")),
       /malformed peek: group 65535 was never announced/,
     ],
     [raw(MessageType.push, pushOf(0, [1, 0, 0])), /not 1 to 4096 entries/],
@@ -257,12 +263,12 @@ test("absurd groups, counts and lengths end the connection with a reason, and on
     [raw(MessageType.push, pushOf(1, [1, 0, 0], 8, 0xffff_ffff)), /lengths out of bounds/],
     [raw(MessageType.push, pushOf(1, [1, 0, 0], 8, 7)), /status, fields or tags/],
     [raw(MessageType.getFor, new Uint8Array(70_000)), /malformed getFor/],
-    [raw(MessageType.push, new Uint8Array(4), 0xffff_ffff), /longer than its frame/],
+    [raw(MessageType.push, new Uint8Array(5), 0xffff_ffff), /longer than its frame/],
     [raw(MessageType.push, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed push/],
     [raw(MessageType.indirectProbe, new Uint8Array(5_000)), /malformed indirectProbe/],
     [raw(MessageType.probe, new Uint8Array(1)), /malformed probe/],
     [raw(MessageType.peek, new Uint8Array(6)), /malformed peek/],
-    [raw(28, new Uint8Array(0)), /unknown message type 28/],
+    [raw(29, new Uint8Array(0)), /unknown message type 29/],
   ];
   for (const round of [1, 2]) {
     for (const [attack, expected] of attacks) {
@@ -277,28 +283,40 @@ test("absurd groups, counts and lengths end the connection with a reason, and on
   for (const [, expected] of attacks) assert.ok(lines.some((line) => expected.test(line)), `${expected}`);
   assert.ok(lines.length <= 16);
   const peer = await Client.greeted(url, defer);
-  peer.writer.ask(MessageType.get, 9, 0, 1_000, "still here");
+  peer.writer.get(9, 0, 1_000, BLIND, "still here");
   peer.send();
   assert.equal(await peer.next(), "value 9");
   assert.deepEqual(reached, ["get still here"]);
   assert.equal(b.stats()[0]!.opens, 2 * attacks.length + 1);
 });
 
-test("an invalidate that breaks the layout ends the connection with a reason, and drops nothing", async (defer) => {
-  const { reached, url } = await victim(defer);
-  const unknown = new FrameWriter();
-  unknown.invalidate(1, 2, "x");
-  const tooLong = new Uint8Array(2 + MAX_CACHE_KEY_BYTES + 1).fill(97);
-  tooLong.fill(0, 0, 2);
+test("a label, or a message about one, that breaks the layout ends the connection with a reason, and reaches nothing", async (defer) => {
+  const { b, reached, url } = await victim(defer);
+  const labels = [[NaN, 0], [0, NaN], [-1, 0], [0, -1], [0.5, 0], [0, 0.5], [Infinity, 0], [0, 2 ** 53], [
+    -Infinity,
+    1,
+  ]];
+  /** Zeros, with a label in the last bytes. */
+  const endingWith = (bytes: number, [epoch, sequence]: number[]) => {
+    const payload = new Uint8Array(bytes);
+    const view = new DataView(payload.buffer);
+    view.setFloat64(bytes - 16, epoch!, true);
+    view.setFloat64(bytes - 8, sequence!, true);
+    return payload;
+  };
   const attacks: [Uint8Array<ArrayBuffer>, RegExp][] = [
-    [unknown.take(), /malformed invalidate: group 2 was never announced/],
-    [raw(MessageType.invalidate, new Uint8Array(0)), /malformed invalidate/],
-    [raw(MessageType.invalidate, new Uint8Array(2)), /malformed invalidate/],
-    [raw(MessageType.invalidate, tooLong), /malformed invalidate/],
-    [raw(MessageType.invalidate, new Uint8Array(MAX_FRAME_BYTES - 9)), /malformed invalidate/],
-    [raw(MessageType.invalidate, new Uint8Array(3), 0xffff_ffff), /longer than its frame/],
-    [raw(MessageType.invalidate, new Uint8Array([0, 0, 0xff])), /malformed invalidate: the key is not UTF-8/],
-    [raw(MessageType.invalidated, new Uint8Array(1)), /malformed invalidated/],
+    ...labels.flatMap((label): [Uint8Array<ArrayBuffer>, RegExp][] => [
+      [raw(MessageType.catchUp, endingWith(20, label)), /malformed catchUp/],
+      [raw(MessageType.caughtUp, endingWith(16, label)), /malformed caughtUp/],
+      [raw(MessageType.applied, endingWith(16, label)), /malformed applied/],
+    ]),
+    ...[0, 15, 17, MAX_FRAME_BYTES - 9].flatMap((bytes): [Uint8Array<ArrayBuffer>, RegExp][] => [
+      [raw(MessageType.caughtUp, new Uint8Array(bytes)), /malformed caughtUp/],
+      [raw(MessageType.applied, new Uint8Array(bytes)), /malformed applied/],
+    ]),
+    [raw(MessageType.catchUp, new Uint8Array(19)), /malformed catchUp/],
+    [raw(MessageType.catchUp, new Uint8Array(21)), /malformed catchUp/],
+    [raw(MessageType.catchUp, new Uint8Array(20), 0xffff_ffff), /longer than its frame/],
   ];
   for (const [attack, expected] of attacks) {
     const client = await Client.greeted(url, defer);
@@ -306,10 +324,12 @@ test("an invalidate that breaks the layout ends the connection with a reason, an
     assert.match(await client.next(), expected);
   }
   assert.deepEqual(reached, []);
+  assert.deepEqual(b.applied(), new Map());
   const peer = await Client.greeted(url, defer);
-  peer.send(raw(MessageType.invalidate, tooLong.slice(0, -1)));
-  assert.equal(await peer.next(), "invalidated 0");
-  assert.equal(reached.length, 1);
+  peer.send(raw(MessageType.applied, endingWith(16, [7, 2 ** 53 - 1])));
+  peer.send(raw(MessageType.catchUp, endingWith(20, [0, 2 ** 53 - 1])));
+  assert.equal(await peer.next(), `caught up 0 ${2 ** 53 - 1}`);
+  assert.deepEqual(b.applied(), new Map([["a", { epoch: 7, sequence: 2 ** 53 - 1 }]]));
 });
 
 test("a frame over the bound is not read, and ends the connection", async (defer) => {
@@ -325,21 +345,23 @@ test("a frame over the bound is not read, and ends the connection", async (defer
   assert.equal(b.stats()[0]!.state, "open");
 });
 
-test("each of a flood of probes, pushes and indirect probes gets a reply", async (defer) => {
+test("each of a flood of probes, pushes, indirect probes and catch-ups gets a reply", async (defer) => {
   const { reached, url } = await victim(defer);
   const client = await Client.greeted(url, defer);
-  for (let id = 1; id <= 3_000; id += 3) {
+  for (let id = 1; id <= 4_000; id += 4) {
     client.writer.bare(MessageType.probe, id);
-    client.writer.push(id + 1, 0, ENTRIES, 0);
+    client.writer.push(id + 1, 0, ENTRIES, false, 0);
     client.writer.indirectProbe(id + 2, 1_000, "c", "01-c");
+    client.writer.catchUp(id + 3, 1_000, BLIND);
   }
   client.send();
   const heard: string[] = [];
-  while (heard.length < 3_000) heard.push(await client.next());
+  while (heard.length < 4_000) heard.push(await client.next());
   const count = (start: string) => heard.filter((text) => text.startsWith(start)).length;
   assert.equal(count("probed"), 1_000);
   assert.equal(count("taken"), 1_000);
   assert.equal(count("indirectly probed"), 64);
-  assert.equal(count("failure"), 936);
-  assert.equal(reached.length, 1_064);
+  assert.equal(count("caught up"), 64);
+  assert.equal(count("failure"), 2 * 936);
+  assert.equal(reached.length, 1_000 + 2 * 64);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Cancel } from "../../lib/core/base/cancel.ts";
 import {
   BadKeyError,
+  BehindError,
   NotFoundError,
   OriginError,
   OriginTimeoutError,
@@ -9,6 +10,7 @@ import {
   PassThroughError,
   PeerError,
 } from "../../lib/core/errors.ts";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import type { Ask, AskOptions } from "../../lib/core/ports.ts";
 import { type About, NOTHING_HERE, PLAIN, type Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
@@ -219,6 +221,7 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
     new OverloadedError("full"),
     new BadKeyError("bad"),
     new PassThroughError("for one request only"),
+    new BehindError("at message 7"),
     new PeerError("closing"),
   ];
   for (const error of errors) {
@@ -240,19 +243,19 @@ test("the owner's errors come back as the classes that it threw", async (defer) 
   assert.ok(log.lines.some((line) => line.startsWith("error") && line.includes("secret")), "the owner's log has it");
 });
 
-test("a get takes the client's request along to the owner's lookup and load, also from before the link is open", async (defer) => {
+test("a get takes the client's request and the asker's label along to the owner's lookup and load, also from before the link is open", async (defer) => {
   const net = new MemoryNetwork();
   const request = { fields: [["accept", "a/b"], ["cookie", 'é="1"']] } as const;
   const heard: unknown[] = [];
   const a = net.hub("a");
   const b = net.hub("b", {
     service: {
-      lookup: (group, key, request) => {
-        heard.push(["lookup", group, key, request]);
+      lookup: (group, key, request, after) => {
+        heard.push(["lookup", group, key, request, after]);
         return key === "held" ? text("held") : undefined;
       },
       get: (group, key, ask) => {
-        heard.push(["get", group, key, ask.request]);
+        heard.push(["get", group, key, ask.request, ask.after]);
         ask.resolve(text("loaded"));
       },
     },
@@ -261,20 +264,21 @@ test("a get takes the client's request along to the owner's lookup and load, als
   defer(() => b.close());
   a.setPeers([record("b", "http://b")]);
   b.setPeers([record("a", "http://a")]);
-  const early = getFrom(a.peer("b")!, "dict", "early", { ...patient, request });
+  const [after, later] = [{ epoch: 5, sequence: 1 }, { epoch: 5, sequence: 2 }];
+  const early = getFrom(a.peer("b")!, "dict", "early", { ...patient, request, after });
   await net.tick();
-  const asks = ["held", "x"].map((key) => getFrom(a.peer("b")!, "dict", key, { ...patient, request }));
-  asks.push(getFrom(a.peer("b")!, "dict", "plain", patient));
+  const asks = ["held", "x"].map((key) => getFrom(a.peer("b")!, "dict", key, { ...patient, request, after: later }));
+  asks.push(getFrom(a.peer("b")!, "dict", "plain", { ...patient, after }));
   await net.tick();
   assert.deepEqual((await Promise.all([early, ...asks])).map(bodyOf), ["loaded", "held", "loaded", "loaded"]);
   assert.deepEqual(heard, [
-    ["lookup", "dict", "early", request],
-    ["get", "dict", "early", request],
-    ["lookup", "dict", "held", request],
-    ["lookup", "dict", "x", request],
-    ["get", "dict", "x", request],
-    ["lookup", "dict", "plain", undefined],
-    ["get", "dict", "plain", undefined],
+    ["lookup", "dict", "early", request, after],
+    ["get", "dict", "early", request, after],
+    ["lookup", "dict", "held", request, later],
+    ["lookup", "dict", "x", request, later],
+    ["get", "dict", "x", request, later],
+    ["lookup", "dict", "plain", undefined, after],
+    ["get", "dict", "plain", undefined, after],
   ]);
 });
 
@@ -303,6 +307,7 @@ test("a value with all that is said of it comes from a get, a peek, and in a pus
     selection: { names: ["accept"], says: "accept\u0001=a/b" },
     hasOwnLifetime: true,
     isPrivate: true,
+    tags: ["sport", "page-7"],
   };
   const times = {
     bornAtMs: nowMs - 3,
@@ -310,7 +315,8 @@ test("a value with all that is said of it comes from a get, a peek, and in a pus
     staleWhileRevalidateMs: 1e10,
     staleIfErrorMs: Infinity,
   };
-  const values = [valueOf("whole", { ...times, loadMs: 12, about }), valueOf("", { about: NOTHING_HERE })];
+  const label = { epoch: 1_700_000_000_000_000, sequence: 12 };
+  const values = [valueOf("whole", { ...times, loadMs: 12, about, label }), valueOf("", { about: NOTHING_HERE })];
   const pushed: Value[] = [];
   const a = net.hub("a");
   const b = net.hub("b", {
@@ -518,6 +524,7 @@ test("an ask that is rejected with its connection may abandon another: each is r
     a.peer("b")!.ask("dict", key, {
       signal: clients[i]!,
       timeoutMs: 1_000,
+      after: BLIND,
       resolve: () => assert.fail("lost"),
       reject: (error) => {
         heard.push(error);

@@ -1,6 +1,7 @@
 /** Probes, indirect probes, peeks and pushes: asks about nodes, and about the values that they hold. */
 import assert from "node:assert/strict";
 import { NotFoundError, OriginTimeoutError, OverloadedError, PeerError } from "../../lib/core/errors.ts";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import type { Suspect } from "../../lib/core/liveness/liveness.ts";
 import type { AskOptions, Entry } from "../../lib/core/ports.ts";
 import type { Value } from "../../lib/core/value.ts";
@@ -132,10 +133,10 @@ test("peeks count among the asks of the asker and the work of the peer, and are 
 });
 
 test("entries that are pushed keep their age and the rest of their lifetime, on the taker's clock", async (defer) => {
-  const taken: { group: string; entries: readonly Entry[]; from: string }[] = [];
+  const taken: { group: string; entries: readonly Entry[]; from: string; isWritten: boolean }[] = [];
   const { net, a } = pair(defer, {
-    push: (group, entries, from) => {
-      taken.push({ group, entries, from });
+    push: (group, entries, from, isWritten) => {
+      taken.push({ group, entries, from, isWritten });
       return entries.length - 1;
     },
   });
@@ -150,7 +151,7 @@ test("entries that are pushed keep their age and the rest of their lifetime, on 
   await net.tick();
   assert.equal(await push, 2);
   assert.equal(taken.length, 1);
-  assert.deepEqual([taken[0]!.group, taken[0]!.from], ["dict", "a"]);
+  assert.deepEqual([taken[0]!.group, taken[0]!.from, taken[0]!.isWritten], ["dict", "a", false]);
   assert.deepEqual(taken[0]!.entries[0], entries[0]);
   assert.deepEqual(taken[0]!.entries[1], entries[1]);
   assert.deepEqual(taken[0]!.entries[2], entries[2], "stale by 1 ms");
@@ -158,6 +159,10 @@ test("entries that are pushed keep their age and the rest of their lifetime, on 
   assert.equal(await a.peer("b")!.push("dict", [], patient), 0);
   await net.tick();
   assert.equal(net.dialed[0]!.frames.length, frames, "a push of nothing says nothing");
+  const written = [true, false].map((isWritten) => a.peer("b")!.push("dict", entries, { ...patient, isWritten }));
+  await net.tick();
+  assert.deepEqual(await Promise.all(written), [2, 2]);
+  assert.deepEqual(taken.map(({ isWritten }) => isWritten), [false, true, false]);
 });
 
 test("a push that the taker fails, or to a group that it does not serve, falls back; one too large is refused here", async (defer) => {
@@ -499,13 +504,18 @@ test("a draining peer can be asked until its record goes, whichever group hears 
 test("a push waits behind a full socket as a reference, within a bound, and a probe there fails", async (defer) => {
   const limits = { socketBytes: 10_000, batchBytes: 1_000, pushBacklogBytes: 30_000 };
   const taken: number[] = [];
-  const { net, a } = pair(defer, { push: (_, entries) => taken.push(entries[0]!.value.body.length) }, { limits });
+  const written: boolean[] = [];
+  const push = (_: string, entries: readonly Entry[], __: string, isWritten: boolean) => {
+    written.push(isWritten);
+    return taken.push(entries[0]!.value.body.length) && 1;
+  };
+  const { net, a } = pair(defer, { push }, { limits });
   await net.tick();
   const near = net.dialed[0]!;
   near.stalled = true;
   const entries = [{ key: "x", value: { ...text(""), body: new Uint8Array(12_000) } }];
   const slow = { signal: never, timeoutMs: 60_000 };
-  const pushes = [1, 2, 3].map(() => a.peer("b")!.push("dict", entries, slow));
+  const pushes = [1, 2, 3].map((i) => a.peer("b")!.push("dict", entries, { ...slow, isWritten: i === 2 }));
   await assert.rejects(a.peer("b")!.push("dict", entries, slow), /full/);
   const unsendable = a.peer("b")!.push("dict", [{ key: "", value: text("") }], slow);
   const probe = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError);
@@ -523,6 +533,7 @@ test("a push waits behind a full socket as a reference, within a bound, and a pr
   }
   assert.deepEqual(await Promise.all(pushes), [1, 1, 1]);
   assert.deepEqual(taken, [12_000, 12_000, 12_000]);
+  assert.deepEqual(written, [false, true, false]);
   await refused;
 });
 
@@ -576,8 +587,8 @@ test("a reply of another kind than its ask closes the connection, and fails the 
       () => a.peer("b")!.push("dict", [{ key: "x", value: text("") }], patient),
       (id) => writer.indirectProbed(id, true),
     ],
-    [() => a.peer("b")!.invalidate("dict", "x", patient), (id) => writer.taken(id, 1)],
-    [() => a.peer("b")!.peek("dict", "x", patient), (id) => writer.bare(MessageType.invalidated, id)],
+    [() => a.peer("b")!.catchUp(BLIND, patient), (id) => writer.taken(id, 1)],
+    [() => a.peer("b")!.peek("dict", "x", patient), (id) => writer.caughtUp(id, BLIND)],
   ];
   for (const [ask, answer] of answers) {
     while (stateOf(a, "b") !== "open") {
@@ -601,7 +612,8 @@ test("more taken than was pushed counts as all that was pushed; a reply without 
   await net.tick();
   assert.equal(await push, 1);
   const writer = new FrameWriter();
-  for (const type of [MessageType.nothing, MessageType.probed, MessageType.invalidated]) writer.bare(type, 77);
+  for (const type of [MessageType.nothing, MessageType.probed]) writer.bare(type, 77);
+  writer.caughtUp(77, BLIND);
   writer.taken(77, 1);
   writer.indirectProbed(77, true);
   net.dialed[0]!.other.send(writer.take());

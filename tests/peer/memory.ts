@@ -79,7 +79,7 @@ export function getFrom(
   peer: Peer,
   group: string,
   key: string,
-  options: AskOptions & Pick<Ask, "request">,
+  options: AskOptions & Pick<Ask, "request"> & Partial<Pick<Ask, "after">>,
 ): Promise<Value> {
   return asked(options, (ask) => peer.ask(group, key, ask));
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Hono } from "hono";
 import type { UpgradeWebSocket } from "hono/ws";
 import type { Clock } from "../../lib/core/base/clock.ts";
+import { BLIND } from "../../lib/core/invalidation/label.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
@@ -32,6 +33,7 @@ export function valueOf(body: string | Uint8Array<ArrayBuffer>, change: Partial<
     staleIfErrorMs: 0,
     loadMs: 0,
     about: PLAIN,
+    label: BLIND,
     ...change,
   };
 }

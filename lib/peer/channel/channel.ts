@@ -1,6 +1,7 @@
 import { Deadlines } from "../../core/base/deadlines.ts";
+import type { Label } from "../../core/invalidation/label.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
-import type { Ask, AskOptions, Entry } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry, PushOptions } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { OwnGreeting } from "../own-groups.ts";
 import type { ChannelContext } from "../service.ts";
@@ -12,6 +13,7 @@ import { IncomingAsks } from "./incoming-asks.ts";
 import { Outbox } from "./outbox.ts";
 import { OutgoingAsks } from "./outgoing-asks.ts";
 import { Silence } from "./silence.ts";
+import { ToldLabel } from "./told-label.ts";
 
 /** Why a connection ended; `isFault`: the peer broke the rules. */
 export type OnLost = (reason: string, isFault: boolean) => void;
@@ -29,6 +31,7 @@ export class Channel implements SocketHandler {
   readonly #incoming: IncomingAsks;
   readonly #deadlines: Deadlines;
   readonly #silence: Silence;
+  readonly #told = new ToldLabel();
   #closedBecause: string | undefined;
   #onIdle: (() => void) | undefined;
   framesIn = 0;
@@ -57,8 +60,10 @@ export class Channel implements SocketHandler {
     this.#deadlines = new Deadlines(clock, (nowMs) => this.#endOverdue(nowMs));
     this.#ownGroups = new OwnGroupIds(groups, own.groups);
     this.#remoteGroups = new RemoteGroups(groups, remote.groups, clock.nowMs());
-    this.#outgoing = new OutgoingAsks(remote.name, this.#ownGroups, context, outbox, this.#deadlines, settled);
-    this.#incoming = new IncomingAsks(remote.name, this.#remoteGroups, context, outbox, this.#deadlines, settled);
+    const { name } = remote;
+    const [deadlines, told] = [this.#deadlines, this.#told];
+    this.#outgoing = new OutgoingAsks(name, this.#ownGroups, context, outbox, deadlines, told, settled);
+    this.#incoming = new IncomingAsks(name, this.#remoteGroups, context, outbox, deadlines, told, settled);
     socket.handler = this;
   }
 
@@ -72,11 +77,6 @@ export class Channel implements SocketHandler {
     return this.#remoteGroups.emptyAtMs(group);
   }
 
-  /** Whether the peer has announced the group. */
-  serves(group: string): boolean {
-    return this.#remoteGroups.has(group);
-  }
-
   /**
    * Tells the peer which groups this node has added and removed since it was last told. An ask that is in flight for a
    * removed group gets its reply. When the connection has no group id left, it ends, and a new one takes its place.
@@ -87,14 +87,24 @@ export class Channel implements SocketHandler {
     if (!this.#ownGroups.announce(this.#outbox)) this.#giveUp(CloseCode.replaced, "no group id is left on it");
   }
 
+  /** Where the peer is in the log of invalidations, by what it has told last; `undefined`: it has told nothing yet. */
+  get applied(): Label | undefined {
+    return this.#told.label;
+  }
+
+  /** Tells the peer where this node is. */
+  announceApplied(label: Label): void {
+    if (this.#closedBecause === undefined) this.#outbox.applied(label);
+  }
+
   /** Groups that this connection keeps in memory: this node's and the peer's. */
   get groups(): { own: number; remote: number } {
     return { own: this.#ownGroups.size, remote: this.#remoteGroups.size };
   }
 
   /**
-   * Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; with PassThroughError when the
-   * request's fields cannot travel; with the signal's reason when it aborts.
+   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with PassThroughError when
+   * the request's fields cannot travel; with the signal's reason when it aborts.
    * Neither this nor the asks below ever throw synchronously.
    */
   get(group: string, key: string, ask: Ask): void {
@@ -107,13 +117,13 @@ export class Channel implements SocketHandler {
   }
 
   /** @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts */
-  push(group: string, entries: readonly Entry[], options: AskOptions): Promise<number> {
+  push(group: string, entries: readonly Entry[], options: PushOptions): Promise<number> {
     return this.#outgoing.push(group, entries, options);
   }
 
-  /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
-  invalidate(group: string, key: string, options: AskOptions): Promise<void> {
-    return this.#outgoing.invalidate(group, key, options);
+  /** @throws PeerError; the signal's reason when it aborts */
+  catchUp(label: Label, options: AskOptions): Promise<Label> {
+    return this.#outgoing.catchUp(label, options);
   }
 
   /**

@@ -86,11 +86,6 @@ export class RemoteGroups {
     return id <= this.#highestId;
   }
 
-  /** Whether the peer has announced the group and not removed it. */
-  has(name: string): boolean {
-    return this.#byName.has(name);
-  }
-
   /** When the peer said that it had nothing of the group; `undefined` when it had something or does not have the group. */
   emptyAtMs(name: string): number | undefined {
     return this.#byName.get(name)?.emptyAtMs;

@@ -1,6 +1,7 @@
 import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
 import type { Deadlines } from "../../core/base/deadlines.ts";
 import { OriginTimeoutError } from "../../core/errors.ts";
+import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { ChannelContext } from "../service.ts";
@@ -8,10 +9,19 @@ import { codeOf } from "../wire/failures.ts";
 import { type AskType, type AskVisitor, FailureCode, type GroupNews, MessageType } from "../wire/frames.ts";
 import type { RemoteGroups } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
+import type { ToldLabel } from "./told-label.ts";
 
 /** Suspects that this node probes for one peer at a time, and how long each may take, whatever the peer says. Chosen. */
 const MAX_INDIRECT_PROBES = 64;
 const MAX_INDIRECT_PROBE_MS = 10_000;
+/** Catch-ups that this node works on for one peer at a time, and how long each may take, whatever the peer says. Chosen. */
+const MAX_CATCH_UPS = 64;
+const MAX_CATCH_UP_MS = 10_000;
+/**
+ * The service replies to a catch-up within its time; only a defect makes the channel reply in its place, so much later.
+ * Chosen: half of what askers keep for the way back.
+ */
+const LATE_SHARE = 0.05;
 
 /** An ask of the peer that this node works on; also the options that the service sees. */
 class IncomingAsk implements AskOptions {
@@ -43,6 +53,7 @@ type OnGetSettled = (ask: IncomingGet, value: Value | undefined, error: unknown)
 class IncomingGet extends IncomingAsk implements Ask {
   /** Its id in frames. */
   readonly number: number;
+  readonly after: Label;
   readonly request: RequestHead | undefined;
   private readonly onSettled: OnGetSettled;
   private isOver = false;
@@ -51,11 +62,13 @@ class IncomingGet extends IncomingAsk implements Ask {
     id: number,
     timeoutMs: number,
     deadlineMs: number,
+    after: Label,
     request: RequestHead | undefined,
     onSettled: OnGetSettled,
   ) {
     super(MessageType.get, timeoutMs, deadlineMs);
     this.number = id;
+    this.after = after;
     this.request = request;
     this.onSettled = onSettled;
   }
@@ -73,7 +86,7 @@ class IncomingGet extends IncomingAsk implements Ask {
   }
 }
 
-type Result = Value | boolean | undefined;
+type Result = Value | Label | boolean | undefined;
 
 /** The peer's asks over one channel, and this node's replies to them. */
 export class IncomingAsks implements AskVisitor {
@@ -82,6 +95,7 @@ export class IncomingAsks implements AskVisitor {
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
+  readonly #told: ToldLabel;
   readonly #onSettled: () => void;
   /** The asks in flight, by their ids. */
   readonly #asks = new Map<number, IncomingAsk>();
@@ -94,6 +108,7 @@ export class IncomingAsks implements AskVisitor {
     else this.#succeeded(ask.number, ask, value);
   };
   #indirectProbes = 0;
+  #catchUps = 0;
   /** Gets and peeks so far. */
   answered = 0;
 
@@ -104,6 +119,7 @@ export class IncomingAsks implements AskVisitor {
     context: ChannelContext,
     outbox: Outbox,
     deadlines: Deadlines,
+    told: ToldLabel,
     onSettled: () => void,
   ) {
     this.#remote = remote;
@@ -111,6 +127,7 @@ export class IncomingAsks implements AskVisitor {
     this.#context = context;
     this.#outbox = outbox;
     this.#deadlines = deadlines;
+    this.#told = told;
     this.#onSettled = onSettled;
   }
 
@@ -121,41 +138,56 @@ export class IncomingAsks implements AskVisitor {
 
   /** Work that has not settled. */
   get working(): number {
-    return this.#working + this.#indirectProbes;
+    return this.#working + this.#indirectProbes + this.#catchUps;
   }
 
   // An ask that stands behind the end of the connection in its frame is not worked on.
 
-  onGet(id: number, groupId: number, timeoutMs: number, key: string, request?: RequestHead): string | void {
-    return this.#onKey(MessageType.get, id, groupId, timeoutMs, key, request);
+  onGet(
+    id: number,
+    groupId: number,
+    timeoutMs: number,
+    after: Label,
+    key: string,
+    request?: RequestHead,
+  ): string | void {
+    return this.#onKey(MessageType.get, id, groupId, timeoutMs, after, key, request);
   }
 
   onPeek(id: number, groupId: number, timeoutMs: number, key: string): string | void {
-    return this.#onKey(MessageType.peek, id, groupId, timeoutMs, key);
+    return this.#onKey(MessageType.peek, id, groupId, timeoutMs, BLIND, key, undefined);
   }
 
-  onPush(id: number, groupId: number, entries: readonly Entry[]): string | void {
+  onPush(id: number, groupId: number, entries: readonly Entry[], isWritten: boolean): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
     const group = this.#groups.get(groupId);
     if (group === undefined || !group.isServed) return this.#unknownGroup("push", id, groupId);
     const { service } = this.#context;
     try {
-      this.#outbox.taken(id, service.push?.(group.name, entries, this.#remote) ?? 0);
+      this.#outbox.taken(id, service.push?.(group.name, entries, this.#remote, isWritten) ?? 0);
     } catch (error) {
       this.#replyFailure(MessageType.push, id, error);
     }
   }
 
-  onInvalidate(id: number, groupId: number, key: string): string | void {
+  onCatchUp(id: number, timeoutMs: number, label: Label): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
-    const group = this.#groups.get(groupId);
-    if (group === undefined || !group.isServed) return this.#unknownGroup("invalidate", id, groupId);
-    try {
-      this.#context.service.invalidate?.(group.name, key);
-      this.#outbox.bare(MessageType.invalidated, id);
-    } catch (error) {
-      this.#replyFailure(MessageType.invalidate, id, error);
+    if (this.#asks.has(id)) return "malformed catchUp: the id is in flight";
+    const { service } = this.#context;
+    if (service.catchUp === undefined) return this.#outbox.caughtUp(id, BLIND);
+    if (this.#catchUps >= MAX_CATCH_UPS) {
+      return this.#outbox.failure(id, FailureCode.unavailable, `catches up for ${MAX_CATCH_UPS} asks already`);
     }
+    const allowedMs = Math.min(timeoutMs, MAX_CATCH_UP_MS);
+    const ask = this.#newAsk(MessageType.catchUp, allowedMs, allowedMs * (1 + LATE_SHARE));
+    let result: Promise<Label>;
+    try {
+      result = service.catchUp(label, ask);
+    } catch (error) {
+      return this.#replyFailure(MessageType.catchUp, id, error);
+    }
+    this.#catchUps++;
+    this.#work(id, ask, result);
   }
 
   onProbe(id: number): string | void {
@@ -189,6 +221,11 @@ export class IncomingAsks implements AskVisitor {
 
   onGroupRemoved(groupId: number): string | void {
     return this.#closedBecause ?? this.#groups.remove(groupId);
+  }
+
+  onApplied(label: Label): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    this.#told.announced(label);
   }
 
   onCancel(id: number): void {
@@ -231,8 +268,9 @@ export class IncomingAsks implements AskVisitor {
     id: number,
     groupId: number,
     timeoutMs: number,
+    after: Label,
     key: string,
-    request?: RequestHead,
+    request: RequestHead | undefined,
   ): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
     const isGet = type === MessageType.get;
@@ -247,17 +285,24 @@ export class IncomingAsks implements AskVisitor {
     this.answered++;
     try {
       if (!isGet) return this.#peek(id, name, timeoutMs, key);
-      const found = service.lookup?.(name, key, request);
-      if (found === undefined) this.#get(id, name, timeoutMs, key, request);
+      const found = service.lookup?.(name, key, request, after);
+      if (found === undefined) this.#get(id, name, timeoutMs, after, key, request);
       else this.#outbox.value(id, found);
     } catch (error) {
       this.#replyFailure(type, id, error);
     }
   }
 
-  #get(id: number, group: string, timeoutMs: number, key: string, request: RequestHead | undefined): void {
+  #get(
+    id: number,
+    group: string,
+    timeoutMs: number,
+    after: Label,
+    key: string,
+    request: RequestHead | undefined,
+  ): void {
     const { clock, service } = this.#context;
-    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, request, this.#onGetSettled);
+    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, after, request, this.#onGetSettled);
     this.#working++;
     this.#await(id, ask);
     try {
@@ -275,8 +320,9 @@ export class IncomingAsks implements AskVisitor {
     this.#work(id, ask, result);
   }
 
-  #newAsk(type: AskType, timeoutMs: number): IncomingAsk {
-    return new IncomingAsk(type, timeoutMs, this.#context.clock.nowMs() + timeoutMs);
+  /** @param lastsMs how long the channel waits for the service, which is given `timeoutMs` */
+  #newAsk(type: AskType, timeoutMs: number, lastsMs = timeoutMs): IncomingAsk {
+    return new IncomingAsk(type, timeoutMs, this.#context.clock.nowMs() + lastsMs);
   }
 
   #work(id: number, ask: IncomingAsk, result: Promise<Result>): void {
@@ -291,7 +337,11 @@ export class IncomingAsks implements AskVisitor {
 
   #succeeded(id: number, ask: IncomingAsk, result: Result): void {
     if (!this.#settle(id, ask)) return;
-    this.#reply(ask.type, id, result);
+    try {
+      this.#reply(ask.type, id, result);
+    } catch (error) {
+      this.#replyFailure(ask.type, id, error);
+    }
     this.#replied();
   }
 
@@ -306,6 +356,7 @@ export class IncomingAsks implements AskVisitor {
     // The id may be in use again, after a cancel.
     const isAwaited = this.#asks.get(id) === ask && this.#asks.delete(id);
     if (ask.type === MessageType.indirectProbe) this.#indirectProbes--;
+    else if (ask.type === MessageType.catchUp) this.#catchUps--;
     else if (isAwaited) this.#working--;
     // Counted until the frame is read: else a frame full of gets and their cancels would pass the bound.
     else queueMicrotask(this.#abandonedEnded);
@@ -324,6 +375,7 @@ export class IncomingAsks implements AskVisitor {
 
   #reply(type: AskType, id: number, result: Result): void {
     if (type === MessageType.indirectProbe) this.#outbox.indirectProbed(id, result === true);
+    else if (type === MessageType.catchUp) this.#outbox.caughtUp(id, result as Label);
     else if (result === undefined) this.#outbox.bare(MessageType.nothing, id);
     else this.#outbox.value(id, result as Value);
   }

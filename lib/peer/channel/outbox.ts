@@ -1,9 +1,10 @@
 import type { Clock } from "../../core/base/clock.ts";
 import { PassThroughError, PeerError } from "../../core/errors.ts";
+import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { FrameWriter } from "../wire/writer.ts";
-import { type BareType, FailureCode, type GroupNews, MessageType } from "../wire/frames.ts";
+import { type BareType, FailureCode, type GroupNews } from "../wire/frames.ts";
 import type { PeerLimits } from "../limits.ts";
 import type { Schedule } from "../service.ts";
 import { CloseCode, type SocketLike } from "../socket/socket.ts";
@@ -15,6 +16,7 @@ type Waiting =
     readonly id: number;
     readonly group: number;
     readonly entries: readonly Entry[];
+    readonly isWritten: boolean;
     readonly bytes: number;
     readonly onFailed: (error: unknown) => void;
   };
@@ -72,29 +74,25 @@ export class Outbox {
     this.#onDrained = onDrained;
   }
 
-  /**
-   * A get or a peek.
-   *
-   * @throws BadKeyError the key cannot travel; nothing was written then
-   */
-  ask(
-    type: typeof MessageType["get" | "peek"],
-    id: number,
-    group: number,
-    timeoutMs: number,
-    key: string,
-  ): void {
-    this.#writer.ask(type, id, group, timeoutMs, key);
+  /** @throws BadKeyError, RangeError the key, or the label, cannot travel; nothing was written then */
+  get(id: number, group: number, timeoutMs: number, after: Label, key: string): void {
+    this.#writer.get(id, group, timeoutMs, after, key);
+    this.#wrote();
+  }
+
+  /** @throws BadKeyError the key cannot travel; nothing was written then */
+  peek(id: number, group: number, timeoutMs: number, key: string): void {
+    this.#writer.peek(id, group, timeoutMs, key);
     this.#wrote();
   }
 
   /**
    * A get with what the client's request says beside the key.
    *
-   * @throws BadKeyError, PassThroughError the key, or the fields, cannot travel; nothing was written then
+   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot travel. Nothing was written then
    */
-  getFor(id: number, group: number, timeoutMs: number, key: string, request: RequestHead): void {
-    this.#writer.getFor(id, group, timeoutMs, key, request);
+  getFor(id: number, group: number, timeoutMs: number, after: Label, key: string, request: RequestHead): void {
+    this.#writer.getFor(id, group, timeoutMs, after, key, request);
     this.#wrote();
   }
 
@@ -124,20 +122,38 @@ export class Outbox {
    * the full socket. Nothing was written then
    * @param onFailed takes the first two errors of a push that had to wait
    */
-  push(id: number, group: number, entries: readonly Entry[], onFailed: (error: unknown) => void): void {
-    if (!this.#full) return this.#writePush(id, group, entries);
+  push(
+    id: number,
+    group: number,
+    entries: readonly Entry[],
+    isWritten: boolean,
+    onFailed: (error: unknown) => void,
+  ): void {
+    if (!this.#full) return this.#writePush(id, group, entries, isWritten);
     const bytes = entries.reduce((sum, { value }) => sum + value.body.length, 0);
     if (this.#waitingPushes > 0 && this.#waitingPushBytes + bytes > this.#limits.pushBacklogBytes) {
       throw new PeerError("the connection is full");
     }
-    this.#waiting.push({ id, group, entries, bytes, onFailed });
+    this.#waiting.push({ id, group, entries, isWritten, bytes, onFailed });
     this.#waitingPushes++;
     this.#waitingPushBytes += bytes;
   }
 
-  /** @throws BadKeyError the key cannot travel; nothing was written then */
-  invalidate(id: number, group: number, key: string): void {
-    this.#writer.invalidate(id, group, key);
+  /** @throws RangeError the label cannot travel; nothing was written then */
+  catchUp(id: number, timeoutMs: number, label: Label): void {
+    this.#writer.catchUp(id, timeoutMs, label);
+    this.#wrote();
+  }
+
+  /** @throws RangeError as `catchUp` */
+  caughtUp(id: number, label: Label): void {
+    this.#writer.caughtUp(id, label);
+    this.#wrote();
+  }
+
+  /** @throws RangeError as `catchUp` */
+  applied(label: Label): void {
+    this.#writer.applied(label);
     this.#wrote();
   }
 
@@ -240,8 +256,8 @@ export class Outbox {
     this.#wrote();
   }
 
-  #writePush(id: number, group: number, entries: readonly Entry[]): void {
-    this.#writer.push(id, group, entries, this.#clock.nowMs());
+  #writePush(id: number, group: number, entries: readonly Entry[], isWritten: boolean): void {
+    this.#writer.push(id, group, entries, isWritten, this.#clock.nowMs());
     this.#wrote();
   }
 
@@ -292,7 +308,7 @@ export class Outbox {
         this.#waitingPushes--;
         this.#waitingPushBytes -= next.bytes;
         try {
-          this.#writePush(next.id, next.group, next.entries);
+          this.#writePush(next.id, next.group, next.entries, next.isWritten);
         } catch (error) {
           next.onFailed(error);
         }

@@ -3,8 +3,9 @@ import type { Deadlines } from "../../core/base/deadlines.ts";
 import { IntrusiveTable, type TableNode } from "../../core/base/intrusive-table.ts";
 import type { Reply } from "../../core/base/reply.ts";
 import { OverloadedError, PeerError } from "../../core/errors.ts";
+import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
-import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry, PushOptions, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { ChannelContext } from "../service.ts";
 import { errorOf } from "../wire/failures.ts";
@@ -12,6 +13,7 @@ import { type AskType, type FailureCode, MessageType, type ReplyVisitor } from "
 import { canTravel } from "../wire/writer.ts";
 import type { OwnGroupIds } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
+import type { ToldLabel } from "./told-label.ts";
 
 /**
  * The share of an ask's time that is kept for the way back. An owner whose origin is slow says so within the asker's time
@@ -22,8 +24,8 @@ const MAX_WAY_BACK_MS = 250;
 const ONCE = { once: true };
 const MISFIT = "malformed reply: of another kind than its ask";
 
-/** What a reply may hold: a value or nothing, a yes or no, a count. */
-type Result = Value | boolean | number | undefined | void;
+/** What a reply may hold: a value or nothing, a yes or no, a count, a label. */
+type Result = Value | Label | boolean | number | undefined | void;
 
 /** An ask in flight. It is its own abort listener: a closure per ask would cost more than the ask. */
 class OutgoingAsk implements TableNode<OutgoingAsk> {
@@ -63,15 +65,16 @@ export class OutgoingAsks implements ReplyVisitor {
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
+  readonly #told: ToldLabel;
   readonly #onSettled: () => void;
   readonly #groupIds: OwnGroupIds;
   readonly #asks = new IntrusiveTable<OutgoingAsk>();
   readonly #abandon = (ask: OutgoingAsk) => this.#abandoned(ask);
   /**
-   * Those that clients cause: gets, peeks and invalidates. The other asks have a bound of their own, so that a busy peer
+   * Those that clients cause: gets, peeks and catch-ups. The other asks have a bound of their own, so that a busy peer
    * does not look dead.
    */
-  #keyAsks = 0;
+  #clientAsks = 0;
   #nextId = 1;
   #closedBecause: string | undefined;
   /** Gets and peeks so far. */
@@ -86,12 +89,14 @@ export class OutgoingAsks implements ReplyVisitor {
     context: ChannelContext,
     outbox: Outbox,
     deadlines: Deadlines,
+    told: ToldLabel,
     onSettled: () => void,
   ) {
     this.#remote = remote;
     this.#context = context;
     this.#outbox = outbox;
     this.#deadlines = deadlines;
+    this.#told = told;
     this.#onSettled = onSettled;
     this.#groupIds = groupIds;
   }
@@ -101,16 +106,16 @@ export class OutgoingAsks implements ReplyVisitor {
   }
 
   /**
-   * Rejected with the owner's final answers, PeerError, OverloadedError, BadKeyError; with PassThroughError when the
-   * request's fields cannot travel; with the signal's reason when it aborts.
+   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with PassThroughError when
+   * the request's fields cannot travel; with the signal's reason when it aborts.
    */
   get(group: string, key: string, ask: Ask): void {
-    this.#askFor(MessageType.get, group, key, ask.request, ask, ask);
+    this.#askFor(MessageType.get, group, key, ask.after, ask.request, ask, ask);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
-    return promised((reply) => this.#askFor(MessageType.peek, group, key, undefined, options, reply));
+    return promised((reply) => this.#askFor(MessageType.peek, group, key, BLIND, undefined, options, reply));
   }
 
   /** @throws PeerError; OverloadedError so many asks are in flight that it was not sent */
@@ -130,22 +135,23 @@ export class OutgoingAsks implements ReplyVisitor {
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
-  push(group: string, given: readonly Entry[], { signal, timeoutMs }: AskOptions): Promise<number> {
+  push(group: string, given: readonly Entry[], options: PushOptions): Promise<number> {
+    const { signal, timeoutMs, isWritten = false } = options;
     const entries = given.filter(({ value }) => canTravel(value));
     if (entries.length === 0) return Promise.resolve(0);
     const groupId = this.#groupIds.idOf(group);
     if (groupId === undefined) return Promise.reject(noSuchGroup(group));
     const taken = this.#askOf<number>(MessageType.push, timeoutMs, signal, (id) => {
-      this.#outbox.push(id, groupId, entries, (error) => this.#reject(id, error));
+      this.#outbox.push(id, groupId, entries, isWritten, (error) => this.#reject(id, error));
     });
     return taken.then((count) => Math.min(count, entries.length));
   }
 
-  /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
-  invalidate(group: string, key: string, { signal, timeoutMs }: AskOptions): Promise<void> {
-    const groupId = this.#groupIds.idOf(group);
-    if (groupId === undefined) return Promise.reject(noSuchGroup(group));
-    return this.#askOf(MessageType.invalidate, timeoutMs, signal, (id) => this.#outbox.invalidate(id, groupId, key));
+  /** @throws PeerError; the signal's reason when it aborts */
+  catchUp(label: Label, { signal, timeoutMs }: AskOptions): Promise<Label> {
+    return this.#askOf(MessageType.catchUp, timeoutMs, signal, (id) => {
+      this.#outbox.catchUp(id, timeWithoutWayBack(timeoutMs), label);
+    });
   }
 
   // A reply to an ask that was abandoned is ignored.
@@ -175,8 +181,10 @@ export class OutgoingAsks implements ReplyVisitor {
     return this.#onReply(MessageType.push, id, count);
   }
 
-  onInvalidated(id: number): string | void {
-    return this.#onReply(MessageType.invalidate, id, undefined);
+  onCaughtUp(id: number, label: Label): string | void {
+    // It tells where the peer is, whether its ask still waits or not.
+    this.#told.replied(label);
+    return this.#onReply(MessageType.catchUp, id, label);
   }
 
   onFailure(id: number, code: FailureCode, detail: string): void {
@@ -213,11 +221,12 @@ export class OutgoingAsks implements ReplyVisitor {
     type: typeof MessageType["get" | "peek"],
     group: string,
     key: string,
+    after: Label,
     request: RequestHead | undefined,
     { signal, timeoutMs }: AskOptions,
     reply: Reply<Result>,
   ): void {
-    if (signal.aborted || this.#closedBecause !== undefined || this.#keyAsks >= this.#context.limits.asksInFlight) {
+    if (signal.aborted || this.#closedBecause !== undefined || this.#clientAsks >= this.#context.limits.asksInFlight) {
       return reply.reject(this.#refusal(type, signal));
     }
     const groupId = this.#groupIds.idOf(group);
@@ -226,8 +235,9 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#nextId = (id + 1) >>> 0;
     try {
       const timeMs = timeWithoutWayBack(timeoutMs);
-      if (request === undefined) this.#outbox.ask(type, id, groupId, timeMs, key);
-      else this.#outbox.getFor(id, groupId, timeMs, key, request);
+      if (type === MessageType.peek) this.#outbox.peek(id, groupId, timeMs, key);
+      else if (request === undefined) this.#outbox.get(id, groupId, timeMs, after, key);
+      else this.#outbox.getFor(id, groupId, timeMs, after, key, request);
     } catch (error) {
       return reply.reject(error);
     }
@@ -242,9 +252,9 @@ export class OutgoingAsks implements ReplyVisitor {
     write: (id: number) => void,
   ): Promise<T> {
     const { asksInFlight, membershipInFlight } = this.#context.limits;
-    const isFull = isForKey(type)
-      ? this.#keyAsks >= asksInFlight
-      : this.#asks.size - this.#keyAsks >= membershipInFlight;
+    const isFull = isForClient(type)
+      ? this.#clientAsks >= asksInFlight
+      : this.#asks.size - this.#clientAsks >= membershipInFlight;
     if (signal?.aborted || this.#closedBecause !== undefined || isFull) {
       return Promise.reject(this.#refusal(type, signal));
     }
@@ -280,7 +290,7 @@ export class OutgoingAsks implements ReplyVisitor {
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
     const ask = new OutgoingAsk(type, id, deadlineMs, signal, reply, this.#abandon);
     this.#asks.add(ask);
-    if (isForKey(type)) this.#keyAsks++;
+    if (isForClient(type)) this.#clientAsks++;
     signal?.addEventListener("abort", ask, ONCE);
     this.#deadlines.cover(deadlineMs);
   }
@@ -304,7 +314,7 @@ export class OutgoingAsks implements ReplyVisitor {
   /** @returns whether it was still in flight */
   #forget(ask: OutgoingAsk): boolean {
     if (!this.#asks.delete(ask)) return false;
-    if (isForKey(ask.type)) this.#keyAsks--;
+    if (isForClient(ask.type)) this.#clientAsks--;
     ask.signal?.removeEventListener("abort", ask);
     return true;
   }
@@ -316,11 +326,9 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#onSettled();
   }
 
-  /** The peer replies to the other kinds as it reads them: a cancel would spare it no work. */
+  /** The peer replies to probes and pushes as it reads them: a cancel would spare it no work. */
   #cancel({ type, number }: OutgoingAsk): void {
-    if (type === MessageType.get || type === MessageType.peek || type === MessageType.indirectProbe) {
-      this.#outbox.bare(MessageType.cancel, number);
-    }
+    if (type !== MessageType.probe && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
   }
 
   #lostError(reason: string): PeerError {
@@ -333,8 +341,8 @@ function promised<T extends Result>(ask: (reply: Reply<Result>) => void): Promis
   return new Promise<T>((resolve, reject) => ask({ resolve: resolve as Reply<Result>["resolve"], reject: reject }));
 }
 
-function isForKey(type: AskType): boolean {
-  return type === MessageType.get || type === MessageType.peek || type === MessageType.invalidate;
+function isForClient(type: AskType): boolean {
+  return type === MessageType.get || type === MessageType.peek || type === MessageType.catchUp;
 }
 
 function timeWithoutWayBack(timeoutMs: number): number {

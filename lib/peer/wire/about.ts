@@ -3,11 +3,14 @@
  * a node never sends what its peer takes for malformed.
  */
 import * as v from "valibot";
+import { utf8Bytes } from "../../core/base/hash.ts";
 import { Memo } from "../../core/base/memo.ts";
 import type { Fields } from "../../core/semantics/fields.ts";
+import { MAX_NAMES, MAX_TAG_BYTES } from "../../core/invalidation/message.ts";
+import { NO_TAGS, type Tags } from "../../core/invalidation/tags.ts";
 import { type About, PLAIN } from "../../core/value.ts";
 
-/** The longest block that travels, in bytes. It bounds the entity tag and the selection too. Chosen: twice what origins keep. */
+/** The longest block that travels, in bytes; it bounds every part. Chosen: twice the header fields that origins keep. */
 export const MAX_ABOUT_BYTES = 64 * 1024;
 /** Header lines of one message, and names in one `Vary`. Chosen: over the 2,000 lines that node:http reads. */
 export const MAX_FIELDS = 2_048;
@@ -23,6 +26,7 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*$/;
 
 const fieldsSchema = v.custom<Fields>(areFields);
+const tagsSchema = v.custom<Tags>(areTags);
 const fieldValue = v.pipe(v.string(), v.regex(FIELD_VALUE));
 const aboutSchema = v.object({
   // 0 is a marker. A final status is 200 to 599: runtimes make no response of another one.
@@ -33,6 +37,7 @@ const aboutSchema = v.object({
   says: v.optional(v.string()),
   own: v.optional(v.boolean(), false),
   private: v.optional(v.boolean(), false),
+  tags: v.optional(tagsSchema),
 });
 
 /**
@@ -58,7 +63,7 @@ export function encodeAbout(about: About): Uint8Array<ArrayBuffer> | undefined {
 }
 
 function encodeAnew(about: About): Uint8Array<ArrayBuffer> | undefined {
-  const { status, fields, etag, selection, hasOwnLifetime, isPrivate } = about;
+  const { status, fields, etag, selection, hasOwnLifetime, isPrivate, tags } = about;
   const json = {
     status,
     fields: fields.length === 0 ? undefined : fields,
@@ -66,6 +71,7 @@ function encodeAnew(about: About): Uint8Array<ArrayBuffer> | undefined {
     ...selection,
     own: hasOwnLifetime || undefined,
     private: isPrivate || undefined,
+    tags: tags.length === 0 ? undefined : tags,
   };
   return v.is(aboutSchema, json) ? bounded(json) : undefined;
 }
@@ -75,10 +81,10 @@ export function decodeAbout(bytes: Uint8Array<ArrayBuffer>, start: number, end: 
   if (start === end) return PLAIN;
   const parsed = parse(aboutSchema, bytes, start, end);
   if (parsed === undefined) return undefined;
-  const { status, fields, etag, names, says, own, private: isPrivate } = parsed;
+  const { status, fields, etag, names, says, own, private: isPrivate, tags = NO_TAGS } = parsed;
   if ((names === undefined) !== (says === undefined)) return undefined;
   const selection = names === undefined || says === undefined ? undefined : { names, says };
-  return { status, fields, etag, selection, hasOwnLifetime: own, isPrivate };
+  return { status, fields, etag, selection, hasOwnLifetime: own, isPrivate, tags };
 }
 
 /** @returns `undefined` for fields that cannot travel */
@@ -101,6 +107,13 @@ function areFields(given: unknown): given is Fields {
     if (!FIELD_NAME.test(name) || !FIELD_VALUE.test(value)) return false;
   }
   return true;
+}
+
+/** One message of the log may name as many tags, each as long. */
+function areTags(given: unknown): given is Tags {
+  if (given === "any") return true;
+  if (!Array.isArray(given) || given.length < 1 || given.length > MAX_NAMES) return false;
+  return given.every((tag) => typeof tag === "string" && tag !== "" && utf8Bytes(tag) <= MAX_TAG_BYTES);
 }
 
 function bounded(json: unknown): Uint8Array<ArrayBuffer> | undefined {

@@ -6,6 +6,7 @@
  */
 import {
   BadKeyError,
+  BehindError,
   NotFoundError,
   OriginError,
   OriginTimeoutError,
@@ -23,6 +24,7 @@ export function codeOf(error: unknown): FailureCode | undefined {
   if (error instanceof OverloadedError) return FailureCode.overloaded;
   if (error instanceof BadKeyError) return FailureCode.badKey;
   if (error instanceof PassThroughError) return FailureCode.passThrough;
+  if (error instanceof BehindError) return FailureCode.behind;
   if (error instanceof PeerError) return FailureCode.unavailable;
   return undefined;
 }
@@ -42,6 +44,8 @@ export function errorOf(code: FailureCode, detail: string, peer: string): Error 
       return new BadKeyError(detail);
     case FailureCode.passThrough:
       return new PassThroughError(detail);
+    case FailureCode.behind:
+      return new BehindError(detail);
     case FailureCode.unknownGroup:
     case FailureCode.unavailable:
       return new PeerError(`${peer}: ${detail}`);

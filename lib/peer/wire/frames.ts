@@ -9,29 +9,33 @@
  *     1 hello           JSON, at most 16 KiB (greeting.ts): first message of the end that dialed     0
  *     2 welcome         JSON, at most 16 KiB: the answer to a hello                                  0
  *     3 refuse          JSON, at most 16 KiB: instead of a welcome; the connection is then closed    0
- *     4 get             u16 group | u32 timeoutMs | key in UTF-8 (1 to 1,041 bytes)                  the asker's
+ *     4 get             u16 group | u32 timeoutMs | label | key in UTF-8 (1 to 1,041 bytes)          the asker's
  *     5 cancel          nothing: the asker no longer wants the reply, and none may follow            the asker's
- *     6 value           times | u16 n | u32 m | content type (n bytes of UTF-8) | about (m bytes)    that of the get or peek
- *                       | body
+ *     6 value           times | label | u16 n | u32 m | content type (n bytes of UTF-8)              that of the get or peek
+ *                       | about (m bytes) | body
  *     7 failure         u8 code | detail in UTF-8 (at most 1,024 bytes)                              that of any ask
- *     8 getFor          u16 group | u32 timeoutMs | u16 n | key (n bytes of UTF-8) | fields          the asker's
+ *     8 getFor          u16 group | u32 timeoutMs | label | u16 n | key (n bytes of UTF-8) | fields  the asker's
  *
- *     16 peek           as get: a value in memory or being loaded; starts no load                    the asker's
+ *     16 peek           u16 group | u32 timeoutMs | key as in a get: a value in memory or being      the asker's
+ *                       loaded; starts no load
  *     17 nothing        nothing: there is no such value in memory                                    that of the peek
  *     18 probe          nothing                                                                      the asker's
  *     19 probed         nothing: the peer is alive                                                   that of the probe
  *     20 indirectProbe  u32 timeoutMs | u16 n | suspect's name (n bytes of UTF-8) | its incarnation  the asker's
  *     21 indirectProbed u8, 1: the suspect answered, 0: it did not                                   that of the indirect probe
- *     22 push           u16 group | u16 n | n entries (1 to 4,096), back to back                     the asker's
+ *     22 push           u16 group | u8 isWritten, 0 or 1 | u16 n | n entries (1 to 4,096), back to   the asker's
+ *                       back
  *     23 taken          u32 n: so many of the entries were taken                                     that of the push
  *     24 groupAdded     u16 group | u8 isEmpty, 0 or 1 | f64 revision | name in UTF-8                0
  *     25 groupRemoved   u16 group                                                                    0
- *     26 invalidate     u16 group | key as in a get: the values under it are no longer good          the asker's
- *     27 invalidated    nothing: the peer has dropped them                                           that of the invalidate
- *     28 to 47          reserved for membership
+ *     26 catchUp        u32 timeoutMs | label: the peer is to apply all invalidations up to it       the asker's
+ *     27 caughtUp       label: where the peer is now; it may be short of the one that was asked for  that of the catchUp
+ *     28 applied        label: where the sender is now                                               0
+ *     29 to 47          reserved for membership
  *
  *     times    = f64 ageMs | f64 freshMs | f64 staleWhileRevalidateMs | f64 staleIfErrorMs | u32 loadMs
- *     entry    = times | u16 key bytes | u16 content type bytes | u32 about bytes | u32 body bytes
+ *     label    = f64 epoch | f64 sequence: in a get what the asker has applied, with a value the value's own
+ *     entry    = times | label | u16 key bytes | u16 content type bytes | u32 about bytes | u32 body bytes
  *                | key in UTF-8 | content type in UTF-8 | about | body
  *     about    = nothing, or JSON of at most 64 KiB: status, fields and more of a value (about.ts)
  *     fields   = JSON of at most 64 KiB: what the client's request says beside the key (about.ts)
@@ -40,10 +44,11 @@
  *
  * - A greeting (hello, welcome, refuse) travels alone, in the first frame.
  * - Both ends ask over the same connection, each with ids of its own. An ask (get, getFor, peek, push, probe,
- *   indirectProbe, invalidate) and a cancel carry the sender's id; a reply carries the receiver's. Asks are taken in
- *   their order in the frames; replies come in any order.
+ *   indirectProbe, catchUp) and a cancel carry the sender's id; a reply carries the receiver's. Asks and announcements
+ *   (groupAdded, groupRemoved, applied) are taken in their order in the frames; replies come in any order.
  * - Times are relative, since two machines' clocks differ. None is NaN, or beyond MAX_SPAN_MS. Only `freshMs` may be
  *   below 0: the value is stale. All but `ageMs` may be Infinity: without end.
+ * - Both numbers of a label are whole, from 0 to 2^53 - 1.
  * - Names and incarnations have 1 to 256 units of UTF-16.
  * - `group` is an id that the sender gave to one of its own groups, in its greeting or in a groupAdded. Each new id is
  *   greater than all before it on the connection, so none is ever used again. An ask may name a group that the sender
@@ -56,12 +61,14 @@
  * - A new message takes a type number that no version used. It is sent only where the agreed version has it; an older
  *   end would take it for malformed.
  * - The payload of a type never changes within the range of versions that a release speaks. A message that needs another
- *   payload is a new type. (Version 3 changed `value` and `push`, and no release speaks it together with version 2.)
+ *   payload is a new type. (Version 3 changed `get`, `getFor`, `value` and `push` in place: no release speaks it together
+ *   with version 2. It was also changed while it was made, before its first release.)
  * - A greeting may gain JSON fields at any time: unknown ones are ignored.
  */
 
 import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { VARIANT_KEY_BYTES } from "../../core/base/variant-key.ts";
+import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 
@@ -93,14 +100,15 @@ export const MessageType = {
   taken: 23,
   groupAdded: 24,
   groupRemoved: 25,
-  invalidate: 26,
-  invalidated: 27,
+  catchUp: 26,
+  caughtUp: 27,
+  applied: 28,
 } as const;
 
 /** The messages that want a reply. */
-export type AskType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push" | "invalidate"];
+export type AskType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push" | "catchUp"];
 /** The messages that are nothing but their header. */
-export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed" | "invalidated"];
+export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed"];
 
 export const FailureCode = {
   notFound: 1,
@@ -113,9 +121,11 @@ export const FailureCode = {
   unavailable: 7,
   /** Each request for this key is to ask the origin for itself. */
   passThrough: 8,
+  /** The owner is behind the get's label, and could not catch up in time. */
+  behind: 9,
 } as const;
 export type FailureCode = typeof FailureCode[keyof typeof FailureCode];
-export const LAST_FAILURE_CODE = FailureCode.passThrough;
+export const LAST_FAILURE_CODE = FailureCode.behind;
 
 /** Chosen: some 220 groups with names of 8 letters. */
 export const MAX_GREETING_BYTES = 16 * 1024;
@@ -124,14 +134,18 @@ export const MAX_GROUPS = 1024;
 export const MAX_GROUP_ID = 0xffff;
 export const MAX_DETAIL_BYTES = 1024;
 export const HEADER_BYTES = 9;
-export const GET_HEAD_BYTES = 6;
-export const GET_FOR_HEAD_BYTES = 8;
+export const LABEL_BYTES = 16;
+export const GET_HEAD_BYTES = 6 + LABEL_BYTES;
+export const GET_FOR_HEAD_BYTES = GET_HEAD_BYTES + 2;
+export const PEEK_HEAD_BYTES = 6;
 export const TIMES_BYTES = 36;
-export const VALUE_HEAD_BYTES = TIMES_BYTES + 6;
+/** Where the lengths of a value stand: in a value's payload, and in an entry. */
+export const LENGTHS_AT_BYTES = TIMES_BYTES + LABEL_BYTES;
+export const VALUE_HEAD_BYTES = LENGTHS_AT_BYTES + 6;
 export const INDIRECT_PROBE_HEAD_BYTES = 6;
-export const PUSH_HEAD_BYTES = 4;
-export const INVALIDATE_HEAD_BYTES = 2;
-export const ENTRY_HEAD_BYTES = TIMES_BYTES + 12;
+export const PUSH_HEAD_BYTES = 5;
+export const CATCH_UP_BYTES = 4 + LABEL_BYTES;
+export const ENTRY_HEAD_BYTES = LENGTHS_AT_BYTES + 12;
 export const GROUP_ADDED_HEAD_BYTES = 11;
 export const MAX_ENTRIES = 4096;
 /** One entry of the largest value, with its key and its about; under MAX_FRAME_BYTES with the messages in front of it. */
@@ -158,16 +172,24 @@ export interface GroupNews {
 
 /** Takes the peer's asks and announcements. A method may return why the connection must close; reading then stops. */
 export interface AskVisitor {
-  onGet(id: number, group: number, timeoutMs: number, key: string, request?: RequestHead): string | void;
+  onGet(
+    id: number,
+    group: number,
+    timeoutMs: number,
+    after: Label,
+    key: string,
+    request?: RequestHead,
+  ): string | void;
   onPeek(id: number, group: number, timeoutMs: number, key: string): string | void;
   /** The bodies are copies: they keep nothing of the frame alive. */
-  onPush(id: number, group: number, entries: readonly Entry[]): string | void;
-  onInvalidate(id: number, group: number, key: string): string | void;
+  onPush(id: number, group: number, entries: readonly Entry[], isWritten: boolean): string | void;
+  onCatchUp(id: number, timeoutMs: number, label: Label): string | void;
   onProbe(id: number): string | void;
   onIndirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): string | void;
   onCancel(id: number): string | void;
   onGroupAdded(group: GroupNews): string | void;
   onGroupRemoved(group: number): string | void;
+  onApplied(label: Label): string | void;
 }
 
 /** Takes the peer's replies. A method may return why the connection must close; reading then stops. */
@@ -179,5 +201,5 @@ export interface ReplyVisitor {
   onProbed(id: number): string | void;
   onIndirectProbed(id: number, isAlive: boolean): string | void;
   onTaken(id: number, count: number): string | void;
-  onInvalidated(id: number): string | void;
+  onCaughtUp(id: number, label: Label): string | void;
 }

@@ -3,9 +3,11 @@ import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS
 import type { Entry } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import { decodeAbout, decodeFields, MAX_ABOUT_BYTES } from "./about.ts";
+import { readLabel } from "./labels.ts";
 import { decodeContentType, decodeText } from "./text.ts";
 import {
   type AskVisitor,
+  CATCH_UP_BYTES,
   ENTRY_HEAD_BYTES,
   type FailureCode,
   GET_FOR_HEAD_BYTES,
@@ -13,8 +15,9 @@ import {
   GROUP_ADDED_HEAD_BYTES,
   HEADER_BYTES,
   INDIRECT_PROBE_HEAD_BYTES,
-  INVALIDATE_HEAD_BYTES,
+  LABEL_BYTES,
   LAST_FAILURE_CODE,
+  LENGTHS_AT_BYTES,
   MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
@@ -22,6 +25,7 @@ import {
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  PEEK_HEAD_BYTES,
   PUSH_HEAD_BYTES,
   type ReplyVisitor,
   TIMES_BYTES,
@@ -99,18 +103,17 @@ function readMessage(
 ): string | undefined {
   switch (type) {
     case MessageType.get:
-    case MessageType.peek:
-      return readKeyed(bytes, view, type, id, start, end, asks);
+      return readGet(bytes, view, id, start, end, asks);
     case MessageType.value:
       return readValue(bytes, view, id, start, end, replies, nowMs);
     case MessageType.failure:
       return readFailure(bytes, id, start, end, replies);
+    case MessageType.peek:
+      return readPeek(bytes, view, id, start, end, asks);
     case MessageType.push:
       return readPush(bytes, view, id, start, end, asks, nowMs);
     case MessageType.getFor:
       return readGetFor(bytes, view, id, start, end, asks);
-    case MessageType.invalidate:
-      return readInvalidate(bytes, view, id, start, end, asks);
     case MessageType.indirectProbe:
       return readIndirectProbe(bytes, view, id, start, end, asks);
     case MessageType.groupAdded:
@@ -149,8 +152,19 @@ function readSmall(
     }
     case MessageType.taken:
       return (length !== 4 ? "malformed taken" : replies.onTaken(id, view.getUint32(start, true))) ?? undefined;
-    case MessageType.invalidated:
-      return (length > 0 ? "malformed invalidated" : replies.onInvalidated(id)) ?? undefined;
+    case MessageType.catchUp: {
+      const label = length === CATCH_UP_BYTES ? readLabel(view, start + 4) : undefined;
+      if (label === undefined) return "malformed catchUp";
+      return asks.onCatchUp(id, view.getUint32(start, true), label) ?? undefined;
+    }
+    case MessageType.caughtUp: {
+      const label = length === LABEL_BYTES ? readLabel(view, start) : undefined;
+      return (label === undefined ? "malformed caughtUp" : replies.onCaughtUp(id, label)) ?? undefined;
+    }
+    case MessageType.applied: {
+      const label = length === LABEL_BYTES ? readLabel(view, start) : undefined;
+      return (label === undefined ? "malformed applied" : asks.onApplied(label)) ?? undefined;
+    }
     case MessageType.groupRemoved:
       return (length !== 2 ? "malformed groupRemoved" : asks.onGroupRemoved(view.getUint16(start, true))) ?? undefined;
     default:
@@ -190,23 +204,36 @@ function readFailure(
   return replies.onFailure(id, code as FailureCode, detail) ?? undefined;
 }
 
-function readKeyed(
+function readGet(
   bytes: Uint8Array<ArrayBuffer>,
   view: DataView,
-  type: number,
   id: number,
   start: number,
   end: number,
   asks: AskVisitor,
 ): string | undefined {
-  const isGet = type === MessageType.get;
   const keyStart = start + GET_HEAD_BYTES;
-  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return isGet ? "malformed get" : "malformed peek";
+  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return "malformed get";
+  const after = readLabel(view, start + 6);
+  if (after === undefined) return "malformed get: no label";
   const key = decodeText(bytes, keyStart, end);
-  if (key === undefined) return `malformed ${isGet ? "get" : "peek"}: the key is not UTF-8`;
-  const group = view.getUint16(start, true);
-  const timeoutMs = view.getUint32(start + 2, true);
-  return (isGet ? asks.onGet(id, group, timeoutMs, key) : asks.onPeek(id, group, timeoutMs, key)) ?? undefined;
+  if (key === undefined) return "malformed get: the key is not UTF-8";
+  return asks.onGet(id, view.getUint16(start, true), view.getUint32(start + 2, true), after, key) ?? undefined;
+}
+
+function readPeek(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  id: number,
+  start: number,
+  end: number,
+  asks: AskVisitor,
+): string | undefined {
+  const keyStart = start + PEEK_HEAD_BYTES;
+  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return "malformed peek";
+  const key = decodeText(bytes, keyStart, end);
+  if (key === undefined) return "malformed peek: the key is not UTF-8";
+  return asks.onPeek(id, view.getUint16(start, true), view.getUint32(start + 2, true), key) ?? undefined;
 }
 
 function readGetFor(
@@ -219,7 +246,9 @@ function readGetFor(
 ): string | undefined {
   const keyStart = start + GET_FOR_HEAD_BYTES;
   if (end <= keyStart) return "malformed getFor";
-  const keyBytes = view.getUint16(start + 6, true);
+  const after = readLabel(view, start + 6);
+  if (after === undefined) return "malformed getFor: no label";
+  const keyBytes = view.getUint16(start + GET_HEAD_BYTES, true);
   const keyEnd = keyStart + keyBytes;
   if (keyBytes < 1 || keyBytes > MAX_CACHE_KEY_BYTES || keyEnd > end) return "malformed getFor";
   const key = decodeText(bytes, keyStart, keyEnd);
@@ -227,22 +256,7 @@ function readGetFor(
   const fields = decodeFields(bytes, keyEnd, end);
   if (fields === undefined) return "malformed getFor: fields that no node writes";
   const group = view.getUint16(start, true);
-  return asks.onGet(id, group, view.getUint32(start + 2, true), key, { fields }) ?? undefined;
-}
-
-function readInvalidate(
-  bytes: Uint8Array<ArrayBuffer>,
-  view: DataView,
-  id: number,
-  start: number,
-  end: number,
-  asks: AskVisitor,
-): string | undefined {
-  const keyStart = start + INVALIDATE_HEAD_BYTES;
-  if (end <= keyStart || end - keyStart > MAX_CACHE_KEY_BYTES) return "malformed invalidate";
-  const key = decodeText(bytes, keyStart, end);
-  if (key === undefined) return "malformed invalidate: the key is not UTF-8";
-  return asks.onInvalidate(id, view.getUint16(start, true), key) ?? undefined;
+  return asks.onGet(id, group, view.getUint32(start + 2, true), after, key, { fields }) ?? undefined;
 }
 
 function readValue(
@@ -256,8 +270,8 @@ function readValue(
 ): string | undefined {
   const typeAt = start + VALUE_HEAD_BYTES;
   if (end < typeAt) return "malformed value";
-  const typeBytes = view.getUint16(start + TIMES_BYTES, true);
-  const aboutBytes = view.getUint32(start + TIMES_BYTES + 2, true);
+  const typeBytes = view.getUint16(start + LENGTHS_AT_BYTES, true);
+  const aboutBytes = view.getUint32(start + LENGTHS_AT_BYTES + 2, true);
   const aboutAt = typeAt + typeBytes;
   const bodyAt = aboutAt + aboutBytes;
   if (typeBytes > MAX_CONTENT_TYPE_BYTES) return "malformed value: the content type is too long";
@@ -292,6 +306,8 @@ function valueAt(
     !(ageMs <= MAX_SPAN_MS) || !isSpan(ageMs, 0) || !isSpan(freshMs, -MAX_SPAN_MS) ||
     !isSpan(staleWhileRevalidateMs, 0) || !isSpan(staleIfErrorMs, 0)
   ) return "times out of bounds";
+  const label = readLabel(view, timesAt + TIMES_BYTES);
+  if (label === undefined) return "no label";
   const contentType = decodeContentType(bytes, typeAt, aboutAt);
   if (contentType === undefined) return "the content type is not UTF-8";
   const about = decodeAbout(bytes, aboutAt, bodyAt);
@@ -305,6 +321,7 @@ function valueAt(
     freshUntilMs: nowMs + freshMs,
     staleWhileRevalidateMs,
     staleIfErrorMs,
+    label,
   };
 }
 
@@ -345,17 +362,20 @@ function readPush(
   nowMs: number,
 ): string | undefined {
   if (end - start < PUSH_HEAD_BYTES || end - start > MAX_PUSH_BYTES) return "malformed push";
-  const count = view.getUint16(start + 2, true);
+  const writtenByte = bytes[start + 2]!;
+  if (writtenByte > 1) return "malformed push";
+  const count = view.getUint16(start + 3, true);
   if (count < 1 || count > MAX_ENTRIES) return `malformed push: not 1 to ${MAX_ENTRIES} entries`;
   const entries: Entry[] = [];
   let at = start + PUSH_HEAD_BYTES;
   for (let i = 0; i < count; i++) {
     const timesAt = at;
     if (end - timesAt < ENTRY_HEAD_BYTES) return "malformed push: fewer entries than it says";
-    const keyBytes = view.getUint16(timesAt + TIMES_BYTES, true);
-    const typeBytes = view.getUint16(timesAt + TIMES_BYTES + 2, true);
-    const aboutBytes = view.getUint32(timesAt + TIMES_BYTES + 4, true);
-    const bodyBytes = view.getUint32(timesAt + TIMES_BYTES + 8, true);
+    const lengthsAt = timesAt + LENGTHS_AT_BYTES;
+    const keyBytes = view.getUint16(lengthsAt, true);
+    const typeBytes = view.getUint16(lengthsAt + 2, true);
+    const aboutBytes = view.getUint32(lengthsAt + 4, true);
+    const bodyBytes = view.getUint32(lengthsAt + 8, true);
     const keyAt = timesAt + ENTRY_HEAD_BYTES;
     const typeAt = keyAt + keyBytes;
     const aboutAt = typeAt + typeBytes;
@@ -373,5 +393,5 @@ function readPush(
     entries.push({ key, value });
   }
   if (at !== end) return "malformed push: more bytes than entries";
-  return asks.onPush(id, view.getUint16(start, true), entries) ?? undefined;
+  return asks.onPush(id, view.getUint16(start, true), entries, writtenByte === 1) ?? undefined;
 }

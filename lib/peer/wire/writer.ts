@@ -1,10 +1,13 @@
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
 import { BadKeyError, PassThroughError } from "../../core/errors.ts";
+import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { About, Value } from "../../core/value.ts";
 import { encodeAbout, encodeFields } from "./about.ts";
+import { writeLabel } from "./labels.ts";
 import {
   type BareType,
+  CATCH_UP_BYTES,
   ENTRY_HEAD_BYTES,
   type FailureCode,
   GET_FOR_HEAD_BYTES,
@@ -13,7 +16,8 @@ import {
   type GroupNews,
   HEADER_BYTES,
   INDIRECT_PROBE_HEAD_BYTES,
-  INVALIDATE_HEAD_BYTES,
+  LABEL_BYTES,
+  LENGTHS_AT_BYTES,
   MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
@@ -21,6 +25,7 @@ import {
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  PEEK_HEAD_BYTES,
   PUSH_HEAD_BYTES,
   TIMES_BYTES,
   VALUE_HEAD_BYTES,
@@ -32,9 +37,6 @@ const KEPT_CAPACITY_BYTES = 1024 * 1024;
 const MAX_U32 = 0xffff_ffff;
 
 const encoder = new TextEncoder();
-
-/** The asks for a key. */
-type KeyedType = typeof MessageType["get" | "peek"];
 
 /** Collects messages into one frame, in memory that the next frame uses again. */
 export class FrameWriter {
@@ -75,27 +77,36 @@ export class FrameWriter {
   }
 
   /**
-   * A get or a peek.
-   *
-   * @throws BadKeyError the key is empty, too long, or no well-formed string; nothing was written then
+   * @throws BadKeyError the key is empty, too long, or no well-formed string; RangeError the label's numbers are not whole,
+   * or are below 0. Nothing was written then
    */
-  ask(type: KeyedType, id: number, group: number, timeoutMs: number, key: string): void {
+  get(id: number, group: number, timeoutMs: number, after: Label, key: string): void {
     // A unit of UTF-16 is at most three bytes of UTF-8.
     this.#reserve(GET_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
     const start = this.#length + HEADER_BYTES;
-    const keyStart = start + GET_HEAD_BYTES;
-    const keyBytes = this.#writeKey(keyStart, key);
+    const keyBytes = this.#writeKey(start + GET_HEAD_BYTES, key);
     this.#view.setUint16(start, group, true);
     this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
-    this.#finish(type, id, GET_HEAD_BYTES + keyBytes);
+    writeLabel(this.#view, start + 6, after);
+    this.#finish(MessageType.get, id, GET_HEAD_BYTES + keyBytes);
+  }
+
+  /** @throws BadKeyError as `get`; nothing was written then */
+  peek(id: number, group: number, timeoutMs: number, key: string): void {
+    this.#reserve(PEEK_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
+    const start = this.#length + HEADER_BYTES;
+    const keyBytes = this.#writeKey(start + PEEK_HEAD_BYTES, key);
+    this.#view.setUint16(start, group, true);
+    this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
+    this.#finish(MessageType.peek, id, PEEK_HEAD_BYTES + keyBytes);
   }
 
   /**
    * A get with what the client's request says beside the key.
    *
-   * @throws BadKeyError as `ask`; PassThroughError the fields cannot travel. Nothing was written then
+   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot travel. Nothing was written then
    */
-  getFor(id: number, group: number, timeoutMs: number, key: string, { fields }: RequestHead): void {
+  getFor(id: number, group: number, timeoutMs: number, after: Label, key: string, { fields }: RequestHead): void {
     const said = encodeFields(fields);
     if (said === undefined) throw new PassThroughError("the request has header fields that peers do not take");
     this.#reserve(GET_FOR_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3 + said.length);
@@ -104,7 +115,8 @@ export class FrameWriter {
     const keyBytes = this.#writeKey(keyStart, key);
     this.#view.setUint16(start, group, true);
     this.#view.setUint32(start + 2, wholeMs(timeoutMs), true);
-    this.#view.setUint16(start + 6, keyBytes, true);
+    writeLabel(this.#view, start + 6, after);
+    this.#view.setUint16(start + GET_HEAD_BYTES, keyBytes, true);
     this.#bytes.set(said, keyStart + keyBytes);
     this.#finish(MessageType.getFor, id, GET_FOR_HEAD_BYTES + keyBytes + said.length);
   }
@@ -117,8 +129,8 @@ export class FrameWriter {
 
   /**
    * @param nowMs by the clock on which the value's times stand
-   * @throws RangeError the value does not fit into a frame; PassThroughError its header fields cannot travel. Nothing was
-   * written then
+   * @throws RangeError the value does not fit into a frame, or its times or its label cannot travel; PassThroughError its
+   * header fields or tags cannot travel. Nothing was written then
    */
   value(id: number, value: Value, nowMs: number): void {
     const type = this.#encodeContentType(value.contentType);
@@ -129,8 +141,9 @@ export class FrameWriter {
     this.#reserve(payloadBytes);
     let at = this.#length + HEADER_BYTES;
     this.#writeTimes(at, value, nowMs);
-    this.#view.setUint16(at + TIMES_BYTES, type.length, true);
-    this.#view.setUint32(at + TIMES_BYTES + 2, about.length, true);
+    writeLabel(this.#view, at + TIMES_BYTES, value.label);
+    this.#view.setUint16(at + LENGTHS_AT_BYTES, type.length, true);
+    this.#view.setUint32(at + LENGTHS_AT_BYTES + 2, about.length, true);
     at += VALUE_HEAD_BYTES;
     this.#bytes.set(type, at);
     this.#bytes.set(about, at + type.length);
@@ -165,10 +178,10 @@ export class FrameWriter {
 
   /**
    * @param nowMs by the clock on which the values' times stand
-   * @throws RangeError too many entries, one that no frame can hold, or more than MAX_PUSH_BYTES; BadKeyError as `ask`;
-   * PassThroughError as `value`. Nothing was written then
+   * @throws RangeError too many entries, more than MAX_PUSH_BYTES, or as `value`; BadKeyError as `get`; PassThroughError as
+   * `value`. Nothing was written then
    */
-  push(id: number, group: number, entries: readonly Entry[], nowMs: number): void {
+  push(id: number, group: number, entries: readonly Entry[], isWritten: boolean, nowMs: number): void {
     if (entries.length < 1 || entries.length > MAX_ENTRIES) {
       throw new RangeError(
         `Cannot push as a message has 1 to ${MAX_ENTRIES} entries: these are ${entries.length}`,
@@ -184,7 +197,8 @@ export class FrameWriter {
       }
     }
     this.#view.setUint16(start, group, true);
-    this.#view.setUint16(start + 2, entries.length, true);
+    this.#bytes[start + 2] = isWritten ? 1 : 0;
+    this.#view.setUint16(start + 3, entries.length, true);
     this.#finish(MessageType.push, id, at - start);
   }
 
@@ -194,13 +208,23 @@ export class FrameWriter {
     this.#finish(MessageType.taken, id, 4);
   }
 
-  /** @throws BadKeyError as `ask`; nothing was written then */
-  invalidate(id: number, group: number, key: string): void {
-    this.#reserve(INVALIDATE_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
+  /** @throws RangeError as `get`; nothing was written then */
+  catchUp(id: number, timeoutMs: number, label: Label): void {
+    this.#reserve(CATCH_UP_BYTES);
     const start = this.#length + HEADER_BYTES;
-    const keyBytes = this.#writeKey(start + INVALIDATE_HEAD_BYTES, key);
-    this.#view.setUint16(start, group, true);
-    this.#finish(MessageType.invalidate, id, INVALIDATE_HEAD_BYTES + keyBytes);
+    this.#view.setUint32(start, wholeMs(timeoutMs), true);
+    writeLabel(this.#view, start + 4, label);
+    this.#finish(MessageType.catchUp, id, CATCH_UP_BYTES);
+  }
+
+  /** @throws RangeError as `get`; nothing was written then */
+  caughtUp(id: number, label: Label): void {
+    this.#labelOnly(MessageType.caughtUp, id, label);
+  }
+
+  /** @throws RangeError as `get`; nothing was written then */
+  applied(label: Label): void {
+    this.#labelOnly(MessageType.applied, 0, label);
   }
 
   /** @param group `group.name` has 1 to MAX_NAME_UNITS units */
@@ -230,6 +254,12 @@ export class FrameWriter {
     this.#finish(MessageType.failure, id, 1 + written);
   }
 
+  #labelOnly(type: number, id: number, label: Label): void {
+    this.#reserve(LABEL_BYTES);
+    writeLabel(this.#view, this.#length + HEADER_BYTES, label);
+    this.#finish(type, id, LABEL_BYTES);
+  }
+
   /** Reserves the entry's memory first, and moves the entries before it along. @returns where the entry ends */
   #writeEntry(start: number, { key, value }: Entry, nowMs: number): number {
     const type = this.#encodeContentType(value.contentType);
@@ -242,10 +272,12 @@ export class FrameWriter {
     let at = start + ENTRY_HEAD_BYTES;
     const keyBytes = this.#writeKey(at, key);
     this.#writeTimes(start, value, nowMs);
-    this.#view.setUint16(start + TIMES_BYTES, keyBytes, true);
-    this.#view.setUint16(start + TIMES_BYTES + 2, type.length, true);
-    this.#view.setUint32(start + TIMES_BYTES + 4, about.length, true);
-    this.#view.setUint32(start + TIMES_BYTES + 8, body.length, true);
+    writeLabel(this.#view, start + TIMES_BYTES, value.label);
+    const lengthsAt = start + LENGTHS_AT_BYTES;
+    this.#view.setUint16(lengthsAt, keyBytes, true);
+    this.#view.setUint16(lengthsAt + 2, type.length, true);
+    this.#view.setUint32(lengthsAt + 4, about.length, true);
+    this.#view.setUint32(lengthsAt + 8, body.length, true);
     at += keyBytes;
     this.#bytes.set(type, at);
     this.#bytes.set(about, at + type.length);
@@ -334,7 +366,7 @@ function span(ms: number): number {
 /** @throws PassThroughError it cannot travel: each request is to ask the origin for itself */
 function aboutBytes(about: About): Uint8Array<ArrayBuffer> {
   const bytes = encodeAbout(about);
-  if (bytes === undefined) throw new PassThroughError("the value has header fields that peers do not take");
+  if (bytes === undefined) throw new PassThroughError("the value has header fields or tags that peers do not take");
   return bytes;
 }
 

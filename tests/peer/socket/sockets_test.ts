@@ -1,6 +1,7 @@
 /** The transport over real sockets of the runtime that runs the test, with Hono's upgrade in between. */
 import { getBy, getFrom, type Serve } from "../memory.ts";
 import assert from "node:assert/strict";
+import { BLIND } from "../../../lib/core/invalidation/label.ts";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
@@ -219,7 +220,7 @@ function greetAndAsk(send: (frame: Uint8Array<ArrayBuffer>) => void, type: numbe
   const writer = new FrameWriter();
   writer.greeting(type, greeting);
   send(writer.take().slice());
-  for (let id = 1; id <= 64; id++) writer.ask(MessageType.get, id, 0, 20_000, "x");
+  for (let id = 1; id <= 64; id++) writer.get(id, 0, 20_000, BLIND, "x");
   send(writer.take().slice());
 }
 

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BadKeyError, PassThroughError } from "../../../lib/core/errors.ts";
+import { MAX_NAMES, MAX_TAG_BYTES } from "../../../lib/core/invalidation/message.ts";
+import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
+import { NO_TAGS, type Tags } from "../../../lib/core/invalidation/tags.ts";
 import type { Entry, RequestHead } from "../../../lib/core/ports.ts";
 import { type About, NOTHING_HERE, PLAIN, type Value } from "../../../lib/core/value.ts";
 import { MAX_ABOUT_BYTES, MAX_FIELDS } from "../../../lib/peer/wire/about.ts";
@@ -11,13 +14,19 @@ import {
   type AskVisitor,
   ENTRY_HEAD_BYTES,
   FailureCode,
+  GET_FOR_HEAD_BYTES,
+  GET_HEAD_BYTES,
   type GroupNews,
+  LABEL_BYTES,
+  LENGTHS_AT_BYTES,
   MAX_CACHE_KEY_BYTES,
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  PEEK_HEAD_BYTES,
+  PUSH_HEAD_BYTES,
   type ReplyVisitor,
   TIMES_BYTES,
   VALUE_HEAD_BYTES,
@@ -26,13 +35,16 @@ import { test } from "../../support/test.ts";
 import { valueOf } from "../support.ts";
 
 type Message =
-  | { type: "get" | "peek"; id: number; group: number; timeoutMs: number; key: string }
-  | { type: "getFor"; id: number; group: number; timeoutMs: number; key: string; request: RequestHead }
-  | { type: "cancel" | "nothing" | "probe" | "probed" | "invalidated"; id: number }
-  | { type: "invalidate"; id: number; group: number; key: string }
+  | { type: "get"; id: number; group: number; timeoutMs: number; after: Label; key: string }
+  | { type: "getFor"; id: number; group: number; timeoutMs: number; after: Label; key: string; request: RequestHead }
+  | { type: "peek"; id: number; group: number; timeoutMs: number; key: string }
+  | { type: "cancel" | "nothing" | "probe" | "probed"; id: number }
+  | { type: "catchUp"; id: number; timeoutMs: number; label: Label }
+  | { type: "caughtUp"; id: number; label: Label }
+  | { type: "applied"; label: Label }
   | { type: "indirectProbe"; id: number; timeoutMs: number; name: string; incarnation: string }
   | { type: "indirectProbed"; id: number; isAlive: boolean }
-  | { type: "push"; id: number; group: number; entries: readonly Entry[] }
+  | { type: "push"; id: number; group: number; entries: readonly Entry[]; isWritten: boolean }
   | { type: "taken"; id: number; count: number }
   | { type: "value"; id: number; value: Value }
   | { type: "failure"; id: number; code: FailureCode; detail: string }
@@ -56,6 +68,13 @@ const latin1 = fc.integer({ min: 0x20, max: 0xff }).filter((unit) => unit !== 0x
 const fieldName = fc.string({ unit: fc.constantFrom(..."abcxyz019-_!~|"), minLength: 1, maxLength: 20 });
 const fieldValue = fc.string({ unit: fc.oneof(latin1, fc.constant("\t")), maxLength: 60 });
 const fields = fc.array(fc.tuple(fieldName, fieldValue), { maxLength: 12 });
+const count = fc.oneof(fc.nat(3), fc.nat(1_000), fc.maxSafeNat(), fc.constant(Number.MAX_SAFE_INTEGER));
+const label: fc.Arbitrary<Label> = fc.record({ epoch: count, sequence: count }, ORDINARY);
+const tag = fc.oneof(wellFormed(40), fc.constant("ü".repeat(MAX_TAG_BYTES / 2))).filter((text) => text !== "");
+const tags: fc.Arbitrary<Tags> = fc.oneof(
+  fc.constantFrom(NO_TAGS, "any" as const),
+  fc.array(tag, { minLength: 1, maxLength: 12 }),
+);
 const about: fc.Arbitrary<About> = fc.oneof(
   fc.constantFrom(PLAIN, NOTHING_HERE),
   fc.record({
@@ -71,6 +90,7 @@ const about: fc.Arbitrary<About> = fc.oneof(
     ),
     hasOwnLifetime: fc.boolean(),
     isPrivate: fc.boolean(),
+    tags,
   }, ORDINARY),
 );
 const span = fc.oneof(fc.nat(1e9), fc.constantFrom(Infinity, MAX_SPAN_MS, 31_536_000_000));
@@ -83,22 +103,21 @@ const value: fc.Arbitrary<Value> = fc.record({
   staleIfErrorMs: span,
   loadMs: id,
   about,
+  label,
 }, ORDINARY);
 const message: fc.Arbitrary<Message> = fc.oneof(
-  fc.record({
-    type: fc.constantFrom("get" as const, "peek" as const),
-    id,
-    group,
-    timeoutMs: id,
-    key,
-  }, ORDINARY),
-  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed", "invalidated"), id }, ORDINARY),
-  fc.record({ type: fc.constant("invalidate" as const), id, group, key }, ORDINARY),
+  fc.record({ type: fc.constant("get" as const), id, group, timeoutMs: id, after: label, key }, ORDINARY),
+  fc.record({ type: fc.constant("peek" as const), id, group, timeoutMs: id, key }, ORDINARY),
+  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed"), id }, ORDINARY),
+  fc.record({ type: fc.constant("catchUp" as const), id, timeoutMs: id, label }, ORDINARY),
+  fc.record({ type: fc.constant("caughtUp" as const), id, label }, ORDINARY),
+  fc.record({ type: fc.constant("applied" as const), label }, ORDINARY),
   fc.record({
     type: fc.constant("getFor" as const),
     id,
     group,
     timeoutMs: id,
+    after: label,
     key,
     request: fc.record({ fields }, ORDINARY),
   }, ORDINARY),
@@ -110,6 +129,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     id,
     group,
     entries: fc.array(fc.record({ key, value }, ORDINARY), { minLength: 1, maxLength: 6 }),
+    isWritten: fc.boolean(),
   }, ORDINARY),
   fc.record({ type: fc.constant("taken" as const), id, count: id }, ORDINARY),
   fc.record({
@@ -132,22 +152,27 @@ function write(writer: FrameWriter, messages: Message[]): void {
 function writeOne(writer: FrameWriter, one: Message): void {
   switch (one.type) {
     case "get":
+      return writer.get(one.id, one.group, one.timeoutMs, one.after, one.key);
     case "peek":
-      return writer.ask(MessageType[one.type], one.id, one.group, one.timeoutMs, one.key);
+      return writer.peek(one.id, one.group, one.timeoutMs, one.key);
     case "failure":
       return writer.failure(one.id, one.code, one.detail);
     case "value":
       return writer.value(one.id, one.value, NOW_MS);
     case "getFor":
-      return writer.getFor(one.id, one.group, one.timeoutMs, one.key, one.request);
+      return writer.getFor(one.id, one.group, one.timeoutMs, one.after, one.key, one.request);
     case "indirectProbe":
       return writer.indirectProbe(one.id, one.timeoutMs, one.name, one.incarnation);
     case "indirectProbed":
       return writer.indirectProbed(one.id, one.isAlive);
     case "push":
-      return writer.push(one.id, one.group, one.entries, NOW_MS);
-    case "invalidate":
-      return writer.invalidate(one.id, one.group, one.key);
+      return writer.push(one.id, one.group, one.entries, one.isWritten, NOW_MS);
+    case "catchUp":
+      return writer.catchUp(one.id, one.timeoutMs, one.label);
+    case "caughtUp":
+      return writer.caughtUp(one.id, one.label);
+    case "applied":
+      return writer.applied(one.label);
     case "taken":
       return writer.taken(one.id, one.count);
     case "groupAdded":
@@ -162,9 +187,9 @@ function writeOne(writer: FrameWriter, one: Message): void {
 /** Remembers the messages of a frame. */
 class Recorder implements AskVisitor, ReplyVisitor {
   readonly read: Message[] = [];
-  onGet(id: number, group: number, timeoutMs: number, key: string, request?: RequestHead) {
-    if (request === undefined) this.read.push({ type: "get", id, group, timeoutMs, key });
-    else this.read.push({ type: "getFor", id, group, timeoutMs, key, request });
+  onGet(id: number, group: number, timeoutMs: number, after: Label, key: string, request?: RequestHead) {
+    if (request === undefined) this.read.push({ type: "get", id, group, timeoutMs, after, key });
+    else this.read.push({ type: "getFor", id, group, timeoutMs, after, key, request });
   }
   onCancel(id: number) {
     this.read.push({ type: "cancel", id });
@@ -193,17 +218,20 @@ class Recorder implements AskVisitor, ReplyVisitor {
   onIndirectProbed(id: number, isAlive: boolean) {
     this.read.push({ type: "indirectProbed", id, isAlive });
   }
-  onPush(id: number, group: number, entries: readonly Entry[]) {
-    this.read.push({ type: "push", id, group, entries });
+  onPush(id: number, group: number, entries: readonly Entry[], isWritten: boolean) {
+    this.read.push({ type: "push", id, group, entries, isWritten });
   }
   onTaken(id: number, count: number) {
     this.read.push({ type: "taken", id, count });
   }
-  onInvalidate(id: number, group: number, key: string) {
-    this.read.push({ type: "invalidate", id, group, key });
+  onCatchUp(id: number, timeoutMs: number, label: Label) {
+    this.read.push({ type: "catchUp", id, timeoutMs, label });
   }
-  onInvalidated(id: number) {
-    this.read.push({ type: "invalidated", id });
+  onCaughtUp(id: number, label: Label) {
+    this.read.push({ type: "caughtUp", id, label });
+  }
+  onApplied(label: Label) {
+    this.read.push({ type: "applied", label });
   }
   onGroupAdded(group: GroupNews) {
     this.read.push({ type: "groupAdded", group });
@@ -231,7 +259,7 @@ test("messages that are written in one frame are read from it unchanged, also wh
   );
 });
 
-test("a value keeps all that is said of it: not found, private, a variant, its own lifetime, its tag", () => {
+test("a value keeps all that is said of it: not found, private, a variant, its own lifetime, its entity tag, its tags", () => {
   const abouts: About[] = [
     NOTHING_HERE,
     { ...PLAIN, isPrivate: true },
@@ -243,13 +271,18 @@ test("a value keeps all that is said of it: not found, private, a variant, its o
       selection: { names: ["accept", "accept-language"], says: "accept\u0001=a\u0002accept-language\u0001" },
       hasOwnLifetime: true,
       isPrivate: false,
+      tags: ["sport", "ü", '"\\\n'],
     },
+    { ...PLAIN, tags: "any" },
+    { ...PLAIN, tags: ["any"] },
+    { ...PLAIN, tags: Array.from({ length: MAX_NAMES }, (_, i) => `tag-${i}`) },
+    { ...PLAIN, tags: ["ü".repeat(MAX_TAG_BYTES / 2)] },
   ];
   const times = { freshUntilMs: NOW_MS - 5, staleWhileRevalidateMs: 1_000, staleIfErrorMs: 31_536_000_000, loadMs: 7 };
-  const values = abouts.map((about) => valueOf("body", { ...times, about }));
+  const values = abouts.map((about, i) => valueOf("body", { ...times, about, label: { epoch: 7, sequence: i + 1 } }));
   const writer = new FrameWriter();
   for (const value of values) writer.value(1, value, NOW_MS);
-  writer.push(1, 0, values.map((value) => ({ key: "x", value })), NOW_MS);
+  writer.push(1, 0, values.map((value) => ({ key: "x", value })), false, NOW_MS);
   const recorder = new Recorder();
   assert.equal(readAll(writer.take().slice(), recorder), undefined);
   const push = recorder.read.pop();
@@ -265,6 +298,125 @@ test("a value that has nothing special says so in no bytes, and is read without 
   readAll(writer.take().slice(), recorder);
   const [read] = recorder.read;
   assert.ok(read?.type === "value" && read.value.about === PLAIN);
+  writer.value(1, valueOf("body", { about: { ...NOTHING_HERE, tags: [] } }), NOW_MS);
+  const untagged = new Recorder();
+  readAll(writer.take().slice(), untagged);
+  assert.ok(untagged.read[0]?.type === "value" && untagged.read[0].value.about.tags === NO_TAGS);
+});
+
+/** The labels of the values that are read from a frame, in their order. */
+function labelsIn(writer: FrameWriter): Label[] {
+  const recorder = new Recorder();
+  assert.equal(readAll(writer.take().slice(), recorder), undefined);
+  return recorder.read.flatMap((one) => {
+    if (one.type === "value") return [one.value.label];
+    return one.type === "push" ? one.entries.map(({ value }) => value.label) : [];
+  });
+}
+
+test("values of a few labels share the labels' objects, from frame to frame, and those of the asker's own asks", () => {
+  const writer = new FrameWriter();
+  const [epoch, writes] = [1_700_000_000_000_123, 4];
+  const seen = new Set<Label>();
+  for (let frame = 0; frame < 50; frame++) {
+    for (let i = 0; i < 40; i++) {
+      // Each value has an object of its own at the owner.
+      const value = valueOf("x", { label: { epoch, sequence: 1_000_000 + i % writes } });
+      if (i % 2 === 0) writer.value(i, value, NOW_MS);
+      else writer.push(i, 0, [{ key: "x", value }, { key: "y", value }], i % 3 === 0, NOW_MS);
+    }
+    const bytes = writer.take().slice();
+    const recorder = new Recorder();
+    // As in another process: the reader must not owe it to the writer beside it.
+    for (let i = 0; i < 256; i++) writer.applied({ epoch: 1, sequence: i + 1 });
+    writer.take();
+    assert.equal(readAll(bytes, recorder), undefined);
+    const labels = new Set(recorder.read.flatMap((one) => {
+      if (one.type === "value") return [one.value.label];
+      return one.type === "push" ? one.entries.map(({ value }) => value.label) : [];
+    }));
+    assert.equal(labels.size, writes, "40 messages of one frame");
+    for (const label of labels) seen.add(label);
+  }
+  assert.equal(seen.size, 50 * writes, "the labels in between took the slots");
+  const own = Object.freeze({ epoch, sequence: 9_999 });
+  writer.value(1, valueOf("x", { label: { epoch, sequence: 9_999 } }), NOW_MS);
+  const reply = writer.take().slice();
+  writer.get(1, 0, 1_000, own, "x");
+  writer.take();
+  const recorder = new Recorder();
+  readAll(reply, recorder);
+  assert.ok(recorder.read[0]?.type === "value" && recorder.read[0].value.label === own);
+});
+
+test("two labels that differ in one number are never read as one, and BLIND is read as itself", () => {
+  const writer = new FrameWriter();
+  fc.assert(
+    fc.property(fc.array(fc.oneof(label, fc.constant({ epoch: 0, sequence: 0 })), { minLength: 1 }), (labels) => {
+      for (const label of labels) writer.value(1, valueOf("x", { label }), NOW_MS);
+      const read = labelsIn(writer);
+      assert.deepEqual(read, labels);
+      for (const label of read) assert.equal(label === BLIND, label.epoch === 0 && label.sequence === 0);
+    }),
+  );
+  // Slots have no room for all of these.
+  for (const sequence of [0, 256, 512, 2 ** 32, 2 ** 53 - 256, 0]) {
+    for (const epoch of [0, 1]) writer.value(1, valueOf("x", { label: { epoch, sequence } }), NOW_MS);
+  }
+  const read = labelsIn(writer);
+  assert.deepEqual(read.map(({ epoch, sequence }) => [epoch, sequence]), [
+    ...[0, 256, 512, 2 ** 32, 2 ** 53 - 256, 0].flatMap((sequence) => [[0, sequence], [1, sequence]]),
+  ]);
+  assert.deepEqual([read[0], read[10]].map((label) => label === BLIND), [true, true]);
+});
+
+test("a label with numbers that are not whole, or below 0, is neither written nor read, in any message", () => {
+  const faulty: [number, number][] = [
+    [NaN, 0],
+    [0, NaN],
+    [-1, 0],
+    [0, -1],
+    [0.5, 0],
+    [0, 0.5],
+    [Infinity, 0],
+    [0, -Infinity],
+    [2 ** 53, 0],
+    [0, 2 ** 53],
+  ];
+  const writer = new FrameWriter();
+  const good = { epoch: 3, sequence: 4 };
+  const value = valueOf("x", { label: good });
+  const entry = { key: "x", value };
+  /** Each message with a label, and where that stands in its payload. */
+  const messages: [string, number, (label: Label) => void][] = [
+    ["get", 6, (label) => writer.get(1, 0, 1, label, "x")],
+    ["getFor", 6, (label) => writer.getFor(1, 0, 1, label, "x", { fields: [] })],
+    ["value", TIMES_BYTES, (label) => writer.value(1, { ...value, label }, NOW_MS)],
+    ["push", PUSH_HEAD_BYTES + TIMES_BYTES, (label) => {
+      writer.push(1, 0, [{ key: "x", value: { ...value, label } }, entry], false, NOW_MS);
+    }],
+    ["push", PUSH_HEAD_BYTES + ENTRY_HEAD_BYTES + "xtext/plainx".length + TIMES_BYTES, (label) => {
+      writer.push(1, 0, [entry, { key: "x", value: { ...value, label } }], false, NOW_MS);
+    }],
+    ["catchUp", 4, (label) => writer.catchUp(1, 1, label)],
+    ["caughtUp", 0, (label) => writer.caughtUp(1, label)],
+    ["applied", 0, (label) => writer.applied(label)],
+  ];
+  for (const [kind, at, write] of messages) {
+    write(good);
+    const frame = writer.take().slice();
+    assert.equal(readAll(frame), undefined, kind);
+    for (const [epoch, sequence] of faulty) {
+      assert.throws(() => write({ epoch, sequence }), RangeError, kind);
+      assert.equal(writer.length, 0);
+      const view = new DataView(frame.buffer);
+      view.setFloat64(9 + at, epoch, true);
+      view.setFloat64(9 + at + 8, sequence, true);
+      const recorder = new Recorder();
+      assert.match(readAll(frame, recorder) ?? "read", new RegExp(`^malformed ${kind}`), `${epoch} ${sequence}`);
+      assert.deepEqual(recorder.read, []);
+    }
+  }
 });
 
 test("the times of a value are the same distance from now on both clocks, however much these differ", () => {
@@ -278,12 +430,12 @@ test("the times of a value are the same distance from now on both clocks, howeve
         freshUntilMs: nowMs + (given.freshUntilMs - NOW_MS),
       });
       writer.value(1, at(hereMs), hereMs);
-      writer.push(2, 0, [{ key: "x", value: at(hereMs) }], hereMs);
+      writer.push(2, 0, [{ key: "x", value: at(hereMs) }], true, hereMs);
       const recorder = new Recorder();
       assert.equal(readAll(writer.take().slice(), recorder, thereMs), undefined);
       assert.deepEqual(recorder.read, [
         { type: "value", id: 1, value: at(thereMs) },
-        { type: "push", id: 2, group: 0, entries: [{ key: "x", value: at(thereMs) }] },
+        { type: "push", id: 2, group: 0, entries: [{ key: "x", value: at(thereMs) }], isWritten: true },
       ]);
     }),
   );
@@ -362,32 +514,45 @@ test("each breach of the layout has its reason", () => {
   assert.match(reason(frame(99, [])), /unknown message type 99/);
   assert.match(reason(frame(MessageType.cancel, [], 1)), /longer than its frame/);
   assert.match(reason(frame(MessageType.cancel, [1])), /malformed cancel/);
-  assert.match(reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0])), /malformed get/);
-  assert.match(reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0, 0xff])), /not UTF-8/);
+  const zeros = (count: number) => new Array(count).fill(0);
+  const letters = (count: number) => new Array(count).fill(97);
+  assert.equal(reason(frame(MessageType.get, [...zeros(GET_HEAD_BYTES), ...letters(MAX_CACHE_KEY_BYTES)])), "read");
+  assert.match(reason(frame(MessageType.get, zeros(GET_HEAD_BYTES))), /malformed get/);
+  assert.match(reason(frame(MessageType.get, [...zeros(GET_HEAD_BYTES), 0xff])), /not UTF-8/);
   assert.match(
-    reason(frame(MessageType.get, [0, 0, 0, 0, 0, 0, ...new Array(MAX_CACHE_KEY_BYTES + 1).fill(97)])),
+    reason(frame(MessageType.get, [...zeros(GET_HEAD_BYTES), ...letters(MAX_CACHE_KEY_BYTES + 1)])),
     /malformed get/,
   );
-  const zeros = (count: number) => new Array(count).fill(0);
   assert.equal(reason(frame(MessageType.value, zeros(VALUE_HEAD_BYTES))), "read");
   assert.match(reason(frame(MessageType.value, zeros(VALUE_HEAD_BYTES - 1))), /malformed value/);
-  assert.match(reason(frame(MessageType.value, [...zeros(TIMES_BYTES), 9, 0, 0, 0, 0, 0])), /malformed value/);
-  assert.match(reason(frame(MessageType.value, [...zeros(TIMES_BYTES), 0, 0, 9, 0, 0, 0])), /malformed value/);
-  assert.match(reason(frame(MessageType.value, [...new Array(TIMES_BYTES).fill(0xff), ...zeros(6)])), /times/);
+  assert.match(reason(frame(MessageType.value, [...zeros(LENGTHS_AT_BYTES), 9, 0, 0, 0, 0, 0])), /malformed value/);
+  assert.match(reason(frame(MessageType.value, [...zeros(LENGTHS_AT_BYTES), 0, 0, 9, 0, 0, 0])), /malformed value/);
+  const nonsense = new Array(VALUE_HEAD_BYTES - 6).fill(0xff);
+  assert.match(reason(frame(MessageType.value, [...nonsense, ...zeros(6)])), /times/);
   assert.match(reason(frame(MessageType.failure, [0])), /malformed failure/);
-  assert.match(reason(frame(MessageType.failure, [9])), /malformed failure/);
+  assert.equal(reason(frame(MessageType.failure, [9])), "read");
+  assert.match(reason(frame(MessageType.failure, [10])), /malformed failure/);
   assert.match(reason(frame(MessageType.failure, [])), /malformed failure/);
-  for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed, MessageType.invalidated]) {
+  for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed]) {
     assert.equal(reason(frame(type, [])), "read");
-    assert.match(reason(frame(type, [1])), /malformed (nothing|probe|probed|invalidated)/);
+    assert.match(reason(frame(type, [1])), /malformed (nothing|probe|probed)/);
   }
-  assert.equal(reason(frame(MessageType.invalidate, [0, 0, ...new Array(MAX_CACHE_KEY_BYTES).fill(97)])), "read");
-  for (const payload of [[], [0], [0, 0], [0, 0, ...new Array(MAX_CACHE_KEY_BYTES + 1).fill(97)]]) {
-    assert.equal(reason(frame(MessageType.invalidate, payload)), "malformed invalidate");
+  for (
+    const [kind, bytes] of [["catchUp", 4 + LABEL_BYTES], ["caughtUp", LABEL_BYTES], ["applied", LABEL_BYTES]] as const
+  ) {
+    assert.equal(reason(frame(MessageType[kind], zeros(bytes))), "read");
+    for (const wrong of [0, bytes - 1, bytes + 1]) {
+      assert.equal(reason(frame(MessageType[kind], zeros(wrong))), `malformed ${kind}`);
+    }
   }
-  assert.equal(reason(frame(MessageType.invalidate, [0, 0, 0xff])), "malformed invalidate: the key is not UTF-8");
-  assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0])), /malformed peek/);
-  assert.match(reason(frame(MessageType.peek, [0, 0, 0, 0, 0, 0, 0xff])), /malformed peek: the key is not UTF-8/);
+  assert.equal(reason(frame(MessageType.peek, [...zeros(PEEK_HEAD_BYTES), ...letters(MAX_CACHE_KEY_BYTES)])), "read");
+  for (const keyBytes of [0, MAX_CACHE_KEY_BYTES + 1]) {
+    assert.equal(reason(frame(MessageType.peek, [...zeros(PEEK_HEAD_BYTES), ...letters(keyBytes)])), "malformed peek");
+  }
+  assert.match(
+    reason(frame(MessageType.peek, [...zeros(PEEK_HEAD_BYTES), 0xff])),
+    /malformed peek: the key is not UTF-8/,
+  );
   assert.match(reason(frame(MessageType.indirectProbed, [])), /malformed indirectProbed/);
   assert.match(reason(frame(MessageType.indirectProbed, [2])), /malformed indirectProbed/);
   assert.match(reason(frame(MessageType.taken, [1, 0, 0])), /malformed taken/);
@@ -397,7 +562,7 @@ test("each breach of the layout has its reason", () => {
   assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 0, 0, 97])), /no name/);
   const long = new Array(MAX_NAME_UNITS + 1).fill(97);
   assert.match(reason(frame(MessageType.indirectProbe, [0, 0, 0, 0, 1, 0, 97, ...long])), /malformed indirectProbe/);
-  assert.match(reason(frame(MessageType.push, [0, 0, 1])), /malformed push/);
+  assert.match(reason(frame(MessageType.push, zeros(PUSH_HEAD_BYTES - 1))), /malformed push/);
   const added = (change: Partial<{ empty: number; revision: number; name: number[] }>) => {
     const { empty, revision, name } = { empty: 1, revision: 7, name: [97], ...change };
     const bytes = frame(MessageType.groupAdded, [1, 0, empty, ...new Array(8).fill(0), ...name]);
@@ -426,7 +591,7 @@ function valueFrame(about: string | Uint8Array, times: Record<number, number> = 
   bytes[0] = MessageType.value;
   view.setUint32(5, bytes.length - 9, true);
   for (const [at, ms] of Object.entries(times)) view.setFloat64(9 + Number(at), ms, true);
-  view.setUint32(9 + TIMES_BYTES + 2, block.length, true);
+  view.setUint32(9 + LENGTHS_AT_BYTES + 2, block.length, true);
   bytes.set(block, 9 + VALUE_HEAD_BYTES);
   return bytes;
 }
@@ -468,6 +633,18 @@ test("what no node says of a value is malformed: no JSON, other types, statuses,
     { status: 200, says: "a" },
     { status: 200, own: 1 },
     { status: 200, private: "true" },
+    { status: 200, tags: null },
+    { status: 200, tags: "all" },
+    { status: 200, tags: "" },
+    { status: 200, tags: [] },
+    { status: 200, tags: [""] },
+    { status: 200, tags: ["a", 1] },
+    { status: 200, tags: ["a", null] },
+    { status: 200, tags: [["a"]] },
+    { status: 200, tags: { 0: "a", length: 1 } },
+    { status: 200, tags: new Array(MAX_NAMES + 1).fill("a") },
+    { status: 200, tags: ["x".repeat(MAX_TAG_BYTES + 1)] },
+    { status: 200, tags: ["ü".repeat(MAX_TAG_BYTES / 2) + "x"] },
   ];
   for (const breach of breaches) {
     assert.match(reason(breach), /^malformed value: status, fields or tags/, JSON.stringify(breach).slice(0, 60));
@@ -497,12 +674,12 @@ test("what no node says of the times of a value is malformed", () => {
 test("a get for a request that breaks the layout is refused with its reason", () => {
   const reason = (key: string, said: string, keyBytes = key.length) => {
     const text = new TextEncoder().encode(key + said);
-    const bytes = new Uint8Array(9 + 8 + text.length);
+    const bytes = new Uint8Array(9 + GET_FOR_HEAD_BYTES + text.length);
     const view = new DataView(bytes.buffer);
     bytes[0] = MessageType.getFor;
     view.setUint32(5, bytes.length - 9, true);
-    view.setUint16(9 + 6, keyBytes, true);
-    bytes.set(text, 9 + 8);
+    view.setUint16(9 + GET_FOR_HEAD_BYTES - 2, keyBytes, true);
+    bytes.set(text, 9 + GET_FOR_HEAD_BYTES);
     const recorder = new Recorder();
     const fault = readAll(bytes, recorder);
     assert.equal(recorder.read.length, fault === undefined ? 1 : 0);
@@ -546,6 +723,7 @@ test("a first frame holds one greeting and nothing else", () => {
 
 test("a push that breaks the layout is refused whole, with its reason", () => {
   const good = {
+    written: 0,
     count: 1,
     ageMs: 0,
     freshMs: Infinity,
@@ -556,20 +734,21 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
     rest: [97, 98, 1, 2],
   };
   const reason = (change: Partial<typeof good>, cut = 0) => {
-    const { count, ageMs, freshMs, keyBytes, typeBytes, aboutBytes, bodyBytes, rest } = { ...good, ...change };
-    const bytes = new Uint8Array(9 + 4 + ENTRY_HEAD_BYTES + rest.length - cut);
+    const { written, count, ageMs, freshMs, keyBytes, typeBytes, aboutBytes, bodyBytes, rest } = { ...good, ...change };
+    const bytes = new Uint8Array(9 + PUSH_HEAD_BYTES + ENTRY_HEAD_BYTES + rest.length - cut);
     const view = new DataView(bytes.buffer);
     bytes[0] = MessageType.push;
     view.setUint32(5, bytes.length - 9, true);
-    view.setUint16(11, count, true);
+    view.setUint8(11, written);
+    view.setUint16(12, count, true);
     if (cut === 0) {
-      view.setFloat64(13, ageMs, true);
-      view.setFloat64(21, freshMs, true);
-      view.setUint16(13 + TIMES_BYTES, keyBytes, true);
-      view.setUint16(15 + TIMES_BYTES, typeBytes, true);
-      view.setUint32(17 + TIMES_BYTES, aboutBytes, true);
-      view.setUint32(21 + TIMES_BYTES, bodyBytes, true);
-      bytes.set(rest, 13 + ENTRY_HEAD_BYTES);
+      view.setFloat64(14, ageMs, true);
+      view.setFloat64(22, freshMs, true);
+      view.setUint16(14 + LENGTHS_AT_BYTES, keyBytes, true);
+      view.setUint16(16 + LENGTHS_AT_BYTES, typeBytes, true);
+      view.setUint32(18 + LENGTHS_AT_BYTES, aboutBytes, true);
+      view.setUint32(22 + LENGTHS_AT_BYTES, bodyBytes, true);
+      bytes.set(rest, 14 + ENTRY_HEAD_BYTES);
     }
     const recorder = new Recorder();
     const fault = readAll(bytes, recorder);
@@ -577,6 +756,8 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
     return fault ?? "read";
   };
   assert.equal(reason({}), "read");
+  assert.equal(reason({ written: 1 }), "read");
+  for (const written of [2, 255]) assert.equal(reason({ written }), "malformed push");
   assert.match(reason({ count: 0 }), /malformed push: not 1 to 4096/);
   assert.match(reason({ count: MAX_ENTRIES + 1 }), /malformed push: not 1 to 4096/);
   assert.match(reason({ count: MAX_ENTRIES }), /fewer entries/);
@@ -610,7 +791,7 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
     value: valueOf(new Uint8Array(bytes), { contentType: "c".repeat(1024), about }),
   });
   while (writer.length < 256 * 1024) writer.bare(MessageType.probe, 1);
-  writer.push(2, 0, [entry(MAX_BODY_BYTES)], 1);
+  writer.push(2, 0, [entry(MAX_BODY_BYTES)], false, 1);
   const recorder = new Recorder();
   assert.equal(readAll(writer.take().slice(), recorder), undefined);
   const push = recorder.read.at(-1);
@@ -618,11 +799,11 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
   assert.equal(push.entries[0]!.value.body.buffer.byteLength, MAX_BODY_BYTES);
   assert.deepEqual(push.entries[0]!.value.about, about);
   writer.bare(MessageType.probe, 3);
-  assert.throws(() => writer.push(4, 0, [], 1), RangeError);
-  assert.throws(() => writer.push(4, 0, new Array(MAX_ENTRIES + 1).fill(entry(0)), 1), RangeError);
-  assert.throws(() => writer.push(4, 0, [entry(MAX_BODY_BYTES + 1)], 1), RangeError);
-  assert.throws(() => writer.push(4, 0, [entry(MAX_PUSH_BYTES / 2), entry(MAX_PUSH_BYTES / 2)], 1), RangeError);
-  assert.throws(() => writer.push(4, 0, [entry(1), entry(1, "")], 1), BadKeyError);
+  assert.throws(() => writer.push(4, 0, [], false, 1), RangeError);
+  assert.throws(() => writer.push(4, 0, new Array(MAX_ENTRIES + 1).fill(entry(0)), false, 1), RangeError);
+  assert.throws(() => writer.push(4, 0, [entry(MAX_BODY_BYTES + 1)], false, 1), RangeError);
+  assert.throws(() => writer.push(4, 0, [entry(MAX_PUSH_BYTES / 2), entry(MAX_PUSH_BYTES / 2)], false, 1), RangeError);
+  assert.throws(() => writer.push(4, 0, [entry(1), entry(1, "")], false, 1), BadKeyError);
   assert.throws(() => writer.indirectProbe(4, 1, "", "01"), RangeError);
   assert.throws(() => writer.indirectProbe(4, 1, "a", "x".repeat(MAX_NAME_UNITS + 1)), RangeError);
   const after = new Recorder();
@@ -633,13 +814,13 @@ test("a push of the largest value fits into a frame behind a full batch, and no 
 test("a message that does not fit is refused before it is written, and the frame stays whole", () => {
   const writer = new FrameWriter();
   writer.bare(MessageType.cancel, 1);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, ""), BadKeyError);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "x".repeat(MAX_CACHE_KEY_BYTES + 1)), BadKeyError);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "ü".repeat(MAX_CACHE_KEY_BYTES / 2 + 1)), BadKeyError);
-  assert.throws(() => writer.ask(MessageType.get, 2, 0, 1, "a\ud800b"), BadKeyError);
-  assert.throws(() => writer.getFor(2, 0, 1, "", { fields: [] }), BadKeyError);
+  assert.throws(() => writer.get(2, 0, 1, BLIND, ""), BadKeyError);
+  assert.throws(() => writer.get(2, 0, 1, BLIND, "x".repeat(MAX_CACHE_KEY_BYTES + 1)), BadKeyError);
+  assert.throws(() => writer.get(2, 0, 1, BLIND, "ü".repeat(MAX_CACHE_KEY_BYTES / 2 + 1)), BadKeyError);
+  assert.throws(() => writer.get(2, 0, 1, BLIND, "a\ud800b"), BadKeyError);
+  assert.throws(() => writer.getFor(2, 0, 1, BLIND, "", { fields: [] }), BadKeyError);
   for (const key of ["", "x".repeat(MAX_CACHE_KEY_BYTES + 1), "ü".repeat(MAX_CACHE_KEY_BYTES / 2 + 1), "a\ud800b"]) {
-    assert.throws(() => writer.invalidate(2, 0, key), BadKeyError);
+    assert.throws(() => writer.peek(2, 0, 1, key), BadKeyError);
   }
   const misfits: [string, string][][] = [
     [["Accept", "x"]],
@@ -652,7 +833,7 @@ test("a message that does not fit is refused before it is written, and the frame
     Array.from({ length: MAX_FIELDS + 1 }, () => ["a", ""]),
   ];
   for (const fields of misfits) {
-    assert.throws(() => writer.getFor(2, 0, 1, "x", { fields }), PassThroughError);
+    assert.throws(() => writer.getFor(2, 0, 1, BLIND, "x", { fields }), PassThroughError);
     assert.throws(() => writer.value(2, valueOf("x", { about: { ...PLAIN, fields } }), 1), PassThroughError);
   }
   const changes: Partial<About>[] = [
@@ -662,10 +843,14 @@ test("a message that does not fit is refused before it is written, and the frame
     { status: NaN },
     { etag: "\n" },
     { selection: { names: ["a"], says: "x".repeat(MAX_ABOUT_BYTES) } },
+    { tags: [""] },
+    { tags: new Array(MAX_NAMES + 1).fill("a") },
+    { tags: ["x".repeat(MAX_TAG_BYTES + 1)] },
+    { tags: Array.from({ length: 100 }, (_, i) => "x".repeat(MAX_TAG_BYTES - i)) },
   ];
   for (const change of changes) {
     const entries = [{ key: "x", value: valueOf("x", { about: { ...PLAIN, ...change } }) }];
-    assert.throws(() => writer.push(2, 0, entries, 1), PassThroughError);
+    assert.throws(() => writer.push(2, 0, entries, false, 1), PassThroughError);
   }
   assert.throws(() => writer.value(2, valueOf(new Uint8Array(MAX_BODY_BYTES + 1)), 1), RangeError);
   for (const name of ["bornAtMs", "freshUntilMs", "staleWhileRevalidateMs", "staleIfErrorMs"] as const) {

@@ -16,6 +16,8 @@ export interface PeerRecord {
   readonly joined: string;
   readonly version: string;
   readonly runtime: string;
+  /** The node's policy for this group, in one line; `undefined` from older nodes. Only compared: it affects no routing. */
+  readonly policy?: string | undefined;
 }
 
 export interface Roster {

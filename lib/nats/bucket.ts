@@ -8,9 +8,9 @@ import {
   type StreamInfo,
 } from "nats";
 import type { Clock } from "../core/base/clock.ts";
-import { WrongRevisionError } from "../core/errors.ts";
+import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
 import { maxRecordBytes } from "../registry/record.ts";
-import { type Entry, maxNamed, UnavailableError } from "../registry/store.ts";
+import { type Entry, maxNamed } from "../registry/store.ts";
 import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "./stream.ts";
 
 /** How the server says that the named revision is not the last one; the second comes from replicated streams. */

@@ -1,9 +1,9 @@
 /** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
+import { UnavailableError } from "../core/errors.ts";
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 import { greets } from "./presence.ts";
 import { passLostErrors } from "./lost-errors.ts";
-import { UnavailableError } from "../registry/store.ts";
 
 /** The servers of `--nats`, and the login. */
 export interface NatsTarget {

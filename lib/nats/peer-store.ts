@@ -1,20 +1,24 @@
 /**
- * The registry in NATS KV. One connection per node; start and reconnect are one path: connect, open the bucket, read every
- * group, then check every few seconds until something breaks, and begin again. Nothing survives from a broken connection,
- * so none of its writes can be sent late.
+ * The registry in NATS KV, and the log of invalidations over the same connection. One connection per node; start and
+ * reconnect are one path: connect, open the bucket, read every group, then check every few seconds until something breaks,
+ * and begin again. Nothing survives from a broken connection, so none of its writes can be sent late.
  */
+import { UnavailableError } from "../core/errors.ts";
 import type { NatsConnection } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
 import { pause, withTimeout } from "../core/base/timeout.ts";
 import { backoffMs, type Random } from "../core/base/backoff.ts";
+import type { Label } from "../core/invalidation/label.ts";
+import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
 import { NatsBucket } from "./bucket.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
 import { GroupKeys } from "./group-keys.ts";
+import { NatsLog } from "./nats-log.ts";
 import { isStreamGone } from "./stream.ts";
 import { StreamReader } from "./stream-reader.ts";
-import { type Entry, type PeerStore, type StoreListener, UnavailableError, type View } from "../registry/store.ts";
+import { type Entry, type PeerStore, type StoreListener, type View } from "../registry/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
@@ -35,6 +39,8 @@ export interface NatsStoreOptions {
   readonly requestTimeoutMs?: number;
   /** How often the reader is compared with the stream, in ms, give or take a fifth. @default 3_000 */
   readonly checkIntervalMs?: number;
+  /** The same for the log of invalidations. @default `checkIntervalMs` */
+  readonly logCheckIntervalMs?: number;
   /** Longest wait between two tries to connect, in ms. @default 1_000 */
   readonly retryMostMs?: number;
   /** @default Math.random */
@@ -77,13 +83,14 @@ class Session {
   }
 }
 
-/** The peer store in NATS KV. */
-export class NatsStore implements PeerStore {
+/** The peer store in NATS KV, and the log in JetStream; both are reached from `watch` until `close`. */
+export class NatsStore implements PeerStore, InvalidationLog {
   readonly #options: Required<NatsStoreOptions>;
   readonly #target: NatsTarget;
   readonly #gossip = new Set<string>();
   readonly #closing = new AbortController();
   readonly #groups = new Set<string>();
+  readonly #log: NatsLog;
   #listener: StoreListener | undefined;
   /** The one connection that works, if any. */
   #session: Session | undefined;
@@ -107,8 +114,10 @@ export class NatsStore implements PeerStore {
       checkIntervalMs: 3_000,
       retryMostMs: 1_000,
       random: Math.random,
+      logCheckIntervalMs: options.checkIntervalMs ?? 3_000,
       ...options,
     };
+    this.#log = new NatsLog(this.#options);
   }
 
   read(key: string): Promise<Entry> {
@@ -147,8 +156,21 @@ export class NatsStore implements PeerStore {
     this.#hurry.abort();
   }
 
+  followLog(follower: LogFollower): void {
+    this.#log.followLog(follower);
+  }
+
+  publish(group: string, data: Uint8Array): Promise<Label> {
+    return this.#log.publish(group, data);
+  }
+
+  catchUp(): Promise<void> {
+    return this.#log.catchUp();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#log.close();
     this.#hurry.abort();
     if (this.#running === undefined) return;
     // A connection that is being made to a silent server cannot be cancelled: it is closed when it comes.
@@ -204,6 +226,7 @@ export class NatsStore implements PeerStore {
       for (const group of this.#groups) session.follow(group);
       // Reads and writes work from here on: a node that a view does not list may act on that view at once.
       this.#session = session;
+      this.#log.attach(connection);
       await session.reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();
@@ -211,6 +234,7 @@ export class NatsStore implements PeerStore {
       return await this.#attend(connection, session.reader);
     } finally {
       this.#session = undefined;
+      this.#log.detach();
       session?.reader.close();
       await connection.close().catch(() => {});
     }
@@ -250,6 +274,7 @@ export class NatsStore implements PeerStore {
   }
 
   #setAway(reason: string): void {
+    this.#log.detach();
     const isFirst = !this.#isAway;
     this.#isAway = true;
     if (!this.#reasons.isNews(reason)) return;

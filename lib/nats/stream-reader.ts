@@ -11,6 +11,7 @@
  */
 import type { StreamInfo } from "nats";
 import type { Clock } from "../core/base/clock.ts";
+import { Lookout } from "./lookout.ts";
 import type { NatsStream, StreamMessage } from "./stream.ts";
 
 /** What becomes of the messages of one subject. */
@@ -34,20 +35,6 @@ export interface StreamReaderOptions {
   readonly onDoubt: () => void;
 }
 
-/**
- * Least time between two looks, in ms. Chosen: a burst of joins is many changes, and each look costs the leader two
- * requests and each follower a pass over its list.
- */
-const PACE_MS = 25;
-/** The same after a look that found nothing. Chosen: nobody can have a node ask more than a hundred times a second. */
-const PACE_WITHOUT_NEWS_MS = 10;
-/**
- * The looks after a bell, until one finds something, in ms of rest before each. Derived: a bell is ahead of its message by
- * well under 1 ms on one server and by 1 to 3 ms among three; a loaded one may take 100 ms. A refused write costs all four.
- */
-const AFTER_BELL_MS: readonly number[] = [0, 10, 50, 200];
-/** After news one look more: a bell that would have rung between two subscriptions is not heard. Chosen, as above. */
-const AFTER_NEWS_MS: readonly number[] = [100];
 /** Most rounds of a first read in which the leader names ever newer messages; later ones are news like any other. */
 const MOST_ROUNDS = 8;
 
@@ -135,18 +122,14 @@ class Line {
   #sequence = 0;
   /** Reads come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
-  #unring: (() => void) | undefined;
-  /** The looks that are still to come, each with its rest before it. */
-  #looks: readonly number[] = [];
-  /** No look before then. */
-  #earliestMs = -Infinity;
-  #cancelLook: (() => void) | undefined;
+  readonly #lookout: Lookout;
   #isClosed = false;
 
   constructor(subject: string, follower: Follower, options: StreamReaderOptions) {
     this.subject = subject;
     this.#follower = follower;
     this.#options = options;
+    this.#lookout = new Lookout({ ...options, subject, look: () => this.#look() });
   }
 
   get isWhole(): boolean {
@@ -167,7 +150,7 @@ class Line {
     return this.#inTurn(async () => {
       this.#epoch = undefined;
       this.#sequence = 0;
-      this.#listen();
+      this.#lookout.listen();
       this.#follower.begin(epoch);
       // A key that is written while it is read moves to the end: only a round that finds nothing has seen all.
       for (let round = 0; round < MOST_ROUNDS; round++) if (!await this.#catchUp()) break;
@@ -193,8 +176,7 @@ class Line {
 
   close(): void {
     this.#isClosed = true;
-    this.#cancelLook?.();
-    this.#unring?.();
+    this.#lookout.close();
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T | undefined> {
@@ -204,13 +186,14 @@ class Line {
   }
 
   /** Whether there was news. */
-  async #look(): Promise<boolean | undefined> {
-    return await this.#inTurn(async () => {
+  async #look(): Promise<boolean> {
+    const isNews = await this.#inTurn(async () => {
       if (this.#epoch === undefined) return false;
       const isNews = await this.#catchUp();
       if (isNews && !this.#isClosed) this.#follower.settle();
       return isNews;
     });
+    return isNews === true;
   }
 
   /** One question to the leader, and the messages up to its answer. @throws UnavailableError */
@@ -229,47 +212,5 @@ class Line {
     if (this.#isClosed || message.sequence <= this.#sequence) return;
     this.#sequence = message.sequence;
     this.#follower.take(message);
-  }
-
-  #listen(): void {
-    if (this.#isClosed) return;
-    this.#unring ??= this.#options.stream.ring(this.subject, () => {
-      this.#unring = undefined;
-      this.#plan(AFTER_BELL_MS);
-    });
-  }
-
-  #plan(looks: readonly number[]): void {
-    const [restMs, ...later] = looks;
-    this.#cancelLook?.();
-    this.#cancelLook = undefined;
-    if (restMs === undefined || this.#isClosed) return;
-    this.#looks = later;
-    const { clock } = this.#options;
-    const waitMs = Math.max(restMs, this.#earliestMs - clock.nowMs());
-    const begin = (): void => {
-      this.#cancelLook = undefined;
-      void this.#answerBell();
-    };
-    if (waitMs <= 0) begin();
-    else this.#cancelLook = clock.after(waitMs, begin);
-  }
-
-  async #answerBell(): Promise<void> {
-    const { clock, onDoubt } = this.#options;
-    const beganMs = clock.nowMs();
-    this.#earliestMs = beganMs + PACE_MS;
-    // The subscription goes to the server before the question, so a message published after it is heard of.
-    this.#listen();
-    try {
-      const isNews = await this.#look();
-      // Where a look takes long, NATS or this node is busy: the pause is as long, so that looks do not add to it.
-      const endedMs = clock.nowMs();
-      const paceMs = isNews === true ? PACE_MS : PACE_WITHOUT_NEWS_MS;
-      this.#earliestMs = endedMs + Math.max(paceMs, endedMs - beganMs);
-      if (this.#cancelLook === undefined) this.#plan(isNews === true ? AFTER_NEWS_MS : this.#looks);
-    } catch {
-      if (!this.#isClosed) onDoubt();
-    }
   }
 }

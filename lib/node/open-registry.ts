@@ -2,7 +2,9 @@
 import type { Config, NatsConfig } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { EmbeddedNats } from "../nats/embedded.ts";
+import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";
 import type { PeerStore } from "../registry/store.ts";
@@ -10,23 +12,46 @@ import { environment } from "../runtime/process.ts";
 
 /** The environment variables that a node reads besides those of the option table. */
 const SERVER_PATHS = ["PATH", "NATS_SERVER_BIN"] as const;
+/** How often a node compares itself with the log, as with the list of peers; more often only where a group needs it. */
+const LOG_CHECK_MS = 3_000;
+/** Chosen: a check is one small question to NATS. */
+const LEAST_LOG_CHECK_MS = 100;
+
+/** Where the nodes find each other, and the log of invalidations beside it. */
+export interface Registry {
+  readonly store: PeerStore;
+  /** With NATS it is reached over the store's connection: from the store's `watch` on, until its `close`. */
+  readonly log: InvalidationLog;
+  /** The server that must run for them, if that is this process's business. */
+  readonly embedded?: EmbeddedNats;
+}
 
 /**
- * The store, and the server that must run for it, if that is this process's business.
+ * The registry of a node; nothing is connected or started yet.
  *
- * @param shared the store of a machine on its own, in the place of one that nobody shares
+ * @param shared those of a machine on its own, in the place of some that nobody shares
  */
 export function openRegistry(
-  { nats, bucket, replicas }: Pick<Config, "nats" | "bucket" | "replicas">,
+  config: Pick<Config, "nats" | "bucket" | "replicas" | "groups">,
   clock: Clock,
   log: Log,
-  shared?: PeerStore,
-): { store: PeerStore; embedded?: EmbeddedNats } {
-  if (nats.kind === "off") return { store: shared ?? new MemoryStore() };
-  const rest = { bucket, replicas, clock, log };
-  if (nats.kind === "urls") return { store: new NatsStore({ ...rest, urls: nats.urls }) };
-  const store = new NatsStore({ ...rest, urls: [embeddedUrl(nats)] });
-  return { store, embedded: embeddedServer(nats, clock, log) };
+  shared: Partial<Pick<Registry, "store" | "log">> = {},
+): Registry {
+  const { nats, bucket, replicas, groups } = config;
+  if (nats.kind === "off") {
+    return { store: shared.store ?? new MemoryStore(), log: shared.log ?? new MemoryStream(clock).open() };
+  }
+  const rest = { bucket, replicas, clock, log, logCheckIntervalMs: logCheckIntervalMs(groups) };
+  const store = new NatsStore({ ...rest, urls: nats.kind === "urls" ? nats.urls : [embeddedUrl(nats)] });
+  return nats.kind === "urls"
+    ? { store, log: store }
+    : { store, log: store, embedded: embeddedServer(nats, clock, log) };
+}
+
+/** Often enough that a group which may not be out of touch for long has contact twice in that time. */
+function logCheckIntervalMs(groups: Config["groups"]): number {
+  const blindMs = groups.map(({ maxBlindMs }) => maxBlindMs ?? Infinity);
+  return Math.max(LEAST_LOG_CHECK_MS, Math.min(LOG_CHECK_MS, ...blindMs.map((ms) => ms / 3)));
 }
 
 type Embedded = Extract<NatsConfig, { kind: "embedded" }>;

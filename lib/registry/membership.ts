@@ -20,6 +20,8 @@ export interface MembershipOptions {
   readonly groups: readonly string[];
   /** This node, as it wants to be listed. */
   readonly self: PeerRecord;
+  /** This node's policy for a group, as it is listed in that group. @default none is told */
+  readonly policyOf?: (group: string) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /**
@@ -184,7 +186,9 @@ export class Membership {
    */
   async setState(state: PeerState, timeoutMs: number): Promise<boolean> {
     this.#self = { ...this.#self, state };
-    const changes = [...this.#parts.values()].map(({ registration }) => registration.change(this.#self, timeoutMs));
+    const changes = [...this.#parts].map(([group, { registration }]) => {
+      return registration.change(this.#recordFor(group), timeoutMs);
+    });
     return (await Promise.all(changes)).every((isDone) => isDone);
   }
 
@@ -244,7 +248,7 @@ export class Membership {
 
   #part(group: string, isFree: Promise<unknown> | undefined): Part {
     const { store, clock, log, onRoster, onListed, lostGraceMs = 10_000, random = Math.random } = this.#options;
-    const self = this.#self;
+    const self = this.#recordFor(group);
     const registration = new Registration(self, {
       group,
       store,
@@ -262,6 +266,11 @@ export class Membership {
       },
     });
     return { registration, reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }), isFree };
+  }
+
+  #recordFor(group: string): PeerRecord {
+    const policy = this.#options.policyOf?.(group);
+    return policy === undefined ? this.#self : { ...this.#self, policy };
   }
 
   #setAway(isAway: boolean, reason = ""): void {

@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import type { PeerRecord } from "../core/roster.ts";
 
-/** Chosen: a node's own record takes about 250 bytes (measured). */
+/** Chosen: a node's own record takes about 500 bytes (measured). */
 export const maxRecordBytes = 4_096;
 /** Chosen: above it one peer would own nearly all keys. */
 export const maxWeight = 1_000;
@@ -24,6 +24,7 @@ const schema = v.object({
   joined: v.pipe(v.string(), v.maxLength(40), v.isoTimestamp()),
   version: text(64),
   runtime: text(64),
+  policy: v.optional(text(1_024)),
 });
 
 /**
@@ -52,9 +53,9 @@ export function parseRecord(group: string, key: string, bytes: Uint8Array): Peer
  * @throws TypeError when `parseRecord` would refuse it: this node was set up wrongly.
  */
 export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
-  const { name, url, incarnation, state, weight, zone, joined, version, runtime } = record;
+  const { name, url, incarnation, state, weight, zone, joined, version, runtime, policy } = record;
   const bytes = new TextEncoder().encode(
-    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime }),
+    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime, policy }),
   );
   try {
     parseRecord(group, `${group}.${name}`, bytes);

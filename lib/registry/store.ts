@@ -86,14 +86,6 @@ export interface PeerStore {
   close(): Promise<void>;
 }
 
-/**
- * The store gave no answer to rely on: it is away, slow, or the answer was lost. A write may have been applied: read again
- * and compare before deciding.
- */
-export class UnavailableError extends Error {
-  override readonly name = "UnavailableError";
-}
-
 /** One group's key for one peer. */
 export function keyOf(group: string, name: string): string {
   return `${group}.${name}`;

@@ -6,10 +6,12 @@ import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
 import { embeddedServer, embeddedUrl } from "../node/open-registry.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
+import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
 import { startTwin } from "../runtime/child.ts";
 import { listen } from "../runtime/serve.ts";
 import { type FromWorker, lineOf, type ToWorker, WORKER, type WorkerSetup } from "./messages.ts";
+import { isForLog, serveLog } from "./pipe-log.ts";
 import { serveStore, type ToStore } from "./pipe-store.ts";
 import { Supervisor, type WorkerProcess } from "./supervisor.ts";
 
@@ -25,8 +27,9 @@ export class Machine {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #failed = Promise.withResolvers<Error>();
-  /** The workers' registry when there is no NATS. */
+  /** The workers' registry when there is no NATS, and their log of invalidations. */
   readonly #bucket = new MemoryBucket();
+  readonly #stream: MemoryStream;
   #embedded: EmbeddedNats | undefined;
   #supervisor: Supervisor | undefined;
   #isStopping = false;
@@ -36,6 +39,7 @@ export class Machine {
     this.#count = count;
     this.#clock = clock;
     this.#log = log;
+    this.#stream = new MemoryStream(clock);
   }
 
   /** See {@link Supervisor.failed}. */
@@ -122,11 +126,14 @@ export class Machine {
     const send = (message: ToWorker): void => twin.write(lineOf(message));
     const store = this.#bucket.open();
     const serve = serveStore(store, send);
+    const log = this.#stream.open();
+    const serveInvalidations = serveLog(log, send);
     // The name is for readers of the process list.
     const twin = startTwin([WORKER, setup.name], (line) => {
       try {
         const message = JSON.parse(line) as FromWorker;
         if (isForStore(message)) serve(message);
+        else if (isForLog(message)) serveInvalidations(message);
         else onMessage(message);
       } catch (error) {
         // Something else was written to the worker's standard output; the next line may be a message again.
@@ -135,7 +142,10 @@ export class Machine {
       }
     });
     send({ type: "setup", setup });
-    void twin.exited.then(() => store.close());
+    void twin.exited.then(() => {
+      log.close();
+      return store.close();
+    });
     return { pid: twin.pid, exited: twin.exited, send, kill: () => twin.kill() };
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { Config } from "../config/config.ts";
 import type { HostPort } from "../config/addresses.ts";
+import type { ToFollower, ToLog } from "./pipe-log.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 
 /** The argument that makes a process a worker. Its options come through the pipe. */
@@ -34,7 +35,8 @@ export type ToWorker =
   | { readonly type: "setup"; readonly setup: WorkerSetup }
   | { readonly type: "workers"; readonly workers: readonly WorkerPlace[] }
   | { readonly type: "stop" }
-  | ToWatcher;
+  | ToWatcher
+  | ToFollower;
 
 export type FromWorker =
   /** The worker's own listener is up. */
@@ -43,7 +45,8 @@ export type FromWorker =
   | { readonly type: "sharing" }
   /** The worker ends, for a reason that a new process would meet again. Its log tells the reason. */
   | { readonly type: "refuses" }
-  | ToStore;
+  | ToStore
+  | ToLog;
 
 /** Encodes a message for the pipe. */
 export function lineOf(message: ToWorker | FromWorker): string {

@@ -2,8 +2,8 @@
  * The registry of a machine that runs alone (`--nats off`): the records are in the supervisor's memory, and each worker
  * reaches them over its pipe. The rules are those of registry/store.ts, which the supervisor's store obeys.
  */
-import { WrongRevisionError } from "../core/errors.ts";
-import { type Entry, type PeerStore, type StoreListener, UnavailableError, type View } from "../registry/store.ts";
+import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
+import { type Entry, type PeerStore, type StoreListener, type View } from "../registry/store.ts";
 
 /** An entry in JSON. Records are JSON themselves, so text holds them. */
 interface EntryText {

@@ -5,6 +5,7 @@ import { createLog } from "../node/logging.ts";
 import { Node } from "../node/node.ts";
 import { onInputLine, tell, writeError } from "../runtime/process.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";
+import { isForFollower, PipeLog } from "./pipe-log.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { Siblings } from "./siblings.ts";
 
@@ -25,6 +26,7 @@ export class Worker {
   readonly #node: Node;
   readonly #siblings: Siblings;
   readonly #store = new PipeStore(say);
+  readonly #invalidations = new PipeLog(say);
   readonly #dismissed = Promise.withResolvers<void>();
   #isDismissed = false;
   #isStopping = false;
@@ -55,7 +57,11 @@ export class Worker {
     );
     this.#siblings = new Siblings(setup);
     const listedAs = (port: number) => ({ url: `http://${reachedAt}:${port}`, name });
-    this.#node = new Node(config, { clock, log: this.log, worker: { listedAs, store: this.#store } });
+    this.#node = new Node(config, {
+      clock,
+      log: this.log,
+      worker: { listedAs, store: this.#store, log: this.#invalidations },
+    });
     void this.failed.then(() => say({ type: "refuses" }));
   }
 
@@ -90,12 +96,14 @@ export class Worker {
   heard(message: Exclude<ToWorker, { type: "setup" }>): void {
     if (message.type === "workers") this.#siblings.moved(message.workers);
     else if (message.type === "stop") this.#dismiss();
+    else if (isForFollower(message)) this.#invalidations.receive(message);
     else this.#store.receive(message);
   }
 
   /** The supervisor has ended, and with it the list of peers that it kept. */
   abandon(): void {
     void this.#store.close();
+    this.#invalidations.close();
     this.#dismiss();
   }
 

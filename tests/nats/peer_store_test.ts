@@ -1,11 +1,11 @@
 /** The store in NATS on a real nats-server, or on an imitation of an old one. */
+import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { connect, StorageType } from "nats";
 import { parseNatsUrls } from "../../lib/nats/connection.ts";
 import { NatsStore, type NatsStoreOptions } from "../../lib/nats/peer-store.ts";
-import { UnavailableError } from "../../lib/registry/store.ts";
 import { freePort } from "../support/free-port.ts";
 import { MemoryLog } from "../support/log.ts";
 import { startNats, temporaryFolder } from "../support/nats-server.ts";

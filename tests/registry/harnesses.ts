@@ -90,11 +90,29 @@ export const nats: HarnessKind = {
 
 type Jsm = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>["jetstreamManager"]>>;
 
-/** A proxy that can lose the answer to a write: it passes the write on, and cuts the connection when the answer comes. */
-export async function lossyProxy(defer: Defer, port: number): Promise<{ port: number; loseNextAnswer(): void }> {
+export interface LossyProxy {
+  readonly port: number;
+  /** The next write is passed on, but its answer is lost with the connection. */
+  loseNextAnswer(): void;
+  /** Cuts all connections, and refuses new ones until `mend`. */
+  cut(): void;
+  mend(): void;
+}
+
+/**
+ * A proxy that can lose the answer to a write: it passes the write on, and cuts the connection when the answer comes.
+ *
+ * @param write how a write begins, in NATS's protocol
+ */
+export async function lossyProxy(defer: Defer, port: number, write = "HPUB $KV."): Promise<LossyProxy> {
   let isArmed = false;
+  let isCut = false;
   const sockets = new Set<Socket>();
+  const destroyAll = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   const proxy = createServer((client) => {
+    if (isCut) return client.destroy();
     const server = connectTcp(port, "127.0.0.1");
     let isLosing = false;
     for (const socket of [client, server]) {
@@ -107,7 +125,7 @@ export async function lossyProxy(defer: Defer, port: number): Promise<{ port: nu
       });
     }
     client.on("data", (data) => {
-      if (isArmed && data.includes("HPUB $KV.")) {
+      if (isArmed && data.includes(write)) {
         isArmed = false;
         isLosing = true;
       }
@@ -117,8 +135,16 @@ export async function lossyProxy(defer: Defer, port: number): Promise<{ port: nu
   });
   await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   defer(async () => {
-    for (const socket of sockets) socket.destroy();
+    destroyAll();
     await new Promise((resolve) => proxy.close(resolve));
   });
-  return { port: (proxy.address() as { port: number }).port, loseNextAnswer: () => isArmed = true };
+  return {
+    port: (proxy.address() as { port: number }).port,
+    loseNextAnswer: () => isArmed = true,
+    cut: () => {
+      isCut = true;
+      destroyAll();
+    },
+    mend: () => isCut = false,
+  };
 }

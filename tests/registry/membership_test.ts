@@ -1,11 +1,12 @@
 /** Delays, races and floods, in memory and on a manual clock. */
+import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
 import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import { RosterReader } from "../../lib/registry/roster-reader.ts";
-import { type Entry, type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
+import { type Entry, type PeerStore } from "../../lib/registry/store.ts";
 import type { LogCall } from "../../lib/core/base/log.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";

@@ -1,11 +1,12 @@
 /** A record that is deleted or overwritten while its node lives, on a manual clock. */
+import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { Complaints } from "../../lib/registry/complaints.ts";
 import { Membership } from "../../lib/registry/membership.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
-import { type PeerStore, UnavailableError } from "../../lib/registry/store.ts";
+import { type PeerStore } from "../../lib/registry/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";

@@ -13,6 +13,12 @@ test("a record comes back as it was written", () => {
   assert.deepEqual(parseRecord("dict", "dict.a", encodeRecord("dict", record)), record);
 });
 
+test("a record may tell the node's policy, and need not", () => {
+  const record = recordOf("a", { policy: "ttlMs=60000 origin=1a2b3c4d" });
+  assert.deepEqual(parseRecord("dict", "dict.a", encodeRecord("dict", record)), record);
+  assert.equal(parse(recordOf("a")).policy, undefined);
+});
+
 test("fields that a newer node may add are dropped", () => {
   const record = recordOf("a");
   assert.deepEqual(parse({ ...record, colour: "red" }), record);
@@ -47,6 +53,9 @@ const refused: [why: string, changes: Record<string, unknown>, message: RegExp][
   ["a long incarnation", { incarnation: "x".repeat(65) }, /^incarnation: /],
   ["control characters in the zone", { zone: "a\u001b[31m" }, /^zone: not plain text/],
   ["a long zone", { zone: "z".repeat(65) }, /^zone: /],
+  ["control characters in the policy", { policy: "a=\u001b[31m" }, /^policy: not plain text/],
+  ["a long policy", { policy: "p".repeat(1_025) }, /^policy: /],
+  ["a policy that is no text", { policy: { ttlMs: 1 } }, /^policy: /],
   ["a joined that is no time", { joined: "yesterday" }, /^joined: /],
   ["another name than the key's", { name: "b" }, /^its name is not the one in its key$/],
   ["a name with a dot", { name: "a.b" }, /^name: /],

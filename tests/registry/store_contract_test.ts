@@ -1,7 +1,6 @@
 /** The promises of a store, checked in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
-import { WrongRevisionError } from "../../lib/core/errors.ts";
-import { UnavailableError } from "../../lib/registry/store.ts";
+import { UnavailableError, WrongRevisionError } from "../../lib/core/errors.ts";
 import { type Defer, type Needs, test } from "../support/test.ts";
 import { memory, nats, pipe } from "./harnesses.ts";
 import { bytesOf, type Harness, textOf, until, Watcher } from "./support.ts";

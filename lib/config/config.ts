@@ -15,7 +15,7 @@ import { helpText, markdownTables, type OptionText } from "./help.ts";
 /** A group with its policy; the fields are those of the file, see groupFields. */
 export interface GroupConfig extends Omit<FileGroup, "ttlMs" | "headers"> {
   readonly name: string;
-  /** `wordnet:`, `dict://host[:port][/database]`, `http(s)://…{key}…` or `http(s)://…/*`; may hold a password. */
+  /** `wordnet:`, `none:`, `dict://host[:port][/database]`, `http(s)://…{key}…` or `http(s)://…/*`; may hold a password. */
   readonly origin: string;
   /** `null`: values do not expire. */
   readonly ttlMs: number | null;
@@ -167,6 +167,11 @@ interface Said {
   readonly unshown?: string;
 }
 
+/** Whether an origin is `http(s)://host/base/*`. */
+function isSite(origin: string): boolean {
+  return /^https?:.*\/\*$/is.test(origin);
+}
+
 class Reader {
   readonly #flags: ReadonlyMap<string, readonly string[]>;
   readonly #input: ConfigInput;
@@ -247,6 +252,7 @@ class Reader {
       groups.set(group.name, { ...policy, headers, ttlMs: policy.ttlMs === undefined ? ttlMs : policy.ttlMs });
     }
     this.#checkHosts([...groups.values()]);
+    this.#checkWritable([...groups.values()]);
     return [...groups.values()];
   }
 
@@ -270,13 +276,27 @@ class Reader {
     const owners = new Map<string, string>();
     for (const { name, origin, hosts } of groups) {
       const at = `--config ${this.#path}: groups.${name}.hosts`;
-      if (hosts.length > 0 && !/^https?:.*\/\*$/is.test(origin)) {
+      if (hosts.length > 0 && !isSite(origin)) {
         this.#faults.push(`${at} must not be set: the origin is no site, as http(s)://host/base/* is`);
       }
       for (const host of hosts) {
         const other = owners.get(host);
         if (other !== undefined) this.#faults.push(`${at} must not name ${host}: the group ${other} has it`);
         owners.set(host, name);
+      }
+    }
+  }
+
+  /** A site's own PUT and DELETE go through to it; and nothing could ever be in a group without writes and an origin. */
+  #checkWritable(groups: readonly GroupConfig[]): void {
+    for (const { name, origin, writable } of groups) {
+      const at = `groups.${name}.writable`;
+      if (writable && isSite(origin)) {
+        this.#faults.push(`--config ${this.#path}: ${at} must not be true: a site takes PUT and DELETE itself`);
+      }
+      if (!writable && origin === "none:") {
+        const where = this.#path === "" ? "in the file of --config" : `in ${this.#path}`;
+        this.#faults.push(`--group ${name} must be writable, as its origin is none:, so set ${at} to true ${where}`);
       }
     }
   }

@@ -115,7 +115,7 @@ export const groupFields = {
     shownDefault: String(MOST_VALUE_BYTES),
     rule: `a whole number from 1 to ${MOST_VALUE_BYTES}`,
     description:
-      "The longest value that is taken from an HTTP origin; a longer answer of a site is streamed through and not kept",
+      "The longest value that is taken from an HTTP origin or written; a longer answer of a site is streamed through and not kept",
     schema: v.optional(whole(1, MOST_VALUE_BYTES), MOST_VALUE_BYTES),
   },
   replicas: {
@@ -148,6 +148,22 @@ export const groupFields = {
     rule: '"store" or "refuse"',
     description: "Whether an HTTP origin's answer with Set-Cookie is kept, cookie included, and served to every client",
     schema: v.optional(v.picklist(["store", "refuse"]), "refuse"),
+  },
+  writable: {
+    field: "writable",
+    shownDefault: "false",
+    rule: "true or false; true for the origin none:, and false for a site",
+    description: "Whether clients may write and delete values with PUT and DELETE",
+    schema: v.optional(v.boolean(), false),
+  },
+  maxBlindMs: {
+    field: "maxBlindMs",
+    unit: "milliseconds",
+    shownDefault: "null",
+    rule: "a whole number from 1000, or null for no limit",
+    description:
+      "How long without contact with NATS until the group's caches are not used, since this node may not have heard of an invalidation",
+    schema: v.optional(v.nullable(whole(1_000)), null),
   },
   hosts: {
     field: "hosts",

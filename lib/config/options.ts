@@ -134,7 +134,8 @@ export const options = {
     env: "MUSTER_GROUPS",
     kind: "groups",
     fallback: "dict=wordnet:",
-    rule: "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, dict://host[:port][/database], " +
+    rule:
+      "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, none:, dict://host[:port][/database], " +
       `http(s)://host/path/{key} or http(s)://host/base/* and then, if wanted, ;ttl= with ${ttlRule}`,
     description:
       "A cache and the origin of its values. {key} is the key as one segment of the path (a slash is sent as %2F), {+key} " +

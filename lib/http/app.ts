@@ -2,6 +2,7 @@
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { Changes } from "./admin/changes.ts";
 import { CacheRoutes } from "./cache/routes.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
 import { chained } from "./fast/unchained.ts";
@@ -20,6 +21,14 @@ export interface AppOptions {
   readonly hosts?: ServedHosts;
   /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` for any other request. */
   readonly peerEndpoint?: MiddlewareHandler;
+  /**
+   * Whether it is served at a loopback address only: then clients may change what is cached, as `admin/gate.ts` says.
+   *
+   * @default false
+   */
+  readonly isLoopbackOnly?: boolean;
+  /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. @default 0 */
+  readonly currentEpoch?: () => number;
   readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. @default false */
@@ -38,11 +47,15 @@ export interface AppOptions {
  */
 export function createApp(options: AppOptions): Hono {
   const { node, groups, hosts = new Map(), peerEndpoint, clock, log, isChunkedTextFaster = false } = options;
+  const { isLoopbackOnly = false, currentEpoch = () => 0 } = options;
   const signals = new ClientSignals(clock);
-  const routes = new CacheRoutes({ nodeName: node.name, groups, signals, clock, log, isChunkedTextFaster });
-  const prefixes = [...routes.byPrefix.keys()];
+  const changes = new Changes({ groups, isLoopbackOnly, clock, log });
+  const common = { groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster };
+  const routes = new CacheRoutes({ nodeName: node.name, ...common });
+  const byPrefix = new Map([...routes.byPrefix, ["/_admin/", (c: Context) => changes.admin(c.req.raw)] as const]);
+  const prefixes = [...byPrefix.keys()];
   const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
-  for (const [prefix, handler] of routes.byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
+  for (const [prefix, handler] of byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
   if (peerEndpoint !== undefined) app.get("/_peer", upgradable(peerEndpoint), upgradeRequired);
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));

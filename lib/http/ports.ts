@@ -2,13 +2,54 @@
 import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
+import type { Label } from "../core/invalidation/label.ts";
+import type { Invalidation } from "../core/invalidation/message.ts";
 import type { Waiter } from "../core/load/flights.ts";
 import type { ForwardedAnswer, ForwardedRequest, RequestHead } from "../core/ports.ts";
 import type { Roster } from "../core/roster.ts";
 import type { Fields } from "../core/semantics/fields.ts";
 
 /** The counters and caches of a group. A missing figure is not shown. */
-export type GroupFigures = Partial<GroupStats> & { readonly roster?: Pick<Roster, "revision" | "peers"> };
+export type GroupFigures = Partial<GroupStats> & {
+  readonly roster?: Pick<Roster, "revision" | "peers">;
+  readonly invalidation?: InvalidationFigures;
+};
+
+/** An invalidation that this node has applied. */
+export interface AppliedInvalidation {
+  readonly sequence: number;
+  /** Unix milliseconds of this node's clock. */
+  readonly atMs: number;
+  /** At most 200 characters of its message. */
+  readonly message: string;
+}
+
+/** The invalidations of one group, as one node sees them. */
+export interface InvalidationFigures {
+  /** Applied since the node started. */
+  readonly applied: number;
+  /** Messages that could not be read. */
+  readonly refused: number;
+  /** Values found to be no longer good: dropped, or made stale. */
+  readonly dropped: number;
+  readonly softened: number;
+  /** The latest first, ten at most. */
+  readonly last: readonly AppliedInvalidation[];
+}
+
+/** Where the node is in the log of invalidations. */
+export interface LogFigures {
+  readonly epoch: number;
+  /** The last sequence up to which it has applied everything. */
+  readonly applied: number;
+  /** For how long it has not been able to read the log, in milliseconds; 0: it can. */
+  readonly blindMs: number;
+  /** How far each connected peer is behind this node, in messages, by what it has last told; below 0: it is ahead. */
+  readonly peers: readonly { readonly name: string; readonly behindBy: number }[];
+  /** Of the calls at this node: until the message was durable, and with a wait until all had it. The latest, in ms. */
+  readonly lastDurableMs?: number;
+  readonly lastAppliedByAllMs?: number;
+}
 
 /** Traffic over the link to one peer: counted since the present connection opened, 0 without one. */
 export interface LinkFigures {
@@ -30,6 +71,7 @@ export interface NodeFigures {
   /** The answer of `/readyz`. */
   readonly ready?: boolean;
   readonly links?: readonly LinkFigures[];
+  readonly log?: LogFigures;
 }
 
 /** One node at one moment: what its `/stats` prints. */
@@ -79,8 +121,57 @@ export interface CacheGroup {
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
   getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
+  /**
+   * Whether this node has applied all invalidations up to the label, so that a get gives nothing older. If not, it catches
+   * up first, which the promise waits for: 250 ms at most, to whether it has.
+   */
+  reach(label: Label): true | Promise<boolean>;
+  /** As {@linkcode load}, but always from the origin, and no cache keeps the value: for a node that is behind. */
+  loadUnkept(key: string, waiter: Waiter<Loaded>): void;
+  /** Whether this node cannot read the log of invalidations now, so that it may be behind. */
+  readonly isBehind: boolean;
   /** The counters, ready for JSON and Prometheus. */
   stats(): Partial<GroupStats>;
+}
+
+/** What became of an invalidation. */
+export interface Invalidated {
+  /** Its place in the log. */
+  readonly label: Label;
+  /** The listed peers that had applied it when the call ended, this node with them; each by its name. */
+  readonly applied: readonly string[];
+  /** Those that had not. Without a wait nobody but this node is asked. */
+  readonly behind: readonly string[];
+  /** From the call until it was durable, and until all had applied it; in milliseconds. */
+  readonly durableMs: number;
+  readonly appliedMs: number;
+}
+
+export interface WaitOptions {
+  /** How long to wait for the listed peers to apply it, in milliseconds; 0: not at all. */
+  readonly waitMs: number;
+}
+
+/** A value as a client writes it. */
+export interface WrittenValue {
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly contentType: string;
+}
+
+/** What may be changed in a group from outside. */
+export interface InvalidationFace {
+  /**
+   * Resolves when the message is durable and this node has applied it, or as `waitMs` says.
+   *
+   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may yet be
+   */
+  invalidate(message: Invalidation, options: WaitOptions): Promise<Invalidated>;
+  /**
+   * Writes a value: takes a place in the log first, then stores it at the key's owner. Only where the group is writable.
+   *
+   * @throws UnavailableError as `invalidate`; OverloadedError no node has room for it; PeerError the owner cannot be reached
+   */
+  write(key: string, value: WrittenValue, options: WaitOptions): Promise<Invalidated>;
 }
 
 /** What a group has besides its cache when its origin is a site. */
@@ -92,8 +183,8 @@ export interface SiteFace {
   /** An answer for this key could have been kept: the next request may be a load. */
   passNoMore(key: string): void;
   /**
-   * A request has changed the value of this key; the answer's fields may name more keys. Resolves when all nodes that can be
-   * reached have dropped it, within a bounded time. Never rejects.
+   * A request has changed the value of this key; the answer's fields may name more keys, and tags. Resolves when all nodes
+   * that can be reached have dropped them, within a bounded time. Where NATS is away, only this node does. Never rejects.
    */
   invalidate(key: string, answerFields: Fields): Promise<void>;
 }
@@ -103,6 +194,11 @@ export interface ServedGroup {
   readonly group: CacheGroup;
   /** For a group whose origin is a site. */
   readonly site?: SiteFace | undefined;
+  readonly invalidation: InvalidationFace;
+  /** Whether clients may write and delete values of it. */
+  readonly isWritable: boolean;
+  /** The longest value that it keeps, in bytes. */
+  readonly valueBytesMax: number;
 }
 
 /**

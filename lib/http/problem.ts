@@ -10,12 +10,17 @@ import {
   OverloadedError,
   PassThroughError,
 } from "../core/errors.ts";
+import { BadAfterError } from "./after.ts";
 import { jsonResponse } from "./json.ts";
 
 const titles: Readonly<Record<number, string>> = {
   400: "Bad Request",
+  403: "Forbidden",
   404: "Not Found",
   405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
   426: "Upgrade Required",
   499: "Client Closed Request",
   500: "Internal Server Error",
@@ -58,6 +63,7 @@ export function problemResponse(
  */
 export function problemOf(error: unknown, group: string, thing: string): Problem {
   if (error instanceof NotFoundError) return { status: 404, detail: `no such ${thing} in ${group}`, code: "not-found" };
+  if (error instanceof BadAfterError) return { status: 400, detail: error.message, code: "bad-after" };
   if (error instanceof BadKeyError) return { status: 400, detail: error.message, code: "bad-key" };
   // OriginTimeoutError extends OriginError, so it is tested first.
   if (error instanceof OriginTimeoutError) {
@@ -75,7 +81,7 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   return { status: 500, detail: "something went wrong inside this node", code: "internal", unexpected: true };
 }
 
-/** The answer to a method that a route does not take. */
-export function notAllowed(method: string): Response {
-  return problemResponse({ status: 405, detail: `${method} is not allowed here` }, { allow: "GET, HEAD" });
+/** The answer to a method that a route does not take. @param allow the methods that it takes */
+export function notAllowed(method: string, allow = "GET, HEAD"): Response {
+  return problemResponse({ status: 405, detail: `${method} is not allowed here` }, { allow });
 }

@@ -3,12 +3,14 @@
  * command, `..` in a URL's path) is "not found": there is no value under it.
  */
 import { ConfigError } from "../core/errors.ts";
+import type { Invalidation } from "../core/invalidation/message.ts";
 import type { ForwardedAnswer, ForwardedRequest, Origin } from "../core/ports.ts";
 import type { Fields } from "../core/semantics/fields.ts";
 import type { OriginDeps } from "./deps.ts";
 import { DictOrigin } from "./dict/dict-origin.ts";
 import { SiteOrigin } from "./http/site-origin.ts";
 import { TemplateOrigin } from "./http/template-origin.ts";
+import { NoOrigin } from "./no-origin.ts";
 import { WordnetOrigin } from "./wordnet/wordnet-origin.ts";
 
 /** RFC 2229, 1: the port of DICT servers. */
@@ -18,6 +20,7 @@ const ALL_DATABASES = "*";
 
 export type OriginSpec =
   | { readonly kind: "wordnet" }
+  | { readonly kind: "none" }
   | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
   | { readonly kind: "http"; readonly template: string }
   /** `base` ends with a slash. */
@@ -33,24 +36,28 @@ export interface CheckedOrigin extends Origin {
   close(): Promise<void>;
   /** A site only: passes one request through to it. Throws as `load`. */
   forward?(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
-  /** A site only: the keys whose values an unsafe request for `key` has changed, by the fields of its answer. */
-  keysChanged?(key: string, answer: Fields): string[];
+  /**
+   * A site only: what the success of an unsafe request for `key` has changed, by the fields of its answer; `undefined`:
+   * nothing that a cache can hold.
+   */
+  changedBy?(key: string, answer: Fields): Invalidation | undefined;
 }
 
 /**
- * Reads an origin as an operator writes it: `wordnet:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`,
+ * Reads an origin as an operator writes it: `wordnet:`, `none:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`,
  * `http(s)://host/base/*`.
  *
  * @throws ConfigError naming the value and the rule that it breaks
  */
 export function parseOrigin(text: string): OriginSpec {
   if (text === "wordnet:") return { kind: "wordnet" };
+  if (text === "none:") return { kind: "none" };
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === "dict") return parseDict(text);
   if (scheme === "http" || scheme === "https") return parseHttp(text);
   throw refuse(
     text,
-    "must be wordnet:, dict://host[:port][/database], http(s)://host/path/{key} or http(s)://host/base/*",
+    "must be wordnet:, none:, dict://host[:port][/database], http(s)://host/path/{key} or http(s)://host/base/*",
   );
 }
 
@@ -59,6 +66,8 @@ export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin 
   switch (spec.kind) {
     case "wordnet":
       return new WordnetOrigin();
+    case "none":
+      return new NoOrigin();
     case "dict":
       return new DictOrigin(spec, deps);
     case "http":

@@ -27,7 +27,7 @@ export function reported(
     silentUntilMs = clock.nowMs() + SILENCE_MS;
     unsaid = 0;
   };
-  const { forward, keysChanged } = origin;
+  const { forward, changedBy } = origin;
   return {
     async load(key, signal, context) {
       try {
@@ -49,6 +49,6 @@ export function reported(
         }
       },
     }),
-    ...(keysChanged && { keysChanged: (key, answer) => keysChanged.call(origin, key, answer) }),
+    ...(changedBy && { changedBy: (key, answer) => changedBy.call(origin, key, answer) }),
   };
 }

@@ -78,6 +78,8 @@ const policy = {
   hotAfterFetches: 2,
   headers: [],
   setCookie: "refuse",
+  writable: false,
+  maxBlindMs: null,
   hosts: [],
 };
 
@@ -238,6 +240,8 @@ test("each field of a group takes what its rule says, and nothing else", () => {
     ["honourOrigin", ...booleans],
     ["valueBytesMax", [1, 16 * 1024 * 1024], [0, -1, 1.5, 16 * 1024 * 1024 + 1, null, "1"]],
     ["setCookie", ["store", "refuse"], ["", "Store", true, null]],
+    ["writable", [false], [0, 1, "true", null]],
+    ["maxBlindMs", [null, 1_000, days30], [0, 999, 1_000.5, "1s", true]],
   ];
   for (const [field, good, bad] of cases) {
     for (const value of good) {
@@ -250,6 +254,25 @@ test("each field of a group takes what its rule says, and nothing else", () => {
       assert.match(fault!, new RegExp(`^--config muster.json: groups.g.${field} must be .*: it is `));
     }
   }
+});
+
+test("a group without an origin must be writable, and a site must not", () => {
+  const written = (origin: string, writable: boolean) => file({ groups: { g: { origin, writable } } });
+  assert.equal(run(withFile, written("none:", true)).groups[0]!.writable, true);
+  assert.equal(run(withFile, written("wordnet:", true)).groups[0]!.writable, true);
+  assert.equal(run(withFile, written("http://h/{key}", true)).groups[0]!.writable, true);
+  assert.deepEqual(faultsOf(withFile, written("none:", false)), [
+    "--group g must be writable, as its origin is none:, so set groups.g.writable to true in muster.json",
+  ]);
+  assert.deepEqual(faultsOf(["--group", "x=none:"]), [
+    "--group x must be writable, as its origin is none:, so set groups.x.writable to true in the file of --config",
+  ]);
+  assert.deepEqual(faultsOf(withFile, written("http://h/*", true)), [
+    "--config muster.json: groups.g.writable must not be true: a site takes PUT and DELETE itself",
+  ]);
+  // A flag may give a group of the file another origin.
+  assert.equal(run([...withFile, "--group", "g=none:"], written("wordnet:", true)).groups[0]!.writable, true);
+  assert.equal(faultsOf([...withFile, "--group", "g=http://h/*"], written("none:", true)).length, 1);
 });
 
 test("hosts are names that a request can have, each of one site", () => {

@@ -7,8 +7,10 @@ import { Group } from "../../lib/core/group.ts";
 import type { LifetimePolicy } from "../../lib/core/lifetime/policy.ts";
 import { NoPeers } from "../../lib/core/ports.ts";
 import { createApp } from "../../lib/http/app.ts";
+import { Invalidations } from "../../lib/node/invalidations.ts";
 import type { ServedGroup } from "../../lib/http/ports.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
+import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
@@ -89,6 +91,15 @@ export async function siteBehindNode(
   };
   const origin = new SiteOrigin({ base }, deps);
   defer(() => origin.close());
+  const invalidations = new Invalidations({
+    selfName: "n1",
+    log: new MemoryStream(systemClock).open(),
+    peers: { peer: () => undefined, applied: () => new Map(), announceApplied() {} },
+    listed: () => [],
+    clock: systemClock,
+    say: new MemoryLog(),
+  });
+  defer(() => invalidations.close());
   const group = new Group({
     name: "site",
     origin,
@@ -97,15 +108,27 @@ export async function siteBehindNode(
     budgetBytes: 64 * 2 ** 20,
     lifetime: policy,
     loadTimeoutMs: 5_000,
+    position: invalidations.position,
   });
+  invalidations.add({ group, picker: NoPeers, ttlMs: null });
+  invalidations.start();
   const served: ServedGroup = {
     group,
     site: {
       forward: (request, signal) => origin.forward(request, signal),
       isPassing: (key) => group.isPassed(key),
       passNoMore: (key) => group.passNoMore(key),
-      invalidate: (key) => Promise.resolve(group.invalidate(key)),
+      invalidate: async (key, answer) => {
+        const changed = origin.changedBy(key, answer);
+        if (changed !== undefined) await invalidations.changed("site", changed, { waitMs: 0 });
+      },
     },
+    invalidation: {
+      invalidate: (message, options) => invalidations.invalidate("site", message, options),
+      write: (key, value, options) => invalidations.write("site", key, value, options),
+    },
+    isWritable: false,
+    valueBytesMax: 1_000,
   };
   const log = new MemoryLog();
   const app = createApp({
@@ -120,6 +143,8 @@ export async function siteBehindNode(
     },
     groups: new Map([["site", served]]),
     hosts: new Map([["site.test", served]]),
+    isLoopbackOnly: true,
+    currentEpoch: () => invalidations.position.label.epoch,
     clock: systemClock,
     log,
   });

@@ -233,7 +233,7 @@ test("other methods go through with their body, are never tried again, and hop-b
     response.writeHead(201, { "x-made": "yes" });
     response.end("made");
   });
-  for (const method of ["POST", "PUT", "PATCH", "DELETE", "PURGE"]) {
+  for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
     const response = await fetch(`${site.url}/cache/site/k?q`, {
       method,
       body: "sent body",
@@ -256,7 +256,6 @@ test("other methods go through with their body, are never tried again, and hop-b
       ["PUT", "/base/k?q", "sent body"],
       ["PATCH", "/base/k?q", "sent body"],
       ["DELETE", "/base/k?q", "sent body"],
-      ["PURGE", "/base/k?q", "sent body"],
     ],
   );
   for (const { headers } of site.asked) {
@@ -330,6 +329,115 @@ test("a success of an unsafe method drops what is stored, with all variants; a f
   await post();
   assert.deepEqual([await get("de"), await get("fr")], ["v2 de", "v2 fr"]);
   assert.equal(site.asked.filter(({ method }) => method === "GET").length, 4);
+});
+
+test("PURGE under the site's own host is the site's, as any other method; under the node's it invalidates", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response, count) => {
+    response.writeHead(200, fresh);
+    response.end(`${request.method} ${count}`);
+  });
+  const get = async (key: string) => (await rawRequest(site.port, `/cache/site/${key}`)).body;
+  const purge = (key: string, host = "Host: localhost\r\n") =>
+    rawRequest(site.port, `/cache/site/${key}`, "PURGE", host);
+  const own = await rawRequest(site.port, "/k", "PURGE", "Host: site.test\r\n");
+  assert.equal(own.status, 200);
+  assert.match(own.body, /PURGE 1/);
+
+  assert.equal(await get("k?x=1"), "GET 2");
+  assert.equal(await get("k?x=1&soft"), "GET 3");
+  const answer = await purge("k?x=1&soft&wait");
+  assert.equal(answer.status, 200);
+  const { sequence, after, applied, behind } = JSON.parse(answer.body);
+  assert.deepEqual([applied, behind], [["n1"], []]);
+  assert.match(after, new RegExp(`^\\d+-${sequence}$`));
+  // Soft: without a time to serve them stale, they are loaded anew. The key with the flag is meant too.
+  assert.equal(await get("k?x=1"), "GET 4");
+  assert.equal(await get("k?x=1&soft"), "GET 5");
+  assert.equal((await purge("k?x=1", "Host: h.test\r\n")).status, 403);
+  assert.equal(await get("k?x=1"), "GET 4");
+  assert.equal((await purge("k".repeat(1_025))).status, 400);
+  assert.equal(site.asked.filter(({ method }) => method === "PURGE").length, 1);
+});
+
+test("the page at the top of a site can be purged", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response, count) => {
+    response.writeHead(200, fresh);
+    response.end(`top ${count}`);
+  });
+  const get = async () => (await rawRequest(site.port, "/cache/site/")).body;
+  assert.deepEqual([await get(), await get()], ["top 1", "top 1"]);
+  assert.equal((await rawRequest(site.port, "/cache/site/", "PURGE", "Host: localhost\r\n")).status, 200);
+  assert.equal(await get(), "top 2");
+});
+
+test("answers are invalidated by their tags, and by the groups that the answer to an unsafe request names", async (defer) => {
+  const site = await siteBehindNode(defer, (request, response, count) => {
+    const isGet = request.method === "GET";
+    response.writeHead(200, {
+      ...fresh,
+      ...(isGet && request.url!.endsWith("/b") && { "surrogate-key": "shelf red" }),
+      ...(isGet && request.url!.endsWith("/c") && { "cache-groups": '"red"' }),
+      // On the answer to a safe request it must be ignored.
+      "cache-group-invalidation": '"red"',
+    });
+    response.end(`${count}`);
+  });
+  const get = async (key: string) => await (await fetch(`${site.url}/cache/site/${key}`)).text();
+  const all = async () => [await get("a"), await get("b"), await get("c")];
+  assert.deepEqual(await all(), ["1", "2", "3"]);
+  assert.deepEqual(await all(), ["1", "2", "3"]);
+  await (await fetch(`${site.url}/cache/site/other`, { method: "POST" })).text();
+  assert.deepEqual(await all(), ["1", "5", "6"]);
+  const message = { method: "POST", body: '{"tags":["shelf"]}' };
+  assert.equal((await fetch(`${site.url}/_admin/groups/site/invalidate`, message)).status, 200);
+  assert.deepEqual(await all(), ["1", "7", "6"]);
+});
+
+test("Muster-After holds for a site, and is not sent on to it", async (defer) => {
+  const site = await siteBehindNode(defer, (_, response, count) => {
+    response.writeHead(200, fresh);
+    response.end(`${count}`);
+  });
+  const get = async (after: string, method = "GET") => {
+    const response = await fetch(`${site.url}/cache/site/k`, { method, headers: { "muster-after": after } });
+    return [response.status, await response.text(), response.headers.get("cache-status")];
+  };
+  assert.deepEqual((await get("0")).slice(0, 2), [200, "1"]);
+  const purged = await (await fetch(`${site.url}/cache/site/k`, { method: "PURGE" })).json();
+  assert.deepEqual((await get(purged.after)).slice(0, 2), [200, "2"]);
+  assert.deepEqual((await get(String(purged.sequence))).slice(0, 2), [200, "2"]);
+  // Nobody has come so far: the value is the origin's, for this request alone.
+  const [status, body, cacheStatus] = await get(`${purged.epoch}-${purged.sequence + 1}`);
+  assert.deepEqual([status, body], [200, "3"]);
+  assert.match(cacheStatus as string, /^n1; fwd=miss; detail=behind; fwd-status=200/);
+  assert.deepEqual((await get(purged.after)).slice(0, 2), [200, "2"]);
+  assert.equal((await get("soon"))[0], 400);
+  assert.ok(site.asked.every(({ headers }) => headers["muster-after"] === undefined));
+});
+
+test("a request that had joined a load in vain says so when it goes through", async (defer) => {
+  const opened: (() => void)[] = [];
+  const site = await siteBehindNode(defer, (_, response, count) => {
+    opened.push(() => {
+      response.writeHead(200, { "cache-control": "no-store" });
+      response.end("x".repeat(3_000));
+    });
+    if (count > 1) opened[count - 1]!();
+  }, { valueBytesMax: 1_000 });
+  const get = async () => {
+    const response = await fetch(`${site.url}/cache/site/k`);
+    await response.text();
+    return response.headers.get("cache-status");
+  };
+  const waiting = [get(), get()];
+  while (opened.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  opened[0]!();
+  const statuses = (await Promise.all(waiting)).sort();
+  assert.deepEqual(statuses, [
+    "n1; fwd=bypass; collapsed=?0; fwd-status=200",
+    "n1; fwd=bypass; fwd-status=200",
+  ]);
 });
 
 test("a load in flight that an unsafe method overtakes answers who waits, and is not stored", async (defer) => {

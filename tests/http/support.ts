@@ -1,13 +1,24 @@
 /** For the tests of the HTTP edge: a server on the test's own runtime, a raw client, and a group that remembers its calls. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import { BLIND, type Label } from "../../lib/core/invalidation/label.ts";
+import type { Invalidation } from "../../lib/core/invalidation/message.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
 import type { Hit, Loaded } from "../../lib/core/group.ts";
 import type { GroupStats } from "../../lib/core/group-stats.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
-import type { CacheGroup, GroupFigures, LinkFigures } from "../../lib/http/ports.ts";
+import type {
+  CacheGroup,
+  GroupFigures,
+  Invalidated,
+  InvalidationFace,
+  LinkFigures,
+  LogFigures,
+  WaitOptions,
+  WrittenValue,
+} from "../../lib/http/ports.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";
@@ -93,15 +104,26 @@ export function valueOf(text: string, contentType = "text/plain; charset=utf-8")
 /** A value without an end and without fields. */
 export function plainValue(body: Uint8Array<ArrayBuffer>, contentType: string): Value {
   const times = { bornAtMs: 0, freshUntilMs: Infinity, staleWhileRevalidateMs: 0, staleIfErrorMs: 0, loadMs: 0 };
-  return { body, contentType, about: PLAIN, ...times };
+  return { body, contentType, about: PLAIN, ...times, label: BLIND };
 }
 
 /**
  * A group whose main and hot cache tests fill, and whose origin answers with the key. It remembers every call. It is its own
  * entry in a map of served groups.
  */
-export class MemoryGroup implements CacheGroup {
+export class MemoryGroup implements CacheGroup, InvalidationFace {
   readonly name: string;
+  isBehind = false;
+  isWritable = false;
+  valueBytesMax = 1_000;
+  /** What was invalidated and written, in order. */
+  readonly invalidated: { readonly message: Invalidation; readonly waitMs: number }[] = [];
+  readonly written: (WrittenValue & { readonly key: string; readonly waitMs: number })[] = [];
+  /** The answer to both; replaced by tests. */
+  onChange: () => Promise<Invalidated> = () =>
+    Promise.resolve({ label: { epoch: 7, sequence: 42 }, applied: ["n1"], behind: [], durableMs: 1, appliedMs: 2 });
+  /** The answer to `reach`; replaced by tests. */
+  onReach: (label: Label) => true | Promise<boolean> = () => true;
   readonly main = new Map<string, Value>();
   readonly hot = new Map<string, Value>();
   readonly calls: string[] = [];
@@ -118,6 +140,30 @@ export class MemoryGroup implements CacheGroup {
 
   get group(): this {
     return this;
+  }
+
+  get invalidation(): this {
+    return this;
+  }
+
+  invalidate(message: Invalidation, { waitMs }: WaitOptions): Promise<Invalidated> {
+    this.invalidated.push({ message, waitMs });
+    return this.onChange();
+  }
+
+  write(key: string, value: WrittenValue, { waitMs }: WaitOptions): Promise<Invalidated> {
+    this.written.push({ key, waitMs, ...value });
+    return this.onChange();
+  }
+
+  reach(label: Label): true | Promise<boolean> {
+    this.calls.push(`reach ${label.epoch}-${label.sequence}`);
+    return this.onReach(label);
+  }
+
+  loadUnkept(key: string, waiter: Waiter<Loaded>): void {
+    this.calls.push(`loadUnkept ${key}`);
+    this.onLoad(key, waiter.signal!).then((loaded) => waiter.resolve(loaded), (error) => waiter.reject(error));
   }
 
   lookup(key: string): Hit | undefined {
@@ -156,7 +202,7 @@ export function appWith(options: Options = {}) {
   const g = new MemoryGroup("g");
   const { groups = new Map([["dict", dict], ["g", g]]) } = options;
   const log = new MemoryLog();
-  const state: { ready: boolean; links?: readonly LinkFigures[] } = { ready: true };
+  const state: { ready: boolean; links?: readonly LinkFigures[]; log?: LogFigures } = { ready: true };
   const app = createApp({
     node: {
       name: "n1",
@@ -164,7 +210,7 @@ export function appWith(options: Options = {}) {
       version: "0.1.0",
       runtime: "test 1",
       isReady: () => state.ready,
-      stats: () => ({ uptimeMs: 5, links: state.links }),
+      stats: () => ({ uptimeMs: 5, links: state.links, log: state.log }),
       roster: (group) => groups.get(group)?.figures.roster,
     },
     groups,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ConfigError } from "../../lib/core/errors.ts";
+import { ConfigError, NotFoundError } from "../../lib/core/errors.ts";
 import { DictOrigin } from "../../lib/origins/dict/dict-origin.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
 import { TemplateOrigin } from "../../lib/origins/http/template-origin.ts";
@@ -11,6 +11,7 @@ import { test } from "../support/test.ts";
 test("an origin is read from what an operator writes", () => {
   const dict = (host: string, port: number, database: string) => ({ kind: "dict", host, port, database });
   assert.deepEqual(parseOrigin("wordnet:"), { kind: "wordnet" });
+  assert.deepEqual(parseOrigin("none:"), { kind: "none" });
   assert.deepEqual(parseOrigin("dict://localhost"), dict("localhost", 2628, "*"));
   assert.deepEqual(parseOrigin("dict://localhost/"), dict("localhost", 2628, "*"));
   assert.deepEqual(parseOrigin("dict://127.0.0.1:26280/gcide"), dict("127.0.0.1", 26280, "gcide"));
@@ -39,10 +40,12 @@ test("an origin is read from what an operator writes", () => {
 
 test("an origin that cannot be used is refused with the value and the rule", () => {
   const cases: [string, RegExp][] = [
-    ["", /must be wordnet:, dict/],
-    ["wordnet", /must be wordnet:, dict/],
-    ["wordnet:/dir", /must be wordnet:, dict/],
-    ["ftp://h/{key}", /must be wordnet:, dict/],
+    ["", /must be wordnet:, none:, dict/],
+    ["wordnet", /must be wordnet:, none:, dict/],
+    ["wordnet:/dir", /must be wordnet:, none:, dict/],
+    ["ftp://h/{key}", /must be wordnet:, none:, dict/],
+    ["none", /must be wordnet:, none:, dict/],
+    ["none:x", /must be wordnet:, none:, dict/],
     ["dict:localhost", /must be dict:\/\/host/],
     ["dict://", /must be dict:\/\/host/],
     ["dict://user:pw@h/db", /must be dict:\/\/host/],
@@ -82,7 +85,7 @@ test("an origin that cannot be used is refused with the value and the rule", () 
 
 test("each kind of origin is made from its description", async () => {
   const deps = { clock: new ManualClock() };
-  const texts = ["wordnet:", "dict://h", "http://h/{key}", "http://h/*"];
+  const texts = ["wordnet:", "dict://h", "http://h/{key}", "http://h/*", "none:"];
   const made = texts.map((text) => createOrigin(parseOrigin(text), deps));
   assert.ok(made[0] instanceof WordnetOrigin);
   assert.ok(made[1] instanceof DictOrigin);
@@ -91,7 +94,9 @@ test("each kind of origin is made from its description", async () => {
   assert.equal(await made[0].check(), undefined);
   assert.equal(await made[2].check(), undefined);
   assert.equal(await made[3].check(), undefined);
-  assert.deepEqual(made.map(({ forward }) => forward !== undefined), [false, false, false, true]);
+  assert.equal(await made[4]!.check(), undefined);
+  await assert.rejects(made[4]!.load("k", new AbortController().signal), NotFoundError);
+  assert.deepEqual(made.map(({ forward }) => forward !== undefined), [false, false, false, true, false]);
   for (const origin of made) await origin.close();
   assert.equal(deps.clock.pending, 0);
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { NotFoundError, OriginError } from "../../lib/core/errors.ts";
 import type { CheckedOrigin } from "../../lib/origins/origin.ts";
+import { invalidationOf } from "../../lib/core/invalidation/message.ts";
 import { reported } from "../../lib/origins/reported.ts";
 import { ManualClock } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
@@ -34,7 +35,7 @@ test("of a site, a request that could not pass through is reported too, and no k
   const site: CheckedOrigin = {
     load: () => Promise.reject(error),
     forward: () => Promise.reject(error),
-    keysChanged: (key) => [key, "other"],
+    changedBy: (key) => invalidationOf({ keys: [key, "other"] }),
     check: () => Promise.resolve(undefined),
     close: () => Promise.resolve(),
   };
@@ -49,5 +50,5 @@ test("of a site, a request that could not pass through is reported too, and no k
     'warn the origin of web failed: connection refused (key "a")',
     'warn the origin of web failed: connection refused (key "b")',
   ]);
-  assert.deepEqual(origin.keysChanged!("k", []), ["k", "other"]);
+  assert.deepEqual(origin.changedBy!("k", [])?.keys, ["k", "other"]);
 });

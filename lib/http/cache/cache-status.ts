@@ -6,24 +6,38 @@
  * | ---------------------------------- | ------------------------------------------------ |
  * | `n1; hit`                          | from the main cache                              |
  * | `n1; hit; detail=hot`              | from the hot cache                               |
+ * | `n1; hit; detail=behind`           | from either, while this node cannot read the log of invalidations |
  * | `n1; fwd=miss; stored; detail=origin` | loaded from the origin; `stored` if this node keeps it |
  * | `n1; fwd=miss; detail=peer`        | fetched from its owner; `stored` if this node keeps it |
+ * | `n1; fwd=miss; detail=behind`      | loaded for this request only: this node is behind what it asks for |
  * | `n1; fwd=miss; detail=not-found`   | the load failed: see {@linkcode Problem.code}    |
  * | `n1; fwd=method; fwd-status=204` | a site's answer that went through; `bypass`: the cache may not keep it |
  * | `n1; detail=bad-key`               | refused before the cache was asked               |
+ *
+ * `collapsed` says that the request joined the load of another one; `collapsed=?0`: it did, and had to go through alone.
  */
-import type { Loaded } from "../../core/group.ts";
-
 /** RFC 9651, section 3.3.4: a token begins with a letter or `*`. Most addresses do not. */
 const token = /^[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*$/;
 const printable = /^[\x20-\x7e]*$/;
+
+/** How a request came to its value. */
+export interface HowLoaded {
+  /** It joined the load of another request. */
+  readonly isCollapsed: boolean;
+  /** No cache gave the value, nor keeps it. */
+  readonly isUnkept: boolean;
+}
 
 /** The field's values for one node, built once: a hit joins no strings. */
 export class CacheStatus {
   readonly hit: string;
   readonly hotHit: string;
+  readonly behindHit: string;
+  /** Loaded for one request only, since this node is behind what that asks for. */
+  readonly unkept: string;
   readonly #name: string;
-  readonly #loaded: Readonly<Record<"origin" | "peer", { stored: string; passed: string }>>;
+  readonly #alone: ByLoad;
+  readonly #collapsed: ByLoad;
 
   /** @throws RangeError the name is not printable ASCII */
   constructor(nodeName: string) {
@@ -31,28 +45,36 @@ export class CacheStatus {
     this.#name = name;
     this.hit = `${name}; hit`;
     this.hotHit = `${name}; hit; detail=hot`;
-    this.#loaded = {
-      origin: { stored: `${name}; fwd=miss; stored; detail=origin`, passed: `${name}; fwd=miss; detail=origin` },
-      peer: { stored: `${name}; fwd=miss; stored; detail=peer`, passed: `${name}; fwd=miss; detail=peer` },
-    };
+    this.behindHit = `${name}; hit; detail=behind`;
+    this.unkept = `${name}; fwd=miss; detail=behind`;
+    this.#alone = byLoad(`${name}; fwd=miss`, "");
+    this.#collapsed = byLoad(`${name}; fwd=miss`, "; collapsed");
   }
 
-  /** A get that missed and then got its value; another load may have put it into a cache meanwhile. */
-  loaded(source: Loaded["source"], stored: boolean): string {
-    if (source === "main") return this.hit;
-    if (source === "hot") return this.hotHit;
-    const values = this.#loaded[source];
+  /**
+   * A get that missed and then got its value.
+   *
+   * @param isCollapsed whether it joined the load of another one
+   */
+  loaded(from: "origin" | "peer", stored: boolean, isCollapsed: boolean): string {
+    const values = (isCollapsed ? this.#collapsed : this.#alone)[from];
     return stored ? values.stored : values.passed;
   }
 
-  /** A value from this node's memory. */
-  found(from: "main" | "hot"): string {
+  /** A value from this node's memory. @param isBehind whether this node cannot read the log of invalidations now */
+  found(from: "main" | "hot", isBehind: boolean): string {
+    if (isBehind) return this.behindHit;
     return from === "hot" ? this.hotHit : this.hit;
   }
 
-  /** A request that went through to a site. @param reason why (RFC 9211, section 2.2) */
-  forwarded(reason: string, status: number): string {
-    return `${this.#name}; fwd=${reason}; fwd-status=${status}`;
+  /**
+   * A request that went through to a site.
+   *
+   * @param reason why (RFC 9211, section 2.2)
+   * @param isCollapsed whether it had joined the load of another one first, in vain
+   */
+  forwarded(reason: string, status: number, isCollapsed = false): string {
+    return `${this.#name}; fwd=${reason};${isCollapsed ? " collapsed=?0;" : ""} fwd-status=${status}`;
   }
 
   /** A get that missed and then failed. @param code an sf-token */
@@ -64,6 +86,16 @@ export class CacheStatus {
   refused(code: string): string {
     return `${this.#name}; detail=${code}`;
   }
+}
+
+type ByLoad = Readonly<Record<"origin" | "peer", { readonly stored: string; readonly passed: string }>>;
+
+function byLoad(miss: string, collapsed: string): ByLoad {
+  const from = (detail: string) => ({
+    stored: `${miss}; stored${collapsed}; detail=${detail}`,
+    passed: `${miss}${collapsed}; detail=${detail}`,
+  });
+  return { origin: from("origin"), peer: from("peer") };
 }
 
 /** As an sf-token if the name is one, else as an sf-string; RFC 9211, section 2, allows both. */

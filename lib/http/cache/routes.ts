@@ -10,6 +10,8 @@ import { BadKeyError, NotFoundError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
+import type { Changes, Target } from "../admin/changes.ts";
+import { AFTER, reached } from "../after.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
@@ -18,7 +20,7 @@ import { WholeHits } from "../fast/whole-hits.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroup, ServedGroups } from "../ports.ts";
 import { notAllowed, problemOf, problemResponse } from "../problem.ts";
-import { CacheStatus } from "./cache-status.ts";
+import { CacheStatus, type HowLoaded } from "./cache-status.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
 import { answerSite, type SiteAnswers } from "./site.ts";
 import { headersOf as headersOfValue, httpResponse, isHttpValue, isNothing, isWhole } from "./value-response.ts";
@@ -33,6 +35,10 @@ export interface CacheRoutesOptions {
   readonly nodeName: string;
   readonly groups: ServedGroups;
   readonly signals: ClientSignals;
+  /** For the methods that change what is cached. */
+  readonly changes: Changes;
+  /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. */
+  readonly currentEpoch: () => number;
   readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. */
@@ -55,24 +61,33 @@ export class CacheRoutes {
   readonly #status: CacheStatus;
   readonly #groups: ServedGroups;
   readonly #signals: ClientSignals;
+  readonly #changes: Changes;
+  readonly #currentEpoch: () => number;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #texts: TextBodies | undefined;
   readonly #wholeHits: WholeHits;
   readonly #prepared = new PreparedHeaders(headersOf);
   readonly #forSites: SiteAnswers = {
-    hit: (request, { value, from }) => this.#httpResponse(request, value, this.#status.found(from), true, true),
-    loaded: (request, { value, source, stored }) =>
-      this.#httpResponse(request, value, this.#status.loaded(source, stored), source !== "origin", true),
+    hit: (request, { isBehind }, { value, from }) =>
+      this.#httpResponse(request, value, this.#status.found(from, isBehind), true, true),
+    loaded: (request, group, loaded, how) => {
+      const { value, source } = loaded;
+      return this.#httpResponse(request, value, this.#statusOf(group, loaded, how), source !== "origin", true);
+    },
+    reached: (request, group) => this.#reached(request, group),
     failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
-    forwarded: (reason, status) => this.#status.forwarded(reason, status),
+    forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
     signalOf: (request) => this.#signals.of(request),
   };
 
-  constructor({ nodeName, groups, signals, clock, log, isChunkedTextFaster }: CacheRoutesOptions) {
+  constructor(options: CacheRoutesOptions) {
+    const { nodeName, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster } = options;
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
     this.#signals = signals;
+    this.#changes = changes;
+    this.#currentEpoch = currentEpoch;
     this.#clock = clock;
     this.#log = log;
     this.#texts = isChunkedTextFaster ? new TextBodies() : undefined;
@@ -85,19 +100,26 @@ export class CacheRoutes {
     return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forSites);
   }
 
-  /** `/cache/<group>/<key>`. */
+  /** `/cache/<group>/<key>`. A site takes every method but PURGE itself. */
   #cache(request: Request): Response | Promise<Response> {
     const [groupName, rawKey, query] = groupAndKey(request.url, "/cache/".length);
     const served = this.#groups.get(groupName);
-    if (served?.site !== undefined) {
+    const { method } = request;
+    if (served?.site !== undefined && method !== "PURGE") {
       return answerSite(request, served.group, served.site, rawKey + query, this.#forSites);
     }
-    return this.#get(request, served?.group, groupName, rawKey, query, "key");
+    if (method === "GET" || method === "HEAD") {
+      return this.#get(request, served?.group, groupName, rawKey, query, "key");
+    }
+    const target: Target = { groupName, served, rawKey, query };
+    return this.#changes.cache(request, target);
   }
 
   /** `/define/<word>`. */
   #define(request: Request): Response | Promise<Response> {
     const [rawKey, query] = tailOf(request.url, "/define/".length);
+    const { method } = request;
+    if (method !== "GET" && method !== "HEAD") return notAllowed(method);
     return this.#get(request, this.#groups.get(DEFINE_GROUP)?.group, DEFINE_GROUP, rawKey, query, "word");
   }
 
@@ -111,21 +133,47 @@ export class CacheRoutes {
     thing: string,
   ): Response | Promise<Response> {
     try {
-      const { method } = request;
-      if (method !== "GET" && method !== "HEAD") return notAllowed(method);
       const key = decodeKeyPath(rawKey);
       if (group === undefined) return this.#noSuchGroup(groupName);
       // The origin never sees it, so two queries would get one value.
       if (query.length > 1) throw new BadKeyError(`a ${thing} has no query: a question mark in it is written %3F`);
-      const hit = group.lookup(key);
-      return hit === undefined ? this.#load(request, group, key, thing) : this.#hit(request, hit);
+      const isReached = this.#reached(request, group);
+      if (isReached === true) return this.#getNow(request, group, key, thing);
+      return this.#getAfter(request, group, key, thing, isReached);
     } catch (error) {
       return this.failed(error, groupName, thing, undefined);
     }
   }
 
-  #hit(request: Request, { value, from }: Hit): Response {
-    const cacheStatus = this.#status.found(from);
+  /** Whether this node has applied all invalidations that the client has seen. @throws BadAfterError */
+  #reached(request: Request, group: CacheGroup): true | Promise<boolean> {
+    const after = request.headers.get(AFTER);
+    return after === null || reached(group, after, this.#currentEpoch);
+  }
+
+  #getNow(request: Request, group: CacheGroup, key: string, thing: string): Response | Promise<Response> {
+    const hit = group.lookup(key);
+    return hit === undefined ? this.#load(request, group, key, thing, false) : this.#hit(request, group, hit);
+  }
+
+  /** The node is behind the client: where it stays behind, only the origin can be asked. */
+  async #getAfter(
+    request: Request,
+    group: CacheGroup,
+    key: string,
+    thing: string,
+    isReached: Promise<boolean>,
+  ): Promise<Response> {
+    try {
+      if (await isReached) return await this.#getNow(request, group, key, thing);
+      return await this.#load(request, group, key, thing, true);
+    } catch (error) {
+      return this.failed(error, group.name, thing, undefined);
+    }
+  }
+
+  #hit(request: Request, group: CacheGroup, { value, from }: Hit): Response {
+    const cacheStatus = this.#status.found(from, group.isBehind);
     if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, true, false);
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
   }
@@ -149,13 +197,15 @@ export class CacheRoutes {
     return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite });
   }
 
-  #load(request: Request, group: CacheGroup, key: string, thing: string): Promise<Response> {
+  /** @param isUnkept whether no cache may give the value, nor keep it */
+  #load(request: Request, group: CacheGroup, key: string, thing: string, isUnkept: boolean): Promise<Response> {
     const signal = this.#signals.of(request);
     return unchained(
       new Promise((answer) => {
-        const miss = new Miss(this, request, group.name, thing, signal, answer);
+        const miss = new Miss(this, request, group, thing, isUnkept, signal, answer);
         try {
-          group.load(key, miss);
+          if (isUnkept) group.loadUnkept(key, miss);
+          else group.load(key, miss);
         } catch (error) {
           miss.reject(error);
         }
@@ -164,10 +214,18 @@ export class CacheRoutes {
   }
 
   /** For a {@linkcode Miss}: the value has come. */
-  loaded(request: Request, { value, source, stored }: Loaded): Response {
-    const cacheStatus = this.#status.loaded(source, stored);
+  loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response {
+    const { value, source } = loaded;
+    const cacheStatus = this.#statusOf(group, loaded, how);
     if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, source !== "origin", false);
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.once(value));
+  }
+
+  #statusOf({ isBehind }: CacheGroup, { source, stored }: Loaded, { isCollapsed, isUnkept }: HowLoaded): string {
+    if (isUnkept) return this.#status.unkept;
+    // Another load had put it into a cache meanwhile.
+    if (source === "main" || source === "hot") return this.#status.found(source, isBehind);
+    return this.#status.loaded(source, stored, isCollapsed);
   }
 
   /** @param text the body as {@linkcode TextBodies} gives it, on a runtime that sends text faster */
@@ -193,11 +251,11 @@ export class CacheRoutes {
       const group = this.#groups.get(groupName)?.group;
       if (group === undefined) return this.#noSuchGroup(groupName);
       signal = this.#signals.of(request);
-      const { value, source, stored } = await group.getAsOwner(key, { signal });
+      const loaded = await group.getAsOwner(key, { signal });
       return bytesResponse(
-        encodeGetResponse({ value: value.body }),
+        encodeGetResponse({ value: loaded.value.body }),
         groupcacheContentType,
-        this.#status.loaded(source, stored),
+        this.#statusOf(group, loaded, { isCollapsed: false, isUnkept: false }),
       );
     } catch (error) {
       return this.failed(error, groupName, "key", signal);
@@ -227,18 +285,20 @@ export class CacheRoutes {
 }
 
 /** A client's request that waits for its value; the group replies to it. */
-class Miss extends Waiter<Loaded> {
+class Miss extends Waiter<Loaded> implements HowLoaded {
+  readonly isUnkept: boolean;
   private readonly routes: CacheRoutes;
   private readonly client: Request;
-  private readonly group: string;
+  private readonly group: CacheGroup;
   private readonly thing: string;
   private readonly answer: (response: Response) => void;
 
   constructor(
     routes: CacheRoutes,
     request: Request,
-    group: string,
+    group: CacheGroup,
     thing: string,
+    isUnkept: boolean,
     signal: CancelSignal,
     answer: (response: Response) => void,
   ) {
@@ -247,19 +307,20 @@ class Miss extends Waiter<Loaded> {
     this.client = request;
     this.group = group;
     this.thing = thing;
+    this.isUnkept = isUnkept;
     this.answer = answer;
   }
 
   resolve(loaded: Loaded): void {
     try {
-      this.answer(this.routes.loaded(this.client, loaded));
+      this.answer(this.routes.loaded(this.client, this.group, loaded, this));
     } catch (error) {
       this.reject(error);
     }
   }
 
   reject(error: unknown): void {
-    this.answer(this.routes.failed(error, this.group, this.thing, this.signal));
+    this.answer(this.routes.failed(error, this.group.name, this.thing, this.signal));
   }
 }
 

@@ -8,7 +8,9 @@ import { Waiter } from "../../core/load/flights.ts";
 import type { RequestHead } from "../../core/ports.ts";
 import { cacheControlOf } from "../../core/semantics/cache-control.ts";
 import { endToEnd, type Fields, without } from "../../core/semantics/fields.ts";
+import { AFTER } from "../after.ts";
 import type { CacheGroup, SiteFace } from "../ports.ts";
+import type { HowLoaded } from "./cache-status.ts";
 
 /** Methods that change nothing (RFC 9110, section 9.2.1); the success of any other one invalidates. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
@@ -35,11 +37,13 @@ export type ForwardReason = "method" | "bypass" | "uri-miss";
 
 /** What the routes do for a site's requests. */
 export interface SiteAnswers {
-  hit(request: Request, hit: Hit): Response;
-  loaded(request: Request, loaded: Loaded): Response;
+  hit(request: Request, group: CacheGroup, hit: Hit): Response;
+  loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response;
+  /** Whether this node has applied all that the client has seen invalidated. @throws BadAfterError */
+  reached(request: Request, group: CacheGroup): true | Promise<boolean>;
   failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response;
-  /** The `Cache-Status` of an answer that goes through. */
-  forwarded(reason: ForwardReason, status: number): string;
+  /** The `Cache-Status` of an answer that goes through. @param isCollapsed whether it had joined another load in vain */
+  forwarded(reason: ForwardReason, status: number, isCollapsed?: boolean): string;
   signalOf(request: Request): CancelSignal;
 }
 
@@ -57,7 +61,8 @@ export function answerSite(
 ): Response | Promise<Response> {
   const { method } = request;
   const fields = fieldsOf(request.headers);
-  const forward = (reason: ForwardReason) => forwarded(request, group.name, site, key, fields, reason, answers);
+  const forward = (reason: ForwardReason, isCollapsed = false) =>
+    forwarded(request, group.name, site, key, fields, reason, isCollapsed, answers);
   if (method !== "GET" && method !== "HEAD") return forward("method");
   if (hasBody(request)) {
     const error = new BadKeyError(`a ${method} with a body cannot be passed on: the runtime does not give the body`);
@@ -65,23 +70,45 @@ export function answerSite(
   }
   const isCacheable = Buffer.byteLength(key) <= MAX_KEY_BYTES && !site.isPassing(key);
   if (!isCacheable) return forward("bypass");
+  let isReached: true | Promise<boolean>;
+  try {
+    isReached = answers.reached(request, group);
+  } catch (error) {
+    return answers.failed(error, group.name, "key", undefined);
+  }
+  const get = (isReached: boolean) => getOf(request, group, key, fields, isReached, forward, answers);
+  return isReached === true ? get(true) : isReached.then(get);
+}
+
+/** @param isReached whether this node has applied all that the client has seen invalidated; if not, no cache may answer */
+function getOf(
+  request: Request,
+  group: CacheGroup,
+  key: string,
+  fields: Fields,
+  isReached: boolean,
+  forward: (reason: ForwardReason, isCollapsed?: boolean) => Promise<Response>,
+  answers: SiteAnswers,
+): Response | Promise<Response> {
   const head: RequestHead = { fields: without(fields, OF_OTHER_PROXIES) };
-  const hit = group.lookup(key, head);
-  if (hit !== undefined) return answers.hit(request, hit);
+  const hit = isReached ? group.lookup(key, head) : undefined;
+  if (hit !== undefined) return answers.hit(request, group, hit);
   if (cacheControlOf(fields).has("only-if-cached")) return onlyIfCached(answers);
   // The answer to a HEAD has no body to keep.
-  if (method === "HEAD") return forward("uri-miss");
+  if (request.method === "HEAD") return forward("uri-miss");
   return new Promise((answer) => {
-    const onFailed = (error: unknown) =>
-      error instanceof PassThroughError
-        ? forward("bypass")
-        : answers.failed(error, group.name, "key", answers.signalOf(request));
-    const waiter = new SiteMiss(answers.signalOf(request), head, {
-      loaded: (loaded) => answer(answers.loaded(request, loaded)),
-      failed: (error) => answer(onFailed(error)),
+    const waiter: SiteMiss = new SiteMiss(answers.signalOf(request), head, !isReached, {
+      loaded: (loaded) => answer(answers.loaded(request, group, loaded, waiter)),
+      failed: (error) =>
+        answer(
+          error instanceof PassThroughError
+            ? forward("bypass", waiter.isCollapsed)
+            : answers.failed(error, group.name, "key", answers.signalOf(request)),
+        ),
     });
     try {
-      group.load(key, waiter);
+      if (isReached) group.load(key, waiter);
+      else group.loadUnkept(key, waiter);
     } catch (error) {
       waiter.reject(error);
     }
@@ -89,15 +116,18 @@ export function answerSite(
 }
 
 /** A client's request that waits for its value. */
-class SiteMiss extends Waiter<Loaded> {
+class SiteMiss extends Waiter<Loaded> implements HowLoaded {
+  readonly isUnkept: boolean;
   private readonly on: { loaded(loaded: Loaded): void; failed(error: unknown): void };
 
   constructor(
     signal: CancelSignal,
     request: RequestHead,
+    isUnkept: boolean,
     on: { loaded(loaded: Loaded): void; failed(error: unknown): void },
   ) {
     super(signal, request);
+    this.isUnkept = isUnkept;
     this.on = on;
   }
 
@@ -122,6 +152,7 @@ async function forwarded(
   key: string,
   fields: Fields,
   reason: ForwardReason,
+  isCollapsed: boolean,
   answers: SiteAnswers,
 ): Promise<Response> {
   const { method, body, signal } = request;
@@ -132,7 +163,7 @@ async function forwarded(
     if (!SAFE.has(method) && status < 400) await site.invalidate(key, answer.fields);
     if (reason === "bypass" && method === "GET" && answer.isStorable) site.passNoMore(key);
     const headers = new Headers(answer.fields as [string, string][]);
-    headers.append("cache-status", answers.forwarded(reason, status));
+    headers.append("cache-status", answers.forwarded(reason, status, isCollapsed));
     const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
     if (isEmpty) await answer.body.cancel();
     return new Response(isEmpty ? null : answer.body, { status, headers });
@@ -153,11 +184,12 @@ function hasBody({ body, headers }: Request): boolean {
   return body !== null || headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
 }
 
-/** A client's fields, end to end, with this hop in `Via`. */
+/** A client's fields, end to end, with this hop in `Via` and without what is meant for it alone. */
 function fieldsOf(headers: Headers): Fields {
   const fields = endToEnd([...headers]);
   const via = headers.get("via");
-  return [...without(fields, ONLY_VIA), ["via", via === null ? VIA : `${via}, ${VIA}`]];
+  return [...without(fields, OF_THIS_HOP), ["via", via === null ? VIA : `${via}, ${VIA}`]];
 }
 
-const ONLY_VIA: ReadonlySet<string> = new Set(["via"]);
+/** What this hop writes anew, and what is meant for it alone. */
+const OF_THIS_HOP: ReadonlySet<string> = new Set(["via", AFTER]);

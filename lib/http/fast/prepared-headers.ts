@@ -5,8 +5,8 @@
  */
 import { Memo } from "../../core/base/memo.ts";
 
-/** Derived: a node says six different things of a value. */
-const MAX_STATUSES = 8;
+/** Derived: a node says twelve different things of a value. */
+const MAX_STATUSES = 16;
 /** Chosen: origins name a handful. An origin with a new type for each value only loses the gain. */
 const MAX_TYPES = 128;
 

@@ -1,5 +1,5 @@
 /** `/stats` at the public address of a machine: the figures of its workers, added up. */
-import type { GroupFigures, MachineFace, NodeReport, WorkerReport } from "../ports.ts";
+import type { GroupFigures, InvalidationFigures, MachineFace, NodeReport, WorkerReport } from "../ports.ts";
 
 /** @param own the report of the worker that answers; the rosters come from it */
 export function machineStats(machine: MachineFace, own: NodeReport, workers: readonly WorkerReport[]): object {
@@ -14,13 +14,22 @@ export function machineStats(machine: MachineFace, own: NodeReport, workers: rea
   };
 }
 
-/** The sums of each group's numbers over all workers, with the rosters of `own`. */
+/**
+ * The sums of each group's numbers over all workers, with the rosters of `own`. Of invalidations, which every worker applies,
+ * only the values that they cover are added up.
+ */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
   return Object.fromEntries(
-    Object.entries(own.groups).map(([group, { roster }]) => {
+    Object.entries(own.groups).map(([group, { roster, invalidation }]) => {
       const parts = reports.flatMap(({ groups }) => Object.hasOwn(groups, group) ? [groups[group]!] : []);
-      return [group, { ...sumOf(parts), ...(roster === undefined ? {} : { roster }) }];
+      const sum = sumOf(parts);
+      if (roster !== undefined) sum.roster = roster;
+      if (invalidation !== undefined) {
+        const { applied, refused, last } = invalidation;
+        sum.invalidation = { ...sum.invalidation as InvalidationFigures, applied, refused, last };
+      }
+      return [group, sum];
     }),
   );
 }
@@ -32,7 +41,9 @@ function sumOf(parts: readonly object[]): Record<string, unknown> {
     for (const [name, value] of Object.entries(part)) {
       const before = total[name];
       if (typeof value === "number") total[name] = (typeof before === "number" ? before : 0) + value;
-      else if (isObject(value) && name !== "roster") total[name] = sumOf(isObject(before) ? [before, value] : [value]);
+      else if (isObject(value) && !Array.isArray(value) && name !== "roster") {
+        total[name] = sumOf(isObject(before) ? [before, value] : [value]);
+      }
     }
   }
   return total;

@@ -5,7 +5,7 @@
  */
 import { Counter, Gauge, Registry } from "@prometheus-io/client";
 import type { CacheStats } from "../../core/cache/byte-cache.ts";
-import type { GroupFigures, LinkFigures, NodeReport } from "../ports.ts";
+import type { GroupFigures, LinkFigures, LogFigures, NodeReport } from "../ports.ts";
 
 /** A name that ends in `_total` is a counter, by the convention of Prometheus; all others are gauges. */
 type Row<Subject> = readonly [name: string, help: string, value: (subject: Subject) => number | undefined];
@@ -44,6 +44,31 @@ const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_stale_hits_total", "Stale values served while they were refreshed.", (group) => group.staleHits],
   ["muster_refreshes_total", "Refreshes begun before anybody had to wait.", (group) => group.refreshes],
   ["muster_stale_on_error_total", "Stale values served since the origin failed.", (group) => group.staleOnError],
+  [
+    "muster_behind_peers_total",
+    "Questions that a peer refused, since it was behind this node.",
+    (group) => group.behindPeers,
+  ],
+  [
+    "muster_invalidations_applied_total",
+    "Messages about the group that this node has applied.",
+    (group) => group.invalidation?.applied,
+  ],
+  [
+    "muster_invalidations_refused_total",
+    "Messages about the group that could not be read.",
+    (group) => group.invalidation?.refused,
+  ],
+  [
+    "muster_invalidations_dropped_total",
+    "Values that were found to be invalidated, and dropped.",
+    (group) => group.invalidation?.dropped,
+  ],
+  [
+    "muster_invalidations_softened_total",
+    "Values that were found to be invalidated, and made stale.",
+    (group) => group.invalidation?.softened,
+  ],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
   ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
 ];
@@ -74,6 +99,34 @@ const ofLink: readonly Row<LinkFigures>[] = [
 
 const ofNode: readonly Row<NodeReport>[] = [
   ["muster_ready", "1 while this node has joined and serves (see /readyz).", (node) => Number(node.ready === true)],
+  [
+    "muster_log_applied",
+    "The last invalidation that this node has applied, by its sequence.",
+    ({ log }) => log?.applied,
+  ],
+  [
+    "muster_log_blind_seconds",
+    "For how long this node has not been able to read the log of invalidations.",
+    ({ log }) => inSeconds(log?.blindMs),
+  ],
+  [
+    "muster_invalidation_durable_seconds",
+    "How long the latest invalidation at this node took until it was durable.",
+    ({ log }) => inSeconds(log?.lastDurableMs),
+  ],
+  [
+    "muster_invalidation_applied_by_all_seconds",
+    "How long the latest invalidation at this node that waited took until all nodes had applied it.",
+    ({ log }) => inSeconds(log?.lastAppliedByAllMs),
+  ],
+];
+
+const ofPeer: readonly Row<LogFigures["peers"][number]>[] = [
+  [
+    "muster_peer_behind",
+    "How many invalidations the peer is behind this node, by what it has last told.",
+    (peer) => peer.behindBy,
+  ],
 ];
 
 const ofNodeInfo: readonly Row<NodeReport>[] = [[
@@ -106,6 +159,7 @@ interface Snapshot {
   readonly groups: readonly Labelled<GroupFigures>[];
   readonly caches: readonly Labelled<CacheStats | undefined>[];
   readonly links: readonly Labelled<LinkFigures>[];
+  readonly peers: readonly Labelled<LogFigures["peers"][number]>[];
 }
 
 /**
@@ -116,7 +170,7 @@ interface Snapshot {
  */
 export class Metrics {
   readonly #registry = new Registry();
-  #snapshot: Snapshot = { workers: [], nodes: [], infos: [], groups: [], caches: [], links: [] };
+  #snapshot: Snapshot = { workers: [], nodes: [], infos: [], groups: [], caches: [], links: [], peers: [] };
 
   /** @param common the names of the labels that tell the nodes apart */
   constructor(common: readonly string[] = []) {
@@ -127,6 +181,7 @@ export class Metrics {
     this.#register(ofGroup, names("group"), () => this.#snapshot.groups);
     this.#register(ofCache, names("group", "cache"), () => this.#snapshot.caches);
     this.#register(ofLink, names("peer"), () => this.#snapshot.links);
+    this.#register(ofPeer, names("peer"), () => this.#snapshot.peers);
   }
 
   /** Answers with the figures that these nodes reported. */
@@ -158,6 +213,8 @@ export class Metrics {
         collect(this: Counter<string> | Gauge<string>) {
           // A counter cannot be set, and a peer that left must disappear.
           this.reset();
+          // Without labels it would now stand at 0, which a figure that is missing does not.
+          if (labelNames.length === 0) this.remove({});
           for (const [labels, subject] of subjects()) {
             const now = value(subject);
             if (now !== undefined) this.inc(labels, now);
@@ -188,5 +245,12 @@ function snapshotOf(metered: readonly MeteredNode[]): Snapshot {
     links: nodes.flatMap(([labels, { links = [] }]) =>
       links.map((link) => [{ ...labels, peer: link.name }, link] as const)
     ),
+    peers: nodes.flatMap(([labels, { log }]) =>
+      (log?.peers ?? []).map((peer) => [{ ...labels, peer: peer.name }, peer] as const)
+    ),
   };
+}
+
+function inSeconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1_000;
 }

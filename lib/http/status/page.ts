@@ -4,7 +4,15 @@
  */
 import { html, raw } from "hono/html";
 import { summed } from "./machine.ts";
-import type { GroupFigures, LinkFigures, MachineFace, NodeReport, WorkerReport } from "../ports.ts";
+import type {
+  GroupFigures,
+  InvalidationFigures,
+  LinkFigures,
+  LogFigures,
+  MachineFace,
+  NodeReport,
+  WorkerReport,
+} from "../ports.ts";
 
 type Html = ReturnType<typeof html>;
 type Cell = string | number | Html;
@@ -23,9 +31,10 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 
 /** The page of one node. */
 export function statusPage(node: NodeReport, isReady: boolean): Promise<Response> {
-  const { name, incarnation, version, runtime, groups, links } = node;
+  const { name, incarnation, version, runtime, groups, links, log } = node;
   const head = html`${isReady ? READY : NOT_READY}; life ${incarnation}; muster ${version} on ${runtime}.`;
   const body = html`${Object.entries(groups).map(([group, figures]) => groupSection(group, [name], figures))}
+    ${logSection(log)}
     <h2>Links</h2>
     ${linkTable(links ?? [])}`;
   return answer(page(name, head, body));
@@ -42,7 +51,8 @@ export function machinePage(
   const head = html`${up} of ${workers.length} workers answer; muster ${own.version} on ${own.runtime}.`;
   const body = html`<h2>Workers</h2>
     ${workerTable(workers)}
-    ${Object.entries(summed(own, workers)).map(([group, figures]) => groupSection(group, names, figures))}`;
+    ${Object.entries(summed(own, workers)).map(([group, figures]) => groupSection(group, names, figures))}
+    ${logSection(own.log)}`;
   return answer(page(machine.name, head, body));
 }
 
@@ -140,6 +150,48 @@ ${
       ]),
       7,
     )
+  }
+${figures.invalidation === undefined ? "" : invalidationTables(figures.invalidation)}`;
+}
+
+function invalidationTables({ applied, refused, dropped, softened, last }: InvalidationFigures): Html {
+  return html`<h3>Invalidations</h3>
+${
+    table(["applied", "unreadable", "values dropped", "made stale"], [[
+      applied,
+      refused,
+      dropped,
+      softened,
+    ]])
+  }
+${
+    last.length === 0 ? "" : table(
+      ["message", "applied at", "sequence"],
+      last.map(({ sequence, atMs, message }) => [message, new Date(atMs).toISOString(), sequence]),
+      2,
+    )
+  }`;
+}
+
+/** Where the node is in the log of invalidations, and how far its peers are behind it. */
+function logSection(log: LogFigures | undefined): Html {
+  if (log === undefined) return html``;
+  const { epoch, applied, blindMs, peers, lastDurableMs, lastAppliedByAllMs } = log;
+  const spanOf = (ms: number | undefined) => ms === undefined ? "" : `${ms.toFixed(1)} ms`;
+  return html`<h2>Log of invalidations</h2>
+${
+    table(["state", "epoch", "applied", "latest: durable after", "applied by all after"], [[
+      blindMs > 0 ? `not reached for ${(blindMs / 1_000).toFixed(1)} s: this node may be behind` : "reached",
+      epoch,
+      applied,
+      spanOf(lastDurableMs),
+      spanOf(lastAppliedByAllMs),
+    ]], 1)
+  }
+${
+    peers.length === 0
+      ? ""
+      : table(["peer", "behind this node by"], peers.map(({ name, behindBy }) => [name, behindBy]), 1)
   }`;
 }
 

@@ -8,6 +8,7 @@ import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import { jittered } from "../../core/lifetime/times.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import type { FreshnessPolicy } from "../../core/semantics/freshness.ts";
+import type { TagReader } from "../../core/semantics/tags.ts";
 import type { Answer } from "../../core/value.ts";
 import type { Exchanged } from "./client.ts";
 
@@ -43,6 +44,12 @@ export function keptFields(fields: Fields, url: string): Fields {
     throw new OriginError(`${url} has more than ${MAX_FIELDS_BYTES} bytes of header fields`);
   }
   return kept;
+}
+
+/** The tags of an answer with these fields, if it has any. */
+export function taggedBy(fields: Fields, reader: TagReader): Pick<Answer, "tags"> {
+  const tags = reader.of(fields);
+  return tags === undefined ? {} : { tags };
 }
 
 /**

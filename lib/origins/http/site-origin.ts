@@ -1,16 +1,19 @@
 /** `http(s)://host/base/*`: a whole web site as an origin, for a shared HTTP cache (RFC 9111) in front of it. */
+import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
-import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
+import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
+import { type Invalidation, invalidationOf, MAX_NAMES } from "../../core/invalidation/message.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import type { ForwardedAnswer, ForwardedRequest, LoadContext, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, unconditional, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
+import { invalidatedTags, TagReader } from "../../core/semantics/tags.ts";
 import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
 import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
-import { contentTypeOf, freshnessPolicy, keptFields, readWhole } from "./answer.ts";
+import { contentTypeOf, freshnessPolicy, keptFields, readWhole, taggedBy } from "./answer.ts";
 import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
 
 /** Set anew for the next hop. */
@@ -24,6 +27,7 @@ export class SiteOrigin implements Origin {
   readonly #lifetime: LifetimePolicy;
   readonly #deps: OriginDeps;
   readonly #closing = new AbortController();
+  readonly #tags = new TagReader();
 
   /** @param options.base ends with a slash: a key is put behind it */
   constructor(options: { readonly base: string }, deps: OriginDeps) {
@@ -67,14 +71,22 @@ export class SiteOrigin implements Origin {
     };
   }
 
-  /** Its own key, and those that `Location` and `Content-Location` name on this site (RFC 9111, section 4.4). */
-  keysChanged(key: string, answer: Fields): string[] {
+  /**
+   * What the success of an unsafe request has changed: its own key, those that `Location` and `Content-Location` name on this
+   * site (RFC 9111, section 4.4), and the tags that `Cache-Group-Invalidation` names (RFC 9875, section 3).
+   *
+   * @returns `undefined`: nothing that a cache can hold
+   */
+  changedBy(key: string, answer: Fields): Invalidation | undefined {
     const at = this.#base.origin + this.#target(key);
     const named = [...linesOf(answer, "location"), ...linesOf(answer, "content-location")];
-    const keys = named.filter((reference) => URL.canParse(reference, at)).map((reference) => new URL(reference, at))
+    const others = named.filter((reference) => URL.canParse(reference, at)).map((reference) => new URL(reference, at))
       .filter(({ origin, pathname }) => origin === this.#base.origin && pathname.startsWith(this.#base.pathname))
       .map(({ pathname, search }) => (pathname + search).slice(this.#base.pathname.length));
-    return [...new Set([key, ...keys])];
+    const keys = [...new Set([key, ...others])].filter((changed) => Buffer.byteLength(changed) <= MAX_KEY_BYTES);
+    const tags = invalidatedTags(answer);
+    if (tags === "any" || keys.length + tags.length > MAX_NAMES) return invalidationOf({ all: true });
+    return keys.length + tags.length === 0 ? undefined : invalidationOf({ keys, tags });
   }
 
   /** Nothing can be said before a key is known; the site may come later. */
@@ -118,6 +130,7 @@ export class SiteOrigin implements Origin {
       fields: keptFields(answer.fields, name),
       freshness: this.#freshness(answer, asked),
       ...selectedBy(answer.fields, asked),
+      ...taggedBy(answer.fields, this.#tags),
     };
   }
 
@@ -138,6 +151,7 @@ export class SiteOrigin implements Origin {
       fields,
       freshness: this.#freshness(exchange, asked),
       ...selectedBy(fields, asked),
+      ...taggedBy(fields, this.#tags),
     };
   }
 

@@ -7,10 +7,11 @@ import type { LoadContext, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
+import { TagReader } from "../../core/semantics/tags.ts";
 import type { Answer, Value } from "../../core/value.ts";
 import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type AddressKind, resolved } from "./addresses.ts";
-import { contentTypeOf, decoded, freshnessPolicy, keptFields, readWhole } from "./answer.ts";
+import { contentTypeOf, decoded, freshnessPolicy, keptFields, readWhole, taggedBy } from "./answer.ts";
 import { collect, type Exchanged, HttpClient } from "./client.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
@@ -39,6 +40,7 @@ export class TemplateOrigin implements Origin {
   /** For other hosts, to which redirects lead: the group's own fields may be secrets. */
   readonly #plainFields: Fields;
   readonly #closing = new AbortController();
+  readonly #tags = new TagReader();
   /** By scheme, host, port and address; the origin's own first. */
   readonly #clients = new Map<string, HttpClient>();
   #ownKind: Promise<AddressKind> | undefined;
@@ -113,6 +115,7 @@ export class TemplateOrigin implements Origin {
         contentType: "text/plain",
         status: 404,
         freshness: this.#freshness({ ...answer, status: 404 }),
+        ...taggedBy(answer.fields, this.#tags),
       };
     }
     if (answer.status !== 200) {
@@ -131,6 +134,7 @@ export class TemplateOrigin implements Origin {
       contentType: contentTypeOf(fields, nameOf(url), DEFAULT_CONTENT_TYPE),
       fields: without(keptFields(fields, nameOf(url)), NOT_FOR_CLIENTS),
       freshness: this.#freshness(answer),
+      ...taggedBy(fields, this.#tags),
     };
   }
 
@@ -204,7 +208,8 @@ export class TemplateOrigin implements Origin {
       ...told.filter(([name]) => name === "age" || name === "date"),
     ];
     const freshness = this.#freshness({ status: 200, fields: timed, requestedAtMs, receivedAtMs });
-    return { body: stale.body, contentType: stale.contentType, fields, freshness };
+    const { body, contentType } = stale;
+    return { body, contentType, fields, freshness, ...taggedBy(fields, this.#tags) };
   }
 
   #freshness(answer: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs">): Freshness {

@@ -21,13 +21,23 @@ test("a node's name is an sf-token in Cache-Status if it can be one, else a quot
 
 test("Cache-Status tells hits, loads and failures apart, and says stored only if the value is stored", () => {
   const status = new CacheStatus("n1");
-  assert.equal(status.hotHit, "n1; hit; detail=hot");
-  assert.equal(status.loaded("origin", true), "n1; fwd=miss; stored; detail=origin");
-  assert.equal(status.loaded("origin", false), "n1; fwd=miss; detail=origin");
-  assert.equal(status.loaded("peer", true), "n1; fwd=miss; stored; detail=peer");
-  assert.equal(status.loaded("peer", false), "n1; fwd=miss; detail=peer");
-  assert.equal(status.loaded("main", true), "n1; hit");
-  assert.equal(status.loaded("hot", true), "n1; hit; detail=hot");
+  assert.equal(status.found("main", false), "n1; hit");
+  assert.equal(status.found("hot", false), "n1; hit; detail=hot");
+  assert.equal(status.loaded("origin", true, false), "n1; fwd=miss; stored; detail=origin");
+  assert.equal(status.loaded("origin", false, false), "n1; fwd=miss; detail=origin");
+  assert.equal(status.loaded("peer", true, false), "n1; fwd=miss; stored; detail=peer");
+  assert.equal(status.loaded("peer", false, false), "n1; fwd=miss; detail=peer");
   assert.equal(status.failed("not-found"), "n1; fwd=miss; detail=not-found");
   assert.equal(status.refused("bad-key"), "n1; detail=bad-key");
+  assert.equal(status.forwarded("bypass", 200), "n1; fwd=bypass; fwd-status=200");
+});
+
+test("Cache-Status says when the node may be behind, and when a load served several requests", () => {
+  const status = new CacheStatus("n1");
+  assert.equal(status.found("main", true), "n1; hit; detail=behind");
+  assert.equal(status.found("hot", true), "n1; hit; detail=behind");
+  assert.equal(status.unkept, "n1; fwd=miss; detail=behind");
+  assert.equal(status.loaded("origin", true, true), "n1; fwd=miss; stored; collapsed; detail=origin");
+  assert.equal(status.loaded("peer", false, true), "n1; fwd=miss; collapsed; detail=peer");
+  assert.equal(status.forwarded("bypass", 200, true), "n1; fwd=bypass; collapsed=?0; fwd-status=200");
 });

@@ -55,6 +55,25 @@ test("/stats of a machine adds up what its workers did, and lists each of them",
   assert.deepEqual(stats.workers[2], silent);
 });
 
+test("of the invalidations, which each worker applies, a machine adds up only the values that they cover", async () => {
+  const ofWorker = (by: number) => {
+    const last = [{ sequence: by, atMs: 0, message: `message ${by}` }];
+    return { applied: by, refused: 10 * by, dropped: 100 * by, softened: 1_000 * by, last };
+  };
+  const other = { ...report("w2", 1), groups: { dict: { gets: 1, invalidation: ofWorker(2) } } };
+  const { app, dict } = machineWith([{ name: "w2", report: other }]);
+  dict.figures = { gets: 1, invalidation: ofWorker(1) };
+  const stats = await (await app.request("http://h/stats")).json();
+  assert.deepEqual(stats.groups.dict, {
+    gets: 2,
+    invalidation: { ...ofWorker(1), dropped: 300, softened: 3_000 },
+  });
+  assert.deepEqual(stats.workers[1].groups.dict.invalidation, ofWorker(2));
+  const page = await (await app.request("http://h/")).text();
+  assert.match(page, />message 1<\/td>/);
+  assert.match(page, />3000<\/td>/);
+});
+
 test("/metrics of a machine keeps its workers apart, and shows which did not answer", async () => {
   const { app, dict, state } = machineWith([{ name: "w2", report: report("w2", 100) }, silent]);
   dict.figures = { gets: 1 };

@@ -27,6 +27,11 @@ const groupMetrics: Readonly<Record<string, string>> = {
   muster_stale_hits_total: "staleHits",
   muster_refreshes_total: "refreshes",
   muster_stale_on_error_total: "staleOnError",
+  muster_behind_peers_total: "behindPeers",
+  muster_invalidations_applied_total: "invalidation.applied",
+  muster_invalidations_refused_total: "invalidation.refused",
+  muster_invalidations_dropped_total: "invalidation.dropped",
+  muster_invalidations_softened_total: "invalidation.softened",
   muster_roster_revision: "roster.revision",
   muster_roster_peers: "roster.peers.length",
 };
@@ -48,9 +53,18 @@ const linkMetrics: Readonly<Record<string, string>> = {
   muster_link_frames_in_total: "framesIn",
   muster_link_bytes_out_total: "bytesOut",
 };
+/** Those of the node, in `/stats` under `log`; each with its factor. */
+const logMetrics: Readonly<Record<string, readonly [path: string, factor: number]>> = {
+  muster_log_applied: ["applied", 1],
+  muster_log_blind_seconds: ["blindMs", 1 / 1_000],
+  muster_invalidation_durable_seconds: ["lastDurableMs", 1 / 1_000],
+  muster_invalidation_applied_by_all_seconds: ["lastAppliedByAllMs", 1 / 1_000],
+};
 const gauges = [
   "muster_node_info",
   "muster_ready",
+  "muster_peer_behind",
+  ...Object.keys(logMetrics),
   "muster_roster_revision",
   "muster_roster_peers",
   "muster_cache_bytes",
@@ -156,6 +170,8 @@ function figuresFrom(first: number): GroupStats & GroupFigures {
     mainCache: cache(),
     hotCache: cache(),
     roster: { revision: next(), peers: [] },
+    behindPeers: next(),
+    invalidation: { applied: next(), refused: next(), dropped: next(), softened: next(), last: [] },
   };
 }
 
@@ -193,6 +209,13 @@ function expectedSamples(stats: Json, ready: number): Map<string, number> {
       expected.set(sample(metric, { group, cache: "hot" }), at(figures.hotCache, path));
     }
   }
+  for (const [metric, [path, factor]] of Object.entries(logMetrics)) {
+    const value = stats.log?.[path];
+    if (value !== undefined) expected.set(sample(metric), value * factor);
+  }
+  for (const { name: peer, behindBy } of stats.log?.peers ?? []) {
+    expected.set(sample("muster_peer_behind", { peer }), behindBy);
+  }
   for (const link of stats.links ?? []) {
     const peer = link.name;
     for (const [metric, path] of Object.entries(linkMetrics)) expected.set(sample(metric, { peer }), at(link, path));
@@ -218,6 +241,14 @@ function busyApp() {
   const made = appWith();
   made.dict.figures = figuresFrom(1_000);
   made.g.figures = figuresFrom(2_000);
+  made.state.log = {
+    epoch: 7,
+    applied: 9_000,
+    blindMs: 250,
+    peers: [{ name: "n2", behindBy: 3 }, { name: "n3", behindBy: 0 }],
+    lastDurableMs: 500,
+    lastAppliedByAllMs: 1_500,
+  };
   made.state.links = [linkTo("n2", 100), linkTo("n3", 200, "down"), linkTo("n4", 300, "connecting")];
   return made;
 }
@@ -274,10 +305,21 @@ test("a peer that left disappears, and a new one appears", async () => {
   const peersIn = ({ samples }: Exposition) =>
     [...new Set([...samples.keys()].flatMap((key) => /peer="([^"]*)"/.exec(key)?.[1] ?? []))].sort();
   assert.deepEqual(peersIn(await scrape(app)), ["n2", "n3", "n4"]);
+  const peersBehind = (...names: string[]) => names.map((name) => ({ name, behindBy: 1 }));
+  state.log = { ...state.log!, peers: peersBehind("n3", "n5") };
   state.links = [linkTo("n3", 0), linkTo("n5", 0)];
   assert.deepEqual(peersIn(await scrape(app)), ["n3", "n5"]);
+  state.log = { ...state.log!, peers: [] };
   state.links = [];
   assert.deepEqual(peersIn(await scrape(app)), []);
+});
+
+test("a peer that has told of more than this node has applied is behind by less than nothing", async () => {
+  const { app, state } = appWith();
+  state.log = { epoch: 7, applied: 2, blindMs: 0, peers: [{ name: "n2", behindBy: -3 }] };
+  const text = await (await app.request("http://h/metrics")).text();
+  assert.match(text, /^muster_peer_behind\{peer="n2"\} -3$/m);
+  assert.doesNotMatch(text, /^muster_invalidation_durable_seconds /m, "there was none yet");
 });
 
 test("names of groups and peers are escaped, whatever they contain", async () => {

@@ -16,6 +16,13 @@ class FilledGroup extends MemoryGroup {
       originLoads: 19,
       mainCache: cache,
       hotCache: { ...cache, items: 56 },
+      invalidation: {
+        applied: 61,
+        refused: 62,
+        dropped: 63,
+        softened: 64,
+        last: [{ sequence: 42, atMs: 1_000, message: hostile }],
+      },
     };
   }
 }
@@ -72,6 +79,25 @@ test("the status page shows the figures of each group, its peers and the links",
     ]
   ) assert.ok(rows.includes(row), `${row}\n${rows.join("\n")}`);
   assert.match(page, /Peers at revision 77/);
+});
+
+test("the status page shows what was invalidated, how long that took, and who is behind", async () => {
+  const log = { epoch: 7, applied: 42, blindMs: 0, peers: [{ name: "n2", behindBy: 5 }], lastDurableMs: 1.25 };
+  const rowsOf = async (stats: NodeFigures) =>
+    cells(await (await pageOf(stats).request("http://h/")).text()).map((row) => row.join("|"));
+  const rows = await rowsOf({ log });
+  const escaped = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;";
+  for (
+    const row of [
+      "61|62|63|64",
+      `${escaped}|1970-01-01T00:00:01.000Z|42`,
+      "reached|7|42|1.3 ms|",
+      "n2|5",
+    ]
+  ) assert.ok(rows.includes(row), `${row}\n${rows.join("\n")}`);
+  const blind = await rowsOf({ log: { ...log, blindMs: 2_500, lastAppliedByAllMs: 3 } });
+  assert.ok(blind.includes("not reached for 2.5 s: this node may be behind|7|42|1.3 ms|3.0 ms"), blind.join("\n"));
+  assert.ok(!(await rowsOf({})).some((row) => row.startsWith("reached")));
 });
 
 test("text of a peer from the registry is escaped on the page, and the page may load nothing", async () => {

@@ -3,10 +3,12 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { OriginError, PassThroughError } from "../../../lib/core/errors.ts";
+import { BLIND } from "../../../lib/core/invalidation/label.ts";
+import { invalidationOf } from "../../../lib/core/invalidation/message.ts";
 import { DEFAULT_LIFETIME } from "../../../lib/core/lifetime/policy.ts";
 import { timesFrom } from "../../../lib/core/lifetime/times.ts";
 import { type Fields, linesOf } from "../../../lib/core/semantics/fields.ts";
-import type { Answer, Value } from "../../../lib/core/value.ts";
+import { type Answer, PLAIN, type Value } from "../../../lib/core/value.ts";
 import type { OriginDeps } from "../../../lib/origins/deps.ts";
 import { SiteOrigin } from "../../../lib/origins/http/site-origin.ts";
 import { ManualClock } from "../../support/clock.ts";
@@ -50,9 +52,9 @@ async function site(
 
 /** An answer as the group would keep it. */
 function kept({ body, contentType, status = 200, fields = [] }: Answer): Value {
-  const about = { status, fields, etag: undefined, selection: undefined, hasOwnLifetime: true, isPrivate: false };
+  const about = { ...PLAIN, status, fields, hasOwnLifetime: true };
   const spans = { ageMs: 0, freshMs: 0, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 };
-  return { body, contentType, loadMs: 1, about, ...timesFrom(0, spans) };
+  return { body, contentType, loadMs: 1, about, ...timesFrom(0, spans), label: BLIND };
 }
 
 test("a key is the rest of the path with its query, byte for byte, and every status is an answer", async (defer) => {
@@ -167,13 +169,45 @@ test("any method goes through with its body, and its answer comes as a stream", 
 
 test("an unsafe request changes its key, and what the answer names on the same site", async (defer) => {
   const { origin, host } = await site(defer, (_, response) => response.end());
-  const changed = (key: string, ...fields: [string, string][]) => origin.keysChanged(key, fields);
+  const changed = (key: string, ...fields: [string, string][]) => origin.changedBy(key, fields)?.keys;
   assert.deepEqual(changed("a/b?c"), ["a/b?c"]);
   assert.deepEqual(changed("a/b", ["location", "c?d"], ["content-location", "/base/e"]), ["a/b", "a/c?d", "e"]);
   assert.deepEqual(changed("a", ["location", `http://${host}/base/x#y`]), ["a", "x"]);
   assert.deepEqual(changed("a", ["location", "/base/a"]), ["a"]);
   const elsewhere = ["/other", "http://elsewhere/base/x", `https://${host}/base/x`, "http://[", "../../x"];
   for (const place of elsewhere) assert.deepEqual(changed("a", ["location", place]), ["a"], place);
+});
+
+test("an unsafe request invalidates the groups that the answer names, or everything where these are too many", async (defer) => {
+  const { origin } = await site(defer, (_, response) => response.end());
+  const changed = (key: string, groups: string) => origin.changedBy(key, [["cache-group-invalidation", groups]]);
+  assert.deepEqual(changed("a", '"one", "two";x=1'), invalidationOf({ keys: ["a"], tags: ["one", "two"] }));
+  assert.deepEqual(changed("a", "one"), invalidationOf({ keys: ["a"] }), "a token is no string");
+  const many = Array.from({ length: 1_000 }, (_, i) => `"${i}"`).join(", ");
+  assert.deepEqual(changed("a", many), invalidationOf({ all: true }));
+  const tooLong = "k".repeat(1_025);
+  assert.deepEqual(changed(tooLong, '"one"'), invalidationOf({ tags: ["one"] }));
+  assert.equal(origin.changedBy(tooLong, []), undefined);
+  assert.deepEqual(origin.changedBy("", [])?.keys, [""], "the site's own page");
+});
+
+test("an answer has its tags, and after a 304 those that count then", async (defer) => {
+  const { origin } = await site(defer, (request, response) => {
+    const isAsked = request.headers["if-none-match"] !== undefined;
+    if (request.url!.includes("plain")) response.writeHead(200, { etag: '"1"' });
+    else if (!isAsked) response.writeHead(200, { etag: '"1"', "cache-groups": '"a", "b"', "surrogate-key": "s" });
+    else if (request.url!.includes("new")) response.writeHead(304, { etag: '"1"', "cache-groups": '"c"' });
+    else response.writeHead(304, { etag: '"1"' });
+    response.end();
+  });
+  const tagsOf = async (key: string) => {
+    const first = await origin.load(key, never);
+    const second = await origin.load(key, never, { stale: kept(first) });
+    return [first.tags, second.tags];
+  };
+  assert.deepEqual(await tagsOf("same"), [["a", "b", "s"], ["a", "b", "s"]]);
+  assert.deepEqual(await tagsOf("new"), [["a", "b", "s"], ["c", "s"]]);
+  assert.deepEqual(await tagsOf("plain"), [undefined, undefined]);
 });
 
 test("a site that does not end in time, breaks off or is closed has failed; a query stands in no message", async (defer) => {

@@ -1,7 +1,7 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
-import type { HostPort } from "../config/addresses.ts";
+import { type HostPort, isLoopback } from "../config/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
 import { InFlight } from "./in-flight.ts";
@@ -13,11 +13,15 @@ import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
 import type { CheckedOrigin } from "../origins/origin.ts";
 import { PeerHub } from "../peer/hub.ts";
+import { Invalidations } from "./invalidations.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
-import { openRegistry } from "./open-registry.ts";
+import { openRegistry, type Registry } from "./open-registry.ts";
+import { PolicyCheck } from "./policy-check.ts";
+import { policyDigest } from "./policy-digest.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
 import { isAlive } from "../registry/is-alive.ts";
 import { Membership } from "../registry/membership.ts";
+import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
 import { listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
@@ -43,6 +47,7 @@ export interface NodeOptions {
     listedAs(port: number): { url: string; name: string };
     /** The registry, where the options say that there is none. */
     readonly store?: PeerStore;
+    readonly log?: InvalidationLog;
   };
 }
 
@@ -58,6 +63,9 @@ export class Node {
   readonly #hosts = new Map<string, Served>();
   /** The groups that it must be listed in to be ready. One that is added later counts from when it was listed first. */
   readonly #awaited = new Set<string>();
+  /** In one line for each group, to be compared with those of its peers. */
+  readonly #policies = new Map<string, string>();
+  #policyCheck: PolicyCheck | undefined;
   readonly #failed = Promise.withResolvers<Error>();
   #self: PeerRecord | undefined;
   #listener: Listener | undefined;
@@ -65,6 +73,7 @@ export class Node {
   #unshared: Promise<void> | undefined;
   #appOptions: AppOptions | undefined;
   #hub: PeerHub | undefined;
+  #invalidations: Invalidations | undefined;
   #membership: Membership | undefined;
   #embedded: EmbeddedNats | undefined;
   #liveness: Liveness | undefined;
@@ -104,7 +113,37 @@ export class Node {
     this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)));
     const { port } = this.#listener;
     const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
-    const self: PeerRecord = {
+    const self = this.#record(name, url);
+    this.#self = self;
+    const registry = openRegistry(this.#config, this.#clock, this.#log, this.#worker);
+    const invalidations = this.#makeInvalidations(name, registry.log);
+    this.#invalidations = invalidations;
+    const watchers = { clock: this.#clock, log: this.#log };
+    this.#policyCheck = new PolicyCheck({
+      selfName: name,
+      policyOf: (group) => this.#policies.get(group),
+      ...watchers,
+    });
+    const hub = this.#makeHub(name, invalidations);
+    this.#hub = hub;
+    for (const group of this.#config.groups) {
+      this.#serve(group, name, hub);
+      this.#awaited.add(group.name);
+    }
+    this.#appOptions = this.#optionsOf(self, hub, invalidations);
+    const app = createApp({
+      ...this.#appOptions,
+      isLoopbackOnly: isLoopback(addr.host),
+      peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
+    });
+    this.#answer = (request, server) => app.fetch(request, server as object);
+    const listening = this.#worker === undefined ? "listening on" : "other nodes reach me at";
+    this.#log.info(`${listening} ${url}`, { name, incarnation: this.#incarnation }, { url });
+    this.#join(self, registry);
+  }
+
+  #record(name: string, url: string): PeerRecord {
+    return {
       name,
       url,
       incarnation: this.#incarnation,
@@ -115,21 +154,39 @@ export class Node {
       version,
       runtime: runtimeName(),
     };
-    this.#self = self;
-    const hub = this.#makeHub(name);
-    this.#hub = hub;
-    for (const group of this.#config.groups) {
-      this.#serve(group, name, hub);
-      this.#awaited.add(group.name);
-    }
-    this.#appOptions = {
+  }
+
+  #makeInvalidations(name: string, log: InvalidationLog): Invalidations {
+    return new Invalidations({
+      selfName: name,
+      log,
+      peers: {
+        peer: (peer) => this.#hub!.peer(peer),
+        applied: () => this.#hub!.applied(),
+        announceApplied: (label) => this.#hub!.announceApplied(label),
+      },
+      listed: (group) => this.#roster(group).peers,
+      clock: this.#clock,
+      say: this.#log,
+    });
+  }
+
+  #optionsOf({ name, url, zone, weight, runtime }: PeerRecord, hub: PeerHub, invalidations: Invalidations): AppOptions {
+    return {
       node: {
         name,
         incarnation: this.#incarnation,
         version,
-        runtime: self.runtime,
+        runtime,
         isReady: () => this.isReady(),
-        stats: () => ({ url, zone: self.zone, weight: self.weight, ready: this.isReady(), links: hub.stats() }),
+        stats: () => ({
+          url,
+          zone,
+          weight,
+          ready: this.isReady(),
+          links: hub.stats(),
+          log: invalidations.figures(),
+        }),
         roster: (group) => this.#roster(group),
       },
       groups: this.#served,
@@ -137,12 +194,8 @@ export class Node {
       clock: this.#clock,
       log: this.#log,
       isChunkedTextFaster,
+      currentEpoch: () => invalidations.position.label.epoch,
     };
-    const app = createApp({ ...this.#appOptions, peerEndpoint: await webSocketEndpoint(() => hub.endpoint()) });
-    this.#answer = (request, server) => app.fetch(request, server as object);
-    const listening = this.#worker === undefined ? "listening on" : "other nodes reach me at";
-    this.#log.info(`${listening} ${url}`, { name, incarnation: this.#incarnation }, { url });
-    this.#join(self);
   }
 
   /**
@@ -152,7 +205,7 @@ export class Node {
    * @throws Error the address cannot be had
    */
   async share(addr: HostPort, machine: MachineFace): Promise<void> {
-    const app = createApp({ ...this.#appOptions!, machine });
+    const app = createApp({ ...this.#appOptions!, isLoopbackOnly: isLoopback(addr.host), machine });
     this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)));
   }
 
@@ -198,18 +251,29 @@ export class Node {
     // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#requests.none(), undefined);
     const isOut = await this.#membership!.removeGroup(name, REGISTRY_TIMEOUT_MS);
+    this.#forget(served);
     await served.origin.close();
     return isOut;
   }
 
+  /** The log has nobody to tell of it any more. */
+  #forget({ group }: Served): void {
+    this.#invalidations!.remove(group.name);
+    this.#policies.delete(group.name);
+    group.close();
+  }
+
   /** The hub asks a group as soon as it has its name, so the group is there first. */
   #serve(config: GroupConfig, selfName: string, hub: PeerHub): void {
-    const served = serveGroup(config, selfName, hub, { clock: this.#clock, log: this.#log });
+    const watchers = { clock: this.#clock, log: this.#log };
+    const served = serveGroup(config, selfName, hub, this.#invalidations!, watchers);
     this.#served.set(config.name, served);
+    this.#policies.set(config.name, policyDigest(config));
     try {
       hub.addGroup(config.name);
     } catch (error) {
       this.#served.delete(config.name);
+      this.#forget(served);
       throw error;
     }
     for (const host of served.hosts) this.#hosts.set(host, served);
@@ -254,6 +318,7 @@ export class Node {
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
     const answered = this.#requests.none().then(() => this.#hub?.drain());
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS), () => answered, undefined);
+    this.#invalidations?.close();
     this.#hub?.close();
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed, undefined).catch(() => {});
     await this.#membership?.close();
@@ -269,7 +334,7 @@ export class Node {
     cancel();
   }
 
-  #makeHub(name: string): PeerHub {
+  #makeHub(name: string, invalidations: Invalidations): PeerHub {
     return new PeerHub({
       self: { name, incarnation: this.#incarnation },
       groups: [],
@@ -277,7 +342,7 @@ export class Node {
         Object.fromEntries([...this.#served.keys()].map((group) => [group, this.#roster(group).revision])),
       isEmpty: (group) => this.#served.get(group)!.group.isEmpty,
       service: {
-        ...serviceOf(this.#served, () => this.#isInTouch),
+        ...serviceOf(this.#served, invalidations, () => this.#isInTouch),
         probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
@@ -288,14 +353,14 @@ export class Node {
     });
   }
 
-  #join(self: PeerRecord): void {
+  #join(self: PeerRecord, { store, embedded }: Registry): void {
     const groups = [...this.#served.keys()];
-    const { store, embedded } = openRegistry(this.#config, this.#clock, this.#log, this.#worker?.store);
     this.#embedded = embedded;
     this.#membership = new Membership({
       store,
       groups,
       self,
+      policyOf: (group) => this.#policies.get(group),
       clock: this.#clock,
       log: this.#log,
       isAlive,
@@ -316,6 +381,7 @@ export class Node {
     await this.#embedded?.start();
     if (this.#isStopping) return;
     membership.start();
+    this.#invalidations!.start();
     this.#liveness?.start();
   }
 
@@ -344,6 +410,7 @@ export class Node {
       group === roster.group ? roster.peers : this.#roster(group).peers
     );
     this.#hub!.setPeers(all);
+    this.#policyCheck!.check(roster);
     const { picker, group } = served;
     if (picker.swap(roster)) void group.ownersChanged();
     this.#liveness?.rosterChanged();

@@ -2,6 +2,7 @@
 import { type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
+import type { Invalidations } from "./invalidations.ts";
 import { Group } from "../core/group.ts";
 import type { Log } from "../core/base/log.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
@@ -27,10 +28,11 @@ export function serveGroup(
   config: GroupConfig,
   selfName: string,
   hub: PeerHub,
+  invalidations: Invalidations,
   watchers: { readonly clock: Clock; readonly log: Log },
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
-  const { headers: fields, valueBytesMax, setCookie, ...lifetime } = rest;
+  const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...lifetime } = rest;
   const { clock } = watchers;
   const spec = parseOrigin(text);
   const keepsCookies = setCookie === "store";
@@ -48,9 +50,26 @@ export function serveGroup(
     loadTimeoutMs,
     replicas,
     hotAfterFetches,
+    position: invalidations.position,
+    maxBlindMs,
+    isWriteOnly: spec.kind === "none",
     ...(isHttp(spec) && { etagOf: strongTag }),
   });
-  return { group, picker, origin, loadTimeoutMs, hosts, site: siteOf(group, origin, hub) };
+  invalidations.add({ group, picker, ttlMs: lifetime.ttlMs });
+  return {
+    group,
+    picker,
+    origin,
+    loadTimeoutMs,
+    hosts,
+    site: siteOf(group, origin, invalidations),
+    invalidation: {
+      invalidate: (message, options) => invalidations.invalidate(name, message, options),
+      write: (key, value, options) => invalidations.write(name, key, value, options),
+    },
+    isWritable: writable,
+    valueBytesMax,
+  };
 }
 
 function isHttp({ kind }: OriginSpec): boolean {
@@ -60,24 +79,25 @@ function isHttp({ kind }: OriginSpec): boolean {
 /** How long a client waits for peers to drop what it has changed. Chosen: a slow peer must not hold up every write. */
 const INVALIDATE_TIMEOUT_MS = 250;
 
-function siteOf(group: Group, { forward, keysChanged }: CheckedOrigin, hub: PeerHub): SiteFace | undefined {
-  if (forward === undefined || keysChanged === undefined) return undefined;
+function siteOf(
+  group: Group,
+  { forward, changedBy }: CheckedOrigin,
+  invalidations: Invalidations,
+): SiteFace | undefined {
+  if (forward === undefined || changedBy === undefined) return undefined;
   return {
     forward,
     isPassing: (key) => group.isPassed(key),
     passNoMore: (key) => group.passNoMore(key),
     invalidate: async (key, answer) => {
-      const options = { signal: new AbortController().signal, timeoutMs: INVALIDATE_TIMEOUT_MS };
-      const peers = hub.peersOf(group.name);
-      await Promise.allSettled(
-        keysChanged(key, answer).flatMap((changed) => {
-          group.invalidate(changed);
-          return peers.map((peer) => peer.invalidate(group.name, changed, options));
-        }),
-      );
+      const change = changedBy(key, answer);
+      if (change !== undefined) await invalidations.changed(group.name, change, { waitMs: INVALIDATE_TIMEOUT_MS });
     },
   };
 }
+
+/** Of the time that a peer waits. Chosen. */
+const CATCH_UP_SHARE = 0.8;
 
 /**
  * What this node answers to the others.
@@ -85,17 +105,22 @@ function siteOf(group: Group, { forward, keysChanged }: CheckedOrigin, hub: Peer
  * @param isInTouch whether it has connected with the peers that it found. Until then what they have is out of its reach,
  * so it passes what it would have to load: the next in rank is who had it before, or can ask who had it
  */
-export function serviceOf(served: ReadonlyMap<string, Served>, isInTouch: () => boolean): PeerService {
+export function serviceOf(
+  served: ReadonlyMap<string, Served>,
+  invalidations: Invalidations,
+  isInTouch: () => boolean,
+): PeerService {
   const groupOf = (name: string) => served.get(name)!.group;
   return {
-    lookup: (group, key, request) => groupOf(group).lookupAsOwner(key, request)?.value,
+    lookup: (group, key, request, after) => groupOf(group).lookupAsOwner(key, request, after)?.value,
     get: (group, key, ask) => {
       if (isInTouch()) return groupOf(group).loadAsOwner(key, ask);
       served.get(group)!.picker.standAside();
       ask.reject(new PeerError("it has just joined, and is not in touch with all peers yet"));
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),
-    push: (group, entries, from) => groupOf(group).accept(entries, from),
-    invalidate: (group, key) => groupOf(group).invalidate(key),
+    push: (group, entries, from, isWritten) => groupOf(group).accept(entries, from, isWritten),
+    // The asker's time has begun already: the reply must be under way before it is over.
+    catchUp: (label, { timeoutMs }) => invalidations.catchUp(label, timeoutMs * CATCH_UP_SHARE),
   };
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type Config, type GroupConfig, parseConfig } from "../../lib/config/config.ts";
 import { Node } from "../../lib/node/node.ts";
+import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
@@ -26,10 +27,15 @@ const groupOf = (name: string, template: string): GroupConfig =>
 
 async function startPair(defer: Defer, first: string) {
   const bucket = new MemoryBucket();
+  const stream = new MemoryStream(systemClock);
   const log = new MemoryLog();
   const start = async () => {
     const listedAs = (port: number) => ({ url: `http://127.0.0.1:${port}`, name: `n${port}` });
-    const node = new Node(configOf(first), { clock: systemClock, log, worker: { listedAs, store: bucket.open() } });
+    const node = new Node(configOf(first), {
+      clock: systemClock,
+      log,
+      worker: { listedAs, store: bucket.open(), log: stream.open() },
+    });
     await node.start();
     defer(() => node.stop());
     await until(() => node.isReady(), 5_000, () => log.lines.join("\n"));

@@ -11,7 +11,7 @@ import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
 import { quantile } from "../figures.ts";
-import { valueOf } from "../../core/support.ts";
+import { allGood, valueOf } from "../../core/support.ts";
 import { keyOf, valueBytes } from "../keys.ts";
 import process from "node:process";
 
@@ -41,7 +41,7 @@ const pool: Value[] = Array.from({ length: 4_096 }, (_, i) => valueOf(512 + i * 
 const cache = contestant === "muster" ? muster() : contestant === "arrival" ? inOrderOfArrival() : await lruCache();
 
 function muster(): Cache {
-  const caches = new SharedBudget(budgetBytes, isHashFaster);
+  const caches = new SharedBudget(budgetBytes, allGood(), isHashFaster);
   const nowMs = () => 0;
   return {
     get: (key) => caches.main.get(key, nowMs),

@@ -2,7 +2,7 @@
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { utf8Bytes } from "../../../lib/core/base/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
-import { valueOf } from "../../core/support.ts";
+import { allGood, valueOf } from "../../core/support.ts";
 import { keyOf } from "../keys.ts";
 import process from "node:process";
 
@@ -77,7 +77,7 @@ function valueFor(id: number): Value {
 type Cache = (key: string, id: number) => boolean;
 
 function muster(): Cache {
-  const caches = new SharedBudget(budgetBytes);
+  const caches = new SharedBudget(budgetBytes, allGood());
   const nowMs = () => 0;
   return (key, id) => {
     if (caches.main.get(key, nowMs) !== undefined) return true;

@@ -1,0 +1,272 @@
+/** Invalidations and writes of one node: into the log, applied here, and on the other nodes where somebody waits for it. */
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { SayOnce } from "../core/base/say-once.ts";
+import { OverloadedError, PeerError, UnavailableError } from "../core/errors.ts";
+import type { Group } from "../core/group.ts";
+import type { Label } from "../core/invalidation/label.ts";
+import type { InvalidationLog } from "../core/invalidation/log.ts";
+import { encodeInvalidation, type Invalidation, invalidationOf } from "../core/invalidation/message.ts";
+import { LogPosition } from "../core/invalidation/position.ts";
+import type { Peer, PeerPicker } from "../core/ports.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import { PLAIN, type Value } from "../core/value.ts";
+import { PeerProgress } from "./peer-progress.ts";
+import type { Invalidated, LogFigures, WaitOptions, WrittenValue } from "../http/ports.ts";
+
+/** What of the connections to the other nodes is needed here. */
+export interface Peers {
+  /** `undefined`: there is no connection. */
+  peer(name: string): Peer | undefined;
+  /** Where the peers have told that they are. */
+  applied(): ReadonlyMap<string, Label>;
+  announceApplied(label: Label): void;
+}
+
+export interface InvalidationsOptions {
+  readonly selfName: string;
+  readonly log: InvalidationLog;
+  readonly peers: Peers;
+  /** The listed peers of a group, with this node. */
+  readonly listed: (group: string) => readonly PeerRecord[];
+  readonly clock: Clock;
+  readonly say: Log;
+}
+
+/** A group, as writes and changes need it. */
+export interface ChangedGroup {
+  readonly group: Group;
+  readonly picker: PeerPicker;
+  /** Lifetime of a written value, in milliseconds; null: until it is evicted. */
+  readonly ttlMs: number | null;
+}
+
+/** How long this node may take to apply what it has published itself. Chosen: one look takes milliseconds. */
+const OWN_APPLY_MS = 1_000;
+/** The least time between two announcements of where this node is. Chosen: with n nodes, each change costs n² of them. */
+const ANNOUNCE_MS = 1_000;
+/** From one try to tell the log of pending changes to the next. Chosen. */
+const RETRY_PENDING_MS = 1_000;
+/** How long the owner of a written value may take, and how many nodes are tried. Chosen. */
+const WRITE_TIMEOUT_MS = 2_000;
+const MAX_WRITE_TRIES = 3;
+/** Peers whose progress is kept at a time. Chosen: far more than a cluster has. */
+const MAX_PEERS = 4_096;
+
+/** One node's way to the log, and from it to the other nodes. */
+export class Invalidations {
+  readonly position: LogPosition;
+  readonly #options: InvalidationsOptions;
+  readonly #groups = new Map<string, ChangedGroup>();
+  readonly #progress = new Map<string, PeerProgress>();
+  readonly #outages: SayOnce;
+  readonly #ended = new AbortController();
+  #lastDurableMs: number | undefined;
+  #lastAppliedByAllMs: number | undefined;
+  #isAnnouncing = false;
+  #isFlushing = false;
+
+  constructor(options: InvalidationsOptions) {
+    const { clock, log, say } = options;
+    this.#options = options;
+    this.#outages = new SayOnce({ clock, maxSaid: 1 });
+    this.position = new LogPosition({
+      clock,
+      log,
+      say,
+      onMoved: () => this.#announceSoon(),
+      onContact: () => void this.#flush(),
+    });
+  }
+
+  /** Begins to follow the log. */
+  start(): void {
+    this.#options.log.followLog(this.position);
+  }
+
+  add(changed: ChangedGroup): void {
+    this.#groups.set(changed.group.name, changed);
+  }
+
+  remove(group: string): void {
+    this.#groups.delete(group);
+  }
+
+  /** Nothing is announced or tried again from now on. */
+  close(): void {
+    this.#ended.abort();
+  }
+
+  /** For a peer: comes as far as the label, if that is possible in time. */
+  async catchUp(label: Label, timeoutMs: number): Promise<Label> {
+    await this.position.reach(label, timeoutMs);
+    return this.position.label;
+  }
+
+  /**
+   * Resolves when the message is durable and this node has applied it; with `waitMs`, when all listed peers of the group
+   * have, or that time is over.
+   *
+   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may yet be; TypeError a message over its bounds
+   */
+  async invalidate(group: string, message: Invalidation, { waitMs }: WaitOptions): Promise<Invalidated> {
+    const { log, clock } = this.#options;
+    const data = encodeInvalidation(message);
+    const sinceMs = clock.nowMs();
+    const label = await log.publish(group, data);
+    const durableMs = clock.nowMs() - sinceMs;
+    this.#lastDurableMs = durableMs;
+    const { applied, behind } = await this.#appliedBy(group, label, waitMs);
+    const appliedMs = clock.nowMs() - sinceMs;
+    if (waitMs > 0 && behind.length === 0) this.#lastAppliedByAllMs = appliedMs;
+    return { label, applied, behind, durableMs, appliedMs };
+  }
+
+  /**
+   * Values have changed at their origin. Where the log cannot be told, this node alone drops them, and tells the log when
+   * it is back. Never rejects.
+   */
+  async changed(group: string, message: Invalidation, options: WaitOptions): Promise<void> {
+    const { say } = this.#options;
+    try {
+      await this.invalidate(group, message, options);
+    } catch (error) {
+      // Over the bounds of a message: too much is invalidated, never too little.
+      if (error instanceof TypeError && !message.all) {
+        return this.changed(group, invalidationOf({ all: true }), options);
+      }
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#groups.get(group)?.group.addPending(message);
+      if (this.#outages.isNews(group)) {
+        say.warn(`cannot tell the others what changed in ${group}: ${reason}; they will hear of it later`, {}, {
+          group,
+          reason,
+        });
+      }
+      this.#flushLater();
+    }
+  }
+
+  /**
+   * Takes a place in the log for the key, then stores the value at its owner.
+   *
+   * @throws UnavailableError as `invalidate`; OverloadedError no node keeps it; PeerError no owner can be reached
+   */
+  async write(name: string, key: string, written: WrittenValue, options: WaitOptions): Promise<Invalidated> {
+    const { clock } = this.#options;
+    const { group, ttlMs } = this.#groups.get(name)!;
+    const done = await this.invalidate(name, invalidationOf({ keys: [key] }), options);
+    const bornAtMs = clock.nowMs();
+    const value: Value = {
+      body: written.body,
+      contentType: written.contentType,
+      loadMs: 0,
+      about: PLAIN,
+      label: done.label,
+      bornAtMs,
+      freshUntilMs: ttlMs === null ? Infinity : bornAtMs + ttlMs,
+      staleWhileRevalidateMs: 0,
+      staleIfErrorMs: 0,
+    };
+    // What a later change of the key covers need not be kept: it was written, and is over.
+    if (!await this.#keep(name, key, value) && !group.isCovered(key, value)) {
+      throw new OverloadedError(`no node has room for a value of ${written.body.byteLength} bytes`);
+    }
+    return done;
+  }
+
+  figures(): LogFigures {
+    const { position } = this;
+    const { epoch, sequence } = position.label;
+    const told = [...this.#options.peers.applied()].filter(([, label]) => label.epoch === epoch);
+    return {
+      epoch,
+      applied: sequence,
+      blindMs: position.isAway ? position.blindMs : 0,
+      peers: told.map(([name, label]) => ({ name, behindBy: sequence - label.sequence })),
+      ...(this.#lastDurableMs !== undefined && { lastDurableMs: this.#lastDurableMs }),
+      ...(this.#lastAppliedByAllMs !== undefined && { lastAppliedByAllMs: this.#lastAppliedByAllMs }),
+    };
+  }
+
+  /** @param waitMs for the others; 0: they are not asked */
+  async #appliedBy(
+    group: string,
+    label: Label,
+    waitMs: number,
+  ): Promise<{ applied: readonly string[]; behind: readonly string[] }> {
+    const { selfName, listed } = this.#options;
+    const own = Promise.resolve(this.position.reach(label, Math.max(OWN_APPLY_MS, waitMs)));
+    const others = waitMs === 0 ? [] : listed(group).filter(({ name }) => name !== selfName);
+    const answers = [
+      own.then((isApplied) => ({ name: selfName, isApplied })),
+      ...others.map(async ({ name }) => ({
+        name,
+        isApplied: await this.#progressOf(name).hasApplied(label, waitMs),
+      })),
+    ];
+    const all = await Promise.all(answers);
+    const namesOf = (isWanted: boolean) =>
+      all.filter(({ isApplied }) => isApplied === isWanted).map(({ name }) => name);
+    return { applied: namesOf(true), behind: namesOf(false) };
+  }
+
+  #progressOf(name: string): PeerProgress {
+    const { peers, clock } = this.#options;
+    if (this.#progress.size >= MAX_PEERS) this.#progress.clear();
+    const known = this.#progress.get(name) ?? new PeerProgress(() => peers.peer(name), clock, this.#ended.signal);
+    this.#progress.set(name, known);
+    return known;
+  }
+
+  /** @returns whether the owner keeps it */
+  async #keep(name: string, key: string, value: Value): Promise<boolean> {
+    const { group, picker } = this.#groups.get(name)!;
+    const options = { signal: this.#ended.signal, timeoutMs: WRITE_TIMEOUT_MS, isWritten: true };
+    let fault: unknown = new PeerError("the owner of the key cannot be reached");
+    for (const owner of picker.ranked(key, MAX_WRITE_TRIES)) {
+      if (owner === undefined) return group.keepWritten(key, value);
+      try {
+        return await owner.push(name, [{ key, value }], options) > 0;
+      } catch (error) {
+        // The next in rank answers in its place.
+        fault = error;
+      }
+    }
+    throw fault;
+  }
+
+  #announceSoon(): void {
+    if (this.#isAnnouncing || this.#ended.signal.aborted) return;
+    this.#isAnnouncing = true;
+    this.#options.clock.after(ANNOUNCE_MS, () => {
+      this.#isAnnouncing = false;
+      if (!this.#ended.signal.aborted) this.#options.peers.announceApplied(this.position.label);
+    });
+  }
+
+  #flushLater(): void {
+    this.#options.clock.after(RETRY_PENDING_MS, () => void this.#flush());
+  }
+
+  /** Tells the log what has changed while it was away. */
+  async #flush(): Promise<void> {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    try {
+      for (const [name, { group }] of this.#groups) {
+        for (const message of group.pending) {
+          if (this.#ended.signal.aborted) return;
+          const { behind } = await this.invalidate(name, message, { waitMs: 0 });
+          if (behind.length > 0) throw new UnavailableError("this node has not applied it yet");
+          group.settlePending(message);
+        }
+      }
+      this.#outages.forget();
+    } catch {
+      if (!this.#ended.signal.aborted) this.#flushLater();
+    } finally {
+      this.#isFlushing = false;
+    }
+  }
+}

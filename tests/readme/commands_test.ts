@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { bothRuntimes, type RuntimeKind } from "../support/node.ts";
 import { root } from "../support/source.ts";
 import { test } from "../support/test.ts";
 import { faultsOf } from "./exemptions.ts";
@@ -14,10 +15,28 @@ const pages = ["lib", "tests"].flatMap((folder) =>
 ).filter(isPage).sort();
 const readmes = ["README.md", ...pages].map((path) => ({ path, text: readFileSync(root + path, "utf8") }));
 
+/** Pages whose nodes run on Bun, then on Deno, then on one of each: what they promise is the same on all. */
+const onAllRuntimes = ["lib/core/lifetime/README.md", "lib/origins/http/README.md"];
+const fleets: readonly (readonly RuntimeKind[])[] = [...bothRuntimes.map((kind) => [kind]), bothRuntimes];
+
+if (isTypist) {
+  const runs = fleets.flatMap((runtimes) => onAllRuntimes.map((path) => ({ path, runtimes })));
+  // Side by side, since most of their time they wait for values to expire.
+  test("the pages on caching hold on Bun, on Deno and with a node on each", { timeoutMs: 180_000 }, async (defer) => {
+    await Promise.all(runs.map(async ({ path, runtimes }) => {
+      const steps = stepsOf(readmes.find((page) => page.path === path)!.text);
+      const reader = await Reader.open(defer, `${path} on ${runtimes.join(" and ")}`, { runtimes });
+      await reader.follow(steps);
+      await reader.close();
+    }));
+  });
+}
+
 for (const { path, text } of readmes) {
   const steps = stepsOf(text);
   const typed = steps.filter(({ kind }) => kind !== "exemption");
-  if (isTypist && typed.some(({ kind }) => kind === "command")) {
+  const isTypedOnce = typed.some(({ kind }) => kind === "command") && !onAllRuntimes.includes(path);
+  if (isTypist && isTypedOnce) {
     // Chosen: the README takes 40 s on two busy cores.
     test(`every command of ${path} does what stands beside it`, { timeoutMs: 180_000 }, async (defer) => {
       const reader = await Reader.open(defer, path);

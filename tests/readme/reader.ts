@@ -4,7 +4,14 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, 
 import { join } from "node:path";
 import process from "node:process";
 import { freePort } from "../support/free-port.ts";
-import { bothRuntimes, NodeProcess, root, runtimeProgram, temporaryDirectory } from "../support/node.ts";
+import {
+  bothRuntimes,
+  NodeProcess,
+  root,
+  type RuntimeKind,
+  runtimeProgram,
+  temporaryDirectory,
+} from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { until } from "../support/until.ts";
 import { keeps, type Step } from "./steps.ts";
@@ -15,11 +22,13 @@ const startMs = 30_000;
 const commandMs = 20_000;
 
 const startsNode = /^(npm start|(npx )?bun run main\.ts|deno (run -[AP] main\.ts|task start))\b(?!.*--(help|version))/;
+/** How a node starts whose runtime the test chooses. */
+const startOn: Readonly<Record<RuntimeKind, string>> = { bun: "bun run main.ts", deno: "deno run -P main.ts" };
 const talksToNode = /^(curl|nats)\b/;
-const goesOn = /^(nats kv watch|node -e)\b/;
+const goesOn = /^(nats kv watch|node (-e|\S+\.mjs))\b/;
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
-const named = [8000, 8001, 8002, 4222];
+const named = [8000, 8001, 8002, 3000, 4222];
 const leftOut = [".git", ".muster", "node_modules"];
 
 /**
@@ -28,6 +37,13 @@ const leftOut = [".git", ".muster", "node_modules"];
  */
 export const isTypist: boolean = "Bun" in globalThis ||
   spawnSync(runtimeProgram("bun"), ["--version"], { stdio: "ignore" }).status !== 0;
+
+export interface ReaderOptions {
+  /** How long a promised line may take, in milliseconds. @default 20_000 */
+  readonly promiseMs?: number;
+  /** On which runtimes the page's nodes run, one after another and from the front again. @default as the page says */
+  readonly runtimes?: readonly RuntimeKind[];
+}
 
 type Terminal = NodeProcess<string> & { isNode?: boolean };
 
@@ -42,19 +58,19 @@ export class Reader {
   #lastNode: Terminal | undefined;
 
   readonly #promiseMs: number;
+  readonly #runtimes: readonly RuntimeKind[];
+  #nodesStarted = 0;
 
-  private constructor(path: string, folder: string, ports: ReadonlyMap<number, number>, promiseMs: number) {
+  private constructor(path: string, folder: string, ports: ReadonlyMap<number, number>, options: ReaderOptions) {
     this.#path = path;
     this.#folder = folder;
     this.#ports = ports;
-    this.#promiseMs = promiseMs;
+    this.#promiseMs = options.promiseMs ?? commandMs;
+    this.#runtimes = options.runtimes ?? [];
   }
 
-  /**
-   * @param path of the README, for faults
-   * @param waits `promiseMs`: how long a promised line may take
-   */
-  static async open(defer: Defer, path: string, { promiseMs = commandMs } = {}): Promise<Reader> {
+  /** @param path of the README, for faults */
+  static async open(defer: Defer, path: string, options: ReaderOptions = {}): Promise<Reader> {
     const folder = temporaryDirectory(defer);
     cpSync(root, folder, {
       recursive: true,
@@ -68,7 +84,7 @@ export class Reader {
     }
     const ports = new Map<number, number>();
     for (const port of named) ports.set(port, await freePort());
-    const reader = new Reader(path, folder, ports, promiseMs);
+    const reader = new Reader(path, folder, ports, options);
     defer(() => reader.#killAll());
     return reader;
   }
@@ -97,7 +113,7 @@ export class Reader {
 
   async #follow(step: Step): Promise<void> {
     if (step.kind === "file") {
-      JSON.parse(step.text);
+      if (step.name.endsWith(".json")) JSON.parse(step.text);
       writeFileSync(join(this.#folder, step.name), this.#own(step.text));
     } else if (step.kind === "logs") {
       if (this.#lastNode === undefined) throw new Error("no node was started before these lines");
@@ -122,7 +138,7 @@ export class Reader {
     }
     if (startsNode.test(command) || goesOn.test(command)) return await this.#start(command, terminal, promise);
     await this.#settled();
-    const { status, output } = this.#run(command);
+    const { status, output } = await this.#run(command);
     if (status !== 0) throw new Error(`${command}: exit code ${status}: ${output}`);
     if (ends.test(command)) await this.#forgetEnded(command);
     if (promise !== undefined && !keeps(output, this.#own(promise))) {
@@ -130,23 +146,23 @@ export class Reader {
     }
   }
 
-  /** Runs a command to its end. */
-  #run(command: string): { status: number | null; output: string } {
+  /** Runs a command to its end. Other readers go on meanwhile. */
+  async #run(command: string): Promise<{ status: number | null; output: string }> {
     // `npm ci` would download: a dry run still checks that the lock file has what package.json asks for.
     const typed = /^npm ci\b/.test(command) ? `${command} --dry-run --offline --ignore-scripts` : this.#own(command);
     // By standard input, so that `pkill -f` does not find its own words in the shell's arguments.
-    const { status, stdout, stderr } = spawnSync("/bin/sh", ["-s"], {
-      cwd: this.#folder,
-      env: this.#environment(command),
-      input: typed,
-      encoding: "utf8",
-      timeout: commandMs,
-    });
+    const child = spawn("/bin/sh", ["-s"], { cwd: this.#folder, env: this.#environment(command), timeout: commandMs });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
+    child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);
+    child.stdin.end(typed);
+    const status = await new Promise<number | null>((done) => child.on("close", done));
     return { status, output: stdout + stderr };
   }
 
   /** Starts what goes on until Ctrl+C. What runs in the terminal is ended first, as its reader must. */
-  async #start(command: string, terminal: string, promise: string | undefined): Promise<void> {
+  async #start(asWritten: string, terminal: string, promise: string | undefined): Promise<void> {
+    const command = this.#onItsRuntime(asWritten);
     await this.#interrupt(terminal);
     // In a process group of its own, which is what Ctrl+C reaches.
     const child = spawn("/bin/sh", ["-c", `exec ${this.#own(command)}`], {
@@ -165,6 +181,14 @@ export class Reader {
       await started.line("added myself to the peer list of", startMs);
     }
     if (promise !== undefined) await this.#written(started, this.#own(promise));
+  }
+
+  /** A command that starts a node, with the node's runtime in place of the page's. */
+  #onItsRuntime(command: string): string {
+    const runtimes = this.#runtimes;
+    if (runtimes.length === 0 || !startsNode.test(command)) return command;
+    const start = startOn[runtimes[this.#nodesStarted++ % runtimes.length]!];
+    return command.replace(startsNode, start).replace(`${start} -- `, `${start} `);
   }
 
   async #written(terminal: Terminal, promise: string): Promise<void> {
@@ -212,9 +236,9 @@ export class Reader {
 
   /** A text with the reader's own ports in place of those that the README names. */
   #own(text: string): string {
-    return text.replace(/:(\d{4})\b/g, (whole, port) => {
+    return text.replace(/(:|listen\()(\d{4})\b/g, (whole, before, port) => {
       const own = this.#ports.get(Number(port));
-      return own === undefined ? whole : `:${own}`;
+      return own === undefined ? whole : `${before}${own}`;
     });
   }
 

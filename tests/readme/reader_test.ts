@@ -49,6 +49,26 @@ for (const [sentence, markdown, fault] of isTypist ? promises : []) {
   });
 }
 
+if (isTypist) {
+  test(
+    "nodes run on the runtimes that are asked for, in turn",
+    { programs: ["curl"], timeoutMs: 60_000 },
+    async (defer) => {
+      const reader = await Reader.open(defer, "README.md", { runtimes: ["deno", "bun"] });
+      const markdown = sh(
+        "npm start -- --nats off",
+        "# second terminal",
+        "npm start -- --nats off --addr 127.0.0.1:8001",
+        "# third terminal",
+        'curl -s localhost:8001/stats    # -> "runtime":"bun',
+        'curl -s localhost:8000/stats    # -> "runtime":"deno',
+      );
+      await reader.follow(stepsOf(markdown));
+      await reader.close();
+    },
+  );
+}
+
 test("a block that the test would not see is refused, and so is an exemption without a reason", () => {
   assert.throws(() => stepsOf("```bash\nls\n```\n"), /line 2: a block of commands must be sh, not bash/);
   assert.throws(() => stepsOf("```sh no-run:\nls\n```\n"), /line 2: no-run: must be followed by the reason/);
@@ -57,13 +77,14 @@ test("a block that the test would not see is refused, and so is an exemption wit
 
 test("steps stand where the README has them", () => {
   const markdown = sh("# second terminal", "a 'b # c' # -> d", "# Ctrl+C in the second terminal: it leaves") +
-    text("e") + "```json f.json\n{}\n```\n```sh no-run: far away\ng # h\n```\n";
+    text("e") + "```json f.json\n{}\n```\n```js o.mjs\n1\n```\n```sh no-run: far away\ng # h\n```\n";
   assert.deepEqual(stepsOf(markdown), [
     { kind: "command", line: 3, command: "a 'b # c'", terminal: "second", promise: "d" },
     { kind: "interrupt", line: 4, terminal: "second" },
     { kind: "logs", line: 7, lines: ["e"] },
     { kind: "file", line: 10, name: "f.json", text: "{}" },
-    { kind: "exemption", line: 13, commands: ["g"], reason: "far away" },
+    { kind: "file", line: 13, name: "o.mjs", text: "1" },
+    { kind: "exemption", line: 16, commands: ["g"], reason: "far away" },
   ]);
 });
 

@@ -5,7 +5,7 @@
  *   `# second terminal` says where the next commands run, `# Ctrl+C in the second terminal` ends what runs there.
  * - `sh no-run: reason`: commands that no test can run. What they name must exist.
  * - `text` after `sh`: lines that the last started node logs.
- * - `json name`: a file of the reader's folder.
+ * - `json name`, `js name`: a file of the reader's folder.
  */
 
 export type Step =
@@ -61,7 +61,7 @@ export function stepsOf(markdown: string): Step[] {
       steps.push(...commandsOf(lines, line));
     } else if (language === "text" && previous === "sh") {
       steps.push({ kind: "logs", line, lines: lines.filter((text) => text.trim() !== "") });
-    } else if (language === "json" && info !== "") {
+    } else if ((language === "json" || language === "js") && info !== "") {
       steps.push({ kind: "file", line, name: info, text: lines.join("\n") });
     }
     previous = language;

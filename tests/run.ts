@@ -220,7 +220,7 @@ async function suite(job: Job, progress: Progress): Promise<void> {
     failures.push(...told);
     // A suite that ended badly besides has more wrong with it than its failed tests.
     const isWhole = [...follower.failed.values()].reduce((sum, count) => sum + count, 0) === failed;
-    if (isWhole) for (const [file, count] of follower.failed) failedFiles.push({ job, file, failed: count, told });
+    if (isWhole) { for (const [file, count] of follower.failed) failedFiles.push({ job, file, failed: count, told }); }
   }
   total.passed += passed;
   total.skipped += skipped;

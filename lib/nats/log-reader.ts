@@ -82,7 +82,9 @@ export class LogReader {
     if (this.#isClosed) return false;
     onState(state);
     const { epoch, firstSequence, lastSequence } = state;
-    if (epoch !== before.epoch || firstSequence > before.sequence + 1 || this.#isSetBack(state)) {
+    const isSameLife = epoch === before.epoch;
+    if (isSameLife && this.#isSetBack(state)) return await this.#endLife();
+    if (!isSameLife || firstSequence > before.sequence + 1) {
       told.restart({ epoch, sequence: lastSequence });
     } else if (lastSequence > before.sequence) {
       await log.stream.after(before.sequence, ALL, lastSequence, (message) => this.#take(message));
@@ -106,6 +108,18 @@ export class LogReader {
     this.#wasBehind = isBehind && !wasBehind;
     if (this.#wasBehind) throw new UnavailableError("the stream of invalidations has fewer messages than before");
     return isBehind;
+  }
+
+  /**
+   * Its next messages would have the numbers of lost ones, and a value that was good up to a lost one would seem to be good
+   * after a new one. So the stream is made anew, which all nodes notice.
+   *
+   * @throws UnavailableError always: the next look makes it
+   */
+  async #endLife(): Promise<never> {
+    const isGone = await this.#options.log.remove();
+    const what = isGone ? "it is made anew" : "it must be deleted, which this node may not do";
+    throw new UnavailableError(`the stream of invalidations has lost messages: ${what}`);
   }
 
   /** After a gap it takes nothing more: the messages after it are for the next look, or for nobody. */

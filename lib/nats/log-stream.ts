@@ -115,10 +115,29 @@ export class LogStream {
       if (codeOf(error) !== undefined || REFUSALS.has(code)) throw refused(unavailable(error).message, error);
       throw new UnavailableError(`NATS has not said whether it took the invalidation: ${message}`, { cause: error });
     }
-    // The acknowledgement does not name the life of the stream.
-    const now = epochOf((await this.stream.info()).created);
-    if (now !== epoch) throw new UnavailableError("the stream of invalidations was made anew at that moment");
+    if (await this.#epochNow() !== epoch) {
+      throw new UnavailableError("the stream of invalidations was made anew at that moment");
+    }
     return sequence;
+  }
+
+  /** The acknowledgement of a message does not name the life of the stream. */
+  async #epochNow(): Promise<number> {
+    try {
+      return epochOf((await this.stream.info()).created);
+    } catch (error) {
+      const reason = (error as Error).message;
+      throw new UnavailableError(`NATS took the invalidation, but does not say as which: ${reason}`, { cause: error });
+    }
+  }
+
+  /** Deletes the stream. @returns whether NATS has done it */
+  async remove(): Promise<boolean> {
+    try {
+      return await this.#manager.streams.delete(logStreamName(this.#options.bucket));
+    } catch (error) {
+      return isMissing(unavailable(error));
+    }
   }
 
   async #make(): Promise<void> {

@@ -37,6 +37,16 @@ class ToldStream {
     for (const ring of this.rings.splice(0)) ring();
   }
 
+  mayRemove = true;
+
+  async remove(): Promise<boolean> {
+    if (!this.mayRemove) return false;
+    this.epoch++;
+    this.lastSequence = 0;
+    this.messages = [];
+    return true;
+  }
+
   async state(): Promise<LogState> {
     this.states++;
     const { epoch, lastSequence, hold } = this;
@@ -123,7 +133,7 @@ test("another life is found by its time, even with more messages than before", a
   assert.deepEqual([told.events, told.label], [["restart 4", "settled 4"], { epoch: 7, sequence: 4 }]);
 });
 
-test("a stream that has lost its last messages is believed when it says so twice", async () => {
+test("a stream that has lost its last messages is made anew, when it says so twice", async () => {
   const { log, told, reader } = readerOf({ epoch: 7, sequence: 5 });
   for (let i = 0; i < 3; i++) log.publish();
   await assert.rejects(reader.look(), /fewer messages than before/);
@@ -131,9 +141,14 @@ test("a stream that has lost its last messages is believed when it says so twice
   await reader.look();
   log.lastSequence = 3;
   await assert.rejects(reader.look(), /fewer messages than before/, "not twice in a row");
-  assert.deepEqual(told.events, ["settled 5"]);
+  log.mayRemove = false;
+  await assert.rejects(reader.look(), /must be deleted/);
+  await assert.rejects(reader.look(), /fewer messages than before/);
+  log.mayRemove = true;
+  await assert.rejects(reader.look(), /made anew/);
+  assert.deepEqual(told.events, ["settled 5"], "its numbers are not told for others");
   await reader.look();
-  assert.deepEqual(told.events, ["settled 5", "restart 3", "settled 3"]);
+  assert.deepEqual([told.events, told.label], [["settled 5", "restart 0", "settled 0"], { epoch: 8, sequence: 0 }]);
 });
 
 test("those who ask while a look is in flight share the next one", async () => {

@@ -1,6 +1,7 @@
 /** The log of invalidations on real nats-servers that fail in real ways. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { connect } from "nats";
@@ -214,16 +215,24 @@ test(
     const server = await startNats(defer);
     const { store, recorder } = await followed(defer, [server.url], { requestTimeoutMs: 300 });
     server.signal("SIGSTOP");
+    await until("all of its threads stand still", () => isStopped(server.pid));
     await assert.rejects(store.publish("dict", bytesOf("one")), rejectsWith(true, /has not said whether/));
     await until("the outage", () => recorder.isAway);
     server.signal("SIGCONT");
     await until("the return", () => !recorder.isAway && recorder.isSettled);
     const { sequence } = await store.publish("dict", bytesOf("two"));
     await until("it", () => recorder.label.sequence === sequence);
-    // The first one had been sent, and came before.
-    assert.deepEqual(messagesOf(recorder), ["restart 0", "take 1 dict one", "take 2 dict two"]);
+    // The first one may have come, before or after; or it was lost with its connection.
+    const told = messagesOf(recorder).map((event) => event.replace(/\d/, "n"));
+    assert.equal(told.filter((event) => event === "take n dict two").length, 1);
+    assert.ok(told.filter((event) => event === "take n dict one").length <= 1 && told[0] === "restart n", told.join());
   },
 );
+
+function isStopped(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.every((thread) => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8")));
+}
 
 test("what the server refuses was not added, and is known not to be", needs, async (defer) => {
   const file = `${await temporaryFolder(defer)}/nats.conf`;
@@ -349,7 +358,7 @@ test("contact with the log may be had more often than with the list of peers", n
     const before = recorder.askedAtMs;
     const sinceMs = performance.now();
     await until("the next contact", () => recorder.askedAtMs > before);
-    assert.ok(performance.now() - sinceMs < 1_000);
+    assert.ok(performance.now() - sinceMs < 5_000);
   }
 });
 

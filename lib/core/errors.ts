@@ -21,21 +21,25 @@
 
 /** The origin has no value for this key, or the owner says so. Final. */
 export class NotFoundError extends Error {
+  /** The name of the class. */
   override readonly name = "NotFoundError";
 }
 
 /** The origin refused, failed, or answered nonsense. Final, since the owner has tried. */
 export class OriginError extends Error {
+  /** The name of the class. */
   override readonly name: string = "OriginError";
 }
 
 /** The origin did not answer in time. Final. */
 export class OriginTimeoutError extends OriginError {
+  /** The name of the class. */
   override readonly name = "OriginTimeoutError";
 }
 
 /** This node or the owner has reached a bound: flights, asks in flight, or buffered bytes. */
 export class OverloadedError extends Error {
+  /** The name of the class. */
   override readonly name = "OverloadedError";
 }
 
@@ -56,11 +60,13 @@ export class BehindError extends Error {
 
 /** A key that no node takes: empty, too long, with control characters, or not encodable. */
 export class BadKeyError extends Error {
+  /** The name of the class. */
   override readonly name = "BadKeyError";
 }
 
 /** The configuration cannot be used. The message lists every fault. */
 export class ConfigError extends Error {
+  /** The name of the class. */
   override readonly name = "ConfigError";
 }
 
@@ -79,10 +85,12 @@ export class WrongRevisionError extends Error {
  * compare before deciding.
  */
 export class UnavailableError extends Error {
+  /** The name of the class. */
   override readonly name = "UnavailableError";
   /** Whether a write may have been applied, now or later; `false`: it was never sent, or it was refused. */
   readonly isAmbiguous: boolean;
 
+  /** Ambiguous unless it says otherwise. */
   constructor(message: string, { isAmbiguous = true, ...options }: ErrorOptions & { isAmbiguous?: boolean } = {}) {
     super(message, options);
     this.isAmbiguous = isAmbiguous;

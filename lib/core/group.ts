@@ -57,6 +57,8 @@ export interface GroupOptions {
   readonly position?: LogPosition;
   /** Without contact with the log for so long, in milliseconds, the caches are not used; null: they are. @default null */
   readonly maxBlindMs?: number | null;
+  /** The group of this name so far: this one goes on with its values. @default it begins empty */
+  readonly takesOver?: Group | undefined;
   /** Whether it is only written to, so that what no node holds can be had nowhere. @default false */
   readonly isWriteOnly?: boolean;
   /** How long a load from the origin may take, in milliseconds. */
@@ -139,7 +141,7 @@ export class Group {
 
   constructor(options: GroupOptions) {
     const { name: group, clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
-    const { random = Math.random, maxBlindMs = null, isWriteOnly = false } = options;
+    const { random = Math.random, isWriteOnly = false } = options;
     const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
     const stats = this.#counters;
     this.name = group;
@@ -152,11 +154,10 @@ export class Group {
     this.#passed = new PassedKeys(clock);
     this.#looks = new RecentLooks(clock);
     this.#isWriteOnly = isWriteOnly;
-    this.#position = options.position ?? new LogPosition({ clock });
-    const onCovered = (isCovered: (key: string) => boolean, keys: readonly string[]) => this.#covered(isCovered, keys);
-    this.#validity = new Validity({ position: this.#position, clock, maxBlindMs, onCovered });
-    this.#position.add(group, this.#validity);
-    this.#caches = new SharedBudget(options.budgetBytes, this.#validity, options.isHashed);
+    const memory = Group.#memoryOf(options, (isCovered, keys) => this.#covered(isCovered, keys));
+    this.#position = memory.position;
+    this.#caches = memory.caches;
+    this.#validity = memory.caches.validity;
     this.#copies = new HotCopies(this.#caches, lifetime, options.hotAfterFetches ?? 2);
     this.#handoff = { group, picker, caches: this.#caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     const pusher = new Pusher(this.#handoff);
@@ -173,7 +174,6 @@ export class Group {
       stats,
       after: () => this.#validity.after,
       received: (key, value, after) => this.#received(key, value, after),
-      isPending: (key, value) => this.#validity.isPending(key, value),
       standIn: (key, error, request) => this.#standIn(cacheKeyFor(this.#caches, key, request), error, request),
       loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
       loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
@@ -201,6 +201,23 @@ export class Group {
     });
   }
 
+  /** The caches, and what is still good in them: new ones, or those of the group that this one takes over. */
+  static #memoryOf(
+    { name, clock, budgetBytes, isHashed, maxBlindMs = null, ...options }: GroupOptions,
+    onCovered: (isCovered: (key: string) => boolean, keys: readonly string[]) => void,
+  ): { position: LogPosition; caches: SharedBudget } {
+    const { takesOver, position = new LogPosition({ clock }) } = options;
+    if (takesOver !== undefined) {
+      const caches = takesOver.#caches;
+      caches.validity.changeHands({ maxBlindMs, onCovered });
+      caches.resize(budgetBytes);
+      return { position: takesOver.#position, caches };
+    }
+    const validity = new Validity({ position, clock, maxBlindMs, onCovered });
+    position.add(name, validity);
+    return { position, caches: new SharedBudget(budgetBytes, validity, isHashed) };
+  }
+
   /** What this node has in memory. Synchronous: a hit awaits nothing. */
   lookup(key: string, request?: RequestHead): Hit | undefined {
     this.#counters.gets++;
@@ -217,6 +234,7 @@ export class Group {
   /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
   load(key: string, waiter: Waiter<Loaded>): void {
     this.#counters.loads++;
+    if (this.#validity.mayBePending(key)) return this.#loadPending(key, waiter);
     if (this.#passed.has(key)) return this.#loadAlone(key, waiter);
     const owner = this.#picker.pick(key);
     const patient = this.#withSoftTimeout(key, waiter);
@@ -359,6 +377,11 @@ export class Group {
     return this.#keepAsOwner(key, value);
   }
 
+  /** Another group of this name takes its place: what it has begun goes on, and it begins nothing of itself. */
+  retire(): void {
+    this.#replicas.stop();
+  }
+
   /** The log is not told to this group any more. */
   close(): void {
     this.#position.remove(this.name);
@@ -468,6 +491,7 @@ export class Group {
   }
 
   #loadAsOwner(key: string, waiter: Waiter<Loaded>): void {
+    if (this.#validity.mayBePending(key)) return this.#loadPending(key, waiter);
     const { request } = waiter;
     const cacheKey = cacheKeyFor(this.#caches, key, request);
     this.#loads.fly(cacheKey, waiter, (flight) => {
@@ -492,11 +516,19 @@ export class Group {
     });
   }
 
+  /** The key has changed, which no peer knows: from the origin, in a flight that began since then. Nothing is kept. */
+  #loadPending(key: string, waiter: Waiter<Loaded>): void {
+    this.#loadUnder(`${key}\n!${this.#validity.pendingCount}`, key, waiter);
+  }
+
   /** From the origin, in a flight that no other joins; nothing is kept. */
-  #loadOnce(key: string, waiter: Waiter<Loaded>, loaded: (value: Value) => void = () => {}): void {
-    const { request } = waiter;
+  #loadOnce(key: string, waiter: Waiter<Loaded>, loaded?: (value: Value) => void): void {
     // No key ends so, and no other load has this number.
-    const cacheKey = `${key}\n#${this.#loadsAlone++}`;
+    this.#loadUnder(`${key}\n#${this.#loadsAlone++}`, key, waiter, loaded);
+  }
+
+  #loadUnder(cacheKey: string, key: string, waiter: Waiter<Loaded>, loaded: (value: Value) => void = () => {}): void {
+    const { request } = waiter;
     this.#loads.fly(cacheKey, waiter, (flight) => {
       this.#counters.loadsDeduped++;
       flight.follow(
@@ -614,7 +646,9 @@ export class Group {
 
   /** The owner has answered: by its word, the value is good up to `after` at least. */
   #received(key: string, given: Value, after: Label): Loaded {
-    const value = this.#validity.compare(given.label, after) < 0 ? { ...given, label: after } : given;
+    // A node that has seen no log asks for nothing: the answer then says nothing about its labels.
+    const isLower = after.epoch > 0 && this.#validity.compare(given.label, after) < 0;
+    const value = isLower ? { ...given, label: after } : given;
     const nowMs = this.#clock.nowMs();
     const { isPrivate, status } = value.about;
     if (isPrivate) this.#passed.add(key);

@@ -18,6 +18,8 @@ export interface PeerRecord {
   readonly runtime: string;
   /** The node's policy for this group, in one line; `undefined` from older nodes. Only compared: it affects no routing. */
   readonly policy?: string | undefined;
+  /** Stands for the group's origin at the node: nodes with different ones share nothing. `undefined` from older nodes. */
+  readonly origin?: string | undefined;
 }
 
 export interface Roster {

@@ -39,7 +39,7 @@ export class HotCopies {
     if (isPopular) this.#fetchCounts.delete(key);
     else this.#fetchCounts.set(key, fetches);
     const cacheKey = cacheKeyOf(key, value);
-    const held = this.#caches.find(cacheKey);
+    const held = this.#caches.held(cacheKey);
     if (held === undefined) {
       if (!isPopular && !this.#caches.hasRoom(key, value)) return false;
     } else if (isBetter(held, value, nowMs)) return false;

@@ -14,7 +14,7 @@ export interface Found {
 export class SharedBudget {
   readonly main: ByteCache;
   readonly hot: ByteCache;
-  readonly budgetBytes: number;
+  #budgetBytes: number;
   /** Whether it has held a marker: without one, each value is kept under the key that is asked for. */
   hasVariants = false;
   /** Which values are still good. What `find` gives, and what is stored, has been checked. */
@@ -26,12 +26,8 @@ export class SharedBudget {
    * @throws RangeError unless the budget is a whole number of bytes
    */
   constructor(budgetBytes: number, validity: Validity, isHashed = false) {
-    if (!Number.isSafeInteger(budgetBytes) || budgetBytes < 0) {
-      throw new RangeError(
-        `Cannot make a cache as budgetBytes must be a whole number: current value is ${budgetBytes}`,
-      );
-    }
-    this.budgetBytes = budgetBytes;
+    mustBeBytes(budgetBytes);
+    this.#budgetBytes = budgetBytes;
     this.validity = validity;
     this.main = new ByteCache(isHashed);
     this.hot = new ByteCache(isHashed);
@@ -42,10 +38,11 @@ export class SharedBudget {
    * softly invalidated is stale from here on. No use is counted.
    */
   find(cacheKey: string, hash = hashOf(cacheKey)): Found | undefined {
-    return this.validity.isBlind ? undefined : this.#held(cacheKey, hash);
+    return this.validity.isBlind ? undefined : this.held(cacheKey, hash);
   }
 
-  #held(cacheKey: string, hash: number): Found | undefined {
+  /** The same, also while nothing may be served: for what is to take its place. */
+  held(cacheKey: string, hash = hashOf(cacheKey)): Found | undefined {
     const { validity } = this;
     const own = this.main.peek(cacheKey, hash);
     const held = own ?? this.hot.peek(cacheKey, hash);
@@ -68,7 +65,7 @@ export class SharedBudget {
     const hash = hashOf(key);
     const value = isMarker(given) ? given : this.validity.check(primaryKey(key), given);
     if (value === undefined) return false;
-    const held = this.#held(key, hash)?.value;
+    const held = this.held(key, hash)?.value;
     if (held !== undefined && !isMarker(held) && this.validity.compare(held.label, value.label) > 0) return false;
     // The old value is outdated, also when the new one is too large to keep.
     this.main.remove(key, hash);
@@ -86,6 +83,17 @@ export class SharedBudget {
     const hash = hashOf(key);
     this.main.remove(key, hash);
     this.hot.remove(key, hash);
+  }
+
+  get budgetBytes(): number {
+    return this.#budgetBytes;
+  }
+
+  /** Evicts what a smaller budget has no room for. @throws RangeError as the constructor */
+  resize(budgetBytes: number): void {
+    mustBeBytes(budgetBytes);
+    this.#budgetBytes = budgetBytes;
+    while (!this.#fits(0)) this.#victim().evictOne();
   }
 
   /** Whether the value fits without evicting anything. */
@@ -118,4 +126,10 @@ export class SharedBudget {
   #victim(): ByteCache {
     return this.hot.items > 0 && (this.hot.bytes > this.main.bytes / 8 || this.main.items === 0) ? this.hot : this.main;
   }
+}
+
+/** @throws RangeError */
+function mustBeBytes(budgetBytes: number): void {
+  if (Number.isSafeInteger(budgetBytes) && budgetBytes >= 0) return;
+  throw new RangeError(`Cannot make a cache as budgetBytes must be a whole number: current value is ${budgetBytes}`);
 }

@@ -6,7 +6,7 @@ import type { Entry, PeerPicker } from "../ports.ts";
 import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
-/** Chosen: a value looks younger by the time it was under way, so birth times this close are the same load. */
+/** Chosen: a value looks younger, and lives longer, by the time it was under way: times this close are the same. */
 const SAME_BIRTH_MS = 100;
 
 /**
@@ -33,7 +33,7 @@ export function accept(
     const key = primaryKey(sentKey);
     const value = caches.validity.check(key, within(lifetime, sent));
     if (value === undefined || goneAtMs(value) <= nowMs || !isToKeep(key, from, picker, replicas)) continue;
-    const held = caches.find(cacheKeyOf(key, value));
+    const held = caches.held(cacheKeyOf(key, value));
     if (held !== undefined && !isWritten && isAsGood(held, value)) continue;
     if (storeVariant(caches, key, value, store)) taken++;
   }
@@ -41,9 +41,14 @@ export function accept(
   return taken;
 }
 
-/** Whether what this node has is from the same load, or a later one. */
-function isAsGood({ value, from }: Found, { bornAtMs }: Value): boolean {
-  return from === "main" ? value.bornAtMs >= bornAtMs : value.bornAtMs > bornAtMs + SAME_BIRTH_MS;
+/**
+ * Whether what this node has is from the same load, or a later one. A hot copy gives way to the same load, which is to be in
+ * the main cache; but not where it has become stale here, by a soft invalidation, earlier than at the sender.
+ */
+function isAsGood({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Value): boolean {
+  if (from === "main") return held.bornAtMs >= bornAtMs;
+  if (held.bornAtMs > bornAtMs + SAME_BIRTH_MS) return true;
+  return held.bornAtMs + SAME_BIRTH_MS >= bornAtMs && held.freshUntilMs + SAME_BIRTH_MS < freshUntilMs;
 }
 
 /** Whether this node ranks among the key's owners without the sender, which may be leaving before this roster shows it. */

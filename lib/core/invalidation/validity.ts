@@ -17,9 +17,9 @@ export interface ValidityOptions {
   readonly position: LogPosition;
   readonly clock: Clock;
   /** Without contact with the log for so long, in milliseconds, no value counts as good; null: they do. @default null */
-  readonly maxBlindMs?: number | null;
+  readonly maxBlindMs?: number | null | undefined;
   /** A message about the group has been applied, or all was lost: loads of the covered keys must not be joined any more. */
-  readonly onCovered?: (isCovered: (key: string) => boolean, keys: readonly string[]) => void;
+  readonly onCovered?: ((isCovered: (key: string) => boolean, keys: readonly string[]) => void) | undefined;
 }
 
 /** What this counts. */
@@ -65,7 +65,7 @@ export class Validity implements LogReader {
   /** The node is here, as far as this group goes: the last message about it, or the start of what can be vouched for. */
   after: Label;
   readonly stats: ValidityStats = { applied: 0, refused: 0, dropped: 0, softened: 0 };
-  readonly #options: ValidityOptions;
+  #options: ValidityOptions;
   readonly #position: LogPosition;
   readonly #keys = new Marks();
   readonly #tags = new Marks();
@@ -77,6 +77,7 @@ export class Validity implements LogReader {
   #lastOfTags = 0;
   /** Covered from here on until `settlePending`: no clock and no log has ordered them. */
   readonly #pending = new Set<Invalidation>();
+  #pendingCount = 0;
   #latest: readonly Told[] = [];
   #isBlind = false;
   #cancelBlind: (() => void) | undefined;
@@ -88,6 +89,12 @@ export class Validity implements LogReader {
     // A group that begins now holds nothing that is older.
     this.after = options.position.label;
     this.#all.addHard(this.after.sequence);
+    this.touched();
+  }
+
+  /** Another group goes on with the values, by another policy. */
+  changeHands({ maxBlindMs, onCovered }: Pick<ValidityOptions, "maxBlindMs" | "onCovered">): void {
+    this.#options = { ...this.#options, maxBlindMs, onCovered };
     this.touched();
   }
 
@@ -126,7 +133,7 @@ export class Validity implements LogReader {
    */
   check<V extends Labelled>(key: string, value: V): V | undefined {
     const number = this.#position.numberOf(value.label);
-    if (this.isPending(key, value)) return this.#bad();
+    if (this.#isPending(key, value)) return this.#bad();
     const { label } = this.#position;
     if (number >= this.after.sequence) return raised(value, number, label);
     if (this.#hard(key, value.about.tags) > number) return this.#bad();
@@ -139,7 +146,7 @@ export class Validity implements LogReader {
   /** Whether an invalidation that is applied here covers the value: it is bad, or stale for it. Leaves no trace. */
   isCovered(key: string, value: Labelled): boolean {
     const number = this.#position.numberOf(value.label);
-    if (this.isPending(key, value)) return true;
+    if (this.#isPending(key, value)) return true;
     if (number >= this.after.sequence) return false;
     const { tags } = value.about;
     return this.#hard(key, tags) > number || this.#staleSinceMs(key, tags, number) < value.freshUntilMs;
@@ -155,11 +162,28 @@ export class Validity implements LogReader {
 
   /** A change that no log has ordered, as it is away: what it covers is bad here until `settlePending`. */
   addPending(message: Invalidation): void {
+    this.#pendingCount++;
     this.#pending.add(this.#pending.size < MAX_PENDING ? message : ALL);
     this.#match();
     // This node does not move on by it, so later gets could not be told from earlier ones: they join none of these.
     if (message.tags.length > 0) this.#options.onCovered?.(() => true, message.keys);
     else this.#tellCovered(message);
+  }
+
+  /** How many changes have waited for the log so far. */
+  get pendingCount(): number {
+    return this.#pendingCount;
+  }
+
+  /** Whether a change that waits for the log may cover the key's value, whose tags nobody knows before it is loaded. */
+  mayBePending(key: string): boolean {
+    if (this.#pending.size === 0) return false;
+    for (const { all, keys, prefixes, tags } of this.#pending) {
+      if (all || tags.length > 0 || keys.includes(key) || prefixes.some((prefix) => key.startsWith(prefix))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** The changes that wait for the log. */
@@ -240,7 +264,7 @@ export class Validity implements LogReader {
   }
 
   /** Whether a change covers the value that no other node knows of yet: a few names, and none but in an outage. */
-  isPending(key: string, { about: { tags } }: Labelled): boolean {
+  #isPending(key: string, { about: { tags } }: Labelled): boolean {
     if (this.#pending.size === 0) return false;
     for (const message of this.#pending) {
       if (message.all || message.keys.includes(key)) return true;

@@ -26,12 +26,6 @@ export interface FailoverOptions<T> {
   readonly received: (key: string, value: Value, after: Label) => T;
   /** What this node has applied: given to an ask when it begins, and back to `received`. */
   readonly after: () => Label;
-  /**
-   * Whether a change covers the value that no peer knows of yet: this node then asks the origin itself, and keeps nothing.
-   *
-   * @default no change does
-   */
-  readonly isPending?: (key: string, value: Value) => boolean;
   /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
   readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
   /** This node's own load, which nobody keeps: the peer that answers for the key is behind this node. */
@@ -179,13 +173,12 @@ export class Failover<T> {
 
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
-    const { clock, received, isPending, loadUnkept, stats } = this.#options;
+    const { clock, received, stats } = this.#options;
     const nowMs = clock.nowMs();
     by.asked.breaker.succeeded(nowMs);
     by.asked.hedgeDelay.answered(nowMs - by.askedAtMs);
     if (!this.#end(ask)) return;
     stats.peerLoads++;
-    if (isPending?.(ask.key, value) === true) return ask.signal.follow(loadUnkept(ask.key, ask.signal, ask.request));
     try {
       ask.signal.resolve(received(ask.key, value, ask.after));
     } catch (error) {

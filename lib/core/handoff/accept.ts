@@ -6,7 +6,7 @@ import type { Entry, PeerPicker } from "../ports.ts";
 import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
-/** Chosen: a value looks younger, and lives longer, by the time it was under way: times this close are the same. */
+/** Chosen: a value looks younger by the time it was under way, so birth times this close are the same load. */
 const SAME_BIRTH_MS = 100;
 
 /**
@@ -48,7 +48,7 @@ export function accept(
 function isAsGood({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Value): boolean {
   if (from === "main") return held.bornAtMs >= bornAtMs;
   if (held.bornAtMs > bornAtMs + SAME_BIRTH_MS) return true;
-  return held.bornAtMs + SAME_BIRTH_MS >= bornAtMs && held.freshUntilMs + SAME_BIRTH_MS < freshUntilMs;
+  return held.bornAtMs + SAME_BIRTH_MS >= bornAtMs && held.freshUntilMs < freshUntilMs;
 }
 
 /** Whether this node ranks among the key's owners without the sender, which may be leaving before this roster shows it. */

@@ -28,6 +28,8 @@ export interface Roster {
   readonly revision: number;
   /** Sorted by name (code units): equal rosters are equal arrays. */
   readonly peers: readonly PeerRecord[];
+  /** Nobody is listed, not even this node, which stands here in the place of a list. */
+  readonly isStandIn?: boolean;
 }
 
 /** Makes a roster: sorts the peers and freezes it. */

@@ -10,6 +10,7 @@ import type { OriginDeps } from "./deps.ts";
 import { DictOrigin } from "./dict/dict-origin.ts";
 import { SiteOrigin } from "./http/site-origin.ts";
 import { TemplateOrigin } from "./http/template-origin.ts";
+import { ModuleOrigin } from "./module/module-origin.ts";
 import { NoOrigin } from "./no-origin.ts";
 import { WordnetOrigin } from "./wordnet/wordnet-origin.ts";
 
@@ -24,7 +25,11 @@ export type OriginSpec =
   | { readonly kind: "dict"; readonly host: string; readonly port: number; readonly database: string }
   | { readonly kind: "http"; readonly template: string }
   /** `base` ends with a slash. */
-  | { readonly kind: "site"; readonly base: string };
+  | { readonly kind: "site"; readonly base: string }
+  /** `specifier`: a path, absolute or relative to the working directory, or a `file:///` URL. */
+  | { readonly kind: "module"; readonly specifier: string }
+  /** A function of the program that the node runs in. */
+  | { readonly kind: "code"; readonly origin: CheckedOrigin };
 
 /** An origin that can check its settings at start-up. */
 export interface CheckedOrigin extends Origin {
@@ -45,7 +50,7 @@ export interface CheckedOrigin extends Origin {
 
 /**
  * Reads an origin as an operator writes it: `wordnet:`, `none:`, `dict://host[:port][/database]`, `http(s)://host/path/{key}`,
- * `http(s)://host/base/*`.
+ * `http(s)://host/base/*`, `module:path`.
  *
  * @throws ConfigError naming the value and the rule that it breaks
  */
@@ -55,9 +60,11 @@ export function parseOrigin(text: string): OriginSpec {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase();
   if (scheme === "dict") return parseDict(text);
   if (scheme === "http" || scheme === "https") return parseHttp(text);
+  if (scheme === "module") return parseModule(text);
   throw refuse(
     text,
-    "must be wordnet:, none:, dict://host[:port][/database], http(s)://host/path/{key} or http(s)://host/base/*",
+    "must be wordnet:, none:, dict://host[:port][/database], http(s)://host/path/{key}, http(s)://host/base/* or " +
+      "module:path",
   );
 }
 
@@ -74,6 +81,10 @@ export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin 
       return new TemplateOrigin(spec, deps);
     case "site":
       return new SiteOrigin(spec, deps);
+    case "module":
+      return new ModuleOrigin(spec, deps);
+    case "code":
+      return spec.origin;
   }
 }
 
@@ -116,6 +127,16 @@ function parseSite(text: string, url: URL): OriginSpec {
     throw refuse(text, "must have its one * at the end, behind a slash");
   }
   return { kind: "site", base: url.href.slice(0, -1) };
+}
+
+/** Whether there is such a module is found out when it is imported. */
+function parseModule(text: string): OriginSpec {
+  const specifier = text.slice("module:".length);
+  // deno-lint-ignore no-control-regex
+  const isPath = specifier !== "" && !/[\x00-\x1f\x7f]/.test(specifier) && !/^[a-z][a-z0-9+.-]+:/i.test(specifier);
+  const isFileUrl = /^file:\/\/\/[^/]/.test(specifier) && URL.canParse(specifier);
+  if (!isPath && !isFileUrl) throw refuse(text, "must be module: and the path of a file, or a file:/// URL");
+  return { kind: "module", specifier };
 }
 
 /** `filled` is `text` with something for its key. */

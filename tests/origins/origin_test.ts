@@ -3,6 +3,7 @@ import { ConfigError, NotFoundError } from "../../lib/core/errors.ts";
 import { DictOrigin } from "../../lib/origins/dict/dict-origin.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
 import { TemplateOrigin } from "../../lib/origins/http/template-origin.ts";
+import { ModuleOrigin } from "../../lib/origins/module/module-origin.ts";
 import { createOrigin, parseOrigin } from "../../lib/origins/origin.ts";
 import { WordnetOrigin } from "../../lib/origins/wordnet/wordnet-origin.ts";
 import { ManualClock } from "../support/clock.ts";
@@ -46,6 +47,8 @@ test("an origin that cannot be used is refused with the value and the rule", () 
     ["ftp://h/{key}", /must be wordnet:, none:, dict/],
     ["none", /must be wordnet:, none:, dict/],
     ["none:x", /must be wordnet:, none:, dict/],
+    ["module", /must be wordnet:, none:, dict.* or module:path: current/],
+    ["module:", /must be module: and the path of a file/],
     ["dict:localhost", /must be dict:\/\/host/],
     ["dict://", /must be dict:\/\/host/],
     ["dict://user:pw@h/db", /must be dict:\/\/host/],
@@ -85,7 +88,7 @@ test("an origin that cannot be used is refused with the value and the rule", () 
 
 test("each kind of origin is made from its description", async () => {
   const deps = { clock: new ManualClock() };
-  const texts = ["wordnet:", "dict://h", "http://h/{key}", "http://h/*", "none:"];
+  const texts = ["wordnet:", "dict://h", "http://h/{key}", "http://h/*", "none:", "module:./nowhere.ts"];
   const made = texts.map((text) => createOrigin(parseOrigin(text), deps));
   assert.ok(made[0] instanceof WordnetOrigin);
   assert.ok(made[1] instanceof DictOrigin);
@@ -96,7 +99,9 @@ test("each kind of origin is made from its description", async () => {
   assert.equal(await made[3].check(), undefined);
   assert.equal(await made[4]!.check(), undefined);
   await assert.rejects(made[4]!.load("k", new AbortController().signal), NotFoundError);
-  assert.deepEqual(made.map(({ forward }) => forward !== undefined), [false, false, false, true, false]);
+  assert.ok(made[5] instanceof ModuleOrigin);
+  await assert.rejects(made[5].check(), ConfigError);
+  assert.deepEqual(made.map(({ forward }) => forward !== undefined), [false, false, false, true, false, false]);
   for (const origin of made) await origin.close();
   assert.equal(deps.clock.pending, 0);
 });

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import { type CancelListener } from "../base/cancel.ts";
+import type { CancelListener } from "../base/cancel.ts";
 import { Waiter } from "./flights.ts";
 
 /**

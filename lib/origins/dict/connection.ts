@@ -5,6 +5,7 @@
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { OriginError, OriginTimeoutError } from "../../core/errors.ts";
+import { UnansweredError } from "../unanswered.ts";
 import { DefineAnswer, type Outcome, ServerLeavesError, statusOf, unexpected } from "./answer.ts";
 import { LineReader } from "./lines.ts";
 
@@ -66,9 +67,9 @@ export class DictConnection {
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#take(chunk));
     this.#socket.on("error", (cause) => {
-      this.destroy(new OriginError(`the connection to the DICT server broke: ${cause.message}`, { cause }));
+      this.destroy(new UnansweredError(`the connection to the DICT server broke: ${cause.message}`, { cause }));
     });
-    const lost = () => this.destroy(new OriginError("the DICT server closed the connection"));
+    const lost = () => this.destroy(new UnansweredError("the DICT server closed the connection"));
     this.#socket.on("end", lost);
     this.#socket.on("close", lost);
     this.#expectWithin(GREETING_TIMEOUT_MS, "the DICT server did not greet");

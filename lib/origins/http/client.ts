@@ -8,6 +8,7 @@ import { isIP } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { OriginError, OverloadedError } from "../../core/errors.ts";
 import type { Fields } from "../../core/semantics/fields.ts";
+import { UnansweredError } from "../unanswered.ts";
 
 /** The head of a request. */
 export interface RequestHead {
@@ -63,7 +64,8 @@ export class HttpClient {
    * Sends a request and resolves with the head of the answer. 1xx answers are passed over.
    *
    * @param body is sent as it comes, and read no faster than the origin takes it
-   * @throws OverloadedError too many are in flight; OriginError no answer, or none that is HTTP; the signal's reason
+   * @throws OverloadedError too many are in flight; UnansweredError no answer, or none that is HTTP; OriginError a status
+   * that is none; the signal's reason
    */
   async exchange(head: RequestHead, body: ReadableStream<Uint8Array> | null, signal: AbortSignal): Promise<Exchanged> {
     signal.throwIfAborted();
@@ -80,7 +82,7 @@ export class HttpClient {
       if (error instanceof OriginError) throw error;
       // Without the query, which may hold a secret.
       const name = this.#base.origin + head.target.replace(/\?.*$/s, "");
-      throw new OriginError(`${name} cannot be fetched: ${reasonOf(error)}`);
+      throw new UnansweredError(`${name} cannot be fetched: ${reasonOf(error)}`);
     } finally {
       this.#inFlight--;
     }
@@ -121,8 +123,14 @@ export class HttpClient {
         const receivedAtMs = this.#clock.nowMs();
         resolve({ status, fields: fieldsOf(answer.rawHeaders), requestedAtMs, receivedAtMs, body: answer });
       });
+      let isReused = false;
+      sent.on("socket", () => {
+        isReused = sent.reusedSocket;
+        // Deno would send any request on a kept connection again by itself: a POST as well, and one that was aborted.
+        sent.reusedSocket = false;
+      });
       sent.on("error", (error: NodeJS.ErrnoException) => {
-        if (!isRepeatable || !sent.reusedSocket || !CLOSED_CODES.has(error.code) || signal.aborted) {
+        if (!isRepeatable || !isReused || !CLOSED_CODES.has(error.code) || signal.aborted) {
           return reject(error);
         }
         this.#send({ method, target, fields }, null, signal, false).then(resolve, reject);

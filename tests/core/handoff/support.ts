@@ -1,6 +1,6 @@
 /** What the tests of handoff share. */
 import assert from "node:assert/strict";
-import { makeCluster, read } from "../cluster.ts";
+import { type makeCluster, read } from "../cluster.ts";
 
 export const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
 

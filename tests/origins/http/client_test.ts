@@ -8,6 +8,7 @@ import { OriginError } from "../../../lib/core/errors.ts";
 import { collect, HttpClient, streamOf } from "../../../lib/origins/http/client.ts";
 import { systemClock } from "../../../lib/runtime/process.ts";
 import { type Defer, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 type Piece = string | Uint8Array | "END" | "RESET";
 const END = "END";
@@ -175,4 +176,51 @@ test("a request body is streamed", async (defer) => {
   const head = { method: "POST", target: "/", fields: [["content-length", "6"]] } as const;
   await assert.rejects(client.exchange(head, body, AbortSignal.timeout(300)));
   assert.match(seen.join(""), /^POST \/ [^]*\r\n\r\nonetwo$/);
+});
+
+/** Answers the first request of a connection, and leaves each later one without an answer, or closes the connection then. */
+async function serveOnce(defer: Defer, later: readonly Piece[]): Promise<{ base: URL; seen: string[] }> {
+  const seen: string[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    let requests = 0;
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      seen.push(data.toString("latin1").split(" HTTP")[0]!);
+      if (requests++ === 0) socket.write(`${OK}Content-Length: 2\r\n\r\nhi`);
+      else if (later.includes(END)) socket.end();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  defer(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { base: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), seen };
+}
+
+test("a caller who leaves on a kept connection ends the request: it is not sent again", async (defer) => {
+  const { base, seen } = await serveOnce(defer, []);
+  const client = clientOf(defer, base);
+  await collect(await client.exchange({ ...GET, target: "/first" }, null, AbortSignal.timeout(5_000)), 10);
+  const leaving = new AbortController();
+  const left = assert.rejects(client.exchange({ ...GET, target: "/second" }, null, leaving.signal), /left/);
+  await until(() => seen.length === 2, 5_000, () => seen.join());
+  leaving.abort(new Error("left"));
+  await left;
+  // A request that is sent again is there before one that comes later.
+  await collect(await client.exchange({ ...GET, target: "/third" }, null, AbortSignal.timeout(5_000)), 10);
+  assert.deepEqual(seen, ["GET /first", "GET /second", "GET /third"]);
+});
+
+test("a POST on a kept connection that the origin has closed fails: it is sent once", async (defer) => {
+  const { base, seen } = await serveOnce(defer, [END]);
+  const client = clientOf(defer, base);
+  await collect(await client.exchange({ ...GET, target: "/first" }, null, AbortSignal.timeout(5_000)), 10);
+  const post = { method: "POST", target: "/second", fields: [["content-length", "0"]] } as const;
+  await assert.rejects(client.exchange(post, null, AbortSignal.timeout(5_000)), OriginError);
+  await collect(await client.exchange({ ...GET, target: "/third" }, null, AbortSignal.timeout(5_000)), 10);
+  assert.deepEqual(seen, ["GET /first", "POST /second", "GET /third"]);
 });

@@ -1,0 +1,328 @@
+/** Guards a group's origin: a limit for the whole cluster, a queue, a circuit breaker, and retries within a budget. */
+import { type Backoff, backoffMs, type Random } from "../../core/base/backoff.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import { pause } from "../../core/base/timeout.ts";
+import {
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  PassThroughError,
+} from "../../core/errors.ts";
+import type { ForwardedAnswer, ForwardedRequest, LoadContext } from "../../core/ports.ts";
+import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
+import type { Answer } from "../../core/value.ts";
+import type { CheckedOrigin } from "../origin.ts";
+import { UnansweredError } from "../unanswered.ts";
+import { OriginBreaker } from "./origin-breaker.ts";
+import { OwnShare } from "./own-share.ts";
+import { type GuardPolicy, isGuarded } from "./policy.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { sharesOf } from "./shares.ts";
+import { Slots } from "./slots.ts";
+
+/** By how much one node may learn of a roster later than another. Chosen: NATS takes some milliseconds. */
+const SPREAD_MS = 2_000;
+/** An origin may notice late, or never, that a request was given up: its slot is kept for so long. Chosen. */
+const GIVEN_UP_MS = 1_000;
+/** Chosen: most faults of a moment are over by then. */
+const RETRY_PAUSE: Backoff = { firstMs: 50, mostMs: 1_000 };
+
+export interface GuardOptions {
+  readonly group: string;
+  readonly policy: GuardPolicy;
+  /** This node, as it is listed. */
+  readonly self: Pick<PeerRecord, "name" | "incarnation">;
+  /** How long one load may take, in milliseconds. */
+  readonly loadTimeoutMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** This node may load from now on: `ownersIn` says something else. */
+  readonly onShare: () => void;
+  /** The guard of the same group by its former policy, whose requests still count. @default none */
+  readonly before?: OriginGuard | undefined;
+  /** @default Math.random */
+  readonly random?: Random;
+}
+
+/** Plain numbers, for /stats. */
+export interface GuardFigures {
+  /** Requests at the origin now, with those that were given up a moment ago. */
+  readonly running: number;
+  readonly queued: number;
+  /** How many this node may have at the origin now; null: no limit. */
+  readonly limit: number | null;
+  /** Its share by the latest roster, which it may use after the grace period. */
+  readonly share: number | null;
+  /** Requests that were refused: the queue was full, or the wait too long. */
+  readonly refused: number;
+  /** Requests that the breaker has refused. */
+  readonly broken: number;
+  readonly breaker: "closed" | "open" | "half-open" | null;
+  readonly retries: number;
+}
+
+/** The guard of a group's origin; `undefined`: its policy asks for none. */
+export function guardOf(origin: CheckedOrigin, options: GuardOptions): OriginGuard | undefined {
+  return isGuarded(options.policy) ? new OriginGuard(origin, options) : undefined;
+}
+
+/**
+ * An origin that is asked by the group's {@link GuardPolicy}.
+ *
+ * The limit counts for the whole cluster: each node has a share of it by the roster (see {@link sharesOf}), which shrinks at
+ * once and grows after a grace period (see {@link OwnShare}). A node without a share loads nothing, so it must own no key:
+ * `ownersIn` gives the roster by which owners are to be picked, and `mayLoad` says whether to decline what a peer asks for.
+ */
+export class OriginGuard implements CheckedOrigin {
+  /** As that of the origin, in a slot until its body has ended; never tried again. */
+  readonly forward: CheckedOrigin["forward"];
+  readonly changedBy: CheckedOrigin["changedBy"];
+  readonly #origin: CheckedOrigin;
+  readonly #options: GuardOptions;
+  readonly #breaker: OriginBreaker | undefined;
+  readonly #budget: RetryBudget;
+  readonly #share: OwnShare;
+  readonly #slots: Slots;
+  #wasListed: boolean;
+  /** Another guard has taken over the share and the slots. */
+  #isFormer = false;
+  /** Whether this node could load when `ownersIn` was asked last. */
+  #isOwner = false;
+  #refused = 0;
+  #broken = 0;
+  #retries = 0;
+
+  constructor(origin: CheckedOrigin, options: GuardOptions) {
+    const { policy: { maxQueued, queueTimeoutMs, retryBudget }, clock, loadTimeoutMs, before } = options;
+    const shareOptions = {
+      clock,
+      graceMs: loadTimeoutMs + GIVEN_UP_MS + SPREAD_MS,
+      onGrown: () => this.#grown(),
+    };
+    const slotsOptions = { clock, maxQueued, queueTimeoutMs, limit: () => this.#limit };
+    this.#origin = origin;
+    this.#options = options;
+    this.#breaker = this.#makeBreaker();
+    this.#budget = new RetryBudget(retryBudget);
+    this.#share = before === undefined ? new OwnShare(shareOptions) : before.#share;
+    this.#slots = before === undefined ? new Slots(slotsOptions) : before.#slots;
+    this.#share.options = shareOptions;
+    this.#slots.options = slotsOptions;
+    this.#wasListed = before !== undefined && before.#wasListed;
+    if (before !== undefined) before.#isFormer = true;
+    const { forward, changedBy } = origin;
+    this.forward = forward && ((request, signal) => this.#forward(forward.bind(origin), request, signal));
+    this.changedBy = changedBy?.bind(origin);
+    this.#slots.serve();
+  }
+
+  /** Throws as the origin does. @throws OverloadedError too many wait, the wait was too long, or the breaker is open */
+  async load(key: string, signal: AbortSignal, context?: LoadContext): Promise<Answer> {
+    await this.#take(signal);
+    try {
+      const answer = await this.#tried(key, signal, context);
+      this.#leave(signal.aborted);
+      return answer;
+    } catch (error) {
+      this.#leave(signal.aborted || error instanceof OriginTimeoutError);
+      throw error;
+    }
+  }
+
+  check(): Promise<string | undefined> {
+    return this.#origin.check();
+  }
+
+  close(): Promise<void> {
+    if (!this.#isFormer) this.#share.close();
+    return this.#origin.close();
+  }
+
+  /**
+   * Takes a new roster of the group.
+   *
+   * @param isStandIn nobody is listed, and the roster has this node in the place of a list: that says nothing of the others
+   * @returns it, with the nodes that may load nothing as draining ones: they are no owners. To be asked for again at `onShare`
+   */
+  ownersIn(roster: Roster, isStandIn = false): Roster {
+    const { policy: { maxConcurrent }, group, self } = this.#options;
+    if (maxConcurrent === null) return roster;
+    const serving = roster.peers.filter(({ state }) => state === "serving");
+    const shares = sharesOf(maxConcurrent, group, serving);
+    if (!isStandIn) this.#note(roster, shares);
+    this.#isOwner = this.mayLoad;
+    const hasOthers = serving.some(({ name }) => name !== self.name && shares.get(name)! > 0);
+    const isOwner = ({ name }: PeerRecord) => name === self.name ? this.mayLoad || !hasOthers : shares.get(name) !== 0;
+    const peers = roster.peers.map((peer) => isOwner(peer) ? peer : { ...peer, state: "draining" as const });
+    return rosterOf(group, roster.revision, peers);
+  }
+
+  /** Whether this node has a share that it may use. If not, it is to decline what a peer asks it to load. */
+  get mayLoad(): boolean {
+    return this.#limit > 0;
+  }
+
+  figures(): GuardFigures {
+    const isLimited = this.#options.policy.maxConcurrent !== null;
+    return {
+      running: this.#slots.taken,
+      queued: this.#slots.queued,
+      limit: isLimited ? this.#share.now : null,
+      share: isLimited ? this.#share.next : null,
+      refused: this.#refused,
+      broken: this.#broken,
+      breaker: this.#breaker?.state ?? null,
+      retries: this.#retries,
+    };
+  }
+
+  get #limit(): number {
+    return this.#options.policy.maxConcurrent === null ? Infinity : this.#share.now;
+  }
+
+  #note({ peers }: Roster, shares: ReadonlyMap<string, number>): void {
+    const { self } = this.#options;
+    const own = peers.find(({ name }) => name === self.name);
+    const isListed = own?.incarnation === self.incarnation;
+    const isFirst = isListed && !this.#wasListed && peers.length === 1;
+    this.#wasListed ||= isListed;
+    this.#share.set(isListed ? shares.get(self.name) ?? 0 : 0, isFirst);
+    this.#slots.serve();
+  }
+
+  #grown(): void {
+    this.#slots.serve();
+    if (!this.#isOwner && this.mayLoad) this.#options.onShare();
+  }
+
+  async #take(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#slots.take(signal);
+    } catch (error) {
+      if (error instanceof OverloadedError) this.#refused++;
+      throw error;
+    }
+  }
+
+  /** @param isGivenUp the origin may not have heard of it yet */
+  #leave(isGivenUp: boolean): void {
+    if (isGivenUp && this.#options.policy.maxConcurrent !== null) {
+      this.#options.clock.after(GIVEN_UP_MS, () => this.#slots.release());
+    } else this.#slots.release();
+  }
+
+  /** A retry keeps the slot while it waits: an origin that fails is not asked by others in its place. */
+  async #tried(key: string, signal: AbortSignal, context: LoadContext | undefined): Promise<Answer> {
+    const { policy, clock, random = Math.random } = this.#options;
+    this.#budget.earn();
+    this.#admit();
+    for (let attempt = 0;; attempt++) {
+      const startedAtMs = clock.nowMs();
+      try {
+        const answer = await this.#origin.load(key, signal, context);
+        this.#breaker?.ended(startedAtMs, isFault(answer.status));
+        return answer;
+      } catch (error) {
+        this.#failed(error, startedAtMs, signal);
+        if (!(error instanceof UnansweredError) || signal.aborted || attempt >= policy.retries) throw error;
+        if (!this.#budget.spend()) throw error;
+        await pause(clock, backoffMs(attempt, RETRY_PAUSE, random), signal);
+        if (signal.aborted || this.#breaker?.admit() === false) throw error;
+        this.#retries++;
+      }
+    }
+  }
+
+  async #forward(
+    forward: NonNullable<CheckedOrigin["forward"]>,
+    request: ForwardedRequest,
+    signal: AbortSignal,
+  ): Promise<ForwardedAnswer> {
+    await this.#take(signal);
+    let isOver = false;
+    const over = () => {
+      if (isOver) return;
+      isOver = true;
+      signal.removeEventListener("abort", over);
+      this.#leave(signal.aborted);
+    };
+    const startedAtMs = this.#options.clock.nowMs();
+    try {
+      this.#admit();
+      const answer = await forward(request, signal);
+      this.#breaker?.ended(startedAtMs, isFault(answer.status));
+      signal.addEventListener("abort", over);
+      if (signal.aborted) over();
+      return { ...answer, body: followed(answer.body, over) };
+    } catch (error) {
+      this.#failed(error, startedAtMs, signal);
+      over();
+      throw error;
+    }
+  }
+
+  /** @throws OverloadedError the breaker is open */
+  #admit(): void {
+    if (this.#breaker?.admit() !== false) return;
+    this.#broken++;
+    throw new OverloadedError("the origin has failed too often: it is not asked for a while");
+  }
+
+  /** Tells the breaker, if the error says something about the origin. */
+  #failed(error: unknown, startedAtMs: number, signal: AbortSignal): void {
+    if (signal.aborted) {
+      if (signal.reason instanceof OriginTimeoutError) this.#breaker?.ended(startedAtMs, true);
+    } else if (error instanceof OriginError) this.#breaker?.ended(startedAtMs, true);
+    else if (error instanceof NotFoundError || error instanceof PassThroughError) {
+      this.#breaker?.ended(startedAtMs, false);
+    }
+  }
+
+  #makeBreaker(): OriginBreaker | undefined {
+    const { policy: { breakerShare, breakerPauseMs }, group, clock, log } = this.#options;
+    if (breakerShare === null) return undefined;
+    return new OriginBreaker({
+      share: breakerShare,
+      pauseMs: breakerPauseMs,
+      clock,
+      onOpened: (failures, loads) => {
+        const facts = { group, failures, loads, pauseMs: breakerPauseMs };
+        log.warn(
+          `the origin of ${group} fails: ${failures} of ${loads} requests. It is not asked for a while`,
+          {},
+          facts,
+        );
+      },
+      onClosed: () => log.info(`the origin of ${group} answers again`, {}, { group }),
+    });
+  }
+}
+
+/** Whether a site's answer says that the site fails. */
+function isFault(status = 200): boolean {
+  return status >= 500;
+}
+
+/** The same stream; `over` is called once it has ended, in any way. */
+function followed(body: ReadableStream<Uint8Array>, over: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { value, done } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        over();
+        controller.close();
+      } catch (error) {
+        over();
+        throw error;
+      }
+    },
+    async cancel(reason) {
+      over();
+      await reader.cancel(reason);
+    },
+  }, { highWaterMark: 0 });
+}

@@ -1,0 +1,25 @@
+/** Chosen: the retries that a quiet time saves for the next fault. A node begins with them. */
+const MAX_SAVED = 10;
+
+/** Bounds retries to a share of the loads: when everything fails, retries must not multiply the load (Finagle's RetryBudget). */
+export class RetryBudget {
+  readonly #perLoad: number;
+  #saved = MAX_SAVED;
+
+  /** @param perLoad how much of a retry each load earns */
+  constructor(perLoad: number) {
+    this.#perLoad = perLoad;
+  }
+
+  /** One more load. */
+  earn(): void {
+    this.#saved = Math.min(MAX_SAVED, this.#saved + this.#perLoad);
+  }
+
+  /** Takes one retry, if one is left. */
+  spend(): boolean {
+    if (this.#saved < 1) return false;
+    this.#saved--;
+    return true;
+  }
+}

@@ -15,7 +15,7 @@ import { helpText, markdownTables, type OptionText } from "./help.ts";
 /** A group with its policy; the fields are those of the file, see groupFields. */
 export interface GroupConfig extends Omit<FileGroup, "ttlMs" | "headers"> {
   readonly name: string;
-  /** `wordnet:`, `none:`, `dict://host[:port][/database]`, `http(s)://…{key}…` or `http(s)://…/*`; may hold a password. */
+  /** As `parseOrigin` reads it: `wordnet:`, `http(s)://…{key}…`, `module:path` and others; may hold a password. */
   readonly origin: string;
   /** `null`: values do not expire. */
   readonly ttlMs: number | null;
@@ -41,6 +41,8 @@ export interface Config {
   readonly replicas: number;
   /** At least one; their names are distinct. */
   readonly groups: readonly GroupConfig[];
+  /** Whether it serves the groups of the bucket `<bucket>-groups`, too. */
+  readonly groupsFromNats: boolean;
   readonly log: "text" | "json";
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
@@ -200,6 +202,7 @@ class Reader {
       bucket: this.#value("bucket"),
       replicas: this.#value("replicas"),
       groups: this.#groups(),
+      groupsFromNats: this.#value("groupsFromNats"),
       log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
       weight: this.#value("weight"),
       zone: this.#value("zone"),

@@ -11,6 +11,9 @@ const MOST_SPAN_MS = 30 * 24 * 60 * 60 * 1000;
 /** Chosen: far more than one site has names. */
 const MOST_HOSTS = 1_000;
 
+/** Chosen: as many as a group has loads in flight. */
+const MOST_CONCURRENT = 10_000;
+
 /** The lifetime of a group behind its origin, at the very end of `--group`. A fault in it is a fault: never part of a URL. */
 export const TTL_OF_GROUP = /;ttl=([^/?#;&{}]*)$/;
 
@@ -98,7 +101,7 @@ export const groupFields = {
     shownDefault: "true",
     rule: "true or false",
     description:
-      "Whether the lifetimes that an HTTP origin gives in its headers come first; with false only these fields count",
+      "Whether the lifetimes that come with a value, such as in HTTP headers, come first; with false only these fields count",
     schema: v.optional(v.boolean(), true),
   },
   loadTimeoutMs: {
@@ -164,6 +167,62 @@ export const groupFields = {
     description:
       "How long without contact with NATS until the group's caches are not used, since this node may not have heard of an invalidation",
     schema: v.optional(v.nullable(whole(1_000)), null),
+  },
+  maxConcurrent: {
+    field: "maxConcurrent",
+    unit: "requests",
+    shownDefault: "null",
+    rule: `a whole number from 1 to ${MOST_CONCURRENT}, or null for no limit`,
+    description:
+      "The most requests at the origin at once, of the whole cluster: each node has a share by its weight. What is more waits",
+    schema: v.optional(v.nullable(whole(1, MOST_CONCURRENT)), null),
+  },
+  maxQueued: {
+    field: "maxQueued",
+    unit: "requests",
+    shownDefault: "1000",
+    rule: `a whole number from 0 to ${MOST_CONCURRENT}`,
+    description: "The most that wait on one node because of maxConcurrent; further ones are refused",
+    schema: v.optional(whole(0, MOST_CONCURRENT), 1_000),
+  },
+  queueTimeoutMs: {
+    field: "queueTimeoutMs",
+    unit: "milliseconds",
+    shownDefault: "5000",
+    rule: "a whole number from 1 to 120000",
+    description: "How long one may wait because of maxConcurrent, within its loadTimeoutMs; then it is refused",
+    schema: v.optional(whole(1, 120_000), 5_000),
+  },
+  breakerShare: {
+    field: "breakerShare",
+    shownDefault: "null",
+    rule: "a number above 0 to 1, or null for never",
+    description:
+      "The share of failures among a node's latest requests, at least 10 in 10 seconds, at which it stops asking the origin",
+    schema: v.optional(v.nullable(v.pipe(v.number(), v.gtValue(0), v.maxValue(1))), null),
+  },
+  breakerPauseMs: {
+    field: "breakerPauseMs",
+    unit: "milliseconds",
+    shownDefault: "5000",
+    rule: "a whole number from 1 to 3600000",
+    description: "How long it then does not ask; after that, one request shows whether the origin answers again",
+    schema: v.optional(whole(1, 3_600_000), 5_000),
+  },
+  retries: {
+    field: "retries",
+    unit: "tries",
+    shownDefault: "0",
+    rule: "a whole number from 0 to 5",
+    description: "How often a load to which the origin gave no answer is tried again, after a short pause",
+    schema: v.optional(whole(0, 5), 0),
+  },
+  retryBudget: {
+    field: "retryBudget",
+    shownDefault: "0.1",
+    rule: "a number from 0 to 1",
+    description: "The most retries of a node as a share of its loads; a quiet time saves up to 10",
+    schema: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1)), 0.1),
   },
   hosts: {
     field: "hosts",

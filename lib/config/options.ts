@@ -136,7 +136,7 @@ export const options = {
     fallback: "dict=wordnet:",
     rule:
       "a name of 1 to 64 characters out of A-Z a-z 0-9 _ -, then = and wordnet:, none:, dict://host[:port][/database], " +
-      `http(s)://host/path/{key} or http(s)://host/base/* and then, if wanted, ;ttl= with ${ttlRule}`,
+      `http(s)://host/path/{key}, http(s)://host/base/* or module:path and then, if wanted, ;ttl= with ${ttlRule}`,
     description:
       "A cache and the origin of its values. {key} is the key as one segment of the path (a slash is sent as %2F), {+key} " +
       "keeps its slashes (RFC 6570), and /* at the end serves a whole site. ;ttl=1m at the very end is the group's own " +
@@ -144,6 +144,17 @@ export const options = {
       "commas between them (in the variable, write a comma of a URL as %2C if a text like name= follows it, or nothing)",
     mayHoldSecret: true,
     read: readGroup,
+  },
+  groupsFromNats: {
+    flag: "groups-from-nats",
+    value: "",
+    env: "MUSTER_GROUPS_FROM_NATS",
+    kind: "text",
+    fallback: "off",
+    rule: "on or off; the flag alone means on",
+    description: "Whether this node serves the groups that the bucket <bucket>-groups defines, besides its own",
+    read: (text: string): boolean | undefined =>
+      text === "" || text === "on" ? true : text === "off" ? false : undefined,
   },
   ttl: {
     flag: "ttl",

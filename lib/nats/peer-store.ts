@@ -15,10 +15,12 @@ import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
 import { NatsBucket } from "./bucket.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
 import { GroupKeys } from "./group-keys.ts";
+import { NatsDefinitions } from "./definitions.ts";
 import { NatsLog } from "./nats-log.ts";
 import { isStreamGone } from "./stream.ts";
 import { StreamReader } from "./stream-reader.ts";
-import { type Entry, type PeerStore, type StoreListener, type View } from "../registry/store.ts";
+import type { DefinitionStore, DefinitionsView } from "../registry/definitions.ts";
+import type { Entry, PeerStore, StoreListener, View } from "../registry/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
@@ -84,13 +86,14 @@ class Session {
 }
 
 /** The peer store in NATS KV, and the log in JetStream; both are reached from `watch` until `close`. */
-export class NatsStore implements PeerStore, InvalidationLog {
+export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   readonly #options: Required<NatsStoreOptions>;
   readonly #target: NatsTarget;
   readonly #gossip = new Set<string>();
   readonly #closing = new AbortController();
   readonly #groups = new Set<string>();
   readonly #log: NatsLog;
+  readonly #definitions: NatsDefinitions;
   #listener: StoreListener | undefined;
   /** The one connection that works, if any. */
   #session: Session | undefined;
@@ -118,6 +121,7 @@ export class NatsStore implements PeerStore, InvalidationLog {
       ...options,
     };
     this.#log = new NatsLog(this.#options);
+    this.#definitions = new NatsDefinitions(this.#options);
   }
 
   read(key: string): Promise<Entry> {
@@ -134,6 +138,10 @@ export class NatsStore implements PeerStore, InvalidationLog {
 
   delete(key: string, replaces: number): Promise<number> {
     return this.#ask((bucket) => bucket.delete(key, replaces));
+  }
+
+  followDefinitions(onView: (view: DefinitionsView) => void): void {
+    this.#definitions.follow(onView);
   }
 
   watch(listener: StoreListener): void {
@@ -171,6 +179,7 @@ export class NatsStore implements PeerStore, InvalidationLog {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#log.close();
+    this.#definitions.detach();
     this.#hurry.abort();
     if (this.#running === undefined) return;
     // A connection that is being made to a silent server cannot be cancelled: it is closed when it comes.
@@ -227,6 +236,7 @@ export class NatsStore implements PeerStore, InvalidationLog {
       // Reads and writes work from here on: a node that a view does not list may act on that view at once.
       this.#session = session;
       this.#log.attach(connection);
+      this.#definitions.attach(connection);
       await session.reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();
@@ -235,6 +245,7 @@ export class NatsStore implements PeerStore, InvalidationLog {
     } finally {
       this.#session = undefined;
       this.#log.detach();
+      this.#definitions.detach();
       session?.reader.close();
       await connection.close().catch(() => {});
     }

@@ -11,16 +11,18 @@ import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
-import type { CheckedOrigin } from "../origins/origin.ts";
+import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { PeerHub } from "../peer/hub.ts";
 import { Invalidations } from "./invalidations.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
 import { openRegistry, type Registry } from "./open-registry.ts";
+import { DefinedGroups } from "./defined-groups.ts";
+import type { DefinitionStore } from "../registry/definitions.ts";
 import { PolicyCheck } from "./policy-check.ts";
-import { policyDigest } from "./policy-digest.ts";
+import { originDigest, policyDigest } from "./policy-digest.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
 import { isAlive } from "../registry/is-alive.ts";
-import { Membership } from "../registry/membership.ts";
+import { type GroupFacts, Membership } from "../registry/membership.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
 import { listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
@@ -41,6 +43,8 @@ const CLOSE_SOCKETS_MS = 300;
 export interface NodeOptions {
   readonly clock: Clock;
   readonly log: Log;
+  /** Origins that are functions of the program, by group; what their groups' options say of an origin only stands for them. */
+  readonly origins?: ReadonlyMap<string, CheckedOrigin>;
   /** For a node that is one of several on its machine. */
   readonly worker?: {
     /** Under which URL and name it is listed, once its own listener is on `port`. */
@@ -56,6 +60,7 @@ export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #origins: NodeOptions["origins"];
   readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
   readonly #served = new Map<string, Served>();
@@ -63,13 +68,17 @@ export class Node {
   readonly #hosts = new Map<string, Served>();
   /** The groups that it must be listed in to be ready. One that is added later counts from when it was listed first. */
   readonly #awaited = new Set<string>();
-  /** In one line for each group, to be compared with those of its peers. */
-  readonly #policies = new Map<string, string>();
+  /** What its record says of each group, to be compared with what its peers' say. */
+  readonly #facts = new Map<string, GroupFacts>();
   #policyCheck: PolicyCheck | undefined;
+  #defined: DefinedGroups | undefined;
   readonly #failed = Promise.withResolvers<Error>();
+  readonly #ready = Promise.withResolvers<void>();
   #self: PeerRecord | undefined;
   #listener: Listener | undefined;
   #shared: Listener | undefined;
+  /** The app without the endpoint for other nodes. */
+  #mounted: ReturnType<typeof createApp> | undefined;
   #unshared: Promise<void> | undefined;
   #appOptions: AppOptions | undefined;
   #hub: PeerHub | undefined;
@@ -88,10 +97,11 @@ export class Node {
   /** Before everything is wired, the port is open, but nobody knows it yet. */
   #answer: (request: Request, server: unknown) => Response | Promise<Response> = starting;
 
-  constructor(config: Config, { clock, log, worker }: NodeOptions) {
+  constructor(config: Config, { clock, log, origins, worker }: NodeOptions) {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
+    this.#origins = origins;
     this.#worker = worker;
   }
 
@@ -121,13 +131,13 @@ export class Node {
     const watchers = { clock: this.#clock, log: this.#log };
     this.#policyCheck = new PolicyCheck({
       selfName: name,
-      policyOf: (group) => this.#policies.get(group),
+      factsOf: (group) => this.#facts.get(group),
       ...watchers,
     });
     const hub = this.#makeHub(name, invalidations);
     this.#hub = hub;
     for (const group of this.#config.groups) {
-      this.#serve(group, name, hub);
+      this.#serve(group, hub);
       this.#awaited.add(group.name);
     }
     this.#appOptions = this.#optionsOf(self, hub, invalidations);
@@ -186,6 +196,7 @@ export class Node {
           ready: this.isReady(),
           links: hub.stats(),
           log: invalidations.figures(),
+          ...(this.#defined !== undefined && { definitions: this.#defined.figures() }),
         }),
         roster: (group) => this.#roster(group),
       },
@@ -214,6 +225,35 @@ export class Node {
     return this.#unshared ??= this.#shared?.stop() ?? Promise.resolve();
   }
 
+  /**
+   * Answers a request that another server of this program has received: without the endpoint for other nodes, and without
+   * changes, as this node cannot tell who sends them. To be called after `start`.
+   */
+  fetch(request: Request): Response | Promise<Response> {
+    const app = this.#mounted ??= createApp(this.#appOptions!);
+    return this.#tracked(app.fetch(request));
+  }
+
+  /** A group that it serves now. */
+  served(group: string): Served | undefined {
+    return this.#served.get(group);
+  }
+
+  /** Counts a get or a change of this program among the requests that have no answer yet. */
+  track<T>(work: Promise<T>): Promise<T> {
+    return this.#requests.track(work);
+  }
+
+  /** Resolves when it is ready for the first time. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** As it is listed. To be called after `start`. */
+  get name(): string {
+    return this.#self!.name;
+  }
+
   /** Joined and serving, not starting or leaving. */
   isReady(): boolean {
     return !this.#isStopping && this.#isInTouch && this.#isJoined();
@@ -230,9 +270,47 @@ export class Node {
     if (this.#served.has(name)) throw new TypeError(`Cannot add the group ${name}: this node serves it already`);
     const taken = config.hosts.find((host) => this.#hosts.has(host));
     if (taken !== undefined) throw new TypeError(`Cannot add the group ${name}: another group has the host ${taken}`);
-    this.#serve(config, this.#self!.name, this.#hub!);
+    this.#serve(config, this.#hub!);
     this.#membership!.addGroup(name);
     this.#swap(this.#roster(name));
+  }
+
+  /**
+   * Serves a group by other options from now on. It keeps its values, unless they come from another origin. To be called
+   * after `start`.
+   *
+   * @throws RangeError the node does not serve it
+   * @throws TypeError another group has one of its hosts
+   */
+  changeGroup(config: GroupConfig): void {
+    const { name } = config;
+    const served = this.#served.get(name);
+    if (served === undefined) throw new RangeError(`Cannot change the group ${name}: this node does not serve it`);
+    const taken = config.hosts.find((host) => (this.#hosts.get(host) ?? served) !== served);
+    if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
+    const keepsValues = originDigest(config) === this.#facts.get(name)!.origin;
+    const watchers = { clock: this.#clock, log: this.#log };
+    const before = { served, keepsValues };
+    const onShare = () => this.#swap(this.#roster(name));
+    const next = serveGroup(
+      config,
+      this.#self!,
+      onShare,
+      this.#hub!,
+      this.#invalidations!,
+      watchers,
+      undefined,
+      before,
+    );
+    this.#served.set(name, next);
+    for (const host of served.hosts) this.#hosts.delete(host);
+    for (const host of next.hosts) this.#hosts.set(host, next);
+    this.#facts.set(name, { policy: policyDigest(config), origin: originDigest(config) });
+    this.#swap(this.#roster(name));
+    void this.#membership!.relist(name, REGISTRY_TIMEOUT_MS);
+    void this.#checkOrigin(name, next.origin);
+    // What it has begun with the former one goes on for as long as a load may take.
+    this.#clock.after(served.loadTimeoutMs, () => void served.origin.close());
   }
 
   /**
@@ -248,10 +326,10 @@ export class Node {
     this.#served.delete(name);
     for (const host of served.hosts) this.#hosts.delete(host);
     this.#awaited.delete(name);
+    this.#forget(served);
     // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#requests.none(), undefined);
     const isOut = await this.#membership!.removeGroup(name, REGISTRY_TIMEOUT_MS);
-    this.#forget(served);
     await served.origin.close();
     return isOut;
   }
@@ -259,16 +337,18 @@ export class Node {
   /** The log has nobody to tell of it any more. */
   #forget({ group }: Served): void {
     this.#invalidations!.remove(group.name);
-    this.#policies.delete(group.name);
+    this.#facts.delete(group.name);
     group.close();
   }
 
   /** The hub asks a group as soon as it has its name, so the group is there first. */
-  #serve(config: GroupConfig, selfName: string, hub: PeerHub): void {
+  #serve(config: GroupConfig, hub: PeerHub): void {
     const watchers = { clock: this.#clock, log: this.#log };
-    const served = serveGroup(config, selfName, hub, this.#invalidations!, watchers);
+    const inCode = this.#origins?.get(config.name);
+    const onShare = () => this.#swap(this.#roster(config.name));
+    const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, watchers, inCode);
     this.#served.set(config.name, served);
-    this.#policies.set(config.name, policyDigest(config));
+    this.#facts.set(config.name, { policy: policyDigest(config), origin: originDigest(config) });
     try {
       hub.addGroup(config.name);
     } catch (error) {
@@ -288,6 +368,7 @@ export class Node {
 
   #reviewTouch(): void {
     this.#isInTouch ||= this.#isJoined() && this.#hub!.isSettled;
+    if (this.isReady()) this.#ready.resolve();
   }
 
   #isJoined(): boolean {
@@ -353,14 +434,14 @@ export class Node {
     });
   }
 
-  #join(self: PeerRecord, { store, embedded }: Registry): void {
+  #join(self: PeerRecord, { store, embedded, definitions }: Registry): void {
     const groups = [...this.#served.keys()];
     this.#embedded = embedded;
     this.#membership = new Membership({
       store,
       groups,
       self,
-      policyOf: (group) => this.#policies.get(group),
+      factsOf: (group) => this.#facts.get(group),
       clock: this.#clock,
       log: this.#log,
       isAlive,
@@ -373,7 +454,21 @@ export class Node {
     this.#liveness = this.#makeLiveness(self, this.#membership);
     void this.#membership.failed.then((error) => this.#failed.resolve(error));
     for (const group of groups) this.#swap(this.#roster(group));
+    if (this.#config.groupsFromNats && definitions !== undefined) this.#followDefinitions(definitions);
     void this.#follow(this.#membership);
+  }
+
+  #followDefinitions(definitions: DefinitionStore): void {
+    const defined = new DefinedGroups({
+      keeper: this,
+      own: new Set(this.#config.groups.map(({ name }) => name)),
+      checkOrigin: (text) => void parseOrigin(text),
+      log: this.#log,
+    });
+    this.#defined = defined;
+    definitions.followDefinitions((view) => {
+      if (!this.#isStopping) defined.update(view);
+    });
   }
 
   /** The bundled server first, so that a node that starts it does not report NATS as away. */
@@ -411,8 +506,9 @@ export class Node {
     );
     this.#hub!.setPeers(all);
     this.#policyCheck!.check(roster);
-    const { picker, group } = served;
-    if (picker.swap(roster)) void group.ownersChanged();
+    const { picker, group, guard } = served;
+    const alike = this.#policyCheck!.alike(roster);
+    if (picker.swap(guard?.ownersIn(alike, roster.isStandIn) ?? alike)) void group.ownersChanged();
     this.#liveness?.rosterChanged();
   }
 
@@ -426,7 +522,10 @@ export class Node {
       const warning = await origin.check();
       if (warning !== undefined) this.#log.warn(`the origin of ${group}: ${warning}`, {}, { group, reason: warning });
     } catch (error) {
-      this.#failed.resolve(error instanceof Error ? error : new OriginError(String(error)));
+      const fault = error instanceof Error ? error : new OriginError(String(error));
+      // A group that came later is no reason to end the others.
+      if (this.#config.groups.some(({ name }) => name === group)) return this.#failed.resolve(fault);
+      this.#log.error(`the origin of ${group}: ${fault.message}`, {}, { group, reason: fault.message });
     }
   }
 

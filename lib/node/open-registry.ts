@@ -7,6 +7,7 @@ import { EmbeddedNats } from "../nats/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";
+import type { DefinitionStore } from "../registry/definitions.ts";
 import type { PeerStore } from "../registry/store.ts";
 import { environment } from "../runtime/process.ts";
 
@@ -22,6 +23,8 @@ export interface Registry {
   readonly store: PeerStore;
   /** With NATS it is reached over the store's connection: from the store's `watch` on, until its `close`. */
   readonly log: InvalidationLog;
+  /** The groups that operators define; with NATS only. */
+  readonly definitions?: DefinitionStore;
   /** The server that must run for them, if that is this process's business. */
   readonly embedded?: EmbeddedNats;
 }
@@ -43,9 +46,8 @@ export function openRegistry(
   }
   const rest = { bucket, replicas, clock, log, logCheckIntervalMs: logCheckIntervalMs(groups) };
   const store = new NatsStore({ ...rest, urls: nats.kind === "urls" ? nats.urls : [embeddedUrl(nats)] });
-  return nats.kind === "urls"
-    ? { store, log: store }
-    : { store, log: store, embedded: embeddedServer(nats, clock, log) };
+  const all = { store, log: store, definitions: store };
+  return nats.kind === "urls" ? all : { ...all, embedded: embeddedServer(nats, clock, log) };
 }
 
 /** Often enough that a group which may not be out of touch for long has contact twice in that time. */

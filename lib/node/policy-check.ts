@@ -3,6 +3,7 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
 import type { Roster } from "../core/roster.ts";
+import type { GroupFacts } from "../registry/membership.ts";
 import { policyDifferences } from "./policy-digest.ts";
 
 /** Chosen: a fleet of a hundred nodes with ten groups that all differ. */
@@ -11,8 +12,8 @@ const MAX_SAID = 1_000;
 export interface PolicyCheckOptions {
   /** Of this node. */
   readonly selfName: string;
-  /** This node's policy for a group, as `policyDigest` writes it; `undefined`: it serves no such group. */
-  readonly policyOf: (group: string) => string | undefined;
+  /** What this node's record says of a group, see policy-digest.ts; `undefined`: it serves no such group. */
+  readonly factsOf: (group: string) => GroupFacts | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -29,14 +30,32 @@ export class PolicyCheck {
 
   /** Logs one line for each peer and difference, once. Peers that tell no policy are of an older version. */
   check({ group, peers }: Roster): void {
-    const { selfName, policyOf, log } = this.#options;
-    const mine = policyOf(group);
+    const { selfName, factsOf, log } = this.#options;
+    const { policy: mine, origin } = factsOf(group) ?? {};
     if (mine === undefined) return;
-    for (const { name, policy } of peers) {
-      if (name === selfName || policy === undefined) continue;
+    for (const { name, policy, origin: theirs } of peers) {
+      if (name === selfName) continue;
+      if (isOther(origin, theirs)) {
+        const text = `the origin of ${group} at ${name} is another than mine: no value of it is shared with that node`;
+        if (this.#said.isNews(text)) log.warn(text, {}, { group, peer: name });
+      }
+      if (policy === undefined) continue;
       const differences = policyDifferences(mine, policy).join("; ");
       const text = `the policy of ${group} at ${name} differs from mine: ${differences}`;
       if (differences !== "" && this.#said.isNews(text)) log.warn(text, {}, { group, peer: name, differences });
     }
   }
+
+  /** The roster without the peers whose origin of the group is another: to them this node is no peer either. */
+  alike(roster: Roster): Roster {
+    const { selfName, factsOf } = this.#options;
+    const mine = factsOf(roster.group)?.origin;
+    const peers = roster.peers.filter(({ name, origin }) => name === selfName || !isOther(mine, origin));
+    return peers.length === roster.peers.length ? roster : { ...roster, peers };
+  }
+}
+
+/** Older nodes do not say what their origin is. */
+function isOther(mine: string | undefined, theirs: string | undefined): boolean {
+  return mine !== undefined && theirs !== undefined && mine !== theirs;
 }

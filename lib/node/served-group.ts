@@ -8,8 +8,10 @@ import type { Log } from "../core/base/log.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
 import type { ServedGroup, SiteFace } from "../http/ports.ts";
 import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../origins/origin.ts";
+import { guardOf, type OriginGuard } from "../origins/guard/origin-guard.ts";
 import { strongTag } from "../origins/http/strong-tag.ts";
 import { reported } from "../origins/reported.ts";
+import type { PeerRecord } from "../core/roster.ts";
 import type { PeerHub } from "../peer/hub.ts";
 import type { PeerService } from "../peer/service.ts";
 import { isHashFaster } from "../runtime/settings.ts";
@@ -18,27 +20,52 @@ export interface Served extends ServedGroup {
   readonly group: Group;
   readonly picker: RosterPicker;
   readonly origin: CheckedOrigin;
+  /** Where the group's policy asks for one. */
+  readonly guard: OriginGuard | undefined;
   readonly loadTimeoutMs: number;
   /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
 }
 
-/** @param selfName as the registry calls this node */
+/**
+ * @param self as the registry calls this node
+ * @param onShare the node may load values of the group from now on: its roster is to be given to the picker again
+ * @param inCode the origin, where it is a function of the program
+ * @param before the same group by its former options: its values go on, unless `keepsValues` is false
+ */
 export function serveGroup(
   config: GroupConfig,
-  selfName: string,
+  self: Pick<PeerRecord, "name" | "incarnation">,
+  onShare: () => void,
   hub: PeerHub,
   invalidations: Invalidations,
   watchers: { readonly clock: Clock; readonly log: Log },
+  inCode?: CheckedOrigin,
+  before?: { readonly served: Served; readonly keepsValues: boolean },
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
-  const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...lifetime } = rest;
+  const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...behaviour } = rest;
+  const { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget, ...lifetime } =
+    behaviour;
+  const policy = { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget };
   const { clock } = watchers;
-  const spec = parseOrigin(text);
+  const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
   const keepsCookies = setCookie === "store";
   const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies, version };
-  const origin = reported(createOrigin(spec, deps), name, watchers);
-  const picker = new RosterPicker(name, selfName, (peer) => hub.peer(peer), clock);
+  const unguarded = createOrigin(spec, deps);
+  const guard = guardOf(unguarded, {
+    group: name,
+    policy,
+    self,
+    loadTimeoutMs,
+    onShare,
+    before: before?.served.guard,
+    ...watchers,
+  });
+  const origin = reported(guard ?? unguarded, name, watchers);
+  const picker = before?.served.picker ?? new RosterPicker(name, self.name, (peer) => hub.peer(peer), clock);
+  before?.served.group.retire();
+  if (before?.keepsValues === false) before.served.group.close();
   const group = new Group({
     name,
     origin,
@@ -52,6 +79,7 @@ export function serveGroup(
     hotAfterFetches,
     position: invalidations.position,
     maxBlindMs,
+    takesOver: before?.keepsValues === true ? before.served.group : undefined,
     isWriteOnly: spec.kind === "none",
     ...(isHttp(spec) && { etagOf: strongTag }),
   });
@@ -60,6 +88,7 @@ export function serveGroup(
     group,
     picker,
     origin,
+    guard,
     loadTimeoutMs,
     hosts,
     site: siteOf(group, origin, invalidations),
@@ -114,9 +143,10 @@ export function serviceOf(
   return {
     lookup: (group, key, request, after) => groupOf(group).lookupAsOwner(key, request, after)?.value,
     get: (group, key, ask) => {
-      if (isInTouch()) return groupOf(group).loadAsOwner(key, ask);
-      served.get(group)!.picker.standAside();
-      ask.reject(new PeerError("it has just joined, and is not in touch with all peers yet"));
+      const { picker, guard } = served.get(group)!;
+      if (isInTouch() && guard?.mayLoad !== false) return groupOf(group).loadAsOwner(key, ask);
+      picker.standAside();
+      ask.reject(new PeerError("it has just joined, and may not load yet"));
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),
     push: (group, entries, from, isWritten) => groupOf(group).accept(entries, from, isWritten),

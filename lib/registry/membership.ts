@@ -14,14 +14,17 @@ import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
 import type { PeerStore, View } from "./store.ts";
 
+/** What a node's record says of one group. */
+export type GroupFacts = Pick<PeerRecord, "policy" | "origin">;
+
 export interface MembershipOptions {
   readonly store: PeerStore;
   /** The groups that this node serves from the start: it is listed in each, and in no other until one is added. */
   readonly groups: readonly string[];
   /** This node, as it wants to be listed. */
   readonly self: PeerRecord;
-  /** This node's policy for a group, as it is listed in that group. @default none is told */
-  readonly policyOf?: (group: string) => string | undefined;
+  /** What else is listed of this node in a group. @default nothing */
+  readonly factsOf?: (group: string) => GroupFacts | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /**
@@ -268,9 +271,19 @@ export class Membership {
     return { registration, reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }), isFree };
   }
 
+  /**
+   * Lists this node anew in a group, as what its record says there has changed. Resolves to whether that is known to be done.
+   *
+   * @throws RangeError the group is not there
+   */
+  async relist(group: string, timeoutMs: number): Promise<boolean> {
+    const part = this.#parts.get(group);
+    if (part === undefined) throw new RangeError(`Cannot relist this node in ${group}: it is not in that group`);
+    return await part.registration.change(this.#recordFor(group), timeoutMs);
+  }
+
   #recordFor(group: string): PeerRecord {
-    const policy = this.#options.policyOf?.(group);
-    return policy === undefined ? this.#self : { ...this.#self, policy };
+    return { ...this.#self, ...this.#options.factsOf?.(group) };
   }
 
   #setAway(isAway: boolean, reason = ""): void {

@@ -25,6 +25,7 @@ const schema = v.object({
   version: text(64),
   runtime: text(64),
   policy: v.optional(text(1_024)),
+  origin: v.optional(text(64)),
 });
 
 /**
@@ -53,9 +54,9 @@ export function parseRecord(group: string, key: string, bytes: Uint8Array): Peer
  * @throws TypeError when `parseRecord` would refuse it: this node was set up wrongly.
  */
 export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
-  const { name, url, incarnation, state, weight, zone, joined, version, runtime, policy } = record;
+  const { name, url, incarnation, state, weight, zone, joined, version, runtime, policy, origin } = record;
   const bytes = new TextEncoder().encode(
-    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime, policy }),
+    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime, policy, origin }),
   );
   try {
     parseRecord(group, `${group}.${name}`, bytes);

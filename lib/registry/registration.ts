@@ -218,8 +218,8 @@ export class Registration {
     if (isSameBytes(entry.value, this.#bytes)) return this.#stands(entry.revision);
     const owner = this.#ownerOf(entry);
     const isOurs = owner?.incarnation === this.#wanted.incarnation;
-    const isStateChange = this.#isChanging && isOurs && owner.state !== this.#wanted.state;
-    if (!isStateChange) {
+    const isOwnChange = this.#isChanging && isOurs;
+    if (!isOwnChange) {
       this.#setRevision(undefined);
       const restMs = this.#hasStood ? this.#pace.restMs(clock.nowMs(), random) : 0;
       if (restMs > 0) return this.#later(restMs);
@@ -239,7 +239,7 @@ export class Registration {
       throw error;
     }
     this.#unanswered = undefined;
-    this.#pace.wrote(clock.nowMs(), this.#hasStood && !isStateChange);
+    this.#pace.wrote(clock.nowMs(), this.#hasStood && !isOwnChange);
     if (bytes === this.#bytes) this.#stands(revision);
     else this.#isAgain = true;
   }

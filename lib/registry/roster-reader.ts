@@ -51,7 +51,7 @@ export class RosterReader {
   constructor(options: RosterReaderOptions) {
     this.#options = options;
     this.#complaints = new Complaints(options.group, options.clock, options.log);
-    this.#roster = rosterOf(options.group, 0, [options.self]);
+    this.#roster = { ...rosterOf(options.group, 0, [options.self]), isStandIn: true };
   }
 
   get roster(): Roster {
@@ -139,7 +139,10 @@ export class RosterReader {
     const peers = [...present, ...this.#lost.values()].map(({ record }) => record!).slice(0, maxPeers);
     // With an empty list nobody would load anything, so this node serves alone.
     const isEmpty = peers.length === 0;
-    const next = rosterOf(group, this.#revision, isEmpty ? [self] : peers);
+    const next: Roster = {
+      ...rosterOf(group, this.#revision, isEmpty ? [self] : peers),
+      ...(isEmpty && { isStandIn: true }),
+    };
     const former = this.#roster;
     const isSamePeers = next.peers.length === former.peers.length &&
       next.peers.every((peer, index) => isSameRecord(peer, former.peers[index]!));

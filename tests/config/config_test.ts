@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readDefinition } from "../../lib/config/definition.ts";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import {
@@ -18,6 +19,7 @@ import { MAX_BODY_BYTES } from "../../lib/core/base/limits.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
 import { DEFAULT_LIFETIME } from "../../lib/core/lifetime/policy.ts";
 import { endToEnd } from "../../lib/core/semantics/fields.ts";
+import { NO_GUARD } from "../../lib/origins/guard/policy.ts";
 import { parseOrigin } from "../../lib/origins/origin.ts";
 import { test } from "../support/test.ts";
 
@@ -80,6 +82,13 @@ const policy = {
   setCookie: "refuse",
   writable: false,
   maxBlindMs: null,
+  maxConcurrent: null,
+  maxQueued: 1_000,
+  queueTimeoutMs: 5_000,
+  breakerShare: null,
+  breakerPauseMs: 5_000,
+  retries: 0,
+  retryBudget: 0.1,
   hosts: [],
 };
 
@@ -92,6 +101,7 @@ test("without any option a node has the documented defaults", () => {
     bucket: "peers",
     replicas: 1,
     groups: [{ name: "dict", origin: "wordnet:", ...policy }],
+    groupsFromNats: false,
     log: "text",
     weight: 1,
     zone: "",
@@ -113,6 +123,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     bucket: "b",
     replicas: 3,
     group: "g=dict://h",
+    groupsFromNats: "on",
     ttl: "1m",
     log: "json",
     weight: 2.5,
@@ -128,11 +139,12 @@ test("every option is taken from its flag, its variable and, where it may stand 
     if (field === "config") continue;
     const value = said[field];
     assert.notEqual(value, undefined, field);
-    const argv = [`--${option.flag}`, String(value)];
+    const isSwitch = option.value === "";
+    const argv = isSwitch ? [`--${option.flag}`] : [`--${option.flag}`, String(value)];
     const want = run(argv);
     assert.notDeepEqual(want, run([]), field);
     assert.deepEqual(run([argv.join("=")]), want, field);
-    assert.deepEqual(run([`-${argv[0].slice(2)}`, argv[1]]), want, field);
+    assert.deepEqual(run([`-${argv[0]!.slice(2)}`, ...argv.slice(1)]), want, field);
     assert.deepEqual(run([`-${argv.join("=").slice(2)}`]), want, field);
     assert.deepEqual(run([], { env: { [option.env]: String(value) } }), want, field);
     if (field !== "group") assert.deepEqual(run(withFile, file({ [field]: value })), want, field);
@@ -216,6 +228,9 @@ test("the policies of groups are those that the core and the wire know", () => {
   for (const [field, value] of Object.entries(rest)) {
     assert.equal(defaultPolicy[field as keyof typeof defaultPolicy], value, field);
   }
+  for (const [field, value] of Object.entries(NO_GUARD)) {
+    assert.equal(defaultPolicy[field as keyof typeof defaultPolicy], value, field);
+  }
   assert.equal(run([]).groups[0]!.ttlMs, DEFAULT_LIFETIME.ttlMs);
   assert.equal(defaultPolicy.valueBytesMax, MAX_BODY_BYTES);
   assert.equal(run(withFile, oneGroup({ valueBytesMax: MAX_BODY_BYTES })).groups[0]!.valueBytesMax, MAX_BODY_BYTES);
@@ -242,6 +257,13 @@ test("each field of a group takes what its rule says, and nothing else", () => {
     ["setCookie", ["store", "refuse"], ["", "Store", true, null]],
     ["writable", [false], [0, 1, "true", null]],
     ["maxBlindMs", [null, 1_000, days30], [0, 999, 1_000.5, "1s", true]],
+    ["maxConcurrent", [null, 1, 10_000], [0, 10_001, 1.5, "8", true]],
+    ["maxQueued", [0, 10_000], [-1, 10_001, 1.5, "8", null]],
+    ["queueTimeoutMs", [1, 120_000], [0, 120_001, 1.5, "1s", null]],
+    ["breakerShare", [null, 0.01, 1], [0, 1.1, "0.5", true]],
+    ["breakerPauseMs", [1, 3_600_000], [0, 3_600_001, 1.5, "1s", null]],
+    ["retries", [0, 5], [-1, 6, 1.5, "1", null]],
+    ["retryBudget", [0, 0.25, 1], [-0.1, 1.1, "0.1", null]],
   ];
   for (const [field, good, bad] of cases) {
     for (const value of good) {
@@ -813,7 +835,7 @@ test("--help tells every flag, variable and default; --version the version of th
     assert.ok(text.includes(`\n  --${option.flag} `), option.flag);
     assert.ok(text.includes(option.env), option.env);
     assert.ok(text.includes(`default: ${option.fallback ?? ""}`), option.flag);
-    assert.ok(optionTableMarkdown().includes(`| \`--${option.flag} `), option.flag);
+    assert.match(optionTableMarkdown(), new RegExp(`\\| \`--${option.flag}[ \`]`), option.flag);
   }
   const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   assert.equal(version, manifest.version);
@@ -842,4 +864,33 @@ test("an address that other machines could not reach is doubted, and no other", 
   for (const argv of [near, [], ["--addr", "10.0.0.3:8000", ...far], ["--nats", "nats://[::1]:4222"]]) {
     assert.equal(doubts(argv), 0, argv.join(" "));
   }
+});
+
+test("a definition is one group of the file, whose headers stand in it", () => {
+  const read = (definition: unknown) =>
+    readDefinition("wn", new TextEncoder().encode(JSON.stringify(definition)), () => {});
+  const { name, ...rest } = read({ origin: "http://h/{key}", ttlMs: 5, headers: { "X-Key": "secret" } });
+  assert.deepEqual([name, rest], ["wn", {
+    ...policy,
+    origin: "http://h/{key}",
+    ttlMs: 5,
+    headers: [["x-key", "secret"]],
+  }]);
+  const faults: [definition: unknown, fault: RegExp][] = [
+    [{}, /^origin must be .*: it is missing$/],
+    [{ origin: "wordnet:", ttl: 5 }, /^groups\.wn has an unknown field "ttl"$/],
+    [{ origin: "wordnet:", ttlMs: "5", replicas: 0 }, /^ttlMs must .*; replicas must /],
+    [{ origin: "none:" }, /must be writable/],
+    [[], /^groups\.wn must be an object: it is an array$/],
+    [{ origin: "http://h/{key}", headers: { a: { file: "/etc/passwd" } } }, /^headers\.a must /],
+    [{ origin: "http://h/{key}", headers: { a: { env: "HOME" } } }, /^headers\.a must /],
+  ];
+  for (const [definition, fault] of faults) {
+    assert.throws(() => read(definition), (error: Error) => {
+      assert.match(error.message, fault);
+      assert.doesNotMatch(error.message, /definition\b.*definition|See --help|\n/);
+      return error.name === "ConfigError";
+    });
+  }
+  assert.throws(() => readDefinition("wn", new Uint8Array([0xff]), () => {}), /not JSON in UTF-8/);
 });

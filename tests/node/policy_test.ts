@@ -4,13 +4,14 @@ import { type Config, type GroupConfig, parseConfig } from "../../lib/config/con
 import { rosterOf } from "../../lib/core/roster.ts";
 import { Node } from "../../lib/node/node.ts";
 import { PolicyCheck } from "../../lib/node/policy-check.ts";
-import { policyDifferences, policyDigest } from "../../lib/node/policy-digest.ts";
+import { originDigest, policyDifferences, policyDigest } from "../../lib/node/policy-digest.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord, parseRecord } from "../../lib/registry/record.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { recordOf } from "../registry/support.ts";
 import { ManualClock } from "../support/clock.ts";
+import { serveBodies } from "../support/serve-bodies.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";
 import { until } from "../support/until.ts";
@@ -37,7 +38,7 @@ const digest = (fields: Record<string, unknown>) => policyDigest(groupOf(fields)
 const differences = (mine: Record<string, unknown>, theirs: Record<string, unknown>) =>
   policyDifferences(digest(mine), digest(theirs));
 
-test("policies differ in each field that steers what a client gets, and in the origin", () => {
+test("policies differ in each field that steers what a client gets", () => {
   assert.deepEqual(differences({}, {}), []);
   assert.deepEqual(differences({ ttlMs: 60_000 }, { ttlMs: 2_000, refreshAhead: true }), [
     "ttlMs 2000, not 60000",
@@ -59,11 +60,6 @@ test("policies differ in each field that steers what a client gets, and in the o
       { maxBlindMs: 1_000 },
     ]
   ) assert.equal(differences({}, fields).length, 1, JSON.stringify(fields));
-  for (
-    const origin of ["http://shop.example.org/*", "https://shop.example.org/a/*", "https://shop.example.org:8443/*"]
-  ) {
-    assert.deepEqual(differences({}, { origin }), ["other origin"], origin);
-  }
   assert.deepEqual(differences({}, { hosts: ["a.example"] }), ["other hosts"]);
   assert.deepEqual(differences({ hosts: ["b.example", "a.example"] }, { hosts: ["a.example", "b.example"] }), []);
   assert.deepEqual(differences({}, { budgetBytes: 1, hotAfterFetches: 7 }), [], "a matter of each node's memory");
@@ -73,9 +69,24 @@ test("no secret steers what is told of a policy", () => {
   const header = (source: unknown) => ({ headers: { authorization: source } });
   assert.deepEqual(differences(header("secret"), header({ file: "other" })), []);
   assert.deepEqual(differences({}, header("secret")), ["other headers"]);
-  const origin = (query: string) => ({ origin: `https://api.example.org/{key}?${query}` });
-  assert.equal(digest(origin("token=secret")), digest(origin("token=other")));
-  assert.deepEqual(differences(origin("token=secret"), origin("apikey=secret")), ["other origin"]);
+  const login = (text: string) => originDigest({ origin: `https://${text}api.example.org/{key}` });
+  assert.equal(login("user:secret@"), login("user:other@"));
+  assert.match(login(""), /^[0-9a-f]{8}$/, "32 bits: no secret in a query can be found by them");
+});
+
+test("each other scheme, host, port, path or query is another origin", () => {
+  const origins = [
+    "http://shop.example.org/*",
+    "https://shop.example.org/*",
+    "https://shop.example.org/a/*",
+    "https://shop.example.org:8443/*",
+    "https://shop.example.org/{key}?tenant=a",
+    "https://shop.example.org/{key}?tenant=b",
+    "dict://127.0.0.1/wn",
+    "dict://127.0.0.1/gcide",
+    "wordnet:",
+  ];
+  assert.equal(new Set(origins.map((origin) => originDigest({ origin }))).size, origins.length);
 });
 
 test("fields that only one of the two nodes knows are no difference", () => {
@@ -87,8 +98,8 @@ test("fields that only one of the two nodes knows are no difference", () => {
 test("each peer with another policy is told once, by each difference", () => {
   const log = new MemoryLog();
   const mine = digest({ ttlMs: 60_000 });
-  const policyOf = (group: string) => group === "g" ? mine : undefined;
-  const check = new PolicyCheck({ selfName: "self", policyOf, clock: new ManualClock(), log });
+  const factsOf = (group: string) => group === "g" ? { policy: mine } : undefined;
+  const check = new PolicyCheck({ selfName: "self", factsOf, clock: new ManualClock(), log });
   const at = (name: string, fields: Record<string, unknown>) => {
     const record = recordOf(name, { policy: digest(fields) });
     return parseRecord("g", `g.${name}`, encodeRecord("g", record));
@@ -148,4 +159,31 @@ test("two nodes with different policies say so, each once", async (defer) => {
     ["warn the policy of g at n1 differs from mine: ttlMs 2000, not 1000"],
     ["warn the policy of g at n0 differs from mine: ttlMs 1000, not 2000"],
   ]);
+});
+
+test("two nodes that give one group other origins say so, share nothing, and serve on", async (defer) => {
+  const bucket = new MemoryBucket();
+  const stream = new MemoryStream(systemClock);
+  const nodes = await Promise.all(["one", "two"].map(async (body, i) => {
+    const log = new MemoryLog();
+    const origin = await serveBodies(defer, () => ({ body: new TextEncoder().encode(body), delayMs: 0 }));
+    const listedAs = (port: number) => ({ url: `http://127.0.0.1:${port}`, name: `n${i}` });
+    const worker = { listedAs, store: bucket.open(), log: stream.open() };
+    const node = new Node(configOf({ origin: `${origin}/{key}` }), { clock: systemClock, log, worker });
+    await node.start();
+    defer(() => node.stop());
+    return { node, log, body };
+  }));
+  const told = () => nodes.map(({ log }) => log.lines.filter((line) => line.includes("is another than mine")));
+  await until(() => told().every((lines) => lines.length > 0), 5_000, () => JSON.stringify(told()));
+  assert.deepEqual(told(), [
+    ["warn the origin of g at n1 is another than mine: no value of it is shared with that node"],
+    ["warn the origin of g at n0 is another than mine: no value of it is shared with that node"],
+  ]);
+  for (const { node, body } of nodes) {
+    for (let key = 0; key < 40; key++) {
+      const answer = await fetch(`http://127.0.0.1:${node.port}/cache/g/k${key}`);
+      assert.equal(await answer.text(), body);
+    }
+  }
 });

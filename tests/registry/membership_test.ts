@@ -6,7 +6,7 @@ import { Membership, type MembershipOptions } from "../../lib/registry/membershi
 import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import { RosterReader } from "../../lib/registry/roster-reader.ts";
-import { type Entry, type PeerStore } from "../../lib/registry/store.ts";
+import type { Entry, PeerStore } from "../../lib/registry/store.ts";
 import type { LogCall } from "../../lib/core/base/log.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";

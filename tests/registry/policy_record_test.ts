@@ -16,7 +16,7 @@ test("each group's record tells that group's policy, also of a group that comes 
     store: bucket.open(),
     groups: ["a", "b", "none"],
     self: recordOf("n"),
-    policyOf: (group) => policies.get(group),
+    factsOf: (group) => ({ policy: policies.get(group) }),
     isAlive: async () => false,
   });
   membership.start();

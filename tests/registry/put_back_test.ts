@@ -6,7 +6,7 @@ import { Complaints } from "../../lib/registry/complaints.ts";
 import { Membership } from "../../lib/registry/membership.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
-import { type PeerStore } from "../../lib/registry/store.ts";
+import type { PeerStore } from "../../lib/registry/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";

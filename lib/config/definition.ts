@@ -1,0 +1,51 @@
+/** A group as an operator defines it while nodes run: the JSON of one group in the file, with two differences. */
+import { ConfigError } from "../core/errors.ts";
+import { type ConfigInput, type GroupConfig, parseConfig } from "./config.ts";
+
+const FILE = "its definition";
+
+/**
+ * Reads the definition of one group. Values of headers stand in it: a file or a variable is a node's own, and who may write
+ * definitions must not have it sent to an origin of his choice.
+ *
+ * @throws ConfigError with every fault, in one line
+ */
+export function readDefinition(
+  name: string,
+  bytes: Uint8Array,
+  checkOrigin: ConfigInput["checkOrigin"],
+): GroupConfig {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new ConfigError("it is not JSON in UTF-8");
+  }
+  // By way of the file, so that there is one set of rules. A second field of one name is the last one's.
+  const content = JSON.stringify({ groups: { [name]: json } });
+  const nothing = () => {
+    throw new Error("only the text itself can be given in a definition");
+  };
+  try {
+    const parsed = parseConfig({
+      argv: ["--config", FILE],
+      env: {},
+      readVariable: nothing,
+      readFile: (path) => path === FILE ? content : nothing(),
+      isTerminal: false,
+      checkOrigin,
+    });
+    if (parsed.kind === "run") return parsed.config.groups[0]!;
+    throw new TypeError("Cannot read a definition as help");
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(faultsIn(error.message, name));
+  }
+}
+
+/** The faults without what is about the file, in one line. */
+function faultsIn(message: string, name: string): string {
+  const lines = message.split("\n").slice(1, -1).map((line) => line.trim());
+  const about = [`--config ${FILE}: `, `in the file ${FILE} `, `groups.${name}.`];
+  return lines.map((line) => about.reduce((text, part) => text.replaceAll(part, ""), line)).join("; ");
+}

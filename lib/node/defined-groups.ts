@@ -1,0 +1,107 @@
+/** The groups that operators define in NATS while the node runs: made, changed and ended as their definitions are. */
+import { readDefinition } from "../config/definition.ts";
+import type { GroupConfig } from "../config/config.ts";
+import type { Log } from "../core/base/log.ts";
+import { ConfigError } from "../core/errors.ts";
+import type { DefinitionsFigures } from "../http/ports.ts";
+import { type DefinitionsView, maxDefinitionBytes } from "../registry/definitions.ts";
+
+/** What of a node makes and ends groups. */
+export interface GroupKeeper {
+  /** @throws TypeError, RangeError the node cannot serve it */
+  addGroup(config: GroupConfig): void;
+  /** @throws TypeError as `addGroup` */
+  changeGroup(config: GroupConfig): void;
+  removeGroup(name: string): Promise<boolean>;
+}
+
+export interface DefinedGroupsOptions {
+  readonly keeper: GroupKeeper;
+  /** The groups that the node has by its own options, which come first. */
+  readonly own: ReadonlySet<string>;
+  /** @throws ConfigError the rule that an origin's text breaks */
+  readonly checkOrigin: (origin: string) => void;
+  readonly log: Log;
+}
+
+/** A definition that is not followed, and why. */
+interface Refused {
+  readonly text: string;
+  readonly reason: string;
+}
+
+const decoder = new TextDecoder();
+
+/** The defined groups of one node. */
+export class DefinedGroups {
+  readonly #options: DefinedGroupsOptions;
+  /** The definitions that are followed, by group. */
+  readonly #running = new Map<string, string>();
+  readonly #refused = new Map<string, Refused>();
+  #revision = 0;
+
+  constructor(options: DefinedGroupsOptions) {
+    this.#options = options;
+  }
+
+  /** Follows all definitions. A group whose definition is missing, but was not deleted, goes on. */
+  update({ revision, definitions }: DefinitionsView): void {
+    this.#revision = revision;
+    for (const [name, bytes] of definitions) {
+      if (bytes === undefined) this.#deleted(name);
+      else this.#defined(name, bytes);
+    }
+    for (const name of this.#refused.keys()) if (!definitions.has(name)) this.#refused.delete(name);
+  }
+
+  figures(): DefinitionsFigures {
+    const refused = [...this.#refused].map(([group, { reason }]) => ({ group, reason }));
+    return { revision: this.#revision, groups: [...this.#running.keys()].sort(), refused };
+  }
+
+  #defined(name: string, bytes: Uint8Array): void {
+    // Of one that is too long only the length counts.
+    const text = bytes.byteLength > maxDefinitionBytes ? "" : decoder.decode(bytes);
+    if (this.#running.get(name) === text || this.#refused.get(name)?.text === text) return;
+    const { keeper, log } = this.#options;
+    const isNew = !this.#running.has(name);
+    try {
+      const config = this.#read(name, bytes);
+      if (isNew) keeper.addGroup(config);
+      else keeper.changeGroup(config);
+    } catch (error) {
+      return this.#refuse(name, text, error);
+    }
+    this.#running.set(name, text);
+    this.#refused.delete(name);
+    const revision = this.#revision;
+    const did = isNew ? "serving" : "changed";
+    log.info(`${did} the group ${name} as it is defined in NATS (revision ${revision})`, {}, { group: name, revision });
+  }
+
+  /** @throws ConfigError */
+  #read(name: string, bytes: Uint8Array): GroupConfig {
+    const { own, checkOrigin } = this.#options;
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new ConfigError("its name is not 1 to 64 of A-Z a-z 0-9 _ -");
+    if (own.has(name)) throw new ConfigError("this node has a group of that name by its own options, which come first");
+    if (bytes.byteLength > maxDefinitionBytes) throw new ConfigError(`it is longer than ${maxDefinitionBytes} bytes`);
+    return readDefinition(name, bytes, checkOrigin);
+  }
+
+  /** What runs stays as it is. */
+  #refuse(name: string, text: string, error: unknown): void {
+    const isExpected = error instanceof ConfigError || error instanceof TypeError || error instanceof RangeError;
+    if (!isExpected) throw error;
+    const reason = error.message;
+    this.#refused.set(name, { text, reason });
+    this.#options.log.warn(`cannot follow the definition of the group ${name}: ${reason}`, {}, { group: name, reason });
+  }
+
+  #deleted(name: string): void {
+    this.#refused.delete(name);
+    if (!this.#running.delete(name)) return;
+    const { keeper, log } = this.#options;
+    log.info(`ended the group ${name}, as its definition was deleted`, {}, { group: name });
+    void keeper.removeGroup(name);
+  }
+}

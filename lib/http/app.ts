@@ -131,7 +131,11 @@ function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
 function statsOf(node: NodeFace, groups: ServedGroups): NodeReport {
   const { name, incarnation, version, runtime } = node;
   const byGroup = Object.fromEntries(
-    [...groups].map(([name, { group }]) => [name, { ...group.stats(), roster: node.roster(name) }]),
+    [...groups].map(([name, { group, guard }]) => [name, {
+      ...group.stats(),
+      ...(guard && { guard: guard.figures() }),
+      roster: node.roster(name),
+    }]),
   );
   return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
 }

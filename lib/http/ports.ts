@@ -13,7 +13,25 @@ import type { Fields } from "../core/semantics/fields.ts";
 export type GroupFigures = Partial<GroupStats> & {
   readonly roster?: Pick<Roster, "revision" | "peers">;
   readonly invalidation?: InvalidationFigures;
+  readonly guard?: GuardFigures;
 };
+
+/** The guard of a group's origin on one node. */
+export interface GuardFigures {
+  /** Requests at the origin now, with those that were given up a moment ago. */
+  readonly running: number;
+  readonly queued: number;
+  /** How many this node may have at the origin now; null: no limit. */
+  readonly limit: number | null;
+  /** Its share by the latest roster, which it may use after the grace period. */
+  readonly share: number | null;
+  /** Requests that were refused: the queue was full, or the wait too long. */
+  readonly refused: number;
+  /** Requests that the breaker has refused. */
+  readonly broken: number;
+  readonly breaker: "closed" | "open" | "half-open" | null;
+  readonly retries: number;
+}
 
 /** An invalidation that this node has applied. */
 export interface AppliedInvalidation {
@@ -35,6 +53,15 @@ export interface InvalidationFigures {
   readonly softened: number;
   /** The latest first, ten at most. */
   readonly last: readonly AppliedInvalidation[];
+}
+
+/** The groups that are defined in NATS, as one node follows them. */
+export interface DefinitionsFigures {
+  /** Of the bucket's last change that the node has seen. */
+  readonly revision: number;
+  readonly groups: readonly string[];
+  /** Definitions that it does not follow, each with the reason. */
+  readonly refused: readonly { readonly group: string; readonly reason: string }[];
 }
 
 /** Where the node is in the log of invalidations. */
@@ -72,6 +99,8 @@ export interface NodeFigures {
   readonly ready?: boolean;
   readonly links?: readonly LinkFigures[];
   readonly log?: LogFigures;
+  /** With `--groups-from-nats`. */
+  readonly definitions?: DefinitionsFigures;
 }
 
 /** One node at one moment: what its `/stats` prints. */
@@ -192,6 +221,8 @@ export interface SiteFace {
 /** A group as the HTTP edge serves it. */
 export interface ServedGroup {
   readonly group: CacheGroup;
+  /** For a group whose origin is guarded. */
+  readonly guard?: { figures(): GuardFigures } | undefined;
   /** For a group whose origin is a site. */
   readonly site?: SiteFace | undefined;
   readonly invalidation: InvalidationFace;

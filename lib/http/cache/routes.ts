@@ -10,6 +10,7 @@ import { BadKeyError, NotFoundError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
+import { Bodies } from "../admin/body.ts";
 import type { Changes, Target } from "../admin/changes.ts";
 import { AFTER, reached } from "../after.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
@@ -20,6 +21,7 @@ import { WholeHits } from "../fast/whole-hits.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroup, ServedGroups } from "../ports.ts";
 import { notAllowed, problemOf, problemResponse } from "../problem.ts";
+import { answerBatch, BATCH_KEY, type BatchAnswers, type KeyFailure } from "./batch.ts";
 import { CacheStatus, type HowLoaded } from "./cache-status.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
 import { answerSite, type SiteAnswers } from "./site.ts";
@@ -80,6 +82,21 @@ export class CacheRoutes {
     forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
     signalOf: (request) => this.#signals.of(request),
   };
+  readonly #bodies: Bodies;
+  readonly #forBatches: BatchAnswers = {
+    groupNow: (name) => {
+      const served = this.#groups.get(name);
+      return served?.site === undefined ? served?.group : undefined;
+    },
+    reached: (request, group) => this.#reached(request, group),
+    hitStatus: ({ isBehind }, { value, from }) =>
+      this.#status.found(from, isBehind) + detailsOf(value, false, this.#clock.nowMs()),
+    loadedStatus: (group, loaded, how) =>
+      this.#statusOf(group, loaded, how) + detailsOf(loaded.value, false, this.#clock.nowMs()),
+    keyFailure: (error, group, isRefused) => this.#failureOf(error, group, "key", isRefused),
+    noGroup: (name) => this.#noGroup(name),
+    failed: (error, group) => this.failed(error, group, "key", undefined),
+  };
 
   constructor(options: CacheRoutesOptions) {
     const { nodeName, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster } = options;
@@ -90,6 +107,7 @@ export class CacheRoutes {
     this.#currentEpoch = currentEpoch;
     this.#clock = clock;
     this.#log = log;
+    this.#bodies = new Bodies(clock);
     this.#texts = isChunkedTextFaster ? new TextBodies() : undefined;
     this.#wholeHits = new WholeHits(this.#texts);
   }
@@ -110,6 +128,10 @@ export class CacheRoutes {
     }
     if (method === "GET" || method === "HEAD") {
       return this.#get(request, served?.group, groupName, rawKey, query, "key");
+    }
+    if (method === "POST" && rawKey === BATCH_KEY) {
+      if (served === undefined) return this.#noSuchGroup(groupName);
+      return answerBatch(request, served.group, query, this.#bodies, this.#clock, this.#forBatches);
     }
     const target: Target = { groupName, served, rawKey, query };
     return this.#changes.cache(request, target);
@@ -263,8 +285,13 @@ export class CacheRoutes {
   }
 
   #noSuchGroup(groupName: string): Response {
-    const detail = `this node serves no group called ${groupName}`;
-    return problemResponse({ status: 404, detail }, { "cache-status": this.#status.refused("no-group") });
+    const { cacheStatus, ...problem } = this.#noGroup(groupName);
+    return problemResponse(problem, { "cache-status": cacheStatus });
+  }
+
+  #noGroup(name: string): KeyFailure {
+    const detail = `this node serves no group called ${name}`;
+    return { status: 404, detail, cacheStatus: this.#status.refused("no-group") };
   }
 
   /** @param signal the client's; `undefined` before a load */
@@ -275,12 +302,16 @@ export class CacheRoutes {
         "cache-status": this.#status.failed("client-gone"),
       });
     }
-    const problem = problemOf(error, group, thing);
-    if (problem.unexpected) this.#log.error(`cannot answer from ${group}: ${describe(error)}`, { group, error });
-    const cacheStatus = signal === undefined && error instanceof BadKeyError
-      ? this.#status.refused(problem.code)
-      : this.#status.failed(problem.code);
+    const { cacheStatus, ...problem } = this.#failureOf(error, group, thing, signal === undefined);
     return problemResponse(problem, { "cache-status": cacheStatus });
+  }
+
+  /** @param isBeforeLoad whether a bad key was refused before the cache was asked */
+  #failureOf(error: unknown, group: string, thing: string, isBeforeLoad: boolean): KeyFailure {
+    const { status, detail, code, unexpected } = problemOf(error, group, thing);
+    if (unexpected) this.#log.error(`cannot answer from ${group}: ${describe(error)}`, { group, error });
+    const isRefused = isBeforeLoad && error instanceof BadKeyError;
+    return { status, detail, cacheStatus: isRefused ? this.#status.refused(code) : this.#status.failed(code) };
   }
 }
 

@@ -1,0 +1,131 @@
+/** A group as a program sees it. */
+import { utf8Bytes } from "../core/base/hash.ts";
+import { MAX_CONTENT_TYPE_BYTES } from "../core/base/limits.ts";
+import {
+  BadKeyError,
+  NotFoundError,
+  OriginError,
+  PassThroughError,
+  PeerError,
+  UnavailableError,
+} from "../core/errors.ts";
+import type { Loaded } from "../core/group.ts";
+import { checkedInvalidation, invalidationOf } from "../core/invalidation/message.ts";
+import type { Label } from "../core/invalidation/label.ts";
+import { afterText, readAfter } from "../http/after.ts";
+import { checkKey } from "../http/key.ts";
+import type { Invalidated } from "../http/ports.ts";
+import type { Served } from "../node/served-group.ts";
+import type { Codec } from "./codec.ts";
+import { inOrderOfArrival } from "./arrivals.ts";
+import type { Arrival, CacheGroup, Change, Changed, ChangeOptions, GetOptions, PutOptions } from "./surface.ts";
+
+/** Chosen: twelve times as long as an HTTP request for a change waits (WAIT_MS of lib/http/admin). */
+const MAX_WAIT_MS = 60_000;
+
+/** What a group needs of its node. */
+export interface Host {
+  /** Fails from the close of the node on. */
+  served(group: string): Served;
+  /** Has the close of the node wait for the work, or ends the wait for it. */
+  track<T>(work: Promise<T>): Promise<T>;
+}
+
+/** One group of a node. */
+export class GroupHandle<Value> implements CacheGroup<Value> {
+  readonly name: string;
+  readonly #host: Host;
+  readonly #codec: Codec;
+
+  constructor(name: string, host: Host, codec: Codec) {
+    this.name = name;
+    this.#host = host;
+    this.#codec = codec;
+  }
+
+  async get(key: string, { signal, after }: GetOptions = {}): Promise<Value> {
+    checkKey(key);
+    const label = after === undefined ? undefined : labelOf(after);
+    const { group } = this.#host.served(this.name);
+    signal?.throwIfAborted();
+    const options = { ...(signal !== undefined && { signal }), after: label };
+    try {
+      return this.#valueIn(await this.#host.track(group.get(key, options)), key);
+    } catch (error) {
+      if (!(error instanceof PassThroughError)) throw error;
+      throw new OriginError(`the answer for ${JSON.stringify(key)} is none that a cache keeps`, { cause: error });
+    }
+  }
+
+  getMany(keys: Iterable<string>, options: GetOptions = {}): AsyncGenerator<Arrival<Value>, void, void> {
+    return inOrderOfArrival(keys, options.signal, async (key, signal) => {
+      try {
+        return { key, value: await this.get(key, { ...options, signal }) };
+      } catch (error) {
+        return { key, error: error instanceof Error ? error : new Error(String(error)) };
+      }
+    });
+  }
+
+  async invalidate(change: Change, { waitMs = 0 }: ChangeOptions = {}): Promise<Changed> {
+    const message = checkedInvalidation({ ...invalidationOf({}), ...change });
+    const { invalidation } = this.#host.served(this.name);
+    return changedBy(await this.#host.track(invalidation.invalidate(message, { waitMs: checkedWait(waitMs) })));
+  }
+
+  async put(key: string, value: Value, { waitMs = 0, contentType }: PutOptions = {}): Promise<Changed> {
+    checkKey(key);
+    const { invalidation, isWritable, valueBytesMax } = this.#host.served(this.name);
+    if (!isWritable) {
+      throw new TypeError(`Cannot put into ${this.name} as the group must be writable`);
+    }
+    const encoded = this.#codec.encode(value);
+    const { byteLength } = encoded.body;
+    if (byteLength > valueBytesMax) {
+      throw new RangeError(`Cannot put ${byteLength} bytes as a value must have at most ${valueBytesMax}`);
+    }
+    const written = contentType === undefined ? encoded : { ...encoded, contentType: checkedType(contentType) };
+    try {
+      return changedBy(await this.#host.track(invalidation.write(key, written, { waitMs: checkedWait(waitMs) })));
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      const message = "the key's owner cannot be reached: the old value is gone, and the new one is not stored";
+      throw new UnavailableError(message, { cause: error });
+    }
+  }
+
+  /** A site has answers that are no values: the pages of its errors, and its redirects. */
+  #valueIn({ value: { body, about: { status } } }: Loaded, key: string): Value {
+    if (status === 404 || status === 410) {
+      throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
+    }
+    if (status < 200 || status > 299) {
+      throw new OriginError(`the origin answered ${status}`);
+    }
+    return this.#codec.decode(body) as Value;
+  }
+}
+
+function changedBy({ label, applied, behind }: Invalidated): Changed {
+  return { after: afterText(label), applied, behind };
+}
+
+/** @throws BadKeyError none that a change has given */
+function labelOf(after: string): Label {
+  const { epoch, sequence } = readAfter(after);
+  if (epoch === undefined) throw new BadKeyError("after must be that of a change: <epoch>-<sequence>");
+  return { epoch, sequence };
+}
+
+function checkedWait(waitMs: number): number {
+  if (waitMs >= 0 && waitMs <= MAX_WAIT_MS) return waitMs;
+  throw new RangeError(`Cannot wait as waitMs must be from 0 to ${MAX_WAIT_MS}: current value is ${waitMs}`);
+}
+
+function checkedType(contentType: string): string {
+  // deno-lint-ignore no-control-regex
+  const isSound = contentType !== "" && !/[\x00-\x08\x0a-\x1f\x7f]/.test(contentType);
+  if (isSound && utf8Bytes(contentType) <= MAX_CONTENT_TYPE_BYTES) return contentType;
+  const rule = `contentType must be 1 to ${MAX_CONTENT_TYPE_BYTES} bytes without control characters`;
+  throw new TypeError(`Cannot put as ${rule}`);
+}

@@ -1,0 +1,78 @@
+/** A function of this program as the origin of a group. */
+import type { GroupConfig } from "../config/config.ts";
+import type { Clock } from "../core/base/clock.ts";
+import { NotFoundError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
+import type { LoadContext } from "../core/ports.ts";
+import type { Answer } from "../core/value.ts";
+import { answerOf, staleOf } from "../origins/module/answer.ts";
+import type { LoadOptions } from "../origins/module/contract.ts";
+import type { CheckedOrigin } from "../origins/origin.ts";
+import { UnansweredError } from "../origins/unanswered.ts";
+import type { Codec } from "./codec.ts";
+
+/** Calls the function, by the same contract as that of a module. */
+export class LoadOrigin implements CheckedOrigin {
+  readonly #load: (key: string, options: LoadOptions) => unknown;
+  readonly #codec: Codec;
+  readonly #config: GroupConfig;
+  readonly #clock: Clock;
+
+  constructor(config: GroupConfig, codec: Codec, clock: Clock, load: (key: string, options: LoadOptions) => unknown) {
+    this.#config = config;
+    this.#codec = codec;
+    this.#clock = clock;
+    this.#load = load;
+  }
+
+  /**
+   * What the function does after the abort counts no more.
+   *
+   * @param signal aborted after the group's `loadTimeoutMs`, too
+   * @throws NotFoundError it returned nothing, or threw an error of this name
+   * @throws OriginTimeoutError, OverloadedError it threw an error of this name, or a TimeoutError
+   * @throws OriginError it failed, or returned what is no value, or one over the longest value
+   */
+  async load(key: string, signal: AbortSignal, { stale: held }: LoadContext = {}): Promise<Answer> {
+    signal.throwIfAborted();
+    const over = Promise.withResolvers<never>();
+    const abort = () => over.reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    const stale = held && staleOf(held, this.#clock.nowMs());
+    const reading = { lifetime: this.#config, valueBytesMax: this.#config.valueBytesMax, stale, held, signal };
+    const answer = async () => {
+      return await answerOf(this.#codec.resultOf(await this.#load(key, { signal, stale })), reading);
+    };
+    try {
+      return await Promise.race([answer(), over.promise]);
+    } catch (error) {
+      throw signal.aborted ? signal.reason : classed(error);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Nothing can be checked before a load. */
+  check(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** By name: the function may have another copy of this library. */
+function classed(error: unknown): Error {
+  const { name, message } = error instanceof Error ? error : { name: "", message: String(error) };
+  if (name === "NotFoundError") {
+    return new NotFoundError(message, { cause: error });
+  }
+  if (name === "OverloadedError") {
+    return new OverloadedError(message, { cause: error });
+  }
+  const text = `load failed: ${name === "" ? message : `${name}: ${message}`}`;
+  if (name === "TimeoutError" || name === "OriginTimeoutError") {
+    return new OriginTimeoutError(text, { cause: error });
+  }
+  return new UnansweredError(text, { cause: error });
+}

@@ -1,0 +1,50 @@
+/** Every example in a doc comment of the library runs as it stands. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root, temporaryDirectory } from "../support/node.ts";
+import { test } from "../support/test.ts";
+
+const files = [
+  "mod.ts",
+  ...readdirSync(join(root, "lib/library")).map((name) => `library/${name}`),
+]
+  .filter((path) => path.endsWith(".ts"));
+
+/** The examples of one file, without the stars of their comments. */
+function examplesOf(path: string): string[] {
+  const comments = readFileSync(join(root, "lib", path), "utf8").match(
+    /^ *\/\*\*.*?\*\//gms,
+  ) ?? [];
+  return comments.flatMap((comment) => {
+    const text = comment.replace(/^ *\* ?/gm, "");
+    return [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+  });
+}
+
+test(
+  "the examples of the library run",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const folder = temporaryDirectory(defer);
+    const examples = files.flatMap((path) => examplesOf(path).map((code) => ({ path, code })));
+    assert.ok(examples.length >= 9, "they are found");
+    const library = pathToFileURL(join(root, "lib/mod.ts")).href;
+    await Promise.all(examples.map(async ({ path, code }, number) => {
+      assert.ok(code.includes('from "muster-cache"'), `${path}: ${code}`);
+      const file = join(folder, `example${number}.ts`);
+      writeFileSync(
+        file,
+        code.replace('"muster-cache"', JSON.stringify(library)),
+      );
+      try {
+        await import(pathToFileURL(file).href);
+      } catch (error) {
+        throw new Error(`${path} has an example that fails:\n${code}`, {
+          cause: error,
+        });
+      }
+    }));
+  },
+);

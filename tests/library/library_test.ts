@@ -1,0 +1,469 @@
+/** Muster inside a program: what a program gives to nodes, and what it gets from them. */
+import assert from "node:assert/strict";
+import {
+  Answer,
+  BadKeyError,
+  ConfigError,
+  createNode,
+  type GroupOptions,
+  type LoadOptions,
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  UnavailableError,
+} from "../../lib/mod.ts";
+import type { groupFields } from "../../lib/config/group-fields.ts";
+import { freePort } from "../support/free-port.ts";
+import { startNats } from "../support/nats-server.ts";
+import { type Defer, test } from "../support/test.ts";
+import { until } from "../support/until.ts";
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+/** Nothing else waits for these nodes. */
+const drainTimeout = "2s";
+
+/** The fields of a group in the JSON file that are no options here. */
+type FieldsOf<T> = T extends unknown ? keyof T : never;
+const missing: Exclude<keyof typeof groupFields, FieldsOf<GroupOptions>>[] = [];
+
+/** A node on its own. */
+async function nodeOf<G extends Record<string, GroupOptions>>(
+  defer: Defer,
+  groups: G,
+) {
+  const node = await createNode({ nats: "off", drainTimeout, groups });
+  defer(() => node.close());
+  return node;
+}
+
+test("what one node has loaded another node of the same process gets through its memory", async (defer) => {
+  const { url } = await startNats(defer);
+  const loads: string[] = [];
+  const nodeNamed = async (name: string) => {
+    const load = (key: string) => {
+      loads.push(key);
+      return `${key} by ${name}`;
+    };
+    const node = await createNode({
+      name,
+      nats: [url],
+      drainTimeout,
+      groups: { render: { type: "text", load } },
+    });
+    defer(() => node.close());
+    await node.ready;
+    return node;
+  };
+  const first = await nodeNamed("a");
+  assert.deepEqual([first.name, first.isReady], ["a", true]);
+  const keys = Array.from({ length: 40 }, (_, i) => `key ${i}`);
+  const got = async (node: typeof first) => {
+    const found = new Map<string, string>();
+    for await (const { key, value } of node.group("render").getMany(keys)) {
+      found.set(key, value!);
+    }
+    return [...found].sort().map(([, value]) => value);
+  };
+  const byFirst = await got(first);
+  const second = await nodeNamed("b");
+  assert.deepEqual(
+    await got(second),
+    byFirst,
+    "the second node owns keys by now, and takes their values over",
+  );
+  assert.equal(loads.length, keys.length);
+  const { after, applied, behind } = await second.group("render").invalidate({
+    keys: [keys[0]!],
+  }, { waitMs: 5_000 });
+  assert.deepEqual([[...applied].sort(), behind], [["a", "b"], []]);
+  await first.group("render").get(keys[0]!, { after });
+  assert.equal(loads.length, keys.length + 1);
+});
+
+test("a group takes every field that it has in the JSON file, and its policy counts", async (defer) => {
+  const none: never[] = missing;
+  assert.deepEqual(none, []);
+  let loads = 0;
+  const node = await nodeOf(defer, { absent: { negativeTtlMs: 60_000, load: () => void loads++ as undefined } });
+  for (let i = 0; i < 2; i++) await assert.rejects(node.group("absent").get("k"), NotFoundError);
+  assert.equal(loads, 1);
+});
+
+test("two nodes in one process share nothing", async (defer) => {
+  const [one, other] = await Promise.all([
+    nodeOf(defer, { same: { type: "text", load: () => "one" } }),
+    nodeOf(defer, { same: { type: "text", load: () => "other" } }),
+  ]);
+  assert.equal(await one.group("same").get("key"), "one");
+  assert.equal(await other.group("same").get("key"), "other");
+  assert.notEqual(one.port, other.port);
+  await one.close();
+  assert.equal(await other.group("same").get("key"), "other");
+});
+
+test("values have the type of their group, and belong to the caller", async (defer) => {
+  const node = await nodeOf(defer, {
+    bytes: { load: () => new Uint8Array([1, 2, 3]) },
+    text: { type: "text", load: () => new Response("from a response").body! },
+    json: { type: "json", load: (key) => Promise.resolve({ key, list: [1] }) },
+    answer: {
+      type: "json",
+      load: (key) => new Answer({ body: key }, { tags: ["t"] }),
+    },
+    response: {
+      type: "json",
+      load: () => Response.json({ from: "elsewhere" }),
+    },
+  });
+  const bytes: Uint8Array<ArrayBuffer> = await node.group("bytes").get("k");
+  bytes.fill(0);
+  assert.deepEqual([...await node.group("bytes").get("k")], [1, 2, 3]);
+  const said: string = await node.group("text").get("k");
+  assert.equal(said, "from a response");
+  const value: { key: string; list: number[] } = await node.group("json").get(
+    "k",
+  );
+  value.list.push(2);
+  assert.deepEqual(await node.group("json").get("k"), { key: "k", list: [1] });
+  const answered: { body: string } = await node.group("answer").get("k");
+  assert.deepEqual(
+    answered,
+    { body: "k" },
+    "an object with a body is a value like any other",
+  );
+  const unknown: unknown = await node.group("response").get("k");
+  assert.deepEqual(unknown, { from: "elsewhere" });
+  // @ts-expect-error: the names of the groups are known
+  assert.throws(() => node.group("nothing"), /Cannot find the group nothing/);
+});
+
+test("an answer names its own lifetime and tags, and gets the expired value", async (defer) => {
+  const stales: LoadOptions["stale"][] = [];
+  let loads = 0;
+  const node = await nodeOf(defer, {
+    short: {
+      ttlMs: 60_000,
+      staleIfErrorMs: 60_000,
+      load(_key, { stale }) {
+        stales.push(stale);
+        return {
+          body: `load ${++loads}`,
+          contentType: "text/css",
+          ttlMs: 1,
+          tags: ["sheet"],
+        };
+      },
+    },
+    long: {
+      type: "json",
+      load: () => new Answer(++loads, { tags: ["page"], ttlMs: 60_000 }),
+    },
+  });
+  const short = node.group("short");
+  assert.equal(text(await short.get("k")), "load 1");
+  await until(
+    async () => text(await short.get("k")) === "load 2",
+    5_000,
+    () => "it never expired",
+  );
+  assert.equal(stales[0], undefined);
+  assert.deepEqual([text(stales[1]!.body), stales[1]!.contentType], [
+    "load 1",
+    "text/css",
+  ]);
+  const long = node.group("long");
+  const before: number = await long.get("k");
+  await long.invalidate({ tags: ["another"] });
+  assert.equal(await long.get("k"), before);
+  await long.invalidate({ tags: ["page"] });
+  assert.equal(await long.get("k"), before + 1);
+});
+
+test("errors of a load come by their class", async (defer) => {
+  const node = await nodeOf(defer, {
+    failing: {
+      type: "text",
+      loadTimeoutMs: 50,
+      async load(key, { signal }) {
+        if (key === "nothing") return undefined;
+        if (key === "missing") throw new NotFoundError("not here");
+        if (key === "busy") throw new OverloadedError("later");
+        if (key === "hang") {
+          await new Promise((_resolve, reject) => signal.addEventListener("abort", reject));
+        }
+        if (key === "number") return 7 as unknown as string;
+        throw new RangeError("broken");
+      },
+    },
+    short: { load: () => "four", valueBytesMax: 3 },
+    json: { type: "json", load: (key) => key === "null" ? null : () => {} },
+    written: { origin: "none:", writable: true, type: "json" },
+  });
+  const failing = node.group("failing");
+  await assert.rejects(failing.get("nothing"), NotFoundError);
+  await assert.rejects(failing.get("missing"), NotFoundError);
+  await assert.rejects(failing.get("busy"), OverloadedError);
+  await assert.rejects(failing.get("hang"), OriginTimeoutError);
+  await assert.rejects(failing.get("number"), OriginError);
+  await assert.rejects(failing.get("other"), (error: OriginError) => {
+    assert.ok(error instanceof OriginError);
+    assert.match(error.message, /RangeError: broken/);
+    return true;
+  });
+  for (const key of ["", "\n", "x".repeat(1_025)]) {
+    await assert.rejects(failing.get(key), BadKeyError);
+  }
+  await assert.rejects(failing.get("k", { after: "nonsense" }), BadKeyError);
+  await assert.rejects(node.group("short").get("k"), OriginError);
+  await assert.rejects(node.group("json").get("null"), NotFoundError);
+  await assert.rejects(node.group("json").get("function"), OriginError);
+  await assert.rejects(node.group("written").get("k"), NotFoundError);
+});
+
+test("a caller who leaves ends only its own wait", async (defer) => {
+  const loading = Promise.withResolvers<string>();
+  let loads = 0;
+  const node = await nodeOf(defer, {
+    slow: { type: "text", load: () => (loads++, loading.promise) },
+  });
+  const slow = node.group("slow");
+  const leaving = new AbortController();
+  const left = slow.get("k", { signal: leaving.signal });
+  const staying = slow.get("k");
+  leaving.abort(new Error("gone"));
+  await assert.rejects(left, /gone/);
+  loading.resolve("value");
+  assert.equal(await staying, "value");
+  assert.equal(loads, 1);
+});
+
+test("many values come in order of arrival, a bounded number at a time, and one bad key does not end them", async (defer) => {
+  const loading = new Map<string, PromiseWithResolvers<string>>();
+  const begun: string[] = [];
+  let mostInFlight = 0;
+  const node = await nodeOf(defer, {
+    slow: {
+      type: "text",
+      load(key) {
+        begun.push(key);
+        const ready = Promise.withResolvers<string>();
+        loading.set(key, ready);
+        mostInFlight = Math.max(mostInFlight, loading.size);
+        return ready.promise.finally(() => loading.delete(key));
+      },
+    },
+  });
+  const slow = node.group("slow");
+  const some = slow.getMany(["a", "b", "", "c"]);
+  assert.ok(
+    (await some.next()).value!.error instanceof BadKeyError,
+    "the bad key needs no load",
+  );
+  await until(() => begun.length === 3, 5_000, () => `begun: ${begun}`);
+  for (const key of ["c", "a", "b"]) {
+    loading.get(key)!.resolve(key.toUpperCase());
+    assert.deepEqual((await some.next()).value, {
+      key,
+      value: key.toUpperCase(),
+    });
+  }
+  assert.deepEqual(await some.next(), { done: true, value: undefined });
+
+  const many = slow.getMany(Array.from({ length: 200 }, (_, i) => `many ${i}`));
+  const first = many.next();
+  await until(
+    () => loading.size === 64,
+    5_000,
+    () => `${loading.size} in flight`,
+  );
+  loading.get("many 63")!.resolve("it");
+  assert.equal((await first).value!.key, "many 63");
+  await many.return();
+  assert.equal(mostInFlight, 64);
+  for (const { resolve } of loading.values()) resolve("late");
+  assert.ok(begun.length <= 3 + 65, "a reader who leaves is not loaded for");
+});
+
+test("a writable group takes values of its type", async (defer) => {
+  const node = await nodeOf(defer, {
+    sessions: {
+      origin: "none:",
+      writable: true,
+      type: "json",
+      valueBytesMax: 100,
+    },
+    sheets: { type: "text", load: () => "loaded", writable: true },
+    pages: { load: () => "loaded" },
+  });
+  const { after } = await node.group("sessions").put("7", { user: "ada" });
+  assert.deepEqual(await node.group("sessions").get("7", { after }), {
+    user: "ada",
+  });
+  await assert.rejects(
+    node.group("sessions").put("7", "x".repeat(99)),
+    RangeError,
+  );
+  await assert.rejects(node.group("sessions").put("7", undefined), TypeError);
+  await node.group("sheets").put("main", "written", {
+    contentType: "text/css",
+  });
+  const served = await node.fetch(
+    new Request("http://localhost/cache/sheets/main"),
+  );
+  assert.deepEqual([await served.text(), served.headers.get("content-type")], [
+    "written",
+    "text/css",
+  ]);
+  await assert.rejects(
+    node.group("sheets").put("main", "x", { contentType: "text/css\nx: y" }),
+    TypeError,
+  );
+  await assert.rejects(
+    node.group("pages").put("k", new Uint8Array(1)),
+    /Cannot put into pages/,
+  );
+  await assert.rejects(node.group("pages").invalidate({}), /covers nothing/);
+  await assert.rejects(
+    node.group("pages").invalidate({ all: true }, { waitMs: -1 }),
+    RangeError,
+  );
+});
+
+test("fetch answers as the node does, but for changes and for other nodes", async (defer) => {
+  const node = await nodeOf(defer, {
+    render: { load: (key) => `<h1>${key}</h1>`, writable: true },
+  });
+  const status = async (path: string, init?: RequestInit) => {
+    return (await node.fetch(new Request(`http://localhost${path}`, init)))
+      .status;
+  };
+  const answer = await node.fetch(
+    new Request("http://localhost/cache/render/home"),
+  );
+  assert.equal(await answer.text(), "<h1>home</h1>");
+  assert.equal(await status("/readyz"), node.isReady ? 200 : 503);
+  assert.equal(await status("/_peer"), 404);
+  assert.equal(
+    await status("/cache/render/home", { method: "PUT", body: "x" }),
+    403,
+  );
+  const own = await fetch(`http://127.0.0.1:${node.port}/cache/render/home`);
+  assert.equal(await own.text(), "<h1>home</h1>");
+});
+
+test("a wrong option is refused with every fault, in the words of the options", async () => {
+  const load = () => "";
+  const options = {
+    nats: "off",
+    name: "a b",
+    addr: "nowhere",
+    workers: 2,
+    groups: {
+      "bad name": { load },
+      both: { load, origin: "none:" },
+      neither: {},
+      fields: { load, ttlMs: 0, typo: 1, type: "xml" },
+      origin: { origin: "ftp://x" },
+    },
+  };
+  const faults = await createNode(
+    options as unknown as Parameters<typeof createNode>[0],
+  ).then(
+    () => assert.fail("it must be refused"),
+    (error) => {
+      assert.ok(error instanceof ConfigError);
+      return error.message;
+    },
+  );
+  for (
+    const told of [
+      /^10 faults in the options of createNode:$/m,
+      /^\s+there is no option workers$/m,
+      /^\s+the name of a group must be 1 to 64 characters out of A-Z a-z 0-9 _ -: "bad name"$/m,
+      /^\s+groups\.origin must have an origin that can be used: .*"ftp:\/\/x"$/m,
+      /^\s+groups\.both must have load or origin, not both$/m,
+      /^\s+groups\.neither must have load or origin$/m,
+      /^\s+groups\.fields\.type must be one of "bytes", "text", "json"$/m,
+      /^\s+groups\.fields has an unknown field "typo"$/m,
+      /^\s+groups\.fields\.ttlMs must be a whole number from 1/m,
+      /^\s+addr must be host:port .*: it is "nowhere"$/m,
+      /^\s+name must be 1 to 128 characters .*: it is "a b"$/m,
+    ]
+  ) assert.match(faults, told);
+  assert.doesNotMatch(faults, /--|in the file|load:/);
+  for (
+    const wrong of [
+      undefined,
+      {},
+      { nats: "off" },
+      { nats: "off", groups: {} },
+      { nats: 7, groups: { a: { load } } },
+    ]
+  ) {
+    await assert.rejects(
+      createNode(wrong as unknown as Parameters<typeof createNode>[0]),
+      ConfigError,
+    );
+  }
+});
+
+test("an address that is taken is an error of createNode", async (defer) => {
+  const { port } = await nodeOf(defer, { a: { load: () => "" } });
+  const taken = createNode({
+    nats: "off",
+    addr: `127.0.0.1:${port}`,
+    groups: { a: { load: () => "" } },
+  });
+  await assert.rejects(taken, /Cannot listen on/);
+});
+
+test("a closed node answers what was in flight, and nothing more", async () => {
+  const loading = Promise.withResolvers<string>();
+  const node = await createNode({
+    nats: "off",
+    drainTimeout,
+    groups: { slow: { type: "text", load: (key) => key === "k" ? loading.promise : new Promise<never>(() => {}) } },
+  });
+  const slow = node.group("slow");
+  const inFlight = slow.get("k");
+  const hung = assert.rejects(slow.get("never"), UnavailableError);
+  const closing = node.close();
+  assert.equal(node.close(), closing);
+  loading.resolve("value");
+  assert.equal(await inFlight, "value");
+  await closing;
+  await hung;
+  assert.equal(node.isReady, false);
+  await assert.rejects(slow.get("k"), UnavailableError);
+  await assert.rejects(slow.invalidate({ all: true }), UnavailableError);
+  await assert.rejects(fetch(`http://127.0.0.1:${node.port}/healthz`));
+});
+
+test("without NATS a node can be asked, is not ready, and says why to its log only", async (defer) => {
+  const lines: string[] = [];
+  const log = {
+    warn: (message: string, facts: object) => void lines.push(`${message} ${JSON.stringify(facts)}`),
+  };
+  const nats = `127.0.0.1:${await freePort()}`;
+  const node = await createNode({
+    nats,
+    drainTimeout,
+    log,
+    groups: { render: { type: "text", load: (key) => key } },
+  });
+  defer(() => node.close());
+  assert.equal(await node.group("render").get("k"), "k");
+  await until(
+    () => lines.length > 0,
+    10_000,
+    () => "it has never said that NATS is away",
+  );
+  assert.equal(node.isReady, false);
+  await assert.rejects(
+    node.group("render").invalidate({ all: true }),
+    UnavailableError,
+  );
+  await node.close();
+  await assert.rejects(node.ready, UnavailableError);
+});

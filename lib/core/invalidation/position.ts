@@ -96,9 +96,13 @@ export class LogPosition implements LogFollower {
     return epoch === 0 && this.#keepsBlind ? 0 : -1;
   }
 
-  /** Whether everything up to the label is applied here. */
+  /**
+   * Whether everything up to the label is applied here. A node that has not been in touch with the log asks for what stands
+   * in it now: a node that is out of touch does not know that either, unless it has never been in touch itself.
+   */
   has({ epoch, sequence }: Label): boolean {
-    return epoch === 0 || (epoch === this.#label.epoch && sequence <= this.#label.sequence);
+    if (epoch === 0) return this.#label.epoch === 0 || !this.isAway;
+    return epoch === this.#label.epoch && sequence <= this.#label.sequence;
   }
 
   /** `true` when the label is applied here; else this catches up, for `timeoutMs` at most, and tells whether it has. */
@@ -115,7 +119,9 @@ export class LogPosition implements LogFollower {
       const cancel = clock.after(timeoutMs, () => resolve(false));
       const waiting: Waiting = { label, resolve };
       this.#waiting.add(waiting);
-      void log.catchUp();
+      void log.catchUp().then(() => {
+        if (this.#isPast(label)) resolve(this.has(label));
+      });
     });
   }
 
@@ -141,7 +147,10 @@ export class LogPosition implements LogFollower {
       this.#moved();
     }
     for (const reader of this.#groups.values()) reader.touched();
-    if (wasAway) this.#options.onContact?.();
+    if (wasAway) {
+      this.#tellWaiting();
+      this.#options.onContact?.();
+    }
   }
 
   away(): void {
@@ -154,8 +163,20 @@ export class LogPosition implements LogFollower {
     for (const reader of this.#groups.values()) reader.moved();
   }
 
+  #tellWaiting(): void {
+    for (const { label, resolve } of this.#waiting) {
+      if (this.has(label)) resolve(true);
+      else if (this.#isPast(label)) resolve(false);
+    }
+  }
+
+  /** Of an earlier life of the log: no node will ever come there. */
+  #isPast({ epoch }: Label): boolean {
+    return epoch !== 0 && epoch < this.#label.epoch;
+  }
+
   #moved(): void {
-    for (const waiting of this.#waiting) if (this.has(waiting.label)) waiting.resolve(true);
+    this.#tellWaiting();
     this.#options.onMoved?.(this.#label);
   }
 

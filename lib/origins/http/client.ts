@@ -102,6 +102,12 @@ export class HttpClient {
   ): Promise<Exchanged> {
     const requestedAtMs = this.#clock.nowMs();
     const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
+    // Not the caller's signal: once the answer has ended, Deno would destroy the kept connection by it, with an error for
+    // which nobody listens any more.
+    const inFlight = new AbortController();
+    const abort = () => inFlight.abort(signal.reason);
+    const detach = () => signal.removeEventListener("abort", abort);
+    signal.addEventListener("abort", abort, { once: true });
     return new Promise((resolve, reject) => {
       const send = this.#base.protocol === "https:" ? secureRequest : plainRequest;
       const sent = send({
@@ -113,8 +119,9 @@ export class HttpClient {
         headers: linesByName(fields, this.#base.host),
         agent: this.#agent,
         maxHeaderSize: MAX_HEAD_BYTES,
-        signal,
+        signal: inFlight.signal,
       }, (answer) => {
+        answer.once("end", detach);
         const status = answer.statusCode ?? 0;
         if (status < 200 || status > 599) {
           answer.destroy();
@@ -129,7 +136,9 @@ export class HttpClient {
         // Deno would send any request on a kept connection again by itself: a POST as well, and one that was aborted.
         sent.reusedSocket = false;
       });
+      sent.once("close", detach);
       sent.on("error", (error: NodeJS.ErrnoException) => {
+        detach();
         if (!isRepeatable || !isReused || !CLOSED_CODES.has(error.code) || signal.aborted) {
           return reject(error);
         }

@@ -4,7 +4,7 @@ import { OriginError } from "../../../lib/core/errors.ts";
 import { invalidationOf } from "../../../lib/core/invalidation/message.ts";
 import { settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
-import { record } from "../cluster.ts";
+import { makeCluster, read, record, text } from "../cluster.ts";
 import { drainOf } from "../handoff/support.ts";
 import { valueOf } from "../support.ts";
 import { at, got, held, kindsFor, nodes, shut } from "./support.ts";
@@ -307,4 +307,23 @@ test("a load that began before a pending change is not stored when that is settl
   open();
   assert.equal(await early, "v1");
   assert.equal(held(b, key), undefined);
+});
+
+test("a node that has seen no log does not take an old value of an owner that is out of touch with it", async () => {
+  const { groups, log, logs, origin, pickers, restart, clock } = makeCluster(["a", "b"]);
+  const key = ["k1", "k2", "k3", "k4", "k5", "k6"].find((one) => pickers.get("b")!.pick(one) === undefined)!;
+  origin.answer = () => text(`v${origin.loads.length}`);
+  log.invalidate({ keys: ["another"] });
+  assert.equal(read(await groups.get("a")!.get(key)), "v1");
+  logs.get("b")!.cut();
+  log.invalidate({ keys: [key] });
+  log.isDown = true;
+  restart("a");
+  const late = groups.get("a")!.get(key);
+  await clock.advance(250);
+  assert.equal(read(await late), "v2", "b is behind what stands in the log, and says so");
+  assert.equal(groups.get("a")!.lookup(key), undefined, "nothing of it is kept");
+  log.isDown = false;
+  for (const view of logs.values()) view.heal();
+  assert.equal(read(await groups.get("a")!.get(key)), "v3");
 });

@@ -23,10 +23,11 @@ export class TestLogView implements InvalidationLog {
   /** It learns nothing until somebody asks for it: it lags. */
   isHeld = false;
   /** It cannot reach the log at all. */
-  isCut = false;
+  isCut: boolean;
 
   constructor(log: TestLog, clock: ManualClock) {
     this.#log = log;
+    this.isCut = log.isDown;
     this.#clock = clock;
     this.position = new LogPosition({ clock, log: this });
   }
@@ -79,6 +80,8 @@ export class TestLog {
   epoch = 1;
   lastSequence = 0;
   messages: readonly Message[] = [];
+  /** Nobody who comes now can reach it. */
+  isDown = false;
   readonly #views: TestLogView[] = [];
 
   /** One more node's view, which is told what there is. */

@@ -9,7 +9,7 @@ import { freePort } from "../support/free-port.ts";
 import { listening, NodeProcess, type RuntimeKind, spawnNode } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { until } from "../support/until.ts";
-import type { CountingOrigin } from "./origin.ts";
+import { type CountingOrigin, nodeHeader } from "./origin.ts";
 
 export const groupName = "chaos";
 const budgetBytes = 256 * 1024 * 1024;
@@ -70,7 +70,8 @@ export class MusterFleet implements Fleet {
     const port = this.#ports.get(name) ?? await freePort();
     this.#ports.set(name, port);
     const file = join(folder, `${name}.json`);
-    const group = { origin: origin.templateFor(name), budgetBytes, ...(replicas > 1 ? { replicas } : {}), ...policy };
+    const kept = replicas > 1 ? { replicas } : {};
+    const group = { origin: origin.template, headers: { [nodeHeader]: name }, budgetBytes, ...kept, ...policy };
     writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
     const where = ["--addr", `127.0.0.1:${port}`, "--name", name, "--nats", natsOf(name)];
     const node = spawnNode(defer, runtimeOf(name), [

@@ -3,7 +3,7 @@
  * does: it polls every node's /readyz, and sends to the ready nodes. Every answer but the right value is a failure. It
  * resends only the requests that http-client.ts counts.
  */
-import { Connections, NoAnswerError } from "../support/http-client.ts";
+import { type Answer, Connections, NoAnswerError } from "../support/http-client.ts";
 import { keyOf, type Random, valueOf, type Zipf } from "./keys.ts";
 
 export interface LoadOptions {
@@ -12,7 +12,16 @@ export interface LoadOptions {
   readonly zipf: Zipf;
   /** A request that takes longer has failed. */
   readonly timeoutMs: number;
+  /** By rank: 0 is the most popular. @default keyOf of keys.ts */
+  readonly keyOf?: (rank: number) => string;
+  /** Called when a request is sent; then with its answer of status 200. @default the body must be that of keys.ts */
+  readonly judge?: Judge;
 }
+
+/** What is wrong with an answer that was sent for now; `undefined`: nothing. */
+export type Judge = (node: string, key: string) => (answer: Answer) => string | undefined;
+
+const isRightValue: Judge = (_node, key) => ({ body }) => body.equals(valueOf(key)) ? undefined : "wrong bytes";
 
 export interface Failure {
   readonly node: string;
@@ -56,6 +65,8 @@ const maxFailuresKept = 50;
 
 export class Load {
   readonly #options: LoadOptions;
+  readonly #keyOf: (rank: number) => string;
+  readonly #judge: Judge;
   readonly #targets = new Map<string, Target>();
   #tally = newTally();
   #beganAtMs = performance.now();
@@ -65,6 +76,8 @@ export class Load {
 
   constructor(options: LoadOptions) {
     this.#options = options;
+    this.#keyOf = options.keyOf ?? keyOf;
+    this.#judge = options.judge ?? isRightValue;
   }
 
   get tally(): Readonly<Tally> {
@@ -130,7 +143,7 @@ export class Load {
       // After a pause of this process, drop the overdue requests: a flood is not the wanted load.
       const burst = Math.min(wanted - due, maxBurst);
       due = wanted;
-      for (let i = 0; i < burst; i++) void this.#one(keyOf(this.#options.zipf.draw()));
+      for (let i = 0; i < burst; i++) void this.#one(this.#keyOf(this.#options.zipf.draw()));
     }, tickMs);
   }
 
@@ -145,7 +158,7 @@ export class Load {
   async sweep(keys: number, atOnce: number): Promise<void> {
     let next = 0;
     const worker = async () => {
-      while (next < keys) await this.#one(keyOf(next++));
+      while (next < keys) await this.#one(this.#keyOf(next++));
     };
     await Promise.all(Array.from({ length: atOnce }, worker));
   }
@@ -153,6 +166,12 @@ export class Load {
   /** One request to one node, counted like the others. */
   async ask(name: string, key: string): Promise<void> {
     await this.#send(this.#targets.get(name)!, key);
+  }
+
+  /** Any of the ready nodes, by a number from 0 to 1; `undefined`: none is ready. */
+  readyNode(random: Random): string | undefined {
+    const ready = [...this.#targets.values()].filter(({ isReady }) => isReady);
+    return ready[Math.floor(random() * ready.length)]?.name;
   }
 
   close(): void {
@@ -183,11 +202,12 @@ export class Load {
     let fault: string | undefined;
     try {
       const { group, timeoutMs } = this.#options;
+      const judge = this.#judge(target.name, key);
       const answer = await target.connections.get(`/cache/${group}/${key}`, timeoutMs);
       if (answer.wasRepeated) tally.repeated++;
       if (answer.status !== 200) fault = `status ${answer.status}: ${answer.body.toString("utf8", 0, 200)}`;
-      else if (!answer.body.equals(valueOf(key))) fault = "wrong bytes";
-      else if (answer.cacheStatus.endsWith("detail=peer")) {
+      else fault = judge(answer);
+      if (fault === undefined && answer.cacheStatus.endsWith("detail=peer")) {
         tally.viaPeer.set(target.name, (tally.viaPeer.get(target.name) ?? 0) + 1);
       }
     } catch (error) {

@@ -15,6 +15,7 @@ import { root } from "../support/node.ts";
 import { deaths } from "./deaths.ts";
 import { deploys } from "./deploys.ts";
 import { hundred } from "./hundred.ts";
+import { invalidationScenarios } from "./invalidations.ts";
 import type { Failure } from "./load.ts";
 import { originFaults } from "./origin-faults.ts";
 import { registryFaults } from "./registry-faults.ts";
@@ -22,7 +23,10 @@ import { circumstances, isMet, readmePart, type Row, table, versionOf } from "./
 import { fullSettings, type Outcome, type Scenario, type Settings, type System } from "./result.ts";
 import { buildGoNode, runScenario, type Shown, Undos } from "./runner.ts";
 
-const scenarios: readonly Scenario[] = [...deploys, ...deaths, ...registryFaults, ...originFaults, ...hundred];
+const scenarios: readonly Scenario[] = [
+  ...[...deploys, ...deaths, ...registryFaults, ...originFaults],
+  ...[...invalidationScenarios, ...hundred],
+];
 const shortestSeconds = 2;
 const maxFailuresShown = 5;
 const page = join(root, "tests/chaos/README.md");

@@ -1,5 +1,7 @@
 /** The origin of the chaos program: it answers after a delay, and counts the loads by key and node. */
-import { serveBodies } from "../support/serve-bodies.ts";
+import type { Buffer } from "node:buffer";
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Defer } from "../support/test.ts";
 import { valueOf } from "./keys.ts";
 
@@ -13,6 +15,18 @@ export interface ExtraLoad {
   /** Since the origin was reset, in milliseconds. */
   readonly atMs: number;
 }
+
+/** What the origin answers, and after how long. */
+export interface OriginAnswer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** @default none */
+  readonly body?: Buffer;
+  readonly delayMs: number;
+}
+
+/** In it a node of muster says its name: nodes whose origins have different URLs share no values. */
+export const nodeHeader = "x-node";
 
 /** The loads since `begin` of keys that had been loaded before. */
 export class CountingOrigin {
@@ -31,7 +45,12 @@ export class CountingOrigin {
   #beganAtMs = performance.now();
   #url = "";
 
-  /** The origin for this node's configuration; by it the loads are counted per node. */
+  /** The origin of nodes that send `nodeHeader`. */
+  get template(): string {
+    return `${this.#url}/{key}`;
+  }
+
+  /** The origin for a node that sends no headers. */
   templateFor(node: string): string {
     return `${this.#url}/${node}/{key}`;
   }
@@ -55,19 +74,40 @@ export class CountingOrigin {
   }
 
   async start(defer: Defer): Promise<void> {
-    this.#url = await serveBodies(defer, (path) => {
-      const [, by = "", key = ""] = path.split("/").map(decodeURIComponent);
-      if (!this.isFailing) this.#count(key, by);
-      else {
-        const tries = this.tries.get(key) ?? [];
-        this.tries.set(key, tries);
-        tries.push({ by, atMs: performance.now() - this.#beganAtMs });
-      }
-      return { body: valueOf(key), delayMs: this.delayMs, status: this.isFailing ? 503 : 200 };
+    const server = createServer((request, response) => {
+      const [key = "", byPath] = request.url!.split("/").map(decodeURIComponent).reverse();
+      const by = String(request.headers[nodeHeader] ?? byPath);
+      const { status, headers, body, delayMs } = this.answer(key, by, request.headers);
+      const send = () => {
+        response.writeHead(status, { ...headers, ...(body && { "content-length": body.length }) });
+        response.end(body);
+      };
+      if (delayMs > 0) setTimeout(send, delayMs);
+      else send();
     });
+    // A node's idle connections must not end under it: that would be a fault of the origin.
+    server.keepAliveTimeout = 0;
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
+    defer(() => {
+      server.closeAllConnections();
+      return new Promise((closed) => server.close(closed));
+    });
+    this.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  #count(key: string, by: string): void {
+  /** Called once for each request. */
+  protected answer(key: string, by: string, _headers: IncomingHttpHeaders): OriginAnswer {
+    if (!this.isFailing) this.count(key, by);
+    else {
+      const tries = this.tries.get(key) ?? [];
+      this.tries.set(key, tries);
+      tries.push({ by, atMs: performance.now() - this.#beganAtMs });
+    }
+    const headers = { "content-type": "application/octet-stream" };
+    return { status: this.isFailing ? 503 : 200, headers, body: valueOf(key), delayMs: this.delayMs };
+  }
+
+  protected count(key: string, by: string): void {
     this.loads++;
     const loaders = this.#loadersOf.get(key);
     if (loaders === undefined) this.#loadersOf.set(key, [by]);

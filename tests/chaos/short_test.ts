@@ -1,11 +1,12 @@
 /**
- * Five scenarios of the chaos program in short, with the same targets. Runs once, alone: its subject is in processes of
+ * Six scenarios of the chaos program in short, with the same targets. Runs once, alone: its subject is in processes of
  * their own, and the targets are times.
  */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { deaths } from "./deaths.ts";
 import { deploys } from "./deploys.ts";
+import { invalidationScenarios } from "./invalidations.ts";
 import { originFaults } from "./origin-faults.ts";
 import { registryFaults } from "./registry-faults.ts";
 import { fullSettings, type Settings } from "./result.ts";
@@ -18,12 +19,18 @@ const inShort: readonly [name: string, sentence: string][] = [
   ["sigkill", "a killed node fails no request at the others and costs the origin its own share at most"],
   ["sigkill-replicas-2", "a killed node costs the origin next to nothing where values are kept twice"],
   ["origin-fails", "an origin that fails costs no client a request, and is tried for each key at most once a second"],
+  [
+    "invalidations-one-nats",
+    "what a call has invalidated stays so while nodes restart, one is killed, and NATS is killed and comes back",
+  ],
   ["nats-outage", "NATS may be killed, and come back with its store or without, at no cost to clients and the origin"],
 ];
 
+const scenarios = [...deploys, ...deaths, ...originFaults, ...registryFaults, ...invalidationScenarios];
+
 for (const [name, sentence] of inShort) {
   test(sentence, { timeoutMs: 60_000 }, async (defer) => {
-    const scenario = [...deploys, ...deaths, ...originFaults, ...registryFaults].find((one) => one.name === name)!;
+    const scenario = scenarios.find((one) => one.name === name)!;
     const undos = new Undos();
     defer(() => undos.undo());
     const shown = { say: () => {}, watch: () => {} };

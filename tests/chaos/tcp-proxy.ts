@@ -1,4 +1,4 @@
-/** A TCP proxy that can hold back the server's bytes. */
+/** A TCP proxy that can hold back the server's bytes, or cut off its clients. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Defer } from "../support/test.ts";
@@ -8,6 +8,7 @@ export class HoldingProxy {
   readonly #fromServer = new Set<Socket>();
   readonly #fromClient = new Set<Socket>();
   #isHolding = false;
+  #isCut = false;
   #server: Server | undefined;
 
   /** @param targetPort on 127.0.0.1 */
@@ -41,7 +42,18 @@ export class HoldingProxy {
     for (const socket of this.#fromServer) socket.resume();
   }
 
+  /** Ends all connections, and every new one, until `mend`. */
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of [...this.#fromServer, ...this.#fromClient]) socket.destroy();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+  }
+
   #join(client: Socket): void {
+    if (this.#isCut) return void client.on("error", () => {}).destroy();
     const server = connect(this.#targetPort, "127.0.0.1");
     this.#fromClient.add(client);
     this.#fromServer.add(server);

@@ -3,7 +3,7 @@ import { temporaryDirectory } from "../support/node.ts";
 import { type NatsServer, startNats } from "../support/nats-server.ts";
 import { type AnyProcess, areEqual, type Fleet, GoFleet, groupName, MusterFleet, type RosterView } from "./fleet.ts";
 import { seeded, Zipf } from "./keys.ts";
-import { Load, pause, quantile } from "./load.ts";
+import { type Judge, Load, pause, quantile } from "./load.ts";
 import { CountingOrigin } from "./origin.ts";
 import { atMost, type Check, EXTRA_LOADS, FAILED_REQUESTS, type Outcome, type Run } from "./result.ts";
 
@@ -22,6 +22,12 @@ export interface WorldOptions {
   readonly policy?: Readonly<Record<string, unknown>>;
   /** @default 15_000 */
   readonly timeoutMs?: number;
+  /** Other keys and values than those of keys.ts. */
+  readonly values?: {
+    readonly origin: CountingOrigin;
+    readonly keyOf: (rank: number) => string;
+    readonly judge: Judge;
+  };
 }
 
 const sweepAtOnce = 48;
@@ -34,7 +40,7 @@ export function nameOf(index: number): string {
 
 export class World {
   readonly run: Run;
-  readonly origin = new CountingOrigin();
+  readonly origin: CountingOrigin;
   readonly load: Load;
   readonly fleet: Fleet;
   /** Undefined where the scenario starts its own, or the system has none. */
@@ -49,10 +55,20 @@ export class World {
   private constructor(run: Run, options: WorldOptions, nats: NatsServer | undefined) {
     this.run = run;
     this.nats = nats;
+    const { origin = new CountingOrigin(), keyOf, judge } = options.values ?? {};
+    this.origin = origin;
     const { keys, seed } = run.settings;
     const random = seeded(seed);
     const zipf = new Zipf(keys, random);
-    this.load = new Load({ group: groupName, random, zipf, timeoutMs: options.timeoutMs ?? 15_000 });
+    const timeoutMs = options.timeoutMs ?? 15_000;
+    this.load = new Load({
+      group: groupName,
+      random,
+      zipf,
+      timeoutMs,
+      ...(keyOf && { keyOf }),
+      ...(judge && { judge }),
+    });
     run.defer(() => this.load.close());
     this.names = Array.from({ length: options.nodes }, (_, i) => nameOf(i));
     const { defer } = run;

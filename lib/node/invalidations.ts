@@ -61,6 +61,10 @@ export class Invalidations {
   readonly #progress = new Map<string, PeerProgress>();
   readonly #outages: SayOnce;
   readonly #ended = new AbortController();
+  readonly #left = new Promise<false>((leave) => {
+    this.#ended.signal.addEventListener("abort", () => leave(false), { once: true });
+  });
+  readonly #never = new AbortController().signal;
   #lastDurableMs: number | undefined;
   #lastAppliedByAllMs: number | undefined;
   #isAnnouncing = false;
@@ -92,7 +96,7 @@ export class Invalidations {
     this.#groups.delete(group);
   }
 
-  /** Nothing is announced or tried again from now on. */
+  /** The node leaves: whoever waits for other nodes is answered with what is known. Nothing is tried again from now on. */
   close(): void {
     this.#ended.abort();
   }
@@ -196,7 +200,7 @@ export class Invalidations {
     waitMs: number,
   ): Promise<{ applied: readonly string[]; behind: readonly string[] }> {
     const { selfName, listed } = this.#options;
-    const own = Promise.resolve(this.position.reach(label, Math.max(OWN_APPLY_MS, waitMs)));
+    const own = Promise.race([this.position.reach(label, Math.max(OWN_APPLY_MS, waitMs)), this.#left]);
     const others = waitMs === 0 ? [] : listed(group).filter(({ name }) => name !== selfName);
     const answers = [
       own.then((isApplied) => ({ name: selfName, isApplied })),
@@ -222,7 +226,7 @@ export class Invalidations {
   /** @returns whether the owner keeps it */
   async #keep(name: string, key: string, value: Value): Promise<boolean> {
     const { group, picker } = this.#groups.get(name)!;
-    const options = { signal: this.#ended.signal, timeoutMs: WRITE_TIMEOUT_MS, isWritten: true };
+    const options = { signal: this.#never, timeoutMs: WRITE_TIMEOUT_MS, isWritten: true };
     let fault: unknown = new PeerError("the owner of the key cannot be reached");
     for (const owner of picker.ranked(key, MAX_WRITE_TRIES)) {
       if (owner === undefined) return group.keepWritten(key, value);

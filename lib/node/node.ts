@@ -393,13 +393,13 @@ export class Node {
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
     await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
     await this.#drain(until(CLOSING_MS), farewell);
+    this.#invalidations?.close();
     const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
     const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
     const answered = this.#requests.none().then(() => this.#hub?.drain());
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS), () => answered, undefined);
-    this.#invalidations?.close();
     this.#hub?.close();
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed, undefined).catch(() => {});
     await this.#membership?.close();

@@ -26,6 +26,7 @@ export class PeerProgress {
   #asked: Question | undefined;
   #next: Question | undefined;
 
+  /** @param signal ends all waits when it aborts */
   constructor(peer: () => Peer | undefined, clock: Clock, signal: AbortSignal) {
     this.#peer = peer;
     this.#clock = clock;

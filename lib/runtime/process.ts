@@ -102,7 +102,8 @@ function processStatus(): string {
 export const systemClock: Clock = {
   nowMs: steady(Date.now),
   after(delayMs, action) {
-    const timer = setTimeout(action, delayMs);
+    // Both runtimes warn on standard error about a time that is already over, into a JSON log too.
+    const timer = setTimeout(action, Math.max(0, delayMs));
     return () => clearTimeout(timer);
   },
 };

@@ -13,10 +13,11 @@ import type { HandoffOptions } from "./handoff/options.ts";
 import { Peeks } from "./handoff/peek.ts";
 import { Pusher } from "./handoff/push.ts";
 import { Replicas } from "./handoff/replicas.ts";
+import { type KeyWatch, KeyWatches } from "./invalidation/key-watch.ts";
 import type { Label } from "./invalidation/label.ts";
 import type { Invalidation } from "./invalidation/message.ts";
 import { LogPosition } from "./invalidation/position.ts";
-import { Validity } from "./invalidation/validity.ts";
+import { type Labelled, Validity } from "./invalidation/validity.ts";
 import { PassedKeys } from "./lifetime/passed-keys.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "./lifetime/policy.ts";
 import { RecentLooks } from "./lifetime/recent-looks.ts";
@@ -26,7 +27,7 @@ import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Wait
 import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
 import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
-import { isMarker, isNothingHere, PLAIN, type Value } from "./value.ts";
+import { type Answer, isMarker, isNothingHere, PLAIN, type Value } from "./value.ts";
 
 /** A value found in this node's memory. */
 export interface Hit {
@@ -135,6 +136,7 @@ export class Group {
   readonly #fetches: Flights<Loaded>;
   readonly #passed: PassedKeys;
   readonly #looks: RecentLooks;
+  readonly #watches = new KeyWatches();
   #loadsAlone = 0;
   readonly #storeInMain = (cacheKey: string, value: Value) => this.#caches.store(this.#caches.main, cacheKey, value);
   readonly #counters = newCounters();
@@ -355,8 +357,18 @@ export class Group {
   }
 
   /** Whether an invalidation that is applied here covers the value. */
-  isCovered(key: string, value: Value): boolean {
+  isCovered(key: string, value: Labelled): boolean {
     return this.#validity.isCovered(key, value);
+  }
+
+  /** A request is about to change the key. The caller ends the watch. `undefined`: too many are under way. */
+  watch(key: string): KeyWatch | undefined {
+    return this.#watches.begin(key, this.#validity.applied);
+  }
+
+  /** The value of an answer that came from the origin by another way than a load. @param spentMs how long it took */
+  valueOf(answer: Answer, spentMs: number, label: Label): Value {
+    return this.#origin.valueOf(answer, spentMs, label);
   }
 
   /** What a get of this node requires of a peer: the last message about this group that is applied here. */
@@ -380,6 +392,7 @@ export class Group {
   /** Another group of this name takes its place: what it has begun goes on, and it begins nothing of itself. */
   retire(): void {
     this.#replicas.stop();
+    this.#watches.retire();
   }
 
   /** The log is not told to this group any more. */
@@ -447,6 +460,7 @@ export class Group {
   /** Later gets of these keys join no flight that began before; what is in memory of the named ones goes at once. */
   #covered(isCovered: (key: string) => boolean, keys: readonly string[]): void {
     for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => isCovered(primaryKey(cacheKey)));
+    this.#watches.covered(isCovered, this.#validity.after);
     for (const key of keys) this.#caches.find(key);
   }
 

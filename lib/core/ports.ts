@@ -51,6 +51,8 @@ export interface ForwardedAnswer {
   readonly body: ReadableStream<Uint8Array>;
   /** Whether a cache could have kept it. */
   readonly isStorable: boolean;
+  /** What a cache may keep, with the body, and answer later GETs with; `undefined`: nothing. Never for the answer to a GET. */
+  readonly kept?: Omit<Answer, "body"> | undefined;
 }
 
 /** Another node, as this node asks it. */

@@ -203,10 +203,22 @@ export interface InvalidationFace {
   write(key: string, value: WrittenValue, options: WaitOptions): Promise<Invalidated>;
 }
 
+/** The answer to a request that went through. */
+export interface SiteAnswer extends ForwardedAnswer {
+  /**
+   * For the answer to a POST that later GETs may be answered with: to be called once, after `invalidate`. Another change of
+   * the key meanwhile, or a body that is cut or too long, leaves nothing kept.
+   *
+   * @param own what `invalidate` has returned
+   * @returns the body, to be sent to the client in place of the answer's own
+   */
+  keep?(own: Label | undefined): ReadableStream<Uint8Array>;
+}
+
 /** What a group has besides its cache when its origin is a site. */
 export interface SiteFace {
   /** Any method, streamed both ways, never tried again. @throws OriginError, OriginTimeoutError, OverloadedError */
-  forward(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
+  forward(request: ForwardedRequest, signal: AbortSignal): Promise<SiteAnswer>;
   /** Whether requests for this key go straight through for now, since its answers may not be shared. */
   isPassing(key: string): boolean;
   /** An answer for this key could have been kept: the next request may be a load. */
@@ -214,8 +226,10 @@ export interface SiteFace {
   /**
    * A request has changed the value of this key; the answer's fields may name more keys, and tags. Resolves when all nodes
    * that can be reached have dropped them, within a bounded time. Where NATS is away, only this node does. Never rejects.
+   *
+   * @returns the place of this in the log, if this node has applied it
    */
-  invalidate(key: string, answerFields: Fields): Promise<void>;
+  invalidate(key: string, answerFields: Fields): Promise<Label | undefined>;
 }
 
 /** A group as the HTTP edge serves it. */

@@ -129,11 +129,14 @@ export class Invalidations {
   /**
    * Values have changed at their origin. Where the log cannot be told, this node alone drops them, and tells the log when
    * it is back. Never rejects.
+   *
+   * @returns the place of the change in the log, if this node has applied it
    */
-  async changed(group: string, message: Invalidation, options: WaitOptions): Promise<void> {
-    const { say } = this.#options;
+  async changed(group: string, message: Invalidation, options: WaitOptions): Promise<Label | undefined> {
+    const { say, selfName } = this.#options;
     try {
-      await this.invalidate(group, message, options);
+      const { label, applied } = await this.invalidate(group, message, options);
+      return applied.includes(selfName) ? label : undefined;
     } catch (error) {
       // Over the bounds of a message: too much is invalidated, never too little.
       if (error instanceof TypeError && !message.all) {
@@ -148,6 +151,24 @@ export class Invalidations {
         });
       }
       this.#flushLater();
+      return undefined;
+    }
+  }
+
+  /**
+   * Gives a value that a change has brought to the key's owner. It displaces nothing that is as new. Never rejects: without
+   * it, the next get is a load.
+   */
+  async give(name: string, key: string, value: Value): Promise<void> {
+    const changed = this.#groups.get(name);
+    if (changed === undefined || this.#ended.signal.aborted) return;
+    const { group, picker } = changed;
+    const owner = picker.pick(key);
+    try {
+      if (owner === undefined) group.accept([{ key, value }], "");
+      else await owner.push(name, [{ key, value }], { signal: this.#ended.signal, timeoutMs: WRITE_TIMEOUT_MS });
+    } catch {
+      // The owner is out of reach: it is asked for the value by the next get, or another node in its place.
     }
   }
 

@@ -3,6 +3,7 @@ import { type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
 import type { Invalidations } from "./invalidations.ts";
+import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
 import type { Log } from "../core/base/log.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
@@ -91,7 +92,7 @@ export function serveGroup(
     guard,
     loadTimeoutMs,
     hosts,
-    site: siteOf(group, origin, invalidations),
+    site: siteOf({ group, invalidations, clock, valueBytesMax }, origin),
     invalidation: {
       invalidate: (message, options) => invalidations.invalidate(name, message, options),
       write: (key, value, options) => invalidations.write(name, key, value, options),
@@ -109,18 +110,19 @@ function isHttp({ kind }: OriginSpec): boolean {
 const INVALIDATE_TIMEOUT_MS = 250;
 
 function siteOf(
-  group: Group,
+  options: Omit<KeepingOptions, "forward">,
   { forward, changedBy }: CheckedOrigin,
-  invalidations: Invalidations,
 ): SiteFace | undefined {
   if (forward === undefined || changedBy === undefined) return undefined;
+  const { group, invalidations } = options;
   return {
-    forward,
+    forward: keepingForward({ ...options, forward }),
     isPassing: (key) => group.isPassed(key),
     passNoMore: (key) => group.passNoMore(key),
     invalidate: async (key, answer) => {
       const change = changedBy(key, answer);
-      if (change !== undefined) await invalidations.changed(group.name, change, { waitMs: INVALIDATE_TIMEOUT_MS });
+      if (change === undefined) return undefined;
+      return await invalidations.changed(group.name, change, { waitMs: INVALIDATE_TIMEOUT_MS });
     },
   };
 }

@@ -5,9 +5,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { Group } from "../../lib/core/group.ts";
 import type { LifetimePolicy } from "../../lib/core/lifetime/policy.ts";
-import { NoPeers } from "../../lib/core/ports.ts";
+import { NoPeers, type PeerPicker } from "../../lib/core/ports.ts";
 import { createApp } from "../../lib/http/app.ts";
 import { Invalidations } from "../../lib/node/invalidations.ts";
+import { keepingForward } from "../../lib/node/kept-answers.ts";
 import type { ServedGroup } from "../../lib/http/ports.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
@@ -36,6 +37,7 @@ export interface SiteUnderTest {
   /** What the origin was asked, in order. */
   readonly asked: SiteRequest[];
   readonly group: Group;
+  readonly invalidations: Invalidations;
   readonly log: MemoryLog;
 }
 
@@ -43,9 +45,11 @@ export interface SiteUnderTest {
 export async function siteBehindNode(
   defer: Defer,
   handler: SiteHandler,
-  { lifetime = {}, valueBytesMax }: {
+  { lifetime = {}, valueBytesMax, owners = NoPeers }: {
     lifetime?: Partial<LifetimePolicy>;
     valueBytesMax?: number;
+    /** To whom values go that a request has brought. */
+    owners?: PeerPicker;
   } = {},
 ): Promise<SiteUnderTest> {
   const asked: SiteRequest[] = [];
@@ -110,17 +114,23 @@ export async function siteBehindNode(
     loadTimeoutMs: 5_000,
     position: invalidations.position,
   });
-  invalidations.add({ group, picker: NoPeers, ttlMs: null });
+  invalidations.add({ group, picker: owners, ttlMs: null });
   invalidations.start();
   const served: ServedGroup = {
     group,
     site: {
-      forward: (request, signal) => origin.forward(request, signal),
+      forward: keepingForward({
+        group,
+        forward: (request, signal) => origin.forward(request, signal),
+        invalidations,
+        clock: systemClock,
+        valueBytesMax: 1_000,
+      }),
       isPassing: (key) => group.isPassed(key),
       passNoMore: (key) => group.passNoMore(key),
       invalidate: async (key, answer) => {
         const changed = origin.changedBy(key, answer);
-        if (changed !== undefined) await invalidations.changed("site", changed, { waitMs: 0 });
+        return changed && await invalidations.changed("site", changed, { waitMs: 0 });
       },
     },
     invalidation: {
@@ -149,5 +159,5 @@ export async function siteBehindNode(
     log,
   });
   const port = serve(app.fetch, defer);
-  return { url: `http://127.0.0.1:${port}`, port, asked, group, log };
+  return { url: `http://127.0.0.1:${port}`, port, asked, group, invalidations, log };
 }

@@ -5,13 +5,18 @@
 import { hashOf } from "../base/hash.ts";
 import { variantKey } from "../base/variant-key.ts";
 import type { RequestHead } from "../ports.ts";
-import { selectionOf } from "../semantics/vary.ts";
+import { inLanguage, inWantedLanguage, languageOf, selectionOf } from "../semantics/vary.ts";
 import { isMarker, markerOf, type Value } from "../value.ts";
 import type { Found, SharedBudget } from "./shared-budget.ts";
 
-/** Whether a value is for this request. */
-export function isFor({ about: { selection } }: Value, request: RequestHead | undefined): boolean {
-  return selection === undefined || selectionOf(selection.names, request?.fields ?? []) === selection.says;
+/** Whether a value is for this request: for what it says, or in the language that it wants most. */
+export function isFor(value: Value, request: RequestHead | undefined): boolean {
+  const { selection } = value.about;
+  if (selection === undefined) return true;
+  const says = selectionOf(selection.names, request?.fields ?? []);
+  if (says === selection.says) return true;
+  const told = saidByLanguage(value);
+  return told !== undefined && told === inWantedLanguage(says);
 }
 
 /** The key under which this node would keep the value for this request. */
@@ -20,7 +25,15 @@ export function cacheKeyFor(caches: SharedBudget, key: string, request: RequestH
   const { main, hot } = caches;
   const hash = hashOf(key);
   const selection = (main.peek(key, hash) ?? hot.peek(key, hash))?.about.selection;
-  return selection === undefined ? key : variantKey(key, selectionOf(selection.names, request?.fields ?? []));
+  if (selection === undefined) return key;
+  const says = selectionOf(selection.names, request?.fields ?? []);
+  const own = variantKey(key, says);
+  if (main.peek(own) !== undefined || hot.peek(own) !== undefined) return own;
+  const wanted = inWantedLanguage(says);
+  if (wanted === undefined) return own;
+  const other = variantKey(key, wanted);
+  const held = main.peek(other) ?? hot.peek(other);
+  return held !== undefined && isFor(held, request) ? other : own;
 }
 
 /** The key under which this value is kept. */
@@ -52,5 +65,16 @@ export function storeVariant(
   const present = (main.peek(key) ?? hot.peek(key))?.about.selection;
   // The latest answer says by which fields they are told apart from now on.
   const isKnown = present !== undefined && present.names.join() === selection.names.join();
-  return (isKnown || store(key, markerOf(value))) && store(cacheKeyOf(key, value), value);
+  if (!isKnown && !store(key, markerOf(value))) return false;
+  const cacheKey = cacheKeyOf(key, value);
+  // One more entry for a language, not for each request: the latest answer in it.
+  const told = saidByLanguage(value);
+  if (told !== undefined && variantKey(key, told) !== cacheKey) store(variantKey(key, told), value);
+  return store(cacheKey, value);
+}
+
+/** What the requests say that want the language of this answer most; `undefined`: it is not told apart by its language. */
+function saidByLanguage({ about: { status, fields, selection } }: Value): string | undefined {
+  // Only of a representation is it sure that the origin has it in this language.
+  return status === 200 && selection !== undefined ? inLanguage(selection.says, languageOf(fields)) : undefined;
 }

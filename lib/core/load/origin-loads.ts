@@ -152,7 +152,7 @@ export class OriginLoads {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
       }
       stats.localLoads++;
-      return this.#valueOf(answer, clock.nowMs() - askedAtMs, label);
+      return this.valueOf(answer, clock.nowMs() - askedAtMs, label);
     } catch (error) {
       // A load that was cancelled by its waiters is no error of the origin.
       if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
@@ -176,7 +176,8 @@ export class OriginLoads {
     return { body: EMPTY, contentType: "", loadMs, about: NOTHING_HERE, ...times, label };
   }
 
-  #valueOf(answer: Answer, loadMs: number, label: Label): Value {
+  /** What an answer of the origin comes to, from now on. @param loadMs how long it took */
+  valueOf(answer: Answer, loadMs: number, label: Label): Value {
     const { clock } = this.#options;
     const freshness = answer.freshness ?? this.#ownFreshness();
     const contentType = this.#contentTypes.get(answer.contentType);

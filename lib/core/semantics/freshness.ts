@@ -103,6 +103,16 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
   };
 }
 
+/**
+ * Whether the origin itself says for how long the answer may be served (RFC 9111, section 4.2.1). The answer to a POST is
+ * not kept otherwise (RFC 9110, section 9.3.3).
+ */
+export function hasExplicitLifetime(fields: Fields): boolean {
+  const targeted = targetedCacheControlOf(fields);
+  const directives = targeted ?? cacheControlOf(fields);
+  return directives.has("s-maxage") || directives.has("max-age") || targeted === undefined && has(fields, "expires");
+}
+
 /** A key that is put into a template lives until it is evicted; an answer of a site without a lifetime is looked at again. */
 function defaultMs({ hasHeuristics }: FreshnessPolicy): number {
   return hasHeuristics ? 0 : Infinity;

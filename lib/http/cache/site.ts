@@ -160,13 +160,14 @@ async function forwarded(
     const answer = await site.forward({ method, key, fields, body }, signal);
     const { status } = answer;
     // Before the client hears of it: its next GET must not get the old answer.
-    if (!SAFE.has(method) && status < 400) await site.invalidate(key, answer.fields);
+    const own = !SAFE.has(method) && status < 400 ? await site.invalidate(key, answer.fields) : undefined;
+    const content = answer.keep?.(own) ?? answer.body;
     if (reason === "bypass" && method === "GET" && answer.isStorable) site.passNoMore(key);
     const headers = new Headers(answer.fields as [string, string][]);
     headers.append("cache-status", answers.forwarded(reason, status, isCollapsed));
     const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
-    if (isEmpty) await answer.body.cancel();
-    return new Response(isEmpty ? null : answer.body, { status, headers });
+    if (isEmpty) await content.cancel();
+    return new Response(isEmpty ? null : content, { status, headers });
   } catch (error) {
     return answers.failed(error, groupName, "key", signal.aborted ? signal : undefined);
   }

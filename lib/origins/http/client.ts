@@ -44,6 +44,8 @@ export class HttpClient {
   readonly #base: URL;
   readonly #clock: Clock;
   readonly #agent: PlainAgent | SecureAgent;
+  /** A new connection for each request, which ends with it: none that the origin is just closing. */
+  readonly #once: PlainAgent | SecureAgent;
   readonly #address: string | undefined;
   #inFlight = 0;
   #isClosed = false;
@@ -57,7 +59,9 @@ export class HttpClient {
     this.#address = address;
     this.#clock = clock;
     const options = { keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS };
-    this.#agent = base.protocol === "https:" ? new SecureAgent(options) : new PlainAgent(options);
+    const Agent = base.protocol === "https:" ? SecureAgent : PlainAgent;
+    this.#agent = new Agent(options);
+    this.#once = new Agent({ keepAlive: false });
   }
 
   /**
@@ -117,7 +121,9 @@ export class HttpClient {
         method,
         path: target,
         headers: linesByName(fields, this.#base.host),
-        agent: this.#agent,
+        // An origin closes idle connections when it likes (RFC 9112, section 9.5), and nobody can tell then whether it has
+        // read a request. So what may not be sent twice goes over a new one.
+        agent: isRepeatable ? this.#agent : this.#once,
         maxHeaderSize: MAX_HEAD_BYTES,
         signal: inFlight.signal,
       }, (answer) => {

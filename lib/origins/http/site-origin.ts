@@ -8,7 +8,7 @@ import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import type { ForwardedAnswer, ForwardedRequest, LoadContext, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, unconditional, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
-import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
+import { type Freshness, freshnessOf, hasExplicitLifetime } from "../../core/semantics/freshness.ts";
 import { invalidatedTags, TagReader } from "../../core/semantics/tags.ts";
 import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
@@ -68,7 +68,29 @@ export class SiteOrigin implements Origin {
       fields: without(endToEnd(answer.fields), new Set(["age"])),
       body: streamOf(answer.body),
       isStorable: this.#freshness(answer, fields).isStorable,
+      kept: method === "POST" ? this.#keptOf(key, answer, fields) : undefined,
     };
+  }
+
+  /**
+   * The answer to a POST serves later GETs where it says for how long, and that it is the new state of the very URI that
+   * was asked: by a `Content-Location` (RFC 9110, sections 8.7 and 9.3.3).
+   */
+  #keptOf(key: string, answer: Exchanged, fields: Fields): Omit<Answer, "body"> | undefined {
+    const at = this.#base.origin + this.#target(key);
+    const [location, another] = linesOf(answer.fields, "content-location");
+    if (answer.status !== 200 || location === undefined || another !== undefined) return undefined;
+    if (!URL.canParse(location, at) || new URL(location, at).href !== new URL(at).href) return undefined;
+    const asked = unconditional(fields);
+    const freshness = this.#freshness(answer, asked);
+    if (!freshness.isStorable || freshness.freshMs <= 0 || !hasExplicitLifetime(answer.fields)) return undefined;
+    try {
+      return this.#aboutOf(key, answer, asked, freshness);
+    } catch (error) {
+      // Too long to keep. The site has done what it was asked to, so the client gets the answer all the same.
+      if (error instanceof OriginError) return undefined;
+      throw error;
+    }
   }
 
   /**
@@ -123,12 +145,17 @@ export class SiteOrigin implements Origin {
     const name = this.#name(key);
     const body = await readWhole(collect(answer, this.#deps.valueBytesMax ?? MAX_BODY_BYTES), answer, name, signal);
     if (body === undefined) throw new PassThroughError(`${name} is longer than the longest value`);
+    return { body, ...this.#aboutOf(key, answer, asked, this.#freshness(answer, asked)) };
+  }
+
+  /** An answer without its body. @throws OriginError its fields are too long */
+  #aboutOf(key: string, answer: Exchanged, asked: Fields, freshness: Freshness): Omit<Answer, "body"> {
+    const name = this.#name(key);
     return {
-      body,
       contentType: contentTypeOf(answer.fields, name, ""),
       status: answer.status,
       fields: keptFields(answer.fields, name),
-      freshness: this.#freshness(answer, asked),
+      freshness,
       ...selectedBy(answer.fields, asked),
       ...taggedBy(answer.fields, this.#tags),
     };

@@ -215,12 +215,32 @@ test("a caller who leaves on a kept connection ends the request: it is not sent 
   assert.deepEqual(seen, ["GET /first", "GET /second", "GET /third"]);
 });
 
-test("a POST on a kept connection that the origin has closed fails: it is sent once", async (defer) => {
+test("a request that may not be sent twice goes over a connection of its own (9112 9.5), and is sent once", async (defer) => {
   const { base, seen } = await serveOnce(defer, [END]);
   const client = clientOf(defer, base);
-  await collect(await client.exchange({ ...GET, target: "/first" }, null, AbortSignal.timeout(5_000)), 10);
-  const post = { method: "POST", target: "/second", fields: [["content-length", "0"]] } as const;
+  const send = async (method: string, target: string) => {
+    const fields: [string, string][] = method === "GET" ? [] : [["content-length", "0"]];
+    return await collect(await client.exchange({ method, target, fields }, null, AbortSignal.timeout(5_000)), 10);
+  };
+  await send("GET", "/first");
+  for (const method of ["POST", "PUT", "DELETE"]) assert.equal((await send(method, "/second"))?.length, 2, method);
+  assert.deepEqual(seen, ["GET /first", "POST /second", "PUT /second", "DELETE /second"]);
+});
+
+test("a POST that the origin leaves without an answer fails, and is sent once", async (defer) => {
+  const seen: string[] = [];
+  const client = clientOf(defer, await serve(defer, [RESET], seen));
+  const post = { method: "POST", target: "/", fields: [["content-length", "0"]] } as const;
   await assert.rejects(client.exchange(post, null, AbortSignal.timeout(5_000)), OriginError);
-  await collect(await client.exchange({ ...GET, target: "/third" }, null, AbortSignal.timeout(5_000)), 10);
-  assert.deepEqual(seen, ["GET /first", "POST /second", "GET /third"]);
+  assert.equal(seen.length, 1);
+});
+
+test("a GET that a closing connection has lost is sent again over a new one", async (defer) => {
+  const { base, seen } = await serveOnce(defer, [END]);
+  const client = clientOf(defer, base);
+  for (const target of ["/first", "/second"]) {
+    const answer = await client.exchange({ ...GET, target }, null, AbortSignal.timeout(5_000));
+    assert.equal((await collect(answer, 10))?.length, 2);
+  }
+  assert.deepEqual(seen, ["GET /first", "GET /second", "GET /second"]);
 });

@@ -235,3 +235,53 @@ test("a site that does not end in time, breaks off or is closed has failed; a qu
   await assert.rejects(origin.load("k", never), OriginError);
   assert.equal(clock.pending, 0);
 });
+
+test("an answer to a POST is kept where it says for how long, and that it is its URI's new state (9110 8.7, 9.3.3)", async (defer) => {
+  let status = 200;
+  let fields: Record<string, string | string[]> = {};
+  const { origin, host } = await site(defer, (_, response) => {
+    response.writeHead(status, { "content-type": "text/x", ...fields });
+    response.end("new state");
+  });
+  const send = async (method: string, headers: Fields = []) => {
+    const answer = await origin.forward({ method, key: "a?b", fields: headers, body: null }, never);
+    await answer.body.cancel();
+    return answer.kept;
+  };
+  const good = { "cache-control": "max-age=60", "content-location": "/base/a?b" };
+  const rows: [why: string, status: number, fields: Record<string, string | string[]>, asked?: Fields][] = [
+    ["8.7: no Content-Location", 200, { "cache-control": "max-age=60" }],
+    ["8.7: another URI", 200, { ...good, "content-location": "/base/a?c" }],
+    ["8.7: another site", 200, { ...good, "content-location": "http://other.test/base/a?b" }],
+    ["two of them", 200, { ...good, "content-location": ["/base/a?b", "/base/a?c"] }],
+    ["no lifetime", 200, { "content-location": "/base/a?b" }],
+    ["a heuristic one", 200, { "content-location": "/base/a?b", "last-modified": "Tue, 01 Jan 2019 00:00:00 GMT" }],
+    ["no time at all", 200, { ...good, "cache-control": "max-age=0" }],
+    ["no-store", 200, { ...good, "cache-control": "max-age=60, no-store" }],
+    ["of one user", 200, { ...good, "cache-control": "private, max-age=60" }],
+    ["a cookie", 200, { ...good, "set-cookie": "a=b" }],
+    ["with Authorization", 200, good, [["authorization", "Basic x"]]],
+    ["another status than 200", 201, good],
+    ["an error", 404, good],
+    ["longer fields than are kept", 200, { ...good, "x-long": "x".repeat(32 * 1_024) }],
+  ];
+  for (const [why, ...row] of rows) {
+    [status, fields] = row;
+    assert.equal(await send("POST", row[2]), undefined, why);
+  }
+  status = 200;
+  const spelt = ["?b", "/base/a?b", "a?b", `http://${host}/base/a?b`, "../base/./a?b"];
+  for (const location of spelt) {
+    fields = { ...good, "content-location": location, vary: "x-a", "surrogate-key": "t" };
+    const answer = await send("POST", [["x-a", "1"], ["if-match", "*"]]);
+    assert.equal(answer?.freshness?.freshMs, 60_000, location);
+    assert.deepEqual([answer?.contentType, answer?.tags, answer?.selection?.names], ["text/x", ["t"], ["x-a"]]);
+  }
+  fields = {
+    "content-location": "?b",
+    date: "Tue, 01 Jan 2030 00:00:00 GMT",
+    expires: "Tue, 01 Jan 2030 00:01:00 GMT",
+  };
+  assert.notEqual(await send("POST"), undefined, "Expires is a lifetime, too");
+  for (const method of ["PUT", "DELETE", "PATCH", "GET"]) assert.equal(await send(method), undefined, method);
+});

@@ -23,7 +23,10 @@ const inShort: readonly [name: string, sentence: string][] = [
     "invalidations-one-nats",
     "what a call has invalidated stays so while nodes restart, one is killed, and NATS is killed and comes back",
   ],
-  ["nats-outage", "NATS may be killed, and come back with its store or without, at no cost to clients and the origin"],
+  [
+    "nats-outage",
+    "NATS may be killed at no cost, and come back without its store at the cost of one more load per value",
+  ],
 ];
 
 const scenarios = [...deploys, ...deaths, ...originFaults, ...registryFaults, ...invalidationScenarios];

@@ -371,11 +371,6 @@ export class Group {
     return this.#origin.valueOf(answer, spentMs, label);
   }
 
-  /** What a get of this node requires of a peer: the last message about this group that is applied here. */
-  get after(): Label {
-    return this.#validity.after;
-  }
-
   /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
   accept(entries: readonly Entry[], from: string, isWritten = false): number {
     const taken = accept(entries, from, this.#handoff, isWritten);
@@ -651,7 +646,7 @@ export class Group {
   /** What the origin has just said. An answer that is not kept still ends the one before it, unless the origin has failed. */
   #keepOrForget(key: string, value: Value, hasOlder: boolean): boolean {
     if (value.about.isPrivate) this.#passed.add(key);
-    // It has changed again since the load began: what is held by now is newer.
+    // The key has changed again since the load began. The cache holds something newer by now.
     if (this.#validity.isCovered(key, value)) return false;
     if (isWorthKeeping(value, this.#clock.nowMs())) return this.#keepAsOwner(key, value);
     if (hasOlder && !isFailureStatus(value.about.status)) this.#caches.remove(cacheKeyOf(key, value));

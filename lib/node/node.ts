@@ -60,6 +60,7 @@ export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #watchers: { readonly clock: Clock; readonly log: Log };
   readonly #origins: NodeOptions["origins"];
   readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
@@ -101,6 +102,7 @@ export class Node {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
+    this.#watchers = { clock, log };
     this.#origins = origins;
     this.#worker = worker;
   }
@@ -128,11 +130,10 @@ export class Node {
     const registry = openRegistry(this.#config, this.#clock, this.#log, this.#worker);
     const invalidations = this.#makeInvalidations(name, registry.log);
     this.#invalidations = invalidations;
-    const watchers = { clock: this.#clock, log: this.#log };
     this.#policyCheck = new PolicyCheck({
       selfName: name,
       factsOf: (group) => this.#facts.get(group),
-      ...watchers,
+      ...this.#watchers,
     });
     const hub = this.#makeHub(name, invalidations);
     this.#hub = hub;
@@ -289,7 +290,6 @@ export class Node {
     const taken = config.hosts.find((host) => (this.#hosts.get(host) ?? served) !== served);
     if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
     const keepsValues = originDigest(config) === this.#facts.get(name)!.origin;
-    const watchers = { clock: this.#clock, log: this.#log };
     const before = { served, keepsValues };
     const onShare = () => this.#swap(this.#roster(name));
     const next = serveGroup(
@@ -298,7 +298,7 @@ export class Node {
       onShare,
       this.#hub!,
       this.#invalidations!,
-      watchers,
+      this.#watchers,
       undefined,
       before,
     );
@@ -343,10 +343,9 @@ export class Node {
 
   /** The hub asks a group as soon as it has its name, so the group is there first. */
   #serve(config: GroupConfig, hub: PeerHub): void {
-    const watchers = { clock: this.#clock, log: this.#log };
     const inCode = this.#origins?.get(config.name);
     const onShare = () => this.#swap(this.#roster(config.name));
-    const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, watchers, inCode);
+    const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, this.#watchers, inCode);
     this.#served.set(config.name, served);
     this.#facts.set(config.name, { policy: policyDigest(config), origin: originDigest(config) });
     try {

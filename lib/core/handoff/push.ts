@@ -79,7 +79,7 @@ export class Pusher {
         const { key, value: held } = entries[at]!;
         bytes += entryBytes(key, held);
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
-        // It may have been invalidated since it was collected; what is still good goes with a later label.
+        // An invalidation may have come since it was collected. A value that passes is sent with a later label.
         const value = isMarker(held) ? held : validity.check(primaryKey(key), held);
         if (value !== undefined) batch.push({ key, value });
       }

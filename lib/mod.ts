@@ -46,6 +46,7 @@ export {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
+  OriginUnreachableError,
   OverloadedError,
   UnavailableError,
 } from "./core/errors.ts";

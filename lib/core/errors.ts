@@ -6,6 +6,7 @@
  * | NotFoundError      | final: tell the client, ask no other node                   |
  * | OriginError        | final: tell the client, ask no other node                   |
  * | OriginTimeoutError | final: tell the client that the origin was too slow         |
+ * | OriginUnreachable… | not the origin's word: the next in rank tries, once         |
  * | OverloadedError    | final: tell the client to try again later                   |
  * | PassThroughError   | ask the origin for this one request, and stream its answer  |
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
@@ -35,6 +36,12 @@ export class OriginError extends Error {
 export class OriginTimeoutError extends OriginError {
   /** The name of the class. */
   override readonly name = "OriginTimeoutError";
+}
+
+/** No answer of the origin began: refused, no route, no such name, no connection in time. Another node may reach it. */
+export class OriginUnreachableError extends OriginError {
+  /** The name of the class. */
+  override readonly name = "OriginUnreachableError";
 }
 
 /** This node or the owner has reached a bound: flights, asks in flight, or buffered bytes. */

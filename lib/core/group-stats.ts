@@ -23,6 +23,8 @@ export interface GroupCounters extends FailoverStats, HandoffStats, OriginStats 
 export interface GroupStats extends GroupCounters {
   mainCache: CacheStats;
   hotCache: CacheStats;
+  /** 1 while this node has no way to the origin, else 0. */
+  originUnreachable: number;
   /** What the group has applied of the log of invalidations, and the latest of it. */
   invalidation: ValidityStats & { readonly last: readonly Told[] };
 }

@@ -5,7 +5,7 @@ import { primaryKey } from "./base/variant-key.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
 import { SharedBudget } from "./cache/shared-budget.ts";
 import { cacheKeyFor, cacheKeyOf, findFor, isFor, storeVariant } from "./cache/variants.ts";
-import { BehindError, NotFoundError, OverloadedError, PassThroughError } from "./errors.ts";
+import { BehindError, NotFoundError, OriginUnreachableError, OverloadedError, PassThroughError } from "./errors.ts";
 import { type GroupStats, newCounters } from "./group-stats.ts";
 import { accept } from "./handoff/accept.ts";
 import { Drain } from "./handoff/drain.ts";
@@ -25,6 +25,7 @@ import { isDueEarly, isUsableOnError, isUsableStale } from "./lifetime/times.ts"
 import { Failover } from "./load/failover.ts";
 import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
 import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
+import { Reachability } from "./load/reachability.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
 import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
 import { type Answer, isMarker, isNothingHere, PLAIN, type Value } from "./value.ts";
@@ -62,6 +63,8 @@ export interface GroupOptions {
   readonly takesOver?: Group | undefined;
   /** Whether it is only written to, so that what no node holds can be had nowhere. @default false */
   readonly isWriteOnly?: boolean;
+  /** Whether this node reaches the origin. @default it finds out, and tells nobody */
+  readonly reachability?: Reachability;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
@@ -100,6 +103,7 @@ const CATCH_UP_MS = 250;
  * 4. A peer owns the key: `Failover.fetch` asks it. The owner answers by `lookupAsOwner` and `loadAsOwner`, which do step 1
  *    and step 3 and never ask another owner. The value may stay in the hot cache.
  * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's place.
+ *    So it does when a node, the owner or this one, cannot reach the origin: the next in rank tries then, once.
  *
  * A value that has expired is served where its times allow it: at once while `#refresh` renews it in the background, or in
  * the place of an origin that fails (`OriginLoads`). An answer that no cache may keep goes to the request that it was loaded
@@ -122,6 +126,7 @@ export class Group {
   readonly #isWriteOnly: boolean;
   readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
+  readonly #reachability: Reachability;
   readonly #origin: OriginLoads;
   readonly #failover: Failover<Loaded>;
   readonly #handoff: HandoffOptions;
@@ -167,7 +172,8 @@ export class Group {
     this.#replicas = new Replicas(this.#handoff, pusher);
     this.#drain = new Drain(this.#handoff, pusher);
     const { origin, etagOf } = options;
-    this.#origin = new OriginLoads({ origin, clock, lifetime, random, ...(etagOf && { etagOf }), stats });
+    const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
+    this.#origin = new OriginLoads({ origin, clock, lifetime, random, reachability, ...(etagOf && { etagOf }), stats });
     this.#failover = new Failover({
       group,
       picker,
@@ -175,7 +181,7 @@ export class Group {
       timeoutMs: loadTimeoutMs,
       stats,
       after: () => this.#validity.after,
-      received: (key, value, after) => this.#received(key, value, after),
+      received: (key, value, after, isElsewhere) => this.#received(key, value, after, isElsewhere),
       standIn: (key, error, request) => this.#standIn(cacheKeyFor(this.#caches, key, request), error, request),
       loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
       loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
@@ -192,6 +198,7 @@ export class Group {
       ...shared,
       timeoutMs: loadTimeoutMs,
       refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, true),
+      goesOn: (cacheKey, error, waiter) => this.#goesOn(cacheKey, error, waiter),
       standIn: (cacheKey, error, request) => this.#standIn(cacheKey, error, request),
     });
     // A fetch may time out at the owner, and then needs the time for a load in the owner's place.
@@ -240,7 +247,7 @@ export class Group {
     if (this.#passed.has(key)) return this.#loadAlone(key, waiter);
     const owner = this.#picker.pick(key);
     const patient = this.#withSoftTimeout(key, waiter);
-    if (owner === undefined) return this.#loadAsOwner(key, patient);
+    if (owner === undefined) return this.#loadAsOwner(key, patient, true);
     const { request } = waiter;
     const cacheKey = cacheKeyFor(this.#caches, key, request);
     if (this.#origin.isBackingOff(cacheKey)) {
@@ -257,7 +264,8 @@ export class Group {
    * Lookup, then load. May ask a peer.
    *
    * @param options.after gives nothing that an invalidation up to this label covers
-   * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason when the caller left
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's reason when
+   * the caller left
    */
   async get(
     key: string,
@@ -415,6 +423,11 @@ export class Group {
     });
   }
 
+  /** Since when this node has not reached the origin, in Unix milliseconds; `undefined`: it does, or has not asked. */
+  get originLostAtMs(): number | undefined {
+    return this.#reachability.lostAtMs;
+  }
+
   /** Whether this node has nothing that a peer could look for, neither in memory nor in flight. */
   get isEmpty(): boolean {
     return this.#caches.main.items === 0 && this.#caches.hot.items === 0 && this.#loads.size === 0;
@@ -427,6 +440,7 @@ export class Group {
       ...this.#counters,
       mainCache: main.stats(),
       hotCache: hot.stats(),
+      originUnreachable: Number(this.originLostAtMs !== undefined),
       invalidation: { ...stats, last: latest },
     };
   }
@@ -499,14 +513,30 @@ export class Group {
     }
   }
 
-  #loadAsOwner(key: string, waiter: Waiter<Loaded>): void {
+  /** @param isOwn whether the waiter may wait for another node then: it is no peer's, which would wait for this node */
+  #loadAsOwner(key: string, waiter: Waiter<Loaded>, isOwn = false): void {
     if (this.#validity.mayBePending(key)) return this.#loadPending(key, waiter);
+    waiter.mayGoOn = isOwn;
     const { request } = waiter;
     const cacheKey = cacheKeyFor(this.#caches, key, request);
     this.#loads.fly(cacheKey, waiter, (flight) => {
       this.#counters.loadsDeduped++;
       flight.follow(this.#make(key, cacheKey, flight, request));
     });
+  }
+
+  /**
+   * This node owns the key and has not reached the origin: the next in rank loads it. A fetch, as peers may wait for the load
+   * that has failed, and none for this.
+   */
+  #goesOn(cacheKey: string, error: unknown, waiter: Waiter<Loaded>): boolean {
+    if (!(error instanceof OriginUnreachableError)) return false;
+    const key = primaryKey(cacheKey);
+    if (this.#validity.mayBePending(key) || !this.#failover.hasOther(key)) return false;
+    waiter.mayGoOn = false;
+    const { request } = waiter;
+    this.#fetches.fly(cacheKey, waiter, (flight) => this.#failover.fetchElsewhere(key, error, flight, request));
+    return true;
   }
 
   /** Not counted: the fetch that led here is the load. */
@@ -538,6 +568,7 @@ export class Group {
 
   #loadUnder(cacheKey: string, key: string, waiter: Waiter<Loaded>, loaded: (value: Value) => void = () => {}): void {
     const { request } = waiter;
+    waiter.mayGoOn = false;
     this.#loads.fly(cacheKey, waiter, (flight) => {
       this.#counters.loadsDeduped++;
       flight.follow(
@@ -551,7 +582,7 @@ export class Group {
 
   /** The result of a flight is for another request than this waiter's. */
   #notShared(key: string, { about }: Value, waiter: Waiter<Loaded>, isOwn: boolean): void {
-    if (!about.isPrivate) return isOwn ? this.#loadAsOwner(key, waiter) : this.load(key, waiter);
+    if (!about.isPrivate) return isOwn ? this.#loadAsOwner(key, waiter, waiter.mayGoOn) : this.load(key, waiter);
     this.#loadAlone(key, waiter);
   }
 
@@ -654,7 +685,7 @@ export class Group {
   }
 
   /** The owner has answered: by its word, the value is good up to `after` at least. */
-  #received(key: string, given: Value, after: Label): Loaded {
+  #received(key: string, given: Value, after: Label, isElsewhere: boolean): Loaded {
     // A node that has seen no log asks for nothing: the answer then says nothing about its labels.
     const isLower = after.epoch > 0 && this.#validity.compare(given.label, after) < 0;
     const value = isLower ? { ...given, label: after } : given;
@@ -664,7 +695,9 @@ export class Group {
     if (value.freshUntilMs > nowMs) this.#origin.succeeded(cacheKeyOf(key, value));
     if (this.#validity.isCovered(key, value)) return { value, source: "peer", stored: false };
     if (isWorthKeeping(value, nowMs)) {
-      return { value, source: "peer", stored: this.#copies.keep(key, value, nowMs) };
+      const isOwner = isElsewhere && this.#picker.pick(key) === undefined;
+      const stored = isOwner ? this.#keepAsOwner(key, value) : this.#copies.keep(key, value, nowMs);
+      return { value, source: "peer", stored };
     }
     if (!isFailureStatus(status)) this.#forgetStale(cacheKeyOf(key, value));
     return { value, source: "peer", stored: false };

@@ -69,7 +69,8 @@ export interface CacheGroup<Value> {
    * const nine = await node.group("squares").get("3", { signal: AbortSignal.timeout(1_000) });
    * if (nine !== "9") throw new Error(nine);
    * ```
-   * @throws BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError; the signal's reason; UnavailableError
+   * @throws BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's
+   * reason; UnavailableError
    * the node is closed
    */
   get(key: string, options?: GetOptions): Promise<Value>;

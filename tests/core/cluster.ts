@@ -1,8 +1,8 @@
 /** Groups of one process that are each other's peers: no socket, no timer, no registry. */
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
-import { PeerError } from "../../lib/core/errors.ts";
+import { OriginUnreachableError, PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
-import { asked, type LoadContext, NoPeers, type Peer, type RequestHead } from "../../lib/core/ports.ts";
+import { asked, type LoadContext, NoPeers, type Origin, type Peer, type RequestHead } from "../../lib/core/ports.ts";
 import type { Label } from "../../lib/core/invalidation/label.ts";
 import type { Answer, Value } from "../../lib/core/value.ts";
 import { RosterPicker } from "../../lib/core/placement/picker.ts";
@@ -30,7 +30,7 @@ export class CountingOrigin {
   }
 }
 
-export function makeGroup(options: Partial<GroupOptions> & { origin: CountingOrigin }) {
+export function makeGroup(options: Partial<GroupOptions> & { origin: Origin }) {
   const clock = (options.clock ?? new ManualClock()) as ManualClock;
   const group = new Group({
     name: "dict",
@@ -69,6 +69,19 @@ export function makeCluster(
   const dead = new Set<string>();
   /** These nodes take questions and never answer. */
   const stalled = new Set<string>();
+  /** These nodes have no way to the origin, and find that out after so many milliseconds. */
+  const cutOff = new Map<string, number>();
+  /** The loads that they began, as `node key`. */
+  const inVain: string[] = [];
+  const originOf = (self: string): Origin => ({
+    async load(key, signal, context) {
+      const afterMs = cutOff.get(self);
+      if (afterMs === undefined) return await origin.load(key, signal, context);
+      inVain.push(`${self} ${key}`);
+      if (afterMs > 0) await new Promise<void>((over) => clock.after(afterMs, over));
+      throw new OriginUnreachableError(`${self} has no way`);
+    },
+  });
   const late = new Map<string, number>();
   const emptyAtMs = new Map<string, number>();
   const reach = async (name: string) => {
@@ -130,7 +143,7 @@ export function makeCluster(
     pickers.set(self, picker);
     logs.set(self, log.open(clock));
     const { position } = logs.get(self)!;
-    groups.set(self, makeGroup({ position, ...options, ...others, origin, picker, clock }).group);
+    groups.set(self, makeGroup({ position, ...options, ...others, origin: originOf(self), picker, clock }).group);
   };
   for (const name of names) start(name);
   /** A node restarts: it holds nothing and is reached anew. The others see that in their next roster. */
@@ -161,6 +174,8 @@ export function makeCluster(
     restart,
     late,
     lateDeath,
+    cutOff,
+    inVain,
     origin,
     clock,
     asks,

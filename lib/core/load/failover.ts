@@ -1,13 +1,16 @@
 /**
  * Fetches a value from the owner, or from the next in rank when the owner cannot be reached. Every node picks the same next
  * in rank, so one load still serves the cluster. An owner that is only slow is hedged: see hedging.ts.
+ *
+ * A node that cannot reach the origin speaks for itself only: the next in rank tries in its place. That is one more load for a
+ * key in the whole cluster, since every node goes on to the same one; if that one has no way to the origin either, it ends.
  */
 import { SLOW_FAILURE_MS } from "../base/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/intrusive-list.ts";
 import { WeakMemo } from "../base/memo.ts";
-import { BehindError, PeerError } from "../errors.ts";
+import { BehindError, OriginUnreachableError, PeerError } from "../errors.ts";
 import type { Label } from "../invalidation/label.ts";
 import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
@@ -22,8 +25,8 @@ export interface FailoverOptions<T> {
   readonly timeoutMs: number;
   /** Counts here. */
   readonly stats: FailoverStats;
-  /** What a flight resolves to when a peer has sent the value. */
-  readonly received: (key: string, value: Value, after: Label) => T;
+  /** What a flight resolves to when a peer has sent the value. `isElsewhere`: the owner could not reach the origin. */
+  readonly received: (key: string, value: Value, after: Label, isElsewhere: boolean) => T;
   /** What this node has applied: given to an ask when it begins, and back to `received`. */
   readonly after: () => Label;
   /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
@@ -59,12 +62,21 @@ interface Tried {
   readonly names: ReadonlySet<string>;
   /** How many of them kept the caller waiting. */
   readonly waits: number;
+  /** Why the first node that tried to load has not reached the origin. The next one that tries is the last. */
+  readonly unreachable: OriginUnreachableError | undefined;
+  /** Whether that node is this one. */
+  readonly hasLoadedHere: boolean;
 }
 
-const NONE_TRIED: Tried = { names: new Set(), waits: 0 };
+const NONE_TRIED: Tried = { names: new Set(), waits: 0, unreachable: undefined, hasLoadedHere: false };
 
-function withTried({ names, waits }: Tried, peer: Peer, waited: boolean): Tried {
-  return { names: new Set([...names, peer.name]), waits: waited ? waits + 1 : waits };
+function withTried(tried: Tried, peer: Peer, waited: boolean): Tried {
+  const { names, waits } = tried;
+  return { ...tried, names: new Set([...names, peer.name]), waits: waited ? waits + 1 : waits };
+}
+
+function loadedHere(tried: Tried, unreachable: OriginUnreachableError): Tried {
+  return { ...tried, unreachable, hasLoadedHere: true };
 }
 
 /** The ask of the owner, or of the next in rank when the owner failed. It can be hedged. */
@@ -171,6 +183,16 @@ export class Failover<T> {
     this.#ask(owner, key, request, flight, NONE_TRIED);
   }
 
+  /** Whether another node could be asked for the key in this node's place. */
+  hasOther(key: string): boolean {
+    return this.#options.picker.ranked(key, 2).some((peer) => peer !== undefined);
+  }
+
+  /** As `fetch`, for a key that this node owns: the next in rank loads it, as this node has not reached the origin. */
+  fetchElsewhere(key: string, unreachable: OriginUnreachableError, flight: Flight<T>, request?: RequestHead): void {
+    this.#askNext(key, request, flight, loadedHere(NONE_TRIED, unreachable));
+  }
+
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
     const { clock, received, stats } = this.#options;
@@ -180,7 +202,7 @@ export class Failover<T> {
     if (!this.#end(ask)) return;
     stats.peerLoads++;
     try {
-      ask.signal.resolve(received(ask.key, value, ask.after));
+      ask.signal.resolve(received(ask.key, value, ask.after, ask.tried.unreachable !== undefined));
     } catch (error) {
       ask.signal.reject(error);
     }
@@ -202,17 +224,23 @@ export class Failover<T> {
       };
       return flight.follow(loadUnkept(key, flight, request).catch(standIn));
     }
-    if (!(error instanceof PeerError)) return this.#failedFinally(ask, error);
+    if (error instanceof OriginUnreachableError && tried.unreachable === undefined) {
+      return this.#askNext(key, request, flight, withTried({ ...tried, unreachable: error }, peer, false));
+    }
+    if (!(error instanceof PeerError)) return this.#failedFinally(key, request, flight, error);
     stats.peerErrors++;
-    const nowTried = withTried(tried, peer, clock.nowMs() - askedAtMs >= SLOW_FAILURE_MS);
+    this.#askNext(key, request, flight, withTried(tried, peer, clock.nowMs() - askedAtMs >= SLOW_FAILURE_MS));
+  }
+
+  #askNext(key: string, request: RequestHead | undefined, flight: Flight<T>, tried: Tried): void {
     try {
-      this.#ask(this.#next(key, nowTried), key, request, flight, nowTried);
+      this.#ask(this.#next(key, tried), key, request, flight, tried);
     } catch (fault) {
       flight.reject(fault);
     }
   }
 
-  #failedFinally({ key, request, signal: flight }: PrimaryAsk<T>, error: unknown): void {
+  #failedFinally(key: string, request: RequestHead | undefined, flight: Flight<T>, error: unknown): void {
     const standIn = this.#options.standIn(key, error, request);
     if (standIn === undefined) flight.reject(error);
     else flight.resolve(standIn);
@@ -231,7 +259,7 @@ export class Failover<T> {
     flight: Flight<T>,
     tried: Tried,
   ): void {
-    const { group, clock, loadHere } = this.#options;
+    const { group, clock } = this.#options;
     while (peer !== undefined && tried.names.size < MAX_PASSED_OVER && tried.waits < MAX_WAITS) {
       const asked = this.#asked.get(peer);
       const nowMs = clock.nowMs();
@@ -243,12 +271,25 @@ export class Failover<T> {
       tried = withTried(tried, peer, false);
       peer = this.#next(key, tried);
     }
-    flight.follow(loadHere(key, flight, request));
+    if (tried.hasLoadedHere) this.#failedFinally(key, request, flight, tried.unreachable);
+    else this.#loadHere(key, request, flight, tried);
   }
 
-  /** The first in rank that was not tried. `undefined`: this node. */
-  #next(key: string, { names }: Tried): Peer | undefined {
-    return firstNotTried(this.#options.picker.ranked(key, names.size + 1), names);
+  #loadHere(key: string, request: RequestHead | undefined, flight: Flight<T>, tried: Tried): void {
+    const loaded = this.#options.loadHere(key, flight, request);
+    if (tried.unreachable !== undefined) return flight.follow(loaded);
+    loaded.then((result) => flight.resolve(result), (error) => {
+      if (!(error instanceof OriginUnreachableError) || flight.aborted) return flight.reject(error);
+      this.#askNext(key, request, flight, loadedHere(tried, error));
+    });
+  }
+
+  /** The first in rank that was not tried. `undefined`: this node, or none is left after it. */
+  #next(key: string, { names, hasLoadedHere }: Tried): Peer | undefined {
+    const ranked = this.#options.picker.ranked(key, names.size + (hasLoadedHere ? 2 : 1));
+    return hasLoadedHere
+      ? ranked.find((peer) => peer !== undefined && !names.has(peer.name))
+      : firstNotTried(ranked, names);
   }
 
   /** @returns whether the ask had not ended before */

@@ -57,7 +57,9 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   }
 
   reject(error: unknown): void {
-    for (const waiter of this.flights.end(this)) waiter.reject(error);
+    for (const waiter of this.flights.end(this)) {
+      if (!waiter.mayGoOn || !this.flights.goesOn(this.key, error, waiter)) waiter.reject(error);
+    }
   }
 
   follow(work: Promise<T>): void {
@@ -78,6 +80,8 @@ export abstract class Waiter<T> implements Reply<T> {
   private flight: LoadInFlight<T> | undefined = undefined;
   /** Whether nothing was applied from the beginning of its flight until it came: whatever the flight brings is for it. */
   hasAskedBefore = true;
+  /** Whether it may wait for something else after an error of its flight: see `goesOn` of the flights. */
+  mayGoOn = false;
   /** Whether it joined a flight that was begun for another waiter (RFC 9211, section 2.6). */
   isCollapsed = false;
 
@@ -192,6 +196,8 @@ export interface FlightOptions<T> {
   readonly isFor?: (key: string, result: T, waiter: Waiter<T>) => boolean;
   /** What becomes of a waiter whom the result is not for. @default nothing, which nobody may rely on */
   readonly refuse?: (key: string, result: T, waiter: Waiter<T>) => void;
+  /** Takes over a waiter with `mayGoOn` whose flight has failed. @returns whether it does @default the waiter gets the error */
+  readonly goesOn?: (key: string, error: unknown, waiter: Waiter<T>) => boolean;
   /** What stands in for a flight that takes too long, or one too many. @default nothing: its waiters get the error */
   readonly standIn?: (key: string, error: Error, request: RequestHead | undefined) => T | undefined;
 }
@@ -218,6 +224,11 @@ export class Flights<T> {
   /** For flights. */
   isFor({ key }: LoadInFlight<T>, result: T, waiter: Waiter<T>): boolean {
     return this.#options.isFor === undefined || this.#options.isFor(key, result, waiter);
+  }
+
+  /** For flights. */
+  goesOn(key: string, error: unknown, waiter: Waiter<T>): boolean {
+    return this.#options.goesOn?.(key, error, waiter) ?? false;
   }
 
   /** For flights. */

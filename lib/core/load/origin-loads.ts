@@ -1,6 +1,13 @@
 import type { Clock } from "../base/clock.ts";
 import { Memo } from "../base/memo.ts";
-import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../errors.ts";
+import {
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OriginUnreachableError,
+  OverloadedError,
+  PassThroughError,
+} from "../errors.ts";
 import { FailedRefreshes } from "../lifetime/failed-refreshes.ts";
 import type { Label } from "../invalidation/label.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
@@ -9,6 +16,7 @@ import type { Origin, RequestHead } from "../ports.ts";
 import type { Freshness } from "../semantics/freshness.ts";
 import { type About, type Answer, canBeValidated, NO_TAGS, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
+import type { Reachability } from "./reachability.ts";
 
 /** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
 const MAX_CONTENT_TYPES = 128;
@@ -30,6 +38,8 @@ export interface OriginLoadsOptions {
   readonly lifetime: LifetimePolicy;
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
+  /** Whether this node reaches the origin: told of each load, and asked before it. */
+  readonly reachability: Reachability;
   /** Makes an entity tag for a body. @default none is made */
   readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
   /** Counts here. */
@@ -77,7 +87,7 @@ export class OriginLoads {
    * @param label how far this node has applied the log of invalidations as the load begins
    * @param held what this node has for the key, which may change while the origin is asked; the origin may say that it is
    * still good
-   * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError, PassThroughError
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError, PassThroughError
    */
   async load(
     key: string,
@@ -141,13 +151,15 @@ export class OriginLoads {
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
-    const { origin, clock, lifetime, stats } = this.#options;
+    const { origin, clock, lifetime, reachability, stats } = this.#options;
     flight.throwIfAborted();
+    if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
     stats.originLoads++;
     this.#inFlight.set(cacheKey, flight);
     const askedAtMs = clock.nowMs();
     try {
       const answer = await origin.load(key, flight.abortSignal(), { stale, request });
+      reachability.answered();
       if (answer.status === 404 && this.#isNothing(answer)) {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
       }
@@ -156,6 +168,7 @@ export class OriginLoads {
     } catch (error) {
       // A load that was cancelled by its waiters is no error of the origin.
       if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
+      if (!flight.aborted) tell(reachability, error, askedAtMs);
       if (!(error instanceof NotFoundError) || lifetime.negativeTtlMs === 0) throw error;
       return this.#remembered(clock.nowMs() - askedAtMs, label);
     } finally {
@@ -210,6 +223,15 @@ export class OriginLoads {
     const etag = told ?? (status === 200 ? this.#options.etagOf?.(body) : undefined);
     const isPrivate = freshness !== undefined && !freshness.isStorable;
     return { status, fields, etag, selection, hasOwnLifetime: freshness !== undefined, isPrivate, tags };
+  }
+}
+
+/** Tells how a load ended. A time-out and a refusal of the guard say nothing about the way to the origin. */
+function tell(reachability: Reachability, error: unknown, askedAtMs: number): void {
+  if (error instanceof OriginUnreachableError) reachability.failed(askedAtMs, error.message);
+  else if (error instanceof OriginTimeoutError) return;
+  else if (error instanceof OriginError || error instanceof NotFoundError || error instanceof PassThroughError) {
+    reachability.answered();
   }
 }
 

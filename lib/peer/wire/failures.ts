@@ -10,6 +10,7 @@ import {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
+  OriginUnreachableError,
   OverloadedError,
   PassThroughError,
   PeerError,
@@ -20,6 +21,7 @@ import { FailureCode } from "./frames.ts";
 export function codeOf(error: unknown): FailureCode | undefined {
   if (error instanceof NotFoundError) return FailureCode.notFound;
   if (error instanceof OriginTimeoutError) return FailureCode.originTimeout;
+  if (error instanceof OriginUnreachableError) return FailureCode.originUnreachable;
   if (error instanceof OriginError) return FailureCode.originFailed;
   if (error instanceof OverloadedError) return FailureCode.overloaded;
   if (error instanceof BadKeyError) return FailureCode.badKey;
@@ -38,6 +40,8 @@ export function errorOf(code: FailureCode, detail: string, peer: string): Error 
       return new OriginError(detail);
     case FailureCode.originTimeout:
       return new OriginTimeoutError(detail);
+    case FailureCode.originUnreachable:
+      return new OriginUnreachableError(detail);
     case FailureCode.overloaded:
       return new OverloadedError(detail);
     case FailureCode.badKey:

@@ -123,9 +123,11 @@ export const FailureCode = {
   passThrough: 8,
   /** The owner is behind the get's label, and could not catch up in time. */
   behind: 9,
+  /** The owner has not reached the origin: the next in rank tries, once. */
+  originUnreachable: 10,
 } as const;
 export type FailureCode = typeof FailureCode[keyof typeof FailureCode];
-export const LAST_FAILURE_CODE = FailureCode.behind;
+export const LAST_FAILURE_CODE = FailureCode.originUnreachable;
 
 /** Chosen: some 220 groups with names of 8 letters. */
 export const MAX_GREETING_BYTES = 16 * 1024;

@@ -530,8 +530,8 @@ test("each breach of the layout has its reason", () => {
   const nonsense = new Array(VALUE_HEAD_BYTES - 6).fill(0xff);
   assert.match(reason(frame(MessageType.value, [...nonsense, ...zeros(6)])), /times/);
   assert.match(reason(frame(MessageType.failure, [0])), /malformed failure/);
-  assert.equal(reason(frame(MessageType.failure, [9])), "read");
-  assert.match(reason(frame(MessageType.failure, [10])), /malformed failure/);
+  assert.equal(reason(frame(MessageType.failure, [10])), "read");
+  assert.match(reason(frame(MessageType.failure, [11])), /malformed failure/);
   assert.match(reason(frame(MessageType.failure, [])), /malformed failure/);
   for (const type of [MessageType.nothing, MessageType.probe, MessageType.probed]) {
     assert.equal(reason(frame(type, [])), "read");

@@ -1,3 +1,4 @@
+import type { LookupFunction } from "node:net";
 import type { Clock } from "../core/base/clock.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "../core/lifetime/policy.ts";
 import type { Fields } from "../core/semantics/fields.ts";
@@ -15,12 +16,22 @@ export interface OriginDeps {
   readonly valueBytesMax?: number;
   /** Whether an HTTP answer with `Set-Cookie` is kept. @default false */
   readonly keepsCookies?: boolean;
+  /** The addresses of a host's name, as node:dns has them. @default the system's */
+  readonly lookup?: LookupFunction;
   /** This program's version, for `User-Agent`. @default none */
   readonly version?: string;
 }
 
 /** The default of a group's `loadTimeoutMs`. */
 export const LOAD_TIMEOUT_MS = 10_000;
+
+/** Chosen: three lost SYN packets are then certain to be no accident, and most of a load's time is left for another node. */
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/** How long a connection may take, where a load may take so long: another node must have time to try. */
+export function connectTimeoutOf(loadTimeoutMs: number): number {
+  return Math.min(CONNECT_TIMEOUT_MS, loadTimeoutMs / 2);
+}
 
 /** The policy of an origin that was made without one. */
 export function lifetimeOf({ lifetime }: OriginDeps): LifetimePolicy {

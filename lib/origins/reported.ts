@@ -1,17 +1,28 @@
 /** Logs why an origin fails: a client learns only that it fails. */
 import type { Clock } from "../core/base/clock.ts";
-import { OriginError } from "../core/errors.ts";
+import { OriginError, OriginUnreachableError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
 import type { CheckedOrigin } from "./origin.ts";
 
 /** The shortest time between two lines. Chosen: an origin that is down fails every load. */
 const SILENCE_MS = 5_000;
 
-/** The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since. */
+/** Whether this node reaches the origin, as its group knows it. */
+export interface Reached {
+  answered(): void;
+  failed(askedAtMs: number, reason: string): void;
+}
+
+/**
+ * The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since.
+ *
+ * @param reached is told of the requests that are no loads, which the group does not see
+ */
 export function reported(
   origin: CheckedOrigin,
   group: string,
   { clock, log }: { clock: Clock; log: Log },
+  reached?: Reached,
 ): CheckedOrigin {
   let silentUntilMs = -Infinity;
   let unsaid = 0;
@@ -41,9 +52,14 @@ export function reported(
     close: () => origin.close(),
     ...(forward && {
       async forward(request, signal) {
+        const askedAtMs = clock.nowMs();
         try {
-          return await forward.call(origin, request, signal);
+          const answer = await forward.call(origin, request, signal);
+          reached?.answered();
+          return answer;
         } catch (error) {
+          const isUnreachable = error instanceof OriginUnreachableError && !signal.aborted;
+          if (isUnreachable) reached?.failed(askedAtMs, error.message);
           report(request.key, error, signal);
           throw error;
         }

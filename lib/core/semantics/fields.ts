@@ -1,6 +1,25 @@
 /** HTTP fields as data: lines in the order of the message, names in lower case, values as they came without outer spaces. */
 export type Fields = readonly (readonly [name: string, value: string])[];
 
+// A name is a token, in lower case here. A value has no control characters but the tab, and is Latin-1.
+const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+// deno-lint-ignore no-control-regex
+const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*$/;
+
+/** Whether a text may be the name of a field, in lower case (RFC 9110, section 5.1). */
+export function isFieldName(text: string): boolean {
+  return FIELD_NAME.test(text);
+}
+
+/**
+ * Whether a text may be the value of a field (RFC 9110, section 5.5). Both runtimes throw at some others, and Deno's process
+ * ends at a control character in an answer. So every value is checked by this where it comes in: from a client, a peer, an
+ * origin or a program.
+ */
+export function isFieldValue(text: string): boolean {
+  return FIELD_VALUE.test(text);
+}
+
 /**
  * Fields of one connection (RFC 9110, section 7.6.1), and those that a shared cache never passes on. `Connection` may name
  * more. Proxy credentials are meant for this hop (section 11.7).

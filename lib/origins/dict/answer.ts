@@ -2,6 +2,7 @@
  * Reads a DICT server's answer to one DEFINE, line by line (RFC 2229, 3.2): `150`, then per definition `151`, its text
  * and a dot, then `250`; or one line with the reason for a refusal.
  */
+import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { NotFoundError, OriginError } from "../../core/errors.ts";
 
 /** All definitions of one word together. Chosen: as long as the largest value. */
@@ -25,7 +26,7 @@ export type Outcome = { definition: Uint8Array<ArrayBuffer> } | { error: Error }
 export class DefineAnswer {
   readonly #word: string;
   #state: "start" | "between" | "first text" | "later text" = "start";
-  #lines: Uint8Array[] = [];
+  readonly #text = new GrowingBytes();
   #definition: Uint8Array<ArrayBuffer> | undefined;
   #bytes = 0;
 
@@ -34,27 +35,32 @@ export class DefineAnswer {
   }
 
   /**
+   * Takes the line from `start` to `end` of `bytes`, which may be the runtime's own buffer.
+   *
    * @throws ServerLeavesError the server says that it closes the connection
    * @throws BrokenStreamError the answer makes no sense, or is too big
    */
-  take(line: Uint8Array): Outcome | undefined {
-    this.#bytes += line.length + 1;
+  take(bytes: Uint8Array, start: number, end: number): Outcome | undefined {
+    this.#bytes += end - start + 1;
     if (this.#bytes > MAX_ANSWER_BYTES) {
       throw new BrokenStreamError(`the DICT server's answer has more than ${MAX_ANSWER_BYTES} bytes`);
     }
-    if (this.#state === "first text" || this.#state === "later text") return this.#takeText(line);
-    return this.#takeStatus(statusOf(line));
+    if (this.#state === "first text" || this.#state === "later text") return this.#takeText(bytes, start, end);
+    return this.#takeStatus(statusOf(bytes.subarray(start, end)));
   }
 
-  #takeText(line: Uint8Array): undefined {
-    if (line.length === 1 && line[0] === DOT) {
-      if (this.#state === "first text") this.#definition = joined(this.#lines);
-      this.#lines = [];
+  #takeText(bytes: Uint8Array, start: number, end: number): undefined {
+    if (end - start === 1 && bytes[start] === DOT) {
+      if (this.#state === "first text") this.#definition = this.#text.take();
       this.#state = "between";
     } else if (this.#state === "first text") {
-      // dictd does not double a leading dot, other servers do: so two leading dots become one. A copy, as the line may
-      // be in the runtime's buffer.
-      this.#lines.push(line[0] === DOT && line[1] === DOT ? line.slice(1) : line.slice());
+      // dictd does not double a leading dot, other servers do: so two leading dots become one.
+      this.#text.append(
+        bytes,
+        bytes[start] === DOT && bytes[start + 1] === DOT && end - start > 1 ? start + 1 : start,
+        end,
+      );
+      this.#text.appendByte(LF);
     }
   }
 
@@ -96,15 +102,4 @@ export function unexpected({ code, text }: Status): BrokenStreamError {
   if (code === 420 || code === 421) return new ServerLeavesError(`the DICT server is not available: ${text}`);
   if (code >= 530 && code <= 532) return new BrokenStreamError(`the DICT server refuses this node: ${text}`);
   return new BrokenStreamError(`the DICT server answered nonsense: ${JSON.stringify(text)}`);
-}
-
-function joined(lines: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(lines.reduce((sum, line) => sum + line.length + 1, 0));
-  let at = 0;
-  for (const line of lines) {
-    bytes.set(line, at);
-    at += line.length;
-    bytes[at++] = LF;
-  }
-  return bytes;
 }

@@ -4,9 +4,9 @@
  */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
-import { OriginError, OriginTimeoutError } from "../../core/errors.ts";
+import { OriginError, OriginTimeoutError, OriginUnreachableError } from "../../core/errors.ts";
 import { UnansweredError } from "../unanswered.ts";
-import { DefineAnswer, type Outcome, ServerLeavesError, statusOf, unexpected } from "./answer.ts";
+import { DefineAnswer, type Outcome, ServerLeavesError, type Status, statusOf, unexpected } from "./answer.ts";
 import { LineReader } from "./lines.ts";
 
 /** From the start of a connection to the server's banner. Chosen: half of a load's usual time. */
@@ -30,6 +30,8 @@ export interface ConnectionOptions {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
+  /** For the connection itself, the look-up of the name included. */
+  readonly connectTimeoutMs: number;
   /** How long the oldest command may wait for its whole answer: all others on the connection wait behind it. */
   readonly answerTimeoutMs: number;
   /** An ask has left the connection: there may be room for another. */
@@ -66,12 +68,22 @@ export class DictConnection {
     this.#socket = connect({ host: options.host, port: options.port });
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#take(chunk));
-    this.#socket.on("error", (cause) => {
-      this.destroy(new UnansweredError(`the connection to the DICT server broke: ${cause.message}`, { cause }));
-    });
-    const lost = () => this.destroy(new UnansweredError("the DICT server closed the connection"));
-    this.#socket.on("end", lost);
-    this.#socket.on("close", lost);
+    const lost = (message: string, options?: ErrorOptions) => {
+      // Until the server greets, nothing has come of it.
+      const Kind = this.#phase === "greeting" ? OriginUnreachableError : UnansweredError;
+      this.destroy(new Kind(message, options));
+    };
+    this.#socket.on("error", (cause) => lost(`the connection to the DICT server broke: ${cause.message}`, { cause }));
+    const closed = () => lost("the DICT server closed the connection");
+    this.#socket.on("end", closed);
+    this.#socket.on("close", closed);
+    const { clock, connectTimeoutMs } = options;
+    const cancel = clock.after(
+      connectTimeoutMs,
+      () => lost(`no connection to the DICT server within ${connectTimeoutMs} ms`),
+    );
+    this.#socket.once("connect", cancel);
+    this.#socket.once("close", cancel);
     this.#expectWithin(GREETING_TIMEOUT_MS, "the DICT server did not greet");
   }
 
@@ -151,44 +163,40 @@ export class DictConnection {
   #take(chunk: Uint8Array): void {
     this.#silentSinceIdle = false;
     try {
-      // As a plain Uint8Array, whose slice is a copy: a Buffer's is not.
-      for (const line of this.#reader.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))) {
+      this.#reader.push(chunk, (bytes, start, end) => {
+        this.#takeLine(bytes, start, end);
         // The caller of the last answer may have closed the origin.
-        if (this.#gone()) return;
-        this.#takeLine(line);
-      }
+        return this.#phase !== "gone";
+      });
     } catch (error) {
       this.destroy(error as Error);
     }
   }
 
-  #gone(): boolean {
-    return this.#phase === "gone";
+  #takeLine(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#phase === "greeting" || this.#phase === "client") {
+      return this.#takeHandshake(statusOf(bytes.subarray(start, end)));
+    }
+    const oldest = this.#inFlight[0];
+    if (oldest === undefined) throw unexpected(statusOf(bytes.subarray(start, end)));
+    const outcome = oldest.answer.take(bytes, start, end);
+    if (outcome === undefined) return;
+    this.#inFlight.shift();
+    oldest.ask.settle(outcome);
+    this.#afterLeaving();
   }
 
-  #takeLine(line: Uint8Array): void {
+  #takeHandshake(status: Status): void {
     if (this.#phase === "greeting") {
-      const status = statusOf(line);
       if (status.code !== 220) throw unexpected(status);
       this.#phase = "client";
       this.#flush('CLIENT "muster"\r\n');
       this.#expectWithin(this.#options.answerTimeoutMs, "the DICT server did not answer");
       return;
     }
-    if (this.#phase === "client") {
-      const status = statusOf(line);
-      // A server that does not know CLIENT (500, 502) does not need it.
-      if (status.code !== 250 && status.code < 500) throw unexpected(status);
-      this.#phase = "ready";
-      this.#afterLeaving();
-      return;
-    }
-    const oldest = this.#inFlight[0];
-    if (oldest === undefined) throw unexpected(statusOf(line));
-    const outcome = oldest.answer.take(line);
-    if (outcome === undefined) return;
-    this.#inFlight.shift();
-    oldest.ask.settle(outcome);
+    // A server that does not know CLIENT (500, 502) does not need it.
+    if (status.code !== 250 && status.code < 500) throw unexpected(status);
+    this.#phase = "ready";
     this.#afterLeaving();
   }
 

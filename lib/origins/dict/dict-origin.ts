@@ -3,10 +3,11 @@
  * one word takes 45 ms (Nagle's algorithm and delayed acknowledgement), and twenty sent together take the same 45 ms.
  */
 import type { Clock } from "../../core/base/clock.ts";
+import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { Origin } from "../../core/ports.ts";
 import type { Answer } from "../../core/value.ts";
-import { LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
+import { connectTimeoutOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type Outcome, UnknownDatabaseError } from "./answer.ts";
 import { type Ask, DictConnection } from "./connection.ts";
 
@@ -38,6 +39,7 @@ export class DictOrigin implements Origin {
   readonly #options: DictOptions;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
+  readonly #valueBytesMax: number;
   readonly #connections = new Set<DictConnection>();
   #waiting: Ask[] = [];
   #closed = false;
@@ -46,6 +48,7 @@ export class DictOrigin implements Origin {
     this.#options = options;
     this.#clock = deps.clock;
     this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
+    this.#valueBytesMax = deps.valueBytesMax ?? MAX_BODY_BYTES;
   }
 
   /**
@@ -77,11 +80,16 @@ export class DictOrigin implements Origin {
    * @throws NotFoundError the server has no definition, or no command can carry the word (control characters, length)
    * @throws OriginTimeoutError no answer in time
    * @throws OverloadedError too many asks wait for a connection
-   * @throws OriginError the server refused, broke or answered nonsense
+   * @throws OriginUnreachableError no connection, or it ended before the greeting
+   * @throws OriginError the server refused, broke or answered nonsense, or more than the longest value
    */
   async load(key: string, signal: AbortSignal): Promise<Answer> {
     signal.throwIfAborted();
-    return { body: await this.#define(key, signal, this.#timeoutMs), contentType: CONTENT_TYPE };
+    const body = await this.#define(key, signal, this.#timeoutMs);
+    if (body.length > this.#valueBytesMax) {
+      throw new OriginError(`the definition is longer than the longest value, which has ${this.#valueBytesMax} bytes`);
+    }
+    return { body, contentType: CONTENT_TYPE };
   }
 
   close(): Promise<void> {
@@ -153,6 +161,7 @@ export class DictOrigin implements Origin {
       host: this.#options.host,
       port: this.#options.port,
       clock: this.#clock,
+      connectTimeoutMs: connectTimeoutOf(this.#timeoutMs),
       answerTimeoutMs: this.#timeoutMs,
       onRoom: () => this.#dispatch(),
       onGone: (gone, untouched) => {

@@ -1,4 +1,5 @@
 /** Splits a socket's chunks into lines of bytes: a dictionary's text may be invalid UTF-8. */
+import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { OriginError } from "../../core/errors.ts";
 
 /** RFC 2229, 2.3 allows 1,024 octets; some dictionaries have longer lines. Chosen far above those. */
@@ -6,41 +7,55 @@ const MAX_LINE_BYTES = 1024 * 1024;
 
 const LF = 0x0a;
 const CR = 0x0d;
-const EMPTY = new Uint8Array(0);
 
-/** Splits at LF and drops a CR before it. It keeps an unfinished line for the next chunk. */
+/**
+ * Takes the line from `start` to `end` of `bytes`, which are valid during the call only.
+ *
+ * @returns whether it takes more lines
+ */
+export type TakeLine = (bytes: Uint8Array, start: number, end: number) => boolean;
+
+/** Splits at LF and drops a CR before it. It keeps an unfinished line for the next chunk, and makes no object for a line. */
 export class LineReader {
-  #rest: Uint8Array = EMPTY;
+  readonly #rest = new GrowingBytes();
 
   /**
-   * The lines that `chunk` ends; the arrays may share memory with it.
+   * Gives the lines that `chunk` ends to `take`, in order.
    *
    * @throws OriginError a line is over 1 MiB
    */
-  push(chunk: Uint8Array): Uint8Array[] {
-    const bytes = this.#rest.length === 0 ? chunk : concat(this.#rest, chunk);
-    const lines: Uint8Array[] = [];
+  push(chunk: Uint8Array, take: TakeLine): void {
     let start = 0;
-    // The kept part has no LF: skip it.
-    let end = bytes.indexOf(LF, this.#rest.length);
-    for (; end >= 0; end = bytes.indexOf(LF, start)) {
-      const stop = end > start && bytes[end - 1] === CR ? end - 1 : end;
-      if (stop - start > MAX_LINE_BYTES) throw tooLong();
-      lines.push(bytes.subarray(start, stop));
+    let end = chunk.indexOf(LF);
+    if (this.#rest.length > 0 && end >= 0) {
+      this.#keep(chunk, 0, end);
+      const line = this.#rest.view();
+      this.#rest.clear();
+      if (!take(line, 0, stopOf(line, 0, line.length))) return;
+      start = end + 1;
+      end = chunk.indexOf(LF, start);
+    }
+    for (; end >= 0; end = chunk.indexOf(LF, start)) {
+      if (!take(chunk, start, stopOf(chunk, start, end))) return;
       start = end + 1;
     }
-    if (bytes.length - start > MAX_LINE_BYTES) throw tooLong();
-    // A copy: the chunk may be the runtime's own buffer.
-    this.#rest = start === bytes.length ? EMPTY : bytes.slice(start);
-    return lines;
+    this.#keep(chunk, start, chunk.length);
+  }
+
+  #keep(chunk: Uint8Array, start: number, end: number): void {
+    if (start === end) return;
+    // A CR at the end may be that of the line's own end.
+    const isCr = chunk[end - 1] === CR;
+    if (this.#rest.length + end - start > (isCr ? MAX_LINE_BYTES + 1 : MAX_LINE_BYTES)) throw tooLong();
+    this.#rest.append(chunk, start, end);
   }
 }
 
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(a.length + b.length);
-  bytes.set(a);
-  bytes.set(b, a.length);
-  return bytes;
+/** Where a line ends, without its CR. @throws OriginError it is too long */
+function stopOf(bytes: Uint8Array, start: number, end: number): number {
+  const stop = end > start && bytes[end - 1] === CR ? end - 1 : end;
+  if (stop - start > MAX_LINE_BYTES) throw tooLong();
+  return stop;
 }
 
 function tooLong(): OriginError {

@@ -7,6 +7,7 @@ import {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
+  OriginUnreachableError,
   OverloadedError,
   PassThroughError,
 } from "../../core/errors.ts";
@@ -90,6 +91,8 @@ export class OriginGuard implements CheckedOrigin {
   #isFormer = false;
   /** Whether this node could load when `ownersIn` was asked last. */
   #isOwner = false;
+  /** The latest failure that the breaker was told of: this node had no way to the origin, which others may have. */
+  #isUnreachable = false;
   #refused = 0;
   #broken = 0;
   #retries = 0;
@@ -226,7 +229,7 @@ export class OriginGuard implements CheckedOrigin {
         return answer;
       } catch (error) {
         this.#failed(error, startedAtMs, signal);
-        if (!(error instanceof UnansweredError) || signal.aborted || attempt >= policy.retries) throw error;
+        if (!isWithoutAnswer(error) || signal.aborted || attempt >= policy.retries) throw error;
         if (!this.#budget.spend()) throw error;
         await pause(clock, backoffMs(attempt, RETRY_PAUSE, random), signal);
         if (signal.aborted || this.#breaker?.admit() === false) throw error;
@@ -263,10 +266,11 @@ export class OriginGuard implements CheckedOrigin {
     }
   }
 
-  /** @throws OverloadedError the breaker is open */
+  /** @throws OverloadedError the breaker is open; OriginUnreachableError it is, as this node has no way to the origin */
   #admit(): void {
     if (this.#breaker?.admit() !== false) return;
     this.#broken++;
+    if (this.#isUnreachable) throw new OriginUnreachableError("this node could not reach the origin a while ago");
     throw new OverloadedError("the origin has failed too often: it is not asked for a while");
   }
 
@@ -274,8 +278,10 @@ export class OriginGuard implements CheckedOrigin {
   #failed(error: unknown, startedAtMs: number, signal: AbortSignal): void {
     if (signal.aborted) {
       if (signal.reason instanceof OriginTimeoutError) this.#breaker?.ended(startedAtMs, true);
-    } else if (error instanceof OriginError) this.#breaker?.ended(startedAtMs, true);
-    else if (error instanceof NotFoundError || error instanceof PassThroughError) {
+    } else if (error instanceof OriginError) {
+      this.#isUnreachable = error instanceof OriginUnreachableError;
+      this.#breaker?.ended(startedAtMs, true);
+    } else if (error instanceof NotFoundError || error instanceof PassThroughError) {
       this.#breaker?.ended(startedAtMs, false);
     }
   }
@@ -298,6 +304,11 @@ export class OriginGuard implements CheckedOrigin {
       onClosed: () => log.info(`the origin of ${group} answers again`, {}, { group }),
     });
   }
+}
+
+/** Whether a load that failed so may be tried again. */
+function isWithoutAnswer(error: unknown): boolean {
+  return error instanceof UnansweredError || error instanceof OriginUnreachableError;
 }
 
 /** Whether a site's answer says that the site fails. */

@@ -7,7 +7,7 @@ import { OriginError } from "../../core/errors.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import { jittered } from "../../core/lifetime/times.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
-import type { FreshnessPolicy } from "../../core/semantics/freshness.ts";
+import type { Freshness, FreshnessPolicy } from "../../core/semantics/freshness.ts";
 import type { TagReader } from "../../core/semantics/tags.ts";
 import type { Answer } from "../../core/value.ts";
 import type { Exchanged } from "./client.ts";
@@ -34,6 +34,29 @@ export function freshnessPolicy(
     hasHeuristics: options.hasHeuristics,
     keepsCookies: options.keepsCookies,
   };
+}
+
+/**
+ * Such a body may have been cut, as an orderly end of the connection looks the same. Chosen: long enough to serve all who
+ * wait for it, short enough that a cut one is soon gone.
+ */
+const CLOSE_DELIMITED_MS = 10_000;
+/** By which such an answer would be freshened, and never be fetched again. */
+const VALIDATORS: ReadonlySet<string> = new Set(["etag", "last-modified"]);
+
+/** How long an answer may be served: a body that only the end of the connection has ended, for 10 s at most. */
+export function withinDoubt(
+  freshness: Freshness,
+  { isCloseDelimited }: Pick<Exchanged, "isCloseDelimited">,
+): Freshness {
+  if (!isCloseDelimited) return freshness;
+  const freshMs = Math.min(freshness.freshMs, CLOSE_DELIMITED_MS);
+  return { ...freshness, freshMs, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 };
+}
+
+/** The fields that are kept with such a body. */
+export function keptInDoubt(fields: Fields, { isCloseDelimited }: Pick<Exchanged, "isCloseDelimited">): Fields {
+  return isCloseDelimited ? without(fields, VALIDATORS) : fields;
 }
 
 /** The fields that are kept and sent to clients. @throws OriginError they are too long */

@@ -4,10 +4,12 @@
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
-import { isIP } from "node:net";
+import { isIP, type LookupFunction, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
-import { OriginError, OverloadedError } from "../../core/errors.ts";
-import type { Fields } from "../../core/semantics/fields.ts";
+import { GrowingBytes } from "../../core/base/growing-bytes.ts";
+import { OriginError, OriginUnreachableError, OverloadedError } from "../../core/errors.ts";
+import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
+import { connectTimeoutOf, LOAD_TIMEOUT_MS } from "../deps.ts";
 import { UnansweredError } from "../unanswered.ts";
 
 /** The head of a request. */
@@ -27,7 +29,19 @@ export interface Exchanged {
   /** By the client's clock. */
   readonly requestedAtMs: number;
   readonly receivedAtMs: number;
+  /** The address that answered; `undefined`: the runtime does not tell. */
+  readonly remoteAddress: string | undefined;
+  /** Only the end of the connection ends the body: nothing says whether it is whole (RFC 9112, section 8). */
+  readonly isCloseDelimited: boolean;
   readonly body: IncomingMessage;
+}
+
+/** How connections are made. */
+export interface ConnectOptions {
+  /** From the start of a connection, its name's look-up included. @default 3 s */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Gives the addresses to connect to for the name of a host. @default the system's */
+  readonly lookup?: LookupFunction | undefined;
 }
 
 /** Requests in flight to one origin before further ones are refused; chosen. */
@@ -46,17 +60,14 @@ export class HttpClient {
   readonly #agent: PlainAgent | SecureAgent;
   /** A new connection for each request, which ends with it: none that the origin is just closing. */
   readonly #once: PlainAgent | SecureAgent;
-  readonly #address: string | undefined;
+  readonly #connecting: ConnectOptions;
   #inFlight = 0;
   #isClosed = false;
 
-  /**
-   * @param base scheme, host and port count
-   * @param address is connected to in place of the host's name; the caller has looked it up
-   */
-  constructor(base: URL, clock: Clock, address?: string) {
+  /** @param base scheme, host and port count */
+  constructor(base: URL, clock: Clock, connecting: ConnectOptions = {}) {
     this.#base = base;
-    this.#address = address;
+    this.#connecting = connecting;
     this.#clock = clock;
     const options = { keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS };
     const Agent = base.protocol === "https:" ? SecureAgent : PlainAgent;
@@ -68,8 +79,8 @@ export class HttpClient {
    * Sends a request and resolves with the head of the answer. 1xx answers are passed over.
    *
    * @param body is sent as it comes, and read no faster than the origin takes it
-   * @throws OverloadedError too many are in flight; UnansweredError no answer, or none that is HTTP; OriginError a status
-   * that is none; the signal's reason
+   * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or not a byte came over it;
+   * UnansweredError no whole head, or none that is HTTP; OriginError a status that is none; the signal's reason
    */
   async exchange(head: RequestHead, body: ReadableStream<Uint8Array> | null, signal: AbortSignal): Promise<Exchanged> {
     signal.throwIfAborted();
@@ -86,7 +97,9 @@ export class HttpClient {
       if (error instanceof OriginError) throw error;
       // Without the query, which may hold a secret.
       const name = this.#base.origin + head.target.replace(/\?.*$/s, "");
-      throw new UnansweredError(`${name} cannot be fetched: ${reasonOf(error)}`);
+      const isUnreachable = error instanceof LostExchange && !error.hasBegun;
+      const Kind = isUnreachable ? OriginUnreachableError : UnansweredError;
+      throw new Kind(`${name} cannot be fetched: ${reasonOf(error instanceof LostExchange ? error.reason : error)}`);
     } finally {
       this.#inFlight--;
     }
@@ -114,10 +127,12 @@ export class HttpClient {
     signal.addEventListener("abort", abort, { once: true });
     return new Promise((resolve, reject) => {
       const send = this.#base.protocol === "https:" ? secureRequest : plainRequest;
+      let answered: IncomingMessage | undefined;
       const sent = send({
-        hostname: this.#address ?? hostname,
+        hostname,
         port: this.#base.port,
         ...(this.#base.protocol === "https:" && isIP(hostname) === 0 ? { servername: hostname } : {}),
+        ...(this.#connecting.lookup && { lookup: this.#connecting.lookup }),
         method,
         path: target,
         headers: linesByName(fields, this.#base.host),
@@ -127,33 +142,85 @@ export class HttpClient {
         maxHeaderSize: MAX_HEAD_BYTES,
         signal: inFlight.signal,
       }, (answer) => {
+        answered = answer;
         answer.once("end", detach);
-        const status = answer.statusCode ?? 0;
-        if (status < 200 || status > 599) {
+        try {
+          resolve(this.#exchanged(method, answer, requestedAtMs));
+        } catch (error) {
           answer.destroy();
-          return reject(new OriginError(`${this.#base.origin} answered with status ${status}`));
+          reject(error);
         }
-        const receivedAtMs = this.#clock.nowMs();
-        resolve({ status, fields: fieldsOf(answer.rawHeaders), requestedAtMs, receivedAtMs, body: answer });
       });
       let isReused = false;
-      sent.on("socket", () => {
+      let socket: Socket | undefined;
+      let bytesBefore = 0;
+      sent.on("socket", (used) => {
+        socket = used;
         isReused = sent.reusedSocket;
+        bytesBefore = used.bytesRead;
         // Deno would send any request on a kept connection again by itself: a POST as well, and one that was aborted.
         sent.reusedSocket = false;
+        if (used.connecting) this.#expectConnection(used, (error) => sent.destroy(error));
       });
       sent.once("close", detach);
       sent.on("error", (error: NodeJS.ErrnoException) => {
         detach();
-        if (!isRepeatable || !isReused || !CLOSED_CODES.has(error.code) || signal.aborted) {
-          return reject(error);
-        }
-        this.#send({ method, target, fields }, null, signal, false).then(resolve, reject);
+        // The runtimes end such a body in peace after a reset.
+        if (answered !== undefined) {
+          if (isEndedByClose(method, answered.statusCode!, fieldsOf(answered.rawHeaders))) answered.destroy(error);
+        } else if (isRepeatable && isReused && CLOSED_CODES.has(error.code) && !signal.aborted) {
+          this.#send({ method, target, fields }, null, signal, false).then(resolve, reject);
+        } else if (error instanceof OriginError) reject(error);
+        else reject(new LostExchange(error, (socket?.bytesRead ?? 0) > bytesBefore));
       });
       if (body === null) sent.end();
       else void pour(body, sent).catch((error) => sent.destroy(error));
     });
   }
+
+  /** @throws OriginError a status, or a field, that is none */
+  #exchanged(method: string, answer: IncomingMessage, requestedAtMs: number): Exchanged {
+    const { statusCode: status = 0, socket: { remoteAddress } } = answer;
+    if (status < 200 || status > 599) throw new OriginError(`${this.#base.origin} answered with status ${status}`);
+    const fields = fieldsOf(answer.rawHeaders);
+    // Both runtimes refuse most of these by themselves. A field is not just left out: it may forbid to keep the answer.
+    const broken = fields.find(([name, value]) => !isFieldName(name) || !isFieldValue(value));
+    if (broken !== undefined) {
+      throw new OriginError(`${this.#base.origin} answered with a field that is none: ${JSON.stringify(broken[0])}`);
+    }
+    const isCloseDelimited = isEndedByClose(method, status, fields);
+    const receivedAtMs = this.#clock.nowMs();
+    return { status, fields, requestedAtMs, receivedAtMs, remoteAddress, isCloseDelimited, body: answer };
+  }
+
+  #expectConnection(socket: Socket, giveUp: (error: Error) => void): void {
+    const { connectTimeoutMs = connectTimeoutOf(LOAD_TIMEOUT_MS) } = this.#connecting;
+    const cancel = this.#clock.after(connectTimeoutMs, () => {
+      if (!socket.connecting) return;
+      giveUp(new OriginUnreachableError(`${this.#base.origin} took no connection within ${connectTimeoutMs} ms`));
+    });
+    socket.once("connect", cancel);
+    socket.once("close", cancel);
+  }
+}
+
+/** Why an exchange came to no answer, and whether one had begun. */
+class LostExchange extends Error {
+  readonly reason: unknown;
+  readonly hasBegun: boolean;
+
+  constructor(reason: unknown, hasBegun: boolean) {
+    super("lost");
+    this.reason = reason;
+    this.hasBegun = hasBegun;
+  }
+}
+
+/** RFC 9112, section 6.3. */
+function isEndedByClose(method: string, status: number, fields: Fields): boolean {
+  if (method === "HEAD" || status === 204 || status === 304) return false;
+  const codings = membersOf(linesOf(fields, "transfer-encoding").join(","));
+  return codings.length > 0 ? codings.at(-1)!.toLowerCase() !== "chunked" : !has(fields, "content-length");
 }
 
 /** The bytes of a body, or `undefined` when there are more than `maxBytes`: the rest is not read then. */
@@ -166,23 +233,15 @@ export async function collect(
     body.destroy();
     return undefined;
   }
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
+  const bytes = new GrowingBytes();
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) {
+    if (bytes.length + chunk.length > maxBytes) {
       body.destroy();
       return undefined;
     }
-    chunks.push(chunk);
+    bytes.append(chunk);
   }
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
+  return bytes.take();
 }
 
 /** The body as a web stream, read no faster than it is taken; a body that is cut breaks the stream. */

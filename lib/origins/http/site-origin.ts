@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
 import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
-import { OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
+import { BadKeyError, OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
 import { type Invalidation, invalidationOf, MAX_NAMES } from "../../core/invalidation/message.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import type { ForwardedAnswer, ForwardedRequest, LoadContext, Origin } from "../../core/ports.ts";
@@ -12,9 +12,10 @@ import { type Freshness, freshnessOf, hasExplicitLifetime } from "../../core/sem
 import { invalidatedTags, TagReader } from "../../core/semantics/tags.ts";
 import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
-import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
-import { contentTypeOf, freshnessPolicy, keptFields, readWhole, taggedBy } from "./answer.ts";
+import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
+import { contentTypeOf, freshnessPolicy, keptFields, keptInDoubt, readWhole, taggedBy, withinDoubt } from "./answer.ts";
 import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
+import { leadsOut } from "./dot-segments.ts";
 
 /** Set anew for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
@@ -32,7 +33,8 @@ export class SiteOrigin implements Origin {
   /** @param options.base ends with a slash: a key is put behind it */
   constructor(options: { readonly base: string }, deps: OriginDeps) {
     this.#base = new URL(options.base);
-    this.#client = new HttpClient(this.#base, deps.clock);
+    const connectTimeoutMs = connectTimeoutOf(deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
+    this.#client = new HttpClient(this.#base, deps.clock, { connectTimeoutMs, lookup: deps.lookup });
     this.#clock = deps.clock;
     this.#lifetime = lifetimeOf(deps);
     this.#deps = deps;
@@ -41,8 +43,8 @@ export class SiteOrigin implements Origin {
   /**
    * One GET. Where a stale value has a validator, the site may say that it is still good.
    *
-   * @throws OriginError no answer, or one that is cut; OriginTimeoutError; OverloadedError; PassThroughError a body over
-   * the longest value
+   * @throws BadKeyError the path leads out of the site; OriginError an answer that is cut; OriginUnreachableError none;
+   * OriginTimeoutError; OverloadedError; PassThroughError a body over the longest value
    */
   async load(key: string, signal: AbortSignal, { stale, request }: LoadContext = {}): Promise<Answer> {
     return await this.#timed(signal, async (within) => {
@@ -61,7 +63,8 @@ export class SiteOrigin implements Origin {
 
   /** Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError. */
   async forward({ method, key, fields, body }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
-    const sent = { method, target: this.#target(key), fields: this.#outgoing(fields, body !== null) };
+    const target = this.#checkedTarget(key);
+    const sent = { method, target, fields: this.#outgoing(fields, body !== null) };
     const answer = await this.#client.exchange(sent, body, AbortSignal.any([signal, this.#closing.signal]));
     return {
       status: answer.status,
@@ -137,7 +140,7 @@ export class SiteOrigin implements Origin {
   }
 
   #get(key: string, fields: Fields, signal: AbortSignal): Promise<Exchanged> {
-    const head = { method: "GET", target: this.#target(key), fields: this.#outgoing(fields, false) };
+    const head = { method: "GET", target: this.#checkedTarget(key), fields: this.#outgoing(fields, false) };
     return this.#client.exchange(head, null, signal);
   }
 
@@ -154,8 +157,8 @@ export class SiteOrigin implements Origin {
     return {
       contentType: contentTypeOf(answer.fields, name, ""),
       status: answer.status,
-      fields: keptFields(answer.fields, name),
-      freshness,
+      fields: keptInDoubt(keptFields(answer.fields, name), answer),
+      freshness: withinDoubt(freshness, answer),
       ...selectedBy(answer.fields, asked),
       ...taggedBy(answer.fields, this.#tags),
     };
@@ -195,6 +198,14 @@ export class SiteOrigin implements Origin {
     const { fields: own = [] } = this.#deps;
     const length = hasBody ? fields.filter(([name]) => name === "content-length") : [];
     return [...without(fields, new Set([...OF_THIS_HOP, ...own.map(([name]) => name)])), ...length, ...own];
+  }
+
+  /** The site gets the bytes of a key as they are. @throws BadKeyError a server could take them out of the site's folder */
+  #checkedTarget(key: string): string {
+    if (leadsOut(key.replace(/\?.*$/s, ""))) {
+      throw new BadKeyError("Cannot use a path whose dot segments, in any spelling, lead out of the site");
+    }
+    return this.#target(key);
   }
 
   #target(key: string): string {

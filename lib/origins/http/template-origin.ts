@@ -9,17 +9,27 @@ import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fi
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
 import { TagReader } from "../../core/semantics/tags.ts";
 import type { Answer, Value } from "../../core/value.ts";
-import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
-import { type AddressKind, resolved } from "./addresses.ts";
-import { contentTypeOf, decoded, freshnessPolicy, keptFields, readWhole, taggedBy } from "./answer.ts";
+import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
+import { type AddressKind, checkLiteral, kindOf, lookupWithin } from "./addresses.ts";
+import {
+  contentTypeOf,
+  decoded,
+  freshnessPolicy,
+  keptFields,
+  keptInDoubt,
+  readWhole,
+  taggedBy,
+  withinDoubt,
+} from "./answer.ts";
 import { collect, type Exchanged, HttpClient } from "./client.ts";
+import { hasDotSegment } from "./dot-segments.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 /** Redirects that are followed, as fetch's `Location` chains in practice need one or two; chosen. */
 const MAX_REDIRECTS = 5;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-/** Other hosts that redirects led to, each with connections of its own; chosen. */
+/** Hosts that redirects led to, each with connections of its own; chosen. */
 const MAX_CLIENTS = 16;
 /** Stands for the key while the URL parser normalises a template; names that it leaves as they are, in every place. */
 const SEGMENT_MARK = "muster0key0mark";
@@ -41,9 +51,10 @@ export class TemplateOrigin implements Origin {
   readonly #plainFields: Fields;
   readonly #closing = new AbortController();
   readonly #tags = new TagReader();
-  /** By scheme, host, port and address; the origin's own first. */
-  readonly #clients = new Map<string, HttpClient>();
-  #ownKind: Promise<AddressKind> | undefined;
+  /** To the origin itself, at whatever address it is: the operator has named it. */
+  readonly #own: HttpClient;
+  /** To where redirects led, by scheme, host, port, and the kind of the address that they came from. */
+  readonly #led = new Map<string, HttpClient>();
 
   /**
    * @param options.template a URL with `{key}` (one segment) or `{+key}` (slashes are kept, RFC 6570) in its path or query,
@@ -57,6 +68,8 @@ export class TemplateOrigin implements Origin {
     this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
     this.#lifetime = lifetimeOf(deps);
     this.#deps = deps;
+    const connecting = { connectTimeoutMs: connectTimeoutOf(this.#timeoutMs), lookup: deps.lookup };
+    this.#own = new HttpClient(new URL(this.#template), deps.clock, connecting);
     const { fields = [], version } = deps;
     this.#plainFields = [
       ["accept", "*/*"],
@@ -68,11 +81,12 @@ export class TemplateOrigin implements Origin {
 
   /**
    * @returns status 404 when the server says 404 or 410
-   * @throws NotFoundError no URL can carry the key (`.`, `..`, a lone surrogate)
+   * @throws NotFoundError no URL can carry the key: a lone surrogate, or a dot segment in any spelling in its path
    * @throws OriginTimeoutError no end of the body in time
    * @throws OverloadedError too many requests in flight
    * @throws OriginError any other status, a body over the longest value, one in an encoding that was not asked for, a
-   * content type that no peer takes, a redirect to where the origin cannot lead, or no connection
+   * content type that no peer takes, or a redirect to where the origin cannot lead
+   * @throws OriginUnreachableError no connection, or no answer over it
    */
   async load(key: string, signal: AbortSignal, { stale }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
@@ -96,7 +110,7 @@ export class TemplateOrigin implements Origin {
   /** Loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));
-    for (const client of this.#clients.values()) client.close();
+    for (const client of [this.#own, ...this.#led.values()]) client.close();
     return Promise.resolve();
   }
 
@@ -132,8 +146,8 @@ export class TemplateOrigin implements Origin {
     return {
       body,
       contentType: contentTypeOf(fields, nameOf(url), DEFAULT_CONTENT_TYPE),
-      fields: without(keptFields(fields, nameOf(url)), NOT_FOR_CLIENTS),
-      freshness: this.#freshness(answer),
+      fields: keptInDoubt(without(keptFields(fields, nameOf(url)), NOT_FOR_CLIENTS), answer),
+      freshness: withinDoubt(this.#freshness(answer), answer),
       ...taggedBy(fields, this.#tags),
     };
   }
@@ -141,9 +155,11 @@ export class TemplateOrigin implements Origin {
   /** The answer at the end of the redirects. */
   async #followed(url: string, validators: Fields, signal: AbortSignal): Promise<Exchanged> {
     let at = url;
+    let client = this.#own;
+    /** The origin's own, by the connection that the first answer came over. */
+    let kind: AddressKind | undefined;
     for (let redirects = 0;; redirects++) {
       const target = new URL(at);
-      const client = await this.#clientOf(target, signal);
       const fields = target.host === this.#host ? this.#fields : this.#plainFields;
       const head = { method: "GET", target: target.pathname + target.search, fields: [...fields, ...validators] };
       const answer = await client.exchange(head, null, signal);
@@ -154,6 +170,8 @@ export class TemplateOrigin implements Origin {
         throw new OriginError(`${nameOf(url)} redirects more than ${MAX_REDIRECTS} times`);
       }
       at = this.#next(at, location);
+      kind ??= answer.remoteAddress === undefined ? "public" : kindOf(answer.remoteAddress);
+      client = this.#clientWithin(new URL(at), kind);
     }
   }
 
@@ -166,34 +184,19 @@ export class TemplateOrigin implements Origin {
   }
 
   /** A redirect reaches addresses that are not public only from an origin that is at one of the same kind. */
-  async #clientOf(target: URL, signal: AbortSignal): Promise<HttpClient> {
-    if (target.host === this.#host) return this.#kept(target, undefined);
-    let place: Awaited<ReturnType<typeof resolved>>;
-    try {
-      place = await resolved(target.hostname);
-      this.#ownKind ??= resolved(new URL(this.#template).hostname).then(({ kind }) => kind);
-      const ownKind = await this.#ownKind;
-      if (place.kind !== "public" && place.kind !== ownKind) {
-        throw new OriginError(`${this.#host} redirects to ${target.host}, which is no public address`);
-      }
-    } catch (error) {
-      this.#ownKind = undefined;
-      signal.throwIfAborted();
-      throw error instanceof OriginError ? error : new OriginError(`${target.host}: ${(error as Error).message}`);
-    }
-    return this.#kept(target, place.address);
-  }
-
-  #kept(target: URL, address: string | undefined): HttpClient {
-    const key = `${target.origin} ${address ?? ""}`;
-    let client = this.#clients.get(key);
+  #clientWithin(target: URL, kind: AddressKind): HttpClient {
+    checkLiteral(target.hostname.replace(/^\[|\]$/g, ""), kind);
+    const key = `${target.origin} ${kind}`;
+    let client = this.#led.get(key);
     if (client !== undefined) return client;
-    if (this.#clients.size >= MAX_CLIENTS) {
-      const [oldest] = [...this.#clients.keys()].slice(1);
-      this.#clients.get(oldest!)!.close();
-      this.#clients.delete(oldest!);
+    if (this.#led.size >= MAX_CLIENTS) {
+      const [oldest] = this.#led.keys();
+      this.#led.get(oldest!)!.close();
+      this.#led.delete(oldest!);
     }
-    this.#clients.set(key, client = new HttpClient(target, this.#clock, address));
+    const lookup = lookupWithin(kind, this.#deps.lookup);
+    client = new HttpClient(target, this.#clock, { connectTimeoutMs: connectTimeoutOf(this.#timeoutMs), lookup });
+    this.#led.set(key, client);
     return client;
   }
 
@@ -225,7 +228,11 @@ export class TemplateOrigin implements Origin {
     const url = this.#template.replaceAll(SEGMENT_MARK, segment).replaceAll(PATH_MARK, path);
     // The URL parser takes `.` and `..` as steps in the path, written `%2E` as well: that would ask for another
     // resource, maybe another user's. A key that does not arrive as it is, is not there.
-    if (new URL(url).href !== url) throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
+    // Servers decode a path before they take its steps, some of them twice.
+    const { href, pathname } = new URL(url);
+    if (href !== url || hasDotSegment(pathname)) {
+      throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
+    }
     return url;
   }
 }

@@ -1,5 +1,6 @@
 /** From what an origin in code returns to what the group keeps. */
 import { Buffer } from "node:buffer";
+import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES } from "../../core/base/limits.ts";
 import { OriginError } from "../../core/errors.ts";
 import { jittered } from "../../core/lifetime/times.ts";
@@ -119,20 +120,18 @@ async function readWhole(
   const cancel = () => void reader.cancel(signal.reason).catch(() => {});
   signal.addEventListener("abort", cancel, { once: true });
   try {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
+    const bytes = new GrowingBytes();
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
       signal.throwIfAborted();
       const chunk = typeof read.value === "string" ? utf8.encode(read.value) : read.value;
       if (!(chunk instanceof Uint8Array)) {
         throw new OriginError(`its stream must hold text or bytes: it holds ${kindOf(chunk)}`);
       }
-      bytes += chunk.length;
-      if (bytes > valueBytesMax) throw tooLong(valueBytesMax);
-      chunks.push(chunk);
+      if (bytes.length + chunk.length > valueBytesMax) throw tooLong(valueBytesMax);
+      bytes.append(chunk);
     }
     signal.throwIfAborted();
-    return new Uint8Array(Buffer.concat(chunks, bytes));
+    return bytes.take();
   } catch (error) {
     void reader.cancel(error).catch(() => {});
     if (signal.aborted || error instanceof OriginError) throw error;

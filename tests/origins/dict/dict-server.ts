@@ -58,13 +58,14 @@ export async function serveDict(defer: Defer, script: Script): Promise<ScriptedS
       happened();
     });
     socket.on("data", (chunk: Uint8Array) => {
-      for (const bytes of reader.push(chunk)) {
-        const line = new TextDecoder().decode(bytes);
+      reader.push(chunk, (bytes, start, end) => {
+        const line = new TextDecoder().decode(bytes.subarray(start, end));
         lines.push(line);
         if (line.startsWith("CLIENT")) client.say(script.client ?? "250 ok\r\n");
         const define = /^DEFINE \S+ (?:"(.*)"|(.*))$/.exec(line);
         if (define !== null) script.define(define[1] ?? define[2]!, client);
-      }
+        return true;
+      });
       happened();
     });
     client.say(script.greeting ?? "220 test\r\n");

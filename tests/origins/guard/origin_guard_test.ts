@@ -3,6 +3,7 @@ import {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
+  OriginUnreachableError,
   OverloadedError,
   PassThroughError,
 } from "../../../lib/core/errors.ts";
@@ -362,6 +363,26 @@ test("a deadline and a site's 503 are failures", async () => {
     await ended;
   }
   assert.equal(guard.figures().breaker, "open");
+});
+
+test("a breaker that a lost way has opened says so: another node may reach the origin", async () => {
+  for (
+    const [fault, told] of [
+      [new OriginUnreachableError("refused"), OriginUnreachableError],
+      [new OriginError("500"), OverloadedError],
+    ] as const
+  ) {
+    const { guard, origin } = guarded({ breakerShare: 1, breakerPauseMs: 60_000 });
+    for (let i = 0; i < 10; i++) {
+      const load = guard.load("k", patient);
+      await settle();
+      origin.ends.at(-1)!.reject(fault);
+      await assert.rejects(load, fault);
+    }
+    assert.equal(guard.figures().breaker, "open");
+    await assert.rejects(guard.load("k", patient), told);
+    assert.equal(origin.asked.length, 10);
+  }
 });
 
 test("an open breaker ends the retries", async () => {

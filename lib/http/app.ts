@@ -61,7 +61,8 @@ export function createApp(options: AppOptions): Hono {
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
   app.get("/readyz", () => {
     if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
-    return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation });
+    const origins = unreachableOrigins(groups);
+    return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation, ...origins });
   });
   addStatistics(app, options);
 
@@ -128,11 +129,24 @@ function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
   });
 }
 
+/** The groups whose origin this node cannot reach. It is ready all the same: other nodes load for it, and it has its caches. */
+function unreachableOrigins(groups: ServedGroups): { origins?: Record<string, string> } {
+  const lost = [...groups].flatMap(([name, { group: { originLostAtMs } }]) =>
+    originLostAtMs === undefined ? [] : [[name, `unreachable since ${isoOf(originLostAtMs)}`]]
+  );
+  return lost.length === 0 ? {} : { origins: Object.fromEntries(lost) };
+}
+
+function isoOf(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}
+
 function statsOf(node: NodeFace, groups: ServedGroups): NodeReport {
   const { name, incarnation, version, runtime } = node;
   const byGroup = Object.fromEntries(
     [...groups].map(([name, { group, guard }]) => [name, {
       ...group.stats(),
+      ...(group.originLostAtMs !== undefined && { originUnreachableSince: isoOf(group.originLostAtMs) }),
       ...(guard && { guard: guard.figures() }),
       roster: node.roster(name),
     }]),

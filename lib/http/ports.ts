@@ -14,6 +14,8 @@ export type GroupFigures = Partial<GroupStats> & {
   readonly roster?: Pick<Roster, "revision" | "peers">;
   readonly invalidation?: InvalidationFigures;
   readonly guard?: GuardFigures;
+  /** As an ISO date, while this node has no way to the origin. */
+  readonly originUnreachableSince?: string;
 };
 
 /** The guard of a group's origin on one node. */
@@ -159,6 +161,8 @@ export interface CacheGroup {
   loadUnkept(key: string, waiter: Waiter<Loaded>): void;
   /** Whether this node cannot read the log of invalidations now, so that it may be behind. */
   readonly isBehind: boolean;
+  /** Since when this node has no way to the origin, in Unix milliseconds; `undefined`: it has, as far as it knows. */
+  readonly originLostAtMs?: number | undefined;
   /** The counters, ready for JSON and Prometheus. */
   stats(): Partial<GroupStats>;
 }

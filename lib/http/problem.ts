@@ -7,6 +7,7 @@ import {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
+  OriginUnreachableError,
   OverloadedError,
   PassThroughError,
 } from "../core/errors.ts";
@@ -65,9 +66,12 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   if (error instanceof NotFoundError) return { status: 404, detail: `no such ${thing} in ${group}`, code: "not-found" };
   if (error instanceof BadAfterError) return { status: 400, detail: error.message, code: "bad-after" };
   if (error instanceof BadKeyError) return { status: 400, detail: error.message, code: "bad-key" };
-  // OriginTimeoutError extends OriginError, so it is tested first.
+  // These two extend OriginError, so they are tested first.
   if (error instanceof OriginTimeoutError) {
     return { status: 504, detail: `the origin of ${group} took too long`, code: "origin-timeout" };
+  }
+  if (error instanceof OriginUnreachableError) {
+    return { status: 502, detail: `the origin of ${group} cannot be reached`, code: "origin-unreachable" };
   }
   if (error instanceof OriginError) {
     return { status: 502, detail: `the origin of ${group} failed`, code: "origin-failed" };

@@ -5,6 +5,7 @@ import { PeerError } from "../core/errors.ts";
 import type { Invalidations } from "./invalidations.ts";
 import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
+import { Reachability } from "../core/load/reachability.ts";
 import type { Log } from "../core/base/log.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
 import type { ServedGroup, SiteFace } from "../http/ports.ts";
@@ -23,6 +24,7 @@ export interface Served extends ServedGroup {
   readonly origin: CheckedOrigin;
   /** Where the group's policy asks for one. */
   readonly guard: OriginGuard | undefined;
+  readonly reachability: Reachability;
   readonly loadTimeoutMs: number;
   /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
@@ -51,8 +53,7 @@ export function serveGroup(
   const policy = { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget };
   const { clock } = watchers;
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
-  const keepsCookies = setCookie === "store";
-  const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies, version };
+  const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", version };
   const unguarded = createOrigin(spec, deps);
   const guard = guardOf(unguarded, {
     group: name,
@@ -63,7 +64,9 @@ export function serveGroup(
     before: before?.served.guard,
     ...watchers,
   });
-  const origin = reported(guard ?? unguarded, name, watchers);
+  const kept = before?.keepsValues === true ? before.served : undefined;
+  const reachability = kept?.reachability ?? reachabilityOf(name, watchers);
+  const origin = reported(guard ?? unguarded, name, watchers, reachability);
   const picker = before?.served.picker ?? new RosterPicker(name, self.name, (peer) => hub.peer(peer), clock);
   before?.served.group.retire();
   if (before?.keepsValues === false) before.served.group.close();
@@ -80,7 +83,8 @@ export function serveGroup(
     hotAfterFetches,
     position: invalidations.position,
     maxBlindMs,
-    takesOver: before?.keepsValues === true ? before.served.group : undefined,
+    takesOver: kept?.group,
+    reachability,
     isWriteOnly: spec.kind === "none",
     ...(isHttp(spec) && { etagOf: strongTag }),
   });
@@ -90,6 +94,7 @@ export function serveGroup(
     picker,
     origin,
     guard,
+    reachability,
     loadTimeoutMs,
     hosts,
     site: siteOf({ group, invalidations, clock, valueBytesMax }, origin),
@@ -100,6 +105,18 @@ export function serveGroup(
     isWritable: writable,
     valueBytesMax,
   };
+}
+
+function reachabilityOf(group: string, { clock, log }: { readonly clock: Clock; readonly log: Log }): Reachability {
+  return new Reachability(clock, {
+    onLost: (reason) => {
+      const facts = { group, reason };
+      log.warn(`this node cannot reach the origin of ${group}, so others load for it: ${reason}`, {}, facts);
+    },
+    onFound: (lostForMs) => {
+      log.info(`this node reaches the origin of ${group} again, after ${lostForMs} ms`, {}, { group, lostForMs });
+    },
+  });
 }
 
 function isHttp({ kind }: OriginSpec): boolean {

@@ -32,6 +32,7 @@ const ofGroup: readonly Row<GroupFigures>[] = [
   ],
   ["muster_server_requests_total", "Gets that came from peers.", (group) => group.serverRequests],
   ["muster_origin_loads_total", "Requests to the origin.", (group) => group.originLoads],
+  ["muster_origin_unreachable", "1 while this node has no way to the origin.", (group) => group.originUnreachable],
   ["muster_hedges_total", "Second questions, sent because the first was slow.", (group) => group.hedges],
   ["muster_peeks_total", "Misses that asked other nodes before the origin.", (group) => group.peeks],
   [

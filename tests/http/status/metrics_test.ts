@@ -28,6 +28,7 @@ const groupMetrics: Readonly<Record<string, string>> = {
   muster_refreshes_total: "refreshes",
   muster_stale_on_error_total: "staleOnError",
   muster_behind_peers_total: "behindPeers",
+  muster_origin_unreachable: "originUnreachable",
   muster_invalidations_applied_total: "invalidation.applied",
   muster_invalidations_refused_total: "invalidation.refused",
   muster_invalidations_dropped_total: "invalidation.dropped",
@@ -61,6 +62,7 @@ const logMetrics: Readonly<Record<string, readonly [path: string, factor: number
   muster_invalidation_applied_by_all_seconds: ["lastAppliedByAllMs", 1 / 1_000],
 };
 const gauges = [
+  "muster_origin_unreachable",
   "muster_node_info",
   "muster_ready",
   "muster_peer_behind",
@@ -171,6 +173,7 @@ function figuresFrom(first: number): GroupStats & GroupFigures {
     hotCache: cache(),
     roster: { revision: next(), peers: [] },
     behindPeers: next(),
+    originUnreachable: next(),
     invalidation: { applied: next(), refused: next(), dropped: next(), softened: next(), last: [] },
   };
 }

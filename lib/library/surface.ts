@@ -70,8 +70,7 @@ export interface CacheGroup<Value> {
    * if (nine !== "9") throw new Error(nine);
    * ```
    * @throws BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's
-   * reason; UnavailableError
-   * the node is closed
+   * reason; UnavailableError the node is closed
    */
   get(key: string, options?: GetOptions): Promise<Value>;
 

@@ -2,6 +2,7 @@
 import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
+import { tokenDoubtsOf } from "../node/admin-tokens.ts";
 import { createLog } from "../node/logging.ts";
 import { Node } from "../node/node.ts";
 import { parseOrigin } from "../origins/origin.ts";
@@ -66,7 +67,7 @@ function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
     write: (line) => writeError(`${line}\n`),
     nowMs: Date.now,
   });
-  for (const doubt of doubtsOf(config)) log.warn(doubt);
+  for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const count = config.workers === "auto" ? coreCount() : config.workers;
   const parts = { clock: systemClock, log };
   const program: Program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);

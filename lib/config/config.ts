@@ -5,6 +5,7 @@
 import manifest from "../../package.json" with { type: "json" };
 import { type ConfigFile, readConfigFile, shown } from "./file.ts";
 import { defaultPolicy, type FileGroup, groupFields } from "./group-fields.ts";
+import { readTokens } from "./admin-token.ts";
 import { headerValue } from "./headers.ts";
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./addresses.ts";
 import { readFlags } from "./flags.ts";
@@ -43,6 +44,10 @@ export interface Config {
   readonly groups: readonly GroupConfig[];
   /** Whether it serves the groups of the bucket `<bucket>-groups`, too. */
   readonly groupsFromNats: boolean;
+  /** The path of the file with the operators' token; it was sound when the options were read. */
+  readonly adminTokenFile: string | undefined;
+  /** Whether everybody may see the statistics. */
+  readonly publicStats: boolean;
   readonly log: "text" | "json";
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
@@ -203,6 +208,8 @@ class Reader {
       replicas: this.#value("replicas"),
       groups: this.#groups(),
       groupsFromNats: this.#value("groupsFromNats"),
+      adminTokenFile: this.#adminTokenFile(),
+      publicStats: this.#value("publicStats"),
       log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
       weight: this.#value("weight"),
       zone: this.#value("zone"),
@@ -230,6 +237,22 @@ class Reader {
     if (!isOne && config.advertise?.startsWith("https:")) {
       this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");
     }
+  }
+
+  /** No fault shows anything of the file but its path. */
+  #adminTokenFile(): string | undefined {
+    const path = this.#optional("adminTokenFile");
+    if (path === undefined) return undefined;
+    try {
+      const read = readTokens(this.#input.readFile(path));
+      if (!("fault" in read)) return path;
+      this.#faults.push(`--admin-token-file must be ${options.adminTokenFile.rule}: ${shown(path)}: ${read.fault}`);
+    } catch (error) {
+      this.#faults.push(
+        `--admin-token-file must be a file that can be read: ${shown(path)}: ${(error as Error).message}`,
+      );
+    }
+    return path;
   }
 
   /** A flag or the variable decides which groups there are; their policies still come from the file. */

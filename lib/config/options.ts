@@ -1,4 +1,5 @@
 /** The option table: the flag, variable, default, unit and rule of every option, and how its text is read. */
+import { TOKEN_FILE_RULE } from "./admin-token.ts";
 import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
 import type { FileKind } from "./file.ts";
 import { TTL_OF_GROUP } from "./group-fields.ts";
@@ -41,6 +42,12 @@ const ttlRule = "a time from 1ms to 365d, such as 1m";
 function readTtl(text: string): number | undefined {
   const ms = time(1, MOST_TTL_MS)(text);
   return ms === undefined ? undefined : Math.round(ms);
+}
+
+const SWITCH_RULE = "on or off; the flag alone means on";
+
+function readSwitch(text: string): boolean | undefined {
+  return text === "" || text === "on" ? true : text === "off" ? false : undefined;
 }
 
 /** By field name, as the JSON file has it. */
@@ -151,10 +158,9 @@ export const options = {
     env: "MUSTER_GROUPS_FROM_NATS",
     kind: "text",
     fallback: "off",
-    rule: "on or off; the flag alone means on",
+    rule: SWITCH_RULE,
     description: "Whether this node serves the groups that the bucket <bucket>-groups defines, besides its own",
-    read: (text: string): boolean | undefined =>
-      text === "" || text === "on" ? true : text === "off" ? false : undefined,
+    read: readSwitch,
   },
   ttl: {
     flag: "ttl",
@@ -176,6 +182,28 @@ export const options = {
     rule: "the path of a JSON file",
     description: "A JSON file with any of these options, and with the policies of groups",
     read: matches(/^[^\0]+$/),
+  },
+  adminTokenFile: {
+    flag: "admin-token-file",
+    value: "file",
+    env: "MUSTER_ADMIN_TOKEN_FILE",
+    kind: "text",
+    shownDefault: "none: only this machine's own programs are operators, and only on a loopback address",
+    rule: TOKEN_FILE_RULE,
+    description:
+      "The token of operators, who may change what is cached and see /stats, /metrics and the page; read again when it " +
+      "changes",
+    read: matches(/^[^\0]+$/),
+  },
+  publicStats: {
+    flag: "public-stats",
+    value: "",
+    env: "MUSTER_PUBLIC_STATS",
+    kind: "text",
+    fallback: "off",
+    rule: SWITCH_RULE,
+    description: "Whether everybody may see /stats, /metrics and the page",
+    read: readSwitch,
   },
   log: {
     flag: "log",

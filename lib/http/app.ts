@@ -1,18 +1,26 @@
 /** The HTTP edge of a node: every route, on the public port. */
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Clock } from "../core/base/clock.ts";
+import { boundedLog } from "../core/base/bounded-log.ts";
 import type { Log } from "../core/base/log.ts";
 import { Changes } from "./admin/changes.ts";
+import { Gate } from "./admin/gate.ts";
+import type { AdminTokens } from "./admin/tokens.ts";
 import { CacheRoutes } from "./cache/routes.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
 import { chained } from "./fast/unchained.ts";
+import { HostCheck } from "./host.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
 import { Metrics } from "./status/metrics.ts";
 import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, ServedHosts } from "./ports.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
+import { OF_OPERATORS } from "./security.ts";
 import { machinePage, statusPage } from "./status/page.ts";
+
+/** Chosen: a fault of one kind needs a few lines, and what strangers can cause fills no disk: 100 KB a minute. */
+const MAX_LOG_LINES_PER_MINUTE = 60;
 
 export interface AppOptions {
   readonly node: NodeFace;
@@ -21,12 +29,14 @@ export interface AppOptions {
   readonly hosts?: ServedHosts;
   /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` for any other request. */
   readonly peerEndpoint?: MiddlewareHandler;
-  /**
-   * Whether it is served at a loopback address only: then clients may change what is cached, as `admin/gate.ts` says.
-   *
-   * @default false
-   */
+  /** The token of operators, who may change what is cached. @default none: see `admin/gate.ts` */
+  readonly adminTokens?: AdminTokens | undefined;
+  /** Whether it is served at a loopback address only: without a token, operators are clients on this machine. @default false */
   readonly isLoopbackOnly?: boolean;
+  /** Whether everybody may see `/stats`, `/metrics` and the page. @default false */
+  readonly isStatsPublic?: boolean;
+  /** A token that opens these three only. @default none */
+  readonly statsToken?: string | undefined;
   /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. @default 0 */
   readonly currentEpoch?: () => number;
   readonly clock: Clock;
@@ -46,10 +56,18 @@ export interface AppOptions {
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
 export function createApp(options: AppOptions): Hono {
-  const { node, groups, hosts = new Map(), peerEndpoint, clock, log, isChunkedTextFaster = false } = options;
-  const { isLoopbackOnly = false, currentEpoch = () => 0 } = options;
+  const { node, groups, hosts = new Map(), peerEndpoint, clock, isChunkedTextFaster = false } = options;
+  const { adminTokens: tokens, isLoopbackOnly = false, isStatsPublic = false, statsToken } = options;
+  const { currentEpoch = () => 0 } = options;
+  // Each of its lines is about a request, so clients could write as many as they like.
+  const log = boundedLog(options.log, {
+    clock,
+    maxLinesPerMinute: MAX_LOG_LINES_PER_MINUTE,
+    about: "requests of clients",
+  });
+  const gate = new Gate({ tokens, isLoopbackOnly, isStatsPublic, statsToken });
   const signals = new ClientSignals(clock);
-  const changes = new Changes({ groups, isLoopbackOnly, clock, log });
+  const changes = new Changes({ groups, gate, clock, log });
   const common = { groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster };
   const routes = new CacheRoutes({ nodeName: node.name, ...common });
   const byPrefix = new Map([...routes.byPrefix, ["/_admin/", (c: Context) => changes.admin(c.req.raw)] as const]);
@@ -64,7 +82,7 @@ export function createApp(options: AppOptions): Hono {
     const origins = unreachableOrigins(groups);
     return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation, ...origins });
   });
-  addStatistics(app, options);
+  addStatistics(app, gate, options);
 
   app.notFound((c) => notFoundOrNotAllowed(app, c));
   app.onError((error, c) => {
@@ -72,17 +90,25 @@ export function createApp(options: AppOptions): Hono {
     return problemResponse({ status: 500, detail: "something went wrong inside this node" });
   });
   const ownRoutes = chained(app);
+  const hostCheck = new HostCheck();
   // A host of a site has no other routes: neither /stats nor /_peer can be reached through it.
   app.fetch = (request, ...rest) => {
+    if (!hostCheck.isSound(request)) return badHost();
     const served = hosts.size === 0 ? undefined : servedAt(request.url, hosts);
     return served === undefined ? ownRoutes(request, ...rest) : routes.site(request, served);
   };
   return app;
 }
 
+function badHost(): Response {
+  return problemResponse({ status: 400, detail: "the Host header must be host or host:port" });
+}
+
 /** The site whose host the request names: by `host:port`, else by the host alone. */
 function servedAt(url: string, hosts: ServedHosts): ServedGroup | undefined {
-  const authority = url.slice(url.indexOf("//") + 2, pathStart(url)).toLowerCase();
+  const start = pathStart(url);
+  if (start < 0) return undefined; // the target of a CONNECT
+  const authority = url.slice(url.indexOf("//") + 2, start).toLowerCase();
   return hosts.get(authority) ?? hosts.get(authority.replace(/:\d*$/, ""));
 }
 
@@ -101,13 +127,15 @@ function routeOf(url: string, prefixes: readonly string[]): string {
   return rawPathOf(url);
 }
 
-function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
+function addStatistics(app: Hono, gate: Gate, { node, groups, machine }: AppOptions): void {
   const own = () => statsOf(node, groups);
+  const get = (path: string, answer: () => Response | Promise<Response>) =>
+    app.get(path, (c) => gate.stats(c.req.raw) ?? answer());
   if (machine === undefined) {
     const metrics = new Metrics();
-    app.get("/stats", () => jsonResponse(own()));
-    app.get("/metrics", () => metrics.answer([{ labels: {}, report: { ...own(), ready: node.isReady() } }]));
-    app.get("/", () => statusPage(own(), node.isReady()));
+    get("/stats", () => jsonResponse(own(), 200, OF_OPERATORS));
+    get("/metrics", () => metrics.answer([{ labels: {}, report: { ...own(), ready: node.isReady() } }]));
+    get("/", () => statusPage(own(), node.isReady()));
     return;
   }
   const metrics = new Metrics(["worker"]);
@@ -115,15 +143,15 @@ function addStatistics(app: Hono, { node, groups, machine }: AppOptions): void {
     const report = own();
     return { report, workers: await machine.workers(report) };
   };
-  app.get("/stats", async () => {
+  get("/stats", async () => {
     const { report, workers } = await gathered();
-    return jsonResponse(machineStats(machine, report, workers));
+    return jsonResponse(machineStats(machine, report, workers), 200, OF_OPERATORS);
   });
-  app.get("/metrics", async () => {
+  get("/metrics", async () => {
     const { workers } = await gathered();
     return await metrics.answer(workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
   });
-  app.get("/", async () => {
+  get("/", async () => {
     const { report, workers } = await gathered();
     return machinePage(machine, report, workers);
   });

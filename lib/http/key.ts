@@ -1,15 +1,15 @@
 /**
  * Keys in URL paths: the encoder and the decoder.
  *
- * A key is any well-formed Unicode string of 1 to 1,024 bytes of UTF-8 without control characters, except `.` and
- * `..`. In a URL it is the rest of the path, slashes included, percent-decoded once as UTF-8. The query string is not
- * part of it, and `+` is a plus.
+ * A key is any well-formed Unicode string of 1 to 1,024 bytes of UTF-8 without control characters and without dot segments.
+ * In a URL it is the rest of the path, slashes included, percent-decoded once as UTF-8. The query string is not part of it,
+ * and `+` is a plus.
  *
  * A URL path cannot carry everything:
  *
  * - URL parsers remove dot segments (`.`, `..`, `%2e`): clients before they send, Bun's server on receipt, Deno's server
- *   never. So a path with a dot segment is refused. The encoder writes `/` as `%2F`, so the key `a/../b` is one segment
- *   and travels. The keys `.` and `..` have no form that survives, and are no keys.
+ *   never. Servers behind an HTTP origin may do it after decoding: the key `../secret` at `http://h/public/{key}` is sent as
+ *   `/public/..%2Fsecret`, and many read that as `/secret`. So a key with a dot segment, in any form, is no key.
  * - A raw `\` is a `/` to Bun's server and a `\` to Deno's: it is refused when it arrives; `%5C` travels.
  * - A raw `#` begins a fragment, which no client may send: it is refused, not cut off; `%23` travels.
  *
@@ -26,7 +26,11 @@ const maxTailLength = 3 * MAX_KEY_BYTES;
 /** Cc: C0, DEL and C1. Cs, in a `u` expression: a surrogate without its other half. */
 const controlOrLoneSurrogate = /[\p{Cc}\p{Cs}]/u;
 
-const dotSegment = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
+/**
+ * A dot segment in a decoded key, in every form in which somebody behind an origin may read one: with `\` for `/`, escaped
+ * once more, and ended by what ends a path (`?`, `#`) or a segment's name (`;`).
+ */
+const dotSegment = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;?#]|%(?:2f|5c|3b|3f|23))/i;
 
 /**
  * Checks that every node takes `key`.
@@ -45,8 +49,8 @@ export function checkKey(key: string): void {
   if (controlOrLoneSurrogate.test(key)) {
     throw new BadKeyError("Cannot use a key with control characters or lone surrogates");
   }
-  if (key === "." || key === "..") {
-    throw new BadKeyError(`Cannot use "${key}" as a key as it cannot travel in a URL path`);
+  if (dotSegment.test(key)) {
+    throw new BadKeyError("Cannot use a key with . or .. as a segment as servers take it for another path");
   }
 }
 
@@ -64,7 +68,7 @@ export function encodeKeyPath(key: string): string {
  * Decodes a key from the raw rest of a path.
  *
  * @param rawPathTail the part behind `/cache/<group>/` as received, without the query
- * @throws BadKeyError malformed escapes, dot segments, raw `#` or `\`, or a key that {@linkcode checkKey} refuses
+ * @throws BadKeyError malformed escapes, raw `#` or `\`, or a key that {@linkcode checkKey} refuses
  */
 export function decodeKeyPath(rawPathTail: string): string {
   if (isPlain(rawPathTail)) return rawPathTail;
@@ -73,9 +77,6 @@ export function decodeKeyPath(rawPathTail: string): string {
   }
   if (rawPathTail.includes("#") || rawPathTail.includes("\\")) {
     throw new BadKeyError("Cannot use a raw # or \\ in a key as they must be escaped: %23, %5C");
-  }
-  if (dotSegment.test(rawPathTail)) {
-    throw new BadKeyError("Cannot use . or .. as a segment of the path as URL parsers remove it: escape / as %2F");
   }
   const key = percentDecode(rawPathTail);
   checkKey(key);

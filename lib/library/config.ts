@@ -26,16 +26,20 @@ const FILE = "createNode";
 /** In place of an origin, where a function loads. */
 const LOADED = "load:";
 /** The options that it shares with the command, beside `nats` and `groups`. */
-const SHARED = ["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout"];
+const SHARED = ["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"];
 const TYPES = Object.keys(codecs).map((type) => JSON.stringify(type)).join(", ");
 
 /** @throws ConfigError naming every fault. Users and passwords in URLs are left out. */
 export function readOptions(options: NodeOptions): Read {
   const faults: string[] = [];
   if (!isObject(options)) throw refusal(["the options must be an object"]);
-  const { log: _log, nats, groups: given, ...rest } = options as unknown as Record<string, unknown>;
+  const { log: _log, nats, groups: given, publicStats = false, ...rest } = options as unknown as Record<
+    string,
+    unknown
+  >;
   if (nats === undefined) faults.push('nats must be given: "off" runs this node on its own');
   if (given === undefined) faults.push("groups must be given");
+  if (typeof publicStats !== "boolean") faults.push("publicStats must be true or false");
   const unknown = Object.keys(rest).filter((field) => !SHARED.includes(field));
   for (const field of unknown) faults.push(`there is no option ${field}`);
   const groups = new Map<string, InCode>();
@@ -45,6 +49,7 @@ export function readOptions(options: NodeOptions): Read {
   const urls = Array.isArray(nats) ? nats.join() : nats;
   const shared = Object.fromEntries(SHARED.map((field) => [field, rest[field]]));
   shared.addr ??= "127.0.0.1:0";
+  shared.publicStats = publicStats === true ? "on" : "off";
   const config = parsed({ ...shared, groups: policies, nats: urls }, faults);
   if (config === undefined || faults.length > 0) throw refusal(faults);
   return { config, groups };

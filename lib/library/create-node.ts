@@ -2,6 +2,7 @@
 import type { Log, LogCall } from "../core/base/log.ts";
 import { doubtsOf } from "../config/config.ts";
 import { UnavailableError } from "../core/errors.ts";
+import { tokenDoubtsOf } from "../node/admin-tokens.ts";
 import { Node } from "../node/node.ts";
 import type { Served } from "../node/served-group.ts";
 import { systemClock } from "../runtime/process.ts";
@@ -45,7 +46,7 @@ export async function createNode<G extends Groups>(options: NodeOptions<G>): Pro
   const { config, groups } = readOptions(options);
   const log = logTo(options.log ?? {});
   const clock = new NodeClock(systemClock);
-  for (const doubt of doubtsOf(config)) log.warn(doubt);
+  for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const origins = new Map(config.groups.flatMap((group) => {
     const { load, type } = groups.get(group.name)!;
     return load === undefined ? [] : [[group.name, new LoadOrigin(group, codecs[type], clock, load)] as const];

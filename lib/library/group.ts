@@ -12,6 +12,7 @@ import {
 import type { Loaded } from "../core/group.ts";
 import { checkedInvalidation, invalidationOf } from "../core/invalidation/message.ts";
 import type { Label } from "../core/invalidation/label.ts";
+import { isFieldValue } from "../core/semantics/fields.ts";
 import { afterText, readAfter } from "../http/after.ts";
 import { checkKey } from "../http/key.ts";
 import type { Invalidated } from "../http/ports.ts";
@@ -123,9 +124,8 @@ function checkedWait(waitMs: number): number {
 }
 
 function checkedType(contentType: string): string {
-  // deno-lint-ignore no-control-regex
-  const isSound = contentType !== "" && !/[\x00-\x08\x0a-\x1f\x7f]/.test(contentType);
+  const isSound = contentType !== "" && isFieldValue(contentType);
   if (isSound && utf8Bytes(contentType) <= MAX_CONTENT_TYPE_BYTES) return contentType;
-  const rule = `contentType must be 1 to ${MAX_CONTENT_TYPE_BYTES} bytes without control characters`;
+  const rule = `contentType must be 1 to ${MAX_CONTENT_TYPE_BYTES} bytes that a header can carry`;
   throw new TypeError(`Cannot put as ${rule}`);
 }

@@ -150,6 +150,13 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly zone?: string;
   /** How long `close` may take: a time such as `5s`. Default: `5s`. */
   readonly drainTimeout?: string;
+  /**
+   * A file whose first line is the token of operators, who may change what is cached over HTTP, and see `/stats`, `/metrics`
+   * and the page: here and through `fetch`. Default: none, see the README of lib/http.
+   */
+  readonly adminTokenFile?: string;
+  /** Whether everybody may see `/stats`, `/metrics` and the page. Default: `false`. */
+  readonly publicStats?: boolean;
   /** Default: nothing is logged. */
   readonly log?: NodeLog;
 }

@@ -192,7 +192,8 @@ export interface MusterNode<G extends Groups = Groups> {
   /**
    * Answers a request as the node's own listener does, to be mounted in a server of one's own: `/cache/<group>/<key>`,
    * `/healthz`, `/readyz`, `/stats`, `/metrics`, and its status page at `/`. Which of these paths the public sees is for
-   * that server to decide. Only reads: changes over HTTP are refused here, as the node cannot tell who sends them.
+   * that server to decide. The node cannot tell who sends a request: so changes over HTTP need the token of `adminTokenFile`
+   * here, and `/stats`, `/metrics` and the page need it, too, or `publicStats`.
    *
    * @example In a Hono app: `app.get("/cache/*", (c) => node.fetch(c.req.raw))`
    * ```ts

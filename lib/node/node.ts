@@ -2,6 +2,7 @@
 import { ulid } from "ulid";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import { type HostPort, isLoopback } from "../config/addresses.ts";
+import { boundedLog } from "../core/base/bounded-log.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
 import { InFlight } from "./in-flight.ts";
@@ -9,6 +10,7 @@ import { Liveness } from "../core/liveness/liveness.ts";
 import type { Log } from "../core/base/log.ts";
 import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
+import { adminTokensOf } from "./admin-tokens.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
@@ -40,6 +42,13 @@ const CLOSING_MS = 1_000;
 /** Requests in flight may be answered until then, counted from the end of the time for the stop. */
 const CLOSE_SOCKETS_MS = 300;
 
+/**
+ * The most lines that other nodes can cause in a minute, and that writers to NATS can. Chosen: a hundred nodes may come and go
+ * at once, and nobody fills a disk.
+ */
+const MAX_PEER_LINES_PER_MINUTE = 240;
+const MAX_REGISTRY_LINES_PER_MINUTE = 600;
+
 export interface NodeOptions {
   readonly clock: Clock;
   readonly log: Log;
@@ -52,6 +61,8 @@ export interface NodeOptions {
     /** The registry, where the options say that there is none. */
     readonly store?: PeerStore;
     readonly log?: InvalidationLog;
+    /** Opens its statistics to the other workers. */
+    readonly statsToken?: string;
   };
 }
 
@@ -60,6 +71,9 @@ export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Log;
+  /** For lines that other nodes cause, and for those that writers to NATS do. */
+  readonly #peerLog: Log;
+  readonly #registryLog: Log;
   readonly #watchers: { readonly clock: Clock; readonly log: Log };
   readonly #origins: NodeOptions["origins"];
   readonly #worker: NodeOptions["worker"];
@@ -102,6 +116,12 @@ export class Node {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
+    this.#peerLog = boundedLog(log, { clock, maxLinesPerMinute: MAX_PEER_LINES_PER_MINUTE, about: "other nodes" });
+    this.#registryLog = boundedLog(log, {
+      clock,
+      maxLinesPerMinute: MAX_REGISTRY_LINES_PER_MINUTE,
+      about: "what stands in NATS",
+    });
     this.#watchers = { clock, log };
     this.#origins = origins;
     this.#worker = worker;
@@ -127,13 +147,14 @@ export class Node {
     const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
     const self = this.#record(name, url);
     this.#self = self;
-    const registry = openRegistry(this.#config, this.#clock, this.#log, this.#worker);
+    const registry = openRegistry(this.#config, this.#clock, this.#registryLog, this.#worker);
     const invalidations = this.#makeInvalidations(name, registry.log);
     this.#invalidations = invalidations;
     this.#policyCheck = new PolicyCheck({
       selfName: name,
       factsOf: (group) => this.#facts.get(group),
-      ...this.#watchers,
+      clock: this.#clock,
+      log: this.#registryLog,
     });
     const hub = this.#makeHub(name, invalidations);
     this.#hub = hub;
@@ -178,7 +199,7 @@ export class Node {
       },
       listed: (group) => this.#roster(group).peers,
       clock: this.#clock,
-      say: this.#log,
+      say: this.#registryLog,
     });
   }
 
@@ -203,6 +224,9 @@ export class Node {
       },
       groups: this.#served,
       hosts: this.#hosts,
+      adminTokens: adminTokensOf(this.#config, this.#clock, this.#log),
+      isStatsPublic: this.#config.publicStats,
+      statsToken: this.#worker?.statsToken,
       clock: this.#clock,
       log: this.#log,
       isChunkedTextFaster,
@@ -227,8 +251,8 @@ export class Node {
   }
 
   /**
-   * Answers a request that another server of this program has received: without the endpoint for other nodes, and without
-   * changes, as this node cannot tell who sends them. To be called after `start`.
+   * Answers a request that another server of this program has received: without the endpoint for other nodes, and for
+   * operators only if there is a token, as this node cannot tell who sends it. To be called after `start`.
    */
   fetch(request: Request): Response | Promise<Response> {
     const app = this.#mounted ??= createApp(this.#appOptions!);
@@ -429,7 +453,7 @@ export class Node {
       onProbed: () => this.#liveness?.probed(),
       onSettled: (isWhole) => this.#settled(isWhole),
       clock: this.#clock,
-      log: this.#log,
+      log: this.#peerLog,
     });
   }
 
@@ -442,7 +466,7 @@ export class Node {
       self,
       factsOf: (group) => this.#facts.get(group),
       clock: this.#clock,
-      log: this.#log,
+      log: this.#registryLog,
       isAlive,
       onRoster: (roster) => this.#swap(roster),
       onListed: (group, isListed) => {
@@ -462,7 +486,7 @@ export class Node {
       keeper: this,
       own: new Set(this.#config.groups.map(({ name }) => name)),
       checkOrigin: (text) => void parseOrigin(text),
-      log: this.#log,
+      log: this.#registryLog,
     });
     this.#defined = defined;
     definitions.followDefinitions((view) => {
@@ -485,7 +509,7 @@ export class Node {
       self,
       clock: this.#clock,
       random: Math.random,
-      log: this.#log,
+      log: this.#peerLog,
       peers: () => this.#hub!.probed(),
       lists,
       isListed: () => lists().every((list) => list.some((peer) => peer.incarnation === self.incarnation)),

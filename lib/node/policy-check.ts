@@ -25,7 +25,9 @@ export class PolicyCheck {
 
   constructor(options: PolicyCheckOptions) {
     this.#options = options;
-    this.#said = new SayOnce({ clock: options.clock, maxSaid: MAX_SAID });
+    const onMore = (count: number) =>
+      options.log.warn(`${count} more differences between policies and origins of nodes were left out`, {}, { count });
+    this.#said = new SayOnce({ clock: options.clock, maxSaid: MAX_SAID, onMore });
   }
 
   /** Logs one line for each peer and difference, once. Peers that tell no policy are of an older version. */

@@ -26,10 +26,14 @@ export async function isAlive({ url, incarnation }: PeerRecord, timeoutMs: numbe
  *
  * @throws Error no answer in time, a status other than 200, too long, or no JSON
  */
-export function getJson(url: string, timeoutMs: number): Promise<unknown> {
+export function getJson(
+  url: string,
+  timeoutMs: number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const get = url.startsWith("https:") ? getSecure : getPlain;
-    const request = get(url, { agent: false, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
+    const request = get(url, { agent: false, headers, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
       const chunks: Uint8Array[] = [];
       let bytes = 0;
       response.on("error", reject);

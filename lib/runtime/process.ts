@@ -1,5 +1,5 @@
 /** This process: its command line, environment, output, signals and clock. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { type Clock, steady } from "../core/base/clock.ts";
 import { Deno, type Output, process } from "./globals.ts";
 import { lineSplitter } from "./lines.ts";
@@ -18,6 +18,11 @@ export function environment(names: readonly string[]): Record<string, string | u
 /** @throws what node:fs throws */
 export function readTextFile(path: string): string {
   return readFileSync(path, "utf8");
+}
+
+/** Whether every user of this machine may read the file. @throws what node:fs throws */
+export function isReadableByAll(path: string): boolean {
+  return (statSync(path).mode & 0o004) !== 0;
 }
 
 /** Whether standard error is a terminal. */

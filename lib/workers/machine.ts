@@ -63,6 +63,7 @@ export class Machine {
       machine: { name, url },
       workers: names,
       sharedAddr,
+      statsToken: crypto.randomUUID(),
       reachedAt: config.advertise === undefined ? hostInUrl(config.addr.host) : new URL(config.advertise).hostname,
       config: this.#workerConfig(),
     };

@@ -21,6 +21,8 @@ export interface WorkerSetup {
   readonly sharedAddr: HostPort;
   /** The host where other nodes reach this worker's own port. */
   readonly reachedAt: string;
+  /** Opens the statistics of every worker of this machine to the others. */
+  readonly statsToken: string;
   /** `addr` is that of the worker's own listener. */
   readonly config: Config;
 }

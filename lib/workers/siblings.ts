@@ -13,13 +13,15 @@ export class Siblings implements MachineFace {
   readonly url: string;
   readonly #self: string;
   readonly #host: string;
+  readonly #statsToken: string;
   #places: readonly WorkerPlace[];
 
-  constructor({ name, machine, workers, config }: WorkerSetup) {
+  constructor({ name, machine, workers, config, statsToken }: WorkerSetup) {
     this.name = machine.name;
     this.url = machine.url;
     this.#self = name;
     this.#host = hostInUrl(config.addr.host);
+    this.#statsToken = statsToken;
     this.#places = workers.map((worker) => ({ name: worker }));
   }
 
@@ -37,7 +39,9 @@ export class Siblings implements MachineFace {
     const url = `http://${this.#host}:${port}`;
     if (name === this.#self) return { name, url, report: own };
     try {
-      const report = await getJson(`${url}/stats`, REPORT_TIMEOUT_MS) as NodeReport;
+      const report = await getJson(`${url}/stats`, REPORT_TIMEOUT_MS, {
+        authorization: `Bearer ${this.#statsToken}`,
+      }) as NodeReport;
       // Another process may have taken the port of a worker that has just ended.
       return report.name === name ? { name, url, report } : { name, url, fault: "another worker answers at its port" };
     } catch {

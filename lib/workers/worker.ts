@@ -60,7 +60,7 @@ export class Worker {
     this.#node = new Node(config, {
       clock,
       log: this.log,
-      worker: { listedAs, store: this.#store, log: this.#invalidations },
+      worker: { listedAs, store: this.#store, log: this.#invalidations, statsToken: setup.statsToken },
     });
     void this.failed.then(() => say({ type: "refuses" }));
   }

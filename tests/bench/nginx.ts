@@ -35,6 +35,7 @@ http {
     root ${folder};
     add_header cache-status '"nginx"; hit';
     add_header x-content-type-options nosniff;
+    add_header content-security-policy sandbox;
   }
 }
 `,

@@ -55,8 +55,10 @@ function faultsOf(argv: string[], rest: Partial<ConfigInput> = {}): string[] {
   assert.fail(`accepted: ${argv.join(" ")}`);
 }
 
+const TOKEN = "a token of operators".replaceAll(" ", "-");
 const file = (content: unknown): Partial<ConfigInput> => ({
   readFile: (path) => {
+    if (path === "admin.token") return `${TOKEN}\n`;
     assert.equal(path, "muster.json");
     return typeof content === "string" ? content : JSON.stringify(content);
   },
@@ -102,6 +104,8 @@ test("without any option a node has the documented defaults", () => {
     replicas: 1,
     groups: [{ name: "dict", origin: "wordnet:", ...policy }],
     groupsFromNats: false,
+    adminTokenFile: undefined,
+    publicStats: false,
     log: "text",
     weight: 1,
     zone: "",
@@ -124,6 +128,8 @@ test("every option is taken from its flag, its variable and, where it may stand 
     replicas: 3,
     group: "g=dict://h",
     groupsFromNats: "on",
+    adminTokenFile: "admin.token",
+    publicStats: "on",
     ttl: "1m",
     log: "json",
     weight: 2.5,
@@ -141,15 +147,50 @@ test("every option is taken from its flag, its variable and, where it may stand 
     assert.notEqual(value, undefined, field);
     const isSwitch = option.value === "";
     const argv = isSwitch ? [`--${option.flag}`] : [`--${option.flag}`, String(value)];
-    const want = run(argv);
+    const files = file({});
+    const want = run(argv, files);
     assert.notDeepEqual(want, run([]), field);
-    assert.deepEqual(run([argv.join("=")]), want, field);
-    assert.deepEqual(run([`-${argv[0]!.slice(2)}`, ...argv.slice(1)]), want, field);
-    assert.deepEqual(run([`-${argv.join("=").slice(2)}`]), want, field);
-    assert.deepEqual(run([], { env: { [option.env]: String(value) } }), want, field);
+    assert.deepEqual(run([argv.join("=")], files), want, field);
+    assert.deepEqual(run([`-${argv[0]!.slice(2)}`, ...argv.slice(1)], files), want, field);
+    assert.deepEqual(run([`-${argv.join("=").slice(2)}`], files), want, field);
+    assert.deepEqual(run([], { ...files, env: { [option.env]: String(value) } }), want, field);
     if (field !== "group") assert.deepEqual(run(withFile, file({ [field]: value })), want, field);
   }
   assert.deepEqual(run([], { env: { MUSTER_CONFIG: "muster.json" }, ...file({ zone: "z" }) }).zone, "z");
+});
+
+test("a token file that cannot be used is a fault, which shows nothing of what stands in it", () => {
+  const faultOf = (text: string | Error) => {
+    const readFile = () => {
+      if (text instanceof Error) throw text;
+      return text;
+    };
+    return faultsOf(["--admin-token-file", "admin.token"], { readFile });
+  };
+  const cases: [text: string | Error, reason: RegExp][] = [
+    ["", /"admin.token": the first line has fewer than 16 characters$/],
+    ["short-secret", /"admin.token": the first line has fewer than 16/],
+    [`\n${TOKEN}`, /the first line has fewer/],
+    ["x".repeat(1_025), /the first line has more than 1024/],
+    ["secret with a space in it", /the first line has a character that is not printable ASCII$/],
+    ["s\u00e9cret-s\u00e9cret-s\u00e9cret", /not printable ASCII$/],
+    ["secret-secret-\x01secret", /not printable ASCII$/],
+    [`${TOKEN}\nold`, /the second line has fewer/],
+    [`${TOKEN}\n${TOKEN}\n${TOKEN}`, /more than two lines$/],
+    [new Error("ENOENT: no such file"), /must be a file that can be read: "admin.token": ENOENT: no such file$/],
+  ];
+  for (const [text, reason] of cases) {
+    const faults = faultOf(text);
+    assert.equal(faults.length, 1, String(text));
+    assert.match(faults[0]!, /^--admin-token-file must be a file /);
+    assert.match(faults[0]!, reason);
+    assert.doesNotMatch(faults[0]!, /secret|operators-|xxx/);
+  }
+  for (const text of [TOKEN, ` ${TOKEN} \r\n`, `\uFEFF${TOKEN}\n${"x".repeat(1_024)}\n\n`]) {
+    const config = run(["--admin-token-file", "admin.token"], { readFile: () => text });
+    assert.equal(config.adminTokenFile, "admin.token");
+    assert.doesNotMatch(JSON.stringify(config), new RegExp(TOKEN));
+  }
 });
 
 test("a flag wins over its variable, the variable over the file, the file over the default", () => {

@@ -80,7 +80,13 @@ test("odd targets mean the same key on both runtimes, or are refused if a runtim
     ["/cache/g/a%3Fb%23c", "a?b#c"],
     ["/cache/g/a|b^c`d{e}\"<>'", "a|b^c`d{e}\"<>'"],
     ["/cache/g/...", "..."],
-    ["/cache/g/a%2F..%2Fb", "a/../b"],
+    ["/cache/g/a%2F..%2Fb", 400],
+    ["/cache/g/..%2Fsecret.txt", 400],
+    ["/cache/g/..%5Csecret.txt", 400],
+    ["/cache/g/%252e%252e%252fsecret.txt", 400],
+    ["/cache/g/..;x=1%2Fsecret.txt", 400],
+    ["/define/..%2Fsecret.txt", 400],
+    ["/_groupcache/g/..%2Fsecret.txt", 400],
     ["http://other.test/cache/g/a", "a"],
     ["/define/a/b%20c", "a/b c"],
     ["/cache/g/" + Buffer.from("ä€😀").toString("latin1"), "ä€😀"],
@@ -117,15 +123,31 @@ test("odd targets mean the same key on both runtimes, or are refused if a runtim
   }
 });
 
-test("an unusable Host header does not change the key", async (defer) => {
+test("a Host that is none is refused, whatever path a runtime would read out of it", async (defer) => {
   const { app, g } = appWith();
   const port = serve(app.fetch, defer);
-  for (const host of ["a b", "u@h", "", "h?x", "[::1]:3", "h:99999"]) {
+  const get = (host: string, target = "/cache/g/a%2Fb") => rawRequest(port, target, "GET", host);
+  for (const host of ["h", "H.test", "h_1:8000", "127.0.0.1:1", "[::1]:3", "h:99999"]) {
     g.loadedKeys.length = 0;
-    const { status } = await rawRequest(port, "/cache/g/a%2Fb", "GET", `Host: ${host}\r\n`);
-    assert.equal(status, 200, host);
-    assert.deepEqual(g.loadedKeys, ["a/b"]);
+    // A second time, too: the one before is remembered.
+    for (let i = 0; i < 2; i++) assert.equal((await get(`Host: ${host}\r\n`)).status, 200, host);
+    assert.deepEqual(g.loadedKeys, ["a/b", "a/b"]);
   }
+  g.loadedKeys.length = 0;
+  const bad = ["x/stats?", "x/stats#", "x/", "x?", "a b", "u@h", "u:p@h", "", "h:", "h:x", "h:123456", "[::1", "a,b"];
+  for (const host of [...bad, "h\\x", "%68", "h\xe4", "x".repeat(300), "[/stats?]"]) {
+    const { status, body } = await get(`Host: ${host}\r\n`);
+    assert.equal(status, 400, `${host}: ${body}`);
+    assert.doesNotMatch(body, /groups|gets/);
+    assert.equal((await get(`Host: ${host}\r\n`, "http://h.test/cache/g/k")).status, 400, host);
+  }
+  assert.equal((await get("Host: h\r\nHost: i\r\n")).status, 400);
+  // HTTP/1.0 has no Host, and health checks still speak it.
+  const bare = openSocket(port, defer);
+  const answered = new Promise<string>((resolve) => bare.once("data", (data) => resolve(data.toString("latin1"))));
+  bare.write("GET /healthz HTTP/1.0\r\n\r\n");
+  assert.match(await answered, /^HTTP\/1\.[01] 200 /);
+  assert.deepEqual(g.loadedKeys, []);
 });
 
 test("the longest key passes with every byte escaped, and a longer one is refused", async (defer) => {
@@ -175,7 +197,7 @@ test("a body sent in one chunk arrives byte for byte, and HEAD has its length", 
   // Only Deno is faster so: see lib/runtime/settings.ts.
   const { app, g } = appWith({ isChunkedTextFaster: !onBun });
   const port = serve(app.fetch, defer);
-  const chunkedFrom = 257;
+  const chunkedFrom = 223;
   const chunkedTo = 16_384;
   for (const size of [0, 1, chunkedFrom - 1, chunkedFrom, 4_096, 4_097, chunkedTo, chunkedTo + 1]) {
     const isChunked = !onBun && size >= chunkedFrom && size <= chunkedTo;
@@ -271,22 +293,20 @@ test("a broken handshake is the client's fault, and writes no line to the log", 
   const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   const wants = `Upgrade: websocket\r\n${key}`;
   const upgrade = "Connection: Upgrade\r\n";
-  const badHosts = ["a b", "%zz", "a:99999", "[::1"];
-  const cases: [head: string, onBun: number, onDeno?: number][] = [
+  const badHosts = ["a b", "%zz", "a:99999", "[::1", "", "a#b"];
+  const cases: [head: string, status: number][] = [
     [`Host: h\r\n${wants}`, 426],
     [`Host: h\r\n${wants}Connection: close\r\n`, 426],
     [`Host: h\r\n${wants}Connection: no-upgrade\r\n`, 426],
     [`Host: h\r\n${wants}Connection: keep-alive,upgrade\r\n`, 101],
     ...badHosts.map((host): [string, number] => [`Host: ${host}\r\n${wants}${upgrade}`, 400]),
-    // Deno's server still makes a URL of these.
-    ...["", "a#b"].map((host): [string, number, number] => [`Host: ${host}\r\n${wants}${upgrade}`, 400, 101]),
     [`Host: [::1]:8000\r\n${wants}${upgrade}`, 101],
   ];
-  for (const [head, bunStatus, denoStatus = bunStatus] of cases) {
+  for (const [head, status] of cases) {
     const raw = openSocket(port, defer);
     raw.write(`GET /_peer HTTP/1.1\r\n${head}\r\n`);
     const answer = await new Promise<string>((resolve) => raw.once("data", (data) => resolve(data.toString("latin1"))));
-    assert.equal(Number(answer.split(" ")[1]), onBun ? bunStatus : denoStatus, head);
+    assert.equal(Number(answer.split(" ")[1]), status, head);
   }
   assert.deepEqual(log.lines, []);
 });

@@ -21,7 +21,10 @@ export const anyString: fc.Arbitrary<string> = fc.oneof(
 /** Whether nodes must take `text` as a key. */
 export function isKey(text: string): boolean {
   const bytes = Buffer.byteLength(text);
-  if (bytes < 1 || bytes > 1_024 || text === "." || text === "..") return false;
+  if (bytes < 1 || bytes > 1_024) return false;
+  const readable = text.replace(/%(?:2f|5c|2e|3b|3f|23)/gi, (escape) => decodeURIComponent(escape));
+  const names = readable.split(/[/\\]/).map((segment) => segment.split(/[;?#]/)[0]);
+  if (names.includes(".") || names.includes("..")) return false;
   for (const char of text) {
     const code = char.codePointAt(0)!;
     if (code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0xd800 && code < 0xe000)) return false;

@@ -1,5 +1,7 @@
 /** Muster inside a program: what a program gives to nodes, and what it gets from them. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   Answer,
   BadKeyError,
@@ -16,6 +18,7 @@ import {
 import type { groupFields } from "../../lib/config/group-fields.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
+import { temporaryDirectory } from "../support/node.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
 
@@ -350,6 +353,34 @@ test("fetch answers as the node does, but for changes and for other nodes", asyn
   );
   const own = await fetch(`http://127.0.0.1:${node.port}/cache/render/home`);
   assert.equal(await own.text(), "<h1>home</h1>");
+});
+
+test("fetch shows the figures and takes changes only from operators, as it cannot tell who asks", async (defer) => {
+  const token = "a-token-of-the-program";
+  const adminTokenFile = join(temporaryDirectory(defer), "token");
+  writeFileSync(adminTokenFile, token, { mode: 0o600 });
+  const paths = ["/stats", "/metrics", "/"];
+  const groups = { g: { load: () => "", writable: true } };
+  const statuses = async (options: { publicStats?: boolean; adminTokenFile?: string }, sent?: string) => {
+    const node = await createNode({ nats: "off", groups, ...options });
+    defer(() => node.close());
+    const headers: Record<string, string> = sent === undefined ? {} : { authorization: `Bearer ${sent}` };
+    const asked = [...paths.map((path) => ["GET", path]), ["PUT", "/cache/g/k"]];
+    return await Promise.all(asked.map(async ([method, path]) => {
+      const request = new Request(`http://localhost${path}`, { method: method!, headers });
+      return (await node.fetch(request)).status;
+    }));
+  };
+  assert.deepEqual(await statuses({}), [403, 403, 403, 403]);
+  assert.deepEqual(await statuses({ publicStats: true }), [200, 200, 200, 403]);
+  assert.deepEqual(await statuses({ adminTokenFile }), [401, 401, 401, 401]);
+  assert.deepEqual(await statuses({ adminTokenFile }, token), [200, 200, 200, 200]);
+  await assert.rejects(
+    createNode({ nats: "off", groups, adminTokenFile: join(adminTokenFile, "nosuch") }),
+    /adminTokenFile must be a file that can be read/,
+  );
+  const wrong = { nats: "off", groups, publicStats: "yes" } as unknown as Parameters<typeof createNode>[0];
+  await assert.rejects(createNode(wrong), /publicStats must be true or false/);
 });
 
 test("a wrong option is refused with every fault, in the words of the options", async () => {

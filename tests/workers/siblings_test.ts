@@ -28,6 +28,7 @@ function siblings(): Siblings {
     machine: { name: "m", url: "http://127.0.0.1:1" },
     workers: ["w1", "w2", "w3", "w4", "w5"],
     sharedAddr: { host: "127.0.0.1", port: 1 },
+    statsToken: "opens-the-figures",
     reachedAt: "127.0.0.1",
     config: parsed.config,
   });
@@ -36,7 +37,7 @@ function siblings(): Siblings {
 test("the figures of a machine are there in time, whatever its workers do", async (defer) => {
   const asked: string[] = [];
   const good = await serve(defer, (request, response) => {
-    asked.push(request.url!);
+    asked.push(`${request.url} ${request.headers.authorization}`);
     response.end(JSON.stringify(report("w2")));
   });
   const silent = await serve(defer, () => {});
@@ -61,5 +62,5 @@ test("the figures of a machine are there in time, whatever its workers do", asyn
     { name: "w4", url: `http://127.0.0.1:${another}`, fault: "another worker answers at its port" },
     { name: "w5", fault: "is not running" },
   ]);
-  assert.deepEqual(asked, ["/stats"]);
+  assert.deepEqual(asked, ["/stats Bearer opens-the-figures"]);
 });

@@ -1,15 +1,24 @@
 /** Machines of several workers, on both runtimes. Runs once: its subject is in processes of their own. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { connect } from "nats";
 import { answer, serveDict } from "../origins/dict/dict-server.ts";
 import { freePort } from "../support/free-port.ts";
 import { greets, startNats } from "../support/nats-server.ts";
-import { bothRuntimes, type NodeProcess, spawnNode, startNode, temporaryDirectory } from "../support/node.ts";
+import {
+  bothRuntimes,
+  type NodeProcess,
+  onBothRuntimes,
+  spawnNode,
+  startNode,
+  temporaryDirectory,
+} from "../support/node.ts";
 import { startOrigin } from "../support/origin.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
-import { ask, isRunning, startMachine, statsOf, whole, workersOf } from "./support.ts";
+import { ask, isRunning, type MachineStats, startMachine, statsOf, whole, workersOf } from "./support.ts";
 
 /** The keys of the registry that have a value. */
 async function listed(natsUrl: string): Promise<string[]> {
@@ -242,3 +251,24 @@ for (const kind of bothRuntimes) {
     assert.match(orphan.lines.join("\n"), /use --workers/);
   });
 }
+
+test(
+  "with a token a machine shows the figures of all workers to operators only",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const token = "a-token-of-operators";
+    const file = join(temporaryDirectory(defer), "token");
+    writeFileSync(file, token, { mode: 0o600 });
+    await onBothRuntimes(async (kind) => {
+      const machine = await startMachine(defer, kind, ["--nats", "off", "--admin-token-file", file]);
+      const at = async (url: string, headers?: Record<string, string>) => await fetch(`${url}/stats`, { headers });
+      const shown = async () =>
+        await (await at(machine.url, { authorization: `Bearer ${token}` })).json() as MachineStats;
+      await until(async () => (await shown()).workers.every(({ groups }) => groups !== undefined), 15_000, () => kind);
+      for (const url of [machine.url, ...(await shown()).workers.map((worker) => worker.url)]) {
+        assert.equal((await at(url)).status, 401, kind);
+      }
+      await machine.end();
+    });
+  },
+);

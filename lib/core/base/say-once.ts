@@ -6,16 +6,25 @@ export interface SayOnceOptions {
   readonly maxSaid: number;
   /** How long a text counts as said, in milliseconds. @default for ever */
   readonly forMs?: number;
+  /**
+   * Told how many texts were no news because so many are remembered: ten minutes after the first of them, so that the log
+   * gets one line about them. @default nobody
+   */
+  readonly onMore?: (count: number) => void;
 }
+
+/** When the texts that were left out are told, after the first of them. Chosen. */
+const TELL_AFTER_MS = 600_000;
 
 /**
  * Remembers which texts were logged, so that each is logged once. Bounded: texts from strangers must fill neither the memory
- * nor the log.
+ * nor the log. What is forgotten is news again, so a text that a peer can have forgotten needs a bounded log, too.
  */
 export class SayOnce {
   readonly #options: SayOnceOptions;
   /** Each text and until when it counts as said, in the order of saying. */
   readonly #saidUntilMs = new Map<string, number>();
+  #leftOut = 0;
 
   constructor(options: SayOnceOptions) {
     this.#options = options;
@@ -29,7 +38,11 @@ export class SayOnce {
       if (untilMs > nowMs) break;
       this.#saidUntilMs.delete(said);
     }
-    if (this.#saidUntilMs.has(text) || this.#saidUntilMs.size >= maxSaid) return false;
+    if (this.#saidUntilMs.has(text)) return false;
+    if (this.#saidUntilMs.size >= maxSaid) {
+      this.#leaveOut();
+      return false;
+    }
     this.#saidUntilMs.set(text, nowMs + forMs);
     return true;
   }
@@ -38,5 +51,14 @@ export class SayOnce {
   forget(text?: string): void {
     if (text === undefined) this.#saidUntilMs.clear();
     else this.#saidUntilMs.delete(text);
+  }
+
+  #leaveOut(): void {
+    const { clock, onMore } = this.#options;
+    if (onMore === undefined || ++this.#leftOut > 1) return;
+    clock.after(TELL_AFTER_MS, () => {
+      onMore(this.#leftOut);
+      this.#leftOut = 0;
+    });
   }
 }

@@ -56,7 +56,8 @@ export class LogPosition implements LogFollower {
 
   constructor(options: LogPositionOptions) {
     this.#options = options;
-    this.#complaints = new SayOnce({ clock: options.clock, maxSaid: MAX_COMPLAINTS });
+    const onMore = (count: number) => options.say?.warn(`${count} more invalidations could not be read`, {}, { count });
+    this.#complaints = new SayOnce({ clock: options.clock, maxSaid: MAX_COMPLAINTS, onMore });
     this.#contactMs = options.clock.nowMs();
   }
 

@@ -16,6 +16,7 @@ import {
   MAX_MESSAGE_BYTES,
   parseInvalidation,
 } from "../../core/invalidation/message.ts";
+import { isFieldValue } from "../../core/semantics/fields.ts";
 import { afterText } from "../after.ts";
 import { jsonResponse } from "../json.ts";
 import { decodeKeyPath, pathEnd, pathStart } from "../key.ts";
@@ -23,7 +24,7 @@ import type { Invalidated, ServedGroup, ServedGroups } from "../ports.ts";
 import { notAllowed, type Problem, problemOf, problemResponse } from "../problem.ts";
 import { Bodies } from "./body.ts";
 import { type FlagName, type Flags, flagsBehind, flagsOf } from "./flags.ts";
-import { refusalOf } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import { Refusal } from "./refusal.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
@@ -34,8 +35,7 @@ const CONDITIONS = ["if-match", "if-none-match", "if-modified-since", "if-unmodi
 
 export interface ChangesOptions {
   readonly groups: ServedGroups;
-  /** Whether the node can be reached from its own machine only. */
-  readonly isLoopbackOnly: boolean;
+  readonly gate: Gate;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -59,13 +59,13 @@ export function allowOf(served: ServedGroup | undefined): string {
 /** The handlers of changes. None of their promises rejects. */
 export class Changes {
   readonly #groups: ServedGroups;
-  readonly #isLoopbackOnly: boolean;
+  readonly #gate: Gate;
   readonly #log: Log;
   readonly #bodies: Bodies;
 
-  constructor({ groups, isLoopbackOnly, clock, log }: ChangesOptions) {
+  constructor({ groups, gate, clock, log }: ChangesOptions) {
     this.#groups = groups;
-    this.#isLoopbackOnly = isLoopbackOnly;
+    this.#gate = gate;
     this.#log = log;
     this.#bodies = new Bodies(clock);
   }
@@ -76,24 +76,27 @@ export class Changes {
     const { served } = target;
     const isWrite = method === "PUT" || method === "DELETE";
     if (method !== "PURGE" && !(isWrite && served?.isWritable)) return notAllowed(method, allowOf(served));
-    return this.#answer(request, target.groupName, served, async (served) => {
+    const refusal = this.#gate.change(request);
+    if (refusal !== undefined) return refusal;
+    return this.#answer(method, target.groupName, served, async (served) => {
       if (method === "PURGE") return await this.#purge(served, target);
       return method === "PUT" ? await this.#put(request, served, target) : await this.#delete(request, served, target);
     });
   }
 
-  /** `POST /_admin/groups/<group>/invalidate` with a message as JSON. */
+  /** `POST /_admin/groups/<group>/invalidate` with a message as JSON. Whoever is no operator learns no path. */
   admin(request: Request): Response | Promise<Response> {
+    const refusal = this.#gate.change(request);
+    if (refusal !== undefined) return refusal;
     const { url, method } = request;
     const start = pathStart(url);
     const end = pathEnd(url, start);
     const [, groupName] = INVALIDATE.exec(url.slice(start + "/_admin/".length, end)) ?? [];
     if (groupName === undefined) {
-      const nothing = { status: 404, detail: "there is nothing under this path" };
-      return this.#refusal(request) ?? problemResponse(nothing);
+      return problemResponse({ status: 404, detail: "there is nothing under this path" });
     }
     if (method !== "POST") return notAllowed(method, "POST");
-    return this.#answer(request, groupName, this.#groups.get(groupName), async ({ invalidation }) => {
+    return this.#answer(method, groupName, this.#groups.get(groupName), async ({ invalidation }) => {
       const flags = flagsIn(url.slice(end), ["wait"]);
       const message = messageIn(await this.#bodies.read(request, MAX_MESSAGE_BYTES));
       return await invalidation.invalidate(message, { waitMs: flags.waitMs });
@@ -101,13 +104,11 @@ export class Changes {
   }
 
   async #answer(
-    request: Request,
+    method: string,
     groupName: string,
     served: ServedGroup | undefined,
     change: (served: ServedGroup) => Promise<Invalidated>,
   ): Promise<Response> {
-    const refusal = this.#refusal(request);
-    if (refusal !== undefined) return refusal;
     if (served === undefined) {
       return problemResponse({ status: 404, detail: `this node serves no group called ${groupName}` });
     }
@@ -115,18 +116,13 @@ export class Changes {
       return jsonResponse(answerOf(await change(served)));
     } catch (error) {
       if (error instanceof Refusal) return problemResponse(error.problem);
-      const problem = changeProblemOf(error, request.method, groupName);
+      const problem = changeProblemOf(error, method, groupName);
       if (problem.unexpected) {
         const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
         this.#log.error(`cannot change ${groupName}: ${reason}`, { group: groupName, error });
       }
       return problemResponse(problem);
     }
-  }
-
-  #refusal(request: Request): Response | undefined {
-    const detail = refusalOf(request, this.#isLoopbackOnly);
-    return detail === undefined ? undefined : problemResponse({ status: 403, detail });
   }
 
   async #purge(served: ServedGroup, { rawKey, query }: Target): Promise<Invalidated> {
@@ -151,6 +147,7 @@ export class Changes {
     if (Buffer.byteLength(contentType) > MAX_CONTENT_TYPE_BYTES) {
       throw new Refusal(400, `Content-Type must have at most ${MAX_CONTENT_TYPE_BYTES} bytes`);
     }
+    if (!isFieldValue(contentType)) throw new Refusal(400, "Content-Type must have no control characters");
     const body = await this.#bodies.read(request, served.valueBytesMax);
     return await served.invalidation.write(key, { body, contentType }, { waitMs });
   }

@@ -12,6 +12,7 @@ import type { Value } from "../../core/value.ts";
 import type { Bodies } from "../admin/body.ts";
 import { Refusal } from "../admin/refusal.ts";
 import { checkKey } from "../key.ts";
+import { SANDBOX } from "../security.ts";
 import type { CacheGroup } from "../ports.ts";
 import { problemResponse } from "../problem.ts";
 import type { HowLoaded } from "./cache-status.ts";
@@ -91,6 +92,7 @@ export async function answerBatch(
         "content-type": "application/x-ndjson",
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
+        "content-security-policy": SANDBOX,
       },
     });
   } catch (error) {

@@ -21,6 +21,7 @@ import { WholeHits } from "../fast/whole-hits.ts";
 import { decodeGroupcacheKeyPath, decodeKeyPath, pathEnd, pathStart } from "../key.ts";
 import type { CacheGroup, ServedGroup, ServedGroups } from "../ports.ts";
 import { notAllowed, problemOf, problemResponse } from "../problem.ts";
+import { SANDBOX } from "../security.ts";
 import { answerBatch, BATCH_KEY, type BatchAnswers, type KeyFailure } from "./batch.ts";
 import { CacheStatus, type HowLoaded } from "./cache-status.ts";
 import { encodeGetResponse, groupcacheContentType } from "./groupcache.ts";
@@ -70,18 +71,9 @@ export class CacheRoutes {
   readonly #texts: TextBodies | undefined;
   readonly #wholeHits: WholeHits;
   readonly #prepared = new PreparedHeaders(headersOf);
-  readonly #forSites: SiteAnswers = {
-    hit: (request, { isBehind }, { value, from }) =>
-      this.#httpResponse(request, value, this.#status.found(from, isBehind), true, true),
-    loaded: (request, group, loaded, how) => {
-      const { value, source } = loaded;
-      return this.#httpResponse(request, value, this.#statusOf(group, loaded, how), source !== "origin", true);
-    },
-    reached: (request, group) => this.#reached(request, group),
-    failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
-    forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
-    signalOf: (request) => this.#signals.of(request),
-  };
+  /** For a site under `/cache/`, and for one under a host of its own, which is no origin of this node's pages. */
+  readonly #forSites = this.#siteAnswers(true);
+  readonly #forHosts = this.#siteAnswers(false);
   readonly #bodies: Bodies;
   readonly #forBatches: BatchAnswers = {
     groupNow: (name) => {
@@ -115,7 +107,28 @@ export class CacheRoutes {
   /** A request for a host that a group serves: all of its path is the key. */
   site(request: Request, { group, site }: ServedGroup): Response | Promise<Response> {
     const { url } = request;
-    return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forSites);
+    try {
+      return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forHosts);
+    } catch (error) {
+      return this.failed(error, group.name, "key", undefined);
+    }
+  }
+
+  #siteAnswers(isSandboxed: boolean): SiteAnswers {
+    return {
+      isSandboxed,
+      hit: (request, { isBehind }, { value, from }) =>
+        this.#httpResponse(request, value, this.#status.found(from, isBehind), true, true, isSandboxed),
+      loaded: (request, group, loaded, how) => {
+        const { value, source } = loaded;
+        const status = this.#statusOf(group, loaded, how);
+        return this.#httpResponse(request, value, status, source !== "origin", true, isSandboxed);
+      },
+      reached: (request, group) => this.#reached(request, group),
+      failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
+      forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
+      signalOf: (request) => this.#signals.of(request),
+    };
   }
 
   /** `/cache/<group>/<key>`. A site takes every method but PURGE itself. */
@@ -196,7 +209,7 @@ export class CacheRoutes {
 
   #hit(request: Request, group: CacheGroup, { value, from }: Hit): Response {
     const cacheStatus = this.#status.found(from, group.isBehind);
-    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, true, false);
+    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, true, false, true);
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
   }
 
@@ -207,16 +220,17 @@ export class CacheRoutes {
     cacheStatus: string,
     isFromCache: boolean,
     isSite: boolean,
+    isSandboxed: boolean,
   ): Response {
     if (!isSite && isNothing(value)) throw new NotFoundError("the origin has no such value");
     const nowMs = this.#clock.nowMs();
     const told = () => cacheStatus + detailsOf(value, isSite && !isFromCache, nowMs);
     if (isFromCache && isWhole(value, request)) {
-      return this.#wholeHits.response(value, cacheStatus, nowMs, () => {
-        return headersOfValue(value, { cacheStatus: told(), nowMs, isFromCache, isSite });
+      return this.#wholeHits.response(value, cacheStatus, isSandboxed, nowMs, () => {
+        return headersOfValue(value, { cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed });
       });
     }
-    return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite });
+    return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed });
   }
 
   /** @param isUnkept whether no cache may give the value, nor keep it */
@@ -239,7 +253,7 @@ export class CacheRoutes {
   loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response {
     const { value, source } = loaded;
     const cacheStatus = this.#statusOf(group, loaded, how);
-    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, source !== "origin", false);
+    if (isHttpValue(value)) return this.#httpResponse(request, value, cacheStatus, source !== "origin", false, true);
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.once(value));
   }
 
@@ -355,9 +369,14 @@ class Miss extends Waiter<Loaded> implements HowLoaded {
   }
 }
 
-/** `nosniff`: values are foreign content, and a browser must not take declared text for a page. */
+/** Foreign content: a browser must not take declared text for a page, nor run a page as one of this node. */
 function headersOf(contentType: string, cacheStatus: string): Record<string, string> {
-  return { "content-type": contentType, "cache-status": cacheStatus, "x-content-type-options": "nosniff" };
+  return {
+    "content-type": contentType,
+    "cache-status": cacheStatus,
+    "x-content-type-options": "nosniff",
+    "content-security-policy": SANDBOX,
+  };
 }
 
 function bytesResponse(body: Uint8Array<ArrayBuffer>, contentType: string, cacheStatus: string): Response {

@@ -2,14 +2,15 @@
 import { Buffer } from "node:buffer";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
-import { BadKeyError, PassThroughError } from "../../core/errors.ts";
+import { BadKeyError, OriginError, PassThroughError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { RequestHead } from "../../core/ports.ts";
 import { cacheControlOf } from "../../core/semantics/cache-control.ts";
-import { endToEnd, type Fields, without } from "../../core/semantics/fields.ts";
+import { endToEnd, type Fields, isFieldValue, without } from "../../core/semantics/fields.ts";
 import { AFTER } from "../after.ts";
 import type { CacheGroup, SiteFace } from "../ports.ts";
+import { SANDBOX } from "../security.ts";
 import type { HowLoaded } from "./cache-status.ts";
 
 /** Methods that change nothing (RFC 9110, section 9.2.1); the success of any other one invalidates. */
@@ -37,6 +38,8 @@ export type ForwardReason = "method" | "bypass" | "uri-miss";
 
 /** What the routes do for a site's requests. */
 export interface SiteAnswers {
+  /** Whether the answers stand under the node's own host. */
+  readonly isSandboxed: boolean;
   hit(request: Request, group: CacheGroup, hit: Hit): Response;
   loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response;
   /** Whether this node has applied all that the client has seen invalidated. @throws BadAfterError */
@@ -96,6 +99,7 @@ function getOf(
   if (cacheControlOf(fields).has("only-if-cached")) return onlyIfCached(answers);
   // The answer to a HEAD has no body to keep.
   if (request.method === "HEAD") return forward("uri-miss");
+  if (!canBeSent(fields)) return answers.failed(unsendable(), group.name, "key", undefined);
   return new Promise((answer) => {
     const waiter: SiteMiss = new SiteMiss(answers.signalOf(request), head, !isReached, {
       loaded: (loaded) => answer(answers.loaded(request, group, loaded, waiter)),
@@ -157,20 +161,41 @@ async function forwarded(
 ): Promise<Response> {
   const { method, body, signal } = request;
   try {
+    if (!canBeSent(fields)) throw unsendable();
     const answer = await site.forward({ method, key, fields, body }, signal);
     const { status } = answer;
     // Before the client hears of it: its next GET must not get the old answer.
     const own = !SAFE.has(method) && status < 400 ? await site.invalidate(key, answer.fields) : undefined;
+    if (!canBeSent(answer.fields)) {
+      await answer.body.cancel();
+      throw new OriginError("the site's answer has a header with a control character");
+    }
     const content = answer.keep?.(own) ?? answer.body;
     if (reason === "bypass" && method === "GET" && answer.isStorable) site.passNoMore(key);
     const headers = new Headers(answer.fields as [string, string][]);
     headers.append("cache-status", answers.forwarded(reason, status, isCollapsed));
+    if (answers.isSandboxed) sandbox(headers);
     const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
     if (isEmpty) await content.cancel();
     return new Response(isEmpty ? null : content, { status, headers });
   } catch (error) {
     return answers.failed(error, groupName, "key", signal.aborted ? signal : undefined);
   }
+}
+
+/** Bun lets a DEL through in a client's headers, which no server takes. */
+function canBeSent(fields: Fields): boolean {
+  return fields.every(([, value]) => isFieldValue(value));
+}
+
+function unsendable(): BadKeyError {
+  return new BadKeyError("a header of the request has a control character");
+}
+
+/** See `headersOf` in value-response.ts. */
+function sandbox(headers: Headers): void {
+  headers.set("x-content-type-options", "nosniff");
+  headers.append("content-security-policy", SANDBOX);
 }
 
 function onlyIfCached(answers: SiteAnswers): Response {

@@ -4,6 +4,7 @@ import { isNotModified, isRangeOf } from "../../core/semantics/conditional.ts";
 import { type Fields, valueOf } from "../../core/semantics/fields.ts";
 import { rangeOf } from "../../core/semantics/range.ts";
 import { PLAIN, type Value } from "../../core/value.ts";
+import { SANDBOX } from "../security.ts";
 
 /** Statuses that never have a body (RFC 9110, section 6.4.1). */
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
@@ -25,6 +26,8 @@ export interface ResponseContext {
   readonly isFromCache: boolean;
   /** Whether the client is told the value's fields only, as for a site. */
   readonly isSite: boolean;
+  /** Whether it stands under the node's own host: then a browser must not run it there. */
+  readonly isSandboxed: boolean;
 }
 
 /** Whether there is more to say of the value, or to ask of it, than its body and its type. */
@@ -77,7 +80,7 @@ type Lines = [string, string][];
 /** The headers of the whole answer, without `Content-Length`. */
 export function headersOf(
   value: Value,
-  { cacheStatus, nowMs, isFromCache, isSite }: Omit<ResponseContext, "request">,
+  { cacheStatus, nowMs, isFromCache, isSite, isSandboxed }: Omit<ResponseContext, "request">,
 ): Lines {
   const { about: { fields, etag }, contentType, bornAtMs } = value;
   const lines: Lines = [];
@@ -85,15 +88,16 @@ export function headersOf(
   for (const [name, text] of fields) {
     if (name === "date") hasDate = true;
     // The tag and the type stand below, once.
-    if (name !== "etag" && name !== "content-type") lines.push([name, text]);
+    if (name === "etag" || name === "content-type" || isSandboxed && name === "x-content-type-options") continue;
+    lines.push([name, text]);
   }
   if (contentType !== "") lines.push(["content-type", contentType]);
   if (etag !== undefined) lines.push(["etag", etag]);
   const ageSeconds = Math.max(0, Math.floor((nowMs - bornAtMs) / 1_000));
   if (isFromCache || ageSeconds > 0) lines.push(["age", String(ageSeconds)]);
   if (isSite && !hasDate) lines.push(["date", formatHttpDate(nowMs)]);
-  // Values of a template are foreign content, and a browser must not take declared text for a page.
-  if (!isSite) lines.push(["x-content-type-options", "nosniff"]);
+  // Foreign content: a browser must not take declared text for a page, nor run a page as one of this node.
+  if (isSandboxed) lines.push(["x-content-type-options", "nosniff"], ["content-security-policy", SANDBOX]);
   lines.push(["cache-status", cacheStatus]);
   return lines;
 }

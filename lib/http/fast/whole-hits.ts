@@ -16,6 +16,7 @@ interface Made {
   ageSeconds: number;
   ttlSeconds: number;
   cacheStatus: string;
+  isSandboxed: boolean;
   init: ResponseInit;
 }
 
@@ -23,7 +24,7 @@ interface Made {
 export class WholeHits {
   readonly #made = new Memo<Value, Made>(
     MAX_MADE,
-    () => ({ ageSeconds: NaN, ttlSeconds: NaN, cacheStatus: "", init: {} }),
+    () => ({ ageSeconds: NaN, ttlSeconds: NaN, cacheStatus: "", isSandboxed: false, init: {} }),
   );
   readonly #texts: TextBodies | undefined;
 
@@ -34,14 +35,23 @@ export class WholeHits {
 
   /**
    * @param cacheStatus without what changes with the time
+   * @param isSandboxed a site's value has two forms: under the node's own host, and under a host of the site
    * @param headersOf makes the headers for this second, without `Content-Length`
    */
-  response(value: Value, cacheStatus: string, nowMs: number, headersOf: () => Lines): Response {
+  response(
+    value: Value,
+    cacheStatus: string,
+    isSandboxed: boolean,
+    nowMs: number,
+    headersOf: () => Lines,
+  ): Response {
     const ageSeconds = Math.floor((nowMs - value.bornAtMs) / 1_000);
     const ttlSeconds = Math.floor((value.freshUntilMs - nowMs) / 1_000);
     const made = this.#made.get(value);
-    if (made.ageSeconds !== ageSeconds || made.ttlSeconds !== ttlSeconds || made.cacheStatus !== cacheStatus) {
-      Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, init: this.#initOf(value, headersOf()) });
+    const isSame = made.ageSeconds === ageSeconds && made.ttlSeconds === ttlSeconds &&
+      made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed;
+    if (!isSame) {
+      Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, isSandboxed, init: this.#initOf(value, headersOf()) });
     }
     return new Response(this.#texts?.of(value) ?? value.body, made.init);
   }

@@ -6,6 +6,7 @@
 import { Counter, Gauge, Registry } from "@prometheus-io/client";
 import type { CacheStats } from "../../core/cache/byte-cache.ts";
 import type { GroupFigures, LinkFigures, LogFigures, NodeReport } from "../ports.ts";
+import { OF_OPERATORS } from "../security.ts";
 
 /** A name that ends in `_total` is a counter, by the convention of Prometheus; all others are gauges. */
 type Row<Subject> = readonly [name: string, help: string, value: (subject: Subject) => number | undefined];
@@ -194,7 +195,7 @@ export class Metrics {
         "content-type": this.#registry.contentType,
         "content-length": String(body.byteLength),
         "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
+        ...OF_OPERATORS,
       },
     });
   }

@@ -2,7 +2,9 @@
  * The status page: the figures of `/stats` for people. It has no script and loads nothing. Text from the registry is
  * escaped; a URL from it becomes a link because the roster has checked it.
  */
+import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
+import { OF_OPERATORS } from "../security.ts";
 import { summed } from "./machine.ts";
 import type {
   GroupFigures,
@@ -28,6 +30,15 @@ table{border-collapse:collapse;margin:.5rem 0 1.5rem;display:block;overflow-x:au
 th,td{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid #ddd;white-space:nowrap}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}a{color:#8bf}}`;
+
+/** The page has one style and nothing else: no script, no picture, no form, no frame around it. */
+const POLICY = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
 
 /** The page of one node. */
 export function statusPage(node: NodeReport, isReady: boolean): Promise<Response> {
@@ -64,8 +75,9 @@ async function answer(page: Html): Promise<Response> {
       "content-type": "text/html; charset=utf-8",
       "content-length": String(body.byteLength),
       "cache-control": "no-store",
-      "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-      "x-content-type-options": "nosniff",
+      "content-security-policy": POLICY,
+      "cross-origin-opener-policy": "same-origin",
+      ...OF_OPERATORS,
     },
   });
 }

@@ -5,7 +5,7 @@
 import * as v from "valibot";
 import { utf8Bytes } from "../../core/base/hash.ts";
 import { Memo } from "../../core/base/memo.ts";
-import type { Fields } from "../../core/semantics/fields.ts";
+import { type Fields, isFieldName, isFieldValue } from "../../core/semantics/fields.ts";
 import { MAX_NAMES, MAX_TAG_BYTES } from "../../core/invalidation/message.ts";
 import { NO_TAGS, type Tags } from "../../core/invalidation/tags.ts";
 import { type About, PLAIN } from "../../core/value.ts";
@@ -19,15 +19,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 const NOTHING = new Uint8Array(0);
 
-// RFC 9110, 5.1 and 5.5: a name is a token, a value has no control characters but the tab. Both runtimes throw at others,
-// and Deno has ended at one.
-const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-// deno-lint-ignore no-control-regex
-const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*$/;
-
 const fieldsSchema = v.custom<Fields>(areFields);
 const tagsSchema = v.custom<Tags>(areTags);
-const fieldValue = v.pipe(v.string(), v.regex(FIELD_VALUE));
+const fieldValue = v.pipe(v.string(), v.check(isFieldValue));
 const aboutSchema = v.object({
   // 0 is a marker. A final status is 200 to 599: runtimes make no response of another one.
   status: v.pipe(v.number(), v.integer(), v.check((status) => status === 0 || status >= 200 && status <= 599)),
@@ -104,7 +98,7 @@ function areFields(given: unknown): given is Fields {
     if (!Array.isArray(line) || line.length !== 2) return false;
     const [name, value] = line;
     if (typeof name !== "string" || typeof value !== "string") return false;
-    if (!FIELD_NAME.test(name) || !FIELD_VALUE.test(value)) return false;
+    if (!isFieldName(name) || !isFieldValue(value)) return false;
   }
   return true;
 }

@@ -309,7 +309,7 @@ function valueAt(
   const label = readLabel(view, timesAt + TIMES_BYTES);
   if (label === undefined) return "no label";
   const contentType = decodeContentType(bytes, typeAt, aboutAt);
-  if (contentType === undefined) return "the content type is not UTF-8";
+  if (contentType === undefined) return "the content type can stand in no header";
   const about = decodeAbout(bytes, aboutAt, bodyAt);
   if (about === undefined) return "status, fields or tags are not as nodes write them";
   return {

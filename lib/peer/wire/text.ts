@@ -1,5 +1,6 @@
 /** Decodes text in frames. A busy node reads tens of thousands of keys and content types a second. */
 import { Buffer } from "node:buffer";
+import { isFieldValue } from "../../core/semantics/fields.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -27,7 +28,10 @@ export function decodeText(bytes: Uint8Array<ArrayBuffer>, start: number, end: n
 let lastContentType = "";
 let lastContentTypeBytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-/** As `decodeText`. Values of a group tend to share one content type: equal bytes give the very same string. */
+/**
+ * As `decodeText`; `undefined` also for a text that no header can carry, and so no client can be given. Values of a group tend
+ * to share one content type: equal bytes give the very same string.
+ */
 export function decodeContentType(bytes: Uint8Array<ArrayBuffer>, start: number, end: number): string | undefined {
   const length = end - start;
   if (length === lastContentTypeBytes.length) {
@@ -36,7 +40,7 @@ export function decodeContentType(bytes: Uint8Array<ArrayBuffer>, start: number,
     if (i === length) return lastContentType;
   }
   const text = decodeText(bytes, start, end);
-  if (text === undefined) return undefined;
+  if (text === undefined || !isFieldValue(text)) return undefined;
   lastContentType = text;
   lastContentTypeBytes = bytes.slice(start, end);
   return text;

@@ -1,4 +1,5 @@
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
+import { isFieldValue } from "../../core/semantics/fields.ts";
 import { BadKeyError, PassThroughError } from "../../core/errors.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
@@ -350,7 +351,7 @@ export class FrameWriter {
 /** Whether a frame can hold the value. Both ends check the same bounds. */
 export function canTravel({ body, contentType, about }: Value): boolean {
   // A unit of UTF-16 is at most three bytes of UTF-8.
-  return body.length <= MAX_BODY_BYTES && encodeAbout(about) !== undefined &&
+  return body.length <= MAX_BODY_BYTES && encodeAbout(about) !== undefined && isFieldValue(contentType) &&
     (contentType.length * 3 <= MAX_CONTENT_TYPE_BYTES || encoder.encode(contentType).length <= MAX_CONTENT_TYPE_BYTES);
 }
 

@@ -42,6 +42,7 @@ const init = {
     "content-type": "application/octet-stream",
     "cache-status": '"127-0-0-1-8000"; hit',
     "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox",
     ...(isChunkedTextFaster ? { "transfer-encoding": "chunked" } : {}),
   }),
 };

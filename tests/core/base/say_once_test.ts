@@ -31,3 +31,20 @@ test("after the bound new texts are no news, and known texts stay known", async 
   await clock.advance(1_000);
   assert.equal(news(1_000), 3);
 });
+
+test("the texts that were no news for want of room are told by their number, once in ten minutes", async () => {
+  const clock = new ManualClock();
+  const told: number[] = [];
+  const said = new SayOnce({ clock, maxSaid: 2, onMore: (count) => told.push(count) });
+  for (let i = 0; i < 1_000; i++) said.isNews(`${i}`);
+  // A text that was said is not one of them.
+  said.isNews("0");
+  assert.equal(clock.pending, 1);
+  await clock.advance(599_999);
+  assert.deepEqual(told, []);
+  await clock.advance(1);
+  assert.deepEqual(told, [998]);
+  said.isNews("new");
+  await clock.advance(600_000);
+  assert.deepEqual([told, clock.pending], [[998, 1], 0]);
+});

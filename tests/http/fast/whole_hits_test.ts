@@ -10,20 +10,21 @@ const value: Value = { ...plainValue(new TextEncoder().encode("x".repeat(300)), 
 test("headers are made anew when the age, the rest of the lifetime or the place changes, and not before", () => {
   const hits = new WholeHits(undefined);
   let made = 0;
-  const ask = (status: string, nowMs: number) =>
-    hits.response(value, status, nowMs, () => [["x-made", String(++made)]]).headers.get("x-made");
+  const ask = (status: string, nowMs: number, isSandboxed = true) =>
+    hits.response(value, status, isSandboxed, nowMs, () => [["x-made", String(++made)]]).headers.get("x-made");
   assert.deepEqual([ask("hit", 0), ask("hit", 400)], ["1", "1"]);
   assert.equal(ask("hit", 501), "2"); // 9 s are left instead of 10
   assert.equal(ask("hit", 1_000), "3");
   assert.equal(ask("hot", 1_000), "4");
+  assert.equal(ask("hot", 1_000, false), "5");
   const other = { ...value };
-  assert.equal(hits.response(other, "hot", 1_000, () => [["x-made", "other"]]).headers.get("x-made"), "other");
+  assert.equal(hits.response(other, "hot", true, 1_000, () => [["x-made", "other"]]).headers.get("x-made"), "other");
 });
 
 test("the body is whole in either form, with its status", async () => {
   for (const texts of [undefined, new TextBodies()]) {
     const made = { ...value, about: { ...PLAIN, status: 203 } };
-    const response = new WholeHits(texts).response(made, "hit", 0, () => []);
+    const response = new WholeHits(texts).response(made, "hit", true, 0, () => []);
     assert.equal(response.status, 203);
     assert.equal(await response.text(), "x".repeat(300));
     assert.equal(response.headers.get("content-length"), texts === undefined ? "300" : null);

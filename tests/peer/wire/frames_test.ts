@@ -8,7 +8,7 @@ import type { Entry, RequestHead } from "../../../lib/core/ports.ts";
 import { type About, NOTHING_HERE, PLAIN, type Value } from "../../../lib/core/value.ts";
 import { MAX_ABOUT_BYTES, MAX_FIELDS } from "../../../lib/peer/wire/about.ts";
 import { readFrame, readGreeting } from "../../../lib/peer/wire/reader.ts";
-import { FrameWriter } from "../../../lib/peer/wire/writer.ts";
+import { canTravel, FrameWriter } from "../../../lib/peer/wire/writer.ts";
 import { MAX_BODY_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../../lib/core/base/limits.ts";
 import {
   type AskVisitor,
@@ -96,7 +96,7 @@ const about: fc.Arbitrary<About> = fc.oneof(
 const span = fc.oneof(fc.nat(1e9), fc.constantFrom(Infinity, MAX_SPAN_MS, 31_536_000_000));
 const value: fc.Arbitrary<Value> = fc.record({
   body,
-  contentType: wellFormed(60),
+  contentType: fc.string({ unit: latin1, maxLength: 60 }),
   bornAtMs: fc.nat(1e9).map((ageMs) => NOW_MS - ageMs),
   freshUntilMs: fc.oneof(fc.integer({ min: -1e9, max: 1e9 }).map((ms) => NOW_MS + ms), fc.constant(Infinity)),
   staleWhileRevalidateMs: span,
@@ -780,7 +780,23 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
   assert.match(reason({ bodyBytes: MAX_BODY_BYTES }), /longer than its message/);
   assert.match(reason({ bodyBytes: 1 }), /more bytes than entries/);
   assert.match(reason({ rest: [0xff, 98, 1, 2] }), /not UTF-8/);
-  assert.match(reason({ rest: [97, 0xff, 1, 2] }), /not UTF-8/);
+  assert.match(reason({ rest: [97, 0xff, 1, 2] }), /content type can stand in no header/);
+});
+
+test("a content type that no header can carry is refused in a value and in a push, and is not sent", () => {
+  for (const code of [0x00, 0x01, 0x08, 0x0a, 0x0d, 0x1f, 0x7f, 0x100, 0x2028, 0x1f600]) {
+    const bad = valueOf("x", { contentType: `a/${String.fromCodePoint(code)}b` });
+    for (const isPush of [false, true]) {
+      const writer = new FrameWriter();
+      if (isPush) writer.push(1, 0, [{ key: "k", value: bad }], false, NOW_MS);
+      else writer.value(1, bad, NOW_MS);
+      const recorder = new Recorder();
+      assert.match(readAll(writer.take().slice(), recorder) ?? "read", /content type can stand in no header/);
+      assert.deepEqual(recorder.read, [], `${code} ${isPush}`);
+    }
+    assert.equal(canTravel(bad), false);
+  }
+  assert.equal(canTravel(valueOf("x", { contentType: "a/\xe4\tb" })), true);
 });
 
 test("a push of the largest value fits into a frame behind a full batch, and no larger one is written", () => {

@@ -1,0 +1,22 @@
+/** The `Host` of requests. Deno builds a request's URL out of it, whatever stands there. */
+
+/** A name, an IPv4 address, or an IPv6 address in brackets; then a port, or none (RFC 9110, section 7.2). */
+const HOST = /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/;
+
+/**
+ * Refuses requests whose `Host` is none. On Deno `GET /cache/t/real` with `Host: x/stats?` has the URL
+ * `http://x/stats?/cache/t/real`, which another route would answer.
+ */
+export class HostCheck {
+  /** Most requests name the same host as the one before: then a check is one comparison. */
+  #lastSound = "localhost";
+
+  /** Whether the request may be routed. Without the field the runtime itself has named the host: HTTP/1.0, HTTP/2. */
+  isSound({ headers }: Request): boolean {
+    const host = headers.get("host");
+    if (host === null || host === this.#lastSound) return true;
+    if (!HOST.test(host)) return false;
+    this.#lastSound = host;
+    return true;
+  }
+}

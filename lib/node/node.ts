@@ -47,7 +47,9 @@ const CLOSE_SOCKETS_MS = 300;
  * at once, and nobody fills a disk.
  */
 const MAX_PEER_LINES_PER_MINUTE = 240;
-const MAX_REGISTRY_LINES_PER_MINUTE = 600;
+const MAX_REGISTRY_LINES_PER_MINUTE = 240;
+/** A line of a new list of peers holds their URLs. Chosen: room for those of two hundred. */
+const MAX_REGISTRY_TEXT_CHARS = 8_000;
 
 export interface NodeOptions {
   readonly clock: Clock;
@@ -120,6 +122,7 @@ export class Node {
     this.#registryLog = boundedLog(log, {
       clock,
       maxLinesPerMinute: MAX_REGISTRY_LINES_PER_MINUTE,
+      maxTextChars: MAX_REGISTRY_TEXT_CHARS,
       about: "what stands in NATS",
     });
     this.#watchers = { clock, log };

@@ -6,6 +6,8 @@ import type { Log, LogCall, LogFields } from "./log.ts";
 export const SPAN_MS = 60_000;
 /** The longest text in a line, in characters; the rest is cut. Chosen: two addresses and a reason need far less. */
 const MAX_TEXT_CHARS = 1_000;
+/** The longest list in a field; the rest is left out. Chosen: more peers than most fleets have. */
+const MAX_LIST_ITEMS = 256;
 
 export interface BoundedLogOptions {
   readonly clock: Clock;
@@ -13,13 +15,18 @@ export interface BoundedLogOptions {
   readonly maxLinesPerMinute: number;
   /** What the lines are about, for the one that tells how many were left out. */
   readonly about: string;
+  /** The longest text in a line, in characters. @default 1,000 */
+  readonly maxTextChars?: number;
 }
 
 /**
  * Passes on a bounded number of lines a minute. When the minute is over, one line tells how many more there were. Each
  * subject of a node has a bound of its own, so that a flood in one hides nothing of another.
  */
-export function boundedLog(log: Log, { clock, maxLinesPerMinute, about }: BoundedLogOptions): Log {
+export function boundedLog(
+  log: Log,
+  { clock, maxLinesPerMinute, about, maxTextChars = MAX_TEXT_CHARS }: BoundedLogOptions,
+): Log {
   let endsMs = -Infinity;
   let lines = 0;
   let unsaid = 0;
@@ -32,7 +39,10 @@ export function boundedLog(log: Log, { clock, maxLinesPerMinute, about }: Bounde
     if (nowMs >= endsMs) [endsMs, lines] = [nowMs + SPAN_MS, 0];
     if (lines < maxLinesPerMinute) {
       lines++;
-      log[level](cut(message), fields && cutAll(fields), facts && cutAll(facts));
+      const cut = (value: unknown) => shortened(value, maxTextChars);
+      const cutAll = (all: LogFields) =>
+        Object.fromEntries(Object.entries(all).map(([name, each]) => [name, cut(each)]));
+      log[level](cut(message) as string, fields && cutAll(fields), facts && cutAll(facts));
     } else if (++unsaid === 1) clock.after(endsMs - nowMs, tell);
   };
   return {
@@ -43,14 +53,18 @@ export function boundedLog(log: Log, { clock, maxLinesPerMinute, about }: Bounde
   };
 }
 
-function cut(text: string): string {
-  return text.length <= MAX_TEXT_CHARS ? text : `${text.slice(0, MAX_TEXT_CHARS)}…`;
+/** A value of a field. An error stays one, as logs print it in their own way. */
+function shortened(value: unknown, maxTextChars: number): unknown {
+  if (Array.isArray(value)) return value.slice(0, MAX_LIST_ITEMS);
+  if (value instanceof Error) return shortError(value, maxTextChars);
+  return typeof value === "string" ? shortText(value, maxTextChars) : value;
 }
 
-function cutAll(fields: LogFields): LogFields {
-  const isShort = Object.values(fields).every((value) => typeof value !== "string" || value.length <= MAX_TEXT_CHARS);
-  if (isShort) return fields;
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [name, typeof value === "string" ? cut(value) : value]),
-  );
+function shortError(error: Error, maxTextChars: number): Error {
+  const message = shortText(error.message, maxTextChars);
+  return message === error.message ? error : Object.assign(new Error(message), { name: error.name });
+}
+
+function shortText(text: string, maxTextChars: number): string {
+  return text.length <= maxTextChars ? text : `${text.slice(0, maxTextChars)}…`;
 }

@@ -41,12 +41,21 @@ test("lines that no operator sees use up nothing, and subjects share nothing", (
   assert.deepEqual(log.lines.slice(5), ["warn a", "warn c"]);
 });
 
-test("a line is cut, and so are its fields", () => {
+test("a line is cut, and so are its fields: texts, lists and the messages of errors", () => {
   const seen: unknown[] = [];
   const log = new MemoryLog();
   log.warn = (message: string, fields?: LogFields, facts?: LogFields) => void seen.push(message, fields, facts);
-  const bounded = boundedLog(log, { clock: new ManualClock(), maxLinesPerMinute: 9, about: "x" });
   const long = "x".repeat(100_000);
-  bounded.warn(long, { long, count: 3 }, { short: "s" });
-  assert.deepEqual(seen, [`${"x".repeat(1_000)}…`, { long: `${"x".repeat(1_000)}…`, count: 3 }, { short: "s" }]);
+  const cut = `${"x".repeat(1_000)}…`;
+  const bounded = boundedLog(log, { clock: new ManualClock(), maxLinesPerMinute: 9, about: "x" });
+  const short = new RangeError("short");
+  bounded.warn(long, { long, count: 3, short }, { list: Array.from({ length: 10_000 }, (_, i) => i) });
+  assert.deepEqual(seen.slice(), [cut, { long: cut, count: 3, short }, {
+    list: Array.from({ length: 256 }, (_, i) => i),
+  }]);
+  bounded.warn("m", { error: new RangeError(long) });
+  const { error } = seen[4] as unknown as { error: Error };
+  assert.deepEqual([error.name, error.message], ["RangeError", cut]);
+  boundedLog(log, { clock: new ManualClock(), maxLinesPerMinute: 9, about: "x", maxTextChars: 2 }).warn("abc");
+  assert.equal(seen[6], "ab…");
 });

@@ -28,9 +28,9 @@ const controlOrLoneSurrogate = /[\p{Cc}\p{Cs}]/u;
 
 /**
  * A dot segment in a decoded key, in every form in which somebody behind an origin may read one: with `\` for `/`, escaped
- * once more, and ended by what ends a path (`?`, `#`) or a segment's name (`;`).
+ * once or more often, and ended by what ends a path (`?`, `#`) or a segment's name (`;`).
  */
-const dotSegment = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;?#]|%(?:2f|5c|3b|3f|23))/i;
+const dotSegment = /(?:^|[/\\]|%(?:25)*(?:2f|5c))(?:\.|%(?:25)*2e){1,2}(?:$|[/\\;?#]|%(?:25)*(?:2f|5c|3b|3f|23))/i;
 
 /**
  * Checks that every node takes `key`.

@@ -106,6 +106,7 @@ test("malformed escapes, overlong forms, encoded surrogates, control characters 
       "a%5C..",
       "%252e%252e%252fsecret",
       "a/%252E%252E",
+      "%25252e%25252e%25252fsecret",
       "..;/secret",
       "a/..;x=1/b",
       "..%3Fx",

@@ -22,7 +22,10 @@ export const anyString: fc.Arbitrary<string> = fc.oneof(
 export function isKey(text: string): boolean {
   const bytes = Buffer.byteLength(text);
   if (bytes < 1 || bytes > 1_024) return false;
-  const readable = text.replace(/%(?:2f|5c|2e|3b|3f|23)/gi, (escape) => decodeURIComponent(escape));
+  const readable = text.replace(
+    /%(?:25)*(2f|5c|2e|3b|3f|23)/gi,
+    (_, hex) => String.fromCharCode(parseInt(hex, 16)),
+  );
   const names = readable.split(/[/\\]/).map((segment) => segment.split(/[;?#]/)[0]);
   if (names.includes(".") || names.includes("..")) return false;
   for (const char of text) {

@@ -8,6 +8,7 @@ import { Gate } from "./admin/gate.ts";
 import type { AdminTokens } from "./admin/tokens.ts";
 import { CacheRoutes } from "./cache/routes.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
+import { type AnswerPort, NO_SERVER } from "./fast/long-answers.ts";
 import { chained } from "./fast/unchained.ts";
 import { HostCheck } from "./host.ts";
 import { jsonResponse } from "./json.ts";
@@ -43,6 +44,8 @@ export interface AppOptions {
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. @default false */
   readonly isChunkedTextFaster?: boolean;
+  /** What its server is told of answers, and tells of them. @default nothing: long answers are sent whole */
+  readonly answerPort?: AnswerPort;
   /** Set in a worker at its machine's address: the statistics are those of all workers. */
   readonly machine?: MachineFace;
 }
@@ -58,7 +61,7 @@ export interface AppOptions {
 export function createApp(options: AppOptions): Hono {
   const { node, groups, hosts = new Map(), peerEndpoint, clock, isChunkedTextFaster = false } = options;
   const { adminTokens: tokens, isLoopbackOnly = false, isStatsPublic = false, statsToken } = options;
-  const { currentEpoch = () => 0 } = options;
+  const { currentEpoch = () => 0, answerPort = NO_SERVER } = options;
   // Each of its lines is about a request, so clients could write as many as they like.
   const log = boundedLog(options.log, {
     clock,
@@ -68,7 +71,7 @@ export function createApp(options: AppOptions): Hono {
   const gate = new Gate({ tokens, isLoopbackOnly, isStatsPublic, statsToken });
   const signals = new ClientSignals(clock);
   const changes = new Changes({ groups, gate, clock, log });
-  const common = { groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster };
+  const common = { groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster, answerPort };
   const routes = new CacheRoutes({ nodeName: node.name, ...common });
   const byPrefix = new Map([...routes.byPrefix, ["/_admin/", (c: Context) => changes.admin(c.req.raw)] as const]);
   const prefixes = [...byPrefix.keys()];

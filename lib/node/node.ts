@@ -27,7 +27,7 @@ import { isAlive } from "../registry/is-alive.ts";
 import { type GroupFacts, Membership } from "../registry/membership.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
-import { listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
+import { answerPort, listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
@@ -145,7 +145,7 @@ export class Node {
    */
   async start(): Promise<void> {
     const { addr } = this.#config;
-    this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)));
+    this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)), this.#log);
     const { port } = this.#listener;
     const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
     const self = this.#record(name, url);
@@ -233,6 +233,7 @@ export class Node {
       clock: this.#clock,
       log: this.#log,
       isChunkedTextFaster,
+      answerPort,
       currentEpoch: () => invalidations.position.label.epoch,
     };
   }
@@ -245,7 +246,7 @@ export class Node {
    */
   async share(addr: HostPort, machine: MachineFace): Promise<void> {
     const app = createApp({ ...this.#appOptions!, isLoopbackOnly: isLoopback(addr.host), machine });
-    this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)));
+    this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)), this.#log);
   }
 
   /** Takes no more connections at the shared address; those that stand are served. */

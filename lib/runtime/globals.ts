@@ -4,9 +4,17 @@ import type { Foreign } from "./execve.ts";
 export interface BunServer {
   readonly port: number;
   stop(closeActiveConnections?: boolean): Promise<void>;
+  /** Ends the connections that have had an answer and ask for nothing; spares those that have never asked. */
+  closeIdleConnections(): void;
+  /** How long the request's connection may be silent, until the next request comes on it. */
+  timeout(request: Request, seconds: number): void;
+  /** `null`: the answer has been sent, or cannot be sent any more. */
+  requestIP(request: Request): object | null;
 }
 export interface DenoServer {
   readonly addr: { port: number };
+  /** Fails when the server has ended by itself, as it does when it cannot accept a connection. */
+  readonly finished: Promise<void>;
   shutdown(): Promise<void>;
 }
 /** Answers a request; under Bun `env` is the server. */

@@ -1,9 +1,9 @@
 /** This process: its command line, environment, output, signals and clock. */
 import { readFileSync, statSync } from "node:fs";
 import { type Clock, steady } from "../core/base/clock.ts";
-import { Deno, type Output, process } from "./globals.ts";
+import { type Output, process } from "./globals.ts";
 import { lineSplitter } from "./lines.ts";
-import { isAllPermitted } from "./settings.ts";
+import { ownFile } from "./open-files.ts";
 
 /** The arguments after `main.ts` on the command line. */
 export function commandLine(): string[] {
@@ -85,22 +85,8 @@ export function onStopSignal(listener: (signal: string) => void): void {
 
 /** Linux lists the ignored signals as a hexadecimal mask; bit 0 is SIGHUP. */
 function isHangupIgnored(): boolean {
-  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(processStatus())?.[1];
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(ownFile("status"))?.[1];
   return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
-}
-
-/** A child ignores the same signals. Deno permits only a child to read this, unless it runs with `-A`. */
-function processStatus(): string {
-  const file = "/proc/self/status";
-  try {
-    if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
-    // Without the permission a terminal would show a prompt.
-    if (Deno.permissions.querySync({ name: "run", command: "/bin/sh" }).state !== "granted") return "";
-    const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
-    return new TextDecoder().decode(stdout);
-  } catch {
-    return ""; // not Linux, or not permitted
-  }
 }
 
 /** The clock of this machine. */

@@ -1,8 +1,13 @@
 /** The HTTP and WebSocket server, on either runtime. */
 import type { Context, MiddlewareHandler } from "hono";
 import type { WSEvents } from "hono/ws";
-import { Bun, Deno, type Fetch } from "./globals.ts";
-import { WEBSOCKET_OPTIONS } from "./websocket.ts";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { bunServer, hurry, isAnswered, mayBeSilent } from "./bun-server.ts";
+import { RenewedServer } from "./deno-server.ts";
+import { Bun, type Fetch } from "./globals.ts";
+import { watchOpenFiles } from "./open-files.ts";
+import { systemClock } from "./process.ts";
 
 /** A listening HTTP server. */
 export interface Listener {
@@ -11,10 +16,11 @@ export interface Listener {
   stop(): Promise<void>;
 }
 
-/** No bound: bodies go through to a site as they come, and no other route reads one. Bun's own bound is 128 MiB. */
-const MAX_REQUEST_BODY_BYTES = Number.MAX_SAFE_INTEGER;
-/** Bun's longest. It is longer than the slowest load: a connection that waits for an answer is not idle. */
-const IDLE_TIMEOUT_SECONDS = 255;
+/**
+ * What a server is told of its answers, and tells of them. Deno's server keeps the `Content-Length` of a stream; Bun's
+ * drops it (https://github.com/oven-sh/bun/issues/10507), so there long values are sent whole, and looked after.
+ */
+export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
 
 /** Accepts requests for a WebSocket; its events go to the handlers that `makeEvents` returns. */
 export async function webSocketEndpoint(makeEvents: (context: Context) => WSEvents): Promise<MiddlewareHandler> {
@@ -25,34 +31,32 @@ export async function webSocketEndpoint(makeEvents: (context: Context) => WSEven
 }
 
 /**
- * Listens for HTTP and WebSockets.
+ * Listens for HTTP and WebSockets. When too many files are open, it ends the connections that wait for nothing.
  *
  * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT); the kernel then
  * spreads connections over them
  * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
+ * @param log hears of it when connections are ended
  * @throws Error the address is in use, not of this machine, or not permitted
  */
 export async function listen(
   address: { host: string; port: number; isShared?: boolean },
   fetch: Fetch,
+  log: Log,
+  clock: Clock = systemClock,
 ): Promise<Listener> {
   const { host: hostname, port, isShared: reusePort = false } = address;
+  const options = { hostname, port, reusePort };
   try {
-    if (Bun !== undefined) {
-      const { websocket } = await import("hono/bun");
-      const server = Bun.serve({
-        hostname,
-        port,
-        reusePort,
-        fetch,
-        idleTimeout: IDLE_TIMEOUT_SECONDS,
-        maxRequestBodySize: MAX_REQUEST_BODY_BYTES,
-        websocket: { ...websocket, ...WEBSOCKET_OPTIONS },
-      });
-      return { port: server.port, stop: () => server.stop() };
-    }
-    const server = Deno!.serve({ hostname, port, reusePort, onListen() {} }, fetch);
-    return { port: server.addr.port, stop: () => server.shutdown() };
+    const server = Bun !== undefined ? await bunServer(options, fetch) : new RenewedServer(options, fetch, clock, log);
+    const endWatch = watchOpenFiles(() => server.relieve(), clock, log);
+    return {
+      port: server.port,
+      stop() {
+        endWatch();
+        return server.stop();
+      },
+    };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`Cannot listen on ${hostname}:${port}: ${reason}`, { cause: error });

@@ -96,7 +96,7 @@ export class Machine {
    * shares the port would silently get a part of the connections.
    */
   async #freePort(): Promise<number> {
-    const probe = await listen(this.#config.addr, starting);
+    const probe = await listen(this.#config.addr, starting, this.#log);
     const late = Promise.withResolvers<void>();
     const cancel = this.#clock.after(PROBE_STOP_MS, late.resolve);
     await Promise.race([probe.stop(), late.promise]);

@@ -14,6 +14,7 @@ import { Bodies } from "../admin/body.ts";
 import type { Changes, Target } from "../admin/changes.ts";
 import { AFTER, reached } from "../after.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
+import { type AnswerPort, LongAnswers, MAX_WHOLE_BYTES } from "../fast/long-answers.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
 import { type Body, isOneChunk, TextBodies } from "../fast/text-bodies.ts";
 import { unchained } from "../fast/unchained.ts";
@@ -46,6 +47,7 @@ export interface CacheRoutesOptions {
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. */
   readonly isChunkedTextFaster: boolean;
+  readonly answerPort: AnswerPort;
 }
 
 /** The handlers of gets. */
@@ -68,12 +70,19 @@ export class CacheRoutes {
   readonly #currentEpoch: () => number;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #answerPort: AnswerPort;
   readonly #texts: TextBodies | undefined;
   readonly #wholeHits: WholeHits;
+  readonly #long: LongAnswers;
+  readonly #bodyOf = (body: Value["body"], request: Request) => this.#long.bodyOf(body, request);
   readonly #prepared = new PreparedHeaders(headersOf);
   /** For a site under `/cache/`, and for one under a host of its own, which is no origin of this node's pages. */
   readonly #forSites = this.#siteAnswers(true);
   readonly #forHosts = this.#siteAnswers(false);
+  readonly #silent = (response: Response) => {
+    this.#answerPort.mayBeSilent(response);
+    return response;
+  };
   readonly #bodies: Bodies;
   readonly #forBatches: BatchAnswers = {
     groupNow: (name) => {
@@ -92,6 +101,8 @@ export class CacheRoutes {
 
   constructor(options: CacheRoutesOptions) {
     const { nodeName, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster } = options;
+    this.#answerPort = options.answerPort;
+    this.#long = new LongAnswers(options.answerPort, clock);
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
     this.#signals = signals;
@@ -128,6 +139,8 @@ export class CacheRoutes {
       failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
       forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
       signalOf: (request) => this.#signals.of(request),
+      clock: () => this.#clock,
+      silent: (response) => this.#silent(response),
     };
   }
 
@@ -144,7 +157,8 @@ export class CacheRoutes {
     }
     if (method === "POST" && rawKey === BATCH_KEY) {
       if (served === undefined) return this.#noSuchGroup(groupName);
-      return answerBatch(request, served.group, query, this.#bodies, this.#clock, this.#forBatches);
+      const answer = answerBatch(request, served.group, query, this.#bodies, this.#clock, this.#forBatches);
+      return answer.then(this.#silent);
     }
     const target: Target = { groupName, served, rawKey, query };
     return this.#changes.cache(request, target);
@@ -225,12 +239,13 @@ export class CacheRoutes {
     if (!isSite && isNothing(value)) throw new NotFoundError("the origin has no such value");
     const nowMs = this.#clock.nowMs();
     const told = () => cacheStatus + detailsOf(value, isSite && !isFromCache, nowMs);
-    if (isFromCache && isWhole(value, request)) {
+    if (isFromCache && value.body.byteLength <= MAX_WHOLE_BYTES && isWhole(value, request)) {
       return this.#wholeHits.response(value, cacheStatus, isSandboxed, nowMs, () => {
         return headersOfValue(value, { cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed });
       });
     }
-    return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed });
+    const bodyOf = this.#bodyOf;
+    return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed, bodyOf });
   }
 
   /** @param isUnkept whether no cache may give the value, nor keep it */
@@ -268,7 +283,9 @@ export class CacheRoutes {
   #valueResponse(request: Request, value: Value, cacheStatus: string, text: Body | undefined): Response {
     const { body, contentType } = value;
     // The servers count the bytes of a body, which HEAD does not send.
-    if (request.method === "HEAD") return bytesResponse(body, contentType, cacheStatus);
+    if (body.byteLength > MAX_WHOLE_BYTES || request.method === "HEAD") {
+      return this.#bytesResponse(request, body, contentType, cacheStatus);
+    }
     if (text === undefined) return new Response(body, this.#prepared.of(contentType, cacheStatus));
     const headers = headersOf(contentType, cacheStatus);
     if (isOneChunk(body.byteLength)) headers["transfer-encoding"] = "chunked";
@@ -288,7 +305,8 @@ export class CacheRoutes {
       if (group === undefined) return this.#noSuchGroup(groupName);
       signal = this.#signals.of(request);
       const loaded = await group.getAsOwner(key, { signal });
-      return bytesResponse(
+      return this.#bytesResponse(
+        request,
         encodeGetResponse({ value: loaded.value.body }),
         groupcacheContentType,
         this.#statusOf(group, loaded, { isCollapsed: false, isUnkept: false }),
@@ -296,6 +314,12 @@ export class CacheRoutes {
     } catch (error) {
       return this.failed(error, groupName, "key", signal);
     }
+  }
+
+  #bytesResponse(request: Request, body: Value["body"], contentType: string, cacheStatus: string): Response {
+    return new Response(this.#bodyOf(body, request), {
+      headers: { ...headersOf(contentType, cacheStatus), "content-length": String(body.byteLength) },
+    });
   }
 
   #noSuchGroup(groupName: string): Response {
@@ -377,12 +401,6 @@ function headersOf(contentType: string, cacheStatus: string): Record<string, str
     "x-content-type-options": "nosniff",
     "content-security-policy": SANDBOX,
   };
-}
-
-function bytesResponse(body: Uint8Array<ArrayBuffer>, contentType: string, cacheStatus: string): Response {
-  return new Response(body, {
-    headers: { ...headersOf(contentType, cacheStatus), "content-length": String(body.byteLength) },
-  });
 }
 
 /** The path behind a prefix of this length, raw, and the query with its `?`; `""` for none. */

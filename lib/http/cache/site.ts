@@ -1,5 +1,6 @@
 /** Requests to a site: a shared HTTP cache (RFC 9111) for GET and HEAD. Every other method goes through to the site. */
 import { Buffer } from "node:buffer";
+import type { Clock } from "../../core/base/clock.ts";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError, OriginError, PassThroughError } from "../../core/errors.ts";
@@ -12,9 +13,16 @@ import { AFTER } from "../after.ts";
 import type { CacheGroup, SiteFace } from "../ports.ts";
 import { SANDBOX } from "../security.ts";
 import type { HowLoaded } from "./cache-status.ts";
+import { paced } from "./paced.ts";
 
 /** Methods that change nothing (RFC 9110, section 9.2.1); the success of any other one invalidates. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+/**
+ * How long the body of a request or an answer that goes through may rest. Chosen: a client as for other answers; a site longer,
+ * as it may send events, but no longer than Bun's server waits.
+ */
+const MAX_CLIENT_SILENCE_MS = 30_000;
+const MAX_SITE_SILENCE_MS = 255_000;
 /** This hop (RFC 9110, section 7.6.3). */
 const VIA = "1.1 muster";
 /**
@@ -48,6 +56,9 @@ export interface SiteAnswers {
   /** The `Cache-Status` of an answer that goes through. @param isCollapsed whether it had joined another load in vain */
   forwarded(reason: ForwardReason, status: number, isCollapsed?: boolean): string;
   signalOf(request: Request): CancelSignal;
+  clock(): Clock;
+  /** Marks an answer that may be silent for long between two of its pieces. @returns it */
+  silent(response: Response): Response;
 }
 
 /**
@@ -159,9 +170,11 @@ async function forwarded(
   isCollapsed: boolean,
   answers: SiteAnswers,
 ): Promise<Response> {
-  const { method, body, signal } = request;
+  const { method, signal } = request;
+  const sent = { sourceMs: MAX_CLIENT_SILENCE_MS, readerMs: MAX_SITE_SILENCE_MS };
   try {
     if (!canBeSent(fields)) throw unsendable();
+    const body = request.body && paced(request.body, answers.clock(), sent);
     const answer = await site.forward({ method, key, fields, body }, signal);
     const { status } = answer;
     // Before the client hears of it: its next GET must not get the old answer.
@@ -176,8 +189,12 @@ async function forwarded(
     headers.append("cache-status", answers.forwarded(reason, status, isCollapsed));
     if (answers.isSandboxed) sandbox(headers);
     const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
-    if (isEmpty) await content.cancel();
-    return new Response(isEmpty ? null : content, { status, headers });
+    if (isEmpty) {
+      await content.cancel();
+      return new Response(null, { status, headers });
+    }
+    const received = { sourceMs: MAX_SITE_SILENCE_MS, readerMs: MAX_CLIENT_SILENCE_MS };
+    return answers.silent(new Response(paced(content, answers.clock(), received), { status, headers }));
   } catch (error) {
     return answers.failed(error, groupName, "key", signal.aborted ? signal : undefined);
   }

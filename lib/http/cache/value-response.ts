@@ -28,6 +28,8 @@ export interface ResponseContext {
   readonly isSite: boolean;
   /** Whether it stands under the node's own host: then a browser must not run it there. */
   readonly isSandboxed: boolean;
+  /** The body as the server is to get it. */
+  readonly bodyOf: (body: Value["body"], request: Request) => BodyInit;
 }
 
 /** Whether there is more to say of the value, or to ask of it, than its body and its type. */
@@ -65,14 +67,14 @@ export function httpResponse(value: Value, context: ResponseContext): Response {
       if (request.method === "GET" && isRangeOf(asked, stored)) {
         const range = rangeOf(valueOf(asked, "range"), body.byteLength);
         if (range.kind === "unsatisfiable") return unsatisfiable(headers, body.byteLength);
-        if (range.kind === "part") return partOf(value, headers, range);
+        if (range.kind === "part") return partOf(value, headers, range, context);
       }
     }
   }
   if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
   // The answer to a HEAD has no body from which a server could count the bytes.
   headers.push(["content-length", String(body.byteLength)]);
-  return new Response(body, { status, headers });
+  return new Response(context.bodyOf(body, request), { status, headers });
 }
 
 type Lines = [string, string][];
@@ -80,7 +82,7 @@ type Lines = [string, string][];
 /** The headers of the whole answer, without `Content-Length`. */
 export function headersOf(
   value: Value,
-  { cacheStatus, nowMs, isFromCache, isSite, isSandboxed }: Omit<ResponseContext, "request">,
+  { cacheStatus, nowMs, isFromCache, isSite, isSandboxed }: Omit<ResponseContext, "request" | "bodyOf">,
 ): Lines {
   const { about: { fields, etag }, contentType, bornAtMs } = value;
   const lines: Lines = [];
@@ -124,10 +126,15 @@ function notModified(headers: Lines): Response {
   return new Response(null, { status: 304, headers: headers.filter(([name]) => !OF_A_BODY.has(name)) });
 }
 
-function partOf({ body }: Value, headers: Lines, { start, end }: { start: number; end: number }): Response {
+function partOf(
+  { body }: Value,
+  headers: Lines,
+  { start, end }: { start: number; end: number },
+  { bodyOf, request }: ResponseContext,
+): Response {
   headers.push(["content-range", `bytes ${start}-${end - 1}/${body.byteLength}`]);
   headers.push(["content-length", String(end - start)]);
-  return new Response(body.subarray(start, end), { status: 206, headers });
+  return new Response(bodyOf(body.subarray(start, end), request), { status: 206, headers });
 }
 
 function unsatisfiable(headers: Lines, total: number): Response {

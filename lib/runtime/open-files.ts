@@ -1,0 +1,98 @@
+/**
+ * Bounds the files that a node has open, nearly all of which are connections. Neither runtime's server bounds its
+ * connections, and at the limit of the system Bun's server spins and Deno's ends.
+ */
+import { closeSync, openSync, readFileSync } from "node:fs";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { Deno } from "./globals.ts";
+import { isAllPermitted } from "./settings.ts";
+
+/**
+ * Whatever the system allows. Chosen: on Deno so many clients that send half of a head of 64 KiB cost 1 GiB; 10,000 idle
+ * ones cost 58 MiB there, and 2 MiB on Bun (measured).
+ */
+const MAX_OPEN_FILES = 16_384;
+/** Files that clients must leave for peers, NATS and origins. Chosen: an eighth of the limit, and no more than this. */
+const MAX_KEPT_FREE = 256;
+/** Chosen: below it the log tells the limit at start. */
+const LOW_LIMIT = 4_096;
+/** How often a look is taken: it opens and closes one file, 10 us. */
+const LOOK_EVERY_MS = 250;
+
+let isLimitTold = false;
+
+/** How many files this process may have open; `undefined` where the system does not say. */
+export function openFileLimit(): number | undefined {
+  const text = /^Max open files\s+(\d+)/m.exec(ownFile("limits"))?.[1];
+  return text === undefined ? undefined : Number(text);
+}
+
+/** How many open files are too many. @param limit the system's */
+export function maxOpenFiles(limit: number | undefined): number {
+  if (limit === undefined) return MAX_OPEN_FILES;
+  return Math.min(MAX_OPEN_FILES, limit - Math.min(MAX_KEPT_FREE, Math.ceil(limit / 8)));
+}
+
+/**
+ * Calls `relieve` whenever too many files are open, and tells the log the first time.
+ *
+ * @param relieve ends the connections that wait for nothing
+ * @param lowestFree the number that the next file would get; `undefined`: the limit is reached
+ * @returns ends the watch
+ */
+export function watchOpenFiles(
+  relieve: () => void,
+  clock: Clock,
+  log: Log,
+  limit: number | undefined = openFileLimit(),
+  lowestFree: () => number | undefined = lowestFreeFile,
+): () => void {
+  const maxOpen = maxOpenFiles(limit);
+  if (limit !== undefined && limit < LOW_LIMIT && !isLimitTold) {
+    isLimitTold = true;
+    log.warn(`this process may have only ${limit} files open, so at most ${maxOpen} connections: see ulimit -n`);
+  }
+  let isTold = false;
+  let cancel = () => {};
+  const look = () => {
+    const free = lowestFree();
+    const isOver = free === undefined || free >= maxOpen;
+    if (isOver) {
+      if (!isTold) {
+        log.warn(`${free ?? limit} files are open, which is too many: idle connections are ended from now on`);
+      }
+      isTold = true;
+      relieve();
+    }
+    cancel = clock.after(LOOK_EVERY_MS, look);
+  };
+  cancel = clock.after(LOOK_EVERY_MS, look);
+  return () => cancel();
+}
+
+/** The system gives the lowest free number to a new file: so many files are open, or a few less. */
+function lowestFreeFile(): number | undefined {
+  try {
+    const file = openSync("/dev/null", "r");
+    closeSync(file);
+    return file;
+  } catch (error) {
+    // Another failure tells nothing about the limit.
+    return (error as { code?: string }).code === "EMFILE" ? undefined : 0;
+  }
+}
+
+/** A file of `/proc/self`. Deno permits only a child to read one, unless it runs with `-A`; a child inherits what it tells. */
+export function ownFile(name: "limits" | "status"): string {
+  const file = `/proc/self/${name}`;
+  try {
+    if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
+    // Without the permission a terminal would show a prompt.
+    if (Deno.permissions.querySync({ name: "run", command: "/bin/sh" }).state !== "granted") return "";
+    const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
+    return new TextDecoder().decode(stdout);
+  } catch {
+    return ""; // not Linux, or not permitted
+  }
+}

@@ -43,8 +43,8 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** An answer that is being sent. */
 interface Sending {
-  /** What keeps the memory: the value's buffer, or the answer itself where the server copies it. */
-  readonly holder: object;
+  /** What keeps the memory: the value's buffer, or the request where the server copies. `undefined`: let go. */
+  holder: object | undefined;
   readonly bytes: number;
   /** When its client took something, as far as is known. */
   tookAtMs: number;
@@ -131,7 +131,7 @@ export class LongAnswers {
 
   /** @throws OverloadedError */
   #makeRoom({ holder, bytes }: Sending): void {
-    const isRoom = () => this.#counts.has(holder) || this.#bytes + bytes <= MAX_SENDING_BYTES;
+    const isRoom = () => this.#counts.has(holder!) || this.#bytes + bytes <= MAX_SENDING_BYTES;
     if (isRoom()) return;
     this.#forgetOver();
     for (const sending of this.#sending) {
@@ -143,7 +143,8 @@ export class LongAnswers {
   /** @throws OverloadedError */
   #begin(sending: Sending): void {
     this.#makeRoom(sending);
-    const { holder, bytes } = sending;
+    const { bytes } = sending;
+    const holder = sending.holder!;
     const count = this.#counts.get(holder) ?? 0;
     if (count === 0) this.#bytes += bytes;
     this.#counts.set(holder, count + 1);
@@ -159,7 +160,10 @@ export class LongAnswers {
 
   #end(sending: Sending): void {
     if (!this.#sending.delete(sending)) return;
-    const { holder, bytes } = sending;
+    const { bytes } = sending;
+    const holder = sending.holder!;
+    // A stalled connection keeps the stream, and so this.
+    sending.holder = undefined;
     const count = this.#counts.get(holder)! - 1;
     if (count > 0) return void this.#counts.set(holder, count);
     this.#counts.delete(holder);

@@ -10,7 +10,15 @@ import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/intrusive-list.ts";
 import { WeakMemo } from "../base/memo.ts";
-import { BehindError, OriginUnreachableError, PeerError } from "../errors.ts";
+import {
+  BehindError,
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OriginUnreachableError,
+  PassThroughError,
+  PeerError,
+} from "../errors.ts";
 import type { Label } from "../invalidation/label.ts";
 import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
@@ -248,7 +256,9 @@ export class Failover<T> {
 
   /** For asks: tells the peer's breaker. */
   noteFailure({ asked, askedAtMs }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
-    if (error instanceof PeerError) asked.breaker.failed(askedAtMs, this.#options.clock.nowMs());
+    const nowMs = this.#options.clock.nowMs();
+    if (error instanceof PeerError) asked.breaker.failed(askedAtMs, nowMs);
+    else if (isAnswer(error)) asked.breaker.succeeded(nowMs);
   }
 
   /** Asks `peer`; while its breaker is open, the next in rank. `undefined`: it is this node's turn. */
@@ -311,6 +321,12 @@ export class Failover<T> {
     if (second !== undefined) return second.ask(group, key, new HedgeAsk(ask, this.#asked.get(second), nowMs));
     loadHere(key, signal, request).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
   }
+}
+
+/** Whether the peer itself has said so. The end of the time, or of this node's room, says nothing about the peer. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof NotFoundError || error instanceof PassThroughError || error instanceof BehindError ||
+    error instanceof OriginError && !(error instanceof OriginTimeoutError);
 }
 
 function firstNotTried(ranked: readonly (Peer | undefined)[], tried: ReadonlySet<string>): Peer | undefined {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { settle } from "../../support/clock.ts";
+import { NotFoundError } from "../../../lib/core/errors.ts";
 import { test } from "../../support/test.ts";
 import { makeCluster, read } from "../cluster.ts";
 import { keys, keysOfB } from "./support.ts";
@@ -95,4 +96,21 @@ test("when an owner's pause is over, one request asks it again, and the others p
   await a.get(keys[5]!);
   await a.get(keys[6]!);
   assert.deepEqual(cluster.asks, ["a>c", "a>b", "a>b"]);
+});
+
+test("an owner that was slow once and says that there is no value is there: it is asked on", async () => {
+  const cluster = makeCluster(["a", "b", "c"]);
+  const a = cluster.groups.get("a")!;
+  const [lost, missing, next] = keysOfB(cluster);
+  cluster.lateDeath("b", 200);
+  const first = a.get(lost!);
+  await cluster.clock.advance(200);
+  await first;
+  cluster.late.delete("b");
+  await cluster.clock.advance(1_000);
+  cluster.origin.answer = () => Promise.reject(new NotFoundError("there is none"));
+  await assert.rejects(a.get(missing!), NotFoundError);
+  cluster.asks.length = 0;
+  await assert.rejects(a.get(next!), NotFoundError);
+  assert.deepEqual(cluster.asks, ["a>b"], "and not the next in rank");
 });

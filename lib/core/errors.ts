@@ -8,6 +8,7 @@
  * | OriginTimeoutError | final: tell the client that the origin was too slow         |
  * | OriginUnreachable… | not the origin's word: the next in rank tries, once         |
  * | OverloadedError    | final: tell the client to try again later                   |
+ * | UnservedError      | the same, with its own reason                               |
  * | PassThroughError   | ask the origin for this one request, and stream its answer  |
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
  * | BehindError        | ask the origin for this one request, and keep nothing       |
@@ -47,7 +48,12 @@ export class OriginUnreachableError extends OriginError {
 /** This node or the owner has reached a bound: flights, asks in flight, or buffered bytes. */
 export class OverloadedError extends Error {
   /** The name of the class. */
-  override readonly name = "OverloadedError";
+  override readonly name: string = "OverloadedError";
+}
+
+/** This node does not serve the group, and no node that does can be reached now. The message is for the client. */
+export class UnservedError extends OverloadedError {
+  override readonly name = "UnservedError";
 }
 
 /** The answer is none that a node keeps, such as one over the longest value: each request is to ask for itself. */

@@ -65,6 +65,13 @@ export interface GroupOptions {
   readonly isWriteOnly?: boolean;
   /** Whether this node reaches the origin. @default it finds out, and tells nobody */
   readonly reachability?: Reachability;
+  /**
+   * Whether this node serves the group. If not, it asks the peers that do, and its origin refuses every load; the picker never
+   * picks this node.
+   *
+   * @default true
+   */
+  readonly isServed?: boolean;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
@@ -124,6 +131,7 @@ export class Group {
   readonly #position: LogPosition;
   readonly #validity: Validity;
   readonly #isWriteOnly: boolean;
+  readonly #isServed: boolean;
   readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
   readonly #reachability: Reachability;
@@ -148,7 +156,7 @@ export class Group {
 
   constructor(options: GroupOptions) {
     const { name: group, clock, picker, loadTimeoutMs, replicas = 1, maxFlights = MAX_FLIGHTS } = options;
-    const { random = Math.random, isWriteOnly = false } = options;
+    const { random = Math.random, isWriteOnly = false, isServed = true } = options;
     const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
     const stats = this.#counters;
     this.name = group;
@@ -161,6 +169,7 @@ export class Group {
     this.#passed = new PassedKeys(clock);
     this.#looks = new RecentLooks(clock);
     this.#isWriteOnly = isWriteOnly;
+    this.#isServed = isServed;
     const memory = Group.#memoryOf(options, (isCovered, keys) => this.#covered(isCovered, keys));
     this.#position = memory.position;
     this.#caches = memory.caches;
@@ -173,7 +182,8 @@ export class Group {
     this.#drain = new Drain(this.#handoff, pusher);
     const { origin, etagOf } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
-    this.#origin = new OriginLoads({ origin, clock, lifetime, random, reachability, ...(etagOf && { etagOf }), stats });
+    const loads = { origin, isBarred: !isServed, clock, lifetime, random, reachability, stats };
+    this.#origin = new OriginLoads({ ...loads, ...(etagOf && { etagOf }) });
     this.#failover = new Failover({
       group,
       picker,
@@ -183,6 +193,7 @@ export class Group {
       after: () => this.#validity.after,
       received: (key, value, after, isElsewhere) => this.#received(key, value, after, isElsewhere),
       standIn: (key, error, request) => this.#standIn(cacheKeyFor(this.#caches, key, request), error, request),
+      mayLoadHere: isServed,
       loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
       loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
     });
@@ -550,8 +561,18 @@ export class Group {
 
   /** For one request, whose answer is not shared. An answer that could be ends that. */
   #loadAlone(key: string, waiter: Waiter<Loaded>): void {
+    if (!this.#isServed) return this.#fetchAlone(key, waiter);
     this.#loadOnce(key, waiter, ({ about }) => {
       if (!about.isPrivate) this.#passed.delete(key);
+    });
+  }
+
+  /** As `#loadAlone`, where only the owner may ask the origin. */
+  #fetchAlone(key: string, waiter: Waiter<Loaded>): void {
+    const { request } = waiter;
+    this.#fetches.fly(`${key}\n#${this.#loadsAlone++}`, waiter, (flight) => {
+      this.#counters.loadsDeduped++;
+      this.#failover.fetch(this.#picker.pick(key)!, key, flight, request);
     });
   }
 
@@ -692,6 +713,7 @@ export class Group {
     const nowMs = this.#clock.nowMs();
     const { isPrivate, status } = value.about;
     if (isPrivate) this.#passed.add(key);
+    else if (!this.#isServed) this.#passed.delete(key);
     if (value.freshUntilMs > nowMs) this.#origin.succeeded(cacheKeyOf(key, value));
     if (this.#validity.isCovered(key, value)) return { value, source: "peer", stored: false };
     if (isWorthKeeping(value, nowMs)) {

@@ -41,6 +41,8 @@ export interface FailoverOptions<T> {
   readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
   /** This node's own load, which nobody keeps: the peer that answers for the key is behind this node. */
   readonly loadUnkept: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
+  /** Whether this node may ask the origin; if not, `loadHere` finds what other nodes have, or fails. @default true */
+  readonly mayLoadHere?: boolean;
   /** This node's own load, in the place of an owner that cannot be reached or is slow. */
   readonly loadHere: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
 }
@@ -269,7 +271,7 @@ export class Failover<T> {
     flight: Flight<T>,
     tried: Tried,
   ): void {
-    const { group, clock } = this.#options;
+    const { group, clock, mayLoadHere = true } = this.#options;
     while (peer !== undefined && tried.names.size < MAX_PASSED_OVER && tried.waits < MAX_WAITS) {
       const asked = this.#asked.get(peer);
       const nowMs = clock.nowMs();
@@ -281,7 +283,9 @@ export class Failover<T> {
       tried = withTried(tried, peer, false);
       peer = this.#next(key, tried);
     }
-    if (tried.hasLoadedHere) this.#failedFinally(key, request, flight, tried.unreachable);
+    // The last word is that of the nodes which serve the group, where this one does not.
+    const isLast = tried.hasLoadedHere || tried.unreachable !== undefined && !mayLoadHere;
+    if (isLast) this.#failedFinally(key, request, flight, tried.unreachable);
     else this.#loadHere(key, request, flight, tried);
   }
 
@@ -313,10 +317,11 @@ export class Failover<T> {
   /** Asks the next in rank as well, if hedges are left. It looks at the owner first: a slow origin is not asked twice. */
   #hedge(ask: PrimaryAsk<T>, nowMs: number): void {
     const { peer: slow, key, request, signal, tried } = ask;
-    const { group, picker, stats, loadHere } = this.#options;
+    const { group, picker, stats, loadHere, mayLoadHere = true } = this.#options;
     if (signal.aborted || !this.#hedging.spend()) return;
     const others = picker.ranked(key, tried.names.size + 2).filter((peer) => peer !== slow);
     const second = firstNotTried(others, tried.names);
+    if (second === undefined && !mayLoadHere) return;
     stats.hedges++;
     if (second !== undefined) return second.ask(group, key, new HedgeAsk(ask, this.#asked.get(second), nowMs));
     loadHere(key, signal, request).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});

@@ -34,6 +34,8 @@ export interface OriginStats {
 
 export interface OriginLoadsOptions {
   readonly origin: Origin;
+  /** Whether it stands for an origin that this node must not ask: it refuses, and no request is counted. @default false */
+  readonly isBarred?: boolean;
   readonly clock: Clock;
   readonly lifetime: LifetimePolicy;
   /** From 0 to 1, as Math.random. */
@@ -151,10 +153,10 @@ export class OriginLoads {
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
-    const { origin, clock, lifetime, reachability, stats } = this.#options;
+    const { origin, clock, lifetime, reachability, stats, isBarred = false } = this.#options;
     flight.throwIfAborted();
     if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
-    stats.originLoads++;
+    if (!isBarred) stats.originLoads++;
     this.#inFlight.set(cacheKey, flight);
     const askedAtMs = clock.nowMs();
     try {

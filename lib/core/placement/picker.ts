@@ -5,23 +5,38 @@ import type { Peer, PeerPicker } from "../ports.ts";
 import type { PeerRecord, Roster } from "../roster.ts";
 import { FormerOwners } from "./former-owners.ts";
 import { type Ownership, ownershipOf, type Reach } from "./ownership.ts";
+import { unreachable } from "./unreachable.ts";
 
 const NOBODY: readonly Peer[] = [];
+
+export interface PickerOptions {
+  /** Whether this node may own keys; if not, it is never picked, whatever the roster says. @default true */
+  readonly isOwner?: boolean;
+}
 
 /** Picks by rendezvous hashing over the serving peers of the latest roster. */
 export class RosterPicker implements PeerPicker {
   readonly #hash: PrefixHash;
   readonly #reach: Reach;
   readonly #former: FormerOwners;
+  /** Owns the keys where nobody is listed; `undefined` is this node. */
+  readonly #last: Peer | undefined;
   #ownership: Ownership;
 
   /**
    * @param group its name is hashed in front of every key, so that each group shares out its keys in its own way
    * @param peerOf a node as it is reached now; `undefined`: not at all
    */
-  constructor(group: string, selfName: string, peerOf: (name: string) => Peer | undefined, clock: Clock) {
+  constructor(
+    group: string,
+    selfName: string,
+    peerOf: (name: string) => Peer | undefined,
+    clock: Clock,
+    { isOwner = true }: PickerOptions = {},
+  ) {
     this.#hash = new PrefixHash(`${group}\0`);
     this.#reach = { selfName, peerOf };
+    this.#last = isOwner ? undefined : unreachable("a node that serves the group");
     this.#former = new FormerOwners(group, this.#reach, clock);
     this.#ownership = ownershipOf([], this.#reach);
   }
@@ -33,7 +48,10 @@ export class RosterPicker implements PeerPicker {
    */
   swap(roster: Roster): boolean {
     const before = this.#ownership;
-    const serving = roster.peers.filter((peer) => peer.state === "serving");
+    const { selfName } = this.#reach;
+    // An earlier life of a node that is no owner any more may still be listed.
+    const isOwner = ({ name }: PeerRecord) => this.#last === undefined || name !== selfName;
+    const serving = roster.peers.filter((peer) => peer.state === "serving" && isOwner(peer));
     // Built anew even when the owners stay: a peer may be reached by another connection now.
     const next = ownershipOf(serving, this.#reach);
     const isChange = !isSame(before.records, serving);
@@ -49,13 +67,12 @@ export class RosterPicker implements PeerPicker {
 
   pick(key: string): Peer | undefined {
     const { rendezvous, peers } = this.#ownership;
-    // An empty roster owns nothing; then this node loads.
-    return rendezvous.size === 0 ? undefined : peers[rendezvous.owner(this.#hash.hash(primaryKey(key)))];
+    return rendezvous.size === 0 ? this.#last : peers[rendezvous.owner(this.#hash.hash(primaryKey(key)))];
   }
 
   ranked(key: string, count: number): readonly (Peer | undefined)[] {
     const { rendezvous, peers } = this.#ownership;
-    if (rendezvous.size === 0) return [undefined];
+    if (rendezvous.size === 0) return [this.#last];
     return rendezvous.ranked(this.#hash.hash(primaryKey(key)), count).map((index) => peers[index]);
   }
 

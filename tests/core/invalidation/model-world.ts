@@ -1,6 +1,12 @@
 /** A small cluster in one process. Each event happens when the schedule says so. Every answer of a node is checked. */
 import { Cancel } from "../../../lib/core/base/cancel.ts";
-import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../../lib/core/errors.ts";
+import {
+  NotFoundError,
+  OriginError,
+  OriginTimeoutError,
+  OverloadedError,
+  UnservedError,
+} from "../../../lib/core/errors.ts";
 import type { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { Group, type Loaded } from "../../../lib/core/group.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
@@ -19,6 +25,8 @@ import { sayMessage, sayPublished, tagsOf, written } from "./model-spec.ts";
 
 export interface Setup {
   readonly nodes: number;
+  /** So many of the nodes, the last ones, do not serve the group: they ask the others. */
+  readonly askers: number;
   readonly keys: number;
   readonly replicas: number;
   readonly ttlMs: number | null;
@@ -64,6 +72,7 @@ const decoder = new TextDecoder();
 /** One life of a node. */
 export class Life implements Station {
   readonly name: string;
+  readonly isServed: boolean;
   readonly service: Service;
   readonly history: History;
   readonly view: ModelLogView;
@@ -77,9 +86,10 @@ export class Life implements Station {
   unasked: () => void = () => {};
   seenRevision = 0;
 
-  constructor(name: string, world: World) {
+  constructor(name: string, isServed: boolean, world: World) {
     const { clock, setup } = world;
     this.name = name;
+    this.isServed = isServed;
     this.history = new History(clock.nowMs());
     this.view = new ModelLogView(world.log, this.history, () => clock.nowMs(), (askedAtMs) => {
       world.network.items.push({
@@ -89,7 +99,8 @@ export class Life implements Station {
       });
     });
     this.position = new LogPosition({ clock, log: this.view });
-    this.picker = new RosterPicker(GROUP, name, (peer) => world.peerOf(this, peer), clock);
+    const peerOf = (peer: string) => world.peerOf(this, peer);
+    this.picker = new RosterPicker(GROUP, name, peerOf, clock, { isOwner: isServed });
     this.group = new Group({
       name: GROUP,
       origin: new ModelOrigin(world, this),
@@ -100,6 +111,7 @@ export class Life implements Station {
       position: this.position,
       maxBlindMs: setup.maxBlindMs,
       isWriteOnly: setup.isWriteOnly,
+      isServed,
       replicas: setup.replicas,
       hotAfterFetches: setup.hotAfterFetches,
       lifetime: {
@@ -138,6 +150,7 @@ class ModelOrigin implements Origin {
     const life = this.#life;
     const key = KEYS.indexOf(name as typeof KEYS[number]);
     if (life.isDead) return new Promise(() => {});
+    if (!life.isServed) return Promise.reject(new UnservedError("another node serves it"));
     if (world.setup.isWriteOnly) return Promise.reject(new NotFoundError("it is only written to"));
     const stale = world.mistakes.stale === undefined ? given : world.mistakes.stale(name, life.name, given);
     if (stale !== undefined) world.checkStale(life, key, stale);
@@ -294,10 +307,11 @@ export class World {
 
   #start(index: number, isToldAtOnce: boolean): void {
     const name = NAMES[index]!;
-    const life = new Life(name, this);
+    const isServed = index < this.setup.nodes - this.setup.askers;
+    const life = new Life(name, isServed, this);
     this.lives[index] = life;
     this.#records = this.#records.filter((one) => one.name !== name);
-    this.#records.push({ ...record(name), incarnation: String(++this.#incarnations) });
+    if (isServed) this.#records.push({ ...record(name), incarnation: String(++this.#incarnations) });
     this.#revision++;
     if (isToldAtOnce) life.view.tell(Infinity, this.clock.nowMs(), true);
   }

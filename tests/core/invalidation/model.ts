@@ -91,8 +91,13 @@ const THEMES = {
     replicas: 2,
     boost: { drain: 10, see: 4, tell: 10, pass: 8, getToItsEnd: 10, word: 6 },
   }),
+  /** Nodes that do not serve the group have copies all the same. */
+  askers: (oneOf: OneOf): Theme => ({
+    askers: 1,
+    ...oneOf<Theme>({ nodes: 2 }, { nodes: 3 }, { nodes: 4, askers: 2 }),
+  }),
 } as const;
-const THEMES_BY_WEIGHT = ["any", "any", "any", "tags", "soft", "handover"] as const;
+const THEMES_BY_WEIGHT = ["any", "any", "any", "tags", "soft", "handover", "askers"] as const;
 
 /** @param theme @default one of all */
 export function planOf(seed: number, theme?: keyof typeof THEMES): Plan {
@@ -102,6 +107,7 @@ export function planOf(seed: number, theme?: keyof typeof THEMES): Plan {
   const ttlMs = oneOf(null, null, 1_000, 3_000);
   const any: Setup = {
     nodes: oneOf(1, 2, 2, 3, 3, 4),
+    askers: 0,
     keys: oneOf(1, 2, 2, 3, 4),
     replicas: oneOf(1, 1, 2),
     ttlMs,
@@ -320,7 +326,8 @@ const MAX_QUIET_ROUNDS = 60;
 async function checkQuiet(world: World): Promise<void> {
   const { lives, clock, setup } = world;
   const living = () => lives.filter(({ isDead }) => !isDead);
-  if (living().length === 0) world.restart(0, true);
+  // Without one that serves there is nothing newest to be had.
+  if (!living().some(({ isServed, isDraining }) => isServed && !isDraining)) world.restart(0, true);
   for (const message of world.unpublished.splice(0)) world.publish(message);
   for (const life of lives) {
     life.view.isCut = false;
@@ -411,7 +418,8 @@ const PLAIN_SETUP: Partial<Setup> = {
 
 function plainer(setup: Setup): Setup[] {
   const all: Setup[] = [];
-  if (setup.nodes > 1) all.push({ ...setup, nodes: setup.nodes - 1 });
+  if (setup.nodes > setup.askers + 1) all.push({ ...setup, nodes: setup.nodes - 1 });
+  if (setup.askers > 0) all.push({ ...setup, askers: setup.askers - 1 });
   if (setup.keys > 1) all.push({ ...setup, keys: setup.keys - 1 });
   for (const [field, plain] of Object.entries(PLAIN_SETUP)) {
     if (setup[field as keyof Setup] !== plain) all.push({ ...setup, [field]: plain });

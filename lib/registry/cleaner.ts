@@ -3,7 +3,7 @@ import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { NameGuard, Standing } from "./name-guard.ts";
 import type { RosterReader } from "./roster-reader.ts";
-import { keyOf, type PeerStore } from "./store.ts";
+import { keyOf, listText, type PeerStore } from "./store.ts";
 
 export interface CleanerOptions {
   readonly store: PeerStore;
@@ -41,12 +41,13 @@ export class Cleaner {
   /** Evicts the earlier lives of a peer that has answered in this one. Never rejects. */
   async evictEarlierLives(later: PeerRecord): Promise<void> {
     const { readers } = this.#options;
-    await Promise.all(
-      readers().map(async ([group, reader]) => {
-        const earlier = reader.earlierLife(later);
-        if (earlier !== undefined) await this.#evictEarlierLife({ group, ...earlier }, later);
-      }),
-    );
+    await Promise.all(readers().map(([group, reader]) => this.evictEarlierLifeIn(group, reader, later)));
+  }
+
+  /** As `evictEarlierLives`, in one list. */
+  async evictEarlierLifeIn(group: string, reader: RosterReader, later: PeerRecord): Promise<void> {
+    const earlier = reader.earlierLife(later);
+    if (earlier !== undefined) await this.#evictEarlierLife({ group, ...earlier }, later);
   }
 
   async #evictEarlierLife(earlier: Standing, later: PeerRecord): Promise<void> {
@@ -84,7 +85,7 @@ export class Cleaner {
       return false;
     }
     const fields = { group, name, url, incarnation, revision };
-    log.warn(`evicted ${url} from the peer list of ${group} (revision ${revision})`, {}, fields);
+    log.warn(`evicted ${url} from the ${listText(group)} (revision ${revision})`, {}, fields);
     return true;
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import { listText } from "./store.ts";
 
 /** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. Chosen. */
 const rememberMs = 60_000;
@@ -38,7 +39,7 @@ export class Complaints {
       const said = this.#said.get(fault);
       if (said !== undefined && count < said.count * 100) continue;
       this.#said.set(fault, { count, atMs: nowMs });
-      const others = count === 1 ? "" : `, and at least ${count - 1} more in the peer list of ${this.#group} likewise`;
+      const others = count === 1 ? "" : `, and at least ${count - 1} more in the ${listText(this.#group)} likewise`;
       const fields = { group: this.#group, key: shown(key), revision, fault, records: count };
       this.#log.warn(
         `ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`,

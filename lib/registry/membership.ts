@@ -12,7 +12,7 @@ import { Cleaner } from "./cleaner.ts";
 import { type IsAlive, NameGuard } from "./name-guard.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
-import type { PeerStore, View } from "./store.ts";
+import { listText, type PeerStore, type View } from "./store.ts";
 
 /** What a node's record says of one group. */
 export type GroupFacts = Pick<PeerRecord, "policy" | "origin">;
@@ -21,6 +21,8 @@ export interface MembershipOptions {
   readonly store: PeerStore;
   /** The groups that this node serves from the start: it is listed in each, and in no other until one is added. */
   readonly groups: readonly string[];
+  /** Lists that it reads and is not listed in, from the start. @default none */
+  readonly watched?: readonly string[];
   /** This node, as it wants to be listed. */
   readonly self: PeerRecord;
   /** What else is listed of this node in a group. @default nothing */
@@ -43,7 +45,8 @@ export interface MembershipOptions {
 }
 
 interface Part {
-  readonly registration: Registration;
+  /** `undefined`: this node only watches the list. */
+  readonly registration: Registration | undefined;
   readonly reader: RosterReader;
   /** Resolves when an earlier removal of the same group is over; `undefined`: there is none. */
   readonly isFree: Promise<unknown> | undefined;
@@ -74,16 +77,22 @@ export class Membership {
 
   /** @throws TypeError for a `self` that other nodes would refuse */
   constructor(options: MembershipOptions) {
-    const { store, log, clock, isAlive, self, groups } = options;
+    const { store, log, clock, isAlive, self, groups, watched = [] } = options;
     this.#options = options;
     this.#self = self;
     this.failed = this.#failed.promise;
-    this.#guard = new NameGuard({ store, clock, isAlive, name: self.name, groups: () => [...this.#parts.keys()] });
+    this.#guard = new NameGuard({ store, clock, isAlive, name: self.name, groups: () => this.#joining });
     const readers = () => [...this.#parts].map(([group, { reader }]) => [group, reader] as const);
     const mayEvict = ({ incarnation }: PeerRecord) =>
       !this.#isAway && !this.#isClosed && incarnation !== self.incarnation;
     this.#cleaner = new Cleaner({ store, log, guard: this.#guard, mayEvict, readers });
     for (const group of groups) this.addGroup(group);
+    for (const list of watched) this.watchList(list);
+  }
+
+  /** The lists that this node is to stand in. */
+  get #joining(): string[] {
+    return [...this.#parts].filter(([, { registration }]) => registration !== undefined).map(([group]) => group);
   }
 
   /** Joins every group, now or as soon as the registry can be reached, and follows their lists. To be called once. */
@@ -105,18 +114,36 @@ export class Membership {
    * @throws TypeError the group is served already, or other nodes would refuse this node's record in it
    */
   addGroup(group: string): void {
-    if (this.#parts.has(group)) throw new TypeError(`Cannot add the group ${group}: this node serves it already`);
+    this.#refuseTwice(group);
     const former = this.#departures.get(group);
     const part = this.#part(group, former?.over);
-    this.#parts.set(group, part);
     former?.stop();
-    part.reader.setAway(this.#isAway);
-    if (this.#isLeaving) part.registration.close();
-    if (this.#isStarted && !this.#isClosed) this.#options.store.follow(group);
+    if (this.#isLeaving) part.registration?.close();
+    this.#follow(group, part);
   }
 
   /**
-   * Serves a group no longer: ends its list, and takes this node out of it. Resolves to whether the record is known to be
+   * Reads one more list without standing in it. A record of an earlier life of this node is taken out.
+   *
+   * @throws TypeError the list is read already
+   */
+  watchList(list: string): void {
+    this.#refuseTwice(list);
+    this.#follow(list, { registration: undefined, reader: this.#reader(list, undefined), isFree: undefined });
+  }
+
+  #refuseTwice(group: string): void {
+    if (this.#parts.has(group)) throw new TypeError(`Cannot add the group ${group}: this node has it already`);
+  }
+
+  #follow(list: string, part: Part): void {
+    this.#parts.set(list, part);
+    part.reader.setAway(this.#isAway);
+    if (this.#isStarted && !this.#isClosed) this.#options.store.follow(list);
+  }
+
+  /**
+   * Ends the group's list, and takes this node out of it if it stands there. Resolves to whether the record is known to be
    * gone within `timeoutMs`; a removal that takes longer goes on until it is done, NATS away or not.
    *
    * @throws RangeError the group is not served
@@ -124,10 +151,12 @@ export class Membership {
   async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
     const { registration, reader, isFree } = this.#of(group);
     const { store, clock, log, onListed } = this.#options;
+    const wasJoined = this.joined(group);
     this.#parts.delete(group);
-    if (registration.isListed) onListed?.(group, false);
+    if (wasJoined) onListed?.(group, false);
     if (this.#isStarted) store.unfollow(group);
     reader.close();
+    if (registration === undefined) return true;
     registration.close();
     const ending = new AbortController();
     const over = (async () => {
@@ -141,14 +170,14 @@ export class Membership {
     });
     const outcome = await withTimeout(clock, timeoutMs, () => over, undefined);
     if (outcome === undefined) {
-      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms: trying again`, {}, {
+      log.warn(`could not remove myself from the ${listText(group)} within ${timeoutMs} ms: trying again`, {}, {
         group,
       });
     }
     return outcome === "removed" || outcome === "absent";
   }
 
-  /** Whether this node serves the group: it was added, and not removed since. */
+  /** Whether this node reads the list: it was added, and not removed since. */
   has(group: string): boolean {
     return this.#parts.has(group);
   }
@@ -159,14 +188,16 @@ export class Membership {
   }
 
   /**
-   * Whether this node is listed in `group` as it wants to be. While the registry is away: whether it was.
+   * Whether this node is listed in `group` as it wants to be. While the registry is away: whether it was. Of a list that is
+   * only watched: whether it was read.
    * False from when its record is seen to be gone or overwritten until it is put back: at once the first time, then after
    * 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
    *
    * @throws RangeError the group is not served
    */
   joined(group: string): boolean {
-    return this.#of(group).registration.isListed;
+    const { registration, reader } = this.#of(group);
+    return registration?.isListed ?? reader.isRead;
   }
 
   /** Has the lists looked at now: a peer knows something newer. */
@@ -189,9 +220,9 @@ export class Membership {
    */
   async setState(state: PeerState, timeoutMs: number): Promise<boolean> {
     this.#self = { ...this.#self, state };
-    const changes = [...this.#parts].map(([group, { registration }]) => {
-      return registration.change(this.#recordFor(group), timeoutMs);
-    });
+    const changes = [...this.#parts].map(([group, { registration }]) =>
+      registration?.change(this.#recordFor(group), timeoutMs) ?? true
+    );
     return (await Promise.all(changes)).every((isDone) => isDone);
   }
 
@@ -203,7 +234,7 @@ export class Membership {
     this.#isLeaving = true;
     const isOut = ({ over }: Departure) => withTimeout(this.#options.clock, timeoutMs, () => over, "late" as const);
     const removals = [...this.#departures.values()].map(async (departure) => await isOut(departure) !== "late");
-    const leaves = [...this.#parts.values()].map(({ registration }) => registration.leave(timeoutMs));
+    const leaves = [...this.#parts.values()].map(({ registration }) => registration?.leave(timeoutMs) ?? true);
     return (await Promise.all([...leaves, ...removals])).every((isGone) => isGone);
   }
 
@@ -231,7 +262,7 @@ export class Membership {
   async close(): Promise<void> {
     this.#isLeaving = this.#isClosed = true;
     for (const { registration, reader } of this.#parts.values()) {
-      registration.close();
+      registration?.close();
       reader.close();
     }
     for (const departure of this.#departures.values()) departure.stop();
@@ -242,15 +273,28 @@ export class Membership {
     const part = this.#parts.get(view.group);
     if (part === undefined || this.#isClosed) return;
     const { reader, registration, isFree } = part;
+    const wasRead = reader.isRead;
     reader.apply(view);
+    if (registration === undefined) return this.#watched(view.group, reader, wasRead);
     // The list is read before this node adds itself: a listed node is asked for keys, and must know which peers to ask.
     if (registration.isStarted) registration.observe(view);
     else if (isFree === undefined) registration.start();
     else void isFree.then(() => registration.start());
   }
 
+  /** This node's earlier life may have served what it now asks for: nobody else may be there to take it out. */
+  #watched(list: string, reader: RosterReader, wasRead: boolean): void {
+    if (!wasRead) this.#options.onListed?.(list, true);
+    if (!this.#isAway && !this.#isLeaving) void this.#cleaner.evictEarlierLifeIn(list, reader, this.#self);
+  }
+
+  #reader(group: string, self: PeerRecord | undefined): RosterReader {
+    const { clock, log, onRoster, lostGraceMs = 10_000 } = this.#options;
+    return new RosterReader({ group, self, clock, log, lostGraceMs, onRoster });
+  }
+
   #part(group: string, isFree: Promise<unknown> | undefined): Part {
-    const { store, clock, log, onRoster, onListed, lostGraceMs = 10_000, random = Math.random } = this.#options;
+    const { store, clock, log, onListed, random = Math.random } = this.#options;
     const self = this.#recordFor(group);
     const registration = new Registration(self, {
       group,
@@ -268,18 +312,20 @@ export class Membership {
         if (this.#parts.get(group)?.registration === registration) onListed?.(group, isListed);
       },
     });
-    return { registration, reader: new RosterReader({ group, self, clock, log, lostGraceMs, onRoster }), isFree };
+    return { registration, reader: this.#reader(group, self), isFree };
   }
 
   /**
    * Lists this node anew in a group, as what its record says there has changed. Resolves to whether that is known to be done.
    *
-   * @throws RangeError the group is not there
+   * @throws RangeError the node is not to stand in that list
    */
   async relist(group: string, timeoutMs: number): Promise<boolean> {
-    const part = this.#parts.get(group);
-    if (part === undefined) throw new RangeError(`Cannot relist this node in ${group}: it is not in that group`);
-    return await part.registration.change(this.#recordFor(group), timeoutMs);
+    const registration = this.#parts.get(group)?.registration;
+    if (registration === undefined) {
+      throw new RangeError(`Cannot relist this node in ${group}: it is not in that group`);
+    }
+    return await registration.change(this.#recordFor(group), timeoutMs);
   }
 
   #recordFor(group: string): PeerRecord {
@@ -293,9 +339,11 @@ export class Membership {
     if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`, {}, { reason });
     else if (this.#isAwaySaid) log.info("NATS is here: following the peer lists");
     this.#isAwaySaid = isAway;
-    for (const { registration, reader } of this.#parts.values()) {
+    for (const [list, { registration, reader }] of this.#parts) {
       reader.setAway(isAway);
-      if (!isAway) registration.hurry();
+      if (isAway) continue;
+      if (registration === undefined) this.#watched(list, reader, true);
+      else registration.hurry();
     }
   }
 

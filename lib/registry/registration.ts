@@ -12,7 +12,7 @@ import { depart } from "./departure.ts";
 import type { NameGuard } from "./name-guard.ts";
 import { PutBackPace } from "./put-back-pace.ts";
 import { encodeRecord, isSameBytes, recordIn } from "./record.ts";
-import { type Entry, keyOf, type PeerStore, type View } from "./store.ts";
+import { type Entry, keyOf, listText, type PeerStore, type View } from "./store.ts";
 
 export interface RegistrationOptions {
   readonly group: string;
@@ -150,7 +150,7 @@ export class Registration {
     const outcome = await withTimeout(clock, timeoutMs, () => this.depart(late.signal, " before exiting"), "late");
     late.abort();
     if (outcome === "late") {
-      log.warn(`could not remove myself from the peer list of ${group} within ${timeoutMs} ms`, {}, { group });
+      log.warn(`could not remove myself from the ${listText(group)} within ${timeoutMs} ms`, {}, { group });
     }
     return outcome !== "late";
   }
@@ -170,7 +170,7 @@ export class Registration {
       unanswered: () => this.#unanswered,
     }, late);
     this.#setRevision(undefined);
-    if (outcome === "removed") log.info(`removed myself from the peer list of ${group}${why}`, {}, { group });
+    if (outcome === "removed") log.info(`removed myself from the ${listText(group)}${why}`, {}, { group });
     return outcome;
   }
 
@@ -248,7 +248,7 @@ export class Registration {
     this.#isLossSaid = true;
     const { log, group } = this.#options;
     const what = entry.value === undefined ? "is gone" : "was overwritten";
-    log.warn(`my record in the peer list of ${group} ${what}: putting it back`, { revision: entry.revision }, {
+    log.warn(`my record in the ${listText(group)} ${what}: putting it back`, { revision: entry.revision }, {
       group,
     });
   }
@@ -268,7 +268,7 @@ export class Registration {
     const { name, url, incarnation } = record;
     const fields = { group, name, url, incarnation, revision };
     if (error === undefined) {
-      log.info(`taking over the record of an earlier ${name} in the peer list of ${group}`, {}, fields);
+      log.info(`taking over the record of an earlier ${name} in the ${listText(group)}`, {}, fields);
       return true;
     }
     if (!this.#hasStood && !isAddedLater) {
@@ -311,7 +311,7 @@ export class Registration {
     const state = this.#wanted.state === "serving" ? "" : ` as ${this.#wanted.state}`;
     const { name, url, incarnation } = this.#wanted;
     const fields = { group, revision, name, url, incarnation, state: this.#wanted.state };
-    log.info(`added myself to the peer list of ${group}${state} (revision ${revision})`, {}, fields);
+    log.info(`added myself to the ${listText(group)}${state} (revision ${revision})`, {}, fields);
     this.#hasStood = true;
   }
 }

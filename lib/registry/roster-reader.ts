@@ -5,11 +5,12 @@ import type { Log } from "../core/base/log.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { Complaints } from "./complaints.ts";
 import { parseRecord } from "./record.ts";
-import { keyOf, type View } from "./store.ts";
+import { keyOf, listText, type View } from "./store.ts";
 
 export interface RosterReaderOptions {
   readonly group: string;
-  readonly self: PeerRecord;
+  /** Stands in the place of an empty list; `undefined`: nobody does, as this node only watches the list. */
+  readonly self: PeerRecord | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** How long a peer stays listed whose record vanished without a delete. */
@@ -51,7 +52,12 @@ export class RosterReader {
   constructor(options: RosterReaderOptions) {
     this.#options = options;
     this.#complaints = new Complaints(options.group, options.clock, options.log);
-    this.#roster = { ...rosterOf(options.group, 0, [options.self]), isStandIn: true };
+    this.#roster = { ...rosterOf(options.group, 0, this.#standIn), isStandIn: true };
+  }
+
+  /** Whether the list was read, in this life of the node. */
+  get isRead(): boolean {
+    return this.#epoch !== undefined;
   }
 
   get roster(): Roster {
@@ -126,21 +132,21 @@ export class RosterReader {
   }
 
   #rebuild(): void {
-    const { group, self, log, onRoster } = this.#options;
+    const { group, log, onRoster } = this.#options;
     const present = [...this.#read.values()].filter((entry) => entry.record !== undefined);
     const isOverfull = present.length > maxPeers;
     if (isOverfull && !this.#isOverfull) {
-      const message = `the peer list of ${group} holds ${present.length} records: only the ${maxPeers} oldest count`;
+      const message = `the ${listText(group)} holds ${present.length} records: only the ${maxPeers} oldest count`;
       log.warn(message, {}, { group, records: present.length });
     }
     this.#isOverfull = isOverfull;
     // By revision: every node keeps the same ones, and a flood does not wash away the peers before it.
     if (isOverfull) present.sort((a, b) => a.revision - b.revision).length = maxPeers;
     const peers = [...present, ...this.#lost.values()].map(({ record }) => record!).slice(0, maxPeers);
-    // With an empty list nobody would load anything, so this node serves alone.
+    // With an empty list nobody would load anything, so a node that serves the group serves alone.
     const isEmpty = peers.length === 0;
     const next: Roster = {
-      ...rosterOf(group, this.#revision, isEmpty ? [self] : peers),
+      ...rosterOf(group, this.#revision, isEmpty ? this.#standIn : peers),
       ...(isEmpty && { isStandIn: true }),
     };
     const former = this.#roster;
@@ -154,14 +160,19 @@ export class RosterReader {
       onRoster(next);
     } catch (error) {
       const reason = (error as Error).message;
-      log.error(`cannot use the new peer list of ${group}: ${reason}`, { revision: next.revision }, { group, reason });
+      log.error(`cannot use the new ${listText(group)}: ${reason}`, { revision: next.revision }, { group, reason });
     }
+  }
+
+  get #standIn(): readonly PeerRecord[] {
+    const { self } = this.#options;
+    return self === undefined ? [] : [self];
   }
 
   #say({ group, revision, peers }: Roster, isEmpty: boolean): void {
     const urls = isEmpty ? [] : peers.map((peer) => peer.url);
     const told = isEmpty ? "empty" : urls.join(" ");
-    this.#options.log.info(`got new peer list of ${group} (revision ${revision}): ${told}`, {}, {
+    this.#options.log.info(`got new ${listText(group)} (revision ${revision}): ${told}`, {}, {
       group,
       revision,
       peers: urls,

@@ -91,6 +91,21 @@ export function keyOf(group: string, name: string): string {
   return `${group}.${name}`;
 }
 
+/** The list of the nodes that ask for a group without serving it. No group has such a name. */
+export function askersOf(group: string): string {
+  return `=${group}`;
+}
+
+/** The group that a list is of, be it the group's peer list or that of its askers. */
+export function groupOfList(list: string): string {
+  return list.startsWith("=") ? list.slice(1) : list;
+}
+
+/** A list in the words of the log. */
+export function listText(list: string): string {
+  return list.startsWith("=") ? `list of nodes that ask for ${list.slice(1)}` : `peer list of ${list}`;
+}
+
 /** Most groups in which one name is looked for. Chosen: anybody may write into the bucket. */
 export const maxNamed = 100;
 

@@ -482,3 +482,65 @@ test("a list that has become empty is said to be empty, and each line hands its 
   ]);
   assert.deepEqual(reader.roster.peers.map(({ name }) => name), ["b"]);
 });
+
+test("a list that is only watched has its peers and nobody in their place, and its join is its first read", async () => {
+  const bucket = new MemoryBucket();
+  const told: string[] = [];
+  const onListed = (list: string, isListed: boolean) => void told.push(`${list} ${isListed}`);
+  const { membership, names, memoryStore } = nodeIn(bucket, "b", { groups: ["=dict"], watched: ["dict"], onListed });
+  assert.equal(membership.joined("dict"), false);
+  assert.equal(names(), "");
+  membership.start();
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  assert.deepEqual(told.toSorted(), ["=dict true", "dict true"]);
+  assert.equal(names(), "", "nobody is listed, and this node is not in their place");
+  const { membership: server } = nodeIn(bucket, "a", { watched: ["=dict"] });
+  server.start();
+  await settle(50);
+  assert.equal(names(), "a");
+  assert.deepEqual(server.roster("=dict").peers.map(({ name }) => name), ["b"]);
+  assert.deepEqual([...bucket.entries.keys()].sort(), ["=dict.b", "dict.a"]);
+  assert.throws(() => membership.watchList("dict"), /Cannot add the group dict/);
+  assert.equal(await membership.removeGroup("dict", 100), true);
+  assert.equal(told.at(-1), "dict false");
+  assert.ok(stands(bucket, "dict.a"), "it takes out nobody but itself");
+  memoryStore.hurry();
+  await membership.setState("draining", 100);
+  await settle(50);
+  assert.equal(server.roster("=dict").peers[0]!.state, "draining");
+  assert.equal(await membership.leave(100), true);
+  assert.ok(!stands(bucket, "=dict.b"));
+});
+
+test("what an earlier life left in a list that is now only watched is taken out, a live namesake's is not", async () => {
+  for (const isAlive of [false, true]) {
+    const bucket = new MemoryBucket();
+    const former = recordOf("b");
+    bucket.write("dict.b", encodeRecord("dict", former), 0);
+    let failure: Error | undefined;
+    const { membership } = nodeIn(bucket, "b", {
+      groups: ["=dict"],
+      watched: ["dict"],
+      isAlive: async () => isAlive,
+    });
+    void membership.failed.then((error) => failure = error);
+    membership.start();
+    await settle(100);
+    assert.equal(stands(bucket, "dict.b"), isAlive);
+    assert.equal(failure !== undefined, isAlive, "another live node has the name");
+  }
+});
+
+test("an earlier life that is seen while NATS is away is taken out when it is back", async () => {
+  const bucket = new MemoryBucket();
+  const { membership } = nodeIn(bucket, "b", { groups: ["=dict"], watched: ["dict"] });
+  membership.start();
+  await settle(50);
+  bucket.goAway();
+  bucket.write("dict.b", encodeRecord("dict", { ...recordOf("b"), incarnation: "01A" }), 0);
+  await settle(50);
+  bucket.comeBack();
+  await settle(100);
+  assert.ok(!stands(bucket, "dict.b"));
+});

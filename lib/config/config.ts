@@ -48,6 +48,8 @@ export interface Config {
   readonly adminTokenFile: string | undefined;
   /** Whether everybody may see the statistics. */
   readonly publicStats: boolean;
+  /** The groups that it serves itself, those of the bucket included; `undefined`: all. */
+  readonly serve: readonly string[] | undefined;
   readonly log: "text" | "json";
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
@@ -199,6 +201,7 @@ class Reader {
   /** Invalid if there are faults. */
   config(): Config {
     const embedded = { kind: "embedded", port: this.#value("natsPort"), storeDir: this.#value("natsStore") } as const;
+    const serve = this.#optional("serve");
     const config: Config = {
       addr: this.#value("addr"),
       advertise: this.#optional("advertise"),
@@ -206,10 +209,11 @@ class Reader {
       nats: this.#optional("nats") ?? embedded,
       bucket: this.#value("bucket"),
       replicas: this.#value("replicas"),
-      groups: this.#groups(),
+      groups: this.#groups(serve),
       groupsFromNats: this.#value("groupsFromNats"),
       adminTokenFile: this.#adminTokenFile(),
       publicStats: this.#value("publicStats"),
+      serve,
       log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
       weight: this.#value("weight"),
       zone: this.#value("zone"),
@@ -237,6 +241,19 @@ class Reader {
     if (!isOne && config.advertise?.startsWith("https:")) {
       this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");
     }
+    this.#judgeServe(config);
+  }
+
+  #judgeServe({ serve, groups, groupsFromNats, nats }: Config): void {
+    if (serve === undefined) return;
+    const unknown = groupsFromNats ? undefined : serve.find((name) => !groups.some((group) => group.name === name));
+    if (unknown !== undefined) this.#faults.push(`--serve must name groups of this node: it has no group ${unknown}`);
+    const unserved = groups.find(({ name }) => !serve.includes(name));
+    if (nats.kind === "off" && unserved !== undefined) {
+      this.#faults.push(
+        `--serve must name all groups with --nats off: there is no other node to ask for ${unserved.name}`,
+      );
+    }
   }
 
   /** No fault shows anything of the file but its path. */
@@ -256,7 +273,7 @@ class Reader {
   }
 
   /** A flag or the variable decides which groups there are; their policies still come from the file. */
-  #groups(): GroupConfig[] {
+  #groups(serve: Config["serve"]): GroupConfig[] {
     const file = this.#file.groups;
     const flags = this.#flags.get(options.group.flag)?.map((text) => ({ text, where: "" }));
     const inFile = file &&
@@ -274,7 +291,7 @@ class Reader {
       }
       this.#checkOrigin(group, said);
       const policy = { ...defaultPolicy, ...file?.get(group.name), ...group };
-      const headers = this.#headers(policy);
+      const headers = this.#headers(policy, serve?.includes(group.name) ?? true);
       groups.set(group.name, { ...policy, headers, ttlMs: policy.ttlMs === undefined ? ttlMs : policy.ttlMs });
     }
     this.#checkHosts([...groups.values()]);
@@ -283,13 +300,17 @@ class Reader {
   }
 
   /** Reads what the group sends to its origin; the files and variables of groups that are not served are left alone. */
-  #headers({ name, origin, headers }: FileGroup & { readonly name: string }): GroupConfig["headers"] {
+  #headers(
+    { name, origin, headers }: FileGroup & { readonly name: string },
+    isServed: boolean,
+  ): GroupConfig["headers"] {
     const { env, readFile, readVariable = (variable) => env[variable] } = this.#input;
     if (headers.length > 0 && !/^https?:/i.test(origin)) {
       this.#faults.push(`--config ${this.#path}: groups.${name}.headers must not be set: the origin is no HTTP origin`);
       return [];
     }
     return headers.map(([header, source]) => {
+      if (!isServed) return [header, ""];
       const read = headerValue(source, { readFile, readVariable });
       if ("value" in read) return [header, read.value];
       this.#faults.push(`--config ${this.#path}: groups.${name}.headers.${header} must ${read.fault}`);

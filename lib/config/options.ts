@@ -162,6 +162,16 @@ export const options = {
     description: "Whether this node serves the groups that the bucket <bucket>-groups defines, besides its own",
     read: readSwitch,
   },
+  serve: {
+    flag: "serve",
+    value: "names",
+    env: "MUSTER_SERVE",
+    kind: "text",
+    shownDefault: "all groups",
+    rule: "names of groups with commas between them, or none: for no group",
+    description: "The groups that this node serves. It asks the nodes that serve the others for their values",
+    read: readServe,
+  },
   ttl: {
     flag: "ttl",
     value: "time",
@@ -308,6 +318,12 @@ function readGroup(text: string): { name: string; origin: string; ttlMs?: number
   const origin = rest.slice(0, ttl.index);
   const ttlMs = readTtl(ttl[1]!);
   return origin === "" || ttlMs === undefined ? undefined : { name, origin, ttlMs };
+}
+
+function readServe(text: string): readonly string[] | undefined {
+  if (text === "none:") return [];
+  const names = text.split(",").map((name) => name.trim());
+  return names.every((name) => /^[A-Za-z0-9_-]{1,64}$/.test(name)) ? names : undefined;
 }
 
 /**

@@ -175,7 +175,8 @@ function isoOf(unixMs: number): string {
 function statsOf(node: NodeFace, groups: ServedGroups): NodeReport {
   const { name, incarnation, version, runtime } = node;
   const byGroup = Object.fromEntries(
-    [...groups].map(([name, { group, guard }]) => [name, {
+    [...groups].map(([name, { group, guard, isServed = true }]) => [name, {
+      ...(!isServed && { serves: false }),
       ...group.stats(),
       ...(group.originLostAtMs !== undefined && { originUnreachableSince: isoOf(group.originLostAtMs) }),
       ...(guard && { guard: guard.figures() }),

@@ -11,6 +11,8 @@ import type { Fields } from "../core/semantics/fields.ts";
 
 /** The counters and caches of a group. A missing figure is not shown. */
 export type GroupFigures = Partial<GroupStats> & {
+  /** False: this node asks the peers that serve the group. */
+  readonly serves?: boolean;
   readonly roster?: Pick<Roster, "revision" | "peers">;
   readonly invalidation?: InvalidationFigures;
   readonly guard?: GuardFigures;
@@ -239,6 +241,8 @@ export interface SiteFace {
 /** A group as the HTTP edge serves it. */
 export interface ServedGroup {
   readonly group: CacheGroup;
+  /** Whether this node serves it itself; if not, it asks the peers that do. @default true */
+  readonly isServed?: boolean;
   /** For a group whose origin is guarded. */
   readonly guard?: { figures(): GuardFigures } | undefined;
   /** For a group whose origin is a site. */

@@ -10,6 +10,7 @@ import {
   OriginUnreachableError,
   OverloadedError,
   PassThroughError,
+  UnservedError,
 } from "../core/errors.ts";
 import { BadAfterError } from "./after.ts";
 import { jsonResponse } from "./json.ts";
@@ -80,6 +81,8 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   if (error instanceof PassThroughError) {
     return { status: 502, detail: `the origin of ${group} gave an answer that no node can keep`, code: "not-storable" };
   }
+  // It extends OverloadedError.
+  if (error instanceof UnservedError) return { status: 503, detail: error.message, code: "not-served" };
   if (error instanceof OverloadedError) {
     return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };
   }

@@ -26,7 +26,18 @@ const FILE = "createNode";
 /** In place of an origin, where a function loads. */
 const LOADED = "load:";
 /** The options that it shares with the command, beside `nats` and `groups`. */
-const SHARED = ["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"];
+const SHARED = [
+  "name",
+  "addr",
+  "advertise",
+  "bucket",
+  "replicas",
+  "weight",
+  "zone",
+  "drainTimeout",
+  "adminTokenFile",
+  "serve",
+];
 const TYPES = Object.keys(codecs).map((type) => JSON.stringify(type)).join(", ");
 
 /** @throws ConfigError naming every fault. Users and passwords in URLs are left out. */
@@ -50,6 +61,8 @@ export function readOptions(options: NodeOptions): Read {
   const shared = Object.fromEntries(SHARED.map((field) => [field, rest[field]]));
   shared.addr ??= "127.0.0.1:0";
   shared.publicStats = publicStats === true ? "on" : "off";
+  // As the command writes it: none: for no group at all.
+  if (Array.isArray(rest.serve)) shared.serve = rest.serve.join() || "none:";
   const config = parsed({ ...shared, groups: policies, nats: urls }, faults);
   if (config === undefined || faults.length > 0) throw refusal(faults);
   return { config, groups };

@@ -132,8 +132,10 @@ export interface NodeLog {
 export interface NodeOptions<G extends Groups = Groups> {
   /** NATS servers where the nodes find each other: `nats://host:4222`, several as a list. `"off"`: a node on its own. */
   readonly nats: string | readonly string[];
-  /** The groups that it serves, by name. */
+  /** The groups that it can be asked for, by name. */
   readonly groups: G;
+  /** Those of the groups that it serves itself; it asks other nodes for the values of the rest. Default: all. */
+  readonly serve?: readonly string[];
   /** In the list of peers, where each live node has its own. Default: the host and port at which it is reached. */
   readonly name?: string;
   /** Where it listens for other nodes, `host:port`. Default: `127.0.0.1:0`, any free port. */

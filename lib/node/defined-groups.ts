@@ -19,6 +19,8 @@ export interface DefinedGroupsOptions {
   readonly keeper: GroupKeeper;
   /** The groups that the node has by its own options, which come first. */
   readonly own: ReadonlySet<string>;
+  /** Whether the node serves a group itself; if not, it asks the peers that do. */
+  readonly serves: (group: string) => boolean;
   /** @throws ConfigError the rule that an origin's text breaks */
   readonly checkOrigin: (origin: string) => void;
   readonly log: Log;
@@ -75,7 +77,7 @@ export class DefinedGroups {
     this.#running.set(name, text);
     this.#refused.delete(name);
     const revision = this.#revision;
-    const did = isNew ? "serving" : "changed";
+    const did = !isNew ? "changed" : this.#options.serves(name) ? "serving" : "asking for";
     log.info(`${did} the group ${name} as it is defined in NATS (revision ${revision})`, {}, { group: name, revision });
   }
 

@@ -25,6 +25,7 @@ import { originDigest, policyDigest } from "./policy-digest.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
 import { isAlive } from "../registry/is-alive.ts";
 import { type GroupFacts, Membership } from "../registry/membership.ts";
+import { askersOf, groupOfList } from "../registry/store.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
 import { answerPort, listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
@@ -83,7 +84,7 @@ export class Node {
   readonly #served = new Map<string, Served>();
   /** The sites by the hosts whose requests they answer. */
   readonly #hosts = new Map<string, Served>();
-  /** The groups that it must be listed in to be ready. One that is added later counts from when it was listed first. */
+  /** The lists that it must have joined to be ready. That of a group added later counts from when it was joined first. */
   readonly #awaited = new Set<string>();
   /** What its record says of each group, to be compared with what its peers' say. */
   readonly #facts = new Map<string, GroupFacts>();
@@ -163,7 +164,7 @@ export class Node {
     this.#hub = hub;
     for (const group of this.#config.groups) {
       this.#serve(group, hub);
-      this.#awaited.add(group.name);
+      for (const list of this.#joinedLists(group.name)) this.#awaited.add(list);
     }
     this.#appOptions = this.#optionsOf(self, hub, invalidations);
     const app = createApp({
@@ -200,7 +201,7 @@ export class Node {
         applied: () => this.#hub!.applied(),
         announceApplied: (label) => this.#hub!.announceApplied(label),
       },
-      listed: (group) => this.#roster(group).peers,
+      listed: (group) => [...this.#roster(group).peers, ...this.#roster(askersOf(group)).peers],
       clock: this.#clock,
       say: this.#registryLog,
     });
@@ -300,7 +301,8 @@ export class Node {
     const taken = config.hosts.find((host) => this.#hosts.has(host));
     if (taken !== undefined) throw new TypeError(`Cannot add the group ${name}: another group has the host ${taken}`);
     this.#serve(config, this.#hub!);
-    this.#membership!.addGroup(name);
+    this.#membership!.addGroup(this.#listOf(name));
+    this.#membership!.watchList(this.#isServed(name) ? askersOf(name) : name);
     this.#swap(this.#roster(name));
   }
 
@@ -318,8 +320,8 @@ export class Node {
     const taken = config.hosts.find((host) => (this.#hosts.get(host) ?? served) !== served);
     if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
     const keepsValues = originDigest(config) === this.#facts.get(name)!.origin;
-    const before = { served, keepsValues };
     const onShare = () => this.#swap(this.#roster(name));
+    const options = { isServed: served.isServed, before: { served, keepsValues } };
     const next = serveGroup(
       config,
       this.#self!,
@@ -327,15 +329,14 @@ export class Node {
       this.#hub!,
       this.#invalidations!,
       this.#watchers,
-      undefined,
-      before,
+      options,
     );
     this.#served.set(name, next);
     for (const host of served.hosts) this.#hosts.delete(host);
     for (const host of next.hosts) this.#hosts.set(host, next);
     this.#facts.set(name, { policy: policyDigest(config), origin: originDigest(config) });
     this.#swap(this.#roster(name));
-    void this.#membership!.relist(name, REGISTRY_TIMEOUT_MS);
+    void this.#membership!.relist(this.#listOf(name), REGISTRY_TIMEOUT_MS);
     void this.#checkOrigin(name, next.origin);
     // What it has begun with the former one goes on for as long as a load may take.
     this.#clock.after(served.loadTimeoutMs, () => void served.origin.close());
@@ -353,13 +354,14 @@ export class Node {
     this.#hub!.removeGroup(name);
     this.#served.delete(name);
     for (const host of served.hosts) this.#hosts.delete(host);
-    this.#awaited.delete(name);
+    for (const list of [name, askersOf(name)]) this.#awaited.delete(list);
     this.#forget(served);
     // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#requests.none(), undefined);
-    const isOut = await this.#membership!.removeGroup(name, REGISTRY_TIMEOUT_MS);
+    const lists = [name, askersOf(name)];
+    const areOut = await Promise.all(lists.map((list) => this.#membership!.removeGroup(list, REGISTRY_TIMEOUT_MS)));
     await served.origin.close();
-    return isOut;
+    return areOut.every((isOut) => isOut);
   }
 
   /** The log has nobody to tell of it any more. */
@@ -373,7 +375,9 @@ export class Node {
   #serve(config: GroupConfig, hub: PeerHub): void {
     const inCode = this.#origins?.get(config.name);
     const onShare = () => this.#swap(this.#roster(config.name));
-    const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, this.#watchers, inCode);
+    const isServed = this.#isServed(config.name);
+    const options = { isServed, inCode };
+    const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, this.#watchers, options);
     this.#served.set(config.name, served);
     this.#facts.set(config.name, { policy: policyDigest(config), origin: originDigest(config) });
     try {
@@ -384,7 +388,30 @@ export class Node {
       throw error;
     }
     for (const host of served.hosts) this.#hosts.set(host, served);
+    if (!isServed) {
+      const { name } = config;
+      this.#log.info(`not serving ${name}: asking the nodes that do`, {}, { group: name });
+    }
     void this.#checkOrigin(config.name, served.origin);
+  }
+
+  #isServed(group: string): boolean {
+    return this.#config.serve?.includes(group) ?? true;
+  }
+
+  /** The one of a group's two lists that has this node's record. */
+  #listOf(group: string): string {
+    return this.#isServed(group) ? group : askersOf(group);
+  }
+
+  /** What of a group it must have joined to be ready: with its record in one list, and as a reader of the other's peers. */
+  #joinedLists(group: string): string[] {
+    return this.#isServed(group) ? [group] : [group, askersOf(group)];
+  }
+
+  /** The lists that it follows: of each group its peers, and the nodes that ask for it. */
+  get #lists(): string[] {
+    return [...this.#served.keys()].flatMap((group) => [group, askersOf(group)]);
   }
 
   /** No link is connecting any more. Peers to which this node could not connect may have passed it over meanwhile. */
@@ -399,7 +426,7 @@ export class Node {
   }
 
   #isJoined(): boolean {
-    return [...this.#awaited].every((group) => this.#membership?.joined(group));
+    return [...this.#awaited].every((list) => this.#membership?.joined(list));
   }
 
   /** Where its own listener is. */
@@ -462,25 +489,28 @@ export class Node {
   }
 
   #join(self: PeerRecord, { store, embedded, definitions }: Registry): void {
-    const groups = [...this.#served.keys()];
+    const all = [...this.#served.keys()];
+    const groups = all.map((group) => this.#listOf(group));
     this.#embedded = embedded;
     this.#membership = new Membership({
       store,
       groups,
+      watched: all.map((group) => this.#isServed(group) ? askersOf(group) : group),
       self,
-      factsOf: (group) => this.#facts.get(group),
+      factsOf: (list) => this.#facts.get(groupOfList(list)),
       clock: this.#clock,
       log: this.#registryLog,
       isAlive,
       onRoster: (roster) => this.#swap(roster),
-      onListed: (group, isListed) => {
-        if (isListed && this.#served.has(group)) this.#awaited.add(group);
+      onListed: (list, isListed) => {
+        const group = groupOfList(list);
+        if (isListed && this.#served.has(group) && this.#joinedLists(group).includes(list)) this.#awaited.add(list);
         this.#reviewTouch();
       },
     });
     this.#liveness = this.#makeLiveness(self, this.#membership);
     void this.#membership.failed.then((error) => this.#failed.resolve(error));
-    for (const group of groups) this.#swap(this.#roster(group));
+    for (const group of all) this.#swap(this.#roster(group));
     if (this.#config.groupsFromNats && definitions !== undefined) this.#followDefinitions(definitions);
     void this.#follow(this.#membership);
   }
@@ -489,6 +519,7 @@ export class Node {
     const defined = new DefinedGroups({
       keeper: this,
       own: new Set(this.#config.groups.map(({ name }) => name)),
+      serves: (group) => this.#isServed(group),
       checkOrigin: (text) => void parseOrigin(text),
       log: this.#registryLog,
     });
@@ -508,7 +539,9 @@ export class Node {
   }
 
   #makeLiveness(self: PeerRecord, membership: Membership): Liveness {
-    const lists = () => [...this.#served.keys()].map((group) => this.#roster(group).peers);
+    const lists = () => this.#lists.map((list) => this.#roster(list).peers);
+    const joining = () => [...this.#served.keys()].map((group) => this.#listOf(group));
+    const isIn = (list: string) => this.#roster(list).peers.some(({ incarnation }) => incarnation === self.incarnation);
     return new Liveness({
       self,
       clock: this.#clock,
@@ -516,7 +549,7 @@ export class Node {
       log: this.#peerLog,
       peers: () => this.#hub!.probed(),
       lists,
-      isListed: () => lists().every((list) => list.some((peer) => peer.incarnation === self.incarnation)),
+      isListed: () => joining().every(isIn),
       isRegistryAway: () => membership.isAway,
       evict: (record) => membership.evict(record),
       onAnswer: (record) => void membership.evictEarlierLives(record),
@@ -526,12 +559,13 @@ export class Node {
 
   /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
   #swap(roster: Roster): void {
-    const served = this.#served.get(roster.group);
+    const served = this.#served.get(groupOfList(roster.group));
     if (served === undefined) return; // it is being removed
-    const all = [...this.#served.keys()].flatMap((group) =>
-      group === roster.group ? roster.peers : this.#roster(group).peers
+    this.#hub!.setPeers(
+      this.#lists.flatMap((list) => list === roster.group ? roster.peers : this.#roster(list).peers),
     );
-    this.#hub!.setPeers(all);
+    // The nodes that ask for a group own no key of it.
+    if (roster.group !== served.group.name) return this.#liveness?.rosterChanged();
     this.#policyCheck!.check(roster);
     const { picker, group, guard } = served;
     const alike = this.#policyCheck!.alike(roster);
@@ -539,9 +573,9 @@ export class Node {
     this.#liveness?.rosterChanged();
   }
 
-  /** Nobody, until the membership knows the group. */
-  #roster(group: string): Roster {
-    return this.#membership?.has(group) ? this.#membership.roster(group) : rosterOf(group, 0, []);
+  /** Nobody, until the membership knows the list. */
+  #roster(list: string): Roster {
+    return this.#membership?.has(list) ? this.#membership.roster(list) : rosterOf(list, 0, []);
   }
 
   async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {

@@ -2,6 +2,7 @@
 import { type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
+import { BarredOrigin } from "./barred-origin.ts";
 import type { Invalidations } from "./invalidations.ts";
 import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
@@ -20,6 +21,8 @@ import { isHashFaster } from "../runtime/settings.ts";
 
 export interface Served extends ServedGroup {
   readonly group: Group;
+  /** Whether this node serves it itself; if not, it asks the peers that do. */
+  readonly isServed: boolean;
   readonly picker: RosterPicker;
   readonly origin: CheckedOrigin;
   /** Where the group's policy asks for one. */
@@ -30,11 +33,17 @@ export interface Served extends ServedGroup {
   readonly hosts: readonly string[];
 }
 
+export interface ServeOptions {
+  readonly isServed: boolean;
+  /** The origin, where it is a function of the program. */
+  readonly inCode?: CheckedOrigin | undefined;
+  /** The same group by its former options: its values go on, unless `keepsValues` is false. */
+  readonly before?: { readonly served: Served; readonly keepsValues: boolean };
+}
+
 /**
  * @param self as the registry calls this node
  * @param onShare the node may load values of the group from now on: its roster is to be given to the picker again
- * @param inCode the origin, where it is a function of the program
- * @param before the same group by its former options: its values go on, unless `keepsValues` is false
  */
 export function serveGroup(
   config: GroupConfig,
@@ -43,8 +52,7 @@ export function serveGroup(
   hub: PeerHub,
   invalidations: Invalidations,
   watchers: { readonly clock: Clock; readonly log: Log },
-  inCode?: CheckedOrigin,
-  before?: { readonly served: Served; readonly keepsValues: boolean },
+  { isServed, inCode, before }: ServeOptions,
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
   const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...behaviour } = rest;
@@ -55,19 +63,15 @@ export function serveGroup(
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
   const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", version };
   const unguarded = createOrigin(spec, deps);
-  const guard = guardOf(unguarded, {
-    group: name,
-    policy,
-    self,
-    loadTimeoutMs,
-    onShare,
-    before: before?.served.guard,
-    ...watchers,
-  });
+  const guardOptions = { group: name, policy, self, loadTimeoutMs, onShare, before: before?.served.guard, ...watchers };
+  const guard = isServed ? guardOf(unguarded, guardOptions) : undefined;
   const kept = before?.keepsValues === true ? before.served : undefined;
   const reachability = kept?.reachability ?? reachabilityOf(name, watchers);
-  const origin = reported(guard ?? unguarded, name, watchers, reachability);
-  const picker = before?.served.picker ?? new RosterPicker(name, self.name, (peer) => hub.peer(peer), clock);
+  const peerOf = (peer: string) => hub.peer(peer);
+  const picker = before?.served.picker ?? new RosterPicker(name, self.name, peerOf, clock, { isOwner: isServed });
+  const origin = isServed
+    ? reported(guard ?? unguarded, name, watchers, reachability)
+    : new BarredOrigin(unguarded, { group: name, picker, urlOf: (peer) => hub.urlOf(peer), clock });
   before?.served.group.retire();
   if (before?.keepsValues === false) before.served.group.close();
   const group = new Group({
@@ -86,11 +90,13 @@ export function serveGroup(
     takesOver: kept?.group,
     reachability,
     isWriteOnly: spec.kind === "none",
+    isServed,
     ...(isHttp(spec) && { etagOf: strongTag }),
   });
   invalidations.add({ group, picker, ttlMs: lifetime.ttlMs });
   return {
     group,
+    isServed,
     picker,
     origin,
     guard,
@@ -162,7 +168,8 @@ export function serviceOf(
   return {
     lookup: (group, key, request, after) => groupOf(group).lookupAsOwner(key, request, after)?.value,
     get: (group, key, ask) => {
-      const { picker, guard } = served.get(group)!;
+      const { picker, guard, isServed } = served.get(group)!;
+      if (!isServed) return ask.reject(new PeerError(`it does not serve ${group}`));
       if (isInTouch() && guard?.mayLoad !== false) return groupOf(group).loadAsOwner(key, ask);
       picker.standAside();
       ask.reject(new PeerError("it has just joined, and may not load yet"));

@@ -214,6 +214,12 @@ export class PeerHub {
     return this.#links.get(name);
   }
 
+  /** Where a peer takes HTTP requests; `undefined` while there is no open connection to it. */
+  urlOf(name: string): string | undefined {
+    const link = this.#links.get(name);
+    return link?.state === "open" ? link.record.url : undefined;
+  }
+
   /** Every peer that the roster lists, but this node. */
   probed(): ProbedPeer[] {
     return [...this.#links.values()];

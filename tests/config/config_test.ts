@@ -106,6 +106,7 @@ test("without any option a node has the documented defaults", () => {
     groupsFromNats: false,
     adminTokenFile: undefined,
     publicStats: false,
+    serve: undefined,
     log: "text",
     weight: 1,
     zone: "",
@@ -130,6 +131,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     groupsFromNats: "on",
     adminTokenFile: "admin.token",
     publicStats: "on",
+    serve: "dict",
     ttl: "1m",
     log: "json",
     weight: 2.5,
@@ -224,6 +226,30 @@ test("groups are as the strongest source lists them, with the policies that the 
     ["dict", "http://h/{key}?a=b"],
     ["b", "wordnet:"],
   ]);
+});
+
+test("--serve names some of the node's groups; other nodes are there for the rest", () => {
+  const groups = ["--group", "wn=wordnet:", "--group", "gcide=dict://h"];
+  assert.deepEqual(run([...groups, "--serve", " wn, gcide"]).serve, ["wn", "gcide"]);
+  assert.deepEqual(run([...groups, "--serve", "none:"]).serve, []);
+  assert.deepEqual(faultsOf([...groups, "--serve", "wn,"]), [
+    '--serve must be names of groups with commas between them, or none: for no group: it is "wn,"',
+  ]);
+  assert.deepEqual(faultsOf([...groups, "--serve", "wn,jargon"]), [
+    "--serve must name groups of this node: it has no group jargon",
+  ]);
+  assert.deepEqual(run([...groups, "--serve", "wn,jargon", "--groups-from-nats"]).serve, ["wn", "jargon"]);
+  assert.deepEqual(faultsOf([...groups, "--serve", "wn", "--nats", "off"]), [
+    "--serve must name all groups with --nats off: there is no other node to ask for gcide",
+  ]);
+  const secret = { g: { origin: "http://h/{key}", headers: { "x-key": { file: "/run/secret" } } } };
+  const unserved = run([...withFile, "--serve", "none:"], {
+    readFile: (path) => {
+      assert.equal(path, "muster.json", "the secrets of groups that it does not serve are not read");
+      return JSON.stringify({ groups: secret });
+    },
+  });
+  assert.deepEqual(unserved.groups[0]!.headers, [["x-key", ""]]);
 });
 
 test("a group's lifetime is its own, else that of --ttl, else there is none", () => {

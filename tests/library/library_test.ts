@@ -88,8 +88,12 @@ test("a group takes every field that it has in the JSON file, and its policy cou
   const none: never[] = missing;
   assert.deepEqual(none, []);
   let loads = 0;
-  const node = await nodeOf(defer, { absent: { negativeTtlMs: 60_000, load: () => void loads++ as undefined } });
-  for (let i = 0; i < 2; i++) await assert.rejects(node.group("absent").get("k"), NotFoundError);
+  const node = await nodeOf(defer, {
+    absent: { negativeTtlMs: 60_000, load: () => void loads++ as undefined },
+  });
+  for (let i = 0; i < 2; i++) {
+    await assert.rejects(node.group("absent").get("k"), NotFoundError);
+  }
   assert.equal(loads, 1);
 });
 
@@ -430,6 +434,8 @@ test("a wrong option is refused with every fault, in the words of the options", 
       { nats: "off" },
       { nats: "off", groups: {} },
       { nats: 7, groups: { a: { load } } },
+      { nats: "off", groups: { a: { load } }, serve: [] },
+      { nats: "nats://127.0.0.1:1", groups: { a: { load } }, serve: ["b"] },
     ]
   ) {
     await assert.rejects(
@@ -437,6 +443,37 @@ test("a wrong option is refused with every fault, in the words of the options", 
       ConfigError,
     );
   }
+});
+
+test("a program that does not serve a group gets its values from one that does", async (defer) => {
+  const { url: nats } = await startNats(defer);
+  const loads: string[] = [];
+  const shared = { nats, drainTimeout };
+  const words = (who: string) => ({
+    words: {
+      type: "text" as const,
+      load: (key: string) => (loads.push(`${who} ${key}`), key.toUpperCase()),
+    },
+  });
+  await using serving = await createNode({
+    ...shared,
+    name: "serving",
+    groups: words("serving"),
+  });
+  await serving.ready;
+  await using asking = await createNode({
+    ...shared,
+    name: "asking",
+    groups: words("asking"),
+    serve: [],
+  });
+  await asking.ready;
+  assert.equal(await asking.group("words").get("roster"), "ROSTER");
+  await asking.group("words").invalidate({ keys: ["roster"] }, {
+    waitMs: 1_000,
+  });
+  assert.equal(await asking.group("words").get("roster"), "ROSTER");
+  assert.deepEqual(loads, ["serving roster", "serving roster"]);
 });
 
 test("an address that is taken is an error of createNode", async (defer) => {
@@ -454,7 +491,12 @@ test("a closed node answers what was in flight, and nothing more", async () => {
   const node = await createNode({
     nats: "off",
     drainTimeout,
-    groups: { slow: { type: "text", load: (key) => key === "k" ? loading.promise : new Promise<never>(() => {}) } },
+    groups: {
+      slow: {
+        type: "text",
+        load: (key) => key === "k" ? loading.promise : new Promise<never>(() => {}),
+      },
+    },
   });
   const slow = node.group("slow");
   const inFlight = slow.get("k");

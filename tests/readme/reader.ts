@@ -178,7 +178,7 @@ export class Reader {
       this.#lastNode = started;
       const line = await started.line("listening on http://", startMs);
       started.url = /http:\/\/[^\s"]+/.exec(line)![0];
-      await started.line("added myself to the peer list of", startMs);
+      await started.line(/added myself to the (peer )?list of/, startMs);
     }
     if (promise !== undefined) await this.#written(started, this.#own(promise));
   }
@@ -208,8 +208,8 @@ export class Reader {
     // npm and npx end by the signal that they have passed on.
     const isGood = terminal.exitCode === 0 || (/^np[mx]\b/.test(terminal.kind) && terminal.exitCode === null);
     if (!isGood) throw new Error(terminal.account("that it leaves with exit code 0"));
-    const [joined, left] = ["added myself to the peer list", "removed myself from the peer list"]
-      .map((text) => terminal.lines.some((line) => line.includes(text)));
+    const [joined, left] = [/added myself to the (peer )?list/, /removed myself from the (peer )?list/]
+      .map((text) => terminal.lines.some((line) => text.test(line)));
     if (joined && !left) throw new Error(terminal.account("removed myself from the peer list"));
   }
 

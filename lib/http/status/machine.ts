@@ -15,15 +15,16 @@ export function machineStats(machine: MachineFace, own: NodeReport, workers: rea
 }
 
 /**
- * The sums of each group's numbers over all workers, with the rosters of `own`. Of invalidations, which every worker applies,
+ * The sums of each group's numbers over all workers, with the rosters of `own` and whether it serves them. Of invalidations, which every worker applies,
  * only the values that they cover are added up.
  */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
   return Object.fromEntries(
-    Object.entries(own.groups).map(([group, { roster, invalidation }]) => {
+    Object.entries(own.groups).map(([group, { serves, roster, invalidation }]) => {
       const parts = reports.flatMap(({ groups }) => Object.hasOwn(groups, group) ? [groups[group]!] : []);
       const sum = sumOf(parts);
+      if (serves !== undefined) sum.serves = serves;
       if (roster !== undefined) sum.roster = roster;
       if (invalidation !== undefined) {
         const { applied, refused, last } = invalidation;

@@ -125,7 +125,7 @@ function workerTable(workers: readonly WorkerReport[]): Html {
 function groupSection(group: string, own: readonly string[], figures: GroupFigures): Html {
   const { gets = 0, cacheHits = 0, peerLoads = 0, originLoads = 0, peerErrors = 0, roster } = figures;
   const caches = [["main", figures.mainCache], ["hot", figures.hotCache]] as const;
-  return html`<h2>${group}</h2>
+  return html`<h2>${group}${figures.serves === false ? " (asked of the nodes that serve it)" : ""}</h2>
 ${
     table(["gets", "hits", "from peers", "origin loads", "peer errors"], [[
       gets,

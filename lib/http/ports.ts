@@ -191,6 +191,8 @@ export interface WaitOptions {
 export interface WrittenValue {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
+  /** A lifetime of its own, in milliseconds; it counts where the group honours those. @default the group's */
+  readonly ttlMs?: number | undefined;
 }
 
 /** What may be changed in a group from outside. */

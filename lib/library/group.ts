@@ -74,7 +74,7 @@ export class GroupHandle<Value> implements CacheGroup<Value> {
     return changedBy(await this.#host.track(invalidation.invalidate(message, { waitMs: checkedWait(waitMs) })));
   }
 
-  async put(key: string, value: Value, { waitMs = 0, contentType }: PutOptions = {}): Promise<Changed> {
+  async put(key: string, value: Value, { waitMs = 0, contentType, ttlMs }: PutOptions = {}): Promise<Changed> {
     checkKey(key);
     const { invalidation, isWritable, valueBytesMax } = this.#host.served(this.name);
     if (!isWritable) {
@@ -85,7 +85,11 @@ export class GroupHandle<Value> implements CacheGroup<Value> {
     if (byteLength > valueBytesMax) {
       throw new RangeError(`Cannot put ${byteLength} bytes as a value must have at most ${valueBytesMax}`);
     }
-    const written = contentType === undefined ? encoded : { ...encoded, contentType: checkedType(contentType) };
+    const written = {
+      ...encoded,
+      ...(contentType !== undefined && { contentType: checkedType(contentType) }),
+      ttlMs: checkedTtl(ttlMs),
+    };
     try {
       return changedBy(await this.#host.track(invalidation.write(key, written, { waitMs: checkedWait(waitMs) })));
     } catch (error) {
@@ -121,6 +125,11 @@ function labelOf(after: string): Label {
 function checkedWait(waitMs: number): number {
   if (waitMs >= 0 && waitMs <= MAX_WAIT_MS) return waitMs;
   throw new RangeError(`Cannot wait as waitMs must be from 0 to ${MAX_WAIT_MS}: current value is ${waitMs}`);
+}
+
+function checkedTtl(ttlMs: number | undefined): number | undefined {
+  if (ttlMs === undefined || Number.isSafeInteger(ttlMs) && ttlMs > 0) return ttlMs;
+  throw new RangeError(`Cannot put as ttlMs must be a whole number from 1: current value is ${ttlMs}`);
 }
 
 function checkedType(contentType: string): string {

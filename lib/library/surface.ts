@@ -38,6 +38,8 @@ export interface ChangeOptions {
 export interface PutOptions extends ChangeOptions {
   /** A media type. Default: by the value. */
   readonly contentType?: string;
+  /** How long the value may be served, in milliseconds. Default: `ttlMs` of the group; it is that if `honourOrigin` is false. */
+  readonly ttlMs?: number;
 }
 
 /** What became of a change. */
@@ -141,7 +143,7 @@ export interface CacheGroup<Value> {
    * const session = await sessions.get("42", { after });
    * if (JSON.stringify(session) !== '{"user":"ada"}') throw new Error("not written");
    * ```
-   * @throws TypeError the group is not writable, or the value is none of its type; RangeError it is too long; BadKeyError;
+   * @throws TypeError the group is not writable, or the value is none of its type; RangeError it is too long, or an option is; BadKeyError;
    * OverloadedError no node has room for it; UnavailableError NATS or the key's owner cannot be reached
    */
   put(key: string, value: Value, options?: PutOptions): Promise<Changed>;

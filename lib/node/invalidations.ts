@@ -10,7 +10,7 @@ import { encodeInvalidation, type Invalidation, invalidationOf } from "../core/i
 import { LogPosition } from "../core/invalidation/position.ts";
 import type { Peer, PeerPicker } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { PLAIN, type Value } from "../core/value.ts";
+import { type About, PLAIN, type Value } from "../core/value.ts";
 import { PeerProgress } from "./peer-progress.ts";
 import type { Invalidated, LogFigures, WaitOptions, WrittenValue } from "../http/ports.ts";
 
@@ -39,6 +39,8 @@ export interface ChangedGroup {
   readonly picker: PeerPicker;
   /** Lifetime of a written value, in milliseconds; null: until it is evicted. */
   readonly ttlMs: number | null;
+  /** Whether a lifetime that is written with a value comes first. */
+  readonly honoursOwnTtl: boolean;
 }
 
 /** How long this node may take to apply what it has published itself. Chosen: one look takes milliseconds. */
@@ -50,6 +52,8 @@ const RETRY_PENDING_MS = 1_000;
 /** How long the owner of a written value may take, and how many nodes are tried. Chosen. */
 const WRITE_TIMEOUT_MS = 2_000;
 const MAX_WRITE_TRIES = 3;
+/** Of all values that were written with a lifetime of their own. */
+const WITH_OWN_TTL: About = Object.freeze({ ...PLAIN, hasOwnLifetime: true });
 /** Peers whose progress is kept at a time. Chosen: far more than a cluster has. */
 const MAX_PEERS = 4_096;
 
@@ -179,14 +183,16 @@ export class Invalidations {
    */
   async write(name: string, key: string, written: WrittenValue, options: WaitOptions): Promise<Invalidated> {
     const { clock } = this.#options;
-    const { group, ttlMs } = this.#groups.get(name)!;
+    const { group, ttlMs: groupTtlMs, honoursOwnTtl } = this.#groups.get(name)!;
+    const ownTtlMs = honoursOwnTtl ? written.ttlMs : undefined;
+    const ttlMs = ownTtlMs ?? groupTtlMs;
     const done = await this.invalidate(name, invalidationOf({ keys: [key] }), options);
     const bornAtMs = clock.nowMs();
     const value: Value = {
       body: written.body,
       contentType: written.contentType,
       loadMs: 0,
-      about: PLAIN,
+      about: ownTtlMs === undefined ? PLAIN : WITH_OWN_TTL,
       label: done.label,
       bornAtMs,
       freshUntilMs: ttlMs === null ? Infinity : bornAtMs + ttlMs,

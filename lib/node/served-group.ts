@@ -93,7 +93,7 @@ export function serveGroup(
     isServed,
     ...(isHttp(spec) && { etagOf: strongTag }),
   });
-  invalidations.add({ group, picker, ttlMs: lifetime.ttlMs });
+  invalidations.add({ group, picker, ttlMs: lifetime.ttlMs, honoursOwnTtl: lifetime.honourOrigin });
   return {
     group,
     isServed,

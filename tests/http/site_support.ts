@@ -114,7 +114,7 @@ export async function siteBehindNode(
     loadTimeoutMs: 5_000,
     position: invalidations.position,
   });
-  invalidations.add({ group, picker: owners, ttlMs: null });
+  invalidations.add({ group, picker: owners, ttlMs: null, honoursOwnTtl: true });
   invalidations.start();
   const served: ServedGroup = {
     group,

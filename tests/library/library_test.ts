@@ -337,6 +337,29 @@ test("a writable group takes values of its type", async (defer) => {
   );
 });
 
+test("a value that is put has a lifetime of its own, where the group honours those", async (defer) => {
+  const node = await nodeOf(defer, {
+    free: { origin: "none:", writable: true, type: "text", ttlMs: 60_000 },
+    firm: { origin: "none:", writable: true, type: "text", ttlMs: 60_000, honourOrigin: false },
+  });
+  const ttlOf = async (group: string, key: string) => {
+    const { headers } = await fetch(`http://127.0.0.1:${node.port}/cache/${group}/${key}`);
+    return Number(/ttl=(-?\d+)/.exec(headers.get("cache-status")!)![1]);
+  };
+  for (const name of ["free", "firm"] as const) {
+    await node.group(name).put("long", "v", { ttlMs: 600_000 });
+    await node.group(name).put("plain", "v");
+  }
+  assert.ok(await ttlOf("free", "long") > 500);
+  for (const [group, key] of [["free", "plain"], ["firm", "long"]]) assert.ok(await ttlOf(group!, key!) <= 60);
+  await node.group("free").put("short", "v", { ttlMs: 1 });
+  const get = () => node.group("free").get("short").then(() => false, (error) => error instanceof NotFoundError);
+  await until(get, 5_000, () => "it never expired");
+  for (const ttlMs of [0, -1, 1.5, NaN, Infinity]) {
+    await assert.rejects(node.group("free").put("k", "v", { ttlMs }), RangeError);
+  }
+});
+
 test("fetch answers as the node does, but for changes and for other nodes", async (defer) => {
   const node = await nodeOf(defer, {
     render: { load: (key) => `<h1>${key}</h1>`, writable: true },

@@ -28,6 +28,8 @@ import type { Gate } from "./gate.ts";
 import { Refusal } from "./refusal.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
+/** The lifetime of a written value, in seconds, as unstorage's driver for HTTP sends it. */
+const TTL = "x-ttl";
 /** The rest of the path behind `/_admin/`. */
 const INVALIDATE = /^groups\/([^/]+)\/invalidate$/;
 /** Where they count, a client relies on them; here they do not. */
@@ -148,15 +150,32 @@ export class Changes {
       throw new Refusal(400, `Content-Type must have at most ${MAX_CONTENT_TYPE_BYTES} bytes`);
     }
     if (!isFieldValue(contentType)) throw new Refusal(400, "Content-Type must have no control characters");
+    const ttlMs = ttlIn(headers);
     const body = await this.#bodies.read(request, served.valueBytesMax);
-    return await served.invalidation.write(key, { body, contentType }, { waitMs });
+    return await served.invalidation.write(key, { body, contentType, ...ttlMs }, { waitMs });
   }
 
   async #delete({ headers }: Request, { invalidation }: ServedGroup, { rawKey, query }: Target): Promise<Invalidated> {
-    const [key, { waitMs }] = [decodeKeyPath(rawKey), flagsIn(query, ["wait"])];
+    const { waitMs } = flagsIn(query, ["wait"]);
     refuseConditions(headers);
-    return await invalidation.invalidate(invalidationOf({ keys: [key] }), { waitMs });
+    return await invalidation.invalidate(deletedBy(rawKey), { waitMs });
   }
+}
+
+/** A `:` as the last segment of the path stands for all keys under it, or for all of the group: so unstorage clears. */
+function deletedBy(rawKey: string): Invalidation {
+  if (rawKey === ":") return invalidationOf({ all: true });
+  if (rawKey.endsWith("/:")) return invalidationOf({ prefixes: [decodeKeyPath(rawKey.slice(0, -1))] });
+  return invalidationOf({ keys: [decodeKeyPath(rawKey)] });
+}
+
+/** @returns nothing, if the client names none @throws Refusal */
+function ttlIn(headers: Headers): { readonly ttlMs?: number } {
+  const text = headers.get(TTL);
+  if (text === null) return {};
+  const ttlMs = /^\d{1,9}(\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1_000) : 0;
+  if (ttlMs > 0) return { ttlMs };
+  throw new Refusal(400, `${TTL} must be a number of seconds above 0`);
 }
 
 /** @throws Refusal */

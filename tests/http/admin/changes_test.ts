@@ -120,6 +120,17 @@ test("PUT writes a value with its type, and DELETE invalidates it", async () => 
   assert.deepEqual(g.invalidated, [{ message: invalidationOf({ keys: ["k"] }), waitMs: 5_000 }]);
 });
 
+test("PUT takes a lifetime in seconds, and DELETE of a colon behind a slash all keys under it", async () => {
+  const { send, g } = writableApp();
+  for (const ttl of ["60", "0.25"]) await send("PUT", "/cache/g/k", { body: "v", headers: { "x-ttl": ttl } });
+  assert.deepEqual(g.written.map(({ ttlMs }) => ttlMs), [60_000, 250]);
+  for (const key of ["a/b/:", ":", "a/%3A", "a:", "%3A"]) await send("DELETE", `/cache/g/${key}`);
+  assert.deepEqual(
+    g.invalidated.map(({ message }) => message),
+    [{ prefixes: ["a/b/"] }, { all: true }, { keys: ["a/:"] }, { keys: ["a:"] }, { keys: [":"] }].map(invalidationOf),
+  );
+});
+
 test("a write is refused where the group takes none, and where the value could not be given back as it came", async () => {
   const { send, dict, g } = writableApp();
   for (const method of ["PUT", "DELETE", "POST", "PATCH", "OPTIONS"]) {
@@ -130,6 +141,7 @@ test("a write is refused where the group takes none, and where the value could n
   assert.deepEqual([post.status, post.headers.get("allow")], [405, "GET, HEAD, PUT, DELETE, PURGE"]);
   const cases: [headers: Record<string, string>, path: string, status: number, detail: RegExp][] = [
     [{ "content-encoding": "gzip" }, "k", 415, /without gzip/],
+    ...["0", "-1", "soon", "1e3", ""].map((ttl) => [{ "x-ttl": ttl }, "k", 400, /x-ttl must be/] as typeof cases[0]),
     [{ "content-range": "bytes 0-1/2" }, "k", 400, /whole/],
     [{ "content-type": `x/${"y".repeat(1_024)}` }, "k", 400, /Content-Type/],
     [{ "if-none-match": "*" }, "k", 400, /if-none-match has no effect/],

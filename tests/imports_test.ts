@@ -27,6 +27,8 @@ const layers: readonly Layer[] = [
   { name: "main", files: /^main\.ts$/, mayImport: ["cli", "runtime"] },
   { name: "cli", files: /^lib\/cli\//, mayImport: ["workers", "node", ...middle, "registry", ...core] },
   { name: "library", files: /^lib\/(mod\.ts$|library\/)/, mayImport: ["node", ...middle, "registry", ...core] },
+  // It knows no package of those whose contracts it keeps: their types are told by shape.
+  { name: "plugs", files: /^lib\/plugs\//, mayImport: ["library", ...bottom] },
   // One process runs several others, and each of those runs a node: so this stands above the node, which knows nothing
   // of its neighbours.
   { name: "workers", files: /^lib\/workers\//, mayImport: ["node", ...middle, "registry", ...core] },

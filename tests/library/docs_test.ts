@@ -9,7 +9,9 @@ import { run, withSources } from "./pack.ts";
 const readJson = (name: string) => JSON.parse(readFileSync(join(root, name), "utf8"));
 
 test("each public symbol of the library has a doc comment, and shows no type that is not public", () => {
-  withSources((sources) => run(runtimeProgram("deno"), ["doc", "--lint", "lib/mod.ts"], sources));
+  withSources((sources) =>
+    run(runtimeProgram("deno"), ["doc", "--lint", ...Object.values<string>(readJson("package.json").exports)], sources)
+  );
 });
 
 test("the manifests for npm and for JSR name the same version and the same entry", () => {

@@ -8,9 +8,9 @@ import { test } from "../support/test.ts";
 
 const files = [
   "mod.ts",
-  ...readdirSync(join(root, "lib/library")).map((name) => `library/${name}`),
-]
-  .filter((path) => path.endsWith(".ts"));
+  ...["library", "plugs"].flatMap((room) => readdirSync(join(root, "lib", room)).map((name) => `${room}/${name}`)),
+].filter((path) => path.endsWith(".ts"));
+const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 /** The examples of one file, without the stars of their comments. */
 function examplesOf(path: string): string[] {
@@ -30,13 +30,13 @@ test(
     const folder = temporaryDirectory(defer);
     const examples = files.flatMap((path) => examplesOf(path).map((code) => ({ path, code })));
     assert.ok(examples.length >= 9, "they are found");
-    const library = pathToFileURL(join(root, "lib/mod.ts")).href;
+    const sourceOf = (entry: string) => JSON.stringify(pathToFileURL(join(root, exports[`.${entry}`])).href);
     await Promise.all(examples.map(async ({ path, code }, number) => {
       assert.ok(code.includes('from "muster-cache"'), `${path}: ${code}`);
       const file = join(folder, `example${number}.ts`);
       writeFileSync(
         file,
-        code.replace('"muster-cache"', JSON.stringify(library)),
+        code.replace(/"muster-cache(\/\w+)?"/g, (_name, entry = "") => sourceOf(entry)),
       );
       try {
         await import(pathToFileURL(file).href);

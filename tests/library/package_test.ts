@@ -34,6 +34,21 @@ function start(defer: Defer, kind: RuntimeKind, cwd: string, name: string): Node
   return process;
 }
 
+/** Each entry has the classes of the others: here the error of a key that is not there. */
+const STORES = `
+import { createNode } from "muster-cache";
+import { bentocacheDriver } from "muster-cache/bentocache";
+import { KeyvStore } from "muster-cache/keyv";
+await using node = await createNode({
+  nats: "off",
+  groups: { text: { origin: "none:", writable: true, type: "text" } },
+});
+const driver = bentocacheDriver(node.group("text")).factory({ prefix: "app" });
+await driver.set("k", "value");
+const store = new KeyvStore(node.group("text"));
+console.log(await store.get("app:k"), await store.get("nothing"));
+`;
+
 /** What it has got, when it has got all. */
 async function pages(process: NodeProcess): Promise<string[]> {
   const found = () => process.stdout.match(/^.* got .*\n/gm)?.map((line) => line.trim()) ?? [];
@@ -53,7 +68,8 @@ test(what, { timeoutMs: 120_000 }, async (defer) => {
   assert.ok(program.includes("nats://127.0.0.1:4222"));
   writeFileSync(join(folder, "page.ts"), program.replace("nats://127.0.0.1:4222", nats.url));
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
-  const check = ["check", "--node-modules-dir=manual", "page.ts"];
+  writeFileSync(join(folder, "stores.ts"), STORES);
+  const check = ["check", "--node-modules-dir=manual", "page.ts", "stores.ts"];
   execFileSync(runtimeProgram("deno"), check, { cwd: folder, stdio: "pipe" });
   const expected = (name: string) =>
     ["about", "home", "news"].map((page) => `${name} got ${page}: ${page}, rendered by a`);
@@ -65,6 +81,10 @@ test(what, { timeoutMs: 120_000 }, async (defer) => {
     const { code, tookMs } = await process.end();
     assert.equal(code, 0, process.account("its end"));
     assert.ok(tookMs < 8_000, `it holds on to nothing: ${tookMs} ms`);
+  }
+  for (const [kind, how] of [["bun", ["run"]], ["deno", ["run", "--allow-net", "--no-prompt"]]] as const) {
+    const told = execFileSync(runtimeProgram(kind), [...how, "stores.ts"], { cwd: folder, encoding: "utf8" });
+    assert.equal(told, "value undefined\n", kind);
   }
   assert.ok(!readFileSync(join(home, "mod.js"), "utf8").includes(root), "no path of this machine is in it");
 });

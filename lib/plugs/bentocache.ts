@@ -1,0 +1,103 @@
+/**
+ * The second layer of a bentocache: what its first layer, in the memory of each process, does not have.
+ *
+ * @module
+ */
+import type { CacheGroup } from "../library/surface.ts";
+import { type StoreOptions, TextValues } from "./text-values.ts";
+
+export type { StoreOptions };
+
+/** What bentocache makes a driver of. */
+export interface BentocacheDriverFactory {
+  /** Bentocache adds its own. */
+  readonly options: Record<string, never>;
+  /** Makes the driver of one cache, with the prefix that bentocache has for it. */
+  readonly factory: (config: { readonly prefix?: string }) => BentocacheDriver;
+}
+
+/**
+ * A driver for `useL2Layer`, over a writable group of text. Bentocache's grace periods need values for longer than their
+ * lifetimes; it says so itself with each value, so the group needs no lifetime.
+ *
+ * @example
+ * ```ts
+ * import { createNode } from "muster-cache";
+ * import { bentocacheDriver } from "muster-cache/bentocache";
+ *
+ * await using node = await createNode({
+ *   nats: "off", // of a cluster: "nats://127.0.0.1:4222"
+ *   groups: { second: { origin: "none:", writable: true, type: "text" } },
+ * });
+ * const driver = bentocacheDriver(node.group("second")); // then: bentostore().useL2Layer(driver)
+ * const users = driver.factory({ prefix: "app" }).namespace("users");
+ * await users.set("42", "ada", 60_000);
+ * if (await users.pull("42") !== "ada") throw new Error("not kept");
+ * ```
+ * @param group writable, of type text
+ */
+export function bentocacheDriver(group: CacheGroup<string>, options?: StoreOptions): BentocacheDriverFactory {
+  return { options: {}, factory: ({ prefix }) => new BentocacheDriver(group, prefix, options) };
+}
+
+/** Keys under one prefix. It comes from {@linkcode bentocacheDriver}. */
+export class BentocacheDriver {
+  /** The layer that it is made for. */
+  readonly type = "l2";
+  readonly #group: CacheGroup<string>;
+  readonly #values: TextValues;
+  readonly #prefix: string | undefined;
+  readonly #options: StoreOptions | undefined;
+
+  /** A driver over a group. @param prefix of all keys, with a colon behind it; `undefined`: none */
+  constructor(group: CacheGroup<string>, prefix: string | undefined, options?: StoreOptions) {
+    this.#group = group;
+    this.#values = new TextValues(group, options);
+    this.#prefix = prefix;
+    this.#options = options;
+  }
+
+  /** The keys under one more prefix. */
+  namespace(name: string): BentocacheDriver {
+    return new BentocacheDriver(this.#group, this.#keyOf(name), this.#options);
+  }
+
+  /** The text of a key; `undefined`: there is none. @throws as `CacheGroup.get`, but for NotFoundError */
+  async get(key: string): Promise<string | undefined> {
+    return await this.#values.get(this.#keyOf(key));
+  }
+
+  /** The text of a key, which is then deleted. */
+  async pull(key: string): Promise<string | undefined> {
+    const value = await this.get(key);
+    if (value !== undefined) await this.delete(key);
+    return value;
+  }
+
+  /** Writes a text. @param ttl its lifetime, in milliseconds; none: that of the group @throws as `CacheGroup.put` */
+  async set(key: string, value: string, ttl?: number): Promise<boolean> {
+    return await this.#values.set(this.#keyOf(key), value, ttl);
+  }
+
+  /** Deletes a key. @returns whether there was a value for it just before */
+  async delete(key: string): Promise<boolean> {
+    return await this.#values.delete([this.#keyOf(key)]);
+  }
+
+  /** Deletes keys. @returns whether there was a value for one of them just before, or there are no keys */
+  async deleteMany(keys: string[]): Promise<boolean> {
+    return await this.#values.delete(keys.map((key) => this.#keyOf(key))) || keys.length === 0;
+  }
+
+  /** Deletes all keys under the prefix; without one, the whole group. */
+  async clear(): Promise<void> {
+    await this.#values.clear(this.#prefix);
+  }
+
+  /** Does nothing: the node is the program's to close. */
+  async disconnect(): Promise<void> {}
+
+  #keyOf(key: string): string {
+    return this.#prefix ? `${this.#prefix}:${key}` : key;
+  }
+}

@@ -1,5 +1,12 @@
 /** `/stats` at the public address of a machine: the figures of its workers, added up. */
-import type { GroupFigures, InvalidationFigures, MachineFace, NodeReport, WorkerReport } from "../ports.ts";
+import type {
+  GroupFigures,
+  GuardFigures,
+  InvalidationFigures,
+  MachineFace,
+  NodeReport,
+  WorkerReport,
+} from "../ports.ts";
 
 /** @param own the report of the worker that answers; the rosters come from it */
 export function machineStats(machine: MachineFace, own: NodeReport, workers: readonly WorkerReport[]): object {
@@ -15,8 +22,9 @@ export function machineStats(machine: MachineFace, own: NodeReport, workers: rea
 }
 
 /**
- * The sums of each group's numbers over all workers, with the rosters of `own` and whether it serves them. Of invalidations, which every worker applies,
- * only the values that they cover are added up.
+ * The sums of each group's numbers over all workers, with the rosters of `own` and whether it serves them. Of
+ * invalidations, which every worker applies, only the values that they cover are added up; of breakers, the worst state is
+ * told.
  */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
@@ -30,9 +38,21 @@ export function summed(own: NodeReport, workers: readonly WorkerReport[]): Recor
         const { applied, refused, last } = invalidation;
         sum.invalidation = { ...sum.invalidation as InvalidationFigures, applied, refused, last };
       }
+      const guards = parts.flatMap(({ guard }) => guard ?? []);
+      if (guards.length > 0) sum.guard = { ...sum.guard as GuardFigures, ...unsummed(guards) };
       return [group, sum];
     }),
   );
+}
+
+/** From bad to good; without a breaker it is `null`. */
+const BREAKER_STATES = ["open", "half-open", "closed"] as const;
+
+/** What of guards is no number, or not always one. */
+function unsummed(guards: readonly GuardFigures[]): Partial<GuardFigures> {
+  const breaker = BREAKER_STATES.find((state) => guards.some((guard) => guard.breaker === state)) ?? null;
+  const isUnlimited = guards.every(({ limit }) => limit === null);
+  return { breaker, ...(isUnlimited && { limit: null, share: null }) };
 }
 
 /** Adds up numbers, also inside objects (the caches); other fields are left out. */

@@ -5,7 +5,7 @@
  */
 import { Counter, Gauge, Registry } from "@prometheus-io/client";
 import type { CacheStats } from "../../core/cache/byte-cache.ts";
-import type { GroupFigures, LinkFigures, LogFigures, NodeReport } from "../ports.ts";
+import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../ports.ts";
 import { OF_OPERATORS } from "../security.ts";
 
 /** A name that ends in `_total` is a counter, by the convention of Prometheus; all others are gauges. */
@@ -70,6 +70,30 @@ const ofGroup: readonly Row<GroupFigures>[] = [
     "muster_invalidations_softened_total",
     "Values that were found to be invalidated, and made stale.",
     (group) => group.invalidation?.softened,
+  ],
+  ["muster_guard_running", "Requests at the guarded origin.", ({ guard }) => guard?.running],
+  ["muster_guard_queued", "Loads that wait because of maxConcurrent.", ({ guard }) => guard?.queued],
+  [
+    "muster_guard_limit",
+    "Requests that this node may have at the origin now, by its share of maxConcurrent.",
+    ({ guard }) => guard?.limit ?? undefined,
+  ],
+  [
+    "muster_guard_share",
+    "The share of maxConcurrent by the latest roster; it is the limit a while later.",
+    ({ guard }) => guard?.share ?? undefined,
+  ],
+  [
+    "muster_guard_refused_total",
+    "Loads refused since the queue was full, or the wait too long.",
+    ({ guard }) => guard?.refused,
+  ],
+  ["muster_guard_broken_total", "Loads refused by the breaker.", ({ guard }) => guard?.broken],
+  ["muster_guard_retries_total", "Second and later tries of a load.", ({ guard }) => guard?.retries],
+  [
+    "muster_guard_breaker_open",
+    "1 while the breaker is open, 0.5 while one request tries whether the origin answers again, 0 while it is closed.",
+    ({ guard }) => openness(guard?.breaker),
   ],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
   ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
@@ -251,6 +275,10 @@ function snapshotOf(metered: readonly MeteredNode[]): Snapshot {
       (log?.peers ?? []).map((peer) => [{ ...labels, peer: peer.name }, peer] as const)
     ),
   };
+}
+
+function openness(breaker: GuardFigures["breaker"] | undefined): number | undefined {
+  return breaker == null ? undefined : { closed: 0, "half-open": 0.5, open: 1 }[breaker];
 }
 
 function inSeconds(ms: number | undefined): number | undefined {

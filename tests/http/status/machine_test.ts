@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
+import type { GuardFigures, NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
 import { test } from "../../support/test.ts";
 import { appWith } from "../support.ts";
 
@@ -72,6 +72,23 @@ test("of the invalidations, which each worker applies, a machine adds up only th
   const page = await (await app.request("http://h/")).text();
   assert.match(page, />message 1<\/td>/);
   assert.match(page, />3000<\/td>/);
+});
+
+test("of the guards a machine adds up the numbers, and tells the worst breaker", async () => {
+  const guard = (by: number, breaker: GuardFigures["breaker"], limit: number | null = 1_000 * by): GuardFigures => {
+    const share = limit && 5 * limit;
+    return { running: by, queued: 10 * by, limit, share, refused: 100 * by, broken: 2 * by, breaker, retries: 3 * by };
+  };
+  const { app, dict, g } = machineWith([
+    { name: "w2", report: { ...report("w2", 1), groups: { dict: { guard: guard(2, "half-open") }, g: {} } } },
+    { name: "w3", report: { ...report("w3", 1), groups: { dict: { guard: guard(4, "closed") } } } },
+    silent,
+  ]);
+  dict.figures = { guard: guard(1, "closed") };
+  g.figures = { guard: guard(1, null, null) };
+  const { groups } = await (await app.request("http://h/stats")).json();
+  assert.deepEqual(groups.dict.guard, guard(7, "half-open"));
+  assert.deepEqual(groups.g.guard, guard(1, null, null));
 });
 
 test("/metrics of a machine keeps its workers apart, and shows which did not answer", async () => {

@@ -33,6 +33,13 @@ const groupMetrics: Readonly<Record<string, string>> = {
   muster_invalidations_refused_total: "invalidation.refused",
   muster_invalidations_dropped_total: "invalidation.dropped",
   muster_invalidations_softened_total: "invalidation.softened",
+  muster_guard_running: "guard.running",
+  muster_guard_queued: "guard.queued",
+  muster_guard_limit: "guard.limit",
+  muster_guard_share: "guard.share",
+  muster_guard_refused_total: "guard.refused",
+  muster_guard_broken_total: "guard.broken",
+  muster_guard_retries_total: "guard.retries",
   muster_roster_revision: "roster.revision",
   muster_roster_peers: "roster.peers.length",
 };
@@ -67,6 +74,7 @@ const gauges = [
   "muster_ready",
   "muster_peer_behind",
   ...Object.keys(logMetrics),
+  ...["running", "queued", "limit", "share", "breaker_open"].map((figure) => `muster_guard_${figure}`),
   "muster_roster_revision",
   "muster_roster_peers",
   "muster_cache_bytes",
@@ -175,6 +183,16 @@ function figuresFrom(first: number): GroupStats & GroupFigures {
     behindPeers: next(),
     originUnreachable: next(),
     invalidation: { applied: next(), refused: next(), dropped: next(), softened: next(), last: [] },
+    guard: {
+      running: next(),
+      queued: next(),
+      limit: next(),
+      share: next(),
+      refused: next(),
+      broken: next(),
+      breaker: "half-open",
+      retries: next(),
+    },
   };
 }
 
@@ -205,8 +223,12 @@ function expectedSamples(stats: Json, ready: number): Map<string, number> {
   ]);
   for (const [group, figures] of Object.entries<Json>(stats.groups)) {
     for (const [metric, path] of Object.entries(groupMetrics)) {
-      expected.set(sample(metric, { group }), at(figures, path));
+      const figure = at(figures, path);
+      if (figure != null || !path.startsWith("guard.")) expected.set(sample(metric, { group }), figure);
     }
+    const breaker: string | undefined = figures.guard?.breaker;
+    const isOpen: Record<string, number> = { closed: 0, "half-open": 0.5, open: 1 };
+    if (breaker != null) expected.set(sample("muster_guard_breaker_open", { group }), isOpen[breaker]!);
     for (const [metric, path] of Object.entries(cacheMetrics)) {
       expected.set(sample(metric, { group, cache: "main" }), at(figures.mainCache, path));
       expected.set(sample(metric, { group, cache: "hot" }), at(figures.hotCache, path));
@@ -345,6 +367,15 @@ test("a figure that a group does not count is left out, and is not 0", async () 
     sample("muster_gets_total", { group: "dict" }),
     sample("muster_gets_total", { group: "g" }),
   ]);
+});
+
+test("a guard without a limit or a breaker has no figure for it", async () => {
+  const { app, g } = appWith();
+  const { guard } = figuresFrom(1);
+  g.figures = { guard: { ...guard!, limit: null, share: null, breaker: null } };
+  const { samples } = await scrape(app);
+  const shown = [...samples.keys()].flatMap((key) => /^muster_guard_(\w+)/.exec(key)?.[1] ?? []).sort();
+  assert.deepEqual(shown, ["broken_total", "queued", "refused_total", "retries_total", "running"]);
 });
 
 test("two nodes of one process keep their figures apart", async () => {

@@ -25,33 +25,29 @@ export interface Read {
 const FILE = "createNode";
 /** In place of an origin, where a function loads. */
 const LOADED = "load:";
-/** The options that it shares with the command, beside `nats` and `groups`. */
+/** The options that it shares with the command, beside `nats` and the groups. */
 const SHARED = [
-  "name",
-  "addr",
-  "advertise",
-  "bucket",
-  "replicas",
-  "weight",
-  "zone",
-  "drainTimeout",
-  "adminTokenFile",
-  "serve",
+  ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
+  ...["pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
 ];
+/** Those that are on or off. */
+const SWITCHES = ["publicStats", "groupsFromNats"];
 const TYPES = Object.keys(codecs).map((type) => JSON.stringify(type)).join(", ");
 
 /** @throws ConfigError naming every fault. Users and passwords in URLs are left out. */
 export function readOptions(options: NodeOptions): Read {
   const faults: string[] = [];
   if (!isObject(options)) throw refusal(["the options must be an object"]);
-  const { log: _log, nats, groups: given, publicStats = false, ...rest } = options as unknown as Record<
+  const { log: _log, nats, groups: given, ...rest } = options as unknown as Record<
     string,
     unknown
   >;
   if (nats === undefined) faults.push('nats must be given: "off" runs this node on its own');
   if (given === undefined) faults.push("groups must be given");
-  if (typeof publicStats !== "boolean") faults.push("publicStats must be true or false");
-  const unknown = Object.keys(rest).filter((field) => !SHARED.includes(field));
+  for (const field of SWITCHES) {
+    if (rest[field] !== undefined && typeof rest[field] !== "boolean") faults.push(`${field} must be true or false`);
+  }
+  const unknown = Object.keys(rest).filter((field) => ![...SHARED, ...SWITCHES].includes(field));
   for (const field of unknown) faults.push(`there is no option ${field}`);
   const groups = new Map<string, InCode>();
   const policies = isObject(given)
@@ -60,7 +56,7 @@ export function readOptions(options: NodeOptions): Read {
   const urls = Array.isArray(nats) ? nats.join() : nats;
   const shared = Object.fromEntries(SHARED.map((field) => [field, rest[field]]));
   shared.addr ??= "127.0.0.1:0";
-  shared.publicStats = publicStats === true ? "on" : "off";
+  for (const field of SWITCHES) shared[field] = rest[field] === true ? "on" : "off";
   // As the command writes it: none: for no group at all.
   if (Array.isArray(rest.serve)) shared.serve = rest.serve.join() || "none:";
   const config = parsed({ ...shared, groups: policies, nats: urls }, faults);

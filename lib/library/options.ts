@@ -136,6 +136,11 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly groups: G;
   /** Those of the groups that it serves itself; it asks other nodes for the values of the rest. Default: all. */
   readonly serve?: readonly string[];
+  /**
+   * Whether it also serves the groups that the bucket `<bucket>-groups` defines: by `fetch`, and for the other nodes.
+   * `group` gives those of `groups` only. Default: `false`.
+   */
+  readonly groupsFromNats?: boolean;
   /** In the list of peers, where each live node has its own. Default: the host and port at which it is reached. */
   readonly name?: string;
   /** Where it listens for other nodes, `host:port`. Default: `127.0.0.1:0`, any free port. */
@@ -159,6 +164,14 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly adminTokenFile?: string;
   /** Whether everybody may see `/stats`, `/metrics` and the page. Default: `false`. */
   readonly publicStats?: boolean;
+  /** How often it polls each peer that it watches: a time such as `250ms`. Default: `800ms`. */
+  readonly pollInterval?: string;
+  /** How long a polled peer may take to answer: a time. Default: `250ms`. */
+  readonly pollTimeout?: string;
+  /** After so many polls in a row without an answer, it asks other nodes whether the peer is dead. Default: 6. */
+  readonly pollMisses?: number;
+  /** The share of the interval by which polls are spread at random, 0 to 0.5. Default: 0.1. */
+  readonly pollJitter?: number;
   /** Default: nothing is logged. */
   readonly log?: NodeLog;
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "nats";
 import {
   Answer,
   BadKeyError,
@@ -15,6 +16,7 @@ import {
   OverloadedError,
   UnavailableError,
 } from "../../lib/mod.ts";
+import { readOptions } from "../../lib/library/config.ts";
 import type { groupFields } from "../../lib/config/group-fields.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
@@ -95,6 +97,56 @@ test("a group takes every field that it has in the JSON file, and its policy cou
     await assert.rejects(node.group("absent").get("k"), NotFoundError);
   }
   assert.equal(loads, 1);
+});
+
+test("the poll options are those of the command, and so are their rules", () => {
+  const groups = { a: { load: () => "" } };
+  const { config } = readOptions({
+    nats: "off",
+    groups,
+    pollInterval: "50ms",
+    pollTimeout: "1s",
+    pollMisses: 3,
+    pollJitter: 0.25,
+  });
+  assert.deepEqual(config.polling, { pollIntervalMs: 50, pollTimeoutMs: 1_000, pollMisses: 3, pollJitter: 0.25 });
+  assert.equal(config.groupsFromNats, false);
+  const wrong = { nats: "off", groups, pollInterval: "soon", pollMisses: 0, groupsFromNats: "yes" as never };
+  assert.throws(() => readOptions(wrong), (error: Error) => {
+    const faults = [
+      "pollInterval must be a time",
+      "pollMisses must be a whole",
+      "groupsFromNats must be true or false",
+    ];
+    for (const fault of faults) assert.ok(error.message.includes(`  ${fault}`), error.message);
+    return error instanceof ConfigError;
+  });
+});
+
+test("a node inside a program serves the groups that NATS defines, if it is to", async (defer) => {
+  const { url } = await startNats(defer);
+  const nodeNamed = async (name: string, groupsFromNats: boolean) => {
+    const groups = { own: { type: "text", load: () => name } } as const;
+    const node = await createNode({ name, nats: url, drainTimeout, groups, groupsFromNats });
+    defer(() => node.close());
+    await node.ready;
+    return node;
+  };
+  const [taking, plain] = await Promise.all([nodeNamed("taking", true), nodeNamed("plain", false)]);
+  const connection = await connect({ servers: url });
+  defer(() => connection.close());
+  const definitions = await connection.jetstream().views.kv("peers-groups");
+  await definitions.put("notes", JSON.stringify({ origin: "none:", writable: true }));
+  const path = `http://127.0.0.1:${taking.port}/cache/notes/k`;
+  await until(
+    async () => (await fetch(path, { method: "PUT", body: "written" })).status === 200,
+    10_000,
+    () => "it never served the group",
+  );
+  const statusOf = async (node: typeof plain) =>
+    (await node.fetch(new Request("http://localhost/cache/notes/k"))).status;
+  assert.deepEqual(await Promise.all([taking, plain].map(statusOf)), [200, 404]);
+  assert.equal(await taking.group("own").get("k"), await plain.group("own").get("k"));
 });
 
 test("two nodes in one process share nothing", async (defer) => {

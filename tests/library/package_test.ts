@@ -1,15 +1,41 @@
 /** Runs once: packs the library, and does with it what its README says, in a folder that knows nothing of this project. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { after } from "node:test";
+import { freePort } from "../support/free-port.ts";
 import { NodeProcess, root, type RuntimeKind, runtimeProgram, temporaryDirectory } from "../support/node.ts";
 import { startNats } from "../support/nats-server.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
 import { packLibrary } from "./pack.ts";
 
-const readme = readFileSync(join(root, "lib/library/README.md"), "utf8");
+/** The program of a page, with the URL of this test's NATS. */
+function programIn(page: string, nats: string): string {
+  const program = /^```ts page\.ts\n(.*?)^```$/ms.exec(readFileSync(join(root, page), "utf8"))![1]!;
+  assert.ok(program.includes("nats://127.0.0.1:4222"), program);
+  return program.replace("nats://127.0.0.1:4222", nats);
+}
+
+let tarball: string | undefined;
+
+/** A folder with the package, and with others that a user would add. */
+function folderWith(defer: Defer, ...others: string[]): { folder: string; home: string } {
+  const folder = temporaryDirectory(defer);
+  tarball ??= packLibrary(packed);
+  const home = install(tarball, folder);
+  for (const name of others) {
+    const place = join(folder, "node_modules", name);
+    if (!existsSync(place)) symlinkSync(join(root, "node_modules", name), place);
+  }
+  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  return { folder, home };
+}
+
+const packed = mkdtempSync(join(tmpdir(), "muster-packed-"));
+after(() => rmSync(packed, { recursive: true, force: true }));
 
 /** Puts the package where an installer would, with the packages that its manifest names. */
 function install(tarball: string, folder: string): string {
@@ -28,7 +54,11 @@ function install(tarball: string, folder: string): string {
 /** A newcomer's process in the folder. */
 function start(defer: Defer, kind: RuntimeKind, cwd: string, name: string): NodeProcess {
   const how = kind === "deno" ? ["run", "--allow-net", "--no-prompt"] : ["run"];
-  const child = spawn(runtimeProgram(kind), [...how, "page.ts", name], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  return startWith(defer, kind, cwd, [...how, "page.ts", name]);
+}
+
+function startWith(defer: Defer, kind: RuntimeKind, cwd: string, args: string[]): NodeProcess {
+  const child = spawn(runtimeProgram(kind), args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   const process = new NodeProcess(kind, child);
   defer(() => process.end("SIGKILL"));
   return process;
@@ -60,14 +90,11 @@ async function pages(process: NodeProcess): Promise<string[]> {
 
 const what = "a newcomer's processes on both runtimes get each other's values, from a packed tarball";
 test(what, { timeoutMs: 120_000 }, async (defer) => {
-  const folder = temporaryDirectory(defer);
-  const home = install(packLibrary(join(folder, "packed")), folder);
+  const { folder, home } = folderWith(defer);
   const nats = await startNats(defer);
-  const program = /^```ts page\.ts\n(.*?)^```$/ms.exec(readme)![1]!;
+  const program = programIn("lib/library/README.md", nats.url);
   assert.ok(program.trimEnd().split("\n").length <= 15, program);
-  assert.ok(program.includes("nats://127.0.0.1:4222"));
-  writeFileSync(join(folder, "page.ts"), program.replace("nats://127.0.0.1:4222", nats.url));
-  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  writeFileSync(join(folder, "page.ts"), program);
   writeFileSync(join(folder, "stores.ts"), STORES);
   const check = ["check", "--node-modules-dir=manual", "page.ts", "stores.ts"];
   execFileSync(runtimeProgram("deno"), check, { cwd: folder, stdio: "pipe" });
@@ -87,4 +114,31 @@ test(what, { timeoutMs: 120_000 }, async (defer) => {
     assert.equal(told, "value undefined\n", kind);
   }
   assert.ok(!readFileSync(join(home, "mod.js"), "utf8").includes(root), "no path of this machine is in it");
+});
+
+const once = "two Hono apps, one on Bun and one on Deno, render each page once";
+test(once, { timeoutMs: 120_000 }, async (defer) => {
+  const { folder } = folderWith(defer, "hono");
+  const [nats, ...ports] = await Promise.all([startNats(defer), freePort(), freePort()]);
+  writeFileSync(join(folder, "page.ts"), programIn("tests/examples/README.md", nats.url));
+  const onDeno = ["serve", "--allow-net", "--no-prompt", "--host=127.0.0.1", `--port=${ports[1]}`, "page.ts"];
+  const apps = [
+    startWith(defer, "bun", folder, [`--port=${ports[0]}`, "page.ts"]),
+    startWith(defer, "deno", folder, onDeno),
+  ];
+  const answers = (port: number) => fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.status, () => 0);
+  const bothServe = async () => (await Promise.all(ports.map(answers))).every((status) => status === 404);
+  await until(bothServe, 30_000, () => apps.map((app) => app.account("that it serves")).join("\n"));
+  const names = Array.from({ length: 12 }, (_, i) => `page-${i}`);
+  const render = async (name: string) => {
+    const texts = await Promise.all(ports.map(async (port) => {
+      return await (await fetch(`http://127.0.0.1:${port}/pages/${name}`)).text();
+    }));
+    assert.match(texts[0]!, new RegExp(`^<h1>${name}</h1><p>rendered at 20`));
+    assert.equal(texts[1], texts[0]);
+  };
+  await Promise.all(names.map(render));
+  const rendered = apps.map(({ stdout }) => stdout.match(/(?<=rendering )\S+/g) ?? []);
+  assert.deepEqual(rendered.flat().sort(), [...names].sort());
+  assert.ok(rendered.every(({ length }) => length > 0), "each app owns some of the pages");
 });

@@ -16,20 +16,24 @@ const pages = ["lib", "tests"].flatMap((folder) =>
 const readmes = ["README.md", ...pages].map((path) => ({ path, text: readFileSync(root + path, "utf8") }));
 
 /** Pages whose nodes run on Bun, then on Deno, then on one of each: what they promise is the same on all. */
-const onAllRuntimes = ["lib/core/lifetime/README.md", "lib/origins/http/README.md"];
+const onAllRuntimes = ["lib/core/lifetime/README.md", "lib/origins/http/README.md", "tests/examples/README.md"];
 const fleets: readonly (readonly RuntimeKind[])[] = [...bothRuntimes.map((kind) => [kind]), bothRuntimes];
 
 if (isTypist) {
   const runs = fleets.flatMap((runtimes) => onAllRuntimes.map((path) => ({ path, runtimes })));
   // Side by side, since most of their time they wait for values to expire.
-  test("the pages on caching hold on Bun, on Deno and with a node on each", { timeoutMs: 180_000 }, async (defer) => {
-    await Promise.all(runs.map(async ({ path, runtimes }) => {
-      const steps = stepsOf(readmes.find((page) => page.path === path)!.text);
-      const reader = await Reader.open(defer, `${path} on ${runtimes.join(" and ")}`, { runtimes });
-      await reader.follow(steps);
-      await reader.close();
-    }));
-  });
+  test(
+    "the pages on caching and the examples hold on Bun, on Deno and with a node on each",
+    { timeoutMs: 180_000 },
+    async (defer) => {
+      await Promise.all(runs.map(async ({ path, runtimes }) => {
+        const steps = stepsOf(readmes.find((page) => page.path === path)!.text);
+        const reader = await Reader.open(defer, `${path} on ${runtimes.join(" and ")}`, { runtimes });
+        await reader.follow(steps);
+        await reader.close();
+      }));
+    },
+  );
 }
 
 for (const { path, text } of readmes) {

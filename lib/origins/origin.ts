@@ -39,6 +39,8 @@ export interface CheckedOrigin extends Origin {
    */
   check(): Promise<string | undefined>;
   close(): Promise<void>;
+  /** Over HTTP only: from now on it keeps at most so many idle connections. */
+  keepIdle?(most: number): void;
   /** A site only: passes one request through to it. Throws as `load`. */
   forward?(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
   /**

@@ -32,6 +32,8 @@ interface CountingOrigin {
   readonly open: () => number;
   /** The most requests that were ever open. */
   readonly most: () => number;
+  /** The most connections, idle ones included, that were ever open. */
+  readonly mostConnections: () => number;
   readonly served: () => number;
   /** Forgets the most. */
   reset(): void;
@@ -39,6 +41,7 @@ interface CountingOrigin {
 
 async function startCountingOrigin(defer: Defer): Promise<CountingOrigin> {
   let [open, most, served] = [0, 0, 0];
+  let [connections, mostConnections] = [0, 0];
   const server = createServer((_request, response) => {
     most = Math.max(most, ++open);
     const timer = setTimeout(() => {
@@ -51,6 +54,12 @@ async function startCountingOrigin(defer: Defer): Promise<CountingOrigin> {
       clearTimeout(timer);
     });
   });
+  // An idle connection stays until the node closes it.
+  server.keepAliveTimeout = 0;
+  server.on("connection", (socket) => {
+    mostConnections = Math.max(mostConnections, ++connections);
+    socket.on("close", () => connections--);
+  });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
   defer(() => {
     server.closeAllConnections();
@@ -60,6 +69,7 @@ async function startCountingOrigin(defer: Defer): Promise<CountingOrigin> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     open: () => open,
     most: () => most,
+    mostConnections: () => mostConnections,
     served: () => served,
     reset: () => void (most = open),
   };
@@ -156,6 +166,7 @@ test("five nodes never have a ninth request at the origin, also while two are ki
     }
   }));
   assert.ok(origin.most() <= SLOTS, `${origin.most()} at once`);
+  assert.ok(origin.mostConnections() <= SLOTS, `${origin.mostConnections()} connections at once`);
   // The others came when no node was listed yet, waited too long for a slot, or asked a node that was killed.
   const seen = [...statuses.keys()].sort((a, b) => a - b);
   assert.deepEqual(seen.filter((status) => ![0, 200, 503, 504].includes(status)), []);

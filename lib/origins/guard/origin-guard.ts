@@ -118,7 +118,7 @@ export class OriginGuard implements CheckedOrigin {
     const { forward, changedBy } = origin;
     this.forward = forward && ((request, signal) => this.#forward(forward.bind(origin), request, signal));
     this.changedBy = changedBy?.bind(origin);
-    this.#slots.serve();
+    this.#limited();
   }
 
   /** Throws as the origin does. @throws OverloadedError too many wait, the wait was too long, or the breaker is open */
@@ -192,11 +192,17 @@ export class OriginGuard implements CheckedOrigin {
     const isFirst = isListed && !this.#wasListed && peers.length === 1;
     this.#wasListed ||= isListed;
     this.#share.set(isListed ? shares.get(self.name) ?? 0 : 0, isFirst);
+    this.#limited();
+  }
+
+  /** An idle connection would be one more at the origin beside those that the other nodes may open now. */
+  #limited(): void {
+    this.#origin.keepIdle?.(this.#limit);
     this.#slots.serve();
   }
 
   #grown(): void {
-    this.#slots.serve();
+    this.#limited();
     if (!this.#isOwner && this.mayLoad) this.#options.onShare();
   }
 

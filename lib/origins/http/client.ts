@@ -62,6 +62,7 @@ export class HttpClient {
   readonly #once: PlainAgent | SecureAgent;
   readonly #connecting: ConnectOptions;
   #inFlight = 0;
+  #isBounded = false;
   #isClosed = false;
 
   /** @param base scheme, host and port count */
@@ -105,10 +106,24 @@ export class HttpClient {
     }
   }
 
+  /**
+   * Keeps at most so many idle connections from now on, and ends those beyond. As a request takes an idle one first, no more
+   * are ever open than requests may be in flight.
+   */
+  keepIdle(most: number): void {
+    this.#isBounded = most < Infinity;
+    this.#agent.maxFreeSockets = Math.min(most, MAX_IDLE_SOCKETS);
+    for (const socket of this.#idle().slice(this.#agent.maxFreeSockets)) socket.destroy();
+  }
+
   /** Ends idle connections; those in use end with their requests, which the callers abort. */
   close(): void {
     this.#isClosed = true;
     this.#agent.destroy();
+  }
+
+  #idle(): Socket[] {
+    return Object.values(this.#agent.freeSockets).flatMap((sockets) => sockets ?? []);
   }
 
   #send(
@@ -118,6 +133,8 @@ export class HttpClient {
     isRepeatable: boolean,
   ): Promise<Exchanged> {
     const requestedAtMs = this.#clock.nowMs();
+    // A connection of its own, in the place of an idle one.
+    if (!isRepeatable && this.#isBounded) this.#idle().at(-1)?.destroy();
     const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
     // Not the caller's signal: once the answer has ended, Deno would destroy the kept connection by it, with an error for
     // which nobody listens any more.

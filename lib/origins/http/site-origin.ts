@@ -119,6 +119,10 @@ export class SiteOrigin implements Origin {
     return Promise.resolve(undefined);
   }
 
+  keepIdle(most: number): void {
+    this.#client.keepIdle(most);
+  }
+
   /** Loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));

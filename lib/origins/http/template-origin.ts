@@ -55,6 +55,7 @@ export class TemplateOrigin implements Origin {
   readonly #own: HttpClient;
   /** To where redirects led, by scheme, host, port, and the kind of the address that they came from. */
   readonly #led = new Map<string, HttpClient>();
+  #mostIdle = Infinity;
 
   /**
    * @param options.template a URL with `{key}` (one segment) or `{+key}` (slashes are kept, RFC 6570) in its path or query,
@@ -105,6 +106,12 @@ export class TemplateOrigin implements Origin {
   /** Nothing can be said before a key is known; the server may come later. */
   check(): Promise<undefined> {
     return Promise.resolve(undefined);
+  }
+
+  /** Also of those that redirects lead to. */
+  keepIdle(most: number): void {
+    this.#mostIdle = most;
+    for (const client of [this.#own, ...this.#led.values()]) client.keepIdle(most);
   }
 
   /** Loads in flight fail. */
@@ -196,6 +203,7 @@ export class TemplateOrigin implements Origin {
     }
     const lookup = lookupWithin(kind, this.#deps.lookup);
     client = new HttpClient(target, this.#clock, { connectTimeoutMs: connectTimeoutOf(this.#timeoutMs), lookup });
+    client.keepIdle(this.#mostIdle);
     this.#led.set(key, client);
     return client;
   }

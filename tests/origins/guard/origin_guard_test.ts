@@ -26,6 +26,12 @@ class HeldOrigin implements CheckedOrigin {
   readonly asked: string[] = [];
   readonly ends: { resolve(answer: Answer): void; reject(error: unknown): void }[] = [];
   forward?: CheckedOrigin["forward"];
+  /** The latest bound of idle connections. */
+  mostIdle = Infinity;
+
+  keepIdle(most: number): void {
+    this.mostIdle = most;
+  }
 
   load(key: string, signal: AbortSignal, _context?: LoadContext): Promise<Answer> {
     this.asked.push(key);
@@ -131,6 +137,21 @@ test("a node that joins others owns nothing, and declines, until the others have
   assert.deepEqual([guard.mayLoad, shares()], [true, 1]);
   assert.equal(owners(guard.ownersIn(roster("a", "b"))), "ab");
   assert.equal(guard.figures().limit, 4);
+});
+
+test("the origin keeps no more idle connections than this node may have requests, at each moment", async () => {
+  const { guard, origin, clock } = guarded({ maxConcurrent: 4 });
+  assert.equal(origin.mostIdle, 0);
+  guard.ownersIn(roster("a"));
+  assert.equal(origin.mostIdle, 4);
+  guard.ownersIn(roster("a", "b"));
+  assert.equal(origin.mostIdle, 2);
+  guard.ownersIn(roster("a"));
+  await clock.advance(GRACE_MS - 1);
+  assert.equal(origin.mostIdle, 2);
+  await clock.advance(1);
+  assert.equal(origin.mostIdle, 4);
+  assert.equal(guarded({ retries: 1 }).origin.mostIdle, Infinity);
 });
 
 test("an earlier life under the same name, and a list without this node, give no share", async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { OriginError } from "../../../lib/core/errors.ts";
 import { collect, HttpClient, streamOf } from "../../../lib/origins/http/client.ts";
@@ -243,4 +243,45 @@ test("a GET that a closing connection has lost is sent again over a new one", as
     assert.equal((await collect(answer, 10))?.length, 2);
   }
   assert.deepEqual(seen, ["GET /first", "GET /second", "GET /second"]);
+});
+
+test("no more connections are open, idle ones included, than requests may be in flight", async (defer) => {
+  const base = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nhi`]);
+  const server = new Set<Socket>();
+  const counted = createServer((socket) => {
+    server.add(socket);
+    const through = connect(Number(base.port), "127.0.0.1");
+    for (const [from, to] of [[socket, through], [through, socket]] as const) {
+      from.on("error", () => {}).on("close", () => to.destroy()).pipe(to);
+    }
+    socket.on("close", () => server.delete(socket));
+  });
+  counted.listen(0, "127.0.0.1");
+  await once(counted, "listening");
+  defer(() => {
+    for (const socket of server) socket.destroy();
+    counted.close();
+  });
+  const client = clientOf(defer, new URL(`http://127.0.0.1:${(counted.address() as AddressInfo).port}`));
+  const send = async (method: string) => {
+    const body = method === "POST" ? new Response("x").body : null;
+    const answer = await client.exchange({ ...GET, method }, body, AbortSignal.timeout(5_000));
+    assert.equal((await collect(answer, 10))!.length, 2);
+  };
+  const open = (count: number) =>
+    until(() => server.size === count, 5_000, () => `${server.size}, not ${count}, are open`);
+  const together = (count: number, method = "GET") => Promise.all(Array.from({ length: count }, () => send(method)));
+  client.keepIdle(4);
+  await together(4);
+  await open(4);
+  client.keepIdle(2);
+  await open(2);
+  await together(4);
+  await open(2);
+  await send("POST");
+  await open(1);
+  client.keepIdle(0);
+  await open(0);
+  await together(2);
+  await open(0);
 });

@@ -26,8 +26,8 @@ const MAX_KEYS = 1_000;
 /** Derived: the most keys, each of the longest and in quotation marks, with some room for escapes. */
 const MAX_REQUEST_BYTES = 1024 * 1024;
 /**
- * Gets in flight, and answers that wait for the client. Chosen: many enough for one message to each owner, and few enough
- * that the last of them reaches a slow origin before its time is over.
+ * Gets in flight, and answers that wait for the client. Chosen: of a node's 1,024 requests to an HTTP origin one batch takes a
+ * quarter. All 1,000 keys at once would be one message to each owner, and would fail a second batch as overloaded.
  */
 const MAX_OUTSTANDING = 256;
 /** The next gets begin together, once so few are left: then they share messages. */

@@ -67,7 +67,7 @@ export class BentocacheDriver {
     return await this.#values.get(this.#keyOf(key));
   }
 
-  /** The text of a key, which is then deleted. */
+  /** The text of a key, which is then deleted. That is not one step: two that pull at once may both get it. */
   async pull(key: string): Promise<string | undefined> {
     const value = await this.get(key);
     if (value !== undefined) await this.delete(key);

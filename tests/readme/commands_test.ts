@@ -15,31 +15,35 @@ const pages = ["lib", "tests"].flatMap((folder) =>
 ).filter(isPage).sort();
 const readmes = ["README.md", ...pages].map((path) => ({ path, text: readFileSync(root + path, "utf8") }));
 
-/** Pages whose nodes run on Bun, then on Deno, then on one of each: what they promise is the same on all. */
-const onAllRuntimes = ["lib/core/lifetime/README.md", "lib/origins/http/README.md", "tests/examples/README.md"];
+/**
+ * Pages whose nodes run on Bun, then on Deno, then on one of each: what they promise is the same on all. Those of one kind run
+ * side by side, since most of their time they wait for values to expire, or for a slow origin.
+ */
+const onAllRuntimes = {
+  "pages on caching": ["lib/core/lifetime/README.md", "lib/origins/http/README.md"],
+  examples: ["tests/examples/README.md"],
+};
 const fleets: readonly (readonly RuntimeKind[])[] = [...bothRuntimes.map((kind) => [kind]), bothRuntimes];
 
 if (isTypist) {
-  const runs = fleets.flatMap((runtimes) => onAllRuntimes.map((path) => ({ path, runtimes })));
-  // Side by side, since most of their time they wait for values to expire.
-  test(
-    "the pages on caching and the examples hold on Bun, on Deno and with a node on each",
-    { timeoutMs: 180_000 },
-    async (defer) => {
+  for (const [what, paths] of Object.entries(onAllRuntimes)) {
+    const runs = fleets.flatMap((runtimes) => paths.map((path) => ({ path, runtimes })));
+    test(`the ${what} hold on Bun, on Deno and with a node on each`, { timeoutMs: 180_000 }, async (defer) => {
       await Promise.all(runs.map(async ({ path, runtimes }) => {
         const steps = stepsOf(readmes.find((page) => page.path === path)!.text);
         const reader = await Reader.open(defer, `${path} on ${runtimes.join(" and ")}`, { runtimes });
         await reader.follow(steps);
         await reader.close();
       }));
-    },
-  );
+    });
+  }
 }
 
 for (const { path, text } of readmes) {
   const steps = stepsOf(text);
   const typed = steps.filter(({ kind }) => kind !== "exemption");
-  const isTypedOnce = typed.some(({ kind }) => kind === "command") && !onAllRuntimes.includes(path);
+  const isTypedOnce = typed.some(({ kind }) => kind === "command") &&
+    !Object.values(onAllRuntimes).flat().includes(path);
   if (isTypist && isTypedOnce) {
     // Chosen: the README takes 40 s on two busy cores.
     test(`every command of ${path} does what stands beside it`, { timeoutMs: 180_000 }, async (defer) => {

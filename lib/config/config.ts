@@ -9,6 +9,7 @@ import { readTokens } from "./admin-token.ts";
 import { headerValue } from "./headers.ts";
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./addresses.ts";
 import { readFlags } from "./flags.ts";
+import { loginFaults, type NatsLogin } from "./nats-login.ts";
 import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./options.ts";
 import { ConfigError } from "../core/errors.ts";
 import { helpText, markdownTables, type OptionText } from "./help.ts";
@@ -38,6 +39,8 @@ export interface Config {
   /** As given; see {@link advertised}. */
   readonly name: string | undefined;
   readonly nats: NatsConfig;
+  /** For servers that `nats` names; empty for the bundled server, whose login is in its store. */
+  readonly natsLogin: NatsLogin;
   readonly bucket: string;
   readonly replicas: number;
   /** At least one; their names are distinct. */
@@ -207,6 +210,7 @@ class Reader {
       advertise: this.#optional("advertise"),
       name: this.#optional("name"),
       nats: this.#optional("nats") ?? embedded,
+      natsLogin: this.#natsLogin(),
       bucket: this.#value("bucket"),
       replicas: this.#value("replicas"),
       groups: this.#groups(serve),
@@ -230,6 +234,20 @@ class Reader {
     return config;
   }
 
+  #natsLogin(): NatsLogin {
+    const given = {
+      creds: this.#optional("natsCreds"),
+      nkey: this.#optional("natsNkey"),
+      user: this.#optional("natsUser"),
+      passwordFile: this.#optional("natsPasswordFile"),
+      tokenFile: this.#optional("natsTokenFile"),
+      ca: this.#optional("natsCa"),
+      cert: this.#optional("natsCert"),
+      key: this.#optional("natsKey"),
+    };
+    return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  }
+
   /** Checks rules between options. */
   #judge(config: Config): void {
     const isOne = config.workers === 1;
@@ -238,6 +256,7 @@ class Reader {
       const what = config.name === undefined ? "given: the advertised host makes a name" : "shorter: it is a name";
       this.#faults.push(`--name must be ${what} of over ${most} characters`);
     }
+    this.#faults.push(...loginFaults(config.natsLogin, config.nats, this.#input.readFile));
     if (!isOne && config.advertise?.startsWith("https:")) {
       this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");
     }

@@ -50,6 +50,17 @@ function readSwitch(text: string): boolean | undefined {
   return text === "" || text === "on" ? true : text === "off" ? false : undefined;
 }
 
+/** An option that names a file. */
+const file = (flag: string, env: string, description: string) => ({
+  flag,
+  value: "file",
+  env,
+  kind: "text" as const,
+  rule: "the path of a file",
+  description,
+  read: matches(/^[^\0\r\n]+$/),
+});
+
 /** By field name, as the JSON file has it. */
 export const options = {
   addr: {
@@ -115,6 +126,22 @@ export const options = {
     description: "The folder where the bundled server keeps its files",
     read: matches(/^[^\0\r\n]+$/),
   },
+  natsCreds: file("nats-creds", "MUSTER_NATS_CREDS", "A user's JWT and seed, for NATS servers with accounts"),
+  natsNkey: file("nats-nkey", "MUSTER_NATS_NKEY", "The seed of an NKEY user, which signs the servers' challenge"),
+  natsUser: {
+    flag: "nats-user",
+    value: "name",
+    env: "MUSTER_NATS_USER",
+    kind: "text",
+    rule: "1 to 256 characters in one line",
+    description: "The user whose password is in --nats-password-file",
+    read: matches(/^[^\0\r\n]{1,256}$/),
+  },
+  natsPasswordFile: file("nats-password-file", "MUSTER_NATS_PASSWORD_FILE", "A file with the password of --nats-user"),
+  natsTokenFile: file("nats-token-file", "MUSTER_NATS_TOKEN_FILE", "A file with a token as the login at NATS"),
+  natsCa: file("nats-ca", "MUSTER_NATS_CA", "The authority of the NATS servers' certificates, in PEM; asks for TLS"),
+  natsCert: file("nats-cert", "MUSTER_NATS_CERT", "This node's certificate for NATS, in PEM; asks for TLS"),
+  natsKey: file("nats-key", "MUSTER_NATS_KEY", "The private key of --nats-cert, in PEM"),
   bucket: {
     flag: "bucket",
     value: "name",

@@ -29,6 +29,7 @@ const LOADED = "load:";
 const SHARED = [
   ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
   ...["pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
+  ...["natsCreds", "natsNkey", "natsUser", "natsPasswordFile", "natsTokenFile", "natsCa", "natsCert", "natsKey"],
 ];
 /** Those that are on or off. */
 const SWITCHES = ["publicStats", "groupsFromNats"];

@@ -132,6 +132,20 @@ export interface NodeLog {
 export interface NodeOptions<G extends Groups = Groups> {
   /** NATS servers where the nodes find each other: `nats://host:4222`, several as a list. `"off"`: a node on its own. */
   readonly nats: string | readonly string[];
+  /** A creds file: a user's JWT and seed. Of this, `natsNkey`, `natsUser` and `natsTokenFile` one at most is given. */
+  readonly natsCreds?: string;
+  /** A file with the seed of an NKEY. For the bundled server of `npm start`: `.muster/nats/nkey`. */
+  readonly natsNkey?: string;
+  /** A user; the first line of `natsPasswordFile` is the password. */
+  readonly natsUser?: string;
+  readonly natsPasswordFile?: string;
+  /** A file whose first line is a token. */
+  readonly natsTokenFile?: string;
+  /** The authority of the servers' certificates, a file in PEM; it asks for TLS. Default: those of the runtime. */
+  readonly natsCa?: string;
+  /** This node's certificate for NATS and its key, files in PEM. */
+  readonly natsCert?: string;
+  readonly natsKey?: string;
   /** The groups that it can be asked for, by name. */
   readonly groups: G;
   /** Those of the groups that it serves itself; it asks other nodes for the values of the rest. Default: all. */

@@ -1,7 +1,10 @@
 /** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
 import { UnavailableError } from "../core/errors.ts";
-import { connect, type ConnectionOptions, type NatsConnection } from "nats";
+import { isIP } from "node:net";
+import { connect, type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
+import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
+import { readLogin } from "./login.ts";
 import { greets } from "./presence.ts";
 import { passLostErrors } from "./lost-errors.ts";
 
@@ -9,9 +12,14 @@ import { passLostErrors } from "./lost-errors.ts";
 export interface NatsTarget {
   /** `host:port`, at least one. */
   readonly servers: readonly string[];
+  /** As the URLs say. */
   readonly auth: Pick<ConnectionOptions, "user" | "pass" | "token" | "tls">;
+  /** @default none */
+  readonly login?: NatsLogin;
 }
 
+/** What is left of a connection that the server has ended by an alert, on one runtime or the other. */
+const CUT = /^(read|write) E[A-Z]+$|^received fatal alert/;
 /** Most servers of a cluster that are remembered beside the named ones. Chosen. */
 const maxGossip = 16;
 
@@ -53,7 +61,7 @@ function parseNatsUrl(input: string): URL {
  * The caller tries again.
  *
  * @throws UnavailableError when no server greets, or `signal` is aborted
- * @throws NatsError when none of them takes the login
+ * @throws UnavailableError also when none of them takes the login, or a file of it cannot be read; NatsError for other faults
  */
 export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string>, how: {
   name: string;
@@ -68,9 +76,38 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
     throw new UnavailableError(`no NATS server answers at ${servers.join(", ")}`);
   }
   passLostErrors();
-  return await connect({
-    ...target.auth,
-    servers: present,
+  const login = { ...target.auth, ...await readLogin(target.login ?? {}) };
+  let fault: unknown;
+  for (const server of inRandomOrder(present)) {
+    if (how.signal.aborted) break;
+    try {
+      return await connectTo(server, login, target, how);
+    } catch (error) {
+      fault = error;
+    }
+  }
+  throw explained(target, login.tls !== undefined, fault);
+}
+
+function connectTo(
+  server: string,
+  login: Partial<ConnectionOptions>,
+  target: NatsTarget,
+  how: { name: string; timeoutMs: number },
+): Promise<NatsConnection> {
+  const { hostname } = new URL(`nats://${server}`);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  // An address that the cluster has named is checked against the name that was configured, as nats.js does.
+  const isGossip = !target.servers.includes(server);
+  const name = isName(host) ? host : isGossip ? target.servers.map(hostOf).find(isName) : undefined;
+  // Without a host Deno checks the certificate of an address against the name "localhost".
+  const tls = login.tls && { ...login.tls, host, ...(name !== undefined && { servername: name }) };
+  return connect({
+    ...login,
+    ...(tls != null && { tls }),
+    servers: [server],
+    // The client would ask DNS itself, pass over the hosts file, and try one of the addresses only.
+    resolve: false,
     name: how.name,
     timeout: how.timeoutMs,
     reconnect: false,
@@ -78,6 +115,30 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
     pingInterval: 5_000,
     maxPingOut: 2,
   });
+}
+
+const hostOf = (server: string): string => new URL(`nats://${server}`).hostname;
+const isName = (host: string): boolean => isIP(host.replace(/^\[|\]$/g, "")) === 0;
+
+function inRandomOrder<T>(all: readonly T[]): T[] {
+  return all.map((one) => ({ one, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ one }) => one);
+}
+
+/** Says what to do, where the client's own words do not: "Authorization Violation", "write EPIPE". */
+function explained({ servers, login = {} }: NatsTarget, isTls: boolean, fault: unknown): unknown {
+  const where = `the NATS server at ${servers.join(", ")}`;
+  const { code, message } = fault as { code?: unknown; message?: string };
+  if (isTls && CUT.test(message ?? "")) {
+    const hint = login.cert === undefined ? ": it may want a client certificate (--nats-cert)" : "";
+    return new UnavailableError(`${where} ended the TLS connection (${message})${hint}`, { cause: fault });
+  }
+  if (code !== ErrorCode.AuthorizationViolation) return fault;
+  if (login.bundledNkey === undefined) return new UnavailableError(`${where} refuses the login`, { cause: fault });
+  return new UnavailableError(
+    `${where} refuses the login in ${login.bundledNkey}: it is another user's, or that of another folder. Name that ` +
+      `folder with --nats-store, or another port with --nats-port`,
+    { cause: fault },
+  );
 }
 
 /**

@@ -5,6 +5,7 @@
  */
 import { UnavailableError } from "../core/errors.ts";
 import type { NatsConnection } from "nats";
+import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
@@ -25,6 +26,8 @@ import type { Entry, PeerStore, StoreListener, View } from "../registry/store.ts
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
   readonly urls: readonly string[];
+  /** The files of the login, if it is not in the URLs. @default none */
+  readonly login?: NatsLogin;
   /** @default "peers" */
   readonly bucket?: string;
   /** How many servers of a NATS cluster keep the bucket. @default 1 */
@@ -107,9 +110,10 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
 
   /** @throws TypeError for URLs that cannot be used */
   constructor(options: NatsStoreOptions) {
-    this.#target = parseNatsUrls(options.urls);
+    this.#target = { ...parseNatsUrls(options.urls), login: options.login ?? {} };
     this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
     this.#options = {
+      login: {},
       bucket: "peers",
       replicas: 1,
       connectionName: "muster",

@@ -1,9 +1,10 @@
 /** Where a node finds the registry that its options name. */
 import type { Config, NatsConfig } from "../config/config.ts";
+import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
-import { EmbeddedNats } from "../nats/embedded.ts";
+import { bundledLogin, EmbeddedNats } from "../nats/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";
@@ -35,17 +36,18 @@ export interface Registry {
  * @param shared those of a machine on its own, in the place of some that nobody shares
  */
 export function openRegistry(
-  config: Pick<Config, "nats" | "bucket" | "replicas" | "groups">,
+  config: Pick<Config, "nats" | "natsLogin" | "bucket" | "replicas" | "groups">,
   clock: Clock,
   log: Log,
   shared: Partial<Pick<Registry, "store" | "log">> = {},
 ): Registry {
-  const { nats, bucket, replicas, groups } = config;
+  const { nats, natsLogin, bucket, replicas, groups } = config;
   if (nats.kind === "off") {
     return { store: shared.store ?? new MemoryStore(), log: shared.log ?? new MemoryStream(clock).open() };
   }
   const rest = { bucket, replicas, clock, log, logCheckIntervalMs: logCheckIntervalMs(groups) };
-  const store = new NatsStore({ ...rest, urls: nats.kind === "urls" ? nats.urls : [embeddedUrl(nats)] });
+  const way = nats.kind === "urls" ? { urls: nats.urls, login: natsLogin } : embeddedWay(nats);
+  const store = new NatsStore({ ...rest, ...way });
   const all = { store, log: store, definitions: store };
   return nats.kind === "urls" ? all : { ...all, embedded: embeddedServer(nats, clock, log) };
 }
@@ -58,9 +60,9 @@ function logCheckIntervalMs(groups: Config["groups"]): number {
 
 type Embedded = Extract<NatsConfig, { kind: "embedded" }>;
 
-/** Where the bundled server listens. */
-export function embeddedUrl({ port }: Embedded): string {
-  return `nats://127.0.0.1:${port}`;
+/** Where the bundled server listens, and who may come in. */
+export function embeddedWay({ port, storeDir }: Embedded): { urls: string[]; login: NatsLogin } {
+  return { urls: [`nats://127.0.0.1:${port}`], login: { bundledNkey: bundledLogin(storeDir) } };
 }
 
 /** The bundled server, not started yet. */

@@ -100,6 +100,7 @@ test("without any option a node has the documented defaults", () => {
     advertise: undefined,
     name: undefined,
     nats: { kind: "embedded", port: 4222, storeDir: ".muster/nats" },
+    natsLogin: {},
     bucket: "peers",
     replicas: 1,
     groups: [{ name: "dict", origin: "wordnet:", ...policy }],
@@ -144,7 +145,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     pollJitter: 0.25,
   };
   for (const [field, option] of Object.entries(options)) {
-    if (field === "config") continue;
+    if (field === "config" || Object.hasOwn(logins, field)) continue;
     const value = said[field];
     assert.notEqual(value, undefined, field);
     const isSwitch = option.value === "";
@@ -193,6 +194,74 @@ test("a token file that cannot be used is a fault, which shows nothing of what s
     assert.equal(config.adminTokenFile, "admin.token");
     assert.doesNotMatch(JSON.stringify(config), new RegExp(TOKEN));
   }
+});
+
+const seed = `SU${"A".repeat(56)}`;
+/** The files of NATS logins, by the options that name them; `natsUser` is a name. */
+const logins: Readonly<Record<string, string>> = {
+  natsCreds: `-----BEGIN NATS USER JWT-----\nx\n-----BEGIN USER NKEY SEED-----\n${seed}\n`,
+  natsNkey: `${seed}\n`,
+  natsUser: "",
+  natsPasswordFile: "pw",
+  natsTokenFile: "t",
+  natsCa: "-----BEGIN CERTIFICATE-----",
+  natsCert: "-----BEGIN CERTIFICATE-----",
+  natsKey: "-----BEGIN PRIVATE KEY-----",
+};
+
+/** The options of one login, from flags, variables and the file: each option's value is its own name. */
+function loginFrom(where: "flags" | "env" | "file", fields: readonly string[], more: readonly string[] = []) {
+  const nats = "nats://h:1";
+  const optionOf = (field: string) => options[field as keyof typeof options];
+  const inFile = JSON.stringify({ nats, ...Object.fromEntries(fields.map((field) => [field, field])) });
+  const readFile = (path: string) => path === "muster.json" ? inFile : logins[path] ?? assert.fail(`reads ${path}`);
+  const argv = fields.flatMap((field) => [`--${optionOf(field).flag}`, field]);
+  const env = Object.fromEntries(fields.map((field) => [optionOf(field).env, field]));
+  if (where === "flags") return { argv: [...argv, "--nats", nats, ...more], input: { readFile } };
+  return where === "env"
+    ? { argv: ["--nats", nats, ...more], input: { readFile, env } }
+    : { argv: [...withFile, ...more], input: { readFile } };
+}
+
+test("a login at NATS is taken from flags, variables and the file, as the paths of its files", () => {
+  const ways = [["natsCreds"], ["natsNkey"], ["natsUser", "natsPasswordFile"], ["natsTokenFile"]];
+  for (const way of [...ways, ...ways.map((way) => [...way, "natsCa", "natsCert", "natsKey"]), ["natsCa"]]) {
+    const want = Object.fromEntries(
+      way.map((field) => [field.slice("nats".length).replace(/^./, (letter) => letter.toLowerCase()), field]),
+    );
+    for (const where of ["flags", "env", "file"] as const) {
+      const { argv, input } = loginFrom(where, way);
+      assert.deepEqual(run(argv, input).natsLogin, want, `${where} ${way}`);
+    }
+  }
+});
+
+test("a login at NATS that cannot work is refused at the start, and what is in its files is not shown", () => {
+  const faults = (fields: string[], more?: string[]) => {
+    const { argv, input } = loginFrom("flags", fields, more);
+    return faultsOf(argv, input);
+  };
+  assert.deepEqual(faults(["natsCreds", "natsNkey"]), [
+    "one login must be given: there are --nats-creds and --nats-nkey",
+  ]);
+  assert.deepEqual(faults(["natsTokenFile"], ["--nats", "nats://m:pw@h:1"]), [
+    "one login must be given: there are the login in the URL of --nats and --nats-token-file",
+  ]);
+  assert.deepEqual(faults(["natsUser"]), ["--nats-user and --nats-password-file must be given together"]);
+  assert.deepEqual(faults(["natsKey"]), ["--nats-cert and --nats-key must be given together"]);
+  assert.deepEqual(faults(["natsNkey"], ["--nats", "off"]), [
+    "--nats-nkey must be given with --nats, which names the servers",
+  ]);
+  const { argv } = loginFrom("flags", ["natsNkey", "natsCa"]);
+  const wrong = faultsOf(argv, { readFile: () => "hunter2" });
+  assert.deepEqual(wrong, [
+    "--nats-nkey must be a file that holds the seed of a user, which begins with SU",
+    "--nats-ca must be a file that holds certificates in PEM",
+  ]);
+  const readFile = () => {
+    throw new Error("ENOENT: no such file");
+  };
+  assert.match(faultsOf(argv, { readFile })[0]!, /^--nats-nkey must be a file that can be read: ENOENT/);
 });
 
 test("a flag wins over its variable, the variable over the file, the file over the default", () => {

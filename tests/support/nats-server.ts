@@ -25,6 +25,8 @@ export interface NatsServer {
   storeDir: string;
   /** Of the running server, or of the last one. */
   readonly pid: number;
+  /** The last of what it logged: 64 KiB. */
+  readonly output: string;
   /** Resolves when the process has ended. @default SIGTERM */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
   /** Sends any signal, such as SIGSTOP and SIGCONT, to the running server. */
@@ -157,6 +159,9 @@ async function serverOn(port: number, storeDir: string, extraArgs: string[], def
     get pid() {
       return running.child.pid!;
     },
+    get output() {
+      return running.output;
+    },
     stop,
     signal(name) {
       send(running, name);
@@ -193,7 +198,7 @@ function launch(args: string[]): Running {
     });
   });
   child.stderr!.on("data", (chunk) => {
-    running.output = (running.output + chunk).slice(-4_000);
+    running.output = (running.output + chunk).slice(-65_536);
     running.isReady ||= running.output.includes("Server is ready");
   });
   return running;

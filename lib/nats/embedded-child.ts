@@ -13,10 +13,12 @@ export interface ChildOptions {
   bundledBinary?: string | undefined;
   /** The server's own name, by which it is told from another on the same port. */
   serverName: string;
+  /** The one user: the seed that the store holds, or is to hold. It goes to the script by a pipe, never as an argument. */
+  login: { readonly seed: string; readonly publicKey: string };
 }
 
 /** Exit codes of the script: why it started no server. */
-export const refusals = { locked: 75, noBinary: 76, noLockProgram: 77, noStore: 78 } as const;
+export const refusals = { locked: 75, noBinary: 76, noLockProgram: 77, noStore: 78, otherLogin: 79 } as const;
 
 /** Time for the server's own end, before SIGKILL. Chosen; it takes about 20 ms. */
 const SERVER_STOP_MS = 3_000;
@@ -30,14 +32,27 @@ const MAX_ERROR_CHARS = 500;
  *
  * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder is alive, and
  * no server opens a store before the last one has released it. The guard waits for the end of file on the pipe from the
- * node, which comes however the node dies. `flock` is part of util-linux and busybox; macOS has perl.
+ * node, which comes however the node dies. The pipe's first line is the login: only the holder of the lock writes it to
+ * the store, so nodes that start at once end with one. Everything is for this user alone. `flock` is part of util-linux and busybox; macOS has perl.
  */
 const script = String.raw`
+umask 077
+IFS= read -r seed || exit ${refusals.noStore}
 mkdir -p "$1" && ( : >>"$1/lock" ) || exit ${refusals.noStore}
 exec 3<&0 </dev/null 9>>"$1/lock"
 if command -v flock >/dev/null; then flock -n 9 || exit ${refusals.locked}
 elif command -v perl >/dev/null; then perl -e 'open(F, ">>&=9"); exit !flock(F, 6)' || exit ${refusals.locked}
 else exit ${refusals.noLockProgram}; fi
+
+# Files of an earlier release were for everybody.
+chmod go-rwx "$1" "$1"/* 2>/dev/null
+if [ -e "$1/nkey" ]; then
+  IFS= read -r held <"$1/nkey"
+  [ "$held" = "$seed" ] || exit ${refusals.otherLogin}
+else
+  printf '%s\n' "$seed" >"$1/nkey.new" && mv -f "$1/nkey.new" "$1/nkey" || exit ${refusals.noStore}
+fi
+unset seed held
 
 binary=
 for candidate in "$2" "$(command -v nats-server)" "$3"; do
@@ -177,7 +192,9 @@ export async function spawnServer(options: ChildOptions, clock: Clock): Promise<
     // its node has left the registry.
     detached: true,
   });
-  return new ServerChild(child, clock);
+  const server = new ServerChild(child, clock);
+  child.stdin.write(`${options.login.seed}\n`);
+  return server;
 }
 
 /** Empty where the package is not installed: it has a binary for Linux x64 only. */
@@ -197,6 +214,7 @@ function configuration(options: ChildOptions, storeDir: string): string {
       host: "127.0.0.1",
       port: options.port,
       server_name: options.serverName,
+      authorization: { users: [{ nkey: options.login.publicKey }] },
       jetstream: { store_dir: storeDir, max_memory_store: 64 * 1024 ** 2, max_file_store: MAX_STORE_BYTES },
       log_file: `${storeDir}/nats-server.log`,
       logfile_size_limit: MAX_LOG_BYTES,

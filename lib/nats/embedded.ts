@@ -4,6 +4,8 @@ import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
+import { nkeyAuthenticator, nkeys } from "nats";
+import { bundledSeed } from "./login.ts";
 import { refusals, type ServerChild, spawnServer } from "./embedded-child.ts";
 import { lookAt, type Sight } from "./presence.ts";
 
@@ -20,6 +22,11 @@ export interface EmbeddedOptions {
   bundledBinary?: string;
   clock: Clock;
   log: Log;
+}
+
+/** Where the store of a bundled server keeps its login: the seed of an NKEY, for this user's eyes only. */
+export function bundledLogin(storeDir: string): string {
+  return `${storeDir}/nkey`;
 }
 
 /** The pauses between two tries, chosen: from 0.05 s to 2 s. */
@@ -123,8 +130,9 @@ export class EmbeddedNats {
 
   /** Waits until the server that is there is gone. */
   async #hold(sight: Sight): Promise<void> {
+    const seed = await this.#heldSeed();
     if (this.#isStopping) return sight.close();
-    sight.hold();
+    sight.hold(seed === undefined ? undefined : nkeyAuthenticator(new TextEncoder().encode(seed)));
     this.#sight = sight;
     this.#trouble = undefined;
     this.#undecidedSinceMs = undefined;
@@ -140,6 +148,11 @@ export class EmbeddedNats {
     this.#pauses = this.#clock.nowMs() - sinceMs >= STABLE_MS ? this.#shortStays = 0 : this.#shortStays++;
     if (this.#pauses > 0) await this.#pause(LONGEST_PAUSE_MS);
     this.#pauses = 0;
+  }
+
+  /** The store's login; where it cannot be read, the server refuses this node, and its store says why. */
+  async #heldSeed(): Promise<string | undefined> {
+    return await bundledSeed(bundledLogin(this.#storeDir)).catch(() => undefined);
   }
 
   async #sayStarted(child: ServerChild): Promise<void> {
@@ -178,7 +191,15 @@ export class EmbeddedNats {
       return await this.#suffer(`nats-server has ended with exit code ${code} instead of serving: ${reason}`);
     }
     const where = { port: this.#port, storeDir: this.#storeDir, searchPath: this.#searchPath };
-    const options = { ...where, ...this.#binaries, serverName: this.#serverName };
+    let login: { seed: string; publicKey: string };
+    try {
+      login = await this.#login();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return await this.#suffer(`nothing listens on ${this.#address}, and its login cannot be had: ${reason}`, 0);
+    }
+    if (this.#isStopping) return;
+    const options = { ...where, ...this.#binaries, serverName: this.#serverName, login };
     let child: ServerChild;
     try {
       child = await spawnServer(options, this.#clock);
@@ -191,12 +212,26 @@ export class EmbeddedNats {
     await this.#refused(await child.exited, child.errors);
   }
 
+  /** The login of the store, or one to be written there. @throws UnavailableError the file there is none */
+  async #login(): Promise<{ seed: string; publicKey: string }> {
+    const seed = await bundledSeed(bundledLogin(this.#storeDir));
+    const pair = seed === undefined ? nkeys.createUser() : nkeys.fromSeed(new TextEncoder().encode(seed));
+    return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };
+  }
+
   async #refused(code: number, errors: string): Promise<void> {
     const nothing = `nothing listens on ${this.#address}, and`;
     switch (code) {
       case refusals.locked:
         return await this.#suffer(
           `${nothing} another process holds ${this.#storeDir}/lock`,
+          SLOW_START_MS,
+          LOCKED_PAUSE_MS,
+        );
+      case refusals.otherLogin:
+        // Another process has just written it: it is read again.
+        return await this.#suffer(
+          `${nothing} ${bundledLogin(this.#storeDir)} is not what this node has read there`,
           SLOW_START_MS,
           LOCKED_PAUSE_MS,
         );

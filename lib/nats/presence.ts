@@ -1,5 +1,6 @@
 /** Looks whether a NATS server greets at an address. */
 import { connect } from "node:net";
+import type { Authenticator } from "nats";
 import type { Clock } from "../core/base/clock.ts";
 
 /** `other`: something took the connection, but did not greet as a NATS server does. */
@@ -14,8 +15,10 @@ export interface Sight {
   /**
    * Keeps the connection of a `nats` open. When the server ends, in whatever way, the kernel tells at once, so nobody has to
    * poll; and a death between two connections of the NATS client is not missed.
+   *
+   * @param login answers the server's challenge; a server that wants another one ends the connection
    */
-  hold(): void;
+  hold(login?: Authenticator): void;
   /** Ends the connection; may be called late. */
   close(): void;
 }
@@ -32,7 +35,9 @@ export interface LookOptions {
 }
 
 /** INFO of a large cluster is a few kilobytes; a server that sends more without a line's end is no NATS server. */
-const MAX_GREETING_CHARS = 64 * 1024;
+const MAX_GREETING_BYTES = 64 * 1024;
+/** Of a connection that is held: a PING of 6 bytes every two minutes, and an INFO now and then. Chosen. */
+const MAX_HELD_BYTES = 1024 * 1024;
 
 /**
  * Connects, and tells which kind of server answers. Never rejects.
@@ -45,8 +50,10 @@ export function lookAt(options: LookOptions): Promise<Sight> {
   const lost = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   const close = (): void => void socket.destroy();
   // Without CONNECT, and PONG to its pings, the server would end the connection as a stale one.
-  const hold = (): void => {
-    socket.write('CONNECT {"verbose":false,"pedantic":false,"name":"muster: is it there"}\r\n');
+  let nonce: string | undefined;
+  const hold = (login?: Authenticator): void => {
+    const connect = { verbose: false, pedantic: false, name: "muster: is it there", ...login?.(nonce) };
+    socket.write(`CONNECT ${JSON.stringify(connect)}\r\n`);
   };
   return new Promise((resolve) => {
     let unread = "";
@@ -63,17 +70,23 @@ export function lookAt(options: LookOptions): Promise<Sight> {
     const cancelTimeout = clock.after(timeoutMs, giveUp);
     socket.on("error", (error: NodeJS.ErrnoException) => settle(error.code === "ECONNREFUSED" ? "nobody" : "other"));
     socket.once("close", giveUp);
+    let bytes = 0;
     socket.on("data", (chunk) => {
+      bytes += chunk.length;
+      if (bytes > (isSettled ? MAX_HELD_BYTES : MAX_GREETING_BYTES)) return isSettled ? close() : giveUp();
       const lines = (unread + chunk.toString("latin1")).split("\r\n");
-      unread = lines.pop()!.slice(0, MAX_GREETING_CHARS + 1);
-      for (const line of lines) {
-        if (line === "PING") socket.write("PONG\r\n");
-        if (isSettled) continue;
-        const serverName = greetingName(line);
-        if (serverName === undefined) return giveUp();
-        settle("nats", serverName);
+      unread = lines.pop()!;
+      if (isSettled) {
+        for (const line of lines) if (line === "PING") socket.write("PONG\r\n");
+        return;
       }
-      if (unread.length > MAX_GREETING_CHARS) giveUp();
+      const [line] = lines;
+      if (line === undefined) return;
+      const greeting = greetingIn(line);
+      // A NATS server says one line, and then it is the client's turn.
+      if (greeting === undefined || lines.length > 1 || unread !== "") return giveUp();
+      nonce = greeting.nonce;
+      settle("nats", greeting.serverName);
     });
     if (signal?.aborted) giveUp();
     else signal?.addEventListener("abort", giveUp);
@@ -96,12 +109,15 @@ export async function greets(
   return sight.presence === "nats";
 }
 
-/** The name in a server's first line; `undefined` for a line that no NATS server greets with. */
-function greetingName(line: string): string | undefined {
+/** A server's first line; `undefined` for a line that no NATS server greets with. */
+function greetingIn(line: string): { serverName: string; nonce: string | undefined } | undefined {
   if (!line.startsWith("INFO {")) return undefined;
   try {
-    const name: unknown = JSON.parse(line.slice("INFO ".length)).server_name;
-    return typeof name === "string" ? name : "";
+    const { server_name: name, nonce } = JSON.parse(line.slice("INFO ".length)) as Record<string, unknown>;
+    return {
+      serverName: typeof name === "string" ? name : "",
+      nonce: typeof nonce === "string" ? nonce : undefined,
+    };
   } catch {
     return undefined;
   }

@@ -4,7 +4,7 @@ import { hostInUrl } from "../config/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
-import { embeddedServer, embeddedUrl } from "../node/open-registry.ts";
+import { embeddedServer, embeddedWay } from "../node/open-registry.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
@@ -113,12 +113,14 @@ export class Machine {
   }
 
   #workerConfig(): Config {
-    const { nats, addr, drainTimeoutMs } = this.#config;
+    const { nats, natsLogin, addr, drainTimeoutMs } = this.#config;
+    const bundled = nats.kind === "embedded" ? embeddedWay(nats) : undefined;
     return {
       ...this.#config,
       addr: { ...addr, port: 0 },
       workers: 1,
-      nats: nats.kind === "embedded" ? { kind: "urls", urls: [embeddedUrl(nats)] } : nats,
+      nats: bundled === undefined ? nats : { kind: "urls", urls: bundled.urls },
+      natsLogin: bundled?.login ?? natsLogin,
       drainTimeoutMs: drainTimeoutMs - 2 * AFTER_WORKERS_MS,
     };
   }

@@ -7,6 +7,7 @@ import { connect, type KV } from "nats";
 import {
   type EmbeddedProcess,
   groupOf,
+  loginOf,
   processesOf,
   type RuntimeName,
   serversOf,
@@ -21,8 +22,11 @@ import { type Defer, test } from "../support/test.ts";
 const takeOverMs = 5_000;
 const pairs: [RuntimeName, RuntimeName][] = [["bun", "deno"], ["deno", "bun"]];
 
-async function withBucket<T>(port: number, use: (bucket: KV) => Promise<T>): Promise<T> {
-  const nc = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false });
+async function withBucket<T>(
+  { port, storeDir }: { port: number; storeDir: string },
+  use: (bucket: KV) => Promise<T>,
+): Promise<T> {
+  const nc = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false, ...loginOf(storeDir) });
   try {
     return await use(await nc.jetstream().views.kv("peers", { history: 1 }));
   } finally {
@@ -42,7 +46,7 @@ for (const [first, second] of pairs) {
     const survivor = startEmbedded(defer, second, port, storeDir);
     await survivor.said("started");
     assert.equal(survivor.lines.length, 1, "the survivor uses what is there");
-    const revision = await withBucket(port, (bucket) => bucket.put("dict.a", "kept"));
+    const revision = await withBucket({ port, storeDir }, (bucket) => bucket.put("dict.a", "kept"));
     const [pid] = serversOf(storeDir);
 
     const killedAtMs = Date.now();
@@ -51,7 +55,7 @@ for (const [first, second] of pairs) {
     await until(async () => serversOf(storeDir).length === 1 && await greets(port), "there is another", takeOverMs);
     const tookMs = Date.now() - killedAtMs;
     assert.ok(tookMs < takeOverMs, `the take-over took ${tookMs} ms`);
-    const entry = await withBucket(port, (bucket) => bucket.get("dict.a"));
+    const entry = await withBucket({ port, storeDir }, (bucket) => bucket.get("dict.a"));
     assert.equal(entry?.string(), "kept");
     assert.equal(entry?.revision, revision);
 
@@ -70,7 +74,7 @@ test("of three nodes that start at once, and of the two that are left, exactly o
     await until(async () => processesOf(storeDir).length === 3 && await greets(port), "one server, sh and guard");
     await until(() => startsOf(nodes).length === 1, "one node says that it started it");
     assert.equal(serversOf(storeDir).length, 1);
-    await withBucket(port, async (bucket) => {
+    await withBucket({ port, storeDir }, async (bucket) => {
       if (round > 0) assert.equal((await bucket.get("dict.a"))?.string(), `round ${round - 1}`);
       await bucket.put("dict.a", `round ${round}`);
     });
@@ -92,7 +96,7 @@ for (const runtime of ["bun", "deno"] as const) {
     const node = startEmbedded(defer, runtime, port, storeDir);
     await node.said("started");
     const [pid] = serversOf(storeDir);
-    const nc = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false });
+    const nc = await connect({ servers: `nats://127.0.0.1:${port}`, reconnect: false, ...loginOf(storeDir) });
     defer(() => nc.close());
     node.signalGroup("SIGINT");
     await node.said("SIGINT");

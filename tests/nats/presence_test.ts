@@ -78,6 +78,8 @@ for (
     ["greets otherwise", "220 mail.example ESMTP\r\n"],
     ["says INFO and no JSON", "INFO {nonsense\r\n"],
     ["never ends its line", "INFO {" + "x".repeat(70_000)],
+    ["says INFO twice before it is asked anything", "INFO {}\r\nINFO {}\r\n"],
+    ["begins a second line before it is asked anything", "INFO {}\r\nI"],
   ] as const
 ) {
   test(`a server that ${what} is something other than NATS`, async (defer) => {
@@ -114,4 +116,26 @@ test("a look for a greeting leaves no connection behind, and ends when it is giv
   live.abort();
   assert.equal(await looking, false);
   await until(() => taken[0]!.destroyed || taken[0]!.readyState !== "open", "the connection is closed");
+});
+
+test("a squatter that says INFO without end is let go after a megabyte, and costs the node no time", async (defer) => {
+  let sentBytes = 0;
+  const flood = "INFO {}\r\n".repeat(7_000);
+  const { port } = await stranger(defer, (socket) => {
+    socket.write("INFO {}\r\n");
+    const pour = (): void => {
+      while (!socket.destroyed) {
+        sentBytes += flood.length;
+        if (!socket.write(flood)) return;
+      }
+    };
+    socket.once("data", pour);
+    socket.on("drain", pour);
+  });
+  const sight = await lookAt({ port, clock: new ManualClock() });
+  assert.equal(sight.presence, "nats");
+  sight.hold();
+  await sight.lost;
+  // What the kernel holds for the two of them comes on top.
+  assert.ok(sentBytes < 32 * 1024 * 1024, `${sentBytes} bytes were taken`);
 });

@@ -24,7 +24,9 @@ const commandMs = 20_000;
 const startsNode = /^(npm start|(npx )?bun run main\.ts|deno (run -[AP] main\.ts|task start))\b(?!.*--(help|version))/;
 /** How a node starts whose runtime the test chooses. */
 const startOn: Readonly<Record<RuntimeKind, string>> = { bun: "bun run main.ts", deno: "deno run -P main.ts" };
-const talksToNode = /^(curl|nats)\b/;
+const talksToNode = /^(curl|nats|export NATS_NKEY=)/;
+/** A variable for the commands after it, in all terminals. */
+const exports = /^export (\w+)=(\S+)$/;
 const goesOn = /^(nats kv watch|node (-e|\S+\.mjs))\b/;
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
@@ -60,6 +62,7 @@ export class Reader {
   readonly #promiseMs: number;
   readonly #runtimes: readonly RuntimeKind[];
   #nodesStarted = 0;
+  readonly #exported: Record<string, string> = {};
 
   private constructor(path: string, folder: string, ports: ReadonlyMap<number, number>, options: ReaderOptions) {
     this.#path = path;
@@ -136,6 +139,8 @@ export class Reader {
       if (process.env.CI === "true") throw new Error(`CI must be able to run ${command}`);
       return;
     }
+    const [, name, value] = exports.exec(command) ?? [];
+    if (name !== undefined) return void (this.#exported[name] = value!);
     if (startsNode.test(command) || goesOn.test(command)) return await this.#start(command, terminal, promise);
     await this.#settled();
     const { status, output } = await this.#run(command);
@@ -246,13 +251,13 @@ export class Reader {
     const env: Record<string, string | undefined> = { ...process.env, NO_COLOR: "1" };
     // What this machine's user has set must not steer the test.
     for (const name of Object.keys(env)) {
-      if (name.startsWith("MUSTER_") || name === "NATS_URL") delete env[name];
+      if (name.startsWith("MUSTER_") || (name.startsWith("NATS_") && name !== "NATS_SERVER_BIN")) delete env[name];
     }
     const paths = (env.PATH ?? "").split(":").filter((path) => !path.endsWith("node_modules/.bin"));
     // A reader with npm alone has no bun and no deno.
     env.PATH = /^np[mx]\b/.test(command) ? paths.join(":") : [join(this.#folder, ".bin"), ...paths].join(":");
     if (/^nats\b/.test(command)) {
-      return { ...env, NATS_URL: this.#own("nats://127.0.0.1:4222"), XDG_CONFIG_HOME: this.#folder };
+      return { ...env, ...this.#exported, NATS_URL: this.#own("nats://127.0.0.1:4222"), XDG_CONFIG_HOME: this.#folder };
     }
     if (!startsNode.test(command)) return env;
     const address = /--addr[ =](\S+)/.exec(command)?.[1] ?? "127.0.0.1:8000";

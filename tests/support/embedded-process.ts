@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { NPM_PACKAGES } from "./node.ts";
+import { nkeyAuthenticator } from "nats";
 import type { Defer } from "./test.ts";
 
 export type RuntimeName = "bun" | "deno";
@@ -73,6 +74,13 @@ export function startEmbedded(
     signal,
     signalGroup: (name) => void globalThis.process.kill(-child.pid!, name),
     said: (event) => until(() => lines.some((line) => line.event === event), `${runtime} says ${event}`),
+  };
+}
+
+/** How an operator's client gets in: with the login that the store holds. */
+export function loginOf(storeDir: string) {
+  return {
+    authenticator: nkeyAuthenticator(new TextEncoder().encode(readFileSync(`${storeDir}/nkey`, "utf8").trim())),
   };
 }
 

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { connect } from "nats";
+import { connect, type ConnectionOptions } from "nats";
+import { loginOf } from "../support/embedded-process.ts";
 import { answer, serveDict } from "../origins/dict/dict-server.ts";
 import { freePort } from "../support/free-port.ts";
 import { greets, startNats } from "../support/nats-server.ts";
@@ -21,8 +22,8 @@ import { until } from "../support/until.ts";
 import { ask, isRunning, type MachineStats, startMachine, statsOf, whole, workersOf } from "./support.ts";
 
 /** The keys of the registry that have a value. */
-async function listed(natsUrl: string): Promise<string[]> {
-  const connection = await connect({ servers: natsUrl });
+async function listed(natsUrl: string, login: Pick<ConnectionOptions, "authenticator"> = {}): Promise<string[]> {
+  const connection = await connect({ servers: natsUrl, ...login });
   try {
     const bucket = await connection.jetstream().views.kv("peers");
     const keys: string[] = [];
@@ -215,7 +216,10 @@ for (const kind of bothRuntimes) {
       await until(isBack, 10_000, () => machine.lines.join("\n"));
       await whole(machine);
       assert.equal(machine.lines.filter((line) => line.includes("started the bundled nats-server")).length, 1);
-      assert.deepEqual(await listed(`nats://127.0.0.1:${port}`), workers.map(({ name }) => `dict.${name}`));
+      assert.deepEqual(
+        await listed(`nats://127.0.0.1:${port}`, loginOf(store)),
+        workers.map(({ name }) => `dict.${name}`),
+      );
       // As when the terminal's window is closed.
       assert.equal((await machine.end("SIGHUP")).code, 0, machine.lines.join("\n"));
       assert.equal(await greets(port), false);

@@ -58,6 +58,8 @@ export interface Config {
   readonly weight: number;
   /** `""` for none. */
   readonly zone: string;
+  /** Networks in which it connects to peers, as `PeerNetworks` takes them; none: everywhere. */
+  readonly peerNetworks: readonly string[];
   /** 1: this process is the node. More: it starts this many processes. */
   readonly workers: number | "auto";
   readonly drainTimeoutMs: number;
@@ -221,6 +223,7 @@ class Reader {
       log: this.#optional("log") ?? (this.#input.isTerminal ? "text" : "json"),
       weight: this.#value("weight"),
       zone: this.#value("zone"),
+      peerNetworks: this.#optional("peerNetworks") ?? [],
       workers: this.#value("workers"),
       drainTimeoutMs: this.#value("drainTimeout"),
       polling: {

@@ -3,6 +3,7 @@ import { TOKEN_FILE_RULE } from "./admin-token.ts";
 import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
 import type { FileKind } from "./file.ts";
 import { TTL_OF_GROUP } from "./group-fields.ts";
+import { readNetworks } from "./networks.ts";
 import type { OptionText } from "./help.ts";
 
 export interface Option<T> extends OptionText {
@@ -272,6 +273,16 @@ export const options = {
     rule: "up to 64 characters out of A-Z a-z 0-9 . _ -",
     description: "A label; it does not affect routing",
     read: matches(/^[A-Za-z0-9._-]{0,64}$/),
+  },
+  peerNetworks: {
+    flag: "peer-networks",
+    value: "networks",
+    env: "MUSTER_PEER_NETWORKS",
+    kind: "text",
+    shownDefault: "all",
+    rule: "networks or addresses with commas between them, such as 10.0.0.0/8,fd00::/8",
+    description: "The networks in which this node connects to other nodes, whatever their records say",
+    read: readNetworks,
   },
   workers: {
     flag: "workers",

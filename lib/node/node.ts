@@ -2,6 +2,7 @@
 import { ulid } from "ulid";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import { type HostPort, isLoopback } from "../config/addresses.ts";
+import { PeerNetworks } from "../config/networks.ts";
 import { boundedLog } from "../core/base/bounded-log.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
@@ -15,9 +16,10 @@ import { type AppOptions, createApp, starting } from "../http/app.ts";
 import type { MachineFace } from "../http/ports.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { PeerHub } from "../peer/hub.ts";
+import { dialTcp } from "../peer/socket/tcp.ts";
 import { Invalidations } from "./invalidations.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
-import { openRegistry, type Registry } from "./open-registry.ts";
+import { openRegistry, type Registry, serviceFault } from "./open-registry.ts";
 import { DefinedGroups } from "./defined-groups.ts";
 import type { DefinitionStore } from "../registry/definitions.ts";
 import { PolicyCheck } from "./policy-check.ts";
@@ -74,6 +76,7 @@ export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #networks: PeerNetworks;
   /** For lines that other nodes cause, and for those that writers to NATS do. */
   readonly #peerLog: Log;
   readonly #registryLog: Log;
@@ -117,6 +120,7 @@ export class Node {
 
   constructor(config: Config, { clock, log, origins, worker }: NodeOptions) {
     this.#config = config;
+    this.#networks = new PeerNetworks(config.peerNetworks);
     this.#clock = clock;
     this.#log = log;
     this.#peerLog = boundedLog(log, { clock, maxLinesPerMinute: MAX_PEER_LINES_PER_MINUTE, about: "other nodes" });
@@ -483,6 +487,7 @@ export class Node {
       onUnlisted: () => this.#membership?.hurry(),
       onProbed: () => this.#liveness?.probed(),
       onSettled: (isWhole) => this.#settled(isWhole),
+      openSocket: (url) => dialTcp(url, this.#networks),
       clock: this.#clock,
       log: this.#peerLog,
     });
@@ -500,7 +505,8 @@ export class Node {
       factsOf: (list) => this.#facts.get(groupOfList(list)),
       clock: this.#clock,
       log: this.#registryLog,
-      isAlive,
+      isAlive: (record, timeoutMs) => isAlive(record, timeoutMs, this.#networks),
+      faultOf: (url) => serviceFault(url, this.#config.nats) ?? this.#networks.faultOf(url),
       onRoster: (roster) => this.#swap(roster),
       onListed: (list, isListed) => {
         const group = groupOfList(list);

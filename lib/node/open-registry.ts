@@ -65,6 +65,14 @@ export function embeddedWay({ port, storeDir }: Embedded): { urls: string[]; log
   return { urls: [`nats://127.0.0.1:${port}`], login: { bundledNkey: bundledLogin(storeDir) } };
 }
 
+/** Why a record's URL cannot be a peer's: a NATS server is there, and nodes would talk HTTP to it for ever. */
+export function serviceFault(url: string, nats: NatsConfig): string | undefined {
+  const urls = nats.kind === "off" ? [] : nats.kind === "urls" ? nats.urls : embeddedWay(nats).urls;
+  // As an HTTP URL, whose port 80 is not written.
+  const isThere = urls.some((server) => new URL(server.replace(/^\w+:/, "http:")).host === new URL(url).host);
+  return isThere ? "its URL is that of a NATS server" : undefined;
+}
+
 /** The bundled server, not started yet. */
 export function embeddedServer({ port, storeDir }: Embedded, clock: Clock, log: Log): EmbeddedNats {
   const env = environment(SERVER_PATHS);

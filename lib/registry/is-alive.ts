@@ -2,19 +2,27 @@
 import { Buffer } from "node:buffer";
 import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
+import type { LookupFunction } from "node:net";
+import { ANYWHERE, type PeerNetworks } from "../config/networks.ts";
 import type { PeerRecord } from "../core/roster.ts";
 
 /** Chosen: the statistics of a thousand peers in some groups are less. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /**
- * Whether the node of this record still runs: its URL answers within `timeoutMs`, and with the same incarnation. A closed
- * port says no at once; only a silent host costs the time. Never rejects.
+ * Whether the node of this record still runs: its URL answers within `timeoutMs`, with the same name and incarnation. A
+ * record with the URL of a node of another name, which anybody may write, is nobody's. A closed port says no at once; only a
+ * silent host costs the time. Never rejects.
  */
-export async function isAlive({ url, incarnation }: PeerRecord, timeoutMs: number): Promise<boolean> {
+export async function isAlive(
+  { name, url, incarnation }: PeerRecord,
+  timeoutMs: number,
+  networks: PeerNetworks = ANYWHERE,
+): Promise<boolean> {
+  if (networks.faultOf(url) !== undefined) return false;
   try {
-    const { incarnation: theirs } = await getJson(`${url}/healthz`, timeoutMs) as { incarnation?: unknown };
-    return theirs === incarnation;
+    const theirs = await getJson(`${url}/healthz`, timeoutMs, networks.lookup) as Record<string, unknown>;
+    return theirs.name === name && theirs.incarnation === incarnation;
   } catch {
     return false;
   }
@@ -29,11 +37,11 @@ export async function isAlive({ url, incarnation }: PeerRecord, timeoutMs: numbe
 export function getJson(
   url: string,
   timeoutMs: number,
-  headers: Readonly<Record<string, string>> = {},
+  rest: { readonly headers?: Readonly<Record<string, string>>; readonly lookup?: LookupFunction } = {},
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const get = url.startsWith("https:") ? getSecure : getPlain;
-    const request = get(url, { agent: false, headers, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
+    const request = get(url, { agent: false, ...rest, signal: AbortSignal.timeout(timeoutMs) }, (response) => {
       const chunks: Uint8Array[] = [];
       let bytes = 0;
       response.on("error", reject);

@@ -34,6 +34,8 @@ export interface MembershipOptions {
    * one under a name that a later life has as well. Five seconds without an answer, or an error, count as no.
    */
   readonly isAlive: IsAlive;
+  /** Why this node must not connect to the URL of a record, which is then ignored. @default nothing forbids any */
+  readonly faultOf?: (url: string) => string | undefined;
   /** Called with each roster that differs from the one before in its peers or its revision. */
   readonly onRoster: (roster: Roster) => void;
   /** Called whenever `joined(group)` changes. */
@@ -289,8 +291,8 @@ export class Membership {
   }
 
   #reader(group: string, self: PeerRecord | undefined): RosterReader {
-    const { clock, log, onRoster, lostGraceMs = 10_000 } = this.#options;
-    return new RosterReader({ group, self, clock, log, lostGraceMs, onRoster });
+    const { clock, log, onRoster, faultOf, lostGraceMs = 10_000 } = this.#options;
+    return new RosterReader({ group, self, clock, log, lostGraceMs, faultOf, onRoster });
   }
 
   #part(group: string, isFree: Promise<unknown> | undefined): Part {

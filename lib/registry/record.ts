@@ -4,8 +4,8 @@ import type { PeerRecord } from "../core/roster.ts";
 
 /** Chosen: a node's own record takes about 500 bytes (measured). */
 export const maxRecordBytes = 4_096;
-/** Chosen: above it one peer would own nearly all keys. */
-export const maxWeight = 1_000;
+/** The rule of --weight: above it one peer would own nearly all keys. */
+export const maxWeight = 100;
 
 const text = (maxLength: number) =>
   v.pipe(v.string(), v.maxLength(maxLength), v.regex(/^[\x20-\x7e]*$/, "not plain text"));
@@ -20,7 +20,7 @@ const schema = v.object({
   incarnation: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/, "not 1 to 64 of A-Z a-z 0-9 _ -")),
   state: v.picklist(["serving", "draining"]),
   weight: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(maxWeight)),
-  zone: text(64),
+  zone: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._-]{0,64}$/, "not up to 64 of A-Z a-z 0-9 . _ -")),
   joined: v.pipe(v.string(), v.maxLength(40), v.isoTimestamp()),
   version: text(64),
   runtime: text(64),

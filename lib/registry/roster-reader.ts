@@ -15,10 +15,12 @@ export interface RosterReaderOptions {
   readonly log: Log;
   /** How long a peer stays listed whose record vanished without a delete. */
   readonly lostGraceMs: number;
+  /** Why a node must not connect to the URL of a record; such a record is ignored. This node's own is not asked about. */
+  readonly faultOf?: ((url: string) => string | undefined) | undefined;
   readonly onRoster: (roster: Roster) => void;
 }
 
-/** Most peers of one group; later ones are not listed. Chosen. */
+/** Most peers of one group; later ones are not listed. Chosen: ten times the largest cluster that is tried. */
 export const maxPeers = 1_000;
 
 interface Read {
@@ -181,7 +183,10 @@ export class RosterReader {
 
   #parse(key: string, value: Uint8Array, revision: number): Read {
     try {
-      return { revision, value, record: parseRecord(this.#options.group, key, value) };
+      const { group, self, faultOf } = this.#options;
+      const record = parseRecord(group, key, value);
+      const fault = record.incarnation === self?.incarnation ? undefined : faultOf?.(record.url);
+      return fault === undefined ? { revision, value, record } : { revision, value, record: undefined, fault };
     } catch (error) {
       return { revision, value, record: undefined, fault: (error as Error).message };
     }

@@ -40,7 +40,9 @@ export class Siblings implements MachineFace {
     if (name === this.#self) return { name, url, report: own };
     try {
       const report = await getJson(`${url}/stats`, REPORT_TIMEOUT_MS, {
-        authorization: `Bearer ${this.#statsToken}`,
+        headers: {
+          authorization: `Bearer ${this.#statsToken}`,
+        },
       }) as NodeReport;
       // Another process may have taken the port of a worker that has just ended.
       return report.name === name ? { name, url, report } : { name, url, fault: "another worker answers at its port" };

@@ -8,6 +8,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { ANYWHERE } from "../../config/networks.ts";
 import { MessageReader, MessageWriter, Opcode } from "./rfc6455.ts";
 import { CloseCode, DEAF, type SocketHandler, type SocketLike } from "./socket.ts";
 
@@ -22,15 +23,23 @@ const KEEP_ALIVE_MS = 15_000;
 const PONG_UNSENT_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
-/** Dials `ws:` or `wss:`. Failures come to the handler's `closed`. @throws TypeError not a URL */
-export function dialTcp(url: string): SocketLike {
+/**
+ * Dials `ws:` or `wss:`. Failures come to the handler's `closed`.
+ *
+ * @param networks the addresses that may be connected to; a name counts by what it resolves to
+ * @throws TypeError not a URL; Error an address that is not allowed
+ */
+export function dialTcp(url: string, networks = ANYWHERE): SocketLike {
   const target = new URL(url);
   const isSecure = target.protocol === "wss:";
   const host = target.hostname.replace(/^\[|\]$/g, "");
   const port = Number(target.port) || (isSecure ? 443 : 80);
   // An IP address is no server name (RFC 6066, 3): the runtimes throw at one. Without, they check the certificate for `host`.
   const servername = isIP(host) === 0 ? host : undefined;
-  const raw = isSecure ? connectTls({ host, port, servername }) : connectTcp({ host, port });
+  const fault = networks.faultOf(url);
+  if (fault !== undefined) throw new Error(fault);
+  const place = { host, port, ...networks.lookup };
+  const raw = isSecure ? connectTls({ ...place, servername }) : connectTcp(place);
   return new TcpSocket(raw, isSecure ? "secureConnect" : "connect", target);
 }
 

@@ -6,6 +6,7 @@ import { tokenDoubtsOf } from "../node/admin-tokens.ts";
 import { createLog } from "../node/logging.ts";
 import { Node } from "../node/node.ts";
 import { parseOrigin } from "../origins/origin.ts";
+import { SIGN, signedText } from "./sign.ts";
 import {
   commandLine,
   coreCount,
@@ -85,6 +86,19 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
+function sign(): never {
+  const { MUSTER_SECRET_FILE } = environment(["MUSTER_SECRET_FILE"]);
+  try {
+    writeOut(signedText(commandLine().slice(1), MUSTER_SECRET_FILE || undefined, readTextFile));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    writeError(`${error.message}\n`);
+    return exit(2);
+  }
+  return exit(0);
+}
+
+if (commandLine()[0] === SIGN) sign();
 const isWorker = commandLine()[0] === WORKER;
 const { program, log, drainTimeoutMs, over } = isWorker
   ? await fromSupervisor()

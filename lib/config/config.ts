@@ -10,6 +10,7 @@ import { headerValue } from "./headers.ts";
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./addresses.ts";
 import { readFlags } from "./flags.ts";
 import { loginFaults, type NatsLogin } from "./nats-login.ts";
+import { secretsIn } from "./secret.ts";
 import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./options.ts";
 import { ConfigError } from "../core/errors.ts";
 import { helpText, markdownTables, type OptionText } from "./help.ts";
@@ -41,6 +42,8 @@ export interface Config {
   readonly nats: NatsConfig;
   /** For servers that `nats` names; empty for the bundled server, whose login is in its store. */
   readonly natsLogin: NatsLogin;
+  /** The path of the cluster's secret. */
+  readonly secretFile: string | undefined;
   readonly bucket: string;
   readonly replicas: number;
   /** At least one; their names are distinct. */
@@ -213,6 +216,7 @@ class Reader {
       name: this.#optional("name"),
       nats: this.#optional("nats") ?? embedded,
       natsLogin: this.#natsLogin(),
+      secretFile: this.#optional("secretFile"),
       bucket: this.#value("bucket"),
       replicas: this.#value("replicas"),
       groups: this.#groups(serve),
@@ -237,6 +241,14 @@ class Reader {
     return config;
   }
 
+  #checkSecret(path: string): void {
+    try {
+      secretsIn(this.#input.readFile(path));
+    } catch (error) {
+      this.#faults.push(`--secret-file must be a file that can be used: ${(error as Error).message}`);
+    }
+  }
+
   #natsLogin(): NatsLogin {
     const given = {
       creds: this.#optional("natsCreds"),
@@ -259,6 +271,7 @@ class Reader {
       const what = config.name === undefined ? "given: the advertised host makes a name" : "shorter: it is a name";
       this.#faults.push(`--name must be ${what} of over ${most} characters`);
     }
+    if (config.secretFile !== undefined) this.#checkSecret(config.secretFile);
     this.#faults.push(...loginFaults(config.natsLogin, config.nats, this.#input.readFile));
     if (!isOne && config.advertise?.startsWith("https:")) {
       this.#faults.push("--advertise must be http:// with more than one of --workers: each has a port of its own");

@@ -39,6 +39,7 @@ export function helpText(options: readonly OptionText[], fields: readonly FieldT
     "usage: npm start -- [options]",
     "       bun run main.ts [options]",
     "       deno run -P main.ts [options]",
+    "       bun run main.ts sign     prints JSON with the cluster's signature, for nats kv put and nats pub",
     "",
     ...wrapped("A flag overrides its variable, the variable overrides the file, the file overrides the default.", ""),
     "-addr=… is the same as --addr …",

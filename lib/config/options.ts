@@ -143,6 +143,12 @@ export const options = {
   natsCa: file("nats-ca", "MUSTER_NATS_CA", "The authority of the NATS servers' certificates, in PEM; asks for TLS"),
   natsCert: file("nats-cert", "MUSTER_NATS_CERT", "This node's certificate for NATS, in PEM; asks for TLS"),
   natsKey: file("nats-key", "MUSTER_NATS_KEY", "The private key of --nats-cert, in PEM"),
+  secretFile: file(
+    "secret-file",
+    "MUSTER_SECRET_FILE",
+    "The cluster's secret: one line of 16 bytes or more, a second line while it is replaced; what stands in NATS without " +
+      "its signature is ignored",
+  ),
   bucket: {
     flag: "bucket",
     value: "name",

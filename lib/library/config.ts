@@ -30,7 +30,7 @@ const SHARED = [
   ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
   ...["pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
   ...["natsCreds", "natsNkey", "natsUser", "natsPasswordFile", "natsTokenFile", "natsCa", "natsCert", "natsKey"],
-  "peerNetworks",
+  ...["peerNetworks", "secretFile"],
 ];
 /** Those that are on or off. */
 const SWITCHES = ["publicStats", "groupsFromNats"];

@@ -169,6 +169,8 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly weight?: number;
   /** A label; it does not affect routing. Default: none. */
   readonly zone?: string;
+  /** A file with the secret that all nodes of the cluster share: what stands in NATS without its signature is ignored. */
+  readonly secretFile?: string;
   /** The networks in which it connects to other nodes, such as `10.0.0.0/8,fd00::/8`. Default: all. */
   readonly peerNetworks?: string;
   /** How long `close` may take: a time such as `5s`. Default: `5s`. */

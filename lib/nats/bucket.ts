@@ -11,6 +11,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
 import { maxRecordBytes } from "../registry/record.ts";
 import { type Entry, maxNamed } from "../registry/store.ts";
+import type { Seal } from "./seal.ts";
 import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "./stream.ts";
 
 /** How the server says that the named revision is not the last one; the second comes from replicated streams. */
@@ -25,6 +26,7 @@ export interface BucketOptions {
   /** How long one question to the server may take, in ms. */
   readonly requestTimeoutMs: number;
   readonly clock: Clock;
+  readonly seal: Seal;
 }
 
 /** The KV bucket behind one connection: opening, reading and writing by revision. */
@@ -79,7 +81,8 @@ export class NatsBucket {
     const message = await this.stream.last(this.prefix + key);
     if (message === undefined) return { value: undefined, revision: 0 };
     const isDeleted = isDelete(message.header.get("KV-Operation"));
-    return { value: isDeleted ? undefined : message.data, revision: message.sequence };
+    const { seal } = this.#options;
+    return { value: isDeleted ? undefined : seal.open(message.subject, message.data), revision: message.sequence };
   }
 
   /**
@@ -98,7 +101,7 @@ export class NatsBucket {
 
   /** @throws WrongRevisionError, UnavailableError */
   put(key: string, value: Uint8Array, replaces: number): Promise<number> {
-    return this.#write(key, value, replaces);
+    return this.#write(key, this.#options.seal.sign(this.prefix + key, value), replaces);
   }
 
   /** @throws WrongRevisionError, UnavailableError */

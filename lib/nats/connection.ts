@@ -133,7 +133,9 @@ function explained({ servers, login = {} }: NatsTarget, isTls: boolean, fault: u
     return new UnavailableError(`${where} ended the TLS connection (${message})${hint}`, { cause: fault });
   }
   if (code !== ErrorCode.AuthorizationViolation) return fault;
-  if (login.bundledNkey === undefined) return new UnavailableError(`${where} refuses the login`, { cause: fault });
+  if (login.bundledNkey === undefined) {
+    return new UnavailableError(`${where} refuses the login (Authorization Violation)`, { cause: fault });
+  }
   return new UnavailableError(
     `${where} refuses the login in ${login.bundledNkey}: it is another user's, or that of another folder. Name that ` +
       `folder with --nats-store, or another port with --nats-port`,

@@ -7,6 +7,7 @@ import { SayOnce } from "../core/base/say-once.ts";
 import { pause } from "../core/base/timeout.ts";
 import { type DefinitionsView, maxDefinitionBytes, maxDefinitions } from "../registry/definitions.ts";
 import { isDelete } from "./bucket.ts";
+import { type Seal, SEAL_BYTES } from "./seal.ts";
 import { isStreamGone, NatsStream, type StreamMessage, unavailable } from "./stream.ts";
 import { type Follower, StreamReader } from "./stream-reader.ts";
 
@@ -19,6 +20,7 @@ export interface NatsDefinitionsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: Random;
+  readonly seal: Seal;
 }
 
 /** Versions of a definition that `nats kv history` shows. Chosen. */
@@ -107,7 +109,10 @@ export class NatsDefinitions {
       const epoch = String((await stream.info()).created);
       const reader = new StreamReader({ stream, epoch, clock, onDoubt: () => session.hurry.abort() });
       const prefix = `$KV.${this.#options.bucket}-groups.`;
-      reader.follow(`${prefix}>`, new Definitions(prefix, (view) => session.isOver || this.#onView!(view)));
+      reader.follow(
+        `${prefix}>`,
+        new Definitions(prefix, this.#options.seal, (view) => session.isOver || this.#onView!(view)),
+      );
       if (session.isOver) reader.close();
       return reader;
     } catch (error) {
@@ -132,12 +137,14 @@ export class NatsDefinitions {
 /** The keys of the bucket, bounded. */
 class Definitions implements Follower {
   readonly #prefix: string;
+  readonly #seal: Seal;
   readonly #onView: (view: DefinitionsView) => void;
   #definitions = new Map<string, Uint8Array | undefined>();
   #revision = 0;
 
-  constructor(prefix: string, onView: (view: DefinitionsView) => void) {
+  constructor(prefix: string, seal: Seal, onView: (view: DefinitionsView) => void) {
     this.#prefix = prefix;
+    this.#seal = seal;
     this.#onView = onView;
   }
 
@@ -151,7 +158,8 @@ class Definitions implements Follower {
     const name = subject.slice(this.#prefix.length);
     if (this.#definitions.size >= maxDefinitions && !this.#definitions.has(name)) return;
     const isDeleted = isDelete(header.get("KV-Operation"));
-    const value = data.byteLength > maxDefinitionBytes ? TOO_LONG : data.slice();
+    const isTooLong = data.byteLength > maxDefinitionBytes + SEAL_BYTES;
+    const value = isTooLong ? TOO_LONG : this.#seal.open(subject, data.slice());
     this.#definitions.set(name, isDeleted ? undefined : value);
   }
 

@@ -2,6 +2,7 @@
 import { isDelete } from "./bucket.ts";
 import { maxRecordBytes, parseRecord } from "../registry/record.ts";
 import { type Entry, maxKeysPerGroup, type View } from "../registry/store.ts";
+import { type Seal, SEAL_BYTES } from "./seal.ts";
 import type { StreamMessage } from "./stream.ts";
 import type { Follower } from "./stream-reader.ts";
 
@@ -9,6 +10,7 @@ export interface GroupKeysOptions {
   readonly group: string;
   /** What stands before the keys in the stream's subjects, such as `$KV.peers.`. */
   readonly prefix: string;
+  readonly seal: Seal;
   readonly onView: (view: View) => void;
 }
 
@@ -42,7 +44,8 @@ export class GroupKeys implements Follower {
     this.#revision = sequence;
     if (this.#entries.size >= maxKeysPerGroup && !this.#entries.has(key) && !this.#hasRoom()) return;
     const isDeleted = isDelete(header.get("KV-Operation"));
-    const value = isDeleted ? undefined : data.byteLength > maxRecordBytes ? TOO_LONG : data.slice();
+    const isTooLong = data.byteLength > maxRecordBytes + SEAL_BYTES;
+    const value = isDeleted ? undefined : isTooLong ? TOO_LONG : this.#options.seal.open(subject, data.slice());
     this.#entries.set(key, { value, revision: sequence });
   }
 

@@ -8,6 +8,7 @@ import { UnavailableError } from "../core/errors.ts";
 import { BLIND, type Label } from "../core/invalidation/label.ts";
 import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
 import { LogReader, type Telling } from "./log-reader.ts";
+import type { Seal } from "./seal.ts";
 import { logPrefix, type LogState, LogStream, logStreamName, type LogStreamOptions } from "./log-stream.ts";
 
 export interface NatsLogOptions extends LogStreamOptions {
@@ -15,6 +16,7 @@ export interface NatsLogOptions extends LogStreamOptions {
   /** How often the reader is compared with the stream, in ms, give or take a fifth. */
   readonly logCheckIntervalMs: number;
   readonly random: Random;
+  readonly seal: Seal;
 }
 
 /** One check may fail while the stream chooses a leader. */
@@ -62,12 +64,16 @@ export class NatsLog implements InvalidationLog {
       throw new UnavailableError("not connected to NATS: nothing was invalidated", { isAmbiguous: false });
     }
     try {
-      return { epoch, sequence: await log.publish(group, data, epoch) };
+      return { epoch, sequence: await log.publish(group, this.#sealed(group, data), epoch) };
     } catch (error) {
       // The stream may be gone: a look makes it again.
       hurry?.abort();
       throw error;
     }
+  }
+
+  #sealed(group: string, data: Uint8Array): Uint8Array {
+    return this.#options.seal.sign(logPrefix(this.#options.bucket) + group, data);
   }
 
   async catchUp(): Promise<void> {
@@ -128,14 +134,14 @@ export class NatsLog implements InvalidationLog {
   }
 
   async #open(session: Session, told: Told): Promise<LogReader> {
-    const { bucket, clock } = this.#options;
+    const { bucket, clock, seal } = this.#options;
     const log = session.log = await LogStream.over(session.connection, this.#options);
     const onState = (state: LogState): void => {
       session.epoch = state.epoch;
       this.#sayDifference(state.difference);
     };
     const onDoubt = () => session.hurry.abort();
-    const reader = new LogReader({ log, prefix: logPrefix(bucket), clock, told, onState, onDoubt });
+    const reader = new LogReader({ log, prefix: logPrefix(bucket), seal, clock, told, onState, onDoubt });
     if (session.isOver) reader.close();
     return reader;
   }

@@ -18,6 +18,7 @@ import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./conn
 import { GroupKeys } from "./group-keys.ts";
 import { NatsDefinitions } from "./definitions.ts";
 import { NatsLog } from "./nats-log.ts";
+import { Seal } from "./seal.ts";
 import { isStreamGone } from "./stream.ts";
 import { StreamReader } from "./stream-reader.ts";
 import type { DefinitionStore, DefinitionsView } from "../registry/definitions.ts";
@@ -28,6 +29,8 @@ export interface NatsStoreOptions {
   readonly urls: readonly string[];
   /** The files of the login, if it is not in the URLs. @default none */
   readonly login?: NatsLogin;
+  /** Signs what is written and checks what is read. @default nothing is signed */
+  readonly seal?: Seal;
   /** @default "peers" */
   readonly bucket?: string;
   /** How many servers of a NATS cluster keep the bucket. @default 1 */
@@ -65,18 +68,20 @@ const MAX_REASONS = 8;
 class Session {
   readonly reader: StreamReader;
   readonly bucket: NatsBucket;
+  readonly #seal: Seal;
   readonly #onView: (view: View) => void;
 
-  constructor(bucket: NatsBucket, clock: Clock, onView: (view: View) => void, onDoubt: () => void) {
+  constructor(bucket: NatsBucket, seal: Seal, clock: Clock, onView: (view: View) => void, onDoubt: () => void) {
     const { stream, epoch } = bucket;
     this.reader = new StreamReader({ stream, epoch, clock, onDoubt });
     this.bucket = bucket;
+    this.#seal = seal;
     this.#onView = onView;
   }
 
   follow(group: string): void {
     const { prefix } = this.bucket;
-    this.reader.follow(this.#subject(group), new GroupKeys({ group, prefix, onView: this.#onView }));
+    this.reader.follow(this.#subject(group), new GroupKeys({ group, prefix, seal: this.#seal, onView: this.#onView }));
   }
 
   unfollow(group: string): void {
@@ -114,6 +119,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
     this.#options = {
       login: {},
+      seal: new Seal(),
       bucket: "peers",
       replicas: 1,
       connectionName: "muster",
@@ -235,7 +241,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       learnGossip(connection, this.#gossip);
       const bucket = await NatsBucket.open(connection, this.#options);
       this.#sayDifference(bucket.difference);
-      session = new Session(bucket, clock, (view) => this.#show(view), () => this.#hurry.abort());
+      session = new Session(bucket, this.#options.seal, clock, (view) => this.#show(view), () => this.#hurry.abort());
       for (const group of this.#groups) session.follow(group);
       // Reads and writes work from here on: a node that a view does not list may act on that view at once.
       this.#session = session;

@@ -1,6 +1,7 @@
 /** The groups that operators define in NATS while the node runs: made, changed and ended as their definitions are. */
 import { readDefinition } from "../config/definition.ts";
 import type { GroupConfig } from "../config/config.ts";
+import { UNSIGNED, UNSIGNED_FAULT } from "../core/base/unsigned.ts";
 import type { Log } from "../core/base/log.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { DefinitionsFigures } from "../http/ports.ts";
@@ -86,6 +87,7 @@ export class DefinedGroups {
     const { own, checkOrigin } = this.#options;
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new ConfigError("its name is not 1 to 64 of A-Z a-z 0-9 _ -");
     if (own.has(name)) throw new ConfigError("this node has a group of that name by its own options, which come first");
+    if (bytes === UNSIGNED) throw new ConfigError(UNSIGNED_FAULT);
     if (bytes.byteLength > maxDefinitionBytes) throw new ConfigError(`it is longer than ${maxDefinitionBytes} bytes`);
     return readDefinition(name, bytes, checkOrigin);
   }

@@ -1,5 +1,6 @@
 /** Where a node finds the registry that its options name. */
 import type { Config, NatsConfig } from "../config/config.ts";
+import { secretsIn } from "../config/secret.ts";
 import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
@@ -8,9 +9,10 @@ import { bundledLogin, EmbeddedNats } from "../nats/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";
+import { Seal } from "../nats/seal.ts";
 import type { DefinitionStore } from "../registry/definitions.ts";
 import type { PeerStore } from "../registry/store.ts";
-import { environment } from "../runtime/process.ts";
+import { environment, isReadableByAll, readTextFile } from "../runtime/process.ts";
 
 /** The environment variables that a node reads besides those of the option table. */
 const SERVER_PATHS = ["PATH", "NATS_SERVER_BIN"] as const;
@@ -36,7 +38,7 @@ export interface Registry {
  * @param shared those of a machine on its own, in the place of some that nobody shares
  */
 export function openRegistry(
-  config: Pick<Config, "nats" | "natsLogin" | "bucket" | "replicas" | "groups">,
+  config: Pick<Config, "nats" | "natsLogin" | "secretFile" | "bucket" | "replicas" | "groups">,
   clock: Clock,
   log: Log,
   shared: Partial<Pick<Registry, "store" | "log">> = {},
@@ -47,9 +49,18 @@ export function openRegistry(
   }
   const rest = { bucket, replicas, clock, log, logCheckIntervalMs: logCheckIntervalMs(groups) };
   const way = nats.kind === "urls" ? { urls: nats.urls, login: natsLogin } : embeddedWay(nats);
-  const store = new NatsStore({ ...rest, ...way });
+  const store = new NatsStore({ ...rest, ...way, seal: sealOf(config.secretFile, log) });
   const all = { store, log: store, definitions: store };
   return nats.kind === "urls" ? all : { ...all, embedded: embeddedServer(nats, clock, log) };
+}
+
+/** @throws Error the file cannot be used any more */
+function sealOf(secretFile: string | undefined, log: Log): Seal {
+  if (secretFile === undefined) return new Seal();
+  if (isReadableByAll(secretFile)) {
+    log.warn(`every user of this machine can read the cluster's secret in ${secretFile}`);
+  }
+  return new Seal(secretsIn(readTextFile(secretFile)));
 }
 
 /** Often enough that a group which may not be out of touch for long has contact twice in that time. */

@@ -1,5 +1,6 @@
 /** A record in the registry, under `<group>.<name>`: JSON in UTF-8. Anybody may write there, so it is checked when read. */
 import * as v from "valibot";
+import { UNSIGNED, UNSIGNED_FAULT } from "../core/base/unsigned.ts";
 import type { PeerRecord } from "../core/roster.ts";
 
 /** Chosen: a node's own record takes about 500 bytes (measured). */
@@ -34,6 +35,7 @@ const schema = v.object({
  * @throws TypeError with the first rule that it breaks; safe to log.
  */
 export function parseRecord(group: string, key: string, bytes: Uint8Array): PeerRecord {
+  if (bytes === UNSIGNED) throw new TypeError(UNSIGNED_FAULT);
   if (bytes.byteLength > maxRecordBytes) throw new TypeError(`longer than ${maxRecordBytes} bytes`);
   let json: unknown;
   try {

@@ -17,6 +17,7 @@ import { defaultPolicy } from "../../lib/config/group-fields.ts";
 import { options, redacted } from "../../lib/config/options.ts";
 import { MAX_BODY_BYTES } from "../../lib/core/base/limits.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
+import { secretsIn } from "../../lib/config/secret.ts";
 import { DEFAULT_LIFETIME } from "../../lib/core/lifetime/policy.ts";
 import { endToEnd } from "../../lib/core/semantics/fields.ts";
 import { NO_GUARD } from "../../lib/origins/guard/policy.ts";
@@ -101,6 +102,7 @@ test("without any option a node has the documented defaults", () => {
     name: undefined,
     nats: { kind: "embedded", port: 4222, storeDir: ".muster/nats" },
     natsLogin: {},
+    secretFile: undefined,
     bucket: "peers",
     replicas: 1,
     groups: [{ name: "dict", origin: "wordnet:", ...policy }],
@@ -147,7 +149,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     pollJitter: 0.25,
   };
   for (const [field, option] of Object.entries(options)) {
-    if (field === "config" || Object.hasOwn(logins, field)) continue;
+    if (field === "config" || field === "secretFile" || Object.hasOwn(logins, field)) continue;
     const value = said[field];
     assert.notEqual(value, undefined, field);
     const isSwitch = option.value === "";
@@ -235,6 +237,27 @@ test("a login at NATS is taken from flags, variables and the file, as the paths 
       const { argv, input } = loginFrom(where, way);
       assert.deepEqual(run(argv, input).natsLogin, want, `${where} ${way}`);
     }
+  }
+});
+
+test("the cluster's secret is a file of one or two lines that are long enough, and its text is never shown", () => {
+  const secrets: Record<string, string> = {
+    one: "0123456789abcdef\n",
+    two: " 0123456789abcdef \r\n\nfedcba9876543210",
+    short: "0123456789abcde\n",
+    second: "0123456789abcdef\nshort",
+    three: "0123456789abcdef\n".repeat(3),
+    empty: "\n",
+  };
+  const readFile = (path: string) => secrets[path] ?? JSON.stringify({ secretFile: "one" });
+  assert.equal(run(["--secret-file", "two"], { readFile }).secretFile, "two");
+  assert.equal(run([], { readFile, env: { MUSTER_SECRET_FILE: "one" } }).secretFile, "one");
+  assert.equal(run(withFile, { readFile }).secretFile, "one");
+  assert.deepEqual(secretsIn(secrets["two"]!), ["0123456789abcdef", "fedcba9876543210"]);
+  for (const path of ["short", "second", "three", "empty"]) {
+    const [fault] = faultsOf(["--secret-file", path], { readFile });
+    assert.match(fault!, /^--secret-file must be a file that can be used: .*(16 bytes|in two)/);
+    assert.ok(!fault!.includes("0123"), fault);
   }
 });
 

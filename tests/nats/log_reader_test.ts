@@ -1,8 +1,10 @@
 /** The reader of the log of invalidations, on a stream that does as it is told. */
 import assert from "node:assert/strict";
+import { UNSIGNED } from "../../lib/core/base/unsigned.ts";
 import { BLIND, type Label } from "../../lib/core/invalidation/label.ts";
 import { LogReader } from "../../lib/nats/log-reader.ts";
 import { epochOf, type LogState, type LogStream } from "../../lib/nats/log-stream.ts";
+import { Seal } from "../../lib/nats/seal.ts";
 import type { StreamMessage } from "../../lib/nats/stream.ts";
 import { Recorder } from "../registry/log_harnesses.ts";
 import { bytesOf } from "../registry/support.ts";
@@ -31,9 +33,9 @@ class ToldStream {
     },
   };
 
-  publish(subject = "p.invalidate.dict"): void {
+  publish(subject = "p.invalidate.dict", data?: Uint8Array): void {
     const sequence = ++this.lastSequence;
-    this.messages.push({ subject, sequence, header: { get: () => "" }, data: bytesOf(String(sequence)) });
+    this.messages.push({ subject, sequence, header: { get: () => "" }, data: data ?? bytesOf(String(sequence)) });
     for (const ring of this.rings.splice(0)) ring();
   }
 
@@ -57,7 +59,7 @@ class ToldStream {
   }
 }
 
-function readerOf(from: Label = BLIND) {
+function readerOf(from: Label = BLIND, seal = new Seal()) {
   const log = new ToldStream();
   const clock = new ManualClock();
   const told = new Recorder();
@@ -66,6 +68,7 @@ function readerOf(from: Label = BLIND) {
   const reader = new LogReader({
     log: log as unknown as LogStream,
     prefix: "p.invalidate.",
+    seal,
     clock,
     told,
     onState: () => {},
@@ -105,6 +108,28 @@ test("a message under a subject that is not ours has a number too", async () => 
   log.publish();
   await reader.look();
   assert.deepEqual(told.events, ["take 2 dict 2", "settled 2"]);
+});
+
+test("a message that does not verify is told as unsigned, in its place: its number counts on every node", async () => {
+  const seal = new Seal(["a secret of the fleet"]);
+  const { log, told, reader } = readerOf({ epoch: 7, sequence: 0 }, seal);
+  const all = bytesOf('{"all":true}');
+  const takes: Uint8Array[] = [];
+  const take = told.take.bind(told);
+  told.take = (sequence, group, data) => (takes.push(data), take(sequence, group, data));
+  log.publish();
+  log.publish("p.invalidate.dict", seal.sign("p.invalidate.dict", all));
+  log.publish("p.invalidate.other", seal.sign("p.invalidate.dict", all));
+  log.publish("p.invalidate.dict", new Seal(["another secret"]).sign("p.invalidate.dict", all));
+  await reader.look();
+  assert.deepEqual(told.events, [
+    "take 1 dict ",
+    'take 2 dict {"all":true}',
+    "take 3 other ",
+    "take 4 dict ",
+    "settled 4",
+  ]);
+  assert.deepEqual(takes.map((data) => data === UNSIGNED), [true, false, true, true]);
 });
 
 test("a gap is one wherever it is in what was not told yet, and deletes of older messages are none", async () => {

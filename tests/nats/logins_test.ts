@@ -44,7 +44,7 @@ async function fileOf(defer: Defer, text: string): Promise<string> {
   return path;
 }
 
-const refused = /refuses the login$/;
+const refused = /refuses the login \(Authorization Violation\)$/;
 
 test("a creds file opens a server of accounts, and nothing else does", async (defer) => {
   const [ours, theirs] = [makeAccount(), makeAccount()];

@@ -1,16 +1,14 @@
 /** The store in NATS on a real nats-server, or on an imitation of an old one. */
 import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { connect, StorageType } from "nats";
 import { parseNatsUrls } from "../../lib/nats/connection.ts";
 import { NatsStore, type NatsStoreOptions } from "../../lib/nats/peer-store.ts";
 import { freePort } from "../support/free-port.ts";
 import { MemoryLog } from "../support/log.ts";
-import { startNats, temporaryFolder } from "../support/nats-server.ts";
+import { startNats } from "../support/nats-server.ts";
 import { type Defer, test } from "../support/test.ts";
-import { Recorder } from "../registry/log_harnesses.ts";
 import { countsOf } from "../registry/fleet.ts";
 import { bytesOf, realClock, until, Watcher } from "../registry/support.ts";
 
@@ -50,39 +48,6 @@ test("a server that wants a password gets the one in the URL", { timeoutMs: 60_0
   const bad = new Watcher(storeOn(defer, [`nats://ann:no@127.0.0.1:${server.port}`]).store);
   await until("the good one is in", () => good.isBack);
   await until("the bad one is told", () => bad.events[0] === "away");
-});
-
-test("a login with no more permissions than the README names is enough", { timeoutMs: 60_000 }, async (defer) => {
-  const page = await readFile(new URL("../../lib/registry/README.md", import.meta.url), "utf8");
-  const [, publish, subscribe] = /permissions:\s+publish\s+on\s+([^,]*),\s+subscribe\s+to\s+([^,]*?)\.\n/.exec(page)!;
-  const subjects = (list: string) => list.match(/[$_A-Za-z.-]+>/g);
-  const file = `${await temporaryFolder(defer)}/nats.conf`;
-  const permissions = { publish: subjects(publish!), subscribe: subjects(subscribe!) };
-  const users = [{ user: "node", password: "pw", permissions }, { user: "operator", password: "pw" }];
-  await writeFile(file, JSON.stringify({ authorization: { users } }));
-  const server = await startNats(defer, { extraArgs: ["-c", file] });
-  const urls = [`nats://node:pw@127.0.0.1:${server.port}`];
-  // So rare a check that only the bell can tell.
-  const { store } = storeOn(defer, urls, { checkIntervalMs: 3_600_000 });
-  const watcher = new Watcher(store);
-  await until("the first contact", () => watcher.isBack);
-  const one = await store.put("dict.a", bytesOf("a"), 0);
-  await until("the record", () => watcher.last?.revision === one);
-  const two = await store.delete("dict.a", one);
-  await until("the delete", () => watcher.last?.revision === two);
-  assert.deepEqual(await store.named("a"), new Map());
-  const recorder = new Recorder();
-  store.followLog(recorder);
-  await until("the log", () => recorder.isSettled);
-  const { sequence } = await store.publish("dict", bytesOf('{"all":true}'));
-  await until("the invalidation", () => recorder.label.sequence === sequence);
-  const views: string[][] = [];
-  store.followDefinitions(({ definitions }) => void views.push([...definitions.keys()]));
-  await until("the definitions", () => views.length > 0);
-  const operator = await connect({ servers: server.url, user: "operator", pass: "pw" });
-  defer(() => operator.close());
-  await operator.jetstream().publish("$KV.peers-groups.wn", "{}");
-  await until("the definition", () => views.at(-1)?.join() === "wn");
 });
 
 test("another reason for being away is told, once for each time away", { timeoutMs: 60_000 }, async (defer) => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "nats";
 import type { StreamInfo } from "nats";
+import { Seal } from "../../lib/nats/seal.ts";
 import { NatsBucket } from "../../lib/nats/bucket.ts";
 import type { NatsStream, StreamMessage } from "../../lib/nats/stream.ts";
 import { type Follower, StreamReader } from "../../lib/nats/stream-reader.ts";
@@ -45,7 +46,13 @@ async function opened(defer: Defer, settings?: { allow_direct: boolean }) {
   defer(() => connection.close());
   if (settings !== undefined) await connection.jetstream().views.kv("peers", { history: 1, ...settings });
   const clock = systemClock;
-  const bucket = await NatsBucket.open(connection, { bucket: "peers", replicas: 1, requestTimeoutMs: 2_000, clock });
+  const bucket = await NatsBucket.open(connection, {
+    bucket: "peers",
+    replicas: 1,
+    requestTimeoutMs: 2_000,
+    clock,
+    seal: new Seal(),
+  });
   const readerOf = () => {
     const reader = new StreamReader({ stream: bucket.stream, epoch: bucket.epoch, clock, onDoubt: () => {} });
     defer(() => reader.close());

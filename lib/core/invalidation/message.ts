@@ -1,6 +1,7 @@
 /** A message of the log, as JSON: `{"keys":[...]}`, `{"prefixes":[...]}`, `{"tags":[...]}` or `{"all":true}`. */
 import { MAX_KEY_BYTES } from "../base/limits.ts";
 import { utf8Bytes } from "../base/hash.ts";
+import { UNSIGNED, UNSIGNED_FAULT } from "../base/unsigned.ts";
 
 /** What is no longer good. A value is covered when one of the four says so. */
 export interface Invalidation {
@@ -29,8 +30,9 @@ export function invalidationOf(given: Partial<Invalidation>): Invalidation {
   return { keys: NONE, prefixes: NONE, tags: NONE, all: false, soft: false, ...given };
 }
 
-/** @throws TypeError in words for whoever wrote it: not JSON, an unknown field, nothing named, or too much */
+/** @throws TypeError in words for whoever wrote it: unsigned, not JSON, an unknown field, nothing named, or too much */
 export function parseInvalidation(data: Uint8Array): Invalidation {
+  if (data === UNSIGNED) throw new TypeError(UNSIGNED_FAULT);
   if (data.byteLength > MAX_MESSAGE_BYTES) throw new TypeError(`it is longer than ${MAX_MESSAGE_BYTES} bytes`);
   let json: unknown;
   try {

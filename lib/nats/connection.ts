@@ -1,11 +1,12 @@
 /** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
 import { UnavailableError } from "../core/errors.ts";
 import { isIP } from "node:net";
-import { connect, type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
+import { type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
 import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { readLogin } from "./login.ts";
 import { greets } from "./presence.ts";
+import { connectBounded } from "./transport.ts";
 import { passLostErrors } from "./lost-errors.ts";
 
 /** The servers of `--nats`, and the login. */
@@ -102,7 +103,7 @@ function connectTo(
   const name = isName(host) ? host : isGossip ? target.servers.map(hostOf).find(isName) : undefined;
   // Without a host Deno checks the certificate of an address against the name "localhost".
   const tls = login.tls && { ...login.tls, host, ...(name !== undefined && { servername: name }) };
-  return connect({
+  return connectBounded({
     ...login,
     ...(tls != null && { tls }),
     servers: [server],

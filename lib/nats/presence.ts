@@ -35,7 +35,7 @@ export interface LookOptions {
 }
 
 /** INFO of a large cluster is a few kilobytes; a server that sends more without a line's end is no NATS server. */
-const MAX_GREETING_BYTES = 64 * 1024;
+export const MAX_GREETING_BYTES = 64 * 1024;
 /** Of a connection that is held: a PING of 6 bytes every two minutes, and an INFO now and then. Chosen. */
 const MAX_HELD_BYTES = 1024 * 1024;
 

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { createServer, type Socket } from "node:net";
 import type { NatsConnection } from "nats";
-import { learnGossip } from "../../lib/nats/connection.ts";
-import { test } from "../support/test.ts";
+import { connectOnce, learnGossip, parseNatsUrls } from "../../lib/nats/connection.ts";
+import { realClock } from "../registry/support.ts";
+import { type Defer, test } from "../support/test.ts";
+import { until } from "../support/until.ts";
 
 test("of the servers of a NATS cluster a node remembers those that it heard of last", () => {
   const gossip = new Set<string>();
@@ -18,4 +21,51 @@ test("of the servers of a NATS cluster a node remembers those that it heard of l
   const kept = [0, 1, 2, 20, 21, 22, 23, 24].map((host) => `10.0.0.${host}:4222`);
   assert.deepEqual([...gossip].slice(-kept.length), kept);
   assert.ok(!gossip.has("10.0.0.3:4222"), "unheard for the longest");
+});
+
+/** Greets the first look as NATS does, and answers the client that comes after it in its own way. */
+async function squatter(defer: Defer, second: (socket: Socket) => void) {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    // An end is only seen by who reads.
+    socket.resume();
+    if (sockets.push(socket) === 1) socket.write('INFO {"version":"2.14.0","max_payload":1048576}\r\n');
+    else second(socket);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  defer(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const target = parseNatsUrls([`127.0.0.1:${(server.address() as { port: number }).port}`]);
+  const how = { name: "test", timeoutMs: 500, clock: realClock, signal: new AbortController().signal };
+  return { sockets, connecting: connectOnce(target, new Set(), how) };
+}
+
+test("a squatter that never ends its greeting is let go after 64 KiB, not put together again and again", async (defer) => {
+  let sentBytes = 0;
+  const piece = "x".repeat(65_536);
+  const { sockets, connecting } = await squatter(defer, (socket) => {
+    socket.write('INFO {"a":"');
+    const pour = (): void => {
+      while (!socket.destroyed) {
+        sentBytes += piece.length;
+        if (!socket.write(piece)) return;
+      }
+    };
+    socket.on("drain", pour);
+    pour();
+  });
+  await assert.rejects(connecting, /greeting is too long/);
+  await until(() => sockets[1]!.destroyed, 5_000, () => "the connection is closed");
+  assert.ok(sentBytes < 32 * 1024 * 1024, `${sentBytes} bytes were taken`);
+});
+
+test("a server that greets the look and then no client leaves no connection behind", async (defer) => {
+  const { sockets, connecting } = await squatter(defer, () => {});
+  await assert.rejects(connecting, /TIMEOUT/);
+  await until(() => sockets.every((socket) => socket.destroyed || socket.readableEnded || socket.closed), 5_000, () => {
+    return "both connections are closed";
+  });
 });

@@ -1,3 +1,4 @@
+import { entryBytes } from "../cache/byte-cache.ts";
 import type { Entry } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
@@ -5,8 +6,9 @@ import type { Pusher } from "./push.ts";
 
 /** Chosen: a node that stops has little time; values that are not taken twice are loaded anew. */
 const DRAIN_TRIES = 2;
-/** Chosen: values loaded during the drain; one more is not handed over. */
+/** Values loaded during the drain, and their encoded bytes; one more is not handed over. Chosen. */
 const MAX_LATE_ENTRIES = 10_000;
+const MAX_LATE_BYTES = 64 * 1024 * 1024;
 
 /** Hands this node's values to their next owners, when it is to own nothing any more. */
 export class Drain {
@@ -14,6 +16,7 @@ export class Drain {
   readonly #pusher: Pusher;
   /** Values loaded since the drain began. */
   #late: Entry[] | undefined;
+  #lateBytes = 0;
 
   constructor(options: HandoffOptions, pusher: Pusher) {
     this.#options = options;
@@ -26,7 +29,10 @@ export class Drain {
 
   /** A value was loaded after the drain has begun: hands it over too. */
   add(key: string, value: Value): void {
-    if (this.#late!.length < MAX_LATE_ENTRIES) this.#late!.push({ key, value });
+    const bytes = entryBytes(key, value);
+    if (this.#late!.length >= MAX_LATE_ENTRIES || this.#lateBytes + bytes > MAX_LATE_BYTES) return;
+    this.#lateBytes += bytes;
+    this.#late!.push({ key, value });
   }
 
   /**

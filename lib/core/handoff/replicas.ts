@@ -1,3 +1,4 @@
+import { entryBytes } from "../cache/byte-cache.ts";
 import type { Peer } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
@@ -5,8 +6,12 @@ import type { Pusher } from "./push.ts";
 
 /** Chosen: 5 s of tries. A lost peer is evicted by then, and another becomes the second owner. */
 const COPY_TRIES = 10;
-/** Chosen: copies of fresh values in flight. One more is not sent: the value then has no second copy. */
+/**
+ * Copies of fresh values in flight, and their encoded bytes. One more is not sent: the value then has no second copy.
+ * Chosen.
+ */
 const MAX_COPIES_IN_FLIGHT = 1_000;
+const MAX_COPY_BYTES_IN_FLIGHT = 64 * 1024 * 1024;
 
 /** The second copies of a group that keeps each value on two nodes: the owner and the next in rank. */
 export class Replicas {
@@ -14,6 +19,7 @@ export class Replicas {
   readonly #pusher: Pusher;
   readonly #never = new AbortController().signal;
   #copiesInFlight = 0;
+  #copyBytesInFlight = 0;
   #rebalance = new AbortController();
   /** Whether the last rebalance was cut short: a second owner may then lack copies. */
   #isBehind = false;
@@ -27,11 +33,16 @@ export class Replicas {
   send(key: string, value: Value): void {
     const { picker, replicas } = this.#options;
     if (replicas < 2 || this.#copiesInFlight >= MAX_COPIES_IN_FLIGHT) return;
+    const bytes = entryBytes(key, value);
+    if (this.#copyBytesInFlight + bytes > MAX_COPY_BYTES_IN_FLIGHT) return;
     for (const peer of picker.ranked(key, replicas)) {
       if (peer === undefined) continue;
       this.#copiesInFlight++;
-      void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 })
-        .then(() => this.#copiesInFlight--);
+      this.#copyBytesInFlight += bytes;
+      void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 }).then(() => {
+        this.#copiesInFlight--;
+        this.#copyBytesInFlight -= bytes;
+      });
     }
   }
 

@@ -12,8 +12,8 @@ import type { Value } from "../../core/value.ts";
 
 /** The texts of popular values; chosen. quick-lru keeps up to twice as many. */
 const MAX_TEXTS = 2_048;
-/** Derived: with twice the number above, at most 16 MiB of texts, and as much of values that only they keep. */
-const MAX_TEXT_BYTES = 4_096;
+/** Derived: with twice the number above, at most 8 MiB of texts, and as much of values that only they keep. */
+const MAX_TEXT_BYTES = 2_048;
 /** Shorter bodies fit beside the head. Measured: no gain at 32 KiB, and a connection keeps memory for its longest chunk. */
 const MIN_CHUNKED_BYTES = 223;
 const MAX_CHUNKED_BYTES = 16_384;

@@ -3,10 +3,10 @@
  * are made once a second. Bun copies a `Headers` object faster than it reads lines; Deno reads lines as fast.
  */
 import { Memo } from "../../core/base/memo.ts";
-import type { Value } from "../../core/value.ts";
+import type { About, Value } from "../../core/value.ts";
 import { isOneChunk, type TextBodies } from "./text-bodies.ts";
 
-/** Headers of popular values; chosen. quick-lru keeps up to twice as many. */
+/** Headers of popular values; chosen. quick-lru keeps up to twice as many. No budget counts them. */
 const MAX_MADE = 2_048;
 
 type Lines = [name: string, value: string][];
@@ -17,14 +17,20 @@ interface Made {
   ttlSeconds: number;
   cacheStatus: string;
   isSandboxed: boolean;
+  byteLength: number;
+  contentType: string;
   init: ResponseInit;
 }
 
 /** Makes the answers of GETs without conditions and ranges, to values with a body. */
 export class WholeHits {
-  readonly #made = new Memo<Value, Made>(
+  /** By what a value says beside its body: a body of 16 MiB must not stay in memory for its headers. */
+  readonly #made = new Memo<About, Made>(
     MAX_MADE,
-    () => ({ ageSeconds: NaN, ttlSeconds: NaN, cacheStatus: "", isSandboxed: false, init: {} }),
+    () => {
+      const unset = { ageSeconds: NaN, ttlSeconds: NaN, byteLength: NaN };
+      return { ...unset, cacheStatus: "", isSandboxed: false, contentType: "", init: {} };
+    },
   );
   readonly #texts: TextBodies | undefined;
 
@@ -47,11 +53,14 @@ export class WholeHits {
   ): Response {
     const ageSeconds = Math.floor((nowMs - value.bornAtMs) / 1_000);
     const ttlSeconds = Math.floor((value.freshUntilMs - nowMs) / 1_000);
-    const made = this.#made.get(value);
+    const { contentType, body: { byteLength } } = value;
+    const made = this.#made.get(value.about);
+    // Values that say the same beside their bodies share these headers, but for what is told of the body.
     const isSame = made.ageSeconds === ageSeconds && made.ttlSeconds === ttlSeconds &&
-      made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed;
+      made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed && made.byteLength === byteLength && made.contentType === contentType;
     if (!isSame) {
-      Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, isSandboxed, init: this.#initOf(value, headersOf()) });
+      const init = this.#initOf(value, headersOf());
+      Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, isSandboxed, byteLength, contentType, init });
     }
     return new Response(this.#texts?.of(value) ?? value.body, made.init);
   }

@@ -37,7 +37,8 @@ export const groupFields = {
     unit: "bytes",
     shownDefault: "67108864",
     rule: "a whole number from 0 to 2^40",
-    description: "The size of the main and the hot cache together, with their keys",
+    description:
+      "The memory that the entries of the main and the hot cache may cost together: see lib/core/cache/README.md",
     schema: v.optional(whole(0, 2 ** 40), 64 * 1024 * 1024),
   },
   ttlMs: {

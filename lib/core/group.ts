@@ -3,6 +3,7 @@ import type { Clock } from "./base/clock.ts";
 import { hashOf } from "./base/hash.ts";
 import { primaryKey } from "./base/variant-key.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
+import type { CostOf } from "./cache/memory.ts";
 import { SharedBudget } from "./cache/shared-budget.ts";
 import { cacheKeyFor, cacheKeyOf, findFor, isFor, storeVariant } from "./cache/variants.ts";
 import { BehindError, NotFoundError, OriginUnreachableError, OverloadedError, PassThroughError } from "./errors.ts";
@@ -24,6 +25,7 @@ import { RecentLooks } from "./lifetime/recent-looks.ts";
 import { isDueEarly, isUsableOnError, isUsableStale } from "./lifetime/times.ts";
 import { Failover } from "./load/failover.ts";
 import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
+import type { LoadingBytes } from "./load/loading-bytes.ts";
 import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
 import { Reachability } from "./load/reachability.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
@@ -49,10 +51,12 @@ export interface GroupOptions {
   readonly origin: Origin;
   readonly picker: PeerPicker;
   readonly clock: Clock;
-  /** For the main and the hot cache together: bytes of keys in UTF-8 and of values. */
+  /** For the main and the hot cache together: what their entries cost in memory, in bytes. See cache/memory.ts. */
   readonly budgetBytes: number;
   /** Whether the caches find entries by the hash of their key: see ByteCache. @default false */
   readonly isHashed?: boolean;
+  /** What an entry counts against the budget: see cache/memory.ts. @default as on the runtime that needs more */
+  readonly costOf?: CostOf;
   /** For how long values may be served. @default DEFAULT_LIFETIME */
   readonly lifetime?: Partial<LifetimePolicy>;
   /** Where this node is in the log of invalidations. @default nothing is ever invalidated */
@@ -83,6 +87,8 @@ export interface GroupOptions {
   readonly hotAfterFetches?: number;
   /** The most loads in flight, and the most fetches from peers in flight. @default 10_000 */
   readonly maxFlights?: number;
+  /** Bounds the bodies that all groups of this process are loading. @default nothing does */
+  readonly loading?: LoadingBytes | undefined;
   /** Makes an entity tag for a body that came without one, for HTTP origins. @default none is made */
   readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
   /** From 0 to 1. @default Math.random */
@@ -180,10 +186,10 @@ export class Group {
     this.#peeks = new Peeks(this.#handoff);
     this.#replicas = new Replicas(this.#handoff, pusher);
     this.#drain = new Drain(this.#handoff, pusher);
-    const { origin, etagOf } = options;
+    const { origin, etagOf, loading } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
-    const loads = { origin, isBarred: !isServed, clock, lifetime, random, reachability, stats };
-    this.#origin = new OriginLoads({ ...loads, ...(etagOf && { etagOf }) });
+    const loads = { origin, isBarred: !isServed, clock, lifetime, random, reachability, etagOf, loading, stats };
+    this.#origin = new OriginLoads(loads);
     this.#failover = new Failover({
       group,
       picker,
@@ -223,7 +229,7 @@ export class Group {
 
   /** The caches, and what is still good in them: new ones, or those of the group that this one takes over. */
   static #memoryOf(
-    { name, clock, budgetBytes, isHashed, maxBlindMs = null, ...options }: GroupOptions,
+    { name, clock, budgetBytes, isHashed = false, costOf, maxBlindMs = null, ...options }: GroupOptions,
     onCovered: (isCovered: (key: string) => boolean, keys: readonly string[]) => void,
   ): { position: LogPosition; caches: SharedBudget } {
     const { takesOver, position = new LogPosition({ clock }) } = options;
@@ -235,7 +241,7 @@ export class Group {
     }
     const validity = new Validity({ position, clock, maxBlindMs, onCovered });
     position.add(name, validity);
-    return { position, caches: new SharedBudget(budgetBytes, validity, isHashed) };
+    return { position, caches: new SharedBudget(budgetBytes, validity, { isHashed, clock, costOf }) };
   }
 
   /** What this node has in memory. Synchronous: a hit awaits nothing. */

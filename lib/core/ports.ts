@@ -11,11 +11,24 @@ export interface RequestHead {
   readonly fields: Fields;
 }
 
+/** A load's part of the bytes that all loads may hold. */
+export interface LoadingBody {
+  /**
+   * The load holds so many bytes from now on, if that is more than before.
+   *
+   * @returns what it must await before it reads on, if anything
+   * @throws OverloadedError (or rejects) there is no room; the signal's reason
+   */
+  hold(bytes: number, signal: CancelSignal): Promise<void> | undefined;
+}
+
 /** What a load may use beside the key. */
 export interface LoadContext {
   /** The value that has expired: an origin may be asked whether it is still good, and then gives it again. */
   readonly stale?: Value | undefined;
   readonly request?: RequestHead | undefined;
+  /** Is told of the bytes of the body before they are read, where that may be many. @default nothing bounds them */
+  readonly loading?: LoadingBody | undefined;
 }
 
 /** Where a value comes from on a miss (groupcache's Getter). */

@@ -32,13 +32,14 @@ export class LoadOrigin implements CheckedOrigin {
    * @throws OriginTimeoutError, OverloadedError it threw an error of this name, or a TimeoutError
    * @throws OriginError it failed, or returned what is no value, or one over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale: held }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale: held, loading }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const over = Promise.withResolvers<never>();
     const abort = () => over.reject(signal.reason);
     signal.addEventListener("abort", abort);
     const stale = held && staleOf(held, this.#clock.nowMs());
-    const reading = { lifetime: this.#config, valueBytesMax: this.#config.valueBytesMax, stale, held, signal };
+    const { valueBytesMax } = this.#config;
+    const reading = { lifetime: this.#config, valueBytesMax, stale, held, signal, loading };
     const answer = async () => {
       return await answerOf(this.#codec.resultOf(await this.#load(key, { signal, stale })), reading);
     };

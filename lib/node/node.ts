@@ -8,6 +8,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { OriginError } from "../core/errors.ts";
 import { InFlight } from "./in-flight.ts";
 import { Liveness } from "../core/liveness/liveness.ts";
+import { LoadingBytes } from "../core/load/loading-bytes.ts";
 import type { Log } from "../core/base/log.ts";
 import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
@@ -80,7 +81,7 @@ export class Node {
   /** For lines that other nodes cause, and for those that writers to NATS do. */
   readonly #peerLog: Log;
   readonly #registryLog: Log;
-  readonly #watchers: { readonly clock: Clock; readonly log: Log };
+  readonly #watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes };
   readonly #origins: NodeOptions["origins"];
   readonly #worker: NodeOptions["worker"];
   readonly #incarnation = ulid();
@@ -130,7 +131,7 @@ export class Node {
       maxTextChars: MAX_REGISTRY_TEXT_CHARS,
       about: "what stands in NATS",
     });
-    this.#watchers = { clock, log };
+    this.#watchers = { clock, log, loading: new LoadingBytes({ clock }) };
     this.#origins = origins;
     this.#worker = worker;
   }

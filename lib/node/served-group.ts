@@ -8,6 +8,8 @@ import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
 import { Reachability } from "../core/load/reachability.ts";
 import type { Log } from "../core/base/log.ts";
+import { costBy } from "../core/cache/memory.ts";
+import type { LoadingBytes } from "../core/load/loading-bytes.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
 import type { ServedGroup, SiteFace } from "../http/ports.ts";
 import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../origins/origin.ts";
@@ -17,7 +19,7 @@ import { reported } from "../origins/reported.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { PeerHub } from "../peer/hub.ts";
 import type { PeerService } from "../peer/service.ts";
-import { isHashFaster } from "../runtime/settings.ts";
+import { entryCosts, isHashFaster } from "../runtime/settings.ts";
 
 export interface Served extends ServedGroup {
   readonly group: Group;
@@ -51,7 +53,7 @@ export function serveGroup(
   onShare: () => void,
   hub: PeerHub,
   invalidations: Invalidations,
-  watchers: { readonly clock: Clock; readonly log: Log },
+  watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes },
   { isServed, inCode, before }: ServeOptions,
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
@@ -81,6 +83,8 @@ export function serveGroup(
     clock,
     budgetBytes,
     isHashed: isHashFaster,
+    costOf: costBy(entryCosts),
+    loading: watchers.loading,
     lifetime,
     loadTimeoutMs,
     replicas,

@@ -14,6 +14,11 @@ export const isChunkedTextFaster = Bun === undefined;
 /** Whether this runtime's maps find a number faster than a string: V8's do. */
 export const isHashFaster = Bun === undefined;
 
+/** What an entry of a cache costs on this runtime: see lib/core/cache/memory.ts. Measured. */
+export const entryCosts = Bun === undefined
+  ? { entryBytes: 1_800, perBodyByte: 1.25 }
+  : { entryBytes: 1_000, perBodyByte: 2 };
+
 /**
  * Settings for a server that is busy, then idle, then busy again. Each runtime reads them from its environment before it
  * runs any code of this program.

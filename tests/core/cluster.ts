@@ -1,4 +1,5 @@
 /** Groups of one process that are each other's peers: no socket, no timer, no registry. */
+import { entryBytes } from "../../lib/core/cache/byte-cache.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { OriginUnreachableError, PeerError } from "../../lib/core/errors.ts";
 import { Group, type GroupOptions } from "../../lib/core/group.ts";
@@ -36,6 +37,8 @@ export function makeGroup(options: Partial<GroupOptions> & { origin: Origin }) {
     name: "dict",
     picker: NoPeers,
     clock,
+    // Budgets of encoded bytes: the tests count entries.
+    costOf: entryBytes,
     budgetBytes: 1_000_000,
     loadTimeoutMs: 10_000,
     ...options,

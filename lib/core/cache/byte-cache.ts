@@ -14,6 +14,7 @@ import { goneAtMs } from "../lifetime/times.ts";
 import { canBeValidated, type Value } from "../value.ts";
 import { hashOf, utf8Bytes } from "../base/hash.ts";
 import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
+import type { CostOf } from "./memory.ts";
 
 type Shard = QuickLRU<string | number, Entry>;
 
@@ -29,7 +30,10 @@ interface Entry extends ListNode {
 
 /** Counters and sizes of one cache, under groupcache's names. */
 export interface CacheStats {
+  /** Encoded: keys, bodies and header fields. */
   bytes: number;
+  /** What counts against the budget: see memory.ts. */
+  memoryBytes: number;
   items: number;
   gets: number;
   hits: number;
@@ -52,7 +56,7 @@ const READ_IDLE_FACTOR = 1.15;
  */
 const MAX_LOOKED_AT = 1_000;
 
-/** The bytes that an entry counts against the budget: its key in UTF-8, its body, and its header fields. */
+/** An entry's encoded bytes: its key in UTF-8, its body, and its header fields. */
 export function entryBytes(key: string, { body, about: { fields } }: Value): number {
   let bytes = utf8Bytes(key) + body.byteLength;
   for (const [name, value] of fields) bytes += name.length + value.length;
@@ -62,6 +66,7 @@ export function entryBytes(key: string, { body, about: { fields } }: Value): num
 /** One cache of values. It evicts only when told, since two caches share one budget (see SharedBudget). */
 export class ByteCache {
   readonly #isHashed: boolean;
+  readonly #costOf: CostOf;
   // The bound is never reached: bytes bound this cache, and quick-lru then keeps one generation.
   readonly #shards = Array.from(
     { length: SHARDS },
@@ -76,10 +81,13 @@ export class ByteCache {
   /** Grows at each insertion and each eviction: "read since" is exact between any two of them. */
   #tick = 1;
   #bytes = 0;
+  #memoryBytes = 0;
   #items = 0;
   #gets = 0;
   #hits = 0;
   #evictions = 0;
+  /** Entries that this eviction has passed over. */
+  #looks = 0;
   /** No entry is gone before. */
   #firstGoneMs = Infinity;
   /** The same for the entries that this pass over the lists has seen, and those that have come since it began. */
@@ -90,13 +98,20 @@ export class ByteCache {
   /**
    * @param isHashed whether maps are keyed by the hash of the key instead of the key. V8 interns a string before it looks
    * it up in a map. At a million entries interning took a third of the time and caused the longest pause (measured).
+   * @param costOf what an entry counts. @default its encoded bytes
    */
-  constructor(isHashed = false) {
+  constructor(isHashed = false, costOf: CostOf = entryBytes) {
     this.#isHashed = isHashed;
+    this.#costOf = costOf;
   }
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** What its entries cost in memory. */
+  get memoryBytes(): number {
+    return this.#memoryBytes;
   }
 
   get items(): number {
@@ -106,6 +121,7 @@ export class ByteCache {
   stats(): CacheStats {
     return {
       bytes: this.#bytes,
+      memoryBytes: this.#memoryBytes,
       items: this.#items,
       gets: this.#gets,
       hits: this.#hits,
@@ -177,6 +193,7 @@ export class ByteCache {
     else if (shard.get(hash >>> SHARD_BITS) === undefined) shard.set(hash >>> SHARD_BITS, entry);
     else this.#collisions.set(hash, [...this.#collisionsOf(hash), entry]);
     this.#bytes += bytes;
+    this.#memoryBytes += this.#costOf(key, value);
     this.#items++;
     const goneMs = goneAtMs(value);
     this.#firstGoneMs = Math.min(this.#firstGoneMs, goneMs);
@@ -192,18 +209,24 @@ export class ByteCache {
     return true;
   }
 
-  /** Evicts the longer idle of the two lists' candidates. @returns false when the cache is empty */
-  evictOne(): boolean {
-    if (this.#items === 0) return false;
-    const unread = this.#candidate(this.#unread);
-    const read = this.#candidate(this.#read);
-    // Looking for the second candidate may have moved the first list's last entry to `#read`: then only `read` is left.
+  /**
+   * Evicts the longer idle of the two lists' candidates.
+   *
+   * @param maxLooks how many entries that were read it may pass over in each list; the next one goes, read or not
+   * @returns how many entries it has looked at; 0 when the cache is empty
+   */
+  evictOne(maxLooks = Infinity): number {
+    if (this.#items === 0) return 0;
+    this.#looks = 0;
+    const unread = this.#candidate(this.#unread, maxLooks);
+    const read = this.#candidate(this.#read, 2 * maxLooks);
+    // The look at `#unread` may have moved all its entries to `#read`: then only `read` is left.
     const victim = unread === undefined || (read !== undefined && this.#isIdler(read, unread)) ? read : unread;
     this.#delete(victim!, hashOf(victim!.key));
     this.#evictions++;
     // A read from now on counts as later than this look.
     this.#tick++;
-    return true;
+    return this.#looks + 1;
   }
 
   /**
@@ -255,11 +278,16 @@ export class ByteCache {
     return all;
   }
 
-  /** The first entry of a list not read since it was appended. Entries in front of it were read and move to `#read`. */
-  #candidate(list: ListNode): Entry | undefined {
+  /**
+   * The first entry of a list not read since it was appended. Entries in front of it were read and move to `#read`.
+   *
+   * @param maxLooks after so many looks in both lists, an entry that was read is taken, too
+   */
+  #candidate(list: ListNode, maxLooks: number): Entry | undefined {
     for (let first = list.next; first !== list; first = list.next) {
       const entry = first as Entry;
-      if (entry.usedAt < 0) return entry;
+      if (entry.usedAt < 0 || this.#looks >= maxLooks) return entry;
+      this.#looks++;
       entry.usedAt = -entry.usedAt;
       this.#unlink(entry);
       append(this.#read, entry);
@@ -297,13 +325,14 @@ export class ByteCache {
   }
 
   #isIdler(read: Entry, unread: Entry): boolean {
-    return (this.#tick + read.usedAt) * READ_IDLE_FACTOR > this.#tick + unread.usedAt;
+    return (this.#tick - Math.abs(read.usedAt)) * READ_IDLE_FACTOR > this.#tick - Math.abs(unread.usedAt);
   }
 
   #delete(entry: Entry, hash: number): void {
     this.#unfind(entry, hash);
     this.#unlink(entry);
     this.#bytes -= entry.bytes;
+    this.#memoryBytes -= this.#costOf(entry.key, entry.value);
     this.#items--;
   }
 

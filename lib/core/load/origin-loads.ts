@@ -16,6 +16,7 @@ import type { Origin, RequestHead } from "../ports.ts";
 import type { Freshness } from "../semantics/freshness.ts";
 import { type About, type Answer, canBeValidated, NO_TAGS, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
+import type { LoadingBytes } from "./loading-bytes.ts";
 import type { Reachability } from "./reachability.ts";
 
 /** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
@@ -43,7 +44,9 @@ export interface OriginLoadsOptions {
   /** Whether this node reaches the origin: told of each load, and asked before it. */
   readonly reachability: Reachability;
   /** Makes an entity tag for a body. @default none is made */
-  readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
+  readonly etagOf?: ((body: Uint8Array<ArrayBuffer>) => string) | undefined;
+  /** Bounds the bodies that are on their way, together with those of other groups. @default nothing does */
+  readonly loading?: LoadingBytes | undefined;
   /** Counts here. */
   readonly stats: OriginStats;
 }
@@ -156,11 +159,12 @@ export class OriginLoads {
     const { origin, clock, lifetime, reachability, stats, isBarred = false } = this.#options;
     flight.throwIfAborted();
     if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
+    const loading = this.#options.loading?.begin();
     if (!isBarred) stats.originLoads++;
     this.#inFlight.set(cacheKey, flight);
     const askedAtMs = clock.nowMs();
     try {
-      const answer = await origin.load(key, flight.abortSignal(), { stale, request });
+      const answer = await origin.load(key, flight.abortSignal(), { stale, request, loading });
       reachability.answered();
       if (answer.status === 404 && this.#isNothing(answer)) {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
@@ -174,6 +178,7 @@ export class OriginLoads {
       if (!(error instanceof NotFoundError) || lifetime.negativeTtlMs === 0) throw error;
       return this.#remembered(clock.nowMs() - askedAtMs, label);
     } finally {
+      loading?.end();
       // A cancelled load may end after the next one has begun.
       if (this.#inFlight.get(cacheKey) === flight) this.#inFlight.delete(cacheKey);
     }

@@ -57,7 +57,8 @@ export class WholeHits {
     const made = this.#made.get(value.about);
     // Values that say the same beside their bodies share these headers, but for what is told of the body.
     const isSame = made.ageSeconds === ageSeconds && made.ttlSeconds === ttlSeconds &&
-      made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed && made.byteLength === byteLength && made.contentType === contentType;
+      made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed && made.byteLength === byteLength &&
+      made.contentType === contentType;
     if (!isSame) {
       const init = this.#initOf(value, headersOf());
       Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, isSandboxed, byteLength, contentType, init });

@@ -101,6 +101,7 @@ const ofGroup: readonly Row<GroupFigures>[] = [
 
 const ofCache: readonly Row<CacheStats | undefined>[] = [
   ["muster_cache_bytes", "Bytes of keys and values in the cache.", (cache) => cache?.bytes],
+  ["muster_cache_memory_bytes", "What counts against the budget.", (cache) => cache?.memoryBytes],
   ["muster_cache_items", "Entries in the cache.", (cache) => cache?.items],
   ["muster_cache_gets_total", "Look-ups in this cache.", (cache) => cache?.gets],
   ["muster_cache_lookup_hits_total", "Look-ups that found a value.", (cache) => cache?.hits],

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { promisify } from "node:util";
 import { brotliDecompress, gunzip, inflate } from "node:zlib";
 import { MAX_CONTENT_TYPE_BYTES } from "../../core/base/limits.ts";
-import { OriginError } from "../../core/errors.ts";
+import { OriginError, OverloadedError } from "../../core/errors.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import { jittered } from "../../core/lifetime/times.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
@@ -123,7 +123,7 @@ export async function decoded(
   }
 }
 
-/** The whole body. @throws OriginError it was cut, or the connection was lost; the signal's reason */
+/** The whole body. @throws OriginError it was cut, or the connection was lost; OverloadedError; the signal's reason */
 export async function readWhole<T>(
   read: Promise<T>,
   { body }: Exchanged,
@@ -135,6 +135,7 @@ export async function readWhole<T>(
   } catch (error) {
     body.destroy();
     if (signal.aborted) throw signal.reason;
+    if (error instanceof OverloadedError) throw error;
     throw new OriginError(`${url} broke off: ${(error as Error).message}`);
   }
 }

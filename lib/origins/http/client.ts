@@ -8,6 +8,7 @@ import { isIP, type LookupFunction, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { OriginError, OriginUnreachableError, OverloadedError } from "../../core/errors.ts";
+import type { LoadingBody } from "../../core/ports.ts";
 import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
 import { connectTimeoutOf, LOAD_TIMEOUT_MS } from "../deps.ts";
 import { UnansweredError } from "../unanswered.ts";
@@ -240,22 +241,40 @@ function isEndedByClose(method: string, status: number, fields: Fields): boolean
   return codings.length > 0 ? codings.at(-1)!.toLowerCase() !== "chunked" : !has(fields, "content-length");
 }
 
-/** The bytes of a body, or `undefined` when there are more than `maxBytes`: the rest is not read then. */
+const NEVER = new AbortController().signal;
+
+/** What a load may hold. */
+interface Bound {
+  readonly loading?: LoadingBody | undefined;
+  /** Ends a wait for room. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The bytes of a body, or `undefined` when there are more than `maxBytes`: the rest is not read then.
+ *
+ * @param bound on what all loads hold; with a `Content-Length` all of it is held from the start
+ * @throws OverloadedError loads hold too much already; what breaks the body off
+ */
 export async function collect(
   { body, fields }: Exchanged,
   maxBytes: number,
+  { loading, signal = NEVER }: Bound = {},
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const told = fields.find(([name]) => name === "content-length");
   if (told !== undefined && Number(told[1]) > maxBytes) {
     body.destroy();
     return undefined;
   }
+  if (told !== undefined) await loading?.hold(Number(told[1]), signal);
   const bytes = new GrowingBytes();
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     if (bytes.length + chunk.length > maxBytes) {
       body.destroy();
       return undefined;
     }
+    const turn = loading?.hold(bytes.length + chunk.length, signal);
+    if (turn !== undefined) await turn;
     bytes.append(chunk);
   }
   return bytes.take();

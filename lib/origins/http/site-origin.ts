@@ -5,7 +5,7 @@ import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError, OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
 import { type Invalidation, invalidationOf, MAX_NAMES } from "../../core/invalidation/message.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
-import type { ForwardedAnswer, ForwardedRequest, LoadContext, Origin } from "../../core/ports.ts";
+import type { ForwardedAnswer, ForwardedRequest, LoadContext, LoadingBody, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, unconditional, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf, hasExplicitLifetime } from "../../core/semantics/freshness.ts";
@@ -46,18 +46,18 @@ export class SiteOrigin implements Origin {
    * @throws BadKeyError the path leads out of the site; OriginError an answer that is cut; OriginUnreachableError none;
    * OriginTimeoutError; OverloadedError; PassThroughError a body over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale, request }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale, request, loading }: LoadContext = {}): Promise<Answer> {
     return await this.#timed(signal, async (within) => {
       const asked = unconditional(request?.fields ?? []);
       const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
       const answer = await this.#get(key, [...asked, ...validators], within);
-      if (answer.status !== 304) return await this.#whole(key, answer, asked, within);
+      if (answer.status !== 304) return await this.#whole(key, answer, asked, within, loading);
       answer.body.resume();
       if (stale !== undefined && validators.length > 0 && isAbout(stale.about.fields, answer.fields)) {
         return this.#freshened(stale, answer, asked);
       }
       if (validators.length === 0) throw new OriginError(`${this.#name(key)} answered 304, which nobody asked for`);
-      return await this.#whole(key, await this.#get(key, asked, within), asked, within);
+      return await this.#whole(key, await this.#get(key, asked, within), asked, within, loading);
     });
   }
 
@@ -148,9 +148,16 @@ export class SiteOrigin implements Origin {
     return this.#client.exchange(head, null, signal);
   }
 
-  async #whole(key: string, answer: Exchanged, asked: Fields, signal: AbortSignal): Promise<Answer> {
+  async #whole(
+    key: string,
+    answer: Exchanged,
+    asked: Fields,
+    signal: AbortSignal,
+    loading: LoadingBody | undefined,
+  ): Promise<Answer> {
     const name = this.#name(key);
-    const body = await readWhole(collect(answer, this.#deps.valueBytesMax ?? MAX_BODY_BYTES), answer, name, signal);
+    const { valueBytesMax = MAX_BODY_BYTES } = this.#deps;
+    const body = await readWhole(collect(answer, valueBytesMax, { loading, signal }), answer, name, signal);
     if (body === undefined) throw new PassThroughError(`${name} is longer than the longest value`);
     return { body, ...this.#aboutOf(key, answer, asked, this.#freshness(answer, asked)) };
   }

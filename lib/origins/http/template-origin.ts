@@ -3,7 +3,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
 import { NotFoundError, OriginError, OriginTimeoutError } from "../../core/errors.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
-import type { LoadContext, Origin } from "../../core/ports.ts";
+import type { LoadContext, LoadingBody, Origin } from "../../core/ports.ts";
 import { freshened, isAbout, validatorsOf } from "../../core/semantics/conditional.ts";
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
@@ -89,7 +89,7 @@ export class TemplateOrigin implements Origin {
    * content type that no peer takes, or a redirect to where the origin cannot lead
    * @throws OriginUnreachableError no connection, or no answer over it
    */
-  async load(key: string, signal: AbortSignal, { stale }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale, loading }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const url = this.#urlOf(key);
     const late = new AbortController();
@@ -97,7 +97,7 @@ export class TemplateOrigin implements Origin {
       late.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${this.#timeoutMs} ms`));
     });
     try {
-      return await this.#load(url, stale, AbortSignal.any([signal, late.signal, this.#closing.signal]));
+      return await this.#load(url, stale, loading, AbortSignal.any([signal, late.signal, this.#closing.signal]));
     } finally {
       cancel();
     }
@@ -121,7 +121,12 @@ export class TemplateOrigin implements Origin {
     return Promise.resolve();
   }
 
-  async #load(url: string, stale: Value | undefined, signal: AbortSignal): Promise<Answer> {
+  async #load(
+    url: string,
+    stale: Value | undefined,
+    loading: LoadingBody | undefined,
+    signal: AbortSignal,
+  ): Promise<Answer> {
     const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
     const answer = await this.#followed(url, validators, signal);
     if (answer.status === 304) {
@@ -147,9 +152,10 @@ export class TemplateOrigin implements Origin {
       );
     }
     const maxBytes = this.#deps.valueBytesMax ?? MAX_BODY_BYTES;
-    const read = await readWhole(collect(answer, maxBytes), answer, nameOf(url), signal);
+    const read = await readWhole(collect(answer, maxBytes, { loading, signal }), answer, nameOf(url), signal);
     if (read === undefined) throw new OriginError(`${nameOf(url)} has a body of more than ${maxBytes} bytes`);
     const { body, fields } = await decoded(read, answer.fields, nameOf(url), maxBytes);
+    await loading?.hold(body.length, signal);
     return {
       body,
       contentType: contentTypeOf(fields, nameOf(url), DEFAULT_CONTENT_TYPE),

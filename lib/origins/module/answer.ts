@@ -2,12 +2,13 @@
 import { Buffer } from "node:buffer";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES } from "../../core/base/limits.ts";
-import { OriginError } from "../../core/errors.ts";
+import { OriginError, OverloadedError } from "../../core/errors.ts";
 import { jittered } from "../../core/lifetime/times.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
 import type { Freshness } from "../../core/semantics/freshness.ts";
 import { MAX_TAGS } from "../../core/semantics/tags.ts";
 import { MAX_TAG_BYTES } from "../../core/invalidation/message.ts";
+import type { LoadingBody } from "../../core/ports.ts";
 import { type Answer, isNothingHere, type Tags, type Value } from "../../core/value.ts";
 import type { Loaded, LoadResult, Stale } from "./contract.ts";
 
@@ -37,6 +38,7 @@ export interface Reading {
   readonly stale: Stale | undefined;
   readonly held: Value | undefined;
   readonly signal: AbortSignal;
+  readonly loading?: LoadingBody | undefined;
 }
 
 /**
@@ -101,10 +103,10 @@ function nothing(loaded: Loaded, { lifetime }: Reading): Answer {
 }
 
 async function bytesOf(body: unknown, reading: Reading): Promise<Uint8Array<ArrayBuffer>> {
-  const { valueBytesMax = MAX_BODY_BYTES, stale, held, signal } = reading;
+  const { valueBytesMax = MAX_BODY_BYTES, stale, held } = reading;
   if (!isBody(body)) throw new OriginError(`its body must be text, bytes or a stream: it is ${kindOf(body)}`);
   if (stale !== undefined && body === stale.body) return held!.body;
-  if (body instanceof ReadableStream) return await readWhole(body, valueBytesMax, signal);
+  if (body instanceof ReadableStream) return await readWhole(body, valueBytesMax, reading);
   // The author may use its buffer again, or have cut it from a longer one.
   const bytes = typeof body === "string" ? utf8.encode(body) : new Uint8Array(body).slice();
   if (bytes.length > valueBytesMax) throw tooLong(valueBytesMax);
@@ -114,7 +116,7 @@ async function bytesOf(body: unknown, reading: Reading): Promise<Uint8Array<Arra
 async function readWhole(
   stream: ReadableStream<unknown>,
   valueBytesMax: number,
-  signal: AbortSignal,
+  { signal, loading }: Reading,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const reader = stream.getReader();
   const cancel = () => void reader.cancel(signal.reason).catch(() => {});
@@ -128,13 +130,15 @@ async function readWhole(
         throw new OriginError(`its stream must hold text or bytes: it holds ${kindOf(chunk)}`);
       }
       if (bytes.length + chunk.length > valueBytesMax) throw tooLong(valueBytesMax);
+      const turn = loading?.hold(bytes.length + chunk.length, signal);
+      if (turn !== undefined) await turn;
       bytes.append(chunk);
     }
     signal.throwIfAborted();
     return bytes.take();
   } catch (error) {
     void reader.cancel(error).catch(() => {});
-    if (signal.aborted || error instanceof OriginError) throw error;
+    if (signal.aborted || error instanceof OriginError || error instanceof OverloadedError) throw error;
     throw new OriginError(`its stream broke off: ${error instanceof Error ? error.message : error}`, { cause: error });
   } finally {
     signal.removeEventListener("abort", cancel);

@@ -38,7 +38,7 @@ export class ModuleOrigin implements Origin {
    * @throws UnansweredError it threw any other error
    * @throws OriginError it returned what is no value, or one over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale: held }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale: held, loading }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const late = new AbortController();
     const cancel = this.#clock.after(this.#timeoutMs, () => {
@@ -50,7 +50,8 @@ export class ModuleOrigin implements Origin {
       return await unlessAborted(within, async () => {
         const result = await this.#called(key, within, stale);
         const { valueBytesMax } = this.#deps;
-        return await answerOf(result, { lifetime: lifetimeOf(this.#deps), valueBytesMax, stale, held, signal: within });
+        const reading = { lifetime: lifetimeOf(this.#deps), valueBytesMax, stale, held, signal: within, loading };
+        return await answerOf(result, reading);
       });
     } catch (error) {
       if (within.aborted) throw within.reason;

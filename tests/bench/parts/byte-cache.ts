@@ -41,7 +41,7 @@ const pool: Value[] = Array.from({ length: 4_096 }, (_, i) => valueOf(512 + i * 
 const cache = contestant === "muster" ? muster() : contestant === "arrival" ? inOrderOfArrival() : await lruCache();
 
 function muster(): Cache {
-  const caches = new SharedBudget(budgetBytes, allGood(), isHashFaster);
+  const caches = new SharedBudget(budgetBytes, allGood(), { isHashed: isHashFaster, costOf: entryBytes });
   const nowMs = () => 0;
   return {
     get: (key) => caches.main.get(key, nowMs),

@@ -1,4 +1,5 @@
 /** Hit ratio of the byte cache and of exact LRU under the same bytes, on the same requests. Prints JSON. */
+import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { utf8Bytes } from "../../../lib/core/base/hash.ts";
 import type { Value } from "../../../lib/core/value.ts";
@@ -77,7 +78,7 @@ function valueFor(id: number): Value {
 type Cache = (key: string, id: number) => boolean;
 
 function muster(): Cache {
-  const caches = new SharedBudget(budgetBytes, allGood());
+  const caches = new SharedBudget(budgetBytes, allGood(), { costOf: entryBytes });
   const nowMs = () => 0;
   return (key, id) => {
     if (caches.main.get(key, nowMs) !== undefined) return true;

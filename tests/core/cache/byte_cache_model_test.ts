@@ -185,7 +185,7 @@ function behavesAsModel(isHashed: boolean): void {
       fc.array(anyStep, { maxLength: 200, size: "max" }),
       fc.integer({ min: 100, max: 1_500 }),
       (steps, budget) => {
-        const caches = new SharedBudget(budget, allGood(), isHashed);
+        const caches = new SharedBudget(budget, allGood(), { isHashed, costOf: entryBytes });
         const model = new PlainCaches(budget);
         let nowMs = 0;
         for (const step of steps) {

@@ -19,7 +19,7 @@ test("an expired value is not served, and its bytes are freed", () => {
   assert.ok(cache.get("k", () => 999));
   assert.equal(cache.get("k", () => 1_000), undefined);
   assert.equal(cache.bytes, 0);
-  assert.deepEqual(cache.stats(), { bytes: 0, items: 0, gets: 2, hits: 1, evictions: 0 });
+  assert.deepEqual(cache.stats(), { bytes: 0, memoryBytes: 0, items: 0, gets: 2, hits: 1, evictions: 0 });
 });
 
 test("entries come out by recency, the last used first", () => {

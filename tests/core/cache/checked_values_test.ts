@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { cacheKeyOf, findFor, storeVariant } from "../../../lib/core/cache/variants.ts";
-import { ByteCache } from "../../../lib/core/cache/byte-cache.ts";
+import { ByteCache, entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { isMarker, markerOf, PLAIN, type Value } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
 import { at, labelled, makeValidity } from "../invalidation/support.ts";
@@ -12,7 +12,7 @@ const SIZE = 1_000;
 
 function makeCaches(options: Parameters<typeof makeValidity>[0] = {}) {
   const all = makeValidity(options);
-  return { ...all, caches: new SharedBudget(SIZE, all.validity) };
+  return { ...all, caches: new SharedBudget(SIZE, all.validity, { costOf: entryBytes }) };
 }
 
 test("what is found to be bad is removed from its cache", () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { HotCopies } from "../../../lib/core/cache/hot-copies.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { DEFAULT_LIFETIME } from "../../../lib/core/lifetime/policy.ts";
@@ -22,7 +23,7 @@ test("of a copy that is held and one that comes, the better one stays", () => {
       [value(50, 90), value(40, 80), "main", true],
     ] as const
   ) {
-    const caches = new SharedBudget(1_000, allGood());
+    const caches = new SharedBudget(1_000, allGood(), { costOf: entryBytes });
     caches.store(caches[cache], "k", held);
     new HotCopies(caches, DEFAULT_LIFETIME, 1).keep("k", comes, nowMs);
     const now = caches.main.peek("k") ?? caches.hot.peek("k");
@@ -31,7 +32,7 @@ test("of a copy that is held and one that comes, the better one stays", () => {
 });
 
 test("a copy that is held is renewed though there is no room for another", () => {
-  const caches = new SharedBudget(100, allGood());
+  const caches = new SharedBudget(100, allGood(), { costOf: entryBytes });
   const copies = new HotCopies(caches, DEFAULT_LIFETIME, 2);
   caches.store(caches.main, "main", valueOf(90));
   caches.store(caches.hot, "k", valueOf(5, { freshUntilMs: 10 }));

@@ -27,7 +27,7 @@ test("bytes are exact, and never above the budget, after any mix of operations",
       fc.array(anyOperation, { maxLength: 300, size: "max" }),
       fc.integer({ min: 20, max: 400 }),
       (operations, budget) => {
-        const caches = new SharedBudget(budget, allGood());
+        const caches = new SharedBudget(budget, allGood(), { costOf: entryBytes });
         // The model knows all stored values. The cache may only forget some, and must count its bytes right.
         const stored = new Map<string, Value>();
         let evictedBefore = 0;
@@ -71,7 +71,7 @@ test("bytes are exact, and never above the budget, after any mix of operations",
 });
 
 test("a key that is read between writes survives any byte pressure", () => {
-  const caches = new SharedBudget(1_000, allGood());
+  const caches = new SharedBudget(1_000, allGood(), { costOf: entryBytes });
   caches.store(caches.main, "hot", value(97));
   for (let i = 0; i < 10_000; i++) {
     assert.ok(caches.main.get("hot", now), `lost after ${i} writes`);
@@ -80,7 +80,7 @@ test("a key that is read between writes survives any byte pressure", () => {
 });
 
 test("keys that are read often outlive a scan of keys read once", () => {
-  const caches = new SharedBudget(100 * 1_000, allGood());
+  const caches = new SharedBudget(100 * 1_000, allGood(), { costOf: entryBytes });
   const often = Array.from({ length: 40 }, (_, i) => `often-${i}`);
   for (const key of often) caches.store(caches.main, key, value(990));
   for (let i = 0; i < 5_000; i++) {
@@ -91,7 +91,7 @@ test("keys that are read often outlive a scan of keys read once", () => {
 });
 
 test("the budget is used: after steady eviction it is full but for less than one entry", () => {
-  const caches = new SharedBudget(1_000_000, allGood());
+  const caches = new SharedBudget(1_000_000, allGood(), { costOf: entryBytes });
   for (let i = 0; i < 20_000; i++) {
     caches.store(caches.main, String(i).padStart(6, "0"), value(994));
     if (i > 2_000) assert.ok(caches.main.bytes > 999_000);
@@ -99,7 +99,7 @@ test("the budget is used: after steady eviction it is full but for less than one
 });
 
 test("the hot cache is the victim while it holds more than an eighth of the main cache", () => {
-  const caches = new SharedBudget(1_000, allGood());
+  const caches = new SharedBudget(1_000, allGood(), { costOf: entryBytes });
   for (let i = 0; i < 8; i++) caches.store(caches.main, `m${i}`, value(98));
   for (let i = 0; i < 2; i++) caches.store(caches.hot, `h${i}`, value(98));
   caches.store(caches.main, "m8", value(98));
@@ -111,7 +111,7 @@ test("the hot cache is the victim while it holds more than an eighth of the main
 });
 
 test("a value over the budget is not stored and displaces nothing but the old value of its key", () => {
-  const caches = new SharedBudget(100, allGood());
+  const caches = new SharedBudget(100, allGood(), { costOf: entryBytes });
   caches.store(caches.main, "a", value(10));
   caches.store(caches.main, "b", value(10));
   assert.equal(caches.store(caches.main, "b", value(100)), false);
@@ -120,11 +120,13 @@ test("a value over the budget is not stored and displaces nothing but the old va
 });
 
 test("a budget of 0 keeps nothing", () => {
-  const caches = new SharedBudget(0, allGood());
+  const caches = new SharedBudget(0, allGood(), { costOf: entryBytes });
   assert.equal(caches.store(caches.main, "k", value(0)), false);
   assert.equal(caches.main.items, 0);
 });
 
 test("a budget that is not a whole number is refused", () => {
-  for (const budget of [-1, 1.5, NaN, Infinity]) assert.throws(() => new SharedBudget(budget, allGood()), RangeError);
+  for (const budget of [-1, 1.5, NaN, Infinity]) {
+    assert.throws(() => new SharedBudget(budget, allGood(), { costOf: entryBytes }), RangeError);
+  }
 });

@@ -1,4 +1,5 @@
 /** A small cluster in one process. Each event happens when the schedule says so. Every answer of a node is checked. */
+import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { Cancel } from "../../../lib/core/base/cancel.ts";
 import {
   NotFoundError,
@@ -108,6 +109,7 @@ export class Life implements Station {
       clock,
       loadTimeoutMs: LOAD_TIMEOUT_MS,
       budgetBytes: setup.budgetBytes,
+      costOf: entryBytes,
       position: this.position,
       maxBlindMs: setup.maxBlindMs,
       isWriteOnly: setup.isWriteOnly,

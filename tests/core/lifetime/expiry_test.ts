@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { NotFoundError } from "../../../lib/core/errors.ts";
-import { ByteCache } from "../../../lib/core/cache/byte-cache.ts";
+import { ByteCache, entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
@@ -75,7 +75,7 @@ test("a look for expired entries misses none that came while it went on", () => 
 });
 
 test("expired values with unequal lifetimes make room for handed-over ones; what is stale and usable stays", () => {
-  const caches = new SharedBudget(1_000, allGood());
+  const caches = new SharedBudget(1_000, allGood(), { costOf: entryBytes });
   for (let i = 0; i < 10; i++) {
     const staleIfErrorMs = i === 3 ? 1_000 : 0;
     caches.store(caches.main, `k${i}`, valueOf(98, { freshUntilMs: i % 2 === 0 ? Infinity : 10 * i, staleIfErrorMs }));

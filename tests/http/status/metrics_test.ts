@@ -46,6 +46,7 @@ const groupMetrics: Readonly<Record<string, string>> = {
 /** The same for one cache of a group. */
 const cacheMetrics: Readonly<Record<string, string>> = {
   muster_cache_bytes: "bytes",
+  muster_cache_memory_bytes: "memoryBytes",
   muster_cache_items: "items",
   muster_cache_gets_total: "gets",
   muster_cache_lookup_hits_total: "hits",
@@ -78,6 +79,7 @@ const gauges = [
   "muster_roster_revision",
   "muster_roster_peers",
   "muster_cache_bytes",
+  "muster_cache_memory_bytes",
   "muster_cache_items",
   "muster_link_up",
   "muster_link_asks_in_flight",
@@ -157,7 +159,14 @@ function sample(name: string, labels: Readonly<Record<string, string>> = {}): st
 
 function figuresFrom(first: number): GroupStats & GroupFigures {
   const next = () => first++;
-  const cache = () => ({ bytes: next(), items: next(), gets: next(), hits: next(), evictions: next() });
+  const cache = () => ({
+    bytes: next(),
+    memoryBytes: next(),
+    items: next(),
+    gets: next(),
+    hits: next(),
+    evictions: next(),
+  });
   return {
     gets: next(),
     cacheHits: next(),

@@ -8,7 +8,7 @@ const hostile = `<script>alert("x")</script>&'`;
 
 class FilledGroup extends MemoryGroup {
   override stats() {
-    const cache = { bytes: 3 * 1024 * 1024, items: 12, gets: 0, hits: 0, evictions: 34 };
+    const cache = { bytes: 3 * 1024 * 1024, memoryBytes: 4 * 1024 * 1024, items: 12, gets: 0, hits: 0, evictions: 34 };
     return {
       gets: 200,
       cacheHits: 150,

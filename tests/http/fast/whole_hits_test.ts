@@ -30,3 +30,18 @@ test("the body is whole in either form, with its status", async () => {
     assert.equal(response.headers.get("content-length"), texts === undefined ? "300" : null);
   }
 });
+
+test("values that say the same beside their bodies do not get each other's length or type", () => {
+  const hits = new WholeHits(undefined);
+  const ask = (given: Value) => {
+    const { headers } = hits.response(given, "hit", true, 0, () => [["content-type", given.contentType]]);
+    return [headers.get("content-length"), headers.get("content-type")];
+  };
+  const others = [{ ...value, body: new Uint8Array(7) }, { ...value, contentType: "text/html" }];
+  assert.deepEqual([value, ...others, value].map(ask), [
+    ["300", "text/plain"],
+    ["7", "text/plain"],
+    ["300", "text/html"],
+    ["300", "text/plain"],
+  ]);
+});

@@ -9,6 +9,8 @@ export interface PeerRecord {
   readonly url: string;
   /** A ULID made at each start: tells this life of a node from earlier ones. */
   readonly incarnation: string;
+  /** The Ed25519 public key of this life, raw in base64url: who connects in its name must sign with the private one. */
+  readonly key: string;
   readonly state: PeerState;
   readonly weight: number;
   readonly zone: string;

@@ -1,5 +1,5 @@
 /** The HTTP edge of a node: every route, on the public port. */
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { type Context, Hono } from "hono";
 import type { Clock } from "../core/base/clock.ts";
 import { boundedLog } from "../core/base/bounded-log.ts";
 import type { Log } from "../core/base/log.ts";
@@ -16,6 +16,7 @@ import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
 import { Metrics } from "./status/metrics.ts";
 import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, ServedHosts } from "./ports.ts";
+import { answerPeer, type PeerDoor, type Upgrade } from "./peers.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
 import { OF_OPERATORS } from "./security.ts";
 import { machinePage, statusPage } from "./status/page.ts";
@@ -28,8 +29,8 @@ export interface AppOptions {
   readonly groups: ServedGroups;
   /** @default none */
   readonly hosts?: ServedHosts;
-  /** Takes the WebSockets of other nodes at `GET /_peer`; calls `next` for any other request. */
-  readonly peerEndpoint?: MiddlewareHandler;
+  /** Takes the WebSockets of other nodes at `GET /_peer`. @default there is no such path */
+  readonly peers?: { readonly door: PeerDoor; readonly upgrade: Upgrade };
   /** The token of operators, who may change what is cached. @default none: see `admin/gate.ts` */
   readonly adminTokens?: AdminTokens | undefined;
   /** Whether it is served at a loopback address only: without a token, operators are clients on this machine. @default false */
@@ -59,7 +60,7 @@ export interface AppOptions {
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
 export function createApp(options: AppOptions): Hono {
-  const { node, groups, hosts = new Map(), peerEndpoint, clock, isChunkedTextFaster = false } = options;
+  const { node, groups, hosts = new Map(), peers, clock, isChunkedTextFaster = false } = options;
   const { adminTokens: tokens, isLoopbackOnly = false, isStatsPublic = false, statsToken } = options;
   const { currentEpoch = () => 0, answerPort = NO_SERVER } = options;
   // Each of its lines is about a request, so clients could write as many as they like.
@@ -77,7 +78,7 @@ export function createApp(options: AppOptions): Hono {
   const prefixes = [...byPrefix.keys()];
   const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
   for (const [prefix, handler] of byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
-  if (peerEndpoint !== undefined) app.get("/_peer", upgradable(peerEndpoint), upgradeRequired);
+  if (peers !== undefined) app.get("/_peer", (c) => answerPeer(c, peers.door, peers.upgrade));
 
   app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
   app.get("/readyz", () => {
@@ -184,29 +185,6 @@ function statsOf(node: NodeFace, groups: ServedGroups): NodeReport {
     }]),
   );
   return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
-}
-
-/**
- * Lets only handshakes through (RFC 6455, 4.2.1); the runtimes' upgrades throw at anything else, which would count as a
- * fault of this node. Deno's throws without a key or without `Connection: Upgrade`, and takes HEAD for GET. Bun's throws
- * at a Host that no URL can have.
- */
-function upgradable(upgrade: MiddlewareHandler): MiddlewareHandler {
-  return (c, next) => {
-    const { req } = c;
-    const isHandshake = req.method === "GET" && req.header("sec-websocket-key") !== undefined &&
-      /(?:^|[\s,])upgrade(?:[\s,]|$)/i.test(req.header("connection") ?? "");
-    if (!isHandshake) return next();
-    if (URL.canParse(req.url)) return upgrade(c, next);
-    return Promise.resolve(problemResponse({ status: 400, detail: "the Host header names no host" }));
-  };
-}
-
-function upgradeRequired(): Response {
-  return problemResponse({ status: 426, detail: "this path takes WebSockets of other nodes only" }, {
-    upgrade: "websocket",
-    connection: "Upgrade",
-  });
 }
 
 /**

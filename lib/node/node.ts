@@ -14,9 +14,13 @@ import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { adminTokensOf } from "./admin-tokens.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
+import { rawPathOf } from "../http/key.ts";
+import type { PeerDoor } from "../http/peers.ts";
 import type { MachineFace } from "../http/ports.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
+import { PEER_PATH } from "../peer/dialer.ts";
 import { PeerHub } from "../peer/hub.ts";
+import { type Identity, makeIdentity } from "../peer/proof/keys.ts";
 import { dialTcp } from "../peer/socket/tcp.ts";
 import { Invalidations } from "./invalidations.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
@@ -31,7 +35,8 @@ import { type GroupFacts, Membership } from "../registry/membership.ts";
 import { askersOf, groupOfList } from "../registry/store.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
-import { answerPort, listen, type Listener, webSocketEndpoint } from "../runtime/serve.ts";
+import { answerPort, listen, type Listener, webSocketUpgrade } from "../runtime/serve.ts";
+import type { Fetch } from "../runtime/globals.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
@@ -151,10 +156,13 @@ export class Node {
    */
   async start(): Promise<void> {
     const { addr } = this.#config;
-    this.#listener = await listen(addr, (request, server) => this.#tracked(this.#answer(request, server)), this.#log);
+    const identity = await makeIdentity();
+    const upgrade = await webSocketUpgrade();
+    const fetch: Fetch = (request, server) => this.#tracked(this.#answer(request, server), request);
+    this.#listener = await listen(addr, fetch, this.#log);
     const { port } = this.#listener;
     const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
-    const self = this.#record(name, url);
+    const self = this.#record(name, url, identity.key);
     this.#self = self;
     const registry = openRegistry(this.#config, this.#clock, this.#registryLog, this.#worker);
     const invalidations = this.#makeInvalidations(name, registry.log);
@@ -165,7 +173,7 @@ export class Node {
       clock: this.#clock,
       log: this.#registryLog,
     });
-    const hub = this.#makeHub(name, invalidations);
+    const hub = this.#makeHub(name, identity, invalidations);
     this.#hub = hub;
     for (const group of this.#config.groups) {
       this.#serve(group, hub);
@@ -175,7 +183,7 @@ export class Node {
     const app = createApp({
       ...this.#appOptions,
       isLoopbackOnly: isLoopback(addr.host),
-      peerEndpoint: await webSocketEndpoint(() => hub.endpoint()),
+      peers: { door: doorOf(hub), upgrade },
     });
     this.#answer = (request, server) => app.fetch(request, server as object);
     const listening = this.#worker === undefined ? "listening on" : "other nodes reach me at";
@@ -183,11 +191,12 @@ export class Node {
     this.#join(self, registry);
   }
 
-  #record(name: string, url: string): PeerRecord {
+  #record(name: string, url: string, key: string): PeerRecord {
     return {
       name,
       url,
       incarnation: this.#incarnation,
+      key,
       state: "serving",
       weight: this.#config.weight,
       zone: this.#config.zone,
@@ -252,7 +261,8 @@ export class Node {
    */
   async share(addr: HostPort, machine: MachineFace): Promise<void> {
     const app = createApp({ ...this.#appOptions!, isLoopbackOnly: isLoopback(addr.host), machine });
-    this.#shared = await listen({ ...addr, isShared: true }, (request) => this.#tracked(app.fetch(request)), this.#log);
+    const fetch: Fetch = (request) => this.#tracked(app.fetch(request), request);
+    this.#shared = await listen({ ...addr, isShared: true }, fetch, this.#log);
   }
 
   /** Takes no more connections at the shared address; those that stand are served. */
@@ -266,7 +276,7 @@ export class Node {
    */
   fetch(request: Request): Response | Promise<Response> {
     const app = this.#mounted ??= createApp(this.#appOptions!);
-    return this.#tracked(app.fetch(request));
+    return this.#tracked(app.fetch(request), request);
   }
 
   /** A group that it serves now. */
@@ -474,9 +484,10 @@ export class Node {
     cancel();
   }
 
-  #makeHub(name: string, invalidations: Invalidations): PeerHub {
+  #makeHub(name: string, identity: Identity, invalidations: Invalidations): PeerHub {
     return new PeerHub({
       self: { name, incarnation: this.#incarnation },
+      identity,
       groups: [],
       revisions: () =>
         Object.fromEntries([...this.#served.keys()].map((group) => [group, this.#roster(group).revision])),
@@ -488,7 +499,7 @@ export class Node {
       onUnlisted: () => this.#membership?.hurry(),
       onProbed: () => this.#liveness?.probed(),
       onSettled: (isWhole) => this.#settled(isWhole),
-      openSocket: (url) => dialTcp(url, this.#networks),
+      openSocket: (url, introduction) => dialTcp(url, introduction, this.#networks),
       clock: this.#clock,
       log: this.#peerLog,
     });
@@ -597,6 +608,18 @@ export class Node {
     }
   }
 
-  #tracked = (answer: Response | Promise<Response>): Response | Promise<Response> =>
-    answer instanceof Response ? answer : this.#requests.track(answer);
+  /** Strangers at the peers' path must not keep this node from its end. */
+  #tracked = (answer: Response | Promise<Response>, { url }: Request): Response | Promise<Response> =>
+    answer instanceof Response || rawPathOf(url) === PEER_PATH ? answer : this.#requests.track(answer);
+}
+
+/** The peers' path, as the hub decides about it. */
+function doorOf(hub: PeerHub): PeerDoor {
+  return {
+    challenge: (fields) => hub.challenge(fields),
+    admit: async (fields, gone) => {
+      const admitted = await hub.admit(fields, gone);
+      return admitted && hub.endpoint(admitted);
+    },
+  };
 }

@@ -2,18 +2,27 @@ import { backoffMs } from "../core/base/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { PeerLimits } from "./limits.ts";
 import type { OwnGreeting } from "./own-groups.ts";
+import type { Introduction } from "./proof/introduction.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";
 import { MessageType, type ProtocolRange } from "./wire/frames.ts";
 import { isRefusal, type PeerGreeting, readAnswer, type Refusal } from "./wire/greeting.ts";
 import { FrameWriter } from "./wire/writer.ts";
 
-/** The path, on every node's public port, where peers connect. */
+/** The path where peers connect. */
 export const PEER_PATH = "/_peer";
+
+/** The status of the answer to an upgrade that is refused. */
+const REFUSED = 403;
+
+/** Connects to the URL; the socket is open once both ends have proved who they are. @throws TypeError not a URL */
+export type OpenSocket = (url: string, introduction: Introduction) => SocketLike;
 
 export interface DialerOptions {
   /** As the peer advertises it. */
   readonly url: string;
-  readonly openSocket: (url: string) => SocketLike;
+  readonly openSocket: OpenSocket;
+  /** For one try. */
+  readonly introduce: () => Introduction;
   readonly protocol: ProtocolRange;
   readonly hello: () => OwnGreeting;
   /** Checks that the right peer has answered; a refusal closes the connection. */
@@ -48,12 +57,13 @@ export class Dialer {
 
   dial(): void {
     if (this.#stopped) return;
-    const { url, openSocket, hello, clock, limits } = this.#options;
+    const { url, openSocket, introduce, hello, clock, limits } = this.#options;
     this.#isWaiting = false;
     this.#dialedAtMs = clock.nowMs();
+    const introduction = introduce();
     let socket: SocketLike;
     try {
-      socket = openSocket(peerUrl(url));
+      socket = openSocket(peerUrl(url), introduction);
     } catch (error) {
       return this.#fail({ code: "unreachable", detail: `${error}` });
     }
@@ -67,7 +77,7 @@ export class Dialer {
         if (!socket.send(writer.take())) this.#fail({ code: "unreachable", detail: "the hello could not be sent" });
       },
       received: (frame) => this.#answered(socket, told!, frame),
-      closed: (reason) => this.#fail({ code: "unreachable", detail: reason }),
+      closed: (reason, status) => this.#fail(refusalOf(introduction, reason, status)),
     };
     this.#cancelTimer = clock.after(limits.greetingMs, () => {
       this.#fail({ code: "unreachable", detail: `no welcome within ${limits.greetingMs} ms` });
@@ -117,11 +127,19 @@ export class Dialer {
   #fail(refusal: Refusal): void {
     this.#socket?.close(CloseCode.done, refusal.code);
     this.#socket = undefined;
-    // It held the hello for a while, and should hold the next one: it then welcomes it as soon as its roster has this node.
-    if (refusal.code === "stranger") this.#failures = 0;
+    // It held the proof for a while, and should hold the next one: it then welcomes this node as soon as its roster has it.
+    const { clock, limits } = this.#options;
+    if (refusal.code === "stranger" && clock.nowMs() - this.#dialedAtMs >= limits.heldAskMs) this.#failures = 0;
     this.redial();
     this.#options.onFailure(refusal);
   }
+}
+
+/** A refused upgrade comes without a reason. It is a sign of life only of a peer that has proved itself before. */
+function refusalOf({ isPeer }: Introduction, reason: string, status: number | undefined): Refusal {
+  if (isPeer === false) return { code: "impostor", detail: reason };
+  if (status !== REFUSED || !isPeer) return { code: "unreachable", detail: reason };
+  return { code: "stranger", detail: "it does not list this node yet, or lists a later life of it" };
 }
 
 /** @throws TypeError no URL */

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers";
 import type { WSEvents } from "hono/ws";
+import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { areSame, type Label } from "../core/invalidation/label.ts";
@@ -7,8 +8,13 @@ import type { ProbedPeer } from "../core/liveness/probed-peer.ts";
 import type { Peer } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { PEER_LIMITS, type PeerLimits } from "./limits.ts";
+import type { OpenSocket } from "./dialer.ts";
 import { dials, Link, type LinkContext, type LinkState } from "./link.ts";
 import { OwnGroups } from "./own-groups.ts";
+import { CHALLENGE, CLAIM, PROOF } from "./proof/fields.ts";
+import { Gate } from "./proof/gate.ts";
+import type { Prover } from "./proof/introduction.ts";
+import { type Identity, type Verify, verify } from "./proof/keys.ts";
 import { Reception, type Verdict } from "./reception.ts";
 import type { PeerService, Schedule } from "./service.ts";
 import { acceptEvents, type SocketLike } from "./socket/socket.ts";
@@ -19,6 +25,10 @@ import { checkLabel } from "./wire/labels.ts";
 
 export interface PeerHubOptions {
   readonly self: Self;
+  /** The key pair of this life; its public key stands in this node's record. */
+  readonly identity: Identity;
+  /** @default verify (proof/keys.ts) */
+  readonly verify?: Verify;
   /** The groups that this node has from the start; `addGroup` and `removeGroup` change them. */
   readonly groups: readonly string[];
   /** The revision of each group's roster now; peers are told it. */
@@ -31,7 +41,7 @@ export interface PeerHubOptions {
    */
   readonly isEmpty?: (group: string) => boolean;
   readonly service: PeerService;
-  /** A peer that the roster does not list wants to connect: called again and again while it does. @default nothing */
+  /** One that the roster does not list wants to connect: called again and again while it does. @default nothing */
   readonly onUnlisted?: () => void;
   /** A peer has probed this node; the hub has replied. @default nothing */
   readonly onProbed?: () => void;
@@ -46,7 +56,7 @@ export interface PeerHubOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** @default dialTcp */
-  readonly openSocket?: (url: string) => SocketLike;
+  readonly openSocket?: OpenSocket;
   /** @default setImmediate: runs after the sockets that are readable now, so that one frame takes the asks of all */
   readonly schedule?: Schedule;
   /** @default Math.random */
@@ -74,6 +84,7 @@ export interface LinkStats {
 /** The links of this node to all its peers, over every group. */
 export class PeerHub {
   readonly #context: LinkContext;
+  readonly #gate: Gate;
   readonly #reception: Reception;
   readonly #groups: OwnGroups;
   readonly #onSettled: (isWhole: boolean) => void;
@@ -91,11 +102,13 @@ export class PeerHub {
   constructor(options: PeerHubOptions) {
     const { self, clock, log, groups: names, revisions, isEmpty = () => false, service, protocol = PROTOCOL } = options;
     const limits = { ...PEER_LIMITS, ...options.limits };
+    const prover: Prover = { self, identity: options.identity, verify: options.verify ?? verify };
     const groups = new OwnGroups({ self, protocol, names, revisions, isEmpty });
     this.#groups = groups;
     this.#onSettled = options.onSettled ?? (() => {});
     this.#context = {
       self,
+      prover,
       protocol,
       groups,
       service,
@@ -109,11 +122,21 @@ export class PeerHub {
       applied: () => this.#applied,
       onChange: () => this.#reviewSettled(),
     };
+    this.#gate = new Gate({
+      prover,
+      keyOf: ({ name, incarnation }) => {
+        const record = this.#links.get(name)?.record;
+        return record?.incarnation === incarnation ? record.key : undefined;
+      },
+      onHeld: options.onUnlisted ?? (() => {}),
+      clock,
+      log,
+      limits,
+    });
     this.#reception = new Reception({
       protocol,
       judge: (hello) => this.#judge(hello),
       onGreeted: (socket, hello, welcome) => this.#links.get(hello.name)!.open(socket, hello, welcome),
-      onHeld: options.onUnlisted ?? (() => {}),
       clock,
       log,
       limits,
@@ -176,7 +199,7 @@ export class PeerHub {
       if (link.record.state === "draining") this.#retire(link);
       else link.close("it was taken off the roster");
     }
-    this.#reception.review();
+    this.#gate.review();
     if (isChange || links.size === 0) this.#isSettled = false;
     this.#reviewSettled();
   }
@@ -230,14 +253,34 @@ export class PeerHub {
     return this.#isSettled;
   }
 
-  /** Events of one connection at PEER_PATH, for Hono's `upgradeWebSocket`. */
-  endpoint(): WSEvents {
-    return acceptEvents((socket) => this.#reception.enter(socket));
+  /**
+   * The answer to a claim: fields for a 426 at PEER_PATH (proof/fields.ts). None when the request makes no claim.
+   *
+   * @param fields those of a request that asks for no upgrade
+   */
+  async challenge(fields: Headers): Promise<Record<string, string>> {
+    const challenge = fields.has("origin") ? undefined : await this.#gate.challenge(fields.get(CLAIM));
+    return challenge === undefined ? {} : { [CHALLENGE]: challenge };
   }
 
-  /** Takes an accepted socket that is open. */
-  accept(socket: SocketLike): void {
-    this.#reception.enter(socket);
+  /**
+   * Resolves to who wants to upgrade, once it has proved to be a peer; to nothing when it has not, within `heldProofMs`.
+   *
+   * @param fields those of the request to upgrade. A web page's have `Origin`, and are refused
+   * @param gone the client has given up
+   */
+  async admit(fields: Headers, gone?: CancelSignal): Promise<Self | undefined> {
+    return fields.has("origin") ? undefined : await this.#gate.admit(fields.get(PROOF), gone);
+  }
+
+  /** Events of one connection that was upgraded for `admitted`, as Hono has them. */
+  endpoint(admitted: Self): WSEvents {
+    return acceptEvents((socket) => this.#reception.enter(socket, admitted));
+  }
+
+  /** Takes an open socket that was upgraded for `admitted`. */
+  accept(socket: SocketLike, admitted: Self): void {
+    this.#reception.enter(socket, admitted);
   }
 
   stats(): LinkStats[] {
@@ -267,13 +310,14 @@ export class PeerHub {
     this.#links = new Map();
     this.#closed = true;
     for (const link of links) this.#retire(link);
-    this.#reception.review();
+    this.#gate.close();
     if (this.#retired.size > 0) await new Promise<void>((drained) => this.#onDrained = drained);
   }
 
   /** Fails the asks in flight and closes every connection. Idempotent. */
   close(): void {
     this.#closed = true;
+    this.#gate.close();
     this.#reception.close();
     for (const link of [...this.#links.values(), ...this.#retired]) link.close("this node is closing");
     this.#links = new Map();
@@ -324,9 +368,8 @@ export class PeerHub {
       return { welcome: groups.greeting(hello.incarnation) };
     }
     const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
-    // Incarnations are ULIDs, so they sort by time: an earlier life will not come back; the roster may soon list a later one.
-    if (record !== undefined && record.incarnation > hello.incarnation) return refuse("outlived", detail);
-    return { hold: { code: "stranger", detail } };
+    // The roster has changed since the proof. Incarnations are ULIDs, so they sort by time: an earlier life does not come back.
+    return refuse(record !== undefined && record.incarnation > hello.incarnation ? "outlived" : "stranger", detail);
   }
 }
 
@@ -336,7 +379,7 @@ function refuse(code: string, detail: string): { refuse: Refusal } {
 
 /** State, weight and zone may change while a connection is open. */
 function isSameLife(a: PeerRecord, b: PeerRecord): boolean {
-  return a.incarnation === b.incarnation && a.url === b.url;
+  return a.incarnation === b.incarnation && a.url === b.url && a.key === b.key;
 }
 
 /** Incarnations are ULIDs, so the latest life has the greatest. */

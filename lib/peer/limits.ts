@@ -32,15 +32,21 @@ export interface PeerLimits {
   readonly firstOpenMs: number;
   /** From the start of a dial, or from an accepted socket, to the greeting. */
   readonly greetingMs: number;
-  /** How long a hello waits for the roster to list its sender; under `greetingMs`. */
-  readonly heldHelloMs: number;
-  /** While a hello is held, the roster is read again so often: it may be this node's roster that is old. */
+  /** How long a challenge may be answered; over `heldProofMs`. */
+  readonly challengeMs: number;
+  /** Challenges that were answered rightly and cannot be again; beyond it nobody is admitted for `challengeMs`. */
+  readonly usedChallenges: number;
+  /** Challenges that are being signed, some 60 us each; beyond it none is made. */
+  readonly signing: number;
+  /** How long a proof waits for the roster to list its sender; under `greetingMs`. */
+  readonly heldProofMs: number;
+  /** While a proof is held, the roster is read again so often: it may be this node's roster that is old. */
   readonly heldAskMs: number;
   /** A node that waits for so long to be dialed by a new peer says hello itself. */
   readonly knockAfterMs: number;
   /** A link counts as connecting for so long while the peer is alive and does not list this node. NATS may need 10 s to tell. */
   readonly unknownMs: number;
-  /** Accepted sockets that have not been welcomed yet; the oldest gives way. */
+  /** Requests to upgrade that wait for their proof, and accepted sockets that have not been welcomed; the oldest gives way. */
   readonly strangers: number;
   readonly firstRetryMs: number;
   readonly lastRetryMs: number;
@@ -65,7 +71,10 @@ export const PEER_LIMITS: PeerLimits = {
   drainPollMs: 2,
   firstOpenMs: 3_000,
   greetingMs: 5_000,
-  heldHelloMs: 2_000,
+  challengeMs: 5_000,
+  usedChallenges: 10_000,
+  signing: 256,
+  heldProofMs: 2_000,
   heldAskMs: 250,
   knockAfterMs: 250,
   unknownMs: 15_000,

@@ -6,9 +6,10 @@ import { type Ask, asked, type AskOptions, type Entry, type Peer, type PushOptio
 import type { PeerRecord } from "../core/roster.ts";
 import type { Value } from "../core/value.ts";
 import { Channel } from "./channel/channel.ts";
-import { Dialer } from "./dialer.ts";
+import { Dialer, type OpenSocket } from "./dialer.ts";
 import { Opening } from "./opening.ts";
 import type { OwnGreeting } from "./own-groups.ts";
+import { Introduction, type Prover } from "./proof/introduction.ts";
 import type { ChannelContext } from "./service.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";
 import type { ProtocolRange } from "./wire/frames.ts";
@@ -22,9 +23,10 @@ export type LinkState = "connecting" | "open" | "down";
 
 export interface LinkContext extends ChannelContext {
   readonly self: Self;
+  readonly prover: Prover;
   /** The versions that this node speaks. */
   readonly protocol: ProtocolRange;
-  readonly openSocket: (url: string) => SocketLike;
+  readonly openSocket: OpenSocket;
   readonly random: () => number;
   /** Where this node is in the log of invalidations, by its last announcement. */
   readonly applied: () => Label | undefined;
@@ -319,10 +321,11 @@ export class Link implements Peer, ProbedPeer {
   }
 
   #makeDialer(): Dialer {
-    const { groups, protocol, clock, limits, random, openSocket } = this.#context;
+    const { prover, groups, protocol, clock, limits, random, openSocket } = this.#context;
     return new Dialer({
       url: this.record.url,
       openSocket,
+      introduce: () => new Introduction(prover, this.record),
       protocol,
       hello: () => groups.greeting(this.record.incarnation),
       check: (welcome) => this.#checkWelcome(welcome),

@@ -1,4 +1,5 @@
 /** A record in the registry, under `<group>.<name>`: JSON in UTF-8. Anybody may write there, so it is checked when read. */
+import { Buffer } from "node:buffer";
 import * as v from "valibot";
 import { UNSIGNED, UNSIGNED_FAULT } from "../core/base/unsigned.ts";
 import type { PeerRecord } from "../core/roster.ts";
@@ -19,6 +20,7 @@ const schema = v.object({
     v.check(isPlainHttpUrl, "not an http(s) URL of scheme, host and port alone"),
   ),
   incarnation: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/, "not 1 to 64 of A-Z a-z 0-9 _ -")),
+  key: v.pipe(v.string(), v.check(isKey, "not 32 bytes in base64url")),
   state: v.picklist(["serving", "draining"]),
   weight: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(maxWeight)),
   zone: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._-]{0,64}$/, "not up to 64 of A-Z a-z 0-9 . _ -")),
@@ -56,9 +58,9 @@ export function parseRecord(group: string, key: string, bytes: Uint8Array): Peer
  * @throws TypeError when `parseRecord` would refuse it: this node was set up wrongly.
  */
 export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
-  const { name, url, incarnation, state, weight, zone, joined, version, runtime, policy, origin } = record;
+  const { name, url, incarnation, key, state, weight, zone, joined, version, runtime, policy, origin } = record;
   const bytes = new TextEncoder().encode(
-    JSON.stringify({ name, url, incarnation, state, weight, zone, joined, version, runtime, policy, origin }),
+    JSON.stringify({ name, url, incarnation, key, state, weight, zone, joined, version, runtime, policy, origin }),
   );
   try {
     parseRecord(group, `${group}.${name}`, bytes);
@@ -88,6 +90,11 @@ function reasonOf(issue: v.BaseIssue<unknown>): string {
   // Never the value: anybody wrote it, and it may be long or hold control characters. The messages here name the rule.
   const rule = issue.message.startsWith("not ") ? issue.message : `expected ${issue.expected ?? issue.type}`;
   return path === null ? rule : `${path}: ${rule}`;
+}
+
+/** One spelling only: two that are the same key would look like two lives. */
+function isKey(input: string): boolean {
+  return /^[\w-]{43}$/.test(input) && Buffer.from(input, "base64url").toString("base64url") === input;
 }
 
 /** Scheme, host and port only: credentials would leak into logs, and a path would be lost on the way. */

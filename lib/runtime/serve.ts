@@ -1,6 +1,6 @@
 /** The HTTP and WebSocket server, on either runtime. */
-import type { Context, MiddlewareHandler } from "hono";
-import type { WSEvents } from "hono/ws";
+import type { Context } from "hono";
+import type { UpgradeWebSocket, WSEvents } from "hono/ws";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { bunServer, hurry, isAnswered, mayBeSilent } from "./bun-server.ts";
@@ -22,12 +22,12 @@ export interface Listener {
  */
 export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
 
-/** Accepts requests for a WebSocket; its events go to the handlers that `makeEvents` returns. */
-export async function webSocketEndpoint(makeEvents: (context: Context) => WSEvents): Promise<MiddlewareHandler> {
+/** Accepts a request for a WebSocket, whose events go to the handlers. It throws when the runtime cannot. */
+export async function webSocketUpgrade(): Promise<(context: Context, events: WSEvents) => Promise<Response>> {
   // Load only the adapter of this runtime: each uses its runtime's globals when it is loaded.
   return Bun !== undefined
-    ? (await import("hono/bun")).upgradeWebSocket(makeEvents)
-    : (await import("hono/deno")).upgradeWebSocket(makeEvents as (context: Context) => WSEvents<WebSocket>);
+    ? (await import("hono/bun")).upgradeWebSocket
+    : (await import("hono/deno")).upgradeWebSocket as UpgradeWebSocket;
 }
 
 /**

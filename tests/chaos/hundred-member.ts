@@ -21,6 +21,8 @@ function recordOf(index: number): PeerRecord {
     name: `member-${index}`,
     url: `http://127.0.0.1:${20_000 + index}`,
     incarnation: ulid(),
+    // Nobody connects to it.
+    key: "A".repeat(43),
     state: "serving",
     weight: 1,
     zone: "",

@@ -270,7 +270,16 @@ test(
     defer(() => silent.close());
     const url = `http://127.0.0.1:${(silent.address() as { port: number }).port}`;
     const times = { joined: new Date().toISOString(), version: "0.1.0", runtime: "none" };
-    const ghost = { name: "ghost", url, incarnation: "01", state: "serving", weight: 0.01, zone: "", ...times };
+    const ghost = {
+      name: "ghost",
+      url,
+      incarnation: "01",
+      key: "A".repeat(43),
+      state: "serving",
+      weight: 0.01,
+      zone: "",
+      ...times,
+    };
     await (await connection.jetstream().views.kv("peers")).put("dict.ghost", JSON.stringify(ghost));
     const joiner = await startNode(defer, "deno", args);
     const peersOf = async () => (await old!.stats()).groups["dict"]!.roster.peers as PeerRecord[];

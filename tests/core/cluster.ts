@@ -197,6 +197,7 @@ export function record(name: string): PeerRecord {
     name,
     url,
     incarnation: "1",
+    key: "A".repeat(43),
     state: "serving",
     weight: 1,
     zone: "",

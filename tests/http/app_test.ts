@@ -294,12 +294,12 @@ test("a group called like a property of every object is no group, and one called
 
 test("a handler of another part that throws is a logged 500 without its message", async () => {
   const { app, log } = appWith({
-    peerEndpoint: () => {
-      throw new Error("secret");
+    peers: {
+      door: { challenge: () => Promise.reject(new Error("secret")), admit: () => Promise.resolve(undefined) },
+      upgrade: () => assert.fail("nothing was admitted"),
     },
   });
-  const headers = { "sec-websocket-key": "x", connection: "upgrade" };
-  const response = await app.request("http://h/_peer", { headers });
+  const response = await app.request("http://h/_peer");
   assert.equal(response.status, 500);
   assert.doesNotMatch(await response.text(), /secret/);
   assert.deepEqual(log.lines, ["error cannot answer GET /_peer: Error: secret"]);

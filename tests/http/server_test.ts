@@ -3,12 +3,14 @@ import { connect } from "node:net";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { WSEvents } from "hono/ws";
+import type { AppOptions } from "../../lib/http/app.ts";
+import type { PeerDoor } from "../../lib/http/peers.ts";
 import { encodeKeyPath } from "../../lib/http/key.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { anyString, isKey } from "./strings.ts";
-import { webSocketEndpoint } from "../../lib/runtime/serve.ts";
+import { webSocketUpgrade } from "../../lib/runtime/serve.ts";
 import { appWith, onBun, openSocket, plainValue, rawRequest, serve, valueOf } from "./support.ts";
 
 test(
@@ -254,9 +256,22 @@ test("a client that hangs up cancels its own load, and not that of another", asy
   assert.deepEqual(log.lines, []);
 });
 
+/** A door that lets all in that do not say "stranger"; it thinks for a moment. */
+async function openDoor(events: WSEvents = {}): Promise<NonNullable<AppOptions["peers"]>> {
+  const door: PeerDoor = {
+    challenge: () => Promise.resolve({ "muster-challenge": "x" }),
+    admit: async (fields) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return fields.has("stranger") ? undefined : events;
+    },
+  };
+  return { door, upgrade: await webSocketUpgrade() };
+}
+
 test("the peers' path upgrades WebSockets, and answers 426 to all other requests", async (defer) => {
-  const events = (): WSEvents => ({ onMessage: (event, socket) => socket.send(`echo ${event.data}`) });
-  const { app, log } = appWith({ peerEndpoint: await webSocketEndpoint(events) });
+  const { app, log } = appWith({
+    peers: await openDoor({ onMessage: (event, socket) => socket.send(`echo ${event.data}`) }),
+  });
   const port = serve(app.fetch, defer);
 
   const socket = new WebSocket(`ws://127.0.0.1:${port}/_peer`);
@@ -273,6 +288,7 @@ test("the peers' path upgrades WebSockets, and answers 426 to all other requests
   const plain = await rawRequest(port, "/_peer");
   assert.equal(plain.status, 426);
   assert.equal(plain.headers.get("upgrade"), "websocket");
+  assert.equal(plain.headers.get("muster-challenge"), "x");
   assert.equal((await rawRequest(port, "/_peer", "POST")).status, 405);
 
   const wants = "Host: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n";
@@ -287,8 +303,37 @@ test("the peers' path upgrades WebSockets, and answers 426 to all other requests
   assert.deepEqual(log.lines, []);
 });
 
+test("a client that leaves while its upgrade is being decided upon writes no line to the log", async (defer) => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  const decided = Promise.withResolvers<WSEvents>();
+  const { app, log } = appWith({
+    peers: {
+      door: {
+        challenge: () => Promise.resolve({}),
+        admit: (_, gone) => {
+          asked.resolve(gone);
+          return decided.promise;
+        },
+      },
+      upgrade: await webSocketUpgrade(),
+    },
+  });
+  const port = serve(app.fetch, defer);
+  const raw = openSocket(port, defer);
+  raw.write(
+    "GET /_peer HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
+  const gone = await asked.promise;
+  raw.destroy();
+  if (!gone.aborted) await new Promise((resolve) => gone.addEventListener("abort", resolve));
+  decided.resolve({ onOpen: () => assert.fail("nobody is there") });
+  assert.equal((await rawRequest(port, "/healthz")).status, 200);
+  assert.deepEqual(log.lines, []);
+});
+
 test("a broken handshake is the client's fault, and writes no line to the log", async (defer) => {
-  const { app, log } = appWith({ peerEndpoint: await webSocketEndpoint(() => ({})) });
+  const { app, log } = appWith({ peers: await openDoor() });
   const port = serve(app.fetch, defer);
   const key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   const wants = `Upgrade: websocket\r\n${key}`;
@@ -301,6 +346,7 @@ test("a broken handshake is the client's fault, and writes no line to the log", 
     [`Host: h\r\n${wants}Connection: keep-alive,upgrade\r\n`, 101],
     ...badHosts.map((host): [string, number] => [`Host: ${host}\r\n${wants}${upgrade}`, 400]),
     [`Host: [::1]:8000\r\n${wants}${upgrade}`, 101],
+    [`Host: h\r\n${wants}${upgrade}Stranger: yes\r\n`, 403],
   ];
   for (const [head, status] of cases) {
     const raw = openSocket(port, defer);

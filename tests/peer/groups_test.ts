@@ -121,15 +121,17 @@ test("changes between a hello and its welcome reach the peer, also a group that 
   const b = net.hub("b", { groups: [...groups, "jargon"], serve });
   defer(() => a.close());
   defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
   a.setPeers([record("b", "http://b")]);
+  net.dialed[0]!.stalled = true;
   await net.tick();
-  // The hello is held.
+  assert.equal(net.dialed[0]!.frames.length, 1, "the hello is on its way");
   empty.clear();
   a.removeGroup("wn");
   a.addGroup("wn");
   a.removeGroup("gcide");
   a.addGroup("jargon");
-  b.setPeers([record("a", "http://a")]);
+  net.dialed[0]!.deliver();
   await net.tick();
   assert.deepEqual(channelOf(b, "a").groups, { own: 4, remote: 3 });
   assert.deepEqual(channelOf(a, "b").groups, { own: 3, remote: 4 });
@@ -316,7 +318,7 @@ async function greeted(defer: Defer) {
   b.setPeers([record("a")]);
   const connect = async () => {
     const [near, far] = socketPair();
-    b.accept(far);
+    b.accept(far, { name: "a", incarnation: "01-a" });
     const writer = new FrameWriter();
     const groups = [{ id: 0, name: "dict", revision: 0 }];
     writer.greeting(MessageType.hello, {
@@ -440,7 +442,7 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
   defer(() => b.close());
   b.setPeers([record("a")]);
   const [near, far] = socketPair();
-  b.accept(far);
+  b.accept(far, { name: "a", incarnation: "01-a" });
   const writer = new FrameWriter();
   const groups = [{ id: 0, name: "dict", revision: 0 }];
   writer.greeting(MessageType.hello, { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups });
@@ -461,7 +463,7 @@ test("of a frame in whose middle the connection is closed, the rest is not worke
   ) {
     b.setPeers([record("a")]);
     const [again, accepted] = socketPair();
-    b.accept(accepted);
+    b.accept(accepted, { name: "a", incarnation: "01-a" });
     writer.greeting(MessageType.hello, { protocol: PROTOCOL, name: "a", incarnation: "01-a", expects: "01-b", groups });
     again.send(writer.take());
     await net.tick();

@@ -15,9 +15,12 @@ import {
 } from "../../lib/peer/wire/frames.ts";
 import { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
+import { Introduction } from "../../lib/peer/proof/introduction.ts";
+import { verify } from "../../lib/peer/proof/keys.ts";
 import type { PeerService } from "../../lib/peer/service.ts";
 import type { SocketLike } from "../../lib/peer/socket/socket.ts";
 import { dialTcp } from "../../lib/peer/socket/tcp.ts";
+import { identityOf } from "../support/identity.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";
 import { record, serveHub, systemClock, valueOf } from "./support.ts";
@@ -53,11 +56,12 @@ async function victim(defer: Defer) {
     probeIndirectly: ({ name }) => Promise.resolve(reached.push(`indirect probe of ${name}`) > 0),
   };
   const self = { name: "b", incarnation: "01-b" };
-  const b = new PeerHub({ self, groups: ["dict"], revisions: () => ({}), service, clock: systemClock, log });
+  const identity = identityOf(self);
+  const b = new PeerHub({ self, identity, groups: ["dict"], revisions: () => ({}), service, clock: systemClock, log });
   const server = await serveHub(() => b);
   defer(() => server.stop());
   defer(() => b.close());
-  b.setPeers([record("a")]);
+  b.setPeers([record("a"), record("c")]);
   return { b, log, reached, url: server.url.replace("http:", "ws:") + PEER_PATH };
 }
 
@@ -72,8 +76,9 @@ class Client {
     this.#socket = socket;
   }
 
-  static async connect(url: string, defer: Defer): Promise<Client> {
-    const socket = dialTcp(url);
+  /** As `a`, with its key. */
+  static async connect(url: string, defer: Defer, self = { name: "a", incarnation: "01-a" }): Promise<Client> {
+    const socket = dialTcp(url, new Introduction({ self, identity: identityOf(self), verify }, record("b")));
     defer(() => socket.close(1000, "done"));
     const client = new Client(socket);
     const opened = Promise.withResolvers<void>();
@@ -172,23 +177,22 @@ test("a client that has not greeted can ask nothing", async (defer) => {
   assert.equal(b.stats()[0]!.opens, 0);
 });
 
-test("a stranger can ask nothing, nor can one that asks before its welcome", async (defer) => {
+test("a peer whose hello names another node, another life or an unknown one can ask nothing", async (defer) => {
   const { log, reached, url } = await victim(defer);
-  for (const [kind, write] of messages) {
-    const client = await Client.connect(url, defer);
-    client.writer.greeting(MessageType.hello, { ...HELLO, name: "A" });
-    client.send();
-    write(client.writer);
-    client.send();
-    // The hello is held, as the roster may be about to tell of its sender; the message behind it is not.
-    assert.match(await client.next(), /^closed: asked before the welcome/, kind);
+  for (const wrong of [{ name: "c" }, { incarnation: "00-a" }, { name: "c", incarnation: "01-c" }]) {
+    for (const [kind, write] of messages) {
+      const client = await Client.connect(url, defer);
+      client.writer.greeting(MessageType.hello, { ...HELLO, ...wrong });
+      client.send();
+      write(client.writer);
+      client.send();
+      assert.equal(await client.next(), "refused: malformed", kind);
+      assert.match(await client.next(), /^closed/);
+    }
   }
-  const late = await Client.connect(url, defer);
-  late.writer.greeting(MessageType.hello, { ...HELLO, incarnation: "00-a" });
-  late.send();
-  assert.equal(await late.next(), "refused: outlived");
   assert.deepEqual(reached, []);
   assert.equal(warnings(log).length, 1);
+  assert.match(warnings(log)[0]!, /another node than the proof/);
 });
 
 test("a listed peer is answered in kind, and refused for a group that this node does not serve", async (defer) => {

@@ -4,7 +4,10 @@ import type { Value } from "../../lib/core/value.ts";
 import type { PeerLimits } from "../../lib/peer/limits.ts";
 import { PeerHub, type PeerHubOptions } from "../../lib/peer/hub.ts";
 import type { SocketHandler, SocketLike } from "../../lib/peer/socket/socket.ts";
+import { CHALLENGE, CLAIM, PROOF } from "../../lib/peer/proof/fields.ts";
+import type { Introduction } from "../../lib/peer/proof/introduction.ts";
 import { ManualClock, settle } from "../support/clock.ts";
+import { identityOf, verifyAtOnce } from "../support/identity.ts";
 import { MemoryLog } from "../support/log.ts";
 
 /** Answers gets, by a promise or at once. */
@@ -65,12 +68,12 @@ export class MemorySocket implements SocketLike {
   }
 
   /** The connection breaks at this end. */
-  lose(reason: string): void {
+  lose(reason: string, status?: number): void {
     if (this.closedWith !== undefined) return;
     this.closedWith = { code: 1006, reason };
     const handler = this.handler;
     this.handler = DEAF;
-    handler.closed(reason);
+    handler.closed(reason, status);
   }
 }
 
@@ -91,9 +94,12 @@ export function socketPair(): [MemorySocket, MemorySocket] {
   return [a, b];
 }
 
+/** A hub; or the far end alone, which has proved who it is as if by magic. */
+type Host = Pick<PeerHub, "challenge" | "admit" | "accept"> | ((socket: MemorySocket) => void);
+
 /** Hubs by their host name; dialing one that is not listed fails. */
 export class MemoryNetwork {
-  readonly hosts = new Map<string, (socket: MemorySocket) => void>();
+  readonly hosts = new Map<string, Host>();
   /** The dialing end of each connection, in the order of the dials. */
   readonly dialed: MemorySocket[] = [];
   /** When each dial was made, by the clock. */
@@ -101,18 +107,40 @@ export class MemoryNetwork {
   readonly clock = new ManualClock();
   #tick: (() => void)[] = [];
 
-  openSocket = (url: string): SocketLike => {
+  openSocket = (url: string, introduction: Introduction): SocketLike => {
     const [near, far] = socketPair();
     this.dialed.push(near);
     this.dialedAtMs.push(this.clock.nowMs());
-    const accept = this.hosts.get(new URL(url).hostname);
+    const host = this.hosts.get(new URL(url).hostname);
     queueMicrotask(() => {
-      if (accept === undefined) return near.lose("connection refused");
-      accept(far);
-      near.handler.opened();
+      if (host === undefined) near.lose("connection refused");
+      else if (typeof host === "object") void this.#introduce(introduction, host, near, far);
+      else {
+        host(far);
+        near.handler.opened();
+      }
     });
     return near;
   };
+
+  /** What tcp.ts and the HTTP server do before the upgrade. */
+  async #introduce(
+    introduction: Introduction,
+    host: Exclude<Host, (socket: MemorySocket) => void>,
+    near: MemorySocket,
+    far: MemorySocket,
+  ): Promise<void> {
+    const gone = new AbortController();
+    far.handler = { ...DEAF, closed: () => gone.abort() };
+    const challenge = await host.challenge(new Headers({ [CLAIM]: introduction.claim }));
+    const proof = await introduction.answer(challenge[CHALLENGE]);
+    if (proof === undefined) return near.lose("another node answers there");
+    const admitted = await host.admit(new Headers({ [PROOF]: proof }), gone.signal);
+    if (near.closedWith !== undefined) return;
+    if (admitted === undefined) return near.lose("the upgrade was answered with 403", 403);
+    host.accept(far, admitted);
+    near.handler.opened();
+  }
 
   /** Ends the tick: runs the scheduled actions, and those that they schedule. */
   async tick(): Promise<void> {
@@ -127,8 +155,11 @@ export class MemoryNetwork {
 
   /** @param options.serve a service that answers gets only */
   hub(name: string, { serve, ...options }: HubOptions = {}): PeerHub {
+    const self = options.self ?? { name, incarnation: `01-${name}` };
     const hub = new PeerHub({
-      self: { name, incarnation: `01-${name}` },
+      self,
+      identity: identityOf(self),
+      verify: verifyAtOnce,
       groups: ["dict"],
       revisions: () => ({ dict: 3 }),
       service: { get: getBy(serve ?? (() => Promise.reject(new Error("nothing is served here")))) },
@@ -141,7 +172,7 @@ export class MemoryNetwork {
       // Tests count seconds by hand.
       limits: { firstOpenMs: 1_000, ...options.limits },
     });
-    this.hosts.set(name, (socket) => hub.accept(socket));
+    this.hosts.set(name, hub);
     return hub;
   }
 }

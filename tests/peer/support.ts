@@ -8,6 +8,8 @@ import type { PeerRecord } from "../../lib/core/roster.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import { PEER_PATH } from "../../lib/peer/dialer.ts";
+import { answerPeer, type PeerDoor, type Upgrade } from "../../lib/http/peers.ts";
+import { keyOf } from "../support/identity.ts";
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
@@ -19,7 +21,19 @@ export const systemClock: Clock = {
 
 export function record(name: string, url = "http://127.0.0.1:1", incarnation = `01-${name}`): PeerRecord {
   const joined = "2026-01-01T00:00:00.000Z";
-  return { name, url, incarnation, state: "serving", weight: 1, zone: "", joined, version: "0.1.0", runtime: "test" };
+  const key = keyOf(name, incarnation);
+  return {
+    name,
+    url,
+    incarnation,
+    key,
+    state: "serving",
+    weight: 1,
+    zone: "",
+    joined,
+    version: "0.1.0",
+    runtime: "test",
+  };
 }
 
 /** A value without an end, unless `change` says otherwise. */
@@ -82,8 +96,16 @@ export async function serveHub(hub: () => PeerHub): Promise<Served> {
   return { url: `http://127.0.0.1:${server.addr.port}`, stop: () => server.shutdown() };
 }
 
+/** As a node does. */
 function mount(app: Hono, upgradeWebSocket: UpgradeWebSocket, hub: () => PeerHub): void {
-  app.get(PEER_PATH, upgradeWebSocket(() => hub().endpoint()));
+  const door: PeerDoor = {
+    challenge: (fields) => hub().challenge(fields),
+    admit: async (fields, gone) => {
+      const admitted = await hub().admit(fields, gone);
+      return admitted && hub().endpoint(admitted);
+    },
+  };
+  app.get(PEER_PATH, (c) => answerPeer(c, door, upgradeWebSocket as Upgrade));
 }
 
 /** Reads a client's message by the letter of RFC 6455, 5.2. */

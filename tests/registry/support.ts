@@ -50,6 +50,7 @@ export function recordOf(name: string, changes: Partial<PeerRecord> = {}): PeerR
     name,
     url: `http://127.0.0.1:${8000 + (lives % 1000)}`,
     incarnation: `01J${String(++lives).padStart(23, "0")}`,
+    key: "A".repeat(43),
     state: "serving",
     weight: 1,
     zone: "",

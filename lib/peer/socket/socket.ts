@@ -8,8 +8,12 @@ export interface SocketHandler {
   opened(): void;
   /** `undefined`: not a binary message within bounds. The handler may keep the frame. */
   received(frame: Uint8Array<ArrayBuffer> | undefined): void;
-  /** Comes once, when the connection is lost or the other end closes it; never after `close` at this end. */
-  closed(reason: string): void;
+  /**
+   * Comes once, when the connection is lost or the other end closes it; never after `close` at this end.
+   *
+   * @param status of the HTTP answer that refused the upgrade
+   */
+  closed(reason: string, status?: number): void;
 }
 
 export interface SocketLike {

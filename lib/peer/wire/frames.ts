@@ -62,7 +62,8 @@
  *   end would take it for malformed.
  * - The payload of a type never changes within the range of versions that a release speaks. A message that needs another
  *   payload is a new type. (Version 3 changed `get`, `getFor`, `value` and `push` in place: no release speaks it together
- *   with version 2. It was also changed while it was made, before its first release.)
+ *   with version 2. It was also changed while it was made, before its first release. Version 4 has the same frames; both ends
+ *   prove themselves before the upgrade, which no node of version 3 can.)
  * - A greeting may gain JSON fields at any time: unknown ones are ignored.
  */
 
@@ -79,7 +80,7 @@ export interface ProtocolRange {
 }
 
 /** The versions that this release speaks; told in each greeting. */
-export const PROTOCOL: ProtocolRange = { min: 3, max: 3 };
+export const PROTOCOL: ProtocolRange = { min: 4, max: 4 };
 
 export const MessageType = {
   hello: 1,

@@ -13,6 +13,7 @@ export function recordOf(name: string, life = 1): PeerRecord {
     name,
     url: `http://${name}:8000`,
     incarnation: `${name}#${life}`,
+    key: "A".repeat(43),
     state: "serving",
     weight: 1,
     zone: "",

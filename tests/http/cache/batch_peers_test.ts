@@ -9,6 +9,7 @@ import { PeerHub } from "../../../lib/peer/hub.ts";
 import { text } from "../../core/cluster.ts";
 import { getBy, getFrom } from "../../peer/memory.ts";
 import { record, serveHub, systemClock, valueOf } from "../../peer/support.ts";
+import { identityOf } from "../../support/identity.ts";
 import { MemoryLog } from "../../support/log.ts";
 import { type Defer, test } from "../../support/test.ts";
 import { MemoryGroup } from "../support.ts";
@@ -16,6 +17,7 @@ import { MemoryGroup } from "../support.ts";
 function hubOf(defer: Defer, name: string, get: (group: string, key: string) => Promise<Value>): PeerHub {
   const hub = new PeerHub({
     self: { name, incarnation: `01-${name}` },
+    identity: identityOf({ name, incarnation: `01-${name}` }),
     groups: ["dict"],
     revisions: () => ({}),
     service: { get: getBy(get) },

@@ -55,6 +55,7 @@ const peer = (name: string, more: Partial<PeerRecord> = {}): PeerRecord => ({
   name,
   url: `http://${name}`,
   incarnation: `life-of-${name}`,
+  key: "A".repeat(43),
   state: "serving",
   weight: 1,
   zone: "",

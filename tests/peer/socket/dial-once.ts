@@ -4,7 +4,7 @@
  */
 import { dialTcp } from "../../../lib/peer/socket/tcp.ts";
 
-const socket = dialTcp(globalThis.process.argv[2]!);
+const socket = dialTcp(globalThis.process.argv[2]!, { claim: "", answer: () => Promise.resolve("") });
 socket.handler = {
   opened() {
     socket.close(1000, "done");

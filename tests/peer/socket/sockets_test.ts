@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { BLIND } from "../../../lib/core/invalidation/label.ts";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { connect, createServer, type Socket } from "node:net";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
 import { NotFoundError, PeerError } from "../../../lib/core/errors.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { FrameWriter } from "../../../lib/peer/wire/writer.ts";
@@ -14,8 +15,10 @@ import { PeerHub } from "../../../lib/peer/hub.ts";
 import type { PeerLimits } from "../../../lib/peer/limits.ts";
 import { MessageWriter, Opcode } from "../../../lib/peer/socket/rfc6455.ts";
 import { dialTcp } from "../../../lib/peer/socket/tcp.ts";
+import { identityOf } from "../../support/identity.ts";
 import { MemoryLog } from "../../support/log.ts";
 import { type Defer, test } from "../../support/test.ts";
+import { answerToClaim, RawClient } from "../raw.ts";
 import { record, serveHub, systemClock, unmask, valueOf } from "../support.ts";
 
 const patient = { signal: new AbortController().signal, timeoutMs: 10_000 };
@@ -29,6 +32,7 @@ function makeHub(name: string, serve: Serve, log = new MemoryLog(), limits: Part
   const self = { name, incarnation: `01-${name}` };
   return new PeerHub({
     self,
+    identity: identityOf(self),
     groups: ["dict"],
     revisions: () => ({}),
     service: { get: getBy(serve) },
@@ -172,6 +176,18 @@ test("a peer that closes in mid-flight fails its asks at once, and is connected 
   assert.equal(new TextDecoder().decode(got.body), "reborn");
 });
 
+/** For an end that speaks with nobody in particular. */
+const TRUSTING = { claim: "claim", answer: () => Promise.resolve("proof") };
+const CHALLENGED = "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n";
+
+/** Answers a claim, as a node does that needs no proof; `upgraded` gets the head of the upgrade. */
+function challengeAll(socket: Socket, upgraded: (head: Buffer) => void): void {
+  socket.once("data", () => {
+    socket.once("data", upgraded);
+    socket.write(CHALLENGED);
+  });
+}
+
 /** A TCP server whose connections the test handles. */
 async function rawServer(defer: Defer, onConnection: (socket: Socket) => void): Promise<string> {
   const sockets = new Set<Socket>();
@@ -191,15 +207,28 @@ async function rawServer(defer: Defer, onConnection: (socket: Socket) => void): 
 }
 
 test("a server that speaks no WebSocket is refused with a reason", async (defer) => {
-  const answers: [string, RegExp][] = [
-    ["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", /answered with 404/],
-    ["HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: wrong\r\n\r\n", /wrong key/],
-    ["+OK hello\r\n\r\n", /no HTTP/],
-    ["x".repeat(20_000), /too long/],
+  const ok = CHALLENGED;
+  const answers: [string[], RegExp][] = [
+    [["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"], /the claim was answered with 404/],
+    [["HTTP/1.1 101 Switching Protocols\r\n\r\n"], /the claim was answered with 101/],
+    [["+OK hello\r\n\r\n"], /no HTTP/],
+    [["x".repeat(20_000)], /too long/],
+    [["HTTP/1.1 426 Upgrade Required\r\n\r\n"], /did not wait/],
+    [["HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"], /did not wait/],
+    [["HTTP/1.1 426 Upgrade Required\r\nContent-Length: 99999\r\n\r\n"], /too long/],
+    [[`${ok}HTTP/1.1 101 Switching Protocols\r\n\r\n`], /did not wait/],
+    [[ok, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"], /the upgrade was answered with 403/],
+    [[ok, ok], /the upgrade was answered with 426/],
+    [[ok, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: wrong\r\n\r\n"], /wrong key/],
+    [[ok, "+OK hello\r\n\r\n"], /no HTTP/],
+    [[ok, "x".repeat(20_000)], /too long/],
   ];
-  for (const [answer, expected] of answers) {
-    const url = await rawServer(defer, (socket) => socket.once("data", () => socket.write(answer)));
-    const socket = dialTcp(url);
+  for (const [texts, expected] of answers) {
+    const url = await rawServer(defer, (socket) => {
+      const rest = [...texts];
+      socket.on("data", () => socket.write(rest.shift() ?? ""));
+    });
+    const socket = dialTcp(url, TRUSTING);
     const closed = Promise.withResolvers<string>();
     socket.handler = { opened: () => assert.fail("opened"), received() {}, closed: closed.resolve };
     assert.match(await closed.promise, expected);
@@ -230,14 +259,9 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
   defer(() => server.stop());
   defer(() => b.close());
   b.setPeers([record("a")]);
-  const socket = connect({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
-  defer(() => socket.destroy());
-  socket.on("error", () => {});
-  socket.write(
-    "GET /_peer HTTP/1.1\r\nHost: b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-  );
-  await new Promise((resolve) => socket.once("data", resolve));
+  const client = await RawClient.open(server.url, defer);
+  assert.equal((await client.upgrade(record("a"), record("b"))).status, 101);
+  const { socket } = client;
   socket.pause();
   const groups = [{ id: 0, name: "dict", revision: 0 }];
   const writer = new MessageWriter();
@@ -255,12 +279,12 @@ test("a dialer that stops reading is given up by the peer that accepted it", asy
 async function dialUnread(defer: Defer, received: () => void = () => {}) {
   const accepted = Promise.withResolvers<Socket>();
   const url = await rawServer(defer, (socket) =>
-    socket.once("data", (head) => {
+    challengeAll(socket, (head) => {
       socket.pause();
       socket.write(acceptUpgrade(head));
       accepted.resolve(socket);
     }));
-  const socket = dialTcp(url);
+  const socket = dialTcp(url, TRUSTING);
   const opened = Promise.withResolvers<void>();
   socket.handler = { opened: opened.resolve, received, closed: (reason) => assert.fail(reason) };
   await opened.promise;
@@ -337,7 +361,7 @@ test("the socket of a peer that goes on sending after the end is closed all the 
       lost.resolve();
     });
     defer(() => socket.destroy());
-    socket.once("data", (head) => {
+    challengeAll(socket, (head) => {
       socket.write(acceptUpgrade(head));
       timer = setInterval(ping, 20);
     });
@@ -345,7 +369,7 @@ test("the socket of a peer that goes on sending after the end is closed all the 
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   defer(() => server.close());
   const { port } = server.address() as { port: number };
-  const socket = dialTcp(`ws://127.0.0.1:${port}/_peer`);
+  const socket = dialTcp(`ws://127.0.0.1:${port}/_peer`, TRUSTING);
   const opened = Promise.withResolvers<void>();
   socket.handler = { opened: opened.resolve, received() {}, closed: (reason) => assert.fail(reason) };
   await opened.promise;
@@ -363,7 +387,9 @@ function acceptUpgrade(head: Buffer): string {
 
 test("an accepting peer that stops reading is given up by its dialer", async (defer) => {
   const url = await rawServer(defer, (socket) =>
-    socket.once("data", (head) => {
+    socket.once("data", async (claim) => {
+      socket.write(await answerToClaim(claim, record("b")));
+      const [head] = await once(socket, "data");
       socket.pause();
       socket.write(acceptUpgrade(head));
       const groups = [{ id: 0, name: "dict", revision: 0 }];

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -40,7 +41,9 @@ async function serveTls(defer: Defer, host: string, certificate: Certificate): P
   const server = createServer(certificate, (socket) => {
     defer(() => socket.destroy());
     socket.on("error", () => {});
-    socket.once("data", (head) => {
+    socket.once("data", async () => {
+      socket.write("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
+      const [head] = await once(socket, "data");
       const key = /sec-websocket-key: (\S+)/i.exec(head.toString())![1];
       const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
       socket.write(`HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);

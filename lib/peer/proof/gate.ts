@@ -1,0 +1,163 @@
+import type { CancelSignal } from "../../core/base/cancel.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import { SayOnce } from "../../core/base/say-once.ts";
+import type { PeerLimits } from "../limits.ts";
+import type { Self } from "../wire/greeting.ts";
+import { Challenges } from "./challenges.ts";
+import { challengeText, fieldOf, type Proof, proofText, readClaim, readProof } from "./fields.ts";
+import type { Prover } from "./introduction.ts";
+
+export interface GateOptions {
+  readonly prover: Prover;
+  /** The key of the peer in this life, by the roster of now. */
+  readonly keyOf: (peer: Self) => string | undefined;
+  /** Called every `heldAskMs` while one waits whom the roster does not list: this node's roster may be old. */
+  readonly onHeld: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: PeerLimits;
+}
+
+/** One who wants to connect. */
+interface Guest {
+  readonly proof: Proof;
+  /** The key that its signature was checked with last, or is being checked with. */
+  key: string | undefined;
+  isChecking: boolean;
+  leave: (isAdmitted: boolean) => void;
+}
+
+/**
+ * Names come from strangers, who may send a new one each time. So the log has at most MAX_SAID lines about refusals in
+ * SAID_FOR_MS, and the memory as many texts. Chosen: room for a large cluster under a wrong name, and no flood.
+ */
+const MAX_SAID = 256;
+const SAID_FOR_MS = 600_000;
+
+/**
+ * Admits to the upgrade who has proved to be a peer of the roster. A node that joins may dial before the roster tells of
+ * it, so a proof is held for a moment. A wrong one is held as long, so that the time tells nobody who is listed.
+ */
+export class Gate {
+  readonly #options: GateOptions;
+  readonly #challenges: Challenges;
+  readonly #said: SayOnce;
+  /** The oldest first. */
+  readonly #guests = new Set<Guest>();
+  #signing = 0;
+  #cancelAsk: (() => void) | undefined;
+  #closed = false;
+
+  constructor(options: GateOptions) {
+    const { clock, limits } = options;
+    this.#options = options;
+    this.#challenges = new Challenges({ clock, validMs: limits.challengeMs, maxUsed: limits.usedChallenges });
+    this.#said = new SayOnce({ clock, maxSaid: MAX_SAID, forMs: SAID_FOR_MS });
+  }
+
+  /** Resolves to the challenge for a claim, signed; to nothing when it is no claim, or too many are being signed. */
+  async challenge(field: string | null): Promise<string | undefined> {
+    const { prover: { self, identity }, limits } = this.#options;
+    const claim = readClaim(field);
+    if (claim === undefined || this.#closed || this.#signing >= limits.signing) return undefined;
+    const challenge = this.#challenges.make();
+    this.#signing++;
+    try {
+      return fieldOf({ challenge, signature: await identity.sign(challengeText(claim, self, challenge)) });
+    } finally {
+      this.#signing--;
+    }
+  }
+
+  /**
+   * Resolves to the peer that has proved itself; to nothing when it has not.
+   *
+   * @param gone the client has given up
+   */
+  admit(field: string | null, gone?: CancelSignal): Promise<Self | undefined> {
+    const { clock, limits } = this.#options;
+    const proof = readProof(field);
+    if (proof === undefined || this.#closed || gone?.aborted || !this.#challenges.isOpen(proof.challenge)) {
+      return Promise.resolve(undefined);
+    }
+    if (this.#guests.size >= limits.strangers) {
+      const [oldest] = this.#guests;
+      oldest?.leave(false);
+    }
+    return new Promise((resolve) => {
+      const lost = () => guest.leave(false);
+      const cancelTimer = clock.after(limits.heldProofMs, () => this.#refuse(guest));
+      const leave = (isAdmitted: boolean) => {
+        if (!this.#guests.delete(guest)) return;
+        cancelTimer();
+        gone?.removeEventListener("abort", lost);
+        resolve(isAdmitted ? proof : undefined);
+      };
+      const guest: Guest = { proof, key: undefined, isChecking: false, leave };
+      this.#guests.add(guest);
+      gone?.addEventListener("abort", lost);
+      this.#consider(guest);
+    });
+  }
+
+  /** The roster has changed: who waits is looked at again. */
+  review(): void {
+    for (const guest of [...this.#guests]) this.#consider(guest);
+  }
+
+  /** Refuses all who wait and all who come. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelAsk?.();
+    for (const guest of [...this.#guests]) guest.leave(false);
+  }
+
+  #consider(guest: Guest): void {
+    if (guest.isChecking) return;
+    const key = this.#options.keyOf(guest.proof);
+    if (key === undefined) return this.#askSoon();
+    if (key === guest.key) return; // its signature is wrong
+    guest.key = key;
+    guest.isChecking = true;
+    void this.#check(guest, key);
+  }
+
+  async #check(guest: Guest, key: string): Promise<void> {
+    const { prover: { self, verify }, keyOf } = this.#options;
+    const { proof } = guest;
+    const isRight = await verify(key, proofText(proof, self, proof.challenge), proof.signature);
+    guest.isChecking = false;
+    // It may have gone, or given way, or this node may be stopping.
+    if (!this.#guests.has(guest)) return;
+    if (keyOf(proof) !== key) {
+      guest.key = undefined;
+      return this.#consider(guest);
+    }
+    if (isRight) guest.leave(this.#challenges.use(proof.challenge));
+  }
+
+  #refuse(guest: Guest): void {
+    const { name, incarnation } = guest.proof;
+    const isListed = this.#options.keyOf(guest.proof) !== undefined;
+    const code = isListed ? "signature" : "stranger";
+    if (this.#said.isNews(`${name}: ${code}`)) {
+      const detail = isListed
+        ? `it has not the key that the roster has of ${name}`
+        : `the roster does not list ${name} in its life ${incarnation}`;
+      const message = `refused a connection from ${name}: ${code}: ${detail}`;
+      this.#options.log.warn(message, {}, { peer: name, code, detail });
+    }
+    guest.leave(false);
+  }
+
+  #askSoon(): void {
+    const { clock, limits, keyOf, onHeld } = this.#options;
+    this.#cancelAsk ??= clock.after(limits.heldAskMs, () => {
+      this.#cancelAsk = undefined;
+      if (this.#closed || ![...this.#guests].some(({ proof }) => keyOf(proof) === undefined)) return;
+      onHeld();
+      this.#askSoon();
+    });
+  }
+}

@@ -44,6 +44,13 @@ export interface Config {
   readonly natsLogin: NatsLogin;
   /** The path of the cluster's secret. */
   readonly secretFile: string | undefined;
+  /** Where the other nodes are answered; `undefined`: at `addr`. */
+  readonly peerAddr: HostPort | undefined;
+  /** Files that encrypt `peerAddr`, both or none. */
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  /** A file with the authorities to trust; `undefined`: the system's. */
+  readonly tlsCa: string | undefined;
   readonly bucket: string;
   readonly replicas: number;
   /** At least one; their names are distinct. */
@@ -147,19 +154,22 @@ export function parseConfig(input: ConfigInput): Parsed {
   return { kind: "run", config };
 }
 
-/** The URL and name under which a node with these options is listed, once it listens on `actualPort`. */
+/** The URL and name under which a node with these options is listed, once it listens for them on `actualPort`. */
 export function advertised(
-  config: Pick<Config, "addr" | "advertise" | "name">,
+  config: Pick<Config, "addr" | "peerAddr" | "tlsCert" | "advertise" | "name">,
   actualPort: number,
 ): { url: string; name: string } {
-  const url = config.advertise ?? `http://${hostInUrl(config.addr.host)}:${actualPort}`;
+  const { host } = config.peerAddr ?? config.addr;
+  const url = config.advertise ?? `http${config.tlsCert === undefined ? "" : "s"}://${hostInUrl(host)}:${actualPort}`;
   const { hostname, port, protocol } = new URL(url);
   const place = `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
   return { url, name: config.name ?? place.replace(/[^A-Za-z0-9_-]/g, "-") };
 }
 
 /** Warnings for the log: options that are allowed but probably a mistake. */
-export function doubtsOf({ addr, advertise, nats }: Pick<Config, "addr" | "advertise" | "nats">): string[] {
+export function doubtsOf(config: Pick<Config, "addr" | "peerAddr" | "advertise" | "nats">): string[] {
+  const { advertise, nats, peerAddr } = config;
+  const addr = peerAddr ?? config.addr;
   if (advertise !== undefined || nats.kind !== "urls") return [];
   const isElsewhere = nats.urls.some((url) => !isLoopback(new URL(url).hostname));
   if (!isUnspecified(addr.host) && !(isLoopback(addr.host) && isElsewhere)) return [];
@@ -212,6 +222,10 @@ class Reader {
     const serve = this.#optional("serve");
     const config: Config = {
       addr: this.#value("addr"),
+      peerAddr: this.#optional("peerAddr"),
+      tlsCert: this.#optional("tlsCert"),
+      tlsKey: this.#optional("tlsKey"),
+      tlsCa: this.#optional("tlsCa"),
       advertise: this.#optional("advertise"),
       name: this.#optional("name"),
       nats: this.#optional("nats") ?? embedded,
@@ -265,6 +279,7 @@ class Reader {
 
   /** Checks rules between options. */
   #judge(config: Config): void {
+    this.#judgePeerAddr(config);
     const isOne = config.workers === 1;
     const most = isOne ? maxNameLength : maxNameLength - workerName("", MOST_WORKERS).length;
     if (advertised(config, 65535).name.length > most) {
@@ -305,6 +320,17 @@ class Reader {
       );
     }
     return path;
+  }
+
+  #judgePeerAddr({ peerAddr, tlsCert, tlsKey, workers }: Config): void {
+    if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+      this.#faults.push(`--tls-${tlsCert === undefined ? "cert" : "key"} must be given too: each needs the other`);
+    } else if (tlsCert !== undefined && peerAddr === undefined) {
+      this.#faults.push("--peer-addr must be given too: it is what --tls-cert encrypts");
+    }
+    if (peerAddr !== undefined && workers !== 1) {
+      this.#faults.push("--peer-addr must not be given with more than one of --workers: each has an address for peers");
+    }
   }
 
   /** A flag or the variable decides which groups there are; their policies still come from the file. */

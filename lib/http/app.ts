@@ -16,7 +16,7 @@ import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
 import { Metrics } from "./status/metrics.ts";
 import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, ServedHosts } from "./ports.ts";
-import { answerPeer, type PeerDoor, type Upgrade } from "./peers.ts";
+import { answerPeer, healthOf, type PeersOptions } from "./peers.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
 import { OF_OPERATORS } from "./security.ts";
 import { machinePage, statusPage } from "./status/page.ts";
@@ -30,7 +30,7 @@ export interface AppOptions {
   /** @default none */
   readonly hosts?: ServedHosts;
   /** Takes the WebSockets of other nodes at `GET /_peer`. @default there is no such path */
-  readonly peers?: { readonly door: PeerDoor; readonly upgrade: Upgrade };
+  readonly peers?: PeersOptions;
   /** The token of operators, who may change what is cached. @default none: see `admin/gate.ts` */
   readonly adminTokens?: AdminTokens | undefined;
   /** Whether it is served at a loopback address only: without a token, operators are clients on this machine. @default false */
@@ -80,7 +80,7 @@ export function createApp(options: AppOptions): Hono {
   for (const [prefix, handler] of byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
   if (peers !== undefined) app.get("/_peer", (c) => answerPeer(c, peers.door, peers.upgrade));
 
-  app.get("/healthz", () => jsonResponse({ status: "alive", name: node.name, incarnation: node.incarnation }));
+  app.get("/healthz", () => healthOf(node));
   app.get("/readyz", () => {
     if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
     const origins = unreachableOrigins(groups);

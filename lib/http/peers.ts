@@ -1,7 +1,16 @@
 /** The path of other nodes: they prove who they are before they get a WebSocket. */
-import type { Context } from "hono";
+import { type Context, Hono } from "hono";
 import type { WSEvents } from "hono/ws";
+import { jsonResponse } from "./json.ts";
+import { rawPathOf } from "./key.ts";
+import type { NodeFace } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
+
+/** How other nodes are answered. */
+export interface PeersOptions {
+  readonly door: PeerDoor;
+  readonly upgrade: Upgrade;
+}
 
 /** Decides who is a peer. */
 export interface PeerDoor {
@@ -17,6 +26,23 @@ export interface PeerDoor {
 
 /** The WebSocket of a request. @throws Error the runtime cannot upgrade it: the client has gone, or sent no handshake */
 export type Upgrade = (c: Context, events: WSEvents) => Promise<Response>;
+
+/**
+ * The app of a listener for other nodes alone. `/healthz` is there, too: with it a node asks whether another one still
+ * lives under its name.
+ */
+export function createPeerApp(peers: PeersOptions, node: Pick<NodeFace, "name" | "incarnation">): Hono {
+  const app = new Hono({ getPath: (request) => rawPathOf(request.url) });
+  app.get("/_peer", (c) => answerPeer(c, peers.door, peers.upgrade));
+  app.get("/healthz", () => healthOf(node));
+  app.notFound(() => problemResponse({ status: 404, detail: "only other nodes are answered here" }));
+  return app;
+}
+
+/** The answer to `/healthz`. */
+export function healthOf({ name, incarnation }: Pick<NodeFace, "name" | "incarnation">): Response {
+  return jsonResponse({ status: "alive", name, incarnation });
+}
 
 /** Answers `GET /_peer`. */
 export async function answerPeer(c: Context, door: PeerDoor, upgrade: Upgrade): Promise<Response> {

@@ -1,7 +1,7 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
-import { type HostPort, isLoopback } from "../config/addresses.ts";
+import { hostInUrl, type HostPort, isLoopback } from "../config/addresses.ts";
 import { PeerNetworks } from "../config/networks.ts";
 import { boundedLog } from "../core/base/bounded-log.ts";
 import type { Clock } from "../core/base/clock.ts";
@@ -15,13 +15,15 @@ import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { adminTokensOf } from "./admin-tokens.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
 import { rawPathOf } from "../http/key.ts";
-import type { PeerDoor } from "../http/peers.ts";
+import { createPeerApp, type PeerDoor, type PeersOptions } from "../http/peers.ts";
 import type { MachineFace } from "../http/ports.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { PEER_PATH } from "../peer/dialer.ts";
 import { PeerHub } from "../peer/hub.ts";
 import { type Identity, makeIdentity } from "../peer/proof/keys.ts";
 import { dialTcp } from "../peer/socket/tcp.ts";
+import { PeerListener, PeerTls } from "./peer-listener.ts";
+import type { Fetch } from "../runtime/globals.ts";
 import { Invalidations } from "./invalidations.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
 import { openRegistry, type Registry, serviceFault } from "./open-registry.ts";
@@ -36,7 +38,6 @@ import { askersOf, groupOfList } from "../registry/store.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
 import { answerPort, listen, type Listener, webSocketUpgrade } from "../runtime/serve.ts";
-import type { Fetch } from "../runtime/globals.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
@@ -104,6 +105,8 @@ export class Node {
   #self: PeerRecord | undefined;
   #listener: Listener | undefined;
   #shared: Listener | undefined;
+  #peerListener: PeerListener | undefined;
+  #tls: PeerTls | undefined;
   /** The app without the endpoint for other nodes. */
   #mounted: ReturnType<typeof createApp> | undefined;
   #unshared: Promise<void> | undefined;
@@ -122,7 +125,9 @@ export class Node {
    */
   #isInTouch = false;
   /** Before everything is wired, the port is open, but nobody knows it yet. */
-  #answer: (request: Request, server: unknown) => Response | Promise<Response> = starting;
+  #answer: Fetch = starting;
+  /** At the listener for the peers alone. */
+  #answerPeer: Fetch = starting;
 
   constructor(config: Config, { clock, log, origins, worker }: NodeOptions) {
     this.#config = config;
@@ -158,9 +163,11 @@ export class Node {
     const { addr } = this.#config;
     const identity = await makeIdentity();
     const upgrade = await webSocketUpgrade();
+    this.#tls = new PeerTls({ files: this.#config, ...this.#watchers });
     const fetch: Fetch = (request, server) => this.#tracked(this.#answer(request, server), request);
     this.#listener = await listen(addr, fetch, this.#log);
-    const { port } = this.#listener;
+    this.#peerListener = await this.#listenForPeers(this.#tls);
+    const { port } = this.#peerListener ?? this.#listener;
     const { url, name } = this.#worker?.listedAs(port) ?? advertised(this.#config, port);
     const self = this.#record(name, url, identity.key);
     this.#self = self;
@@ -180,15 +187,42 @@ export class Node {
       for (const list of this.#joinedLists(group.name)) this.#awaited.add(list);
     }
     this.#appOptions = this.#optionsOf(self, hub, invalidations);
-    const app = createApp({
-      ...this.#appOptions,
-      isLoopbackOnly: isLoopback(addr.host),
-      peers: { door: doorOf(hub), upgrade },
-    });
-    this.#answer = (request, server) => app.fetch(request, server as object);
-    const listening = this.#worker === undefined ? "listening on" : "other nodes reach me at";
-    this.#log.info(`${listening} ${url}`, { name, incarnation: this.#incarnation }, { url });
+    this.#serveApps({ door: doorOf(hub), upgrade });
+    this.#sayWhere(name, url);
     this.#join(self, registry);
+  }
+
+  /** With a listener for the peers alone, the public one has no path for them. */
+  #serveApps(peers: PeersOptions): void {
+    const isLoopbackOnly = isLoopback(this.#config.addr.host);
+    const isShared = this.#peerListener === undefined;
+    const app = createApp({ ...this.#appOptions!, isLoopbackOnly, ...(isShared && { peers }) });
+    this.#answer = (request, server) => app.fetch(request, server as object);
+    const peerApp = createPeerApp(peers, this.#appOptions!.node);
+    this.#answerPeer = (request, server) => peerApp.fetch(request, server as object);
+  }
+
+  async #listenForPeers(tls: PeerTls): Promise<PeerListener | undefined> {
+    const { peerAddr: address } = this.#config;
+    if (address === undefined) return undefined;
+    const fetch: Fetch = (request, server) => this.#answerPeer(request, server);
+    try {
+      return await PeerListener.open({ address, fetch, tls, ...this.#watchers });
+    } catch (error) {
+      tls.close();
+      await this.#listener!.stop();
+      throw error;
+    }
+  }
+
+  #sayWhere(name: string, url: string): void {
+    const fields = { name, incarnation: this.#incarnation };
+    if (this.#peerListener !== undefined) {
+      const own = `http://${hostInUrl(this.#config.addr.host)}:${this.port}`;
+      this.#log.info(`listening on ${own}`, fields, { url: own });
+    }
+    const isOwn = this.#worker === undefined && this.#peerListener === undefined;
+    this.#log.info(`${isOwn ? "listening on" : "other nodes reach me at"} ${url}`, fields, { url });
   }
 
   #record(name: string, url: string, key: string): PeerRecord {
@@ -465,7 +499,8 @@ export class Node {
     this.#invalidations?.close();
     const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
-    const closed = Promise.all([this.unshare(), this.#listener?.stop()]);
+    this.#tls?.close();
+    const closed = Promise.all([this.unshare(), this.#listener?.stop(), this.#peerListener?.stop()]);
     // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
     const answered = this.#requests.none().then(() => this.#hub?.drain());
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS), () => answered, undefined);
@@ -499,7 +534,7 @@ export class Node {
       onUnlisted: () => this.#membership?.hurry(),
       onProbed: () => this.#liveness?.probed(),
       onSettled: (isWhole) => this.#settled(isWhole),
-      openSocket: (url, introduction) => dialTcp(url, introduction, this.#networks),
+      openSocket: (url, introduction) => dialTcp(url, introduction, this.#networks, this.#tls?.ca),
       clock: this.#clock,
       log: this.#peerLog,
     });
@@ -517,7 +552,7 @@ export class Node {
       factsOf: (list) => this.#facts.get(groupOfList(list)),
       clock: this.#clock,
       log: this.#registryLog,
-      isAlive: (record, timeoutMs) => isAlive(record, timeoutMs, this.#networks),
+      isAlive: (record, timeoutMs) => isAlive(record, timeoutMs, this.#networks, this.#tls?.ca),
       faultOf: (url) => serviceFault(url, this.#config.nats) ?? this.#networks.faultOf(url),
       onRoster: (roster) => this.#swap(roster),
       onListed: (list, isListed) => {

@@ -55,7 +55,7 @@ export interface PeerHubOptions {
   readonly onSettled?: (isWhole: boolean) => void;
   readonly clock: Clock;
   readonly log: Log;
-  /** @default dialTcp */
+  /** @default dialTcp, which trusts the system's authorities */
   readonly openSocket?: OpenSocket;
   /** @default setImmediate: runs after the sockets that are readable now, so that one frame takes the asks of all */
   readonly schedule?: Schedule;
@@ -117,7 +117,7 @@ export class PeerHub {
       log,
       limits,
       schedule: options.schedule ?? setImmediate,
-      openSocket: options.openSocket ?? dialTcp,
+      openSocket: options.openSocket ?? ((url, introduction) => dialTcp(url, introduction)),
       random: options.random ?? Math.random,
       applied: () => this.#applied,
       onChange: () => this.#reviewSettled(),

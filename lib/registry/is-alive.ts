@@ -13,15 +13,19 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024;
  * Whether the node of this record still runs: its URL answers within `timeoutMs`, with the same name and incarnation. A
  * record with the URL of a node of another name, which anybody may write, is nobody's. A closed port says no at once; only a
  * silent host costs the time. Never rejects.
+ *
+ * @param ca the authorities to trust, in PEM. @default the system's
  */
 export async function isAlive(
   { name, url, incarnation }: PeerRecord,
   timeoutMs: number,
   networks: PeerNetworks = ANYWHERE,
+  ca?: string,
 ): Promise<boolean> {
   if (networks.faultOf(url) !== undefined) return false;
   try {
-    const theirs = await getJson(`${url}/healthz`, timeoutMs, networks.lookup) as Record<string, unknown>;
+    const rest = { ...networks.lookup, ...(ca !== undefined && { ca }) };
+    const theirs = await getJson(`${url}/healthz`, timeoutMs, rest) as Record<string, unknown>;
     return theirs.name === name && theirs.incarnation === incarnation;
   } catch {
     return false;
@@ -37,7 +41,11 @@ export async function isAlive(
 export function getJson(
   url: string,
   timeoutMs: number,
-  rest: { readonly headers?: Readonly<Record<string, string>>; readonly lookup?: LookupFunction } = {},
+  rest: {
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly lookup?: LookupFunction;
+    readonly ca?: string;
+  } = {},
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const get = url.startsWith("https:") ? getSecure : getPlain;

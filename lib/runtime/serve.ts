@@ -22,6 +22,12 @@ export interface Listener {
  */
 export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
 
+/** A certificate, with those behind it, and its private key, in PEM. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** Accepts a request for a WebSocket, whose events go to the handlers. It throws when the runtime cannot. */
 export async function webSocketUpgrade(): Promise<(context: Context, events: WSEvents) => Promise<Response>> {
   // Load only the adapter of this runtime: each uses its runtime's globals when it is loaded.
@@ -35,18 +41,19 @@ export async function webSocketUpgrade(): Promise<(context: Context, events: WSE
  *
  * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT); the kernel then
  * spreads connections over them
+ * @param address.tls encrypts it
  * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
  * @param log hears of it when connections are ended
  * @throws Error the address is in use, not of this machine, or not permitted
  */
 export async function listen(
-  address: { host: string; port: number; isShared?: boolean },
+  address: { host: string; port: number; isShared?: boolean; tls?: Certificate },
   fetch: Fetch,
   log: Log,
   clock: Clock = systemClock,
 ): Promise<Listener> {
-  const { host: hostname, port, isShared: reusePort = false } = address;
-  const options = { hostname, port, reusePort };
+  const { host: hostname, port, isShared: reusePort = false, tls } = address;
+  const options = { hostname, port, reusePort, ...(Bun !== undefined ? { tls } : tls) };
   try {
     const server = Bun !== undefined ? await bunServer(options, fetch) : new RenewedServer(options, fetch, clock, log);
     const endWatch = watchOpenFiles(() => server.relieve(), clock, log);

@@ -98,6 +98,10 @@ const policy = {
 test("without any option a node has the documented defaults", () => {
   assert.deepEqual(run([]), {
     addr: { host: "127.0.0.1", port: 8000 },
+    peerAddr: undefined,
+    tlsCert: undefined,
+    tlsKey: undefined,
+    tlsCa: undefined,
     advertise: undefined,
     name: undefined,
     nats: { kind: "embedded", port: 4222, storeDir: ".muster/nats" },
@@ -124,6 +128,10 @@ test("without any option a node has the documented defaults", () => {
 test("every option is taken from its flag, its variable and, where it may stand there, its field in the file", () => {
   const said: Record<string, string | number> = {
     addr: "127.0.0.1:1",
+    peerAddr: "127.0.0.1:2",
+    tlsCert: "cert.pem",
+    tlsKey: "key.pem",
+    tlsCa: "ca.pem",
     advertise: "https://cache.example",
     name: "n1",
     nats: "nats://h:1",
@@ -148,20 +156,26 @@ test("every option is taken from its flag, its variable and, where it may stand 
     pollMisses: 3,
     pollJitter: 0.25,
   };
+  /** What some options need beside them. */
+  const beside: Record<string, string[]> = {
+    tlsCert: ["--peer-addr", "127.0.0.1:2", "--tls-key", "key.pem"],
+    tlsKey: ["--peer-addr", "127.0.0.1:2", "--tls-cert", "cert.pem"],
+  };
   for (const [field, option] of Object.entries(options)) {
     if (field === "config" || field === "secretFile" || Object.hasOwn(logins, field)) continue;
     const value = said[field];
+    const also = beside[field] ?? [];
     assert.notEqual(value, undefined, field);
     const isSwitch = option.value === "";
     const argv = isSwitch ? [`--${option.flag}`] : [`--${option.flag}`, String(value)];
     const files = file({});
-    const want = run(argv, files);
+    const want = run([...also, ...argv], files);
     assert.notDeepEqual(want, run([]), field);
-    assert.deepEqual(run([argv.join("=")], files), want, field);
-    assert.deepEqual(run([`-${argv[0]!.slice(2)}`, ...argv.slice(1)], files), want, field);
-    assert.deepEqual(run([`-${argv.join("=").slice(2)}`], files), want, field);
-    assert.deepEqual(run([], { ...files, env: { [option.env]: String(value) } }), want, field);
-    if (field !== "group") assert.deepEqual(run(withFile, file({ [field]: value })), want, field);
+    assert.deepEqual(run([...also, argv.join("=")], files), want, field);
+    assert.deepEqual(run([...also, `-${argv[0]!.slice(2)}`, ...argv.slice(1)], files), want, field);
+    assert.deepEqual(run([...also, `-${argv.join("=").slice(2)}`], files), want, field);
+    assert.deepEqual(run(also, { ...files, env: { [option.env]: String(value) } }), want, field);
+    if (field !== "group") assert.deepEqual(run([...also, ...withFile], file({ [field]: value })), want, field);
   }
   assert.deepEqual(run([], { env: { MUSTER_CONFIG: "muster.json" }, ...file({ zone: "z" }) }).zone, "z");
 });
@@ -971,6 +985,22 @@ test("a node is listed under the address that it listens on, unless told otherwi
   const long = `${"a".repeat(60)}.${"b".repeat(60)}.example`;
   assert.match(faultsOf(["--addr", `${long}:1`])[0], /^--name must be given/);
   assert.equal(run(["--addr", `${long}:1`, "--name", "short"]).name, "short");
+});
+
+test("a node with an address for its peers is listed there, and only that address is encrypted", () => {
+  const listed = (argv: string[], port: number) => advertised(run(argv), port).url;
+  const tls = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+  const peers = ["--peer-addr", "10.0.0.1:0"];
+  assert.equal(listed(peers, 9000), "http://10.0.0.1:9000");
+  assert.equal(listed([...peers, ...tls], 9000), "https://10.0.0.1:9000");
+  assert.equal(listed([...peers, ...tls, "--advertise", "https://h:1"], 9000), "https://h:1");
+  assert.equal(run(["--tls-ca", "ca.pem"]).tlsCa, "ca.pem");
+  assert.deepEqual(faultsOf(tls), ["--peer-addr must be given too: it is what --tls-cert encrypts"]);
+  assert.deepEqual(faultsOf([...peers, ...tls.slice(0, 2)]), ["--tls-key must be given too: each needs the other"]);
+  assert.deepEqual(faultsOf([...peers, ...tls.slice(2)]), ["--tls-cert must be given too: each needs the other"]);
+  assert.deepEqual(faultsOf([...peers, "--workers", "2"]), [
+    "--peer-addr must not be given with more than one of --workers: each has an address for peers",
+  ]);
 });
 
 test("workers share a name with a mark each, and no TLS end", () => {

@@ -31,12 +31,14 @@ const encoder = new TextEncoder();
  * Dials `ws:` or `wss:`. Failures come to the handler's `closed`.
  *
  * @param networks the addresses that may be connected to; a name counts by what it resolves to
+ * @param ca the authorities to trust, in PEM. @default the system's
  * @throws TypeError not a URL; Error an address that is not allowed
  */
 export function dialTcp(
   url: string,
   introduction: Pick<Introduction, "claim" | "answer">,
   networks = ANYWHERE,
+  ca?: string,
 ): SocketLike {
   const target = new URL(url);
   const isSecure = target.protocol === "wss:";
@@ -47,7 +49,7 @@ export function dialTcp(
   const fault = networks.faultOf(url);
   if (fault !== undefined) throw new Error(fault);
   const place = { host, port, ...networks.lookup };
-  const raw = isSecure ? connectTls({ ...place, servername }) : connectTcp(place);
+  const raw = isSecure ? connectTls({ ...place, servername, ...(ca !== undefined && { ca }) }) : connectTcp(place);
   return new TcpSocket(raw, isSecure ? "secureConnect" : "connect", target, introduction);
 }
 

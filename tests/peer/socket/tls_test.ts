@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { type Certificate, certificateFor } from "../../support/certificates.ts";
 import { NPM_PACKAGES } from "../../support/node.ts";
 import { type Defer, test } from "../../support/test.ts";
 
@@ -18,23 +19,6 @@ const hasIPv6 = Object.values(networkInterfaces()).flat().some((one) => one?.add
 const isBun = "Bun" in globalThis;
 const dialOnce = fileURLToPath(new URL("dial-once.ts", import.meta.url));
 const PROCESS_TIMEOUT_MS = 20_000;
-
-interface Certificate {
-  readonly key: string;
-  readonly cert: string;
-}
-
-/** Signed by itself, for one name or address, as `DNS:localhost` or `IP:127.0.0.1`. */
-async function certificateFor(folder: string, subject: string): Promise<Certificate> {
-  const [key, cert] = ["key", "pem"].map((ending) => join(folder, `${subject.replace(/\W/g, "-")}.${ending}`));
-  const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const names = ["-subj", `/CN=of ${subject}`, "-addext", `subjectAltName=${subject}`];
-  const isNoAuthority = ["-addext", "basicConstraints=critical,CA:FALSE"];
-  await run("openssl", ["req", ...kind, ...names, ...isNoAuthority, "-keyout", key!, "-out", cert!], {
-    timeout: PROCESS_TIMEOUT_MS,
-  });
-  return { key: readFileSync(key!, "utf8"), cert: readFileSync(cert!, "utf8") };
-}
 
 /** Takes WebSockets at `host`, and shows the certificate. @returns its port */
 async function serveTls(defer: Defer, host: string, certificate: Certificate): Promise<number> {

@@ -119,9 +119,10 @@ export const options = {
     value: "url",
     env: "MUSTER_ADVERTISE",
     kind: "text",
-    shownDefault: "http:// (with --tls-cert https://) and the address that they use",
+    shownDefault: "http:// and the address",
     rule: "http://host[:port] or https://host[:port] without a path",
-    description: "The URL at which the other nodes reach this node",
+    description:
+      "The URL at which the other nodes reach this node. With --peer-addr the default is that address, and https:// with --tls-cert",
     mayHoldSecret: true,
     read: readAdvertise,
   },

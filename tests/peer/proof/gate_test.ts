@@ -123,6 +123,14 @@ test("a client that gives up is forgotten, before its time and during the verifi
     await letGo();
     assert.equal(said.result, undefined);
   }
+  const proof = await proofBy(A);
+  const leaver = new AbortController();
+  void knock(proof, leaver.signal);
+  leaver.abort();
+  await letGo();
+  const again = knock(proof);
+  await letGo();
+  assert.deepEqual(again.result, A, "nobody has used the challenge yet");
   const gone = knock(await proofBy(A), AbortSignal.abort());
   await settle();
   assert.equal(gone.result, undefined);

@@ -49,7 +49,8 @@ export async function answerPeer(c: Context, door: PeerDoor, upgrade: Upgrade): 
   const { headers, signal } = c.req.raw;
   if (!isHandshake(c)) return upgradeRequired(await door.challenge(headers));
   // Bun's upgrade throws at a Host that no URL can have.
-  const events = URL.canParse(c.req.url) ? await door.admit(headers, signal) : undefined;
+  if (!URL.canParse(c.req.url)) return problemResponse({ status: 400, detail: "the Host header names no host" });
+  const events = await door.admit(headers, signal);
   if (events === undefined) return refused();
   try {
     return await upgrade(c, events);

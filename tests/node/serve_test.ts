@@ -176,6 +176,7 @@ test("what an earlier life of the node has served is not taken for its own", asy
     name: "b",
     url: "http://127.0.0.1:1",
     incarnation: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    key: "A".repeat(43),
     state: "serving" as const,
     weight: 100,
     zone: "",

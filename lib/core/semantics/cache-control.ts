@@ -6,7 +6,7 @@ export type Directives = ReadonlyMap<string, string | true>;
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** The largest that is told apart (RFC 9111, section 1.2.2): 68 years. */
-const MAX_SECONDS = 2 ** 31;
+export const MAX_SECONDS = 2 ** 31;
 
 /** Reads `Cache-Control` (RFC 9111, section 5.2). A member that is no directive is passed over, as an unknown one is. */
 export function cacheControlOf(fields: Fields): Directives {

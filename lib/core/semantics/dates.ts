@@ -35,8 +35,10 @@ function fullYear(twoDigits: number, nowYear: number): number {
 }
 
 function utcMs(year: string, month: string, day: string, hour: string, minute: string, second: string) {
-  const atMs = Date.UTC(Number(year), MONTHS.indexOf(month), Number(day), Number(hour), Number(minute), Number(second));
+  // Date.UTC would take the years 0 to 99 for 1900 to 1999.
+  const date = new Date(0);
+  const dayMs = date.setUTCFullYear(Number(year), MONTHS.indexOf(month), Number(day));
   // 31 February rolls over to March, and a minute of 75 into the next hour: neither is a date. A leap second is one.
-  const isReal = new Date(atMs).getUTCDate() === Number(day) || Number(second) === 60;
-  return isReal && Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60 ? atMs : undefined;
+  const isReal = date.getUTCDate() === Number(day) && Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60;
+  return isReal ? dayMs + ((Number(hour) * 60 + Number(minute)) * 60 + Number(second)) * 1_000 : undefined;
 }

@@ -1,5 +1,5 @@
 /** What an answer of an HTTP origin may be kept and served for (RFC 9111, 9213, 5861). Fields and a clock in, decision out. */
-import { cacheControlOf, type Directives, secondsOf, targetedCacheControlOf } from "./cache-control.ts";
+import { cacheControlOf, type Directives, MAX_SECONDS, secondsOf, targetedCacheControlOf } from "./cache-control.ts";
 import { parseHttpDate } from "./dates.ts";
 import { type Fields, has, linesOf, valueOf } from "./fields.ts";
 
@@ -152,7 +152,7 @@ function initialAgeMs({ fields, requestedAtMs, receivedAtMs }: Exchange): number
   const apparentMs = sinceDateMs < 1_000 ? 0 : sinceDateMs;
   // Of a list the first member counts; one that is no whole number is ignored (section 5.1).
   const told = linesOf(fields, "age")[0]?.split(",")[0]?.trim() ?? "";
-  const toldMs = /^\d+$/.test(told) ? Number(told) * 1_000 : 0;
+  const toldMs = /^\d+$/.test(told) ? Math.min(Number(told), MAX_SECONDS) * 1_000 : 0;
   return Math.max(apparentMs, toldMs + Math.max(0, receivedAtMs - requestedAtMs));
 }
 

@@ -110,6 +110,11 @@ export const version: string = manifest.version;
 /** Every variable that {@link parseConfig} reads: Deno's permissions name each one. */
 export const environmentNames: readonly string[] = Object.values(options).map((option) => option.env);
 
+/** The most faults that one message lists. Chosen: each option and each field of a group can be wrong once. */
+const MAX_FAULTS = 100;
+/** Of a path or of an origin's fault, a message shows so many characters. Chosen. */
+const MAX_SHOWN = 500;
+
 /** The longest name in the registry, in characters: the rule of --name. */
 const maxNameLength = 128;
 
@@ -149,7 +154,9 @@ export function parseConfig(input: ConfigInput): Parsed {
   const config = new Reader(flags, input, faults).config();
   if (faults.length > 0) {
     const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
-    throw new ConfigError(`${count} in the options:\n${faults.map((fault) => `  ${fault}\n`).join("")}See --help.`);
+    const more = faults.length > MAX_FAULTS ? [`and ${faults.length - MAX_FAULTS} more`] : [];
+    const lines = [...faults.slice(0, MAX_FAULTS), ...more].map((fault) => `  ${fault}\n`);
+    throw new ConfigError(`${count} in the options:\n${lines.join("")}See --help.`);
   }
   return { kind: "run", config };
 }
@@ -199,6 +206,10 @@ function isSite(origin: string): boolean {
   return /^https?:.*\/\*$/is.test(origin);
 }
 
+function cut(text: string): string {
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
+}
+
 class Reader {
   readonly #flags: ReadonlyMap<string, readonly string[]>;
   readonly #input: ConfigInput;
@@ -212,7 +223,7 @@ class Reader {
     this.#faults = faults;
     const path = this.#optional("config");
     if (path === undefined) return;
-    this.#path = path;
+    this.#path = cut(path);
     this.#readFile(path);
   }
 
@@ -424,7 +435,7 @@ class Reader {
       // A message has the text as it is or as JSON. A function replaces it, as `$&` in a text would insert the origin again.
       const forms = [origin, JSON.stringify(origin).slice(1, -1)];
       const reason = forms.reduce((text, form) => text.replaceAll(form, () => redacted(form)), error.message);
-      this.#faults.push(`--group ${name} must have an origin that can be used: ${reason}`);
+      this.#faults.push(`--group ${name} must have an origin that can be used: ${cut(reason)}`);
     }
   }
 
@@ -459,9 +470,9 @@ class Reader {
   #readFile(path: string): void {
     try {
       this.#file = readConfigFile(this.#input.readFile(path), fileFields);
-      this.#faults.push(...this.#file.faults.map((fault) => `--config ${path}: ${fault}`));
+      for (const fault of this.#file.faults) this.#faults.push(`--config ${this.#path}: ${fault}`);
     } catch (error) {
-      this.#faults.push(`--config must be a file that can be read: ${shown(path)}: ${(error as Error).message}`);
+      this.#faults.push(`--config must be a file that can be read: ${shown(path)}: ${cut((error as Error).message)}`);
     }
   }
 }

@@ -19,7 +19,7 @@ export interface ConfigFile {
 /** A longer file is a mistake, such as the wrong file. Chosen. */
 const MAX_FILE_CHARS = 1024 * 1024;
 /** Chosen: far deeper than any configuration, and far less than a parser's stack. */
-const MAX_NESTING = 32;
+export const MAX_NESTING = 32;
 
 /**
  * Reads the text of the file. It never throws: `faults` lists what is wrong.
@@ -58,7 +58,7 @@ function readGroups(groups: unknown, faults: string[]): ReadonlyMap<string, File
   }
   if (Object.keys(groups).length === 0) faults.push("groups must name at least one group: there is none");
   for (const [name, group] of Object.entries(groups)) {
-    const at = `groups.${JSON.stringify(name).slice(1, -1)}`;
+    const at = `groups.${JSON.stringify(name.slice(0, 128)).slice(1, -1)}`;
     if (!isObject(group)) {
       faults.push(`${at} must be an object: it is ${kindOf(group)}`);
       continue;
@@ -118,8 +118,9 @@ function jsonFault(text: string): string | undefined {
         fields.add(name);
       },
       onError(_error, offset, _length, line, column) {
+        if (found.broken !== undefined) return;
         const what = offset >= text.length ? "its end" : shown(text.slice(offset, offset + 1));
-        found.broken ??= `at ${placeOf(line, column)}: found ${what}`;
+        found.broken = `at ${placeOf(line, column)}: found ${what}`;
       },
     }, { disallowComments: true });
     JSON.parse(text);

@@ -15,7 +15,7 @@ export function readFlags(
   const rest = argv[0] === "--" ? argv.slice(1) : [...argv];
   const { tokens } = parseArgs({
     // One dash means the same as two, as in Go's flag package: -addr=… is one option, never -a -d -d -r.
-    args: rest.map((arg) => /^-[A-Za-z]/.test(arg) ? `-${arg}` : arg),
+    args: rest.map((arg) => /^-(?:[A-Za-z]|[^-]{2})/.test(arg) ? `-${arg}` : arg),
     options: Object.fromEntries([...known].map(([flag, taking]) => [flag, { type: taking ? "string" : "boolean" }])),
     strict: false, // its own messages stop at the first fault
     allowPositionals: true,
@@ -28,14 +28,18 @@ export function readFlags(
     }
     if (token.kind !== "option") continue;
     const taking = known.get(token.name);
-    if (taking === undefined) faults.push(`there is no option ${token.rawName}`);
+    if (taking === undefined) faults.push(`there is no option ${token.rawName.slice(0, 200)}`);
     else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
     else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
       // "--name --zone a": the next flag is no value. Write a value that begins with a dash with "=".
       faults.push(
         `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,
       );
-    } else found.set(token.name, [...found.get(token.name) ?? [], token.value ?? ""]);
+    } else {
+      const values = found.get(token.name) ?? [];
+      values.push(token.value ?? "");
+      found.set(token.name, values);
+    }
   }
   return found;
 }

@@ -14,6 +14,8 @@ export interface HeaderInput {
 
 /** The longest value, in characters. Chosen: as long as the longest line of a head that most servers take. */
 const MOST_VALUE_CHARS = 8_192;
+/** Of the name of a file or a variable, a fault shows so many characters. Chosen. */
+const MOST_SHOWN_CHARS = 200;
 /** Of one connection (RFC 9110, section 7.6.1), or written by the HTTP client for each request. */
 const OF_ONE_CONNECTION: ReadonlySet<string> = new Set([
   "connection",
@@ -70,16 +72,18 @@ export function headerValue(
   { readFile, readVariable }: HeaderInput,
 ): { readonly fault: string } | { readonly value: string } {
   if (typeof source === "string") return { value: source };
-  const where = "file" in source ? `the file ${JSON.stringify(source.file)}` : `the variable ${source.env}`;
+  const where = "file" in source
+    ? `the file ${JSON.stringify(source.file.slice(0, MOST_SHOWN_CHARS))}`
+    : `the variable ${source.env.slice(0, MOST_SHOWN_CHARS)}`;
   try {
     const text = "file" in source ? readFile(source.file) : readVariable(source.env);
     // Editors end a file with a line feed.
-    const value = text?.trim();
+    const value = typeof text === "string" ? text.trim() : undefined; // `__proto__` is a variable of no environment
     if (!value) return { fault: `have a value in ${where}: there is none` };
     const fault = faultOf(value);
     return fault === undefined ? { value } : { fault: `have a value ${fault} in ${where}` };
   } catch (error) {
-    return { fault: `have a value in ${where}: ${(error as Error).message}` };
+    return { fault: `have a value in ${where}: ${(error as Error).message.slice(0, 2 * MOST_SHOWN_CHARS)}` };
   }
 }
 

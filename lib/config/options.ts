@@ -417,10 +417,11 @@ function readServe(text: string): readonly string[] | undefined {
  */
 export function splitGroups(text: string): { readonly text: string; readonly unshown?: string }[] {
   const pieces = text.split(/,(?=\s*(?:[A-Za-z0-9_-]{1,64}=|$))/);
+  const [firstQuery, lastLogin] = [text.indexOf("?"), text.lastIndexOf("@")];
   let start = 0;
   return pieces.map((piece, index) => {
     // The piece may be part of a URL with a comma: in a query that began before it, or in a login that ends after it.
-    const mayBePart = pieces.length > 1 && (text.slice(0, start).includes("?") || text.slice(start).includes("@"));
+    const mayBePart = pieces.length > 1 && (firstQuery >= 0 && firstQuery < start || lastLogin >= start);
     start += piece.length + 1;
     const unshown = `number ${
       index + 1

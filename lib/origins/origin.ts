@@ -2,6 +2,7 @@
  * Reads which origin a text names, and makes it. A key that an origin's protocol cannot carry (a line break in a DICT
  * command, `..` in a URL's path) is "not found": there is no value under it.
  */
+import { readHostPort } from "../config/addresses.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
 import type { ForwardedAnswer, ForwardedRequest, Origin } from "../core/ports.ts";
@@ -96,6 +97,8 @@ function parseDict(text: string): OriginSpec {
   if (url.hostname === "" || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     throw refuse(text, rule);
   }
+  // URL escapes what no host holds, but for HTTP only it refuses it.
+  if (readHostPort(`${url.hostname}:1`) === undefined) throw refuse(text, rule);
   if (url.port === "0") throw refuse(text, "must have a port from 1 to 65535");
   const database = decode(text, url.pathname.replace(/^\//, "")) || ALL_DATABASES;
   // An atom of RFC 2229, 2.2, without characters that need quotes, and without a second path segment.
@@ -125,7 +128,8 @@ function parseHttp(text: string): OriginSpec {
 
 function parseSite(text: string, url: URL): OriginSpec {
   if (/\{\+?key\}/.test(text)) throw refuse(text, "must have {key} or end with /*, not both");
-  if (url.search !== "" || /[*?]/.test(text.slice(0, -1))) {
+  // In http://* and in http:///* the star is the host.
+  if (!url.pathname.endsWith("/*") || url.search !== "" || /[*?]/.test(text.slice(0, -1))) {
     throw refuse(text, "must have its one * at the end, behind a slash");
   }
   return { kind: "site", base: url.href.slice(0, -1) };

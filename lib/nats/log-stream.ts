@@ -169,7 +169,7 @@ export function epochOf(created: unknown): number {
   const secondsMs = parts === null ? NaN : Date.parse(`${parts[1]}${parts[3]}`);
   const micros = secondsMs * 1_000 + Number((parts?.[2] ?? "").padEnd(6, "0").slice(0, 6));
   if (Number.isSafeInteger(micros) && micros > 0) return micros;
-  throw new UnavailableError(`NATS does not say when the stream was made, but ${String(created)}`);
+  throw new UnavailableError(`NATS does not say when the stream was made, but ${String(created).slice(0, 64)}`);
 }
 
 function isMissing(error: unknown): boolean {

@@ -20,6 +20,9 @@ export const MAX_MESSAGE_BYTES = 256 * 1024;
 /** The longest tag, in bytes of UTF-8. */
 export const MAX_TAG_BYTES = MAX_KEY_BYTES;
 
+/** Of what a stranger wrote, a message shows so much. Chosen. */
+const MAX_SHOWN_UNITS = 64;
+
 const NONE: readonly string[] = Object.freeze([]);
 const FIELDS: ReadonlySet<string> = new Set(["keys", "prefixes", "tags", "all", "soft"]);
 const encoder = new TextEncoder();
@@ -49,7 +52,9 @@ export function checkedInvalidation(json: unknown): Invalidation {
   const given = json as Record<string, unknown>;
   const unknown = Object.keys(given).find((name) => !FIELDS.has(name));
   if (unknown !== undefined) {
-    throw new TypeError(`it has a field ${JSON.stringify(unknown)}: there are ${[...FIELDS].join(", ")}`);
+    throw new TypeError(
+      `it has a field ${JSON.stringify(unknown.slice(0, MAX_SHOWN_UNITS))}: there are ${[...FIELDS].join(", ")}`,
+    );
   }
   const [keys, prefixes, tags] = [namesIn(given, "keys"), namesIn(given, "prefixes"), namesIn(given, "tags")];
   const [all, soft] = [flagIn(given, "all"), flagIn(given, "soft")];

@@ -25,6 +25,8 @@ export const BATCH_KEY = "_get";
 const MAX_KEYS = 1_000;
 /** Derived: the most keys, each of the longest and in quotation marks, with some room for escapes. */
 const MAX_REQUEST_BYTES = 1024 * 1024;
+/** Of a field that does not exist, a message shows so much. Chosen. */
+const MAX_SHOWN_UNITS = 64;
 /**
  * Gets in flight, and answers that wait for the client. Chosen: of a node's 1,024 requests to an HTTP origin one batch takes a
  * quarter. All 1,000 keys at once would be one message to each owner, and would fail a second batch as overloaded.
@@ -100,8 +102,8 @@ export async function answerBatch(
   }
 }
 
-/** @throws Refusal it is not `{"keys":[…]}` with at most 1,000 strings */
-function keysIn(body: Uint8Array): readonly string[] {
+/** The keys in the body of a batch. @throws Refusal it is not `{"keys":[…]}` with at most 1,000 strings */
+export function keysIn(body: Uint8Array): readonly string[] {
   const wanted = 'a batch is {"keys":[…]}, with strings';
   let json: unknown;
   try {
@@ -112,7 +114,9 @@ function keysIn(body: Uint8Array): readonly string[] {
   if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Refusal(400, wanted);
   const { keys, ...others } = json as Record<string, unknown>;
   const [other] = Object.keys(others);
-  if (other !== undefined) throw new Refusal(400, `${wanted}: there is no field ${JSON.stringify(other)}`);
+  if (other !== undefined) {
+    throw new Refusal(400, `${wanted}: there is no field ${JSON.stringify(other.slice(0, MAX_SHOWN_UNITS))}`);
+  }
   if (!Array.isArray(keys)) throw new Refusal(400, wanted);
   if (keys.length > MAX_KEYS) throw new Refusal(413, `a batch has at most ${MAX_KEYS} keys: this has ${keys.length}`);
   if (!keys.every((key) => typeof key === "string")) throw new Refusal(400, wanted);

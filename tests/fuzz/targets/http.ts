@@ -46,6 +46,7 @@ function checkTravels(key: string, tail?: string): void {
 }
 
 function runPath(input: Bytes): boolean {
+  // deno-lint-ignore no-control-regex
   const path = textOf(input).replaceAll(/[\x00-\x20?#\x7f]/g, "");
   const isOut = leadsOut(path);
   if (isOut) assert.ok(hasDotSegment(path), path);

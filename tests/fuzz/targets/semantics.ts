@@ -214,7 +214,7 @@ function runDate(input: Bytes): boolean {
   const written = formatHttpDate(atMs);
   assert.equal(parseHttpDate(written, NOW_MS), atMs, text);
   // The name of the day is not judged; a leap second is the next minute.
-  const said = IMF.exec(text)?.[1]!.toLowerCase();
+  const said = IMF.exec(text)?.[1]?.toLowerCase();
   if (said?.includes(":60 ")) assert.equal(parseHttpDate(text.replace(":60 ", ":59 "), NOW_MS), atMs - 1_000, text);
   else if (said !== undefined) assert.equal(IMF.exec(written)![1]!.toLowerCase(), said);
   return true;

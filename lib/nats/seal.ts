@@ -12,7 +12,7 @@ import { UNSIGNED } from "../core/base/unsigned.ts";
 /** Bytes that a signature adds to a text. */
 export const SEAL_BYTES = ',"mac":""'.length + 43;
 /** Chosen: SHA-256 as characters, and room for the white space that an editor adds behind. */
-const MAC = /,"mac":"([A-Za-z0-9_-]{43})"\}\s{0,8}$/;
+const MAC = /,"mac":"([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"\}\s{0,8}$/;
 const MAX_TAIL_BYTES = SEAL_BYTES + 16;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();

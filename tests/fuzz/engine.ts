@@ -144,9 +144,11 @@ export class Judge {
   async #leastMs(input: Bytes, tries = TRIES): Promise<number> {
     let leastMs = Infinity;
     for (let i = 0; i < tries; i++) {
-      const sinceMs = performance.now();
+      const [sinceMs, since] = [performance.now(), process.cpuUsage()];
       await this.#run(input);
-      leastMs = Math.min(leastMs, performance.now() - sinceMs);
+      // On a busy machine the time of the processor says more than that of the clock.
+      const { user, system } = process.cpuUsage(since);
+      leastMs = Math.min(leastMs, performance.now() - sinceMs, (user + system) / 1_000);
     }
     return leastMs;
   }

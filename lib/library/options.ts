@@ -136,15 +136,17 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly natsCreds?: string;
   /** A file with the seed of an NKEY. For the bundled server of `npm start`: `.muster/nats/nkey`. */
   readonly natsNkey?: string;
-  /** A user; the first line of `natsPasswordFile` is the password. */
+  /** A user, whose password stands in `natsPasswordFile`. */
   readonly natsUser?: string;
+  /** A file whose first line is the user's password. */
   readonly natsPasswordFile?: string;
   /** A file whose first line is a token. */
   readonly natsTokenFile?: string;
   /** The authority of the servers' certificates, a file in PEM; it asks for TLS. Default: those of the runtime. */
   readonly natsCa?: string;
-  /** This node's certificate for NATS and its key, files in PEM. */
+  /** This node's certificate for NATS, a file in PEM. */
   readonly natsCert?: string;
+  /** The key of that certificate, a file in PEM. */
   readonly natsKey?: string;
   /** The groups that it can be asked for, by name. */
   readonly groups: G;

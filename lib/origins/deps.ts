@@ -25,8 +25,11 @@ export interface OriginDeps {
 /** The default of a group's `loadTimeoutMs`. */
 export const LOAD_TIMEOUT_MS = 10_000;
 
-/** Chosen: three lost SYN packets are then certain to be no accident, and most of a load's time is left for another node. */
-const CONNECT_TIMEOUT_MS = 3_000;
+/**
+ * Derived: TCP sends its SYN again after 1 s and 3 s, and an origin whose queue of connections is full for a moment takes one
+ * of them. More than half of a load's time is left for another node.
+ */
+const CONNECT_TIMEOUT_MS = 4_000;
 
 /** How long a connection may take, where a load may take so long: another node must have time to try. */
 export function connectTimeoutOf(loadTimeoutMs: number): number {

@@ -56,6 +56,8 @@ export class Reachability {
   /** @param askedAtMs when the request began that has got no answer */
   failed(askedAtMs: number, reason: string): void {
     const nowMs = this.#clock.nowMs();
+    // It has answered others meanwhile: one request of many was lost, and not the way.
+    if (this.#answeredAtMs > askedAtMs) return;
     this.#breaker.failed(askedAtMs, nowMs);
     if (this.#lostAtMs !== undefined || nowMs - this.#answeredAtMs < LATELY_MS) return;
     this.#lostAtMs = nowMs;

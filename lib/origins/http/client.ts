@@ -39,7 +39,7 @@ export interface Exchanged {
 
 /** How connections are made. */
 export interface ConnectOptions {
-  /** From the start of a connection, its name's look-up included. @default 3 s */
+  /** From the start of a connection, its name's look-up included. @default 4 s */
   readonly connectTimeoutMs?: number | undefined;
   /** Gives the addresses to connect to for the name of a host. @default the system's */
   readonly lookup?: LookupFunction | undefined;
@@ -49,6 +49,8 @@ export interface ConnectOptions {
 const MAX_REQUESTS = 1_024;
 /** Idle connections that are kept, chosen: a burst of misses does not open them all again. */
 const MAX_IDLE_SOCKETS = 64;
+/** Chosen: a few turns of the event loop. */
+const AFTER_STALL_MS = 50;
 /** The longest head of an answer that is read, chosen: four times what browsers and nginx take. */
 const MAX_HEAD_BYTES = 64 * 1024;
 /** A kept connection that the origin has closed meanwhile: nothing was answered, so a GET may be asked once more. */
@@ -213,12 +215,16 @@ export class HttpClient {
 
   #expectConnection(socket: Socket, giveUp: (error: Error) => void): void {
     const { connectTimeoutMs = connectTimeoutOf(LOAD_TIMEOUT_MS) } = this.#connecting;
-    const cancel = this.#clock.after(connectTimeoutMs, () => {
-      if (!socket.connecting) return;
-      giveUp(new OriginUnreachableError(`${this.#base.origin} took no connection within ${connectTimeoutMs} ms`));
+    let cancel = this.#clock.after(connectTimeoutMs, () => {
+      // A process that stood still hears of its timers first, and of the connections that it got meanwhile after them.
+      cancel = this.#clock.after(AFTER_STALL_MS, () => {
+        if (!socket.connecting) return;
+        giveUp(new OriginUnreachableError(`${this.#base.origin} took no connection within ${connectTimeoutMs} ms`));
+      });
     });
-    socket.once("connect", cancel);
-    socket.once("close", cancel);
+    const settled = () => cancel();
+    socket.once("connect", settled);
+    socket.once("close", settled);
   }
 }
 

@@ -165,6 +165,18 @@ test("a value that changed while the other node loaded it is not kept", async ()
   assert.equal(read(await groups.get("b")!.get(key!)), "new");
 });
 
+test("a request that is lost while others are answered keeps no other from the origin", async () => {
+  const clock = new ManualClock();
+  const reachability = new Reachability(clock);
+  const askedAtMs = clock.nowMs();
+  await clock.advance(2_000);
+  reachability.answered();
+  await clock.advance(1_000);
+  reachability.failed(askedAtMs, "no connection");
+  assert.equal(reachability.admit(), true);
+  assert.equal(reachability.lostAtMs, undefined);
+});
+
 test("a node says once that it has lost its way to the origin, and once that it has found it", async () => {
   const clock = new ManualClock();
   const said: string[] = [];

@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 import { OriginError } from "../../../lib/core/errors.ts";
 import { collect, HttpClient, streamOf } from "../../../lib/origins/http/client.ts";
 import { systemClock } from "../../../lib/runtime/process.ts";
+import { ManualClock } from "../../support/clock.ts";
 import { type Defer, test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -284,4 +285,24 @@ test("no more connections are open, idle ones included, than requests may be in 
   await open(0);
   await together(2);
   await open(0);
+});
+
+test("a process that stood still while it connected takes the connection that it got, and does not give up", async (defer) => {
+  const { port } = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nok`]);
+  const clock = new ManualClock();
+  const asked = Promise.withResolvers<() => void>();
+  const client = new HttpClient(new URL(`http://origin.test:${port}`), clock, {
+    lookup: (_, { all }, answer) =>
+      asked.resolve(() => all ? answer(null, [{ address: "127.0.0.1", family: 4 }]) : answer(null, "127.0.0.1", 4)),
+  });
+  defer(() => client.close());
+  const exchange = client.exchange(GET, null, AbortSignal.timeout(10_000));
+  exchange.catch(() => {});
+  const answer = await asked.promise;
+  await until(() => clock.pending > 0, 2_000, () => "it waits for no connection");
+  clock.standStill(10_000);
+  answer();
+  // The timer is late and runs before the connection is heard of: no turn of the event loop is in between.
+  await clock.advance(0);
+  assert.equal((await exchange).status, 200);
 });

@@ -34,7 +34,20 @@ test(
     const record = JSON.parse(await kv("get", "peers", keys[0]!, "--raw"));
     assert.deepEqual(
       Object.keys(record),
-      ["name", "url", "incarnation", "key", "state", "weight", "zone", "joined", "version", "runtime", "policy", "origin"],
+      [
+        "name",
+        "url",
+        "incarnation",
+        "key",
+        "state",
+        "weight",
+        "zone",
+        "joined",
+        "version",
+        "runtime",
+        "policy",
+        "origin",
+      ],
     );
     assert.deepEqual([record.url, record.state, record.name], [
       nodes[0]!.url,

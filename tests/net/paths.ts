@@ -1,0 +1,184 @@
+/** Scenarios about narrow paths: a small MTU, a thin link, IPv6, and values as big as they may be. */
+import { Buffer } from "node:buffer";
+import { valueOf } from "../chaos/keys.ts";
+import { CountingOrigin, type OriginAnswer } from "../chaos/origin.ts";
+import { atMost, type Check, holds } from "../chaos/result.ts";
+import { agreedWithin } from "./links.ts";
+import {
+  nameOf,
+  type Outcome,
+  type Run,
+  type Scenario,
+  World,
+} from "./world.ts";
+import { GROUP } from "./fleet.ts";
+
+const MIB = 1024 * 1024;
+
+/** Keys `<MiB>-mib-<n>` have bodies of that size; others those of the load. */
+class SizedOrigin extends CountingOrigin {
+  readonly #bodies = new Map<number, Buffer>();
+
+  bodyOf(key: string): Buffer {
+    const size = /^(\d+)-mib-/.exec(key)?.[1];
+    if (size === undefined) return valueOf(key);
+    const known = this.#bodies.get(Number(size));
+    const body = known ?? Buffer.alloc(Number(size) * MIB, valueOf(size));
+    this.#bodies.set(Number(size), body);
+    return body;
+  }
+
+  protected override answer(key: string, by: string): OriginAnswer {
+    this.count(key, by);
+    return {
+      status: 200,
+      headers: { "content-type": "text/plain" },
+      body: this.bodyOf(key),
+      delayMs: this.delayMs,
+    };
+  }
+}
+
+/** Asks each node for each key; tells whether all bodies were right, and the slowest answer. */
+async function askAll(
+  world: World,
+  origin: SizedOrigin,
+  keys: readonly string[],
+): Promise<{ wrong: number; slowestMs: number }> {
+  let wrong = 0;
+  let slowestMs = 0;
+  for (const key of keys) {
+    for (const { url } of world.fleet.members.values()) {
+      const sinceMs = performance.now();
+      const body = await fetch(`${url}/cache/${GROUP}/${key}`, {
+        signal: AbortSignal.timeout(60_000),
+      })
+        .then((response) => response.arrayBuffer(), () => undefined);
+      slowestMs = Math.max(slowestMs, performance.now() - sinceMs);
+      if (body === undefined || !origin.bodyOf(key).equals(Buffer.from(body))) {
+        wrong++;
+      }
+    }
+  }
+  return { wrong, slowestMs };
+}
+
+const BIG_KEYS = [1, 15, 17].flatMap((
+  size,
+) => [`${size}-mib-a`, `${size}-mib-b`, `${size}-mib-c`]);
+const LONG_KEY = "k".repeat(1_024);
+
+function bigValues(isIpv6: boolean): (run: Run) => Promise<Outcome> {
+  return async (run) => {
+    const origin = new SizedOrigin();
+    const world = await World.make(run, { nodes: 3, isIpv6, origin });
+    if (!isIpv6) { for (const host of world.hosts) host.setMtu(1_280); }
+    let asked = { wrong: Infinity, slowestMs: Infinity };
+    let agreedMs = Infinity;
+    await world.measure(async () => {
+      asked = await askAll(world, origin, [...BIG_KEYS, LONG_KEY]);
+      world.say(
+        `${asked.wrong} wrong answers, the slowest after ${
+          Math.round(asked.slowestMs)
+        } ms`,
+      );
+      agreedMs = await world.fleet.agree(1_000);
+    });
+    return world.outcome({
+      checks: ({ others }): Check[] => [
+        atMost("failed", others.failed, 0),
+        atMost(
+          "wrong bodies of 1, 15 and 17 MiB and of a key of 1,024 bytes",
+          asked.wrong,
+          0,
+        ),
+        holds("nobody was evicted", agreedMs < Infinity),
+      ],
+      notes: [
+        `slowest of the big ones ${(asked.slowestMs / 1_000).toFixed(1)} s`,
+      ],
+    });
+  };
+}
+
+/** Big values come from a node whose link is thin: it stays listed, and they arrive. */
+async function thinLink(run: Run): Promise<Outcome> {
+  const origin = new SizedOrigin();
+  const world = await World.make(run, { nodes: 4, origin });
+  const thin = world.host(nameOf(1));
+  let asked = { wrong: Infinity, slowestMs: Infinity };
+  let changes = Infinity;
+  const loadsOf = (key: string) => origin.loadersOf(key).length;
+  const keys = Array.from({ length: 8 }, (_, index) => `15-mib-${index}`);
+  await world.measure(async () => {
+    const before = (await world.fleet.roster(nameOf(0)))!.revision;
+    thin.setRate(20);
+    world.say(`${thin.name} sends 20 Mbit/s at most`);
+    asked = await askAll(world, origin, keys);
+    world.say(
+      `${asked.wrong} wrong answers, the slowest after ${
+        Math.round(asked.slowestMs)
+      } ms`,
+    );
+    changes = (await world.fleet.roster(nameOf(0)))!.revision - before;
+  });
+  return world.outcome({
+    atFault: [thin.name],
+    checks: ({ others }): Check[] => [
+      atMost("failed", others.failed, 0),
+      atMost("wrong bodies of 15 MiB", asked.wrong, 0),
+      atMost("changes of the list", changes, 0),
+      atMost("loads of one big key", Math.max(...keys.map(loadsOf)), 1),
+    ],
+    notes: [
+      `slowest of the big ones ${(asked.slowestMs / 1_000).toFixed(1)} s`,
+    ],
+  });
+}
+
+/** A path that lets small packets through only, as a wrong MTU under an overlay does. */
+async function smallPacketsOnly(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 4 });
+  const [a, b] = [world.host(nameOf(1)), world.host(nameOf(2))];
+  let agreedMs = Infinity;
+  await world.measure(async () => {
+    a.loseLongerThan(900, b.address);
+    b.loseLongerThan(900, a.address);
+    world.say(`between ${a.name} and ${b.name} only small packets arrive`);
+    await world.pause(30);
+    a.heal();
+    b.heal();
+    world.say("healed");
+    agreedMs = await world.fleet.agree(20_000);
+  });
+  return world.outcome({
+    checks: ({ others }) => [
+      atMost("failed", others.failed, 0),
+      atMost("over 1 s", others.overOneSecondPercent, 2, " %"),
+      agreedWithin(agreedMs),
+    ],
+  });
+}
+
+export const paths: readonly Scenario[] = [
+  {
+    name: "mtu-1280",
+    title: "values of 1, 15 and 17 MiB over MTU 1,280",
+    run: bigValues(false),
+  },
+  {
+    name: "ipv6",
+    title: "the same over IPv6 addresses throughout",
+    run: bigValues(true),
+  },
+  {
+    name: "thin-link",
+    title: "values of 15 MiB from a node that sends 20 Mbit/s",
+    run: thinLink,
+  },
+  {
+    name: "small-packets",
+    title: "a pair whose path loses packets over 900 bytes, for 30 s",
+    run: smallPacketsOnly,
+  },
+];

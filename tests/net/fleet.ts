@@ -193,7 +193,15 @@ export class Fleet {
         "--advertise",
         options.advertise ?? `http://${host.address}:${NODE_PORT}`,
       ],
-      ...["--name", name, "--nats", options.nats, "--config", file],
+      ...[
+        "--name",
+        name,
+        "--nats",
+        options.nats,
+        "--config",
+        file,
+        "--public-stats",
+      ],
       ...(options.options ?? []),
     ], {
       stdio: ["ignore", "pipe", "pipe"],

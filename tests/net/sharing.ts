@@ -9,13 +9,7 @@ import { NodeProcess, temporaryDirectory } from "../support/node.ts";
 import { until } from "../support/until.ts";
 import { GROUP } from "./fleet.ts";
 import { ORIGIN } from "./hosts.ts";
-import {
-  nameOf,
-  type Outcome,
-  type Run,
-  type Scenario,
-  World,
-} from "./world.ts";
+import { type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 const FRONT_PORT = 8080;
 

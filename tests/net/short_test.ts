@@ -10,19 +10,46 @@ import { root, runCommand } from "../support/node.ts";
 import { test } from "../support/test.ts";
 import { isPermitted } from "./permitted.ts";
 
-test("a host may lose its link, or a pair its path, at no cost to the clients of the others", { timeoutMs: 120_000 }, async () => {
-  const reason = isPermitted();
-  if (reason !== undefined) return console.log(`not run: ${reason}`);
-  const args = ["--scale", "0.3", "--json", "--only", "link-down", "--only", "one-way"];
-  const [program, ...rest] = [...runCommand("bun"), join(root, "tests/net/main.ts"), ...args];
-  const child = spawn(program!, rest, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env: process.env });
-  let told = "";
-  let said = "";
-  child.stdout.on("data", (text) => told += text);
-  child.stderr.on("data", (text) => said += text);
-  const code = await new Promise<number | null>((done) => child.on("close", done));
-  const { rows } = JSON.parse(told || "{}") as { rows?: readonly { outcome?: { checks: readonly { isMet: boolean }[] } }[] };
-  assert.equal(rows?.length, 2, said);
-  assert.deepEqual(rows.flatMap(({ outcome }) => outcome?.checks.filter(({ isMet }) => !isMet) ?? ["broke off"]), [], said);
-  assert.equal(code, 0, said);
-});
+test(
+  "a host may lose its link, or a pair its path, at no cost to the clients of the others",
+  { timeoutMs: 120_000 },
+  async () => {
+    const reason = isPermitted();
+    if (reason !== undefined) return console.log(`not run: ${reason}`);
+    const args = [
+      "--scale",
+      "0.3",
+      "--json",
+      "--only",
+      "link-down",
+      "--only",
+      "one-way",
+    ];
+    const [program, ...rest] = [
+      ...runCommand("bun"),
+      join(root, "tests/net/main.ts"),
+      ...args,
+    ];
+    const child = spawn(program!, rest, {
+      cwd: root,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: process.env,
+    });
+    let told = "";
+    let said = "";
+    child.stdout.on("data", (text) => told += text);
+    child.stderr.on("data", (text) => said += text);
+    const code = await new Promise<number | null>((done) =>
+      child.on("close", done)
+    );
+    const { rows } = JSON.parse(told || "{}") as {
+      rows?: readonly { outcome?: { checks: readonly { isMet: boolean }[] } }[];
+    };
+    assert.equal(rows?.length, 2, said);
+    assert.ok(
+      rows.every(({ outcome }) => outcome?.checks.every(({ isMet }) => isMet)),
+      said,
+    );
+    assert.equal(code, 0, said);
+  },
+);

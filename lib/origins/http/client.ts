@@ -155,7 +155,7 @@ export class HttpClient {
         ...(this.#connecting.lookup && { lookup: this.#connecting.lookup }),
         method,
         path: target,
-        headers: linesByName(fields, this.#base.host),
+        headers: linesByName(framed(fields, body !== null), this.#base.host),
         // An origin closes idle connections when it likes (RFC 9112, section 9.5), and nobody can tell then whether it has
         // read a request. So what may not be sent twice goes over a new one.
         agent: isRepeatable ? this.#agent : this.#once,
@@ -313,6 +313,15 @@ function fieldsOf(raw: readonly string[]): Fields {
   const fields: [string, string][] = [];
   for (let i = 0; i + 1 < raw.length; i += 2) fields.push([raw[i]!.toLowerCase(), raw[i + 1]!.trim()]);
   return fields;
+}
+
+/**
+ * A body without a length is sent in chunks. node:http frames none of a DELETE, an OPTIONS or a TRACE by itself: its bytes
+ * would stand behind the head like another request, which a client could write.
+ */
+function framed(fields: Fields, hasBody: boolean): Fields {
+  const isFramed = !hasBody || has(fields, "content-length");
+  return isFramed ? fields : [...fields, ["transfer-encoding", "chunked"]];
 }
 
 /** As node:http wants them: lines of one name together. */

@@ -20,6 +20,9 @@ import { leadsOut } from "./dot-segments.ts";
 /** Set anew for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
+/** What may stand in a request line; a fragment may not (RFC 9112, section 3.2.1). */
+const TARGET = /^[\x21\x22\x24-\x7e]*$/;
+
 /** A site, one request per load. Redirects are answers like any other. */
 export class SiteOrigin implements Origin {
   readonly #base: URL;
@@ -207,12 +210,22 @@ export class SiteOrigin implements Origin {
 
   #outgoing(fields: Fields, hasBody: boolean): Fields {
     const { fields: own = [] } = this.#deps;
-    const length = hasBody ? fields.filter(([name]) => name === "content-length") : [];
+    const lengths = hasBody ? fields.filter(([name]) => name === "content-length") : [];
+    // Both runtimes take two equal lines, and join them. Not every site reads that as one: such a body goes in chunks.
+    const length = lengths.length === 1 && /^\d+$/.test(lengths[0]![1]) ? lengths : [];
     return [...without(fields, new Set([...OF_THIS_HOP, ...own.map(([name]) => name)])), ...length, ...own];
   }
 
-  /** The site gets the bytes of a key as they are. @throws BadKeyError a server could take them out of the site's folder */
+  /**
+   * The site gets the bytes of a key as they are. Deno's server lets more than ASCII through, and peers, Go peers and
+   * programs may name any key.
+   *
+   * @throws BadKeyError no request can carry it, or a server could take it out of the site's folder
+   */
   #checkedTarget(key: string): string {
+    if (!TARGET.test(key)) {
+      throw new BadKeyError("Cannot use a path with spaces, # or characters outside ASCII: they must be escaped");
+    }
     if (leadsOut(key.replace(/\?.*$/s, ""))) {
       throw new BadKeyError("Cannot use a path whose dot segments, in any spelling, lead out of the site");
     }

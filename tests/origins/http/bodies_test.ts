@@ -166,3 +166,15 @@ test("a site's key that leads out of the site is refused, in any spelling; one t
     assert.deepEqual(seen.splice(0).map(({ path }) => path), inside.map((key) => base + key));
   }
 });
+
+test("a key that no request line can carry is refused, and the site hears nothing of it", async (defer) => {
+  const { url, seen } = await startBadOrigin(defer, () => ["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+  const site = new SiteOrigin({ base: `${url}/` }, { clock: systemClock });
+  defer(() => site.close());
+  // U+010D U+010A would be CR LF to a client that writes the low byte of each unit.
+  for (const key of ["a HTTP/1.0", "a\r\nX: 1", "\u010d\u010aX:", "caf\xe9", "a#b", "a\tb", "a\x7f"]) {
+    await assert.rejects(site.load(key, never), { name: "BadKeyError" }, key);
+    await assert.rejects(site.forward({ method: "POST", key, fields: [], body: null }, never), { name: "BadKeyError" });
+  }
+  assert.deepEqual(seen, []);
+});

@@ -167,6 +167,25 @@ test("any method goes through with its body, and its answer comes as a stream", 
   assert.deepEqual([headers["content-type"], headers["x-key"]], ["text/x", "hush"]);
 });
 
+test("the body of any method is framed, so that no client can write a second request behind its own", async (defer) => {
+  const { origin, seen } = await site(defer, (_, response) => response.end());
+  const text = "GET /other HTTP/1.1\r\nHost: a\r\n\r\n";
+  // Of two equal lines Bun and Deno make `5, 5`.
+  const lengths = [[], ["32", "32"], ["32, 32"], ["+32"], ["0x20"], ["32"]];
+  for (const method of ["DELETE", "OPTIONS", "TRACE", "POST"]) {
+    for (const lines of lengths) {
+      const fields = lines.map((line) => ["content-length", line] as const);
+      const answer = await origin.forward({ method, key: "a", fields, body: new Blob([text]).stream() }, never);
+      await answer.body.cancel();
+      const { body, headers } = seen.at(-1)!;
+      const framing = [headers["transfer-encoding"], headers["content-length"]];
+      assert.equal(body, text, `${method} ${lines}`);
+      assert.deepEqual(framing, lines.join() === "32" ? [undefined, "32"] : ["chunked", undefined]);
+    }
+  }
+  assert.equal(seen.length, 4 * lengths.length);
+});
+
 test("an unsafe request changes its key, and what the answer names on the same site", async (defer) => {
   const { origin, host } = await site(defer, (_, response) => response.end());
   const changed = (key: string, ...fields: [string, string][]) => origin.changedBy(key, fields)?.keys;

@@ -28,8 +28,7 @@ export interface PeerDoor {
 export type Upgrade = (c: Context, events: WSEvents) => Promise<Response>;
 
 /**
- * The app of a listener for other nodes alone. `/healthz` is there, too: with it a node asks whether another one still
- * lives under its name.
+ * The app of a listener for other nodes alone. `/healthz` is there, too, for what watches over processes.
  */
 export function createPeerApp(peers: PeersOptions, node: Pick<NodeFace, "name" | "incarnation">): Hono {
   const app = new Hono({ getPath: (request) => rawPathOf(request.url) });

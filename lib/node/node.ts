@@ -20,7 +20,8 @@ import type { MachineFace } from "../http/ports.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { PEER_PATH } from "../peer/dialer.ts";
 import { PeerHub } from "../peer/hub.ts";
-import { type Identity, makeIdentity } from "../peer/proof/keys.ts";
+import { isAlive } from "../peer/proof/is-alive.ts";
+import { type Identity, makeIdentity, verify } from "../peer/proof/keys.ts";
 import { dialTcp } from "../peer/socket/tcp.ts";
 import { PeerListener, PeerTls } from "./peer-listener.ts";
 import type { Fetch } from "../runtime/globals.ts";
@@ -32,7 +33,6 @@ import type { DefinitionStore } from "../registry/definitions.ts";
 import { PolicyCheck } from "./policy-check.ts";
 import { originDigest, policyDigest } from "./policy-digest.ts";
 import type { EmbeddedNats } from "../nats/embedded.ts";
-import { isAlive } from "../registry/is-alive.ts";
 import { type GroupFacts, Membership } from "../registry/membership.ts";
 import { askersOf, groupOfList } from "../registry/store.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
@@ -189,7 +189,7 @@ export class Node {
     this.#appOptions = this.#optionsOf(self, hub, invalidations);
     this.#serveApps({ door: doorOf(hub), upgrade });
     this.#sayWhere(name, url);
-    this.#join(self, registry);
+    this.#join(self, identity, registry);
   }
 
   /** With a listener for the peers alone, the public one has no path for them. */
@@ -540,7 +540,7 @@ export class Node {
     });
   }
 
-  #join(self: PeerRecord, { store, embedded, definitions }: Registry): void {
+  #join(self: PeerRecord, identity: Identity, { store, embedded, definitions }: Registry): void {
     const all = [...this.#served.keys()];
     const groups = all.map((group) => this.#listOf(group));
     this.#embedded = embedded;
@@ -552,7 +552,8 @@ export class Node {
       factsOf: (list) => this.#facts.get(groupOfList(list)),
       clock: this.#clock,
       log: this.#registryLog,
-      isAlive: (record, timeoutMs) => isAlive(record, timeoutMs, this.#networks, this.#tls?.ca),
+      isAlive: (record, timeoutMs) =>
+        isAlive({ self, identity, verify }, record, { timeoutMs, networks: this.#networks, ca: this.#tls?.ca }),
       faultOf: (url) => serviceFault(url, this.#config.nats) ?? this.#networks.faultOf(url),
       onRoster: (roster) => this.#swap(roster),
       onListed: (list, isListed) => {

@@ -150,7 +150,7 @@ export class PeerListener implements Listener {
   /** @throws Error as `listen` */
   static async open(options: PeerListenerOptions): Promise<PeerListener> {
     const { address, fetch, tls } = options;
-    return new PeerListener(options, await listen({ ...address, tls: tls.certificate }, fetch, options.log));
+    return new PeerListener(options, await listen({ ...address, isForPeers: true, tls: tls.certificate }, fetch, options.log));
   }
 
   private constructor(options: PeerListenerOptions, listener: Listener) {
@@ -184,7 +184,7 @@ export class PeerListener implements Listener {
     let failures = 0;
     while (!this.#isStopping) {
       try {
-        this.#listener = await listen({ host, port: this.port, tls: tls.certificate }, fetch, log);
+        this.#listener = await listen({ host, port: this.port, isForPeers: true, tls: tls.certificate }, fetch, log);
         return;
       } catch (error) {
         const reason = (error as Error).message;

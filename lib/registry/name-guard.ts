@@ -9,7 +9,7 @@ import { keyOf, type PeerStore } from "./store.ts";
 /** `free`: an earlier life left the record. `taken`: a live node is behind it. */
 export type Verdict = "free" | "taken";
 
-/** Whether a node with this record's incarnation answers at its URL within `timeoutMs`; no errors. */
+/** Whether the node of this record proves within `timeoutMs`, at its URL, that it has the record's key; no errors. */
 export type IsAlive = (record: PeerRecord, timeoutMs: number) => Promise<boolean>;
 
 /** A record of a group at one revision. */

@@ -39,6 +39,7 @@ export function maxOpenFiles(limit: number | undefined): number {
  *
  * @param relieve ends the connections that wait for nothing
  * @param lowestFree the number that the next file would get; `undefined`: the limit is reached
+ * @param patience so many looks in a row must find too many
  * @returns ends the watch
  */
 export function watchOpenFiles(
@@ -47,6 +48,7 @@ export function watchOpenFiles(
   log: Log,
   limit: number | undefined = openFileLimit(),
   lowestFree: () => number | undefined = lowestFreeFile,
+  patience = 1,
 ): () => void {
   const maxOpen = maxOpenFiles(limit);
   if (limit !== undefined && limit < LOW_LIMIT && !isLimitTold) {
@@ -54,11 +56,14 @@ export function watchOpenFiles(
     log.warn(`this process may have only ${limit} files open, so at most ${maxOpen} connections: see ulimit -n`);
   }
   let isTold = false;
+  let overs = 0;
   let cancel = () => {};
   const look = () => {
     const free = lowestFree();
     const isOver = free === undefined || free >= maxOpen;
-    if (isOver) {
+    overs = isOver ? overs + 1 : 0;
+    if (overs >= patience) {
+      overs = 0;
       if (!isTold) {
         log.warn(`${free ?? limit} files are open, which is too many: idle connections are ended from now on`);
       }

@@ -22,6 +22,12 @@ export interface Listener {
  */
 export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
 
+/**
+ * A listener for other nodes ends connections only when so many looks in a row have found too many files, 10 s: when it was no
+ * use that the public listener ended its own. Deno cannot end idle connections without those of peers.
+ */
+const PEERS_PATIENCE = 40;
+
 /** A certificate, with those behind it, and its private key, in PEM. */
 export interface Certificate {
   readonly cert: string;
@@ -41,13 +47,14 @@ export async function webSocketUpgrade(): Promise<(context: Context, events: WSE
  *
  * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT); the kernel then
  * spreads connections over them
+ * @param address.isForPeers whether only other nodes are answered there: a crowd at another listener does not cut them off
  * @param address.tls encrypts it
  * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
  * @param log hears of it when connections are ended
  * @throws Error the address is in use, not of this machine, or not permitted
  */
 export async function listen(
-  address: { host: string; port: number; isShared?: boolean; tls?: Certificate },
+  address: { host: string; port: number; isShared?: boolean; isForPeers?: boolean; tls?: Certificate },
   fetch: Fetch,
   log: Log,
   clock: Clock = systemClock,
@@ -56,7 +63,8 @@ export async function listen(
   const options = { hostname, port, reusePort, ...(Bun !== undefined ? { tls } : tls) };
   try {
     const server = Bun !== undefined ? await bunServer(options, fetch) : new RenewedServer(options, fetch, clock, log);
-    const endWatch = watchOpenFiles(() => server.relieve(), clock, log);
+    const patience = address.isForPeers === true ? PEERS_PATIENCE : 1;
+    const endWatch = watchOpenFiles(() => server.relieve(), clock, log, undefined, undefined, patience);
     return {
       port: server.port,
       stop() {

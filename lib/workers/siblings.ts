@@ -1,7 +1,7 @@
 /** The other workers of this machine: one worker asks each for its figures, at its own address. */
 import { hostInUrl } from "../config/addresses.ts";
 import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
-import { getJson } from "../registry/is-alive.ts";
+import { getJson } from "../registry/get-json.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 
 /** How long to wait for the figures of a worker that hangs. Chosen: a reader of the page still waits for that. */

@@ -4,17 +4,20 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { ANYWHERE } from "../../lib/config/networks.ts";
 import { advertised, type Config, parseConfig } from "../../lib/config/config.ts";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import { Node } from "../../lib/node/node.ts";
 import { PeerListener, PeerTls } from "../../lib/node/peer-listener.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
-import { getJson, isAlive } from "../../lib/registry/is-alive.ts";
+import type { PeerRecord } from "../../lib/core/roster.ts";
+import { isAlive } from "../../lib/peer/proof/is-alive.ts";
+import { verify } from "../../lib/peer/proof/keys.ts";
+import { getJson } from "../../lib/registry/get-json.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { type Certificate, certificateFor } from "../support/certificates.ts";
 import { ManualClock } from "../support/clock.ts";
+import { identityOf } from "../support/identity.ts";
 import { MemoryLog } from "../support/log.ts";
 import { startOrigin } from "../support/origin.ts";
 import { type Defer, test } from "../support/test.ts";
@@ -49,6 +52,7 @@ async function statsOf(node: Node) {
     url: string;
     incarnation: string;
     links: { state: string; opens: number }[];
+    groups: { g: { roster: { peers: PeerRecord[] } } };
   };
 }
 
@@ -100,10 +104,12 @@ test(
     const tls = ["--tls-cert", at("cert.pem"), "--tls-key", at("key.pem")];
     const { nodes: [a, b], log } = await startPair(defer, [...tls, "--tls-ca", at("ca.pem")]);
     await until(async () => await isLinked(a) && await isLinked(b), 5_000, () => log.lines.join("\n"));
-    const { url, incarnation } = await statsOf(a);
-    assert.match(url, /^https:/);
-    const record = { name: a.name, url, incarnation } as Parameters<typeof isAlive>[0];
-    assert.deepEqual([await isAlive(record, 2_000, ANYWHERE, first.cert), await isAlive(record, 2_000)], [true, false]);
+    const { groups } = await statsOf(a);
+    const record = groups.g.roster.peers.find(({ name }) => name === a.name)!;
+    assert.match(record.url, /^https:/);
+    const self = { name: "asker", incarnation: "1" };
+    const ask = (ca?: string) => isAlive({ self, identity: identityOf(self), verify }, record, { timeoutMs: 2_000, ca });
+    assert.deepEqual([await ask(first.cert), await ask()], [true, false]);
     const others = await startPair(defer, [...tls, "--tls-ca", at("other-ca.pem")]);
     const isTold = () =>
       others.log.lines.some((line) => /cannot connect to peer .*: unreachable: .*certificate/i.test(line));

@@ -36,3 +36,21 @@ test("too many open files end idle connections until there are few enough, and a
   await clock.advance(5_000);
   assert.equal(relieved, 4);
 });
+
+test("a patient listener ends its connections only when so many looks in a row have found too many files", async () => {
+  const clock = new ManualClock();
+  let open = 300;
+  let relieved = 0;
+  const end = watchOpenFiles(() => relieved++, clock, new MemoryLog(), 256, () => open, 4);
+  await clock.advance(750);
+  open = 100;
+  await clock.advance(250);
+  open = 300;
+  await clock.advance(750);
+  assert.equal(relieved, 0);
+  await clock.advance(250);
+  assert.equal(relieved, 1);
+  await clock.advance(1_000);
+  assert.equal(relieved, 2);
+  end();
+});

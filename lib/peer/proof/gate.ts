@@ -81,10 +81,7 @@ export class Gate {
     if (proof === undefined || this.#closed || gone?.aborted || !this.#challenges.isOpen(proof.challenge)) {
       return Promise.resolve(undefined);
     }
-    if (this.#guests.size >= limits.strangers) {
-      const [oldest] = this.#guests;
-      oldest?.leave(false);
-    }
+    if (this.#guests.size >= limits.strangers) this.#oldest().leave(false);
     return new Promise((resolve) => {
       const lost = () => guest.leave(false);
       const cancelTimer = clock.after(limits.heldProofMs, () => this.#refuse(guest));
@@ -111,6 +108,13 @@ export class Gate {
     this.#closed = true;
     this.#cancelAsk?.();
     for (const guest of [...this.#guests]) guest.leave(false);
+  }
+
+  /** Of those whom nobody lists, or whose signature is wrong: a crowd of them must not push out a peer that is being checked. */
+  #oldest(): Guest {
+    const [first] = this.#guests;
+    for (const guest of this.#guests) if (!guest.isChecking) return guest;
+    return first!;
   }
 
   #consider(guest: Guest): void {

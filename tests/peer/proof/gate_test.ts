@@ -200,3 +200,25 @@ test("challenges beyond those that are being signed are not made", async () => {
   assert.deepEqual(made.map((field) => field !== undefined), [true, true, true, false, false]);
   assert.notEqual(await gate.challenge(fieldOf(claimOf(A))), undefined);
 });
+
+test("a crowd of wrong proofs does not push out a peer whose signature is being checked", async () => {
+  const { gate, letGo, proofBy, knock } = stage({ strangers: 3 });
+  const unlisted = [1, 2].map((i) => ({ name: `stranger-${i}`, incarnation: "1" }));
+  const peer = knock(await proofBy(A));
+  const crowd = [];
+  for (const who of [...unlisted, ...unlisted, ...unlisted]) crowd.push(knock(await proofBy(who)));
+  assert.equal(peer.result, "nothing yet");
+  await letGo();
+  assert.deepEqual(peer.result, A);
+  assert.equal(crowd.filter(({ result }) => result === "nothing yet").length, 2);
+  gate.close();
+});
+
+test("where all are being checked, the oldest gives way", async () => {
+  const { gate, proofBy, knock } = stage({ strangers: 2 });
+  const posing = [];
+  for (let i = 0; i < 4; i++) posing.push(knock(await proofBy(A, { name: "mallory", incarnation: "1" })));
+  await settle();
+  assert.deepEqual(posing.map(({ result }) => result), [undefined, undefined, "nothing yet", "nothing yet"]);
+  gate.close();
+});

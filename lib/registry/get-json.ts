@@ -1,36 +1,11 @@
-/** Questions to another node at its own URL. */
+/** A question to another node at its own URL. */
 import { Buffer } from "node:buffer";
 import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
 import type { LookupFunction } from "node:net";
-import { ANYWHERE, type PeerNetworks } from "../config/networks.ts";
-import type { PeerRecord } from "../core/roster.ts";
 
 /** Chosen: the statistics of a thousand peers in some groups are less. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
-
-/**
- * Whether the node of this record still runs: its URL answers within `timeoutMs`, with the same name and incarnation. A
- * record with the URL of a node of another name, which anybody may write, is nobody's. A closed port says no at once; only a
- * silent host costs the time. Never rejects.
- *
- * @param ca the authorities to trust, in PEM. @default the system's
- */
-export async function isAlive(
-  { name, url, incarnation }: PeerRecord,
-  timeoutMs: number,
-  networks: PeerNetworks = ANYWHERE,
-  ca?: string,
-): Promise<boolean> {
-  if (networks.faultOf(url) !== undefined) return false;
-  try {
-    const rest = { ...networks.lookup, ...(ca !== undefined && { ca }) };
-    const theirs = await getJson(`${url}/healthz`, timeoutMs, rest) as Record<string, unknown>;
-    return theirs.name === name && theirs.incarnation === incarnation;
-  } catch {
-    return false;
-  }
-}
 
 /**
  * The JSON behind a URL of another node. Not by `fetch`: that obeys `HTTP_PROXY`, even for this very machine, which links to

@@ -30,7 +30,7 @@ const SHARED = [
   ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
   ...["pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
   ...["natsCreds", "natsNkey", "natsUser", "natsPasswordFile", "natsTokenFile", "natsCa", "natsCert", "natsKey"],
-  ...["peerNetworks", "secretFile"],
+  ...["peerNetworks", "secretFile", "peerAddr", "tlsCert", "tlsKey", "tlsCa"],
 ];
 /** Those that are on or off. */
 const SWITCHES = ["publicStats", "groupsFromNats"];

@@ -161,7 +161,14 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly name?: string;
   /** Where it listens for other nodes, `host:port`. Default: `127.0.0.1:0`, any free port. */
   readonly addr?: string;
-  /** The URL at which the other nodes reach it. Default: `http://` and the address. */
+  /** An address for the other nodes alone, `host:port`; at `addr` they are not answered then. Default: they use `addr`. */
+  readonly peerAddr?: string;
+  /** The certificate for `peerAddr` and its key, files in PEM; read again when they change. Default: not encrypted. */
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  /** The authorities of the other nodes' certificates, a file in PEM. Default: the system's. */
+  readonly tlsCa?: string;
+  /** The URL at which the other nodes reach it. Default: `http://`, or `https://` with `tlsCert`, and the address. */
   readonly advertise?: string;
   /** The NATS KV bucket with the list of peers: one for each cluster. Default: `peers`. */
   readonly bucket?: string;

@@ -167,7 +167,7 @@ export interface MusterNode<G extends Groups = Groups> {
   /** Its name in the list of peers. */
   readonly name: string;
 
-  /** The port on which it listens for other nodes. It also answers there as a node of the command does. */
+  /** The port of `addr`. It answers there as a node of the command does, and other nodes unless there is a `peerAddr`. */
   readonly port: number;
 
   /** Whether it has joined, and is not closing: what its `/readyz` says. */

@@ -150,7 +150,10 @@ export class PeerListener implements Listener {
   /** @throws Error as `listen` */
   static async open(options: PeerListenerOptions): Promise<PeerListener> {
     const { address, fetch, tls } = options;
-    return new PeerListener(options, await listen({ ...address, isForPeers: true, tls: tls.certificate }, fetch, options.log));
+    return new PeerListener(
+      options,
+      await listen({ ...address, isForPeers: true, tls: tls.certificate }, fetch, options.log),
+    );
   }
 
   private constructor(options: PeerListenerOptions, listener: Listener) {

@@ -18,6 +18,8 @@ import {
 } from "../../lib/mod.ts";
 import { readOptions } from "../../lib/library/config.ts";
 import type { groupFields } from "../../lib/config/group-fields.ts";
+import { getJson } from "../../lib/registry/get-json.ts";
+import { certificateFor } from "../support/certificates.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { temporaryDirectory } from "../support/node.ts";
@@ -549,6 +551,21 @@ test("a program that does not serve a group gets its values from one that does",
   });
   assert.equal(await asking.group("words").get("roster"), "ROSTER");
   assert.deepEqual(loads, ["serving roster", "serving roster"]);
+});
+
+test("other nodes may have an address of their own, encrypted", { programs: ["openssl"] }, async (defer) => {
+  const folder = temporaryDirectory(defer);
+  const { cert } = await certificateFor(folder, "IP:127.0.0.1", "own");
+  const [tlsCert, tlsKey] = [join(folder, "own.pem"), join(folder, "own.key")];
+  const options = { nats: "off", drainTimeout, groups: { g: { load: () => "v" } }, publicStats: true };
+  const node = await createNode({ ...options, peerAddr: "127.0.0.1:0", tlsCert, tlsKey, tlsCa: tlsCert });
+  defer(() => node.close());
+  const { url } = await (await fetch(`http://127.0.0.1:${node.port}/stats`)).json() as { url: string };
+  const { name } = await getJson(`${url}/healthz`, 5_000, { ca: cert }) as { name: string };
+  assert.deepEqual([url.slice(0, 8), name], ["https://", node.name]);
+  assert.equal((await fetch(`http://127.0.0.1:${node.port}/_peer`)).status, 404);
+  await assert.rejects(createNode({ ...options, peerAddr: "127.0.0.1:0", tlsCert }), /tlsKey must be given too/);
+  await assert.rejects(createNode({ ...options, tlsCert, tlsKey }), /peerAddr must be given too/);
 });
 
 test("an address that is taken is an error of createNode", async (defer) => {

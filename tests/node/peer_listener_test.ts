@@ -108,7 +108,8 @@ test(
     const record = groups.g.roster.peers.find(({ name }) => name === a.name)!;
     assert.match(record.url, /^https:/);
     const self = { name: "asker", incarnation: "1" };
-    const ask = (ca?: string) => isAlive({ self, identity: identityOf(self), verify }, record, { timeoutMs: 2_000, ca });
+    const ask = (ca?: string) =>
+      isAlive({ self, identity: identityOf(self), verify }, record, { timeoutMs: 2_000, ca });
     assert.deepEqual([await ask(first.cert), await ask()], [true, false]);
     const others = await startPair(defer, [...tls, "--tls-ca", at("other-ca.pem")]);
     const isTold = () =>

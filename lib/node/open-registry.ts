@@ -1,4 +1,5 @@
 /** Where a node finds the registry that its options name. */
+import { isLoopback } from "../config/addresses.ts";
 import type { Config, NatsConfig } from "../config/config.ts";
 import { secretsIn } from "../config/secret.ts";
 import type { NatsLogin } from "../config/nats-login.ts";
@@ -79,9 +80,15 @@ export function embeddedWay({ port, storeDir }: Embedded): { urls: string[]; log
 /** Why a record's URL cannot be a peer's: a NATS server is there, and nodes would talk HTTP to it for ever. */
 export function serviceFault(url: string, nats: NatsConfig): string | undefined {
   const urls = nats.kind === "off" ? [] : nats.kind === "urls" ? nats.urls : embeddedWay(nats).urls;
-  // As an HTTP URL, whose port 80 is not written.
-  const isThere = urls.some((server) => new URL(server.replace(/^\w+:/, "http:")).host === new URL(url).host);
+  const isThere = urls.some((server) => placeOf(server) === placeOf(url));
   return isThere ? "its URL is that of a NATS server" : undefined;
+}
+
+/** Host and port. All names of this machine are one: a server at one of them is mostly at the others, too. */
+function placeOf(url: string): string {
+  // As an HTTP URL: with another scheme no address is put into one spelling, and port 80 is not written.
+  const { hostname, port } = new URL(url.replace(/^\w+:/, "http:"));
+  return `${isLoopback(hostname) ? "loopback" : hostname}:${port || 80}`;
 }
 
 /** The bundled server, not started yet. */

@@ -163,8 +163,9 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly addr?: string;
   /** An address for the other nodes alone, `host:port`; at `addr` they are not answered then. Default: they use `addr`. */
   readonly peerAddr?: string;
-  /** The certificate for `peerAddr` and its key, files in PEM; read again when they change. Default: not encrypted. */
+  /** The certificate for `peerAddr`, a file in PEM; read again when it changes. Default: not encrypted. */
   readonly tlsCert?: string;
+  /** The key of `tlsCert`, a file in PEM; both are given or none. */
   readonly tlsKey?: string;
   /** The authorities of the other nodes' certificates, a file in PEM. Default: the system's. */
   readonly tlsCa?: string;

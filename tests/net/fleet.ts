@@ -34,9 +34,7 @@ export class NatsOn {
   ) {
     this.host = host;
     this.#defer = defer;
-    this.#args = isJetStream
-      ? ["-js", "-sd", temporaryDirectory(defer), ...args]
-      : args;
+    this.#args = isJetStream ? ["-js", "-sd", temporaryDirectory(defer), ...args] : args;
   }
 
   /** For the nodes. */
@@ -256,9 +254,7 @@ export class Fleet {
     while (performance.now() - sinceMs < timeoutMs) {
       const views = await Promise.all(names.map((name) => this.roster(name)));
       if (
-        views.every((view) =>
-          view !== undefined && condition(view.peers.map((peer) => peer.name))
-        )
+        views.every((view) => view !== undefined && condition(view.peers.map((peer) => peer.name)))
       ) {
         return performance.now() - sinceMs;
       }

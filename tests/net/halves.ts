@@ -2,13 +2,7 @@
 import { atMost, type Check, holds } from "../chaos/result.ts";
 import type { Host } from "./hosts.ts";
 import { agreedWithin } from "./links.ts";
-import {
-  nameOf,
-  type Outcome,
-  type Run,
-  type Scenario,
-  World,
-} from "./world.ts";
+import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 /** Time for each half to settle. */
 const SETTLED_WITHIN_SECONDS = 15;
@@ -42,8 +36,7 @@ function halves(
     const revisions: number[] = [];
     let agreedMs = Infinity;
     const slowAtSettled: number[] = [];
-    const slow = () =>
-      world.load.tally.latenciesMs.filter((tookMs) => tookMs > 1_000).length;
+    const slow = () => world.load.tally.latenciesMs.filter((tookMs) => tookMs > 1_000).length;
     await world.measure(async () => {
       world.say(`two halves of ${HALF}; NATS is reached ${isNatsReached}`);
       cut(
@@ -100,11 +93,8 @@ async function blindNode(run: Run): Promise<Outcome> {
     world.say(`${joiner.name} is ready after ${Math.round(readyMs)} ms`);
     await world.pause(10);
     await world.end(leaver, "SIGTERM");
-    const others = [...world.fleet.members.keys()].filter((name) =>
-      name !== blind.name
-    );
-    const sawAll = (names: string[]) =>
-      others.every((name) => names.includes(name)) && !names.includes(leaver);
+    const others = [...world.fleet.members.keys()].filter((name) => name !== blind.name);
+    const sawAll = (names: string[]) => others.every((name) => names.includes(name)) && !names.includes(leaver);
     othersAgreedMs = await world.fleet.show(others, 20_000, sawAll);
     await world.pause(30);
     blind.heal();

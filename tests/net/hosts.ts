@@ -2,12 +2,7 @@
  * Hosts in network namespaces, joined by two bridges: one for the servers (peers, NATS, the origin), on which faults are
  * made, and one for clients, which stays whole. It needs root, iproute2 and nftables, and a network namespace of its own.
  */
-import {
-  type ChildProcess,
-  execFileSync,
-  spawn,
-  type SpawnOptions,
-} from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, type SpawnOptions } from "node:child_process";
 import type { Defer } from "../support/test.ts";
 
 /** This program's own addresses: where clients come from, and where the origin listens. */
@@ -167,9 +162,7 @@ export class Host {
 
   /** Loses what comes from another host, or from this program's addresses. Without a peer: all that comes among the servers. */
   refuseFrom(from: string | undefined, loss: Loss = "drop"): void {
-    const match = from === undefined
-      ? ["iifname", SERVERS_SIDE]
-      : [family(from), "saddr", from];
+    const match = from === undefined ? ["iifname", SERVERS_SIDE] : [family(from), "saddr", from];
     this.exec(
       "nft",
       "add",
@@ -270,9 +263,7 @@ function family(address: string): string {
 }
 
 function verdict(loss: Loss): string[] {
-  return loss === "drop"
-    ? ["drop"]
-    : ["reject", "with", "icmpx", "admin-prohibited"];
+  return loss === "drop" ? ["drop"] : ["reject", "with", "icmpx", "admin-prohibited"];
 }
 
 /** The two bridges, and the hosts on them; all gone at the end. */

@@ -1,13 +1,7 @@
 /** Scenarios in which links between hosts fail. */
 import { atMost, type Check, holds } from "../chaos/result.ts";
 import type { Host, Loss } from "./hosts.ts";
-import {
-  nameOf,
-  type Outcome,
-  type Run,
-  type Scenario,
-  World,
-} from "./world.ts";
+import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 /** Time for all lists to be equal after a fault is over. */
 export const HEALED_WITHIN_MS = 10_000;
@@ -57,9 +51,7 @@ function pair(directions: 1 | 2, loss: Loss): (run: Run) => Promise<Outcome> {
     let agreedMs = Infinity;
     await world.measure(async () => {
       world.say(
-        `${a.name} cannot send to ${b.name}${
-          directions === 2 ? ", nor the other way round" : ""
-        }: ${loss}`,
+        `${a.name} cannot send to ${b.name}${directions === 2 ? ", nor the other way round" : ""}: ${loss}`,
       );
       lose(a, b, loss);
       if (directions === 2) lose(b, a, loss);

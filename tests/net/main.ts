@@ -53,9 +53,7 @@ const { values } = parseArgs({
 });
 const reason = isPermitted();
 if (reason !== undefined) fail(reason);
-const chosen = scenarios.filter(({ name }) =>
-  values.only?.includes(name) ?? true
-);
+const chosen = scenarios.filter(({ name }) => values.only?.includes(name) ?? true);
 if (chosen.length === 0) {
   fail(
     `--only names a scenario: ${scenarios.map(({ name }) => name).join(" ")}`,
@@ -75,9 +73,7 @@ if (process.env[INSIDE] === undefined) {
     stdio: "inherit",
     env: { ...process.env, [INSIDE]: "1" },
   });
-  const code = await new Promise<number>((done) =>
-    again.on("exit", (code) => done(code ?? 1))
-  );
+  const code = await new Promise<number>((done) => again.on("exit", (code) => done(code ?? 1)));
   process.exit(code);
 }
 
@@ -116,9 +112,7 @@ async function runOne(scenario: Scenario): Promise<Row> {
     );
     return {
       scenario,
-      brokeOff: error instanceof Error
-        ? error.message.slice(0, 200)
-        : String(error),
+      brokeOff: error instanceof Error ? error.message.slice(0, 200) : String(error),
     };
   } finally {
     clearTimeout(timer);
@@ -128,12 +122,8 @@ async function runOne(scenario: Scenario): Promise<Row> {
 
 const rows: Row[] = [];
 for (const scenario of chosen) rows.push(await runOne(scenario));
-const isAllMet = rows.every(({ outcome }) =>
-  outcome?.checks.every(({ isMet }) => isMet) === true
-);
-const command = `npm run net${
-  process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""
-}`;
+const isAllMet = rows.every(({ outcome }) => outcome?.checks.every(({ isMet }) => isMet) === true);
+const command = `npm run net${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}`;
 const title = circumstances(command, [
   `muster ${versionOf("git", ["-C", root, "rev-parse", "--short", "HEAD"])}`,
   `bun ${versionOf(`${root}/node_modules/.bin/bun`, ["--version"])}`,

@@ -1,13 +1,7 @@
 /** Scenarios in which nodes come back elsewhere, or with another clock. */
 import { atMost, holds } from "../chaos/result.ts";
 import { agreedWithin } from "./links.ts";
-import {
-  nameOf,
-  type Outcome,
-  type Run,
-  type Scenario,
-  World,
-} from "./world.ts";
+import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 async function movedAddress(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 4 });
@@ -22,9 +16,7 @@ async function movedAddress(run: Run): Promise<Outcome> {
     await world.start(host);
     agreedMs = await world.fleet.agree(20_000);
     const roster = await world.fleet.roster(nameOf(0));
-    isThere = roster?.peers.some(({ name, url }) =>
-      name === victim && url.includes(host.address)
-    ) === true;
+    isThere = roster?.peers.some(({ name, url }) => name === victim && url.includes(host.address)) === true;
     await world.pause(5);
   });
   return world.outcome({
@@ -68,13 +60,9 @@ function clockOff(offset: string): (run: Run) => Promise<Outcome> {
     let agreedMs = Infinity;
     let isOff = false;
     await world.measure(async () => {
-      const date =
-        (await fetch(`${world.fleet.members.get(victim)!.url}/healthz`)).headers
-          .get("date");
-      const joined =
-        (await world.fleet.roster(nameOf(0)))!.peers.find(({ name }) =>
-          name === victim
-        )!.joined;
+      const date = (await fetch(`${world.fleet.members.get(victim)!.url}/healthz`)).headers
+        .get("date");
+      const joined = (await world.fleet.roster(nameOf(0)))!.peers.find(({ name }) => name === victim)!.joined;
       isOff = Math.abs(Date.parse(joined) - Date.now()) > 1_800_000;
       world.say(`${victim} says that it is ${date ?? joined}`);
       await world.pause(15);

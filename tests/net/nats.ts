@@ -81,8 +81,7 @@ const unusable: readonly Unusable[] = [
   { what: "without JetStream", config: () => "", told: /JetStream/i },
   {
     what: "with a wrong login",
-    config: (store) =>
-      `jetstream { store_dir: "${store}" }\nauthorization { user: a, password: b }`,
+    config: (store) => `jetstream { store_dir: "${store}" }\nauthorization { user: a, password: b }`,
     told: /authori[sz]|login|password/i,
   },
   {
@@ -94,8 +93,7 @@ const unusable: readonly Unusable[] = [
   },
   {
     what: "with its limits reached",
-    config: (store) =>
-      `jetstream { store_dir: "${store}", max_file_store: 1K, limits: { max_ha_assets: 1 } }`,
+    config: (store) => `jetstream { store_dir: "${store}", max_file_store: 1K, limits: { max_ha_assets: 1 } }`,
     told: /resource|limit|storage/i,
   },
 ];
@@ -118,9 +116,7 @@ async function unusableServers(run: Run): Promise<Outcome> {
     await world.start(joiner, { nats: server.url });
     await pause(6_000);
     const node = world.fleet.members.get(joiner.name)!;
-    const lines = node.lines.filter((line) =>
-      line.includes('"level":"warn"') || line.includes('"level":"error"')
-    );
+    const lines = node.lines.filter((line) => line.includes('"level":"warn"') || line.includes('"level":"error"'));
     const answer = await fetch(`${node.url}/cache/net/key-1`).then(
       ({ status }) => status,
       () => 0,

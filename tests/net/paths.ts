@@ -4,13 +4,7 @@ import { valueOf } from "../chaos/keys.ts";
 import { CountingOrigin, type OriginAnswer } from "../chaos/origin.ts";
 import { atMost, type Check, holds } from "../chaos/result.ts";
 import { agreedWithin } from "./links.ts";
-import {
-  nameOf,
-  type Outcome,
-  type Run,
-  type Scenario,
-  World,
-} from "./world.ts";
+import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
 import { GROUP } from "./fleet.ts";
 
 const MIB = 1024 * 1024;
@@ -78,9 +72,7 @@ function bigValues(isIpv6: boolean): (run: Run) => Promise<Outcome> {
     await world.measure(async () => {
       asked = await askAll(world, origin, [...BIG_KEYS, LONG_KEY]);
       world.say(
-        `${asked.wrong} wrong answers, the slowest after ${
-          Math.round(asked.slowestMs)
-        } ms`,
+        `${asked.wrong} wrong answers, the slowest after ${Math.round(asked.slowestMs)} ms`,
       );
       agreedMs = await world.fleet.agree(1_000);
     });
@@ -116,9 +108,7 @@ async function thinLink(run: Run): Promise<Outcome> {
     world.say(`${thin.name} sends 20 Mbit/s at most`);
     asked = await askAll(world, origin, keys);
     world.say(
-      `${asked.wrong} wrong answers, the slowest after ${
-        Math.round(asked.slowestMs)
-      } ms`,
+      `${asked.wrong} wrong answers, the slowest after ${Math.round(asked.slowestMs)} ms`,
     );
     changes = (await world.fleet.roster(nameOf(0)))!.revision - before;
   });

@@ -21,9 +21,5 @@ export function isPermitted(): string | undefined {
     "-c",
     "ip link add mus-try type bridge && nft add table inet mus-try",
   ]);
-  return made.status === 0
-    ? undefined
-    : `this machine does not permit it: ${
-      String(made.stderr).trim().slice(0, 200)
-    }`;
+  return made.status === 0 ? undefined : `this machine does not permit it: ${String(made.stderr).trim().slice(0, 200)}`;
 }

@@ -21,9 +21,7 @@ function line({ scenario: { name, title }, outcome, brokeOff }: Row): string {
   const checks = outcome?.checks ?? [];
   const isMet = outcome !== undefined && checks.every((check) => check.isMet);
   const more = [
-    ...checks.map(({ what, measured, target }) =>
-      `${what}: ${measured} (${target})`
-    ),
+    ...checks.map(({ what, measured, target }) => `${what}: ${measured} (${target})`),
     ...(outcome?.notes ?? []),
     ...(brokeOff === undefined ? [] : [brokeOff]),
   ];
@@ -45,7 +43,5 @@ function line({ scenario: { name, title }, outcome, brokeOff }: Row): string {
 function seen(seen: Seen | undefined): string {
   if (seen === undefined) return "";
   const { requests, failed, slowestMs, overOneSecondPercent } = seen;
-  return `${failed} of ${requests}, ${(slowestMs / 1_000).toFixed(1)} s, ${
-    overOneSecondPercent.toFixed(1)
-  } %`;
+  return `${failed} of ${requests}, ${(slowestMs / 1_000).toFixed(1)} s, ${overOneSecondPercent.toFixed(1)} %`;
 }

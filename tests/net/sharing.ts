@@ -30,9 +30,7 @@ async function startNginx(
 events { worker_connections 4096; }
 http {
   access_log off; ${temporary.join(" ")}
-  upstream muster { ${
-      urls.map((url) => `server ${new URL(url).host};`).join(" ")
-    } ${lines.upstream} }
+  upstream muster { ${urls.map((url) => `server ${new URL(url).host};`).join(" ")} ${lines.upstream} }
   server {
     listen 127.0.0.1:${FRONT_PORT};
     location / { proxy_pass http://muster; ${lines.location} }
@@ -142,9 +140,7 @@ function beside(
     for (let rank = 0; rank < 200; rank++) {
       for (const [index, { name }] of hosts.entries()) {
         const mark = "ab"[index % 2]!;
-        const url = `${
-          world.fleet.members.get(name)!.url
-        }/cache/${GROUP}/key-${rank}`;
+        const url = `${world.fleet.members.get(name)!.url}/cache/${GROUP}/key-${rank}`;
         const body = await fetch(url).then(
           (response) => response.arrayBuffer(),
           () => undefined,

@@ -39,9 +39,7 @@ test(
     let said = "";
     child.stdout.on("data", (text) => told += text);
     child.stderr.on("data", (text) => said += text);
-    const code = await new Promise<number | null>((done) =>
-      child.on("close", done)
-    );
+    const code = await new Promise<number | null>((done) => child.on("close", done));
     const { rows } = JSON.parse(told || "{}") as {
       rows?: readonly { outcome?: { checks: readonly { isMet: boolean }[] } }[];
     };

@@ -4,13 +4,7 @@ import { Load, pause } from "../chaos/load.ts";
 import { CountingOrigin } from "../chaos/origin.ts";
 import type { Check } from "../chaos/result.ts";
 import type { Defer } from "../support/test.ts";
-import {
-  Fleet,
-  GROUP,
-  NatsOn,
-  startNatsCluster,
-  type StartOptions,
-} from "./fleet.ts";
+import { Fleet, GROUP, NatsOn, startNatsCluster, type StartOptions } from "./fleet.ts";
 import { type Host, Network, ORIGIN, ORIGIN_V6 } from "./hosts.ts";
 
 export interface Settings {
@@ -174,9 +168,7 @@ export class World {
   }
 
   say(text: string): void {
-    const line = `${
-      ((performance.now() - this.#beganAtMs) / 1_000).toFixed(2)
-    } s: ${text}`;
+    const line = `${((performance.now() - this.#beganAtMs) / 1_000).toFixed(2)} s: ${text}`;
     this.#events.push(line);
     this.run.say(line);
   }
@@ -248,9 +240,7 @@ export class World {
         (most, tookMs) => Math.max(most, tookMs),
         0,
       ),
-      overOneSecondPercent: latenciesMs.length === 0
-        ? 0
-        : 100 * slow / latenciesMs.length,
+      overOneSecondPercent: latenciesMs.length === 0 ? 0 : 100 * slow / latenciesMs.length,
     };
   }
 

@@ -2,6 +2,8 @@ import type { CancelSignal } from "./base/cancel.ts";
 import type { Clock } from "./base/clock.ts";
 import { hashOf } from "./base/hash.ts";
 import { primaryKey } from "./base/variant-key.ts";
+import { entryBytes } from "./cache/byte-cache.ts";
+import { type Finding, findingOf } from "./cache/describe.ts";
 import { HotCopies } from "./cache/hot-copies.ts";
 import type { CostOf } from "./cache/memory.ts";
 import { SharedBudget } from "./cache/shared-budget.ts";
@@ -45,6 +47,21 @@ export interface Loaded {
   /** Whether this node keeps it. */
   readonly stored: boolean;
 }
+
+/** A key at this node, for people who ask why a get is a hit or a miss. */
+export interface Description extends Finding {
+  /** The key's nodes by rank, the owner first, at most {@link MAX_RANKED}; `undefined` is this node. */
+  readonly owners: readonly (string | undefined)[];
+  /** Whether the requests for the key go through one by one for now, as its answers may not be shared. */
+  readonly isPassed: boolean;
+  /** Whether a load or a fetch of the key is in flight. */
+  readonly isLoading: boolean;
+  /** How far this node has applied the log of invalidations. */
+  readonly applied: Label;
+}
+
+/** Ranked nodes of a key that are told. Chosen: two may hold it, and a few more may have been asked. */
+export const MAX_RANKED = 4;
 
 export interface GroupOptions {
   readonly name: string;
@@ -351,6 +368,23 @@ export class Group {
     if (loaded === undefined) return usable(held);
     const isForAll = (value: Value) => !value.about.isPrivate && !this.#validity.isCovered(primaryKey(key), value);
     return loaded.then(({ value }) => isForAll(value) ? usable(value) : undefined, () => undefined);
+  }
+
+  /** What a get of the key would find here. Leaves no trace: no use is counted, and nothing is refreshed or dropped. */
+  describe(key: string, request?: RequestHead): Description {
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    return {
+      ...findingOf(this.#caches, key, request, this.#clock.nowMs()),
+      owners: this.#picker.ranked(key, MAX_RANKED).map((peer) => peer?.name),
+      isPassed: this.#passed.has(key),
+      isLoading: this.#loads.has(cacheKey) || this.#fetches.has(cacheKey),
+      applied: this.#validity.applied,
+    };
+  }
+
+  /** The entries of the main cache, in no order, with their encoded bytes; a variant under its own key. O(n). */
+  resident(): readonly { readonly key: string; readonly bytes: number }[] {
+    return this.#caches.main.entries().map(({ key, value }) => ({ key, bytes: entryBytes(key, value) }));
   }
 
   /** Whether the requests for this key go to the origin one by one for now, as its answers may not be shared. */

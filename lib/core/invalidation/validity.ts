@@ -39,6 +39,18 @@ export interface Told {
   readonly message: string;
 }
 
+/** How a value stands against the invalidations that this node has applied. */
+export interface Standing {
+  /** A hard one covers it. */
+  readonly isBad: boolean;
+  /** A change covers it that the log has not taken yet. */
+  readonly isPending: boolean;
+  /** Since when a soft one has made it stale, in Unix milliseconds; Infinity: none has. */
+  readonly staleSinceMs: number;
+  /** The sequence of the last invalidation that touches it, or of the point from which this node vouches for values. */
+  readonly last: number;
+}
+
 /** Prefixes are tried one length after the other, so they are few. Chosen. */
 const MAX_PREFIXES = 1_024;
 /** Messages that are kept to be shown, and how much of each. Chosen. */
@@ -150,6 +162,18 @@ export class Validity implements LogReader {
     if (number >= this.after.sequence) return false;
     const { tags } = value.about;
     return this.#hard(key, tags) > number || this.#staleSinceMs(key, tags, number) < value.freshUntilMs;
+  }
+
+  /** What `check` goes by, for people. Leaves no trace: nothing is counted, and no label is raised. */
+  standing(key: string, value: Labelled): Standing {
+    const number = this.#position.numberOf(value.label);
+    const { tags } = value.about;
+    return {
+      isBad: this.#hard(key, tags) > number,
+      isPending: this.#isPending(key, value),
+      staleSinceMs: this.#staleSinceMs(key, tags, number),
+      last: this.#last(key, tags),
+    };
   }
 
   /**
@@ -301,6 +325,13 @@ export class Validity implements LogReader {
     if (tags !== "any") { for (const tag of tags) look(this.#tags.get(tag)); }
     for (const mark of this.#prefixMarks(key)) look(mark);
     return sinceMs;
+  }
+
+  /** The last invalidation of either kind that touches a value. */
+  #last(key: string, tags: Tags): number {
+    const marks = [this.#all, this.#keys.get(key), ...this.#prefixMarks(key)];
+    if (tags !== "any") marks.push(...tags.map((tag) => this.#tags.get(tag)));
+    return Math.max(this.#hard(key, tags), ...marks.map((mark) => mark?.last ?? 0));
   }
 
   *#prefixMarks(key: string): Iterable<Mark> {

@@ -84,6 +84,21 @@ export function decodeKeyPath(rawPathTail: string): string {
 }
 
 /**
+ * Decodes a key in a query: a plus is a plus there, too.
+ *
+ * @param isOfSite a site's key is the rest of a path with its query, as it is: any text
+ * @throws BadKeyError malformed escapes, or a key that {@linkcode checkKey} refuses
+ */
+export function decodeQueryKey(text: string, isOfSite: boolean): string {
+  if (text.length > maxTailLength) {
+    throw new BadKeyError(`Cannot use a key of more than ${MAX_KEY_BYTES} bytes of UTF-8`);
+  }
+  const key = percentDecode(text);
+  if (!isOfSite) checkKey(key);
+  return key;
+}
+
+/**
  * Decodes a key or a group name that a Go groupcache peer has escaped with `url.QueryEscape`. Only there `+` is a space;
  * a plus comes as `%2B`.
  *

@@ -1,6 +1,6 @@
 /** What the HTTP edge needs from the rest of the node; lib/node hands it in. */
 import type { CancelSignal } from "../core/base/cancel.ts";
-import type { Hit, Loaded } from "../core/group.ts";
+import type { Description, Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
@@ -165,6 +165,10 @@ export interface CacheGroup {
   readonly isBehind: boolean;
   /** Since when this node has no way to the origin, in Unix milliseconds; `undefined`: it has, as far as it knows. */
   readonly originLostAtMs?: number | undefined;
+  /** What a get of the key would find here, for people. Leaves no trace. */
+  describe(key: string): Description;
+  /** The entries of the main cache, in no order, with their encoded bytes. O(n). */
+  resident(): readonly { readonly key: string; readonly bytes: number }[];
   /** The counters, ready for JSON and Prometheus. */
   stats(): Partial<GroupStats>;
 }

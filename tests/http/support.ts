@@ -5,7 +5,8 @@ import { BLIND, type Label } from "../../lib/core/invalidation/label.ts";
 import type { Invalidation } from "../../lib/core/invalidation/message.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
-import type { Hit, Loaded } from "../../lib/core/group.ts";
+import { entryBytes } from "../../lib/core/cache/byte-cache.ts";
+import type { Description, Hit, Loaded } from "../../lib/core/group.ts";
 import type { GroupStats } from "../../lib/core/group-stats.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
@@ -186,6 +187,18 @@ export class MemoryGroup implements CacheGroup, InvalidationFace {
     const main = this.main.get(key);
     if (main !== undefined) return Promise.resolve({ value: main, source: "main", stored: true });
     return this.onLoad(key, signal);
+  }
+
+  /** The answer to `describe`; replaced by tests. */
+  onDescribe: (key: string) => Partial<Description> = () => ({});
+
+  describe(key: string): Description {
+    const nothing = { owners: [undefined], held: [], isHit: false, reason: "not-held" } as const;
+    return { ...nothing, isPassed: false, isLoading: false, applied: BLIND, ...this.onDescribe(key) };
+  }
+
+  resident() {
+    return [...this.main].map(([key, value]) => ({ key, bytes: entryBytes(key, value) }));
   }
 
   stats(): Partial<GroupStats> {

@@ -35,6 +35,11 @@ export class Gate {
     return this.#refusal(request, false);
   }
 
+  /** The answer to a request that asks about keys, changes nothing, and may not; `undefined`: it may. */
+  ask(request: Asked): Response | undefined {
+    return this.#refusal(request, true);
+  }
+
   /** The answer to a request that would see the statistics and may not; `undefined`: it may. */
   stats(request: Asked): Response | undefined {
     const { isStatsPublic, statsToken } = this.#options;

@@ -5,4 +5,4 @@ import { startWithSettings } from "./lib/runtime/settings.ts";
 askForPermissions();
 // Before the rest is loaded, which takes ten times as long: this may replace the process by one with other settings.
 startWithSettings();
-await import("./lib/cli/serve.ts");
+await import("./lib/cli/main.ts");

@@ -1,4 +1,5 @@
-/** The program: read the options, start a node or workers, run until a signal. It runs when it is imported. */
+/** `serve`: read the options, start a node or workers, run until a signal. It runs when it is imported. */
+import { commandIn } from "../config/commands.ts";
 import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
@@ -6,7 +7,6 @@ import { tokenDoubtsOf } from "../node/admin-tokens.ts";
 import { createLog } from "../node/logging.ts";
 import { Node } from "../node/node.ts";
 import { parseOrigin } from "../origins/origin.ts";
-import { SIGN, signedText } from "./sign.ts";
 import {
   commandLine,
   coreCount,
@@ -42,7 +42,7 @@ interface Program {
 function readOptions() {
   try {
     return parseConfig({
-      argv: commandLine(),
+      argv: commandIn(commandLine())!.rest,
       env: environment(environmentNames),
       readVariable: (name) => environment([name])[name],
       readFile: readTextFile,
@@ -86,19 +86,6 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
-function sign(): never {
-  const { MUSTER_SECRET_FILE } = environment(["MUSTER_SECRET_FILE"]);
-  try {
-    writeOut(signedText(commandLine().slice(1), MUSTER_SECRET_FILE || undefined, readTextFile));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    writeError(`${error.message}\n`);
-    return exit(2);
-  }
-  return exit(0);
-}
-
-if (commandLine()[0] === SIGN) sign();
 const isWorker = commandLine()[0] === WORKER;
 const { program, log, drainTimeoutMs, over } = isWorker
   ? await fromSupervisor()

@@ -4,9 +4,6 @@ import { secretsIn } from "../config/secret.ts";
 import { ConfigError } from "../core/errors.ts";
 import { Seal } from "../nats/seal.ts";
 
-/** The first argument that asks for it. */
-export const SIGN = "sign";
-
 const USAGE = `usage: sign peers-groups dict '<json>' --secret-file file   (a bucket and a key, for nats kv put)
        sign peers.invalidate.dict '<json>' --secret-file file  (a subject, for nats pub)`;
 

@@ -13,7 +13,8 @@ import { loginFaults, type NatsLogin } from "./nats-login.ts";
 import { secretsIn } from "./secret.ts";
 import { MOST_WORKERS, type Option, options, redacted, splitGroups } from "./options.ts";
 import { ConfigError } from "../core/errors.ts";
-import { helpText, markdownTables, type OptionText } from "./help.ts";
+import { commands, type CommandText, SERVE } from "./commands.ts";
+import { commandHelp, helpText, markdownTables, type OptionText } from "./help.ts";
 
 /** A group with its policy; the fields are those of the file, see groupFields. */
 export interface GroupConfig extends Omit<FileGroup, "ttlMs" | "headers"> {
@@ -86,13 +87,20 @@ export interface PollingConfig {
 }
 
 export type Parsed =
-  | { readonly kind: "run"; readonly config: Config }
+  | {
+    readonly kind: "run";
+    readonly config: Config;
+    /** The switches that were given of the command's own. */
+    readonly switches: ReadonlySet<string>;
+  }
   | { readonly kind: "help"; readonly text: string }
   | { readonly kind: "version"; readonly text: string };
 
 export interface ConfigInput {
-  /** What follows the program's name. */
+  /** What follows the program's name, or the words of a command that takes these options, too. */
   readonly argv: readonly string[];
+  /** That command. @default serve */
+  readonly command?: CommandText;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Reads a variable that the file names for a header; may throw. @default `env` */
   readonly readVariable?: (name: string) => string | undefined;
@@ -147,9 +155,11 @@ export function optionTableMarkdown(): string {
  */
 export function parseConfig(input: ConfigInput): Parsed {
   const faults: string[] = [];
-  const flags = readFlags(texts, input.argv, faults);
+  const { command } = input;
+  const own = Object.values(command?.options ?? {});
+  const flags = readFlags([...texts, ...own], input.argv, faults);
   // Help comes first, whatever else is wrong.
-  if (flags.has("help")) return { kind: "help", text: helpText(texts, Object.values(groupFields), version) };
+  if (flags.has("help")) return { kind: "help", text: helpOf(command) };
   if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
   const config = new Reader(flags, input, faults).config();
   if (faults.length > 0) {
@@ -158,7 +168,14 @@ export function parseConfig(input: ConfigInput): Parsed {
     const lines = [...faults.slice(0, MAX_FAULTS), ...more].map((fault) => `  ${fault}\n`);
     throw new ConfigError(`${count} in the options:\n${lines.join("")}See --help.`);
   }
-  return { kind: "run", config };
+  return { kind: "run", config, switches: new Set(own.map(({ flag }) => flag).filter((flag) => flags.has(flag))) };
+}
+
+function helpOf(command: CommandText | undefined): string {
+  if (command === undefined || command.words === SERVE) {
+    return helpText(texts, Object.values(groupFields), version, Object.values(commands));
+  }
+  return commandHelp(command, texts.filter(({ flag }) => flag === "help"), version);
 }
 
 /** The URL and name under which a node with these options is listed, once it listens for them on `actualPort`. */

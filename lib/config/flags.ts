@@ -4,11 +4,16 @@ import { shown } from "./file.ts";
 import { redacted } from "./options.ts";
 import type { OptionText } from "./help.ts";
 
-/** Returns the values of each flag, in the order given; adds faults to `faults`. */
+/**
+ * Returns the values of each flag, in the order given; adds faults to `faults`.
+ *
+ * @param args takes what belongs to no flag. @default each is a fault
+ */
 export function readFlags(
   texts: readonly OptionText[],
   argv: readonly string[],
   faults: string[],
+  args?: string[],
 ): Map<string, string[]> {
   const known = new Map(texts.map((text) => [text.flag, text.value !== ""]));
   // A task runner may pass on the dashes of `npm start -- …`.
@@ -23,7 +28,8 @@ export function readFlags(
   });
   const found = new Map<string, string[]>();
   for (const token of tokens) {
-    if (token.kind === "positional") {
+    if (token.kind === "positional" && args !== undefined) args.push(token.value);
+    else if (token.kind === "positional") {
       faults.push(`every argument must belong to a flag: ${shown(redacted(token.value))}`);
     }
     if (token.kind !== "option") continue;

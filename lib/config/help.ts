@@ -31,24 +31,60 @@ export interface FieldText {
 
 const columns = 100;
 
+/** A command as the help describes it; see the command table. */
+export interface CommandHelp {
+  readonly words: string;
+  readonly args: readonly string[];
+  readonly description: string;
+  readonly options: Readonly<Record<string, OptionText>>;
+  readonly takesServe: boolean;
+  readonly exits: readonly [good: string, bad: string];
+}
+
+/** The text of `<command> --help`, ending with a line feed. @param more options that every command takes */
+export function commandHelp(command: CommandHelp, more: readonly OptionText[], version: string): string {
+  const { words, args, description, options, takesServe, exits: [good, bad] } = command;
+  const usage = [words, ...args.map((name) => name.endsWith("…") ? `[<${name}>]` : `<${name}>`), "[options]"].join(" ");
+  const all = [...Object.values(options), ...more];
+  return [
+    `muster ${version}`,
+    "",
+    `usage: bun run main.ts ${usage}    (or deno run -P main.ts, or npm start -- )`,
+    "",
+    ...wrapped(`${description}.`, ""),
+    ...(takesServe ? wrapped("It takes the options of serve, too: see --help.", "") : []),
+    "",
+    ...all.flatMap(optionEntry),
+    "",
+    ...wrapped(`Exit codes: 0, ${good}; 1, ${bad}; 2, the arguments cannot be used.`, ""),
+  ].join("\n") + "\n";
+}
+
 /** The text of `--help`, ending with a line feed. */
-export function helpText(options: readonly OptionText[], fields: readonly FieldText[], version: string): string {
+export function helpText(
+  options: readonly OptionText[],
+  fields: readonly FieldText[],
+  version: string,
+  commands: readonly CommandHelp[] = [],
+): string {
   const lines = [
     `muster ${version}: a peer-to-peer read-through cache whose peers call the roll in NATS`,
     "",
-    "usage: npm start -- [options]",
-    "       bun run main.ts [options]",
-    "       deno run -P main.ts [options]",
-    "       bun run main.ts sign     prints JSON with the cluster's signature, for nats kv put and nats pub",
+    "usage: npm start -- [command] [options]",
+    "       bun run main.ts [command] [options]",
+    "       deno run -P main.ts [command] [options]",
+    "",
+    "The commands, each with its own --help:",
+    "",
+    ...commands.flatMap(({ words, description }) => hanging(words, description)),
+    "",
+    "The options of serve:",
     "",
     ...wrapped("A flag overrides its variable, the variable overrides the file, the file overrides the default.", ""),
     "-addr=… is the same as --addr …",
     "",
   ];
-  for (const option of options) {
-    const value = option.value === "" ? "" : ` ${option.value}`;
-    lines.push(...entry(`--${option.flag}${value}`, [option.env, shownDefault(option)], meaning(option)));
-  }
+  lines.push(...options.flatMap(optionEntry));
   lines.push(
     "",
     'In the file, fields have the names of the flags (nats-port is "natsPort"), and groups look like this:',
@@ -81,6 +117,18 @@ export function markdownTables(options: readonly OptionText[], fields: readonly 
   ].join("\n");
 }
 
+function optionEntry(option: OptionText): string[] {
+  const value = option.value === "" ? "" : ` ${option.value}`;
+  return entry(`--${option.flag}${value}`, [option.env, shownDefault(option)], meaning(option));
+}
+
+/** A word, and beside it its meaning. */
+function hanging(word: string, text: string): string[] {
+  const indent = " ".repeat(17);
+  const [first = "", ...more] = wrapped(text, indent);
+  return [`  ${word.padEnd(15)}${first.trimStart()}`, ...more];
+}
+
 function shownDefault(text: { readonly fallback?: string; readonly shownDefault?: string }): string {
   const shown = text.shownDefault ?? text.fallback;
   return shown === undefined ? "" : `default: ${shown}`;
@@ -92,7 +140,7 @@ function meaning(text: { readonly description: string; readonly rule: string; re
 }
 
 function entry(head: string, notes: readonly string[], sentences: readonly string[]): string[] {
-  const first = `  ${head.padEnd(22)}${notes.filter((note) => note !== "").join(", ")}`.trimEnd();
+  const first = `  ${head.padEnd(21)} ${notes.filter((note) => note !== "").join(", ")}`.trimEnd();
   return [first, ...sentences.flatMap((sentence) => wrapped(sentence, "      "))];
 }
 

@@ -31,7 +31,8 @@ interface BunChild extends Child {
   readonly exited: Promise<number>;
 }
 export interface Output {
-  write(text: string): boolean;
+  readonly isTTY?: boolean;
+  write(text: string | Uint8Array, written?: () => void): boolean;
   on(event: "error", listener: () => void): void;
   listenerCount(event: "error"): number;
 }
@@ -73,7 +74,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
     exit(code: number): never;
     on(event: string, listener: (...args: unknown[]) => void): void;
     stdin: { setEncoding(encoding: string): void; on(event: string, listener: (chunk: string) => void): void };
-    stderr: Output & { isTTY?: boolean };
+    stderr: Output;
     stdout: Output;
   };
 };

@@ -30,6 +30,11 @@ export function isTerminal(): boolean {
   return process.stderr.isTTY === true;
 }
 
+/** Whether standard output is a terminal. */
+export function isOutTerminal(): boolean {
+  return process.stdout.isTTY === true;
+}
+
 /** Writes to standard error. The text is lost when nobody reads it any more: a node goes on without its log. */
 export function writeError(text: string): void {
   write(process.stderr, text);
@@ -38,6 +43,19 @@ export function writeError(text: string): void {
 /** Writes to standard output. */
 export function writeOut(text: string): void {
   process.stdout.write(text);
+}
+
+/** Writes to standard output. Resolves when the system has taken all of it, or nobody reads it any more. */
+export function writeWhole(text: string | Uint8Array): Promise<void> {
+  const { stdout } = process;
+  if (stdout.listenerCount("error") === 0) stdout.on("error", () => {});
+  return new Promise((resolve) => {
+    try {
+      stdout.write(text, () => resolve());
+    } catch {
+      resolve();
+    }
+  });
 }
 
 /** Writes to standard output; the text is lost when nobody reads it any more. */

@@ -1,0 +1,140 @@
+/** What is wrong with a fleet, by the figures of its nodes; pure. */
+import type { PeerRecord } from "../../core/roster.ts";
+import type { GroupFigures } from "../../http/ports.ts";
+import { policyDifferences } from "../../node/policy-digest.ts";
+import { spanText } from "../table.ts";
+import type { Fleet, NodeRow, Stats } from "./fleet.ts";
+
+/** Something that is wrong. */
+export interface Problem {
+  /** The node where it is wrong; `null`: the fleet as a whole. */
+  readonly node: string | null;
+  readonly problem: string;
+  /** What to do about it. */
+  readonly todo: string;
+}
+
+/** Chosen: messages that a node may lack for a moment while many come. */
+const MAX_BEHIND = 100;
+
+/** All that is wrong, the nodes in the order of the rows. */
+export function problemsOf(fleet: Fleet): Problem[] {
+  const found: Problem[] = [];
+  for (const row of fleet.rows) {
+    const add = (problem: string, todo: string) => void found.push({ node: row.name, problem, todo });
+    if (row.fault !== undefined) {
+      add(
+        row.fault,
+        "start it again, or wait: the other nodes take it off their lists when they agree that it is dead",
+      );
+    }
+    if (row.report !== undefined) ofReport(row.report, fleet, add);
+  }
+  found.push(...disagreements(fleet.rows), ...differences(fleet.rows));
+  return found;
+}
+
+type Add = (problem: string, todo: string) => void;
+
+function ofReport(report: Stats, { rows }: Fleet, add: Add): void {
+  const { ready, log, links = [], definitions, groups } = report;
+  if (ready === false) add("it is not ready", "it has not joined yet, or is leaving: its log says why");
+  if (log !== undefined && log.blindMs > 0) {
+    add(
+      `it has been out of touch with NATS for ${spanText(log.blindMs)}`,
+      "run doctor on its machine: nothing can be invalidated, and no node can join, until NATS is back",
+    );
+  }
+  const behind = log === undefined ? 0 : behindOf(report, rows);
+  if (behind > MAX_BEHIND) {
+    add(`it is ${behind} invalidations behind`, "it may be overloaded, or its way to NATS is slow: see its log");
+  }
+  for (const { name, state } of links) {
+    // A node that does not answer at all is told of once.
+    const isUp = rows.some((row) => row.name === name && row.state !== "unlisted" && row.fault === undefined);
+    if (isUp && state !== "open") {
+      add(
+        `it has no connection to ${name} (${state})`,
+        `see that it reaches the URL of ${name}, and that no proxy is between them`,
+      );
+    }
+  }
+  for (const { group, reason } of definitions?.refused ?? []) {
+    add(`it does not follow the definition of ${group}: ${reason}`, "put a sound definition into the bucket of groups");
+  }
+  for (const [name, figures] of Object.entries(groups)) ofGroup(name, figures, add);
+}
+
+function ofGroup(name: string, { originUnreachableSince, guard }: GroupFigures, add: Add): void {
+  if (originUnreachableSince !== undefined) {
+    add(
+      `it has not reached the origin of ${name} since ${originUnreachableSince}`,
+      "see that the origin runs, and that this node may reach it; other nodes load for it meanwhile",
+    );
+  }
+  if (guard?.breaker === "open") {
+    add(`the breaker of ${name} is open: its origin fails`, "see what the origin says; the breaker probes by itself");
+  }
+}
+
+/** How many messages of the log a node has not applied that another one has. */
+function behindOf({ log }: Stats, rows: readonly NodeRow[]): number {
+  const applied = rows.flatMap(({ report }) => report?.log?.epoch === log!.epoch ? report.log.applied : []);
+  return Math.max(0, ...applied) - log!.applied;
+}
+
+/** Lists of one group that are not the same on all nodes. */
+function disagreements(rows: readonly NodeRow[]): Problem[] {
+  const lists = new Map<string, Map<string, string[]>>();
+  for (const { name, report } of rows) {
+    for (const [group, { roster }] of Object.entries(report?.groups ?? {})) {
+      if (roster === undefined) continue;
+      const text = roster.peers.map((peer) => peer.name).join(", ");
+      const ofGroup = lists.get(group) ?? new Map<string, string[]>();
+      lists.set(group, ofGroup.set(text, [...ofGroup.get(text) ?? [], name]));
+    }
+  }
+  return [...lists].filter(([, texts]) => texts.size > 1).map(([group, texts]) => ({
+    node: null,
+    problem: `nodes have different lists of the peers of ${group}: ${
+      [...texts].map(([text, nodes]) => `${nodes.join(" and ")}: ${text || "nobody"}`).join("; ")
+    }`,
+    todo: "look again in a few seconds: a change is on its way. If it stays, run doctor where the list is old",
+  }));
+}
+
+/** Versions, policies and origins that are not the same everywhere. */
+function differences(rows: readonly NodeRow[]): Problem[] {
+  const found: Problem[] = [];
+  const first = new Map<string, PeerRecord>();
+  const all = rows.flatMap(({ records }) => [...records]);
+  for (const [group, record] of all) {
+    const other = first.get(group) ?? record;
+    first.set(group, other);
+    if (isOther(record.origin, other.origin)) {
+      found.push({
+        node: record.name,
+        problem: `its origin of ${group} is another than that of ${other.name}: they share no value`,
+        todo: "start them with the same --group, or give one of the groups another name",
+      });
+    } else if (record.policy !== undefined && other.policy !== undefined) {
+      const fields = policyDifferences(other.policy, record.policy);
+      if (fields.length === 0) continue;
+      found.push({
+        node: record.name,
+        problem: `its policy of ${group} differs from that of ${other.name}: ${fields.join("; ")}`,
+        todo: "start them with the same options and the same file",
+      });
+    }
+  }
+  const versions = new Map(all.map(([, { name, version }]) => [name, version]));
+  if (new Set(versions.values()).size > 1) {
+    const told = [...versions].map(([name, version]) => `${name} ${version}`).join(", ");
+    found.push({ node: null, problem: `nodes run different versions: ${told}`, todo: "end the upgrade" });
+  }
+  return found;
+}
+
+function isOther(one: string | undefined, other: string | undefined): boolean {
+  return one !== undefined && other !== undefined && one !== other;
+}

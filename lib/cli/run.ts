@@ -1,0 +1,115 @@
+/** Runs one command that is not `serve`, and tells its exit code. */
+import { commandIn, type CommandName, commands, commandVariables } from "../config/commands.ts";
+import { faultsIn, noSuchCommand, readCommand } from "../config/command-line.ts";
+import { type Config, environmentNames, parseConfig } from "../config/config.ts";
+import { ConfigError, UnavailableError } from "../core/errors.ts";
+import { parseOrigin } from "../origins/origin.ts";
+import { completions } from "./completions.ts";
+import { configCheck } from "./config-check.ts";
+import { doctor } from "./doctor.ts";
+import { explain, get, purge } from "./keys.ts";
+import { peers } from "./peers.ts";
+import { signedText } from "./sign.ts";
+import { simulate } from "./simulate.ts";
+import { groups, status } from "./status.ts";
+import { plain } from "./table.ts";
+import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
+import { top } from "./top.ts";
+
+type Run = (rest: readonly string[], terminal: Terminal) => Promise<ExitCode>;
+
+/** `serve` is no function: see serve.ts. */
+const run: Readonly<Record<Exclude<CommandName, "serve">, Run>> = {
+  status: (rest, terminal) => ofNode(commands.status, rest, terminal, (values) => status(values, terminal)),
+  groups: (rest, terminal) => ofNode(commands.groups, rest, terminal, (values) => groups(values, terminal)),
+  get: (rest, terminal) => ofNode(commands.get, rest, terminal, (values, args) => get(values, args, terminal)),
+  explain: (rest, terminal) =>
+    ofNode(commands.explain, rest, terminal, (values, args) => explain(values, args, terminal)),
+  purge: (rest, terminal) => ofNode(commands.purge, rest, terminal, (values, args) => purge(values, args, terminal)),
+  top: (rest, terminal) => ofNode(commands.top, rest, terminal, (values) => top(values, terminal)),
+  simulate: (rest, terminal) => ofNode(commands.simulate, rest, terminal, (values) => simulate(values, terminal)),
+  peers: (rest, terminal) =>
+    ofServe(
+      "peers",
+      rest,
+      terminal,
+      (config, given) => peers(config, { json: given.has("json"), watch: given.has("watch") }, terminal),
+    ),
+  doctor: (rest, terminal) =>
+    ofServe("doctor", rest, terminal, (config, given) => doctor(config, { json: given.has("json") }, terminal)),
+  configCheck: (rest, terminal) =>
+    ofServe(
+      "configCheck",
+      rest,
+      terminal,
+      (config, given) => configCheck(config, { json: given.has("json") }, terminal),
+    ),
+  completions: (rest, terminal) =>
+    ofNode(commands.completions, rest, terminal, async (_values, [shell]) => {
+      const script = completions(shell!);
+      if (script === undefined) throw faultsIn("completions", ["there are completions for bash, zsh and fish"]);
+      await terminal.out(script);
+      return 0;
+    }),
+  sign: (rest, terminal) => sign(rest, terminal),
+};
+
+/** Runs what the command line names. A fault is told on standard error; with `--json`, also as JSON on standard output. */
+export async function runCommand(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  const isJson = argv.includes("--json");
+  try {
+    const named = commandIn(argv);
+    if (named === undefined) throw noSuchCommand(argv);
+    return await run[named.name as Exclude<CommandName, "serve">](named.rest, terminal);
+  } catch (error) {
+    if (!(error instanceof ConfigError || error instanceof CommandError || error instanceof UnavailableError)) {
+      throw error;
+    }
+    const { message } = error;
+    if (isJson) await terminal.out(`${JSON.stringify({ ok: false, error: message })}\n`);
+    terminal.err(`${message.split("\n").map(plain).join("\n")}\n`);
+    return error instanceof ConfigError ? 2 : 1;
+  }
+}
+
+async function ofNode<C extends typeof commands[CommandName]>(
+  command: C,
+  rest: readonly string[],
+  terminal: Terminal,
+  start: (
+    values: Extract<ReturnType<typeof readCommand<C>>, { kind: "run" }>["values"],
+    args: readonly string[],
+  ) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const asked = readCommand(command, rest, terminal.env(commandVariables));
+  if (asked.kind === "run") return await start(asked.values, asked.args);
+  await terminal.out(asked.text);
+  return 0;
+}
+
+async function ofServe(
+  name: "peers" | "doctor" | "configCheck",
+  rest: readonly string[],
+  terminal: Terminal,
+  start: (config: Config, given: ReadonlySet<string>) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const parsed = parseConfig({
+    argv: rest,
+    command: commands[name],
+    env: terminal.env(environmentNames),
+    readVariable: (variable) => terminal.env([variable])[variable],
+    readFile: terminal.readFile,
+    isTerminal: terminal.isTerminal,
+    checkOrigin: (text) => void parseOrigin(text),
+  });
+  if (parsed.kind === "run") return await start(parsed.config, parsed.switches);
+  await terminal.out(parsed.text);
+  return 0;
+}
+
+async function sign(rest: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  if (rest.includes("--help")) return await ofNode(commands.sign, ["--help"], terminal, () => Promise.resolve(0));
+  const { MUSTER_SECRET_FILE } = terminal.env(["MUSTER_SECRET_FILE"]);
+  await terminal.out(signedText(rest, MUSTER_SECRET_FILE || undefined, terminal.readFile));
+  return 0;
+}

@@ -1,0 +1,154 @@
+/** `top`: the rates of every node, from one look at its figures to the next. */
+import type { commands } from "../config/commands.ts";
+import type { Values } from "../config/command-line.ts";
+import { pause } from "../core/base/timeout.ts";
+import { clientFor } from "./fleet/client.ts";
+import { type Fleet, fleetOf, type Stats } from "./fleet/fleet.ts";
+import { bytesText, type Cell, coloured, plain, shareText, table } from "./table.ts";
+import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
+
+/** Clears the terminal and goes to its first line (ECMA-48). */
+const HOME = "\x1b[H\x1b[2J";
+
+/** What a node has counted since it started, and what it holds now. */
+interface Counts {
+  readonly atMs: number;
+  readonly incarnation: string;
+  readonly gets: number;
+  readonly hits: number;
+  readonly peerLoads: number;
+  readonly originLoads: number;
+  readonly errors: number;
+  readonly evictions: number;
+  readonly inFlight: number;
+  readonly memoryBytes: number;
+}
+
+/** One node's rates, per second. */
+export interface Rates {
+  readonly node: string;
+  readonly fault?: string;
+  readonly gets?: number;
+  /** From 0 to 1; null: there were no gets. */
+  readonly hitShare?: number | null;
+  readonly peerLoads?: number;
+  readonly originLoads?: number;
+  readonly errors?: number;
+  readonly evictions?: number;
+  readonly inFlight?: number;
+  readonly memoryBytes?: number;
+}
+
+/** Shows the rates again and again. A look that fails is told and tried again, unless it is the first. */
+export async function top(values: Values<typeof commands.top>, terminal: Terminal): Promise<ExitCode> {
+  const { interval, count = Infinity, json } = values;
+  const { clock, stopped, isTerminal, isColoured } = terminal;
+  const client = clientFor(values, terminal.readFile);
+  let before = countsOf(await fleetOf(client), clock.nowMs());
+  for (let shown = 0; shown < count && !stopped.aborted;) {
+    await pause(clock, interval, stopped);
+    if (stopped.aborted) break;
+    let fleet: Fleet;
+    try {
+      fleet = await fleetOf(client);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      shown++;
+      terminal.err(`${plain(error.message)}\n`);
+      continue;
+    }
+    const now = countsOf(fleet, clock.nowMs());
+    const rates = ratesOf(fleet, before, now);
+    before = now;
+    shown++;
+    if (json) await terminal.out(`${JSON.stringify({ at: new Date(clock.nowMs()).toISOString(), nodes: rates })}\n`);
+    else {await terminal.out(
+        (isTerminal ? HOME : "") + ratesTable(rates, isColoured) + (isTerminal ? "Ctrl+C ends it\n" : "\n"),
+      );}
+  }
+  return 0;
+}
+
+function countsOf({ rows }: Fleet, atMs: number): ReadonlyMap<string, Counts> {
+  return new Map(rows.flatMap(({ name, report }) => report === undefined ? [] : [[name, countsIn(report, atMs)]]));
+}
+
+function countsIn({ incarnation, groups, links = [] }: Stats, atMs: number): Counts {
+  const all = Object.values(groups);
+  const sum = (of: (figures: typeof all[number]) => number | undefined) =>
+    all.reduce((total, one) => total + (of(one) ?? 0), 0);
+  return {
+    atMs,
+    incarnation,
+    gets: sum(({ gets }) => gets),
+    hits: sum(({ cacheHits }) => cacheHits),
+    peerLoads: sum(({ peerLoads }) => peerLoads),
+    originLoads: sum(({ originLoads }) => originLoads),
+    errors: sum(({ localLoadErrs = 0, peerErrors = 0 }) => localLoadErrs + peerErrors),
+    evictions: sum(({ mainCache, hotCache }) => (mainCache?.evictions ?? 0) + (hotCache?.evictions ?? 0)),
+    memoryBytes: sum(({ mainCache, hotCache }) => (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0)),
+    inFlight: links.reduce((total, { asksInFlight }) => total + asksInFlight, 0),
+  };
+}
+
+/** A node that has been restarted in between, or was not there before, has no rates yet. */
+export function ratesOf(
+  { rows }: Pick<Fleet, "rows">,
+  before: ReadonlyMap<string, Counts>,
+  now: ReadonlyMap<string, Counts>,
+): Rates[] {
+  return rows.map(({ name, fault, withheld }): Rates => {
+    const [then, counts] = [before.get(name), now.get(name)];
+    if (counts === undefined) return { node: name, fault: fault ?? withheld ?? "no figures" };
+    const { inFlight, memoryBytes } = counts;
+    if (then === undefined || then.incarnation !== counts.incarnation) return { node: name, inFlight, memoryBytes };
+    const seconds = Math.max(0.001, (counts.atMs - then.atMs) / 1_000);
+    const rate = (of: "gets" | "peerLoads" | "originLoads" | "errors" | "evictions") =>
+      Math.max(0, counts[of] - then[of]) / seconds;
+    const gets = counts.gets - then.gets;
+    return {
+      node: name,
+      gets: rate("gets"),
+      hitShare: gets <= 0 ? null : (counts.hits - then.hits) / gets,
+      peerLoads: rate("peerLoads"),
+      originLoads: rate("originLoads"),
+      errors: rate("errors"),
+      evictions: rate("evictions"),
+      inFlight,
+      memoryBytes,
+    };
+  });
+}
+
+function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
+  const head = [
+    "NODE",
+    "GETS/S",
+    "HITS",
+    "FROM PEERS/S",
+    "FROM ORIGIN/S",
+    "ERRORS/S",
+    "EVICTED/S",
+    "ASKS IN FLIGHT",
+    "MEMORY",
+  ];
+  const rows = rates.map((one): Cell[] => {
+    if (one.fault !== undefined) return [one.node, { text: one.fault, tone: "bad" }, ...Array(7).fill("")];
+    const { gets, hitShare, peerLoads, originLoads, errors, evictions, inFlight = 0, memoryBytes = 0 } = one;
+    const rate = (value: number | undefined): Cell =>
+      value === undefined ? "" : Number(value.toFixed(value < 10 ? 1 : 0));
+    return [
+      one.node,
+      rate(gets),
+      hitShare === undefined || hitShare === null ? "-" : shareText(hitShare, 1),
+      rate(peerLoads),
+      rate(originLoads),
+      errors !== undefined && errors > 0 ? { text: errors.toFixed(1), tone: "bad" } : rate(errors),
+      rate(evictions),
+      inFlight,
+      bytesText(memoryBytes),
+    ];
+  });
+  const total = rates.reduce((sum, { gets = 0 }) => sum + gets, 0);
+  return `${coloured(`${total.toFixed(0)} gets/s`, "good", isColoured)}\n${table(head, rows, isColoured)}`;
+}

@@ -1,5 +1,6 @@
 /** Commands that no test can run: what they name must at least exist. */
 import { existsSync, readFileSync } from "node:fs";
+import { commands, type CommandText } from "../../lib/config/commands.ts";
 import { options } from "../../lib/config/options.ts";
 import { root } from "../support/source.ts";
 
@@ -41,7 +42,10 @@ export function faultsOf(line: string): string[] {
 
 /** The options of main.ts, or of a program that reads them with `parseArgs`. */
 function optionsOf(source: string): string[] {
-  if (source === "main.ts") return ["help", "version", ...Object.values(options).map(({ flag }) => flag)];
+  if (source === "main.ts") {
+    const ofCommands = Object.values<CommandText>(commands).flatMap((command) => Object.values(command.options));
+    return ["help", "version", ...[...Object.values(options), ...ofCommands].map(({ flag }) => flag)];
+  }
   const text = existsSync(root + source) ? readFileSync(root + source, "utf8") : "";
   return [...text.matchAll(/^\s*"?([\w-]+)"?: \{ type: "/gm)].map(([, name]) => name!);
 }

@@ -21,13 +21,17 @@ const startMs = 30_000;
 /** Chosen: npm takes a second to start, and a node leaves within its --drain-timeout of 5 s. */
 const commandMs = 20_000;
 
-const startsNode = /^(npm start|(npx )?bun run main\.ts|deno (run -[AP] main\.ts|task start))\b(?!.*--(help|version))/;
+/** How a README runs the program. */
+const program = "(npm start|(npx )?bun run main\\.ts|deno (run -[AP] main\\.ts|task start))\\b";
+/** A word behind it is a command, or none that there is. */
+const startsNode = new RegExp(`^${program}(?!(?: --)? (?!serve\\b)[a-z])(?!.*--(help|version))`);
+const isProgram = new RegExp(`^${program}`);
 /** How a node starts whose runtime the test chooses. */
 const startOn: Readonly<Record<RuntimeKind, string>> = { bun: "bun run main.ts", deno: "deno run -P main.ts" };
 const talksToNode = /^(curl|nats|export NATS_NKEY=)/;
 /** A variable for the commands after it, in all terminals. */
 const exports = /^export (\w+)=(\S+)$/;
-const goesOn = /^(nats kv watch|node (-e|\S+\.mjs))\b/;
+const goesOn = /^(nats kv watch|node (-e|\S+\.mjs)|.* main\.ts peers .*--watch)\b/;
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
 const named = [8000, 8001, 8002, 3000, 4222];
@@ -258,6 +262,11 @@ export class Reader {
     env.PATH = /^np[mx]\b/.test(command) ? paths.join(":") : [join(this.#folder, ".bin"), ...paths].join(":");
     if (/^nats\b/.test(command)) {
       return { ...env, ...this.#exported, NATS_URL: this.#own("nats://127.0.0.1:4222"), XDG_CONFIG_HOME: this.#folder };
+    }
+    if (isProgram.test(command) && !startsNode.test(command)) {
+      const own = { MUSTER_NODE: "http://127.0.0.1:8000", MUSTER_ADDR: "127.0.0.1:8000" };
+      const there = Object.entries(own).map(([name, text]) => [name, this.#own(text)]);
+      return { ...env, ...Object.fromEntries(there), MUSTER_NATS_PORT: String(this.#ports.get(4222)) };
     }
     if (!startsNode.test(command)) return env;
     const address = /--addr[ =](\S+)/.exec(command)?.[1] ?? "127.0.0.1:8000";

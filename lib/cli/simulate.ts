@@ -5,7 +5,7 @@ import type { Simulation } from "../http/admin/simulate.ts";
 import { clientFor } from "./fleet/client.ts";
 import { fleetOf } from "./fleet/fleet.ts";
 import { bytesText, type Cell, plain, shareText, table } from "./table.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
 
 /** For one node: a million keys take it a second. Chosen. */
 const SIMULATE_TIMEOUT_MS = 30_000;
@@ -18,12 +18,16 @@ export async function simulate(values: Values<typeof commands.simulate>, termina
   }
   const path = `/_admin/simulate?${add === undefined ? `remove=${remove}` : `add=${add}`}`;
   const client = clientFor(values, terminal.readFile);
-  const { rows } = await fleetOf(client);
+  const { rows, own } = await fleetOf(client);
+  const isMachine = own.workers !== undefined;
   const told = await Promise.all(rows.map(async ({ name, url, link }) => {
     if (url === null) return undefined;
     try {
-      const node = link === "self" ? client : client.at(url, link === "open");
-      return await node.json<Simulation>({ path, timeoutMs: SIMULATE_TIMEOUT_MS });
+      // At a machine's shared address any of its workers would answer.
+      const node = link === "self" && !isMachine ? client : client.at(url, link === "open" || link === "self");
+      const simulation = await node.json<Simulation>({ path, timeoutMs: SIMULATE_TIMEOUT_MS });
+      if (simulation.node !== name) throw new CommandError(`${simulation.node} answers at its address`);
+      return simulation;
     } catch (error) {
       terminal.err(`${plain(name)} is left out: ${plain((error as Error).message)}\n`);
       return null;

@@ -9,6 +9,7 @@ import { assembled, bothRuntimes, commandOf, type RuntimeKind, startNode } from 
 import { startOrigin } from "../support/origin.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
+import { startMachine, whole } from "../workers/support.ts";
 import { type Ran, run } from "./support.ts";
 
 /** Types a command, on Deno with its least permissions. */
@@ -40,7 +41,7 @@ type Fleet = Awaited<ReturnType<typeof twoNodes>>;
 
 test(
   "every command on a fleet: well, then with a node killed, then with NATS away",
-  { timeoutMs: 90_000 },
+  { timeoutMs: 180_000 },
   async (defer) => {
     const fleet = await twoNodes(defer);
     await onBoth(fleet);
@@ -92,7 +93,7 @@ async function onBoth({ nats, first, second, group }: Fleet): Promise<void> {
 /** Purge by tag, prefix and all, soft; groups, top, simulate. */
 async function oneByOne({ first, second, origin }: Fleet): Promise<void> {
   const at = ["--node", first.url];
-  const keys = Array.from({ length: 40 }, (_, i) => `p-${i}`);
+  const keys = Array.from({ length: 16 }, (_, i) => `p-${i}`);
   for (const key of keys) assert.equal((await run(["get", "g", key, ...at])).out, key);
   const holds = async (key: string) => JSON.parse((await run(["explain", "g", key, ...at, "--json"])).out).get.result;
   assert.equal(await holds("p-1"), "hit");
@@ -270,3 +271,24 @@ test("peers --watch tells what changes, also over an outage of NATS", { timeoutM
   assert.equal(code, 0);
   assert.match(err, /^NATS is away: /);
 });
+
+test(
+  "a machine's workers are rows of their own, and each counts what it owns",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const origin = await startOrigin(defer);
+    const machine = await startMachine(defer, "bun", ["--nats", "off", "--group", `dict=${origin.template}`]);
+    await whole(machine);
+    const at = ["--node", machine.url];
+    const isWell = async () => (await run(["status", ...at])).code === 0;
+    await until(isWell, 10_000, () => machine.account("that all is well"));
+    const { nodes } = JSON.parse((await run(["status", "--json", ...at])).out);
+    assert.deepEqual(nodes.map(({ figures }: { figures: { openLinks: number } }) => figures.openLinks), [1, 1]);
+    const keys = Array.from({ length: 30 }, (_, i) => `k-${i}`);
+    for (const key of keys) assert.equal((await run(["get", "dict", key, ...at])).code, 0);
+    const foretold = await run(["simulate", "--remove", nodes[0].name, "--json", ...at]);
+    const { isWhole, groups: { dict } } = JSON.parse(foretold.out);
+    const isSome = dict.movedKeys > 0 && dict.movedKeys < keys.length;
+    assert.deepEqual([isWhole, dict.keys, isSome], [true, keys.length, true], foretold.err);
+  },
+);

@@ -29,6 +29,7 @@ import { Failover } from "./load/failover.ts";
 import { BackgroundWaiter, type Flight, Flights, PeerWaiter, promised, type Waiter } from "./load/flights.ts";
 import type { LoadingBytes } from "./load/loading-bytes.ts";
 import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-loads.ts";
+import type { OriginHealth } from "./load/origin-health.ts";
 import { Reachability } from "./load/reachability.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
 import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
@@ -86,6 +87,8 @@ export interface GroupOptions {
   readonly isWriteOnly?: boolean;
   /** Whether this node reaches the origin. @default it finds out, and tells nobody */
   readonly reachability?: Reachability;
+  /** Told how each load from the origin ended. @default nobody is */
+  readonly health?: OriginHealth | undefined;
   /**
    * Whether this node serves the group. If not, it asks the peers that do, and its origin refuses every load; the picker never
    * picks this node.
@@ -203,10 +206,10 @@ export class Group {
     this.#peeks = new Peeks(this.#handoff);
     this.#replicas = new Replicas(this.#handoff, pusher);
     this.#drain = new Drain(this.#handoff, pusher);
-    const { origin, etagOf, loading } = options;
+    const { origin, etagOf, loading, health } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
-    const loads = { origin, isBarred: !isServed, clock, lifetime, random, reachability, etagOf, loading, stats };
-    this.#origin = new OriginLoads(loads);
+    const ofOrigin = { origin, isBarred: !isServed, reachability, health, etagOf, loading };
+    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats });
     this.#failover = new Failover({
       group,
       picker,

@@ -4,6 +4,7 @@ import type { Description, Hit, Loaded } from "../core/group.ts";
 import type { GroupStats } from "../core/group-stats.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
+import type { OriginHealthFigures } from "../core/load/origin-health.ts";
 import type { Waiter } from "../core/load/flights.ts";
 import type { ForwardedAnswer, ForwardedRequest, RequestHead } from "../core/ports.ts";
 import type { Roster } from "../core/roster.ts";
@@ -18,7 +19,36 @@ export type GroupFigures = Partial<GroupStats> & {
   readonly guard?: GuardFigures;
   /** As an ISO date, while this node has no way to the origin. */
   readonly originUnreachableSince?: string;
+  readonly about?: GroupAbout;
+  /** How the origin has answered this node's loads lately. */
+  readonly health?: OriginHealthFigures;
+  /** What peers say of this group that this node does not. */
+  readonly differences?: readonly Difference[];
 };
+
+/** What a group is, for operators. */
+export interface GroupAbout {
+  /** Without a login and a query. */
+  readonly origin: string;
+  /** Of values whose origin gives them none. */
+  readonly lifetime: string;
+  /** For the main and the hot cache together. */
+  readonly budgetBytes: number;
+}
+
+/** A line of the node's log. */
+export interface RecentLine {
+  /** Unix milliseconds of this node's clock. */
+  readonly atMs: number;
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+}
+
+/** A peer's origin or policy of a group is another than this node's. */
+export interface Difference {
+  readonly peer: string;
+  readonly text: string;
+}
 
 /** The guard of a group's origin on one node. */
 export interface GuardFigures {
@@ -97,6 +127,48 @@ export interface LinkFigures {
   readonly bytesOut: number;
 }
 
+/** The list of peers in NATS, as this node reaches it. */
+export interface RegistryFigures {
+  /** `none`: this node runs alone, or with the other workers of its machine. */
+  readonly kind: "nats" | "none";
+  readonly isAway: boolean;
+  /** Records that it ignores, each with the rule that they break. */
+  readonly ignored: readonly { readonly key: string; readonly fault: string }[];
+}
+
+/** Something that is wrong, as one node knows it. */
+export interface Finding {
+  readonly what: FindingKind;
+  /** The group or the peer. */
+  readonly about?: string;
+  /** As an ISO date: when it began, or when this node first saw it. */
+  readonly since: string;
+  /** One sentence for people. */
+  readonly detail: string;
+  /** `error`: requests fail or may soon; `warning`: something is to be mended; `notice`: worth knowing. */
+  readonly severity: Severity;
+}
+
+export type FindingKind =
+  | "not-ready"
+  | "registry-away"
+  | "log-blind"
+  | "peer-down"
+  | "peer-silent"
+  | "peer-behind"
+  | "node-behind"
+  | "origin-failing"
+  | "origin-unreachable"
+  | "breaker-open"
+  | "evicting"
+  | "policies-differ"
+  | "bad-record"
+  | "bad-definition"
+  | "worker-down"
+  | "more";
+
+export type Severity = "error" | "warning" | "notice";
+
 /** The figures of the node itself, not of one group. */
 export interface NodeFigures {
   /** The answer of `/readyz`. */
@@ -105,6 +177,11 @@ export interface NodeFigures {
   readonly log?: LogFigures;
   /** With `--groups-from-nats`. */
   readonly definitions?: DefinitionsFigures;
+  readonly registry?: RegistryFigures;
+  /** Peers that have not answered the last probes of this node, with the number of probes in a row. */
+  readonly silent?: readonly { readonly name: string; readonly misses: number }[];
+  /** The memory of the process that is in use (RSS). */
+  readonly memoryBytes?: number;
 }
 
 /** One node at one moment: what its `/stats` prints. */
@@ -114,6 +191,8 @@ export interface NodeReport extends NodeFigures {
   readonly version: string;
   readonly runtime: string;
   readonly groups: Readonly<Record<string, GroupFigures>>;
+  /** What is wrong, the worst first; empty: nothing is. */
+  readonly findings?: readonly Finding[];
 }
 
 /** One of the nodes behind a machine's public address: its report, or why there is none. */
@@ -251,6 +330,9 @@ export interface ServedGroup {
   readonly isServed?: boolean;
   /** For a group whose origin is guarded. */
   readonly guard?: { figures(): GuardFigures } | undefined;
+  readonly about?: GroupAbout;
+  /** How its origin answers. @default not known */
+  readonly health?: { figures(): OriginHealthFigures };
   /** For a group whose origin is a site. */
   readonly site?: SiteFace | undefined;
   readonly invalidation: InvalidationFace;
@@ -281,4 +363,8 @@ export interface NodeFace {
   stats(): NodeFigures;
   /** The peers of a group as this node knows them; `undefined`: none are shown. */
   roster(group: string): GroupFigures["roster"];
+  /** What differs between the peers of a group. @default nothing */
+  differences?(group: string): readonly Difference[];
+  /** Its latest log lines, the latest first. @default none */
+  recent?(): readonly RecentLine[];
 }

@@ -4,10 +4,13 @@ import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
 import type { Roster } from "../core/roster.ts";
 import type { GroupFacts } from "../registry/membership.ts";
+import type { Difference } from "../http/ports.ts";
 import { policyDifferences } from "./policy-digest.ts";
 
 /** Chosen: a fleet of a hundred nodes with ten groups that all differ. */
 const MAX_SAID = 1_000;
+/** Differences of a group that are told to operators. Chosen: the first few say what to mend. */
+const MAX_SHOWN = 20;
 
 export interface PolicyCheckOptions {
   /** Of this node. */
@@ -22,6 +25,8 @@ export interface PolicyCheckOptions {
 export class PolicyCheck {
   readonly #options: PolicyCheckOptions;
   readonly #said: SayOnce;
+  /** As of each group's last roster. */
+  readonly #differences = new Map<string, readonly Difference[]>();
 
   constructor(options: PolicyCheckOptions) {
     this.#options = options;
@@ -34,18 +39,32 @@ export class PolicyCheck {
   check({ group, peers }: Roster): void {
     const { selfName, factsOf, log } = this.#options;
     const { policy: mine, origin } = factsOf(group) ?? {};
+    const found: Difference[] = [];
+    this.#differences.set(group, found);
     if (mine === undefined) return;
     for (const { name, policy, origin: theirs } of peers) {
       if (name === selfName) continue;
       if (isOther(origin, theirs)) {
         const text = `the origin of ${group} at ${name} is another than mine: no value of it is shared with that node`;
+        if (found.length < MAX_SHOWN) found.push({ peer: name, text });
         if (this.#said.isNews(text)) log.warn(text, {}, { group, peer: name });
       }
       if (policy === undefined) continue;
       const differences = policyDifferences(mine, policy).join("; ");
       const text = `the policy of ${group} at ${name} differs from mine: ${differences}`;
+      if (differences !== "" && found.length < MAX_SHOWN) found.push({ peer: name, text });
       if (differences !== "" && this.#said.isNews(text)) log.warn(text, {}, { group, peer: name, differences });
     }
+  }
+
+  /** What differs by the group's last roster; the first 20. */
+  differences(group: string): readonly Difference[] {
+    return this.#differences.get(group) ?? [];
+  }
+
+  /** The group is served no longer. */
+  forget(group: string): void {
+    this.#differences.delete(group);
   }
 
   /** The roster without the peers whose origin of the group is another: to them this node is no peer either. */

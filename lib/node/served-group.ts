@@ -6,12 +6,13 @@ import { BarredOrigin } from "./barred-origin.ts";
 import type { Invalidations } from "./invalidations.ts";
 import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
+import { OriginHealth } from "../core/load/origin-health.ts";
 import { Reachability } from "../core/load/reachability.ts";
 import type { Log } from "../core/base/log.ts";
 import { costBy } from "../core/cache/memory.ts";
 import type { LoadingBytes } from "../core/load/loading-bytes.ts";
 import { RosterPicker } from "../core/placement/picker.ts";
-import type { ServedGroup, SiteFace } from "../http/ports.ts";
+import type { GroupAbout, InvalidationFace, ServedGroup, SiteFace } from "../http/ports.ts";
 import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../origins/origin.ts";
 import { guardOf, type OriginGuard } from "../origins/guard/origin-guard.ts";
 import { strongTag } from "../origins/http/strong-tag.ts";
@@ -30,6 +31,7 @@ export interface Served extends ServedGroup {
   /** Where the group's policy asks for one. */
   readonly guard: OriginGuard | undefined;
   readonly reachability: Reachability;
+  readonly health: OriginHealth;
   readonly loadTimeoutMs: number;
   /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
@@ -68,7 +70,7 @@ export function serveGroup(
   const guardOptions = { group: name, policy, self, loadTimeoutMs, onShare, before: before?.served.guard, ...watchers };
   const guard = isServed ? guardOf(unguarded, guardOptions) : undefined;
   const kept = before?.keepsValues === true ? before.served : undefined;
-  const reachability = kept?.reachability ?? reachabilityOf(name, watchers);
+  const { reachability = reachabilityOf(name, watchers), health = new OriginHealth(clock) } = kept ?? {};
   const peerOf = (peer: string) => hub.peer(peer);
   const picker = before?.served.picker ?? new RosterPicker(name, self.name, peerOf, clock, { isOwner: isServed });
   const origin = isServed
@@ -93,6 +95,7 @@ export function serveGroup(
     maxBlindMs,
     takesOver: kept?.group,
     reachability,
+    health,
     isWriteOnly: spec.kind === "none",
     isServed,
     ...(isHttp(spec) && { etagOf: strongTag }),
@@ -105,15 +108,21 @@ export function serveGroup(
     origin,
     guard,
     reachability,
+    health,
+    about: aboutOf(config),
     loadTimeoutMs,
     hosts,
     site: siteOf({ group, invalidations, clock, valueBytesMax }, origin),
-    invalidation: {
-      invalidate: (message, options) => invalidations.invalidate(name, message, options),
-      write: (key, value, options) => invalidations.write(name, key, value, options),
-    },
+    invalidation: changesOf(name, invalidations),
     isWritable: writable,
     valueBytesMax,
+  };
+}
+
+function changesOf(group: string, invalidations: Invalidations): InvalidationFace {
+  return {
+    invalidate: (message, options) => invalidations.invalidate(group, message, options),
+    write: (key, value, options) => invalidations.write(group, key, value, options),
   };
 }
 
@@ -127,6 +136,12 @@ function reachabilityOf(group: string, { clock, log }: { readonly clock: Clock; 
       log.info(`this node reaches the origin of ${group} again, after ${lostForMs} ms`, {}, { group, lostForMs });
     },
   });
+}
+
+/** For operators. A login is a secret, and so may a query be. */
+function aboutOf({ origin, ttlMs, budgetBytes }: GroupConfig): GroupAbout {
+  const shown = origin.replace(/^([a-z]+:\/\/)[^/@]*@/, "$1").replace(/\?.*$/s, "?…");
+  return { origin: shown, lifetime: ttlMs === null ? "no end" : `${ttlMs / 1_000} s`, budgetBytes };
 }
 
 function isHttp({ kind }: OriginSpec): boolean {

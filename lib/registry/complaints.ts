@@ -40,9 +40,9 @@ export class Complaints {
       if (said !== undefined && count < said.count * 100) continue;
       this.#said.set(fault, { count, atMs: nowMs });
       const others = count === 1 ? "" : `, and at least ${count - 1} more in the ${listText(this.#group)} likewise`;
-      const fields = { group: this.#group, key: shown(key), revision, fault, records: count };
+      const fields = { group: this.#group, key: shownKey(key), revision, fault, records: count };
       this.#log.warn(
-        `ignoring ${shown(key)} (revision ${revision}), which is no peer record: ${fault}${others}`,
+        `ignoring ${shownKey(key)} (revision ${revision}), which is no peer record: ${fault}${others}`,
         {},
         fields,
       );
@@ -54,6 +54,6 @@ export class Complaints {
 }
 
 /** Anybody may have written the key: it is shown in plain letters, and not at any length. */
-function shown(key: string): string {
+export function shownKey(key: string): string {
   return key.replace(/[^\x21-\x7e]/g, "?").slice(0, 200);
 }

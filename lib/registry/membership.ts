@@ -46,6 +46,9 @@ export interface MembershipOptions {
   readonly random?: Random;
 }
 
+/** Ignored records that are told of each list. Chosen: the first few say what to mend. */
+const MAX_IGNORED_SHOWN = 20;
+
 interface Part {
   /** `undefined`: this node only watches the list. */
   readonly registration: Registration | undefined;
@@ -182,6 +185,11 @@ export class Membership {
   /** Whether this node reads the list: it was added, and not removed since. */
   has(group: string): boolean {
     return this.#parts.has(group);
+  }
+
+  /** Records of all lists that are no peer records, and why; 20 at most of each list. */
+  get ignored(): { readonly key: string; readonly fault: string }[] {
+    return [...this.#parts.values()].flatMap(({ reader }) => reader.ignored(MAX_IGNORED_SHOWN));
   }
 
   /** Whether the registry cannot be reached at the moment, or was not yet. */

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
-import { Complaints } from "./complaints.ts";
+import { Complaints, shownKey } from "./complaints.ts";
 import { parseRecord } from "./record.ts";
 import { keyOf, listText, type View } from "./store.ts";
 
@@ -87,6 +87,16 @@ export class RosterReader {
     this.#read = read;
     this.#complaints.say(read);
     this.#rebuild();
+  }
+
+  /** The records that are ignored, each with the rule that it breaks; the first `most`. */
+  ignored(most: number): { key: string; fault: string }[] {
+    const found: { key: string; fault: string }[] = [];
+    for (const [key, { fault }] of this.#read) {
+      if (found.length >= most) break;
+      if (fault !== undefined) found.push({ key: shownKey(key), fault });
+    }
+    return found;
   }
 
   /** The revision of the record that stands for this life of that peer; `undefined` when none does. */

@@ -116,9 +116,19 @@ test("each peer with another policy is told once, by each difference", () => {
     "the policy of g at b differs from mine: ttlMs 1, not 60000",
     "the policy of g at c differs from mine: ttlMs 1, not 60000",
   ]);
+  assert.deepEqual(check.differences("g").map(({ peer }) => peer), ["b", "c"], "it still stands");
   check.check(rosterOf("g", 5, [at("b", { ttlMs: 60_000, replicas: 2 })]));
   assert.match(log.lines.at(-1)!, /the policy of g at b differs from mine: replicas 2, not 1/);
   assert.equal(log.lines.length, 3);
+  assert.deepEqual(check.differences("g").map(({ text }) => text), [
+    "the policy of g at b differs from mine: replicas 2, not 1",
+  ]);
+  check.check(rosterOf("g", 6, [same]));
+  assert.deepEqual([check.differences("g"), check.differences("other")], [[], []]);
+  check.check(rosterOf("g", 7, Array.from({ length: 100 }, (_, i) => at(`p${i}`, { ttlMs: 1 }))));
+  assert.equal(check.differences("g").length, 20, "no list without an end");
+  check.forget("g");
+  assert.deepEqual(check.differences("g"), []);
 });
 
 test("the line fits into a record, however many hosts and headers there are", () => {

@@ -415,6 +415,8 @@ test("thousands of hostile records cost a few lines, and the oldest thousand sou
   assert.equal(names(), "me");
   for (let i = 0; i < 2_000; i++) bucket.write(`dict.a${i}`, encodeRecord("dict", recordOf(`a${i}`)), 0);
   await settle(50);
+  assert.equal(membership.ignored.length, 20);
+  assert.deepEqual(membership.ignored[0], { key: "dict.broken0", fault: "not JSON in UTF-8" });
   const { peers, revision } = membership.roster("dict");
   assert.equal(peers.length, 1_000);
   assert.equal(revision, 4_001);

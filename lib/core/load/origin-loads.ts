@@ -17,6 +17,7 @@ import type { Freshness } from "../semantics/freshness.ts";
 import { type About, type Answer, canBeValidated, NO_TAGS, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
 import type { LoadingBytes } from "./loading-bytes.ts";
+import type { OriginHealth } from "./origin-health.ts";
 import type { Reachability } from "./reachability.ts";
 
 /** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
@@ -43,6 +44,8 @@ export interface OriginLoadsOptions {
   readonly random: () => number;
   /** Whether this node reaches the origin: told of each load, and asked before it. */
   readonly reachability: Reachability;
+  /** Told how each load ended. @default nobody is */
+  readonly health?: OriginHealth | undefined;
   /** Makes an entity tag for a body. @default none is made */
   readonly etagOf?: ((body: Uint8Array<ArrayBuffer>) => string) | undefined;
   /** Bounds the bodies that are on their way, together with those of other groups. @default nothing does */
@@ -156,7 +159,7 @@ export class OriginLoads {
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
-    const { origin, clock, lifetime, reachability, stats, isBarred = false } = this.#options;
+    const { origin, clock, lifetime, reachability, health, stats, isBarred = false } = this.#options;
     flight.throwIfAborted();
     if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
     const loading = this.#options.loading?.begin();
@@ -170,11 +173,14 @@ export class OriginLoads {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
       }
       stats.localLoads++;
+      if (isFailureStatus(answer.status ?? 200)) health?.failed(`it answered with the status ${answer.status}`);
+      else health?.succeeded();
       return this.valueOf(answer, clock.nowMs() - askedAtMs, label);
     } catch (error) {
       // A load that was cancelled by its waiters is no error of the origin.
       if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
       if (!flight.aborted) tell(reachability, error, askedAtMs);
+      if (health !== undefined && !isBarred) tellHealth(health, error, flight);
       if (!(error instanceof NotFoundError) || lifetime.negativeTtlMs === 0) throw error;
       return this.#remembered(clock.nowMs() - askedAtMs, label);
     } finally {
@@ -240,6 +246,15 @@ function tell(reachability: Reachability, error: unknown, askedAtMs: number): vo
   else if (error instanceof OriginError || error instanceof NotFoundError || error instanceof PassThroughError) {
     reachability.answered();
   }
+}
+
+/** Tells how a load ended. What its waiters cancelled, and what the guard refused, says nothing about the origin. */
+function tellHealth(health: OriginHealth, error: unknown, flight: Flight<unknown>): void {
+  const fault = flight.aborted ? flight.reason : error;
+  if (fault instanceof OriginTimeoutError) health.failed(flight.aborted ? "no answer in time" : fault.message);
+  else if (flight.aborted) return;
+  else if (fault instanceof OriginError) health.failed(fault.message);
+  else if (fault instanceof NotFoundError || fault instanceof PassThroughError) health.succeeded();
 }
 
 /** Whether a cache would gain anything from keeping it. */

@@ -20,7 +20,11 @@ import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, Serv
 import { answerPeer, healthOf, type PeersOptions } from "./peers.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
 import { OF_OPERATORS } from "./security.ts";
-import { machinePage, statusPage } from "./status/page.ts";
+import { LiveFeed } from "./status/live.ts";
+import { lockedPage, type PageParts, statusPage } from "./status/page.ts";
+import { machineParts, nodeParts } from "./status/parts.ts";
+import { reportOf, unreachableOrigins } from "./status/report.ts";
+import { Watch } from "./status/watch.ts";
 
 /** Chosen: a fault of one kind needs a few lines, and what strangers can cause fills no disk: 100 KB a minute. */
 const MAX_LOG_LINES_PER_MINUTE = 60;
@@ -42,6 +46,10 @@ export interface AppOptions {
   readonly statsToken?: string | undefined;
   /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. @default 0 */
   readonly currentEpoch?: () => number;
+  /** Keeps an eye on the node. @default one that looks only when it is asked */
+  readonly watch?: Watch | undefined;
+  /** Aborted when the node stops: ends what would never end by itself. @default never */
+  readonly ended?: AbortSignal;
   readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. @default false */
@@ -134,15 +142,34 @@ function routeOf(url: string, prefixes: readonly string[]): string {
   return rawPathOf(url);
 }
 
-function addStatistics(app: Hono, gate: Gate, { node, groups, machine }: AppOptions): void {
-  const own = () => statsOf(node, groups);
-  const get = (path: string, answer: () => Response | Promise<Response>) =>
-    app.get(path, (c) => gate.stats(c.req.raw) ?? answer());
+function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
+  const { node, groups, machine, clock, ended, adminTokens } = options;
+  const watch = options.watch ?? new Watch({ clock, report: () => reportOf(node, groups) });
+  const own = (): NodeReport => {
+    const report = reportOf(node, groups);
+    return { ...report, findings: watch.findings(report) };
+  };
+  const get = (path: string, answer: (request: Request) => Response | Promise<Response>) =>
+    app.get(path, (c) => gate.stats(c.req.raw) ?? answer(c.req.raw));
+  const addPage = (partsOf: () => Promise<PageParts>) => {
+    const feed = new LiveFeed({ clock, ended, render: async () => (await partsOf()).parts });
+    get("/events", (request) => feed.answer(request));
+    app.get("/", async (c) => {
+      const refusal = gate.stats(c.req.raw);
+      if (refusal !== undefined) return isLocked(c.req.raw, refusal) ? lockedPage(node.name) : refusal;
+      return await statusPage(await partsOf(), { isTokenSet: adminTokens !== undefined });
+    });
+  };
+  const context = () => ({
+    nowMs: clock.nowMs(),
+    rates: (group: string) => watch.rates(group),
+    lines: node.recent?.(),
+  });
   if (machine === undefined) {
     const metrics = new Metrics();
     get("/stats", () => jsonResponse(own(), 200, OF_OPERATORS));
-    get("/metrics", () => metrics.answer([{ labels: {}, report: { ...own(), ready: node.isReady() } }]));
-    get("/", () => statusPage(own(), node.isReady()));
+    get("/metrics", () => metrics.answer([{ labels: {}, report: own() }]));
+    addPage(() => nodeParts(own(), context()));
     return;
   }
   const metrics = new Metrics(["worker"]);
@@ -152,42 +179,25 @@ function addStatistics(app: Hono, gate: Gate, { node, groups, machine }: AppOpti
   };
   get("/stats", async () => {
     const { report, workers } = await gathered();
-    return jsonResponse(machineStats(machine, report, workers), 200, OF_OPERATORS);
+    return jsonResponse(
+      machineStats(machine, report, workers, new Date(clock.nowMs()).toISOString()),
+      200,
+      OF_OPERATORS,
+    );
   });
   get("/metrics", async () => {
     const { workers } = await gathered();
     return await metrics.answer(workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
   });
-  get("/", async () => {
+  addPage(async () => {
     const { report, workers } = await gathered();
-    return machinePage(machine, report, workers);
+    return await machineParts(machine, report, workers, context());
   });
 }
 
-/** The groups whose origin this node cannot reach. It is ready all the same: other nodes load for it, and it has its caches. */
-function unreachableOrigins(groups: ServedGroups): { origins?: Record<string, string> } {
-  const lost = [...groups].flatMap(([name, { group: { originLostAtMs } }]) =>
-    originLostAtMs === undefined ? [] : [[name, `unreachable since ${isoOf(originLostAtMs)}`]]
-  );
-  return lost.length === 0 ? {} : { origins: Object.fromEntries(lost) };
-}
-
-function isoOf(unixMs: number): string {
-  return new Date(unixMs).toISOString();
-}
-
-function statsOf(node: NodeFace, groups: ServedGroups): NodeReport {
-  const { name, incarnation, version, runtime } = node;
-  const byGroup = Object.fromEntries(
-    [...groups].map(([name, { group, guard, isServed = true }]) => [name, {
-      ...(!isServed && { serves: false }),
-      ...group.stats(),
-      ...(group.originLostAtMs !== undefined && { originUnreachableSince: isoOf(group.originLostAtMs) }),
-      ...(guard && { guard: guard.figures() }),
-      roster: node.roster(name),
-    }]),
-  );
-  return { ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
+/** A browser that lacks the token gets a page that asks for it: it cannot send one with a link. */
+function isLocked({ headers }: Request, refusal: Response): boolean {
+  return refusal.status === 401 && headers.get("accept")?.includes("text/html") === true;
 }
 
 /**

@@ -16,7 +16,9 @@ import { adminTokensOf } from "./admin-tokens.ts";
 import { type AppOptions, createApp, starting } from "../http/app.ts";
 import { rawPathOf } from "../http/key.ts";
 import { createPeerApp, type PeerDoor, type PeersOptions } from "../http/peers.ts";
-import type { MachineFace } from "../http/ports.ts";
+import type { MachineFace, NodeFace, NodeFigures } from "../http/ports.ts";
+import { reportOf } from "../http/status/report.ts";
+import { Watch } from "../http/status/watch.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { PEER_PATH } from "../peer/dialer.ts";
 import { PeerHub } from "../peer/hub.ts";
@@ -26,6 +28,7 @@ import { dialTcp } from "../peer/socket/tcp.ts";
 import { PeerListener, PeerTls } from "./peer-listener.ts";
 import type { Fetch } from "../runtime/globals.ts";
 import { Invalidations } from "./invalidations.ts";
+import { RecentLines } from "./recent-lines.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
 import { openRegistry, type Registry, serviceFault } from "./open-registry.ts";
 import { DefinedGroups } from "./defined-groups.ts";
@@ -37,6 +40,7 @@ import { type GroupFacts, Membership } from "../registry/membership.ts";
 import { askersOf, groupOfList } from "../registry/store.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import type { PeerStore } from "../registry/store.ts";
+import { memoryBytes } from "../runtime/process.ts";
 import { answerPort, listen, type Listener, webSocketUpgrade } from "../runtime/serve.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 
@@ -82,7 +86,7 @@ export interface NodeOptions {
 export class Node {
   readonly #config: Config;
   readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #log: RecentLines;
   readonly #networks: PeerNetworks;
   /** For lines that other nodes cause, and for those that writers to NATS do. */
   readonly #peerLog: Log;
@@ -116,6 +120,9 @@ export class Node {
   #membership: Membership | undefined;
   #embedded: EmbeddedNats | undefined;
   #liveness: Liveness | undefined;
+  #watch: Watch | undefined;
+  /** Ends the streams of the status page. */
+  readonly #ended = new AbortController();
   /** Requests that have no answer yet. */
   readonly #requests = new InFlight();
   #isStopping = false;
@@ -129,7 +136,8 @@ export class Node {
   /** At the listener for the peers alone. */
   #answerPeer: Fetch = starting;
 
-  constructor(config: Config, { clock, log, origins, worker }: NodeOptions) {
+  constructor(config: Config, { clock, log: writtenLog, origins, worker }: NodeOptions) {
+    const log = new RecentLines(writtenLog, clock);
     this.#config = config;
     this.#networks = new PeerNetworks(config.peerNetworks);
     this.#clock = clock;
@@ -186,10 +194,13 @@ export class Node {
       this.#serve(group, hub);
       for (const list of this.#joinedLists(group.name)) this.#awaited.add(list);
     }
-    this.#appOptions = this.#optionsOf(self, hub, invalidations);
+    const face = this.#faceOf(self, hub, invalidations);
+    this.#watch = new Watch({ clock: this.#clock, report: () => reportOf(face, this.#served) });
+    this.#appOptions = this.#optionsOf(face, invalidations);
     this.#serveApps({ door: doorOf(hub), upgrade });
     this.#sayWhere(name, url);
     this.#join(self, identity, registry);
+    this.#watch.start();
   }
 
   /** With a listener for the peers alone, the public one has no path for them. */
@@ -255,25 +266,42 @@ export class Node {
     });
   }
 
-  #optionsOf({ name, url, zone, weight, runtime }: PeerRecord, hub: PeerHub, invalidations: Invalidations): AppOptions {
+  /** The node as it shows itself. */
+  #faceOf({ name, url, zone, weight, runtime }: PeerRecord, hub: PeerHub, invalidations: Invalidations): NodeFace {
     return {
-      node: {
-        name,
-        incarnation: this.#incarnation,
-        version,
-        runtime,
-        isReady: () => this.isReady(),
-        stats: () => ({
-          url,
-          zone,
-          weight,
-          ready: this.isReady(),
-          links: hub.stats(),
-          log: invalidations.figures(),
-          ...(this.#defined !== undefined && { definitions: this.#defined.figures() }),
-        }),
-        roster: (group) => this.#roster(group),
+      name,
+      incarnation: this.#incarnation,
+      version,
+      runtime,
+      isReady: () => this.isReady(),
+      stats: () => ({ url, zone, weight, ready: this.isReady(), ...this.#figures(hub, invalidations) }),
+      roster: (group) => this.#roster(group),
+      differences: (group) => this.#policyCheck!.differences(group),
+      recent: () => this.#log.latest,
+    };
+  }
+
+  #figures(hub: PeerHub, invalidations: Invalidations): NodeFigures {
+    const probed = this.#liveness?.stats().probed ?? [];
+    return {
+      memoryBytes: memoryBytes(),
+      links: hub.stats(),
+      silent: probed.flatMap(({ name, misses }) => misses === 0 ? [] : [{ name, misses }]),
+      registry: {
+        kind: this.#config.nats.kind === "off" ? "none" : "nats",
+        isAway: this.#membership?.isAway ?? true,
+        ignored: this.#membership?.ignored ?? [],
       },
+      log: invalidations.figures(),
+      ...(this.#defined !== undefined && { definitions: this.#defined.figures() }),
+    };
+  }
+
+  #optionsOf(node: NodeFace, invalidations: Invalidations): AppOptions {
+    return {
+      node,
+      watch: this.#watch,
+      ended: this.#ended.signal,
       groups: this.#served,
       hosts: this.#hosts,
       adminTokens: adminTokensOf(this.#config, this.#clock, this.#log),
@@ -417,6 +445,7 @@ export class Node {
   #forget({ group }: Served): void {
     this.#invalidations!.remove(group.name);
     this.#facts.delete(group.name);
+    this.#policyCheck!.forget(group.name);
     group.close();
   }
 
@@ -496,6 +525,8 @@ export class Node {
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
     await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
     await this.#drain(until(CLOSING_MS), farewell);
+    this.#watch?.stop();
+    this.#ended.abort();
     this.#invalidations?.close();
     const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");

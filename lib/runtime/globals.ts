@@ -66,6 +66,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
   } & Foreign;
   process: {
     argv: string[];
+    memoryUsage(): { readonly rss: number };
     execArgv: string[];
     execPath: string;
     platform: string;

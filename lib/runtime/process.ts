@@ -107,6 +107,11 @@ function isHangupIgnored(): boolean {
   return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
 }
 
+/** The memory of this process that is in use (RSS), in bytes. */
+export function memoryBytes(): number {
+  return process.memoryUsage().rss;
+}
+
 /** The clock of this machine. */
 export const systemClock: Clock = {
   nowMs: steady(Date.now),

@@ -1,5 +1,7 @@
 /** `/stats` at the public address of a machine: the figures of its workers, added up. */
+import { worstFirst } from "./findings.ts";
 import type {
+  Finding,
   GroupFigures,
   GuardFigures,
   InvalidationFigures,
@@ -9,16 +11,33 @@ import type {
 } from "../ports.ts";
 
 /** @param own the report of the worker that answers; the rosters come from it */
-export function machineStats(machine: MachineFace, own: NodeReport, workers: readonly WorkerReport[]): object {
+export function machineStats(
+  machine: MachineFace,
+  own: NodeReport,
+  workers: readonly WorkerReport[],
+  since: string,
+): object {
   const { version, runtime } = own;
   return {
     name: machine.name,
     url: machine.url,
     version,
     runtime,
+    findings: machineFindings(workers, since),
     groups: summed(own, workers),
     workers: workers.map(({ name, url, report, fault }) => report ?? { name, url, fault }),
   };
+}
+
+/** The findings of all workers, each with its worker, and the workers that do not answer. */
+export function machineFindings(workers: readonly WorkerReport[], since: string): Finding[] {
+  return worstFirst(workers.flatMap(({ name, report, fault }): Finding[] => {
+    if (report !== undefined) {
+      return (report.findings ?? []).map((finding) => ({ ...finding, detail: `${name}: ${finding.detail}` }));
+    }
+    const detail = `the worker ${name} ${fault ?? "does not answer"}`;
+    return [{ what: "worker-down", about: name, since, detail, severity: "error" }];
+  }));
 }
 
 /**
@@ -29,11 +48,13 @@ export function machineStats(machine: MachineFace, own: NodeReport, workers: rea
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
   return Object.fromEntries(
-    Object.entries(own.groups).map(([group, { serves, roster, invalidation }]) => {
+    Object.entries(own.groups).map(([group, { serves, roster, invalidation, about }]) => {
       const parts = reports.flatMap(({ groups }) => Object.hasOwn(groups, group) ? [groups[group]!] : []);
       const sum = sumOf(parts);
       if (serves !== undefined) sum.serves = serves;
       if (roster !== undefined) sum.roster = roster;
+      if (about !== undefined) sum.about = { ...about, ...sum.about as object };
+      delete sum.health;
       if (invalidation !== undefined) {
         const { applied, refused, last } = invalidation;
         sum.invalidation = { ...sum.invalidation as InvalidationFigures, applied, refused, last };

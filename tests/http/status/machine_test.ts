@@ -70,7 +70,7 @@ test("of the invalidations, which each worker applies, a machine adds up only th
   });
   assert.deepEqual(stats.workers[1].groups.dict.invalidation, ofWorker(2));
   const page = await (await app.request("http://h/")).text();
-  assert.match(page, />message 1<\/td>/);
+  assert.match(page, /invalidated in dict: message 1 \(/);
   assert.match(page, />3000<\/td>/);
 });
 
@@ -117,10 +117,28 @@ test("the page of a machine shows its workers and the sums", async () => {
   const page = await (await app.request("http://h/")).text();
   assert.match(page, /2 of 3 workers answer/);
   assert.match(page, /<h1>m<\/h1>/);
-  assert.match(page, />101<\/td>/);
+  assert.match(page, />101\s*</);
   assert.match(page, /href="http:\/\/h:2\/"/);
   assert.match(page, /is down/);
-  assert.ok(!page.includes(hostile));
+  assert.equal(page.split(hostile).length, 2, "the page's own script");
+});
+
+test("what is wrong with a machine is what its workers find, and the workers that do not answer", async () => {
+  const finding = {
+    what: "registry-away",
+    since: "2026-01-01T00:00:00.000Z",
+    detail: "NATS",
+    severity: "error",
+  } as const;
+  const notice = { ...finding, what: "evicting", severity: "notice" } as const;
+  const { app } = machineWith([{ name: "w2", report: { ...report("w2", 1), findings: [notice, finding] } }, silent]);
+  const { findings } = await (await app.request("http://h/stats")).json();
+  assert.deepEqual(findings.map(({ detail, severity }: typeof finding) => [detail, severity]), [
+    ["w2: NATS", "error"],
+    ["the worker w3 gave no answer", "error"],
+    ["w2: NATS", "notice"],
+  ]);
+  assert.match(await (await app.request("http://h/")).text(), /2 things are broken/);
 });
 
 test("probes and keys on the public address are the worker's own", async () => {

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { AdminTokens } from "../../../lib/http/admin/tokens.ts";
 import type { NodeFigures } from "../../../lib/http/ports.ts";
 import { record } from "../../core/cluster.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { MemoryLog } from "../../support/log.ts";
 import { test } from "../../support/test.ts";
 import { appWith, MemoryGroup } from "../support.ts";
 
@@ -52,7 +56,16 @@ function cells(page: string): string[][] {
   );
 }
 
-test("the status page shows the figures of each group, its peers and the links", async () => {
+/** The rows of a page, each with its cells joined. */
+async function rowsOf(app: ReturnType<typeof pageOf>): Promise<string[]> {
+  return cells(await (await app.request("http://h/")).text()).map((row) => row.join("|").replace(/\s+/g, " "));
+}
+
+function assertRows(rows: readonly string[], wanted: readonly string[]): void {
+  for (const row of wanted) assert.ok(rows.some((each) => each.includes(row)), `${row}\n${rows.join("\n")}`);
+}
+
+test("the status page shows the nodes, the figures of each group, and the links", async () => {
   const link = {
     name: "n2",
     state: "open",
@@ -64,48 +77,106 @@ test("the status page shows the figures of each group, its peers and the links",
     framesIn: 1,
     bytesOut: 1,
   };
-  const response = await pageOf({ links: [link] }).request("http://h/");
+  const app = pageOf({ links: [link], memoryBytes: 77 * 1024 * 1024 });
+  const response = await app.request("http://h/");
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/html; charset=utf-8");
-  const page = await response.text();
-  const rows = cells(page).map((row) => row.join("|"));
-  for (
-    const row of [
-      "200|150 (75.0 %)|31|19|0",
-      "main|12|3.0|34",
-      "hot|56|3.0|34",
-      "n1|http://n1|serving|1|||2026-01-01T00:00:00.000Z",
-      "n2|open|5|6|7|8",
-    ]
-  ) assert.ok(rows.includes(row), `${row}\n${rows.join("\n")}`);
-  assert.match(page, /Peers at revision 77/);
+  assertRows(await rowsOf(app), [
+    "n1|serving|this node|",
+    "|1|100.0 %|0|75.0 %|77 MiB",
+    "n2|draining|open|",
+    "|1|0.0 %|||",
+    "dict|||8.0 MiB|200",
+    "|150 (75.0 %)",
+    "main|12|3.0|0|34",
+    "hot|56|3.0|0|34",
+    "n2|http://n2|draining|2026-01-01T00:00:00.000Z",
+    "n2|open|5|6|7|8",
+  ]);
+  assert.match(await response.text(), /Revision of the list of peers: dict 77/);
 });
 
 test("the status page shows what was invalidated, how long that took, and who is behind", async () => {
   const log = { epoch: 7, applied: 42, blindMs: 0, peers: [{ name: "n2", behindBy: 5 }], lastDurableMs: 1.25 };
-  const rowsOf = async (stats: NodeFigures) =>
-    cells(await (await pageOf(stats).request("http://h/")).text()).map((row) => row.join("|"));
-  const rows = await rowsOf({ log });
+  const app = pageOf({ log });
+  assertRows(await rowsOf(app), ["61|62|63|64", "reached|7|42|1.3 ms|", "n2|draining|none|"]);
   const escaped = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;";
-  for (
-    const row of [
-      "61|62|63|64",
-      `${escaped}|1970-01-01T00:00:01.000Z|42`,
-      "reached|7|42|1.3 ms|",
-      "n2|5",
-    ]
-  ) assert.ok(rows.includes(row), `${row}\n${rows.join("\n")}`);
-  const blind = await rowsOf({ log: { ...log, blindMs: 2_500, lastAppliedByAllMs: 3 } });
-  assert.ok(blind.includes("not reached for 2.5 s: this node may be behind|7|42|1.3 ms|3.0 ms"), blind.join("\n"));
-  assert.ok(!(await rowsOf({})).some((row) => row.startsWith("reached")));
+  const page = await (await app.request("http://h/")).text();
+  assert.ok(page.includes(`invalidated in dict: ${escaped} (sequence 42)`), page);
+  const blind = await rowsOf(pageOf({ log: { ...log, blindMs: 2_500, lastAppliedByAllMs: 3 } }));
+  assertRows(blind, ["not reached for 2.5 s: this node may be behind|7|42|1.3 ms|3.0 ms"]);
+  assert.ok(!(await rowsOf(pageOf({}))).some((row) => row.startsWith("reached")));
 });
 
-test("text of a peer from the registry is escaped on the page, and the page may load nothing", async () => {
+test("text of a peer from the registry is escaped on the page, and only the page's own script may run", async () => {
   const response = await pageOf().request("http://h/");
-  assert.match(response.headers.get("content-security-policy")!, /default-src 'none'/);
+  const policy = response.headers.get("content-security-policy")!;
   const page = await response.text();
-  assert.ok(!page.includes("<script"), page);
+  const [, script] = /<script>([^]*?)<\/script>/.exec(page)!;
+  const hash = createHash("sha256").update(script!).digest("base64");
+  assert.match(policy, /default-src 'none'/);
+  assert.ok(policy.includes(`script-src 'sha256-${hash}';`), policy);
+  const [, style] = /<style>([^]*?)<\/style>/.exec(page)!;
+  assert.ok(policy.includes(`style-src 'sha256-${createHash("sha256").update(style!).digest("base64")}';`), policy);
+  assert.equal(page.split("<script").length, 2, "one script");
+  assert.ok(!/\son[a-z]+=|\sstyle=/.test(page.replace(script!, "")), "a handler or a style that the policy forbids");
   assert.ok(page.includes("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;"));
+});
+
+test("the first line says whether all is well, and what is wrong since when", async () => {
+  const well = await (await pageOf({ registry: { kind: "nats", isAway: false, ignored: [] } }).request("http://h/"))
+    .text();
+  assert.match(well, /class="headline well">\s*All is well\./);
+  const app = pageOf({ registry: { kind: "nats", isAway: true, ignored: [{ key: hostile, fault: "no JSON" }] } });
+  const broken = await (await app.request("http://h/")).text();
+  assert.match(broken, /class="headline error">\s*Something is broken\./);
+  assert.match(broken, /NATS cannot be reached/);
+  assert.match(broken, /the record &lt;script&gt;/);
+  const { findings } = await (await app.request("http://h/stats")).json();
+  assert.deepEqual(findings.map(({ what }: { what: string }) => what), ["registry-away", "bad-record"]);
+});
+
+test("the latest lines of the node's log stand on the page, the latest first", async () => {
+  const { app } = appWith({
+    node: {
+      name: "n1",
+      incarnation: "01JABC",
+      version: "0.1.0",
+      runtime: "test 1",
+      isReady: () => true,
+      stats: () => ({}),
+      roster: () => undefined,
+      recent:
+        () => [{ atMs: 2_000, level: "warn", message: hostile }, { atMs: 1_000, level: "info", message: "first" }],
+    },
+  });
+  const page = await (await app.request("http://h/")).text();
+  const [, events] = /<section id="events">([^]*?)<\/section>/.exec(page)!;
+  const text = events!.replace(/<[^>]*>/g, "").replace(/\s+/g, " ");
+  assert.match(text, /00:00:02 UTC warn &lt;script&gt;.*00:00:01 UTC first/);
+});
+
+test("a browser without the token gets a page that asks for it, and every other client a problem", async () => {
+  const clock = new ManualClock();
+  const adminTokens = new AdminTokens({ readFile: () => "a".repeat(32), clock, log: new MemoryLog() });
+  const { app } = appWith({ adminTokens, isStatsPublic: false });
+  const locked = await app.request("http://h/", { headers: { accept: "text/html,*/*" } });
+  assert.equal(locked.status, 401);
+  assert.equal(locked.headers.get("www-authenticate"), "Bearer");
+  const page = await locked.text();
+  assert.match(page, /id="unlock"/);
+  assert.ok(!page.includes(">dict<"), "it tells nothing of the node but its name");
+  for (const path of ["/", "/events"]) {
+    const refused = await app.request(`http://h${path}`);
+    assert.equal(refused.status, 401);
+    assert.equal(refused.headers.get("content-type"), "application/problem+json");
+  }
+  const headers = { accept: "text/html", authorization: `Bearer ${"a".repeat(32)}` };
+  const open = await app.request("http://h/", { headers });
+  assert.equal(open.status, 200);
+  assert.match(await open.text(), /id="invalidate"/);
+  const ofAnotherSite = await app.request("http://h/", { headers: { ...headers, "sec-fetch-site": "cross-site" } });
+  assert.equal(ofAnotherSite.status, 403);
 });
 
 test("the status page of an empty group divides by no zero, and HEAD has the headers of GET", async () => {

@@ -1,0 +1,149 @@
+/** What is wrong, by what one node knows: a pure function of its report. */
+import type { Finding, FindingKind, GroupFigures, NodeReport, Severity } from "../ports.ts";
+
+/** A finding before it is known since when it stands. */
+export interface Fault {
+  readonly what: FindingKind;
+  readonly about?: string;
+  readonly detail: string;
+  readonly severity: Severity;
+  /** In Unix milliseconds, where the report says when it began. */
+  readonly sinceMs?: number;
+  /** It is told only when it has stood for so long, in milliseconds. @default at once */
+  readonly graceMs?: number;
+}
+
+/** What a report of one moment cannot say. */
+export interface Trend {
+  /** Entries of the main cache that were evicted in the last minute. */
+  evictedLately(group: string): number;
+}
+
+/** Chosen: a peer that has just joined needs that long to be connected. */
+const CONNECTING_GRACE_MS = 3_000;
+/** Derived: nodes tell where they are once a second, and the next look comes a second later. */
+const BEHIND_GRACE_MS = 3_000;
+/** One probe may be lost. The second is 400 ms later. */
+const MISSES_OF_SILENT = 2;
+/** Chosen: above this a budget counts as full. An entry may be longer than what is left. */
+const FULL_SHARE = 0.9;
+
+const RANK: Readonly<Record<Severity, number>> = { error: 0, warning: 1, notice: 2 };
+
+/** Orders findings from the worst; equal ones stay as they are. */
+export function worstFirst<T extends { readonly severity: Severity }>(findings: readonly T[]): T[] {
+  return [...findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+}
+
+/** The faults that a report shows, the worst first. */
+export function faultsOf(report: NodeReport, trend: Trend): Fault[] {
+  return worstFirst([
+    ...nodeFaults(report),
+    ...peerFaults(report),
+    ...Object.entries(report.groups).flatMap(([name, group]) => [...groupFaults(name, group, trend)]),
+    ...operatorFaults(report),
+  ]);
+}
+
+function* nodeFaults({ ready, registry, log }: NodeReport): Iterable<Fault> {
+  if (ready === false) {
+    yield { what: "not-ready", detail: "this node is not ready: it is starting or stopping", severity: "error" };
+  }
+  const isAway = registry?.kind === "nats" && registry.isAway;
+  if (isAway) {
+    const detail = "NATS cannot be reached: the last list of peers stands, and nothing can be invalidated";
+    yield { what: "registry-away", detail, severity: "error" };
+  } else if ((log?.blindMs ?? 0) > 0) {
+    const detail = "the log of invalidations cannot be read: this node may be behind";
+    yield { what: "log-blind", detail, severity: "error" };
+  }
+}
+
+function* peerFaults({ links = [], silent = [], log, groups }: NodeReport): Iterable<Fault> {
+  const leaving = new Set(
+    Object.values(groups).flatMap(({ roster }) => roster?.peers ?? [])
+      .flatMap(({ name, state }) => state === "draining" ? [name] : []),
+  );
+  const gone = new Set<string>();
+  for (const { name, state } of links) {
+    if (state === "open" || leaving.has(name)) continue;
+    gone.add(name);
+    const fault = { what: "peer-down" as const, about: name, severity: "error" as const };
+    if (state === "connecting") {
+      yield { ...fault, detail: `${name} cannot be connected to`, graceMs: CONNECTING_GRACE_MS };
+    } else yield { ...fault, detail: `${name} does not answer: there is no connection to it` };
+  }
+  for (const { name, misses } of silent) {
+    if (misses < MISSES_OF_SILENT || gone.has(name)) continue;
+    const detail = `${name} does not answer: it was probed again and again`;
+    yield { what: "peer-silent", about: name, detail, severity: "error" };
+  }
+  const fault = { severity: "warning" as const, graceMs: BEHIND_GRACE_MS };
+  for (const { name, behindBy } of log?.peers ?? []) {
+    if (gone.has(name) || behindBy === 0) continue;
+    if (behindBy > 0) {
+      const detail = `${name} is behind: it has not applied the latest invalidations`;
+      yield { ...fault, what: "peer-behind", about: name, detail };
+    } else {
+      const detail = `this node is behind ${name}: it has not applied the latest invalidations`;
+      yield { ...fault, what: "node-behind", about: name, detail };
+    }
+  }
+}
+
+function* groupFaults(name: string, group: GroupFigures, trend: Trend): Iterable<Fault> {
+  const { health, guard, about, originUnreachableSince } = group;
+  const reason = health?.lastFailure?.reason;
+  if (originUnreachableSince !== undefined) {
+    const detail = `this node cannot reach the origin of ${name}, so others load for it${because(reason)}`;
+    const sinceMs = Date.parse(originUnreachableSince);
+    yield { what: "origin-unreachable", about: name, detail, severity: "error", sinceMs };
+  } else if (health?.failingSinceMs !== undefined) {
+    const { loads, failures, failuresInRow, failingSinceMs: sinceMs } = health;
+    const share = failures > 0 ? ` (${failures} of the last ${loads} loads)` : "";
+    const detail = `the origin of ${name} fails${share}${because(reason)}`;
+    const severity = failuresInRow > 0 || 2 * failures >= loads ? "error" as const : "warning" as const;
+    yield { what: "origin-failing", about: name, detail, severity, sinceMs };
+  }
+  if (guard?.breaker === "open") {
+    const detail = `the breaker of ${name} is open: its origin is not asked for now`;
+    yield { what: "breaker-open", about: name, detail, severity: "error" };
+  }
+  if (isFull(group) && trend.evictedLately(name) > 0) {
+    const mebibytes = Math.round((about?.budgetBytes ?? 0) / 1024 / 1024);
+    const detail = `the budget of ${name} (${mebibytes} MiB) is full, and entries are evicted to make room`;
+    yield { what: "evicting", about: name, detail, severity: "notice" };
+  }
+  for (const { peer, text } of group.differences ?? []) {
+    yield { what: "policies-differ", about: `${name} at ${peer}`, detail: text, severity: "warning" };
+  }
+}
+
+function* operatorFaults({ registry, definitions }: NodeReport): Iterable<Fault> {
+  for (const { key, fault } of registry?.ignored ?? []) {
+    const detail = `the record ${key} in the list of peers is ignored: ${fault}`;
+    yield { what: "bad-record", about: key, detail, severity: "warning" };
+  }
+  for (const { group, reason } of definitions?.refused ?? []) {
+    const detail = `the definition of the group ${group} is not followed: ${reason}`;
+    yield { what: "bad-definition", about: group, detail, severity: "warning" };
+  }
+}
+
+function isFull({ about, mainCache, hotCache }: GroupFigures): boolean {
+  const usedBytes = (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0);
+  return about !== undefined && usedBytes >= about.budgetBytes * FULL_SHARE;
+}
+
+function because(reason: string | undefined): string {
+  return reason === undefined ? "" : `: ${reason}`;
+}
+
+/** One line that says whether all is well. */
+export function headlineOf(findings: readonly Finding[]): string {
+  const count = (severity: Severity) => findings.filter((finding) => finding.severity === severity).length;
+  const [errors, warnings, notices] = [count("error"), count("warning"), count("notice")];
+  if (errors > 0) return errors === 1 ? "Something is broken." : `${errors} things are broken.`;
+  if (warnings > 0) return warnings === 1 ? "Something needs attention." : `${warnings} things need attention.`;
+  return notices > 0 ? "All is well, with something to know." : "All is well.";
+}

@@ -1,0 +1,121 @@
+/** The live page: sends the parts of a page that have changed, as server-sent events. */
+import type { Clock } from "../../core/base/clock.ts";
+import type { CancelSignal } from "../../core/base/cancel.ts";
+import { problemResponse } from "../problem.ts";
+import { OF_OPERATORS } from "../security.ts";
+
+/** The HTML of each part of a page, by the id of its element. */
+export type Parts = Readonly<Record<string, string>>;
+
+/** Chosen: a few operators with a few tabs each. */
+export const MAX_LISTENERS = 32;
+/** From one message to the next; it is the heartbeat, too. */
+const SEND_MS = 1_000;
+/** What a listener may leave unread, in bytes, before its stream ends. Chosen: ten whole pages of a fleet. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
+
+export interface LiveFeedOptions {
+  readonly clock: Clock;
+  /** The page now. Called only while somebody listens; a failure is one message less. */
+  readonly render: () => Promise<Parts>;
+  /** Aborted when the node stops: then all streams end. */
+  readonly ended: CancelSignal | undefined;
+}
+
+interface Listener {
+  readonly controller: ReadableStreamDefaultController<Uint8Array>;
+  /** It has got no message yet, so it needs all parts. */
+  isNew: boolean;
+}
+
+const encoder = new TextEncoder();
+
+/** Listeners to one page. While there are none nothing is rendered, and no timer runs. */
+export class LiveFeed {
+  readonly #options: LiveFeedOptions;
+  readonly #listeners = new Set<Listener>();
+  #sent: Parts = {};
+  #cancelTick: (() => void) | undefined;
+
+  constructor(options: LiveFeedOptions) {
+    this.#options = options;
+    options.ended?.addEventListener("abort", () => this.#close(), { once: true });
+  }
+
+  /** How many listen now. */
+  get size(): number {
+    return this.#listeners.size;
+  }
+
+  /** A stream of messages without an end, or a 503 where too many listen, or the node stops. */
+  answer({ method, signal }: Pick<Request, "method" | "signal">): Response {
+    const headers = { "content-type": "text/event-stream", "cache-control": "no-store", ...OF_OPERATORS };
+    if (method === "HEAD") return new Response(null, { headers });
+    if (this.#listeners.size >= MAX_LISTENERS || this.#options.ended?.aborted === true) {
+      return problemResponse({ status: 503, detail: `at most ${MAX_LISTENERS} may listen, while the node runs` }, {
+        "retry-after": "5",
+      });
+    }
+    let listener: Listener | undefined;
+    const leave = () => void (listener && this.#leave(listener));
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        listener = { controller, isNew: true };
+        this.#listeners.add(listener);
+        // Sends the head of the answer at once.
+        controller.enqueue(encoder.encode(": muster\n\n"));
+      },
+      cancel: leave,
+    }, { highWaterMark: MAX_UNREAD_BYTES, size: (chunk) => chunk!.byteLength });
+    signal.addEventListener("abort", leave, { once: true });
+    this.#tickSoon();
+    return new Response(body, { headers });
+  }
+
+  #tickSoon(): void {
+    this.#cancelTick ??= this.#options.clock.after(SEND_MS, () => void this.#tick());
+  }
+
+  async #tick(): Promise<void> {
+    const parts = await this.#options.render().catch(() => ({}));
+    this.#cancelTick = undefined;
+    if (this.#listeners.size === 0) {
+      this.#sent = {};
+      return;
+    }
+    const changed = Object.fromEntries(Object.entries(parts).filter(([id, html]) => this.#sent[id] !== html));
+    const [news, all] = [messageOf(changed), messageOf(parts)];
+    this.#sent = { ...this.#sent, ...parts };
+    for (const listener of this.#listeners) {
+      this.#send(listener, listener.isNew ? all : news);
+      listener.isNew = false;
+    }
+    if (this.#listeners.size > 0) this.#tickSoon();
+  }
+
+  #send(listener: Listener, message: Uint8Array): void {
+    const { controller } = listener;
+    // One that does not read must not fill the memory. Its page opens another stream when it wakes.
+    if ((controller.desiredSize ?? 0) <= 0) return this.#leave(listener);
+    controller.enqueue(message);
+  }
+
+  #leave(listener: Listener): void {
+    if (!this.#listeners.delete(listener)) return;
+    try {
+      listener.controller.close();
+    } catch {
+      // The client has gone, and the stream with it.
+    }
+  }
+
+  #close(): void {
+    this.#cancelTick?.();
+    for (const listener of this.#listeners) this.#leave(listener);
+  }
+}
+
+/** JSON has no line feeds, so it is one line of data. */
+function messageOf(parts: Parts): Uint8Array {
+  return encoder.encode(`data: ${JSON.stringify(parts)}\n\n`);
+}

@@ -1,0 +1,352 @@
+/** The parts of the status page: the figures of `/stats` for people. All text is escaped; URLs were checked by the roster. */
+import { html, raw } from "hono/html";
+import type { PeerRecord } from "../../core/roster.ts";
+import type {
+  Finding,
+  GroupFigures,
+  InvalidationFigures,
+  LinkFigures,
+  LogFigures,
+  MachineFace,
+  NodeReport,
+  RecentLine,
+  WorkerReport,
+} from "../ports.ts";
+import { headlineOf } from "./findings.ts";
+import { machineFindings, summed } from "./machine.ts";
+import type { PageParts } from "./page.ts";
+import { rateText, sparkline } from "./sparkline.ts";
+import { type Cell, type Html, table } from "./table.ts";
+import type { Sampled } from "./watch.ts";
+
+/** What a page shows beside a report. */
+export interface PageContext {
+  readonly nowMs: number;
+  readonly rates: (group: string) => Readonly<Record<Sampled, readonly number[]>>;
+  readonly lines: readonly RecentLine[] | undefined;
+}
+
+/** Entries of the log that are shown. Chosen: about one screen. */
+const MAX_EVENTS = 30;
+const MEBIBYTE = 1024 * 1024;
+
+/** The page of one node. */
+export async function nodeParts(report: NodeReport, context: PageContext): Promise<PageParts> {
+  const { name, incarnation, version, runtime, groups, links = [], findings = [] } = report;
+  return {
+    title: name,
+    groups: groupChoices(groups),
+    parts: await textsOf({
+      verdict: verdict(findings, context.nowMs),
+      nodes: html`${nodeTable(report, context.nowMs)}${revisions(groups)}`,
+      groups: groupTable(groups, context),
+      events: eventList(groups, context.lines),
+      inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>
+${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
+${logTable(report.log)}${linkTable(links)}`,
+    }),
+  };
+}
+
+/** The page of a machine: its workers and the sums of their figures. `own` is the worker that answers. */
+export async function machineParts(
+  machine: MachineFace,
+  own: NodeReport,
+  workers: readonly WorkerReport[],
+  context: PageContext,
+): Promise<PageParts> {
+  const groups = summed(own, workers);
+  const up = workers.filter(({ report }) => report !== undefined).length;
+  const findings = machineFindings(workers, new Date(context.nowMs).toISOString());
+  return {
+    title: machine.name,
+    groups: groupChoices(groups),
+    parts: await textsOf({
+      verdict: verdict(findings, context.nowMs),
+      nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
+${nodeTable(own, context.nowMs)}${revisions(groups)}`,
+      // The plots would be those of one worker.
+      groups: groupTable(groups, { ...context, rates: undefined }),
+      events: eventList(groups, context.lines),
+      inside: html`<p>${own.name} has answered; muster ${own.version} on ${own.runtime}.</p>
+${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}${logTable(own.log)}`,
+    }),
+  };
+}
+
+async function textsOf(parts: Readonly<Record<string, Html>>): Promise<Record<string, string>> {
+  const texts = Object.entries(parts).map(async ([id, part]) => [id, String(await part)] as const);
+  return Object.fromEntries(await Promise.all(texts));
+}
+
+function groupChoices(groups: NodeReport["groups"]): { name: string; isSite: boolean }[] {
+  return Object.entries(groups).map(([name, { about }]) => ({ name, isSite: about?.origin.endsWith("/*") === true }));
+}
+
+function verdict(findings: readonly Finding[], nowMs: number): Html {
+  const worst = findings[0]?.severity ?? "well";
+  const lines = findings.map(({ severity, detail, since }) =>
+    html`
+      <li
+        class="${severity}"><strong>${severity}</strong> ${detail} <small>for ${spanText(
+          nowMs - Date.parse(since),
+        )}, since <time datetime="${since}">${clockText(since)}</time></small></li>
+    `
+  );
+  return html`<p class="headline ${worst}">${headlineOf(findings)}</p>
+${lines.length === 0 ? "" : html`<ul>${lines}</ul>`}`;
+}
+
+function nodeTable(report: NodeReport, nowMs: number): Html {
+  const { links = [], log, silent = [] } = report;
+  const peers = new Map(
+    Object.values(report.groups).flatMap(({ roster }) => roster?.peers ?? []).map((peer) => [
+      peer.name,
+      peer,
+    ]),
+  );
+  const linkOf = (name: string) => {
+    const link = links.find((each) => each.name === name)?.state ?? "none";
+    return link === "open" && silent.some((each) => each.name === name && each.misses > 1) ? "silent" : link;
+  };
+  const rows = [...peers.values()].sort((a, b) => a.name < b.name ? -1 : 1).map((peer): Cell[] => {
+    const isOwn = peer.name === report.name;
+    const link = isOwn ? "this node" : linkOf(peer.name);
+    const behindBy = isOwn ? 0 : log?.peers.find(({ name }) => name === peer.name)?.behindBy;
+    return [
+      isOwn ? html`<strong>${peer.name}</strong>` : html`<a href="${peer.url}/">${peer.name}</a>`,
+      isOwn && report.ready === false ? "not ready" : peer.state,
+      isOwn || link === "open" ? link : html`<span class="error">${link}</span>`,
+      spanText(nowMs - Date.parse(peer.joined)),
+      peer.version,
+      peer.runtime,
+      peer.zone,
+      peer.weight,
+      shareText(peer, report.groups),
+      behindBy === undefined ? "" : behindBy,
+      isOwn ? hitRatio(Object.values(report.groups)) : "",
+      isOwn && report.memoryBytes !== undefined ? `${mebibytes(report.memoryBytes)} MiB` : "",
+    ];
+  });
+  const heads = [
+    "node",
+    "state",
+    "link",
+    "up for",
+    "version",
+    "runtime",
+    "zone",
+    "weight",
+    "keys",
+    "behind by",
+    "hits",
+  ];
+  return table("The nodes that this node knows", [...heads, "memory"], rows, 7);
+}
+
+/** A node's part of the keys of each group: its part of the weights of the serving nodes. */
+function shareText({ name, weight, state }: PeerRecord, groups: NodeReport["groups"]): string {
+  const shares = Object.entries(groups).flatMap(([group, { roster }]) => {
+    const peers = (roster?.peers ?? []).filter((peer) => peer.state === "serving");
+    if (roster?.peers.some((peer) => peer.name === name) !== true) return [];
+    const all = peers.reduce((sum, peer) => sum + peer.weight, 0);
+    return [[group, percent(state === "serving" ? weight : 0, all)] as const];
+  });
+  const texts = new Set(shares.map(([, text]) => text));
+  return texts.size === 1 ? shares[0]![1] : shares.map(([group, text]) => `${group} ${text}`).join(", ");
+}
+
+function revisions(groups: NodeReport["groups"]): Html {
+  const texts = Object.entries(groups).map(([group, { roster }]) => `${group} ${roster?.revision ?? 0}`);
+  return html`<p><small>Revision of the list of peers: ${
+    texts.join(", ")
+  }. Hits and memory of another node stand on its own
+page.</small></p>`;
+}
+
+function groupTable(
+  groups: NodeReport["groups"],
+  { rates }: { readonly rates: PageContext["rates"] | undefined },
+): Html {
+  const rows = Object.entries(groups).map(([name, group]): Cell[] => {
+    const { about, gets = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 } = group;
+    const lately = rates?.(name);
+    const last = (field: Sampled) =>
+      lately === undefined ? "" : html`<br><small>${rateText(lately[field].at(-1) ?? 0)}/s</small>`;
+    return [
+      html`<strong>${name}</strong>${group.serves === false ? html`<br><small>asked of other nodes</small>` : ""}`,
+      about?.origin ?? "",
+      about?.lifetime ?? "",
+      budget(group),
+      html`${gets}${last("gets")}`,
+      html`${cacheHits} (${percent(cacheHits, gets)})${last("cacheHits")}`,
+      hotCache?.hits ?? 0,
+      html`${peerLoads}${last("peerLoads")}`,
+      html`${originLoads}${last("originLoads")}`,
+      (group.localLoadErrs ?? 0) + (group.peerErrors ?? 0),
+      lately === undefined ? "" : raw(plot(lately)),
+    ];
+  });
+  const heads = ["group", "origin", "lifetime", "budget", "gets", "hits", "hot hits", "from peers", "from origin"];
+  return html`${table("The groups of this node", [...heads, "errors", "lately"], rows, 4)}
+${
+    rates === undefined
+      ? ""
+      : html`<p class="key"><small><span class="gets">gets</span>, <span class="cacheHits">hits</span>
+and <span class="originLoads">loads from the origin</span> a second, in the last five minutes at most, on one scale. Errors count "not found" of the
+origin too.</small></p>`
+  }`;
+}
+
+function plot(rates: Readonly<Record<Sampled, readonly number[]>>): string {
+  return sparkline((["gets", "cacheHits", "originLoads"] as const).map((name) => ({ name, values: rates[name] })));
+}
+
+function budget({ about, mainCache, hotCache }: GroupFigures): Cell {
+  const usedBytes = (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0);
+  const used = `${(usedBytes / MEBIBYTE).toFixed(1)} MiB`;
+  if (about === undefined) return used;
+  const { budgetBytes } = about;
+  return html`
+    <meter max="${budgetBytes}" high="${Math.round(budgetBytes * 0.9)}"
+      value="${usedBytes}">${percent(usedBytes, budgetBytes)}</meter><br><small>${used} of ${mebibytes(
+        budgetBytes,
+      )}</small>
+  `;
+}
+
+function eventList(groups: NodeReport["groups"], lines: readonly RecentLine[] = []): Html {
+  const ofInvalidations = Object.entries(groups).flatMap(([group, { invalidation }]) =>
+    (invalidation?.last ?? []).map(({ atMs, message, sequence }) => ({
+      atMs,
+      level: "info" as const,
+      message: `invalidated in ${group}: ${message} (sequence ${sequence})`,
+    }))
+  );
+  const events = [...lines, ...ofInvalidations].sort((a, b) => b.atMs - a.atMs).slice(0, MAX_EVENTS);
+  if (events.length === 0) return html`<p>Nothing has happened yet.</p>`;
+  return html`<ol>${
+    events.map(({ atMs, level, message }) => {
+      const iso = new Date(atMs).toISOString();
+      return html`<li class="${level}"><time datetime="${iso}">${clockText(iso)}</time> ${
+        level === "info" ? "" : html`
+          <strong>${level}</strong>
+        `
+      }${message}</li>`;
+    })
+  }</ol>`;
+}
+
+function workerTable(workers: readonly WorkerReport[]): Html {
+  const total = (report: NodeReport, figure: (group: GroupFigures) => number | undefined) =>
+    Object.values(report.groups).reduce((sum, group) => sum + (figure(group) ?? 0), 0);
+  return table(
+    "The workers of this machine",
+    ["worker", "state", "gets", "hits", "origin loads", "open links"],
+    workers.map(({ name, url, report, fault = "" }): Cell[] => [
+      url === undefined ? name : html`<a href="${url}/">${name}</a>`,
+      report === undefined ? html`<span class="error">${fault}</span>` : report.ready ? "serving" : "not ready",
+      ...(report === undefined ? ["", "", "", ""] : [
+        total(report, ({ gets }) => gets),
+        total(report, ({ cacheHits }) => cacheHits),
+        total(report, ({ originLoads }) => originLoads),
+        (report.links ?? []).filter(({ state }) => state === "open").length,
+      ]),
+    ]),
+    2,
+  );
+}
+
+function groupInside(name: string, { mainCache, hotCache, invalidation, health, roster }: GroupFigures): Html {
+  const caches = ([["main", mainCache], ["hot", hotCache]] as const).map(([cache, figures]) => [
+    cache,
+    figures?.items ?? 0,
+    ((figures?.bytes ?? 0) / MEBIBYTE).toFixed(1),
+    figures?.hits ?? 0,
+    figures?.evictions ?? 0,
+  ]);
+  const peers = (roster?.peers ?? []).map(({ name, url, state, joined }) => [name, url, state, joined]);
+  const failure = health?.lastFailure;
+  return html`<h3>${name}</h3>
+${table(`The caches of ${name}`, ["cache", "entries", "MiB", "hits", "evictions"], caches, 1)}
+${table(`The peers of ${name}`, ["peer", "URL", "state", "joined"], peers, 4)}
+${
+    failure === undefined
+      ? ""
+      : html`<p>The last failure of the origin was at ${new Date(failure.atMs).toISOString()}: ${failure.reason}</p>`
+  }
+${invalidation === undefined ? "" : invalidationTable(name, invalidation)}`;
+}
+
+function invalidationTable(name: string, { applied, refused, dropped, softened }: InvalidationFigures): Html {
+  const heads = ["invalidations applied", "unreadable", "values dropped", "made stale"];
+  return table(`Invalidations of ${name}`, heads, [[applied, refused, dropped, softened]]);
+}
+
+/** Where the node is in the log of invalidations. */
+function logTable(log: LogFigures | undefined): Html {
+  if (log === undefined) return html``;
+  const { epoch, applied, blindMs, lastDurableMs, lastAppliedByAllMs } = log;
+  const spanOf = (ms: number | undefined) => ms === undefined ? "" : `${ms.toFixed(1)} ms`;
+  const state = blindMs > 0 ? `not reached for ${(blindMs / 1_000).toFixed(1)} s: this node may be behind` : "reached";
+  return html`<h3>The log of invalidations</h3>
+${
+    table("The log of invalidations", ["state", "epoch", "applied", "latest: durable after", "applied by all after"], [[
+      state,
+      epoch,
+      applied,
+      spanOf(lastDurableMs),
+      spanOf(lastAppliedByAllMs),
+    ]], 1)
+  }`;
+}
+
+function linkTable(links: readonly LinkFigures[]): Html {
+  if (links.length === 0) return html`<p>No other node is known.</p>`;
+  return html`<h3>Connections to other nodes</h3>
+${
+    table(
+      "Connections to other nodes",
+      ["peer", "state", "asked", "answered", "in flight to it", "in flight from it"],
+      links.map(({ name, state, asked, answered, asksInFlight, servedInFlight }) => [
+        name,
+        state,
+        asked,
+        answered,
+        asksInFlight,
+        servedInFlight,
+      ]),
+      2,
+    )
+  }`;
+}
+
+function hitRatio(groups: readonly GroupFigures[]): string {
+  const sum = (field: "gets" | "cacheHits") => groups.reduce((all, group) => all + (group[field] ?? 0), 0);
+  return percent(sum("cacheHits"), sum("gets"));
+}
+
+function percent(part: number, whole: number): string {
+  return whole === 0 ? "0 %" : `${(100 * part / whole).toFixed(1)} %`;
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / MEBIBYTE).toFixed(bytes < 10 * MEBIBYTE ? 1 : 0);
+}
+
+/** The largest unit, and the one below it. */
+function spanText(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  const [minutes, hours, days] = [60, 3_600, 86_400].map((unit) => Math.floor(seconds / unit)) as [
+    number,
+    number,
+    number,
+  ];
+  if (days > 0) return `${days} d ${hours % 24} h`;
+  if (hours > 0) return `${hours} h ${minutes % 60} min`;
+  return minutes > 0 ? `${minutes} min` : `${seconds} s`;
+}
+
+function clockText(iso: string): string {
+  return `${iso.slice(11, 19)} UTC`;
+}

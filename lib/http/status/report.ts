@@ -1,0 +1,35 @@
+/** One node at one moment, as `/stats` prints it. */
+import type { GroupFigures, NodeFace, NodeReport, ServedGroups } from "../ports.ts";
+
+/** The figures of a node and of its groups, without findings. */
+export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
+  const { name, incarnation, version, runtime } = node;
+  const byGroup = Object.fromEntries(
+    [...groups].map(([name, { group, guard, about, health, isServed = true }]): [string, GroupFigures] => {
+      const differences = node.differences?.(name) ?? [];
+      return [name, {
+        ...(!isServed && { serves: false }),
+        ...(about && { about }),
+        ...group.stats(),
+        ...(group.originLostAtMs !== undefined && { originUnreachableSince: isoOf(group.originLostAtMs) }),
+        ...(health && isServed && { health: health.figures() }),
+        ...(guard && { guard: guard.figures() }),
+        ...(differences.length > 0 && { differences }),
+        roster: node.roster(name),
+      }];
+    }),
+  );
+  return { ready: node.isReady(), ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
+}
+
+/** The groups whose origin this node cannot reach. It is ready all the same: other nodes load for it, and it has its caches. */
+export function unreachableOrigins(groups: ServedGroups): { origins?: Record<string, string> } {
+  const lost = [...groups].flatMap(([name, { group: { originLostAtMs } }]) =>
+    originLostAtMs === undefined ? [] : [[name, `unreachable since ${isoOf(originLostAtMs)}`]]
+  );
+  return lost.length === 0 ? {} : { origins: Object.fromEntries(lost) };
+}
+
+function isoOf(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}

@@ -1,0 +1,113 @@
+/**
+ * The script of the status page, as its text. It takes the parts that the node sends and puts them in the place of the old
+ * ones, says when the node is silent, and sends what an operator types. It keeps the token in a variable, nowhere else.
+ */
+export const script = `(() => {
+"use strict";
+const SILENT_AFTER_MS = 3000, MOST_SHOWN = 4000;
+let token = "", timer, since;
+const find = (id) => document.getElementById(id);
+const withToken = (all) => token === "" ? all : { ...all, authorization: "Bearer " + token };
+const contact = (text) => {
+  const line = find("contact");
+  if (line === null || line.textContent === text) return;
+  line.textContent = text;
+  line.hidden = text === "";
+  document.body.classList.toggle("old", text !== "");
+};
+const lost = () => {
+  since ??= new Date().toLocaleTimeString();
+  contact("This node has not answered since " + since + ". What stands below is old.");
+};
+const heard = () => {
+  clearTimeout(timer);
+  timer = setTimeout(lost, SILENT_AFTER_MS);
+  since = undefined;
+  contact("");
+};
+const replace = (element, html) => {
+  const open = [...element.querySelectorAll("details")].map((each) => each.open);
+  const left = [...element.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  const focused = [...element.querySelectorAll("a,summary,.scroll")].indexOf(document.activeElement);
+  element.innerHTML = html;
+  element.querySelectorAll("details").forEach((each, i) => each.open = open[i] ?? false);
+  element.querySelectorAll(".scroll").forEach((each, i) => each.scrollLeft = left[i] ?? 0);
+  if (focused >= 0) element.querySelectorAll("a,summary,.scroll")[focused]?.focus({ preventScroll: true });
+};
+const show = (message) => {
+  const line = message.split("\\n").find((each) => each.startsWith("data: "));
+  if (line === undefined) return;
+  for (const [id, html] of Object.entries(JSON.parse(line.slice(6)))) {
+    const element = find(id);
+    if (element !== null) replace(element, html);
+  }
+};
+const follow = async () => {
+  for (;;) {
+    try {
+      const answer = await fetch("/events", { headers: withToken({}), cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = "";;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        heard();
+        const messages = (text + value).split("\\n\\n");
+        text = messages.pop();
+        messages.forEach(show);
+      }
+    } catch { /* it is told below */ }
+    lost();
+    await new Promise((over) => setTimeout(over, 1000));
+  }
+};
+const answerOf = async (answer) => {
+  const text = await answer.text();
+  return answer.status + " " + answer.statusText + "\\n" + (answer.headers.get("cache-status") ?? "") + "\\n\\n" +
+    (text.length > MOST_SHOWN ? text.slice(0, MOST_SHOWN) + "\\n(cut here)" : text);
+};
+const onSubmit = (id, run) => find(id)?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const output = event.target.querySelector("output");
+  output.textContent = "…";
+  const startedMs = performance.now();
+  try {
+    const text = await run(event.target.elements, event.submitter?.value);
+    output.textContent = Math.round(performance.now() - startedMs) + " ms: " + text;
+  } catch (error) {
+    output.textContent = "The node does not answer: " + error.message;
+  }
+});
+const keyOf = (select, key) => select.selectedOptions[0].dataset.site ? key : encodeURIComponent(key);
+const start = () => {
+  for (const form of document.querySelectorAll("section[hidden]")) form.hidden = false;
+  onSubmit("look", async ({ group, key }, what) =>
+    answerOf(what === "explain"
+      ? await fetch("/_admin/groups/" + group.value + "/explain?key=" + encodeURIComponent(key.value), {
+        headers: withToken({}),
+      })
+      : await fetch("/cache/" + group.value + "/" + keyOf(group, key.value))));
+  onSubmit("invalidate", async ({ operator, group, kind, names, soft, wait }) => {
+    token = operator.value;
+    const list = names.value.split("\\n").map((each) => each.trim()).filter((each) => each !== "");
+    const message = { ...(kind.value === "all" ? { all: true } : { [kind.value]: list }), soft: soft.checked };
+    return answerOf(await fetch("/_admin/groups/" + group.value + "/invalidate" + (wait.checked ? "?wait" : ""), {
+      method: "POST", headers: withToken({ "content-type": "application/json" }), body: JSON.stringify(message),
+    }));
+  });
+  const operator = find("operator");
+  if (operator !== null) operator.value = token;
+  void follow();
+};
+if (find("unlock") === null) return start();
+onSubmit("unlock", async ({ operator }) => {
+  token = operator.value;
+  const answer = await fetch("/", { headers: withToken({ accept: "text/html" }), cache: "no-store" });
+  if (!answer.ok) return "this is not the token of the node (" + answer.status + ")";
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.title = page.title;
+  document.body.replaceWith(page.body);
+  start();
+  return "";
+});
+})();`;

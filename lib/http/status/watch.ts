@@ -1,0 +1,115 @@
+/** Keeps an eye on one node: since when something is wrong, and how its figures went lately. */
+import type { Clock } from "../../core/base/clock.ts";
+import type { Finding, NodeReport } from "../ports.ts";
+import { type Fault, faultsOf } from "./findings.ts";
+
+/** From one look to the next. Chosen: what is wrong is told within 3 s, and a look costs well under a millisecond. */
+const LOOK_MS = 1_000;
+/** Every second look is kept, for five minutes. */
+const LOOKS_PER_SAMPLE = 2;
+const MAX_SAMPLES = 150;
+/** Over how long evictions count as lately. */
+const LATELY_MS = 60_000;
+/** Findings that are told. Chosen: an operator reads the first ones; a thousand peers may be down at once. */
+const MAX_FINDINGS = 50;
+
+/** What a plot shows of a group, counted from the node's start. */
+export const SAMPLED = ["gets", "cacheHits", "peerLoads", "originLoads"] as const;
+export type Sampled = typeof SAMPLED[number];
+
+interface Sample {
+  readonly atMs: number;
+  readonly counts: Readonly<Record<Sampled, number>>;
+  readonly evictions: number;
+}
+
+export interface WatchOptions {
+  readonly clock: Clock;
+  /** The node's figures now, without findings. */
+  readonly report: () => NodeReport;
+}
+
+/** What was seen of one node. */
+export class Watch {
+  readonly #options: WatchOptions;
+  /** When each fault that stands was first seen, in Unix milliseconds, by its kind and subject. */
+  #seenMs: ReadonlyMap<string, number> = new Map();
+  #samples: ReadonlyMap<string, readonly Sample[]> = new Map();
+  #looks = 0;
+  #cancel: (() => void) | undefined;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  /** Looks once a second from now on, until `stop`. */
+  start(): void {
+    const look = () => {
+      this.#cancel = this.#options.clock.after(LOOK_MS, look);
+      const report = this.#options.report();
+      if (this.#looks++ % LOOKS_PER_SAMPLE === 0) this.#sample(report);
+      this.findings(report);
+    };
+    look();
+  }
+
+  stop(): void {
+    this.#cancel?.();
+  }
+
+  /** What is wrong by this report of now, the worst first. */
+  findings(report: NodeReport): Finding[] {
+    const nowMs = this.#options.clock.nowMs();
+    const faults = faultsOf(report, { evictedLately: (group) => this.#evictedLately(group, report, nowMs) });
+    const seenMs = new Map<string, number>();
+    for (const fault of faults) {
+      const id = idOf(fault);
+      seenMs.set(id, fault.sinceMs ?? this.#seenMs.get(id) ?? nowMs);
+    }
+    this.#seenMs = seenMs;
+    const told = faults.filter((fault) => nowMs - seenMs.get(idOf(fault))! >= (fault.graceMs ?? 0));
+    const findings = told.slice(0, MAX_FINDINGS).map(({ what, about, detail, severity, ...fault }): Finding => ({
+      what,
+      ...(about !== undefined && { about }),
+      since: new Date(seenMs.get(idOf({ what, about, ...fault }))!).toISOString(),
+      detail,
+      severity,
+    }));
+    if (told.length <= MAX_FINDINGS) return findings;
+    const detail = `${told.length - MAX_FINDINGS} more findings are not shown`;
+    return [...findings, { what: "more", since: new Date(nowMs).toISOString(), detail, severity: "notice" }];
+  }
+
+  /** How often per second each happened, from one sample to the next, the oldest first. */
+  rates(group: string): Readonly<Record<Sampled, readonly number[]>> {
+    const samples = this.#samples.get(group) ?? [];
+    const ratesOf = (name: Sampled) =>
+      samples.slice(1).map(({ atMs, counts }, i) => {
+        const before = samples[i]!;
+        // A group that was replaced counts from 0 again.
+        return Math.max(0, counts[name] - before.counts[name]) * 1_000 / Math.max(1, atMs - before.atMs);
+      });
+    return Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
+  }
+
+  #sample({ groups }: NodeReport): void {
+    const atMs = this.#options.clock.nowMs();
+    this.#samples = new Map(
+      Object.entries(groups).map(([name, figures]) => {
+        const counts = Object.fromEntries(SAMPLED.map((field) => [field, figures[field] ?? 0])) as Sample["counts"];
+        const sample = { atMs, counts, evictions: figures.mainCache?.evictions ?? 0 };
+        return [name, [...(this.#samples.get(name) ?? []), sample].slice(-MAX_SAMPLES)];
+      }),
+    );
+  }
+
+  #evictedLately(group: string, report: NodeReport, nowMs: number): number {
+    const since = this.#samples.get(group)?.find(({ atMs }) => nowMs - atMs <= LATELY_MS);
+    const evictions = report.groups[group]?.mainCache?.evictions ?? 0;
+    return since === undefined ? 0 : Math.max(0, evictions - since.evictions);
+  }
+}
+
+function idOf({ what, about = "" }: Pick<Fault, "what" | "about">): string {
+  return `${what} ${about}`;
+}

@@ -229,19 +229,31 @@ test("statistics are those of the node and of each group, in JSON that no cache 
   assert.equal(response.headers.get("content-type"), "application/json");
   assert.equal(response.headers.get("cache-control"), "no-store");
   assert.deepEqual(await response.json(), {
+    ready: true,
     uptimeMs: 5,
     name: "n1",
     incarnation: "01JABC",
     version: "0.1.0",
     runtime: "test 1",
     groups: { dict: { gets: 0 }, g: { gets: 2 } },
+    findings: [],
   });
 });
 
 test("other methods are refused with a list of the allowed ones, and other paths are not found", async () => {
   const { app, g } = appWith();
   for (
-    const path of ["/cache/g/k", "/define/k", "/_groupcache/g/k", "/healthz", "/readyz", "/stats", "/metrics", "/"]
+    const path of [
+      "/cache/g/k",
+      "/define/k",
+      "/_groupcache/g/k",
+      "/healthz",
+      "/readyz",
+      "/stats",
+      "/metrics",
+      "/",
+      "/events",
+    ]
   ) {
     for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) {
       const response = await app.request(`http://h${path}`, { method });

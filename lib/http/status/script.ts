@@ -62,7 +62,8 @@ const follow = async () => {
   }
 };
 const answerOf = async (answer) => {
-  const text = await answer.text();
+  const isJson = (answer.headers.get("content-type") ?? "").includes("json");
+  const text = isJson ? JSON.stringify(await answer.json(), null, 2) : await answer.text();
   return answer.status + " " + answer.statusText + "\\n" + (answer.headers.get("cache-status") ?? "") + "\\n\\n" +
     (text.length > MOST_SHOWN ? text.slice(0, MOST_SHOWN) + "\\n(cut here)" : text);
 };
@@ -81,12 +82,14 @@ const onSubmit = (id, run) => find(id)?.addEventListener("submit", async (event)
 const keyOf = (select, key) => select.selectedOptions[0].dataset.site ? key : encodeURIComponent(key);
 const start = () => {
   for (const form of document.querySelectorAll("section[hidden]")) form.hidden = false;
-  onSubmit("look", async ({ group, key }, what) =>
-    answerOf(what === "explain"
+  onSubmit("look", async ({ group, key }, what) => {
+    token = find("operator")?.value || token;
+    return answerOf(what === "explain"
       ? await fetch("/_admin/groups/" + group.value + "/explain?key=" + encodeURIComponent(key.value), {
         headers: withToken({}),
       })
-      : await fetch("/cache/" + group.value + "/" + keyOf(group, key.value))));
+      : await fetch("/cache/" + group.value + "/" + keyOf(group, key.value)));
+  });
   onSubmit("invalidate", async ({ operator, group, kind, names, soft, wait }) => {
     token = operator.value;
     const list = names.value.split("\\n").map((each) => each.trim()).filter((each) => each !== "");

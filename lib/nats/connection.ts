@@ -5,7 +5,7 @@ import { type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
 import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { readLogin } from "./login.ts";
-import { greets } from "./presence.ts";
+import { GreetingRace } from "./greeting-race.ts";
 import { connectBounded } from "./transport.ts";
 import { passLostErrors } from "./lost-errors.ts";
 
@@ -56,11 +56,30 @@ function parseNatsUrl(input: string): URL {
   return url;
 }
 
+/** A connection, and how long a question over it may take. */
+export interface Connected {
+  readonly connection: NatsConnection;
+  /** The least time, or more where the round trip to this server is long. In ms. */
+  readonly requestTimeoutMs: number;
+  /** As the greeting came, in ms: it takes two, that of the connection and that of its first bytes. */
+  readonly roundTripMs: number;
+}
+
+/** Chosen: what a question may take in round trips. A new connection takes three, with TLS up to six. */
+const TIMEOUT_ROUND_TRIPS = 8;
+/** Chosen: a server that is further away than this is as good as away. */
+const MAX_TIMEOUT_MS = 10_000;
+
+function timeoutOf(roundTripMs: number, leastMs: number): number {
+  return Math.max(leastMs, Math.min(MAX_TIMEOUT_MS, Math.ceil(TIMEOUT_ROUND_TRIPS * roundTripMs)));
+}
+
 /**
- * Connects once, to any of the servers that greet within `timeoutMs`. The reconnecting of nats.js stays off: it cannot be
- * cancelled while it waits for the first connection, and after a later one it sends writes that were given up long before.
- * The caller tries again.
+ * Connects once, to the first of the servers that greets and takes the login. The reconnecting of nats.js stays off: it
+ * cannot be cancelled while it waits for the first connection, and after a later one it sends writes that were given up long
+ * before. The caller tries again.
  *
+ * @param how.timeoutMs how long a question may take at least; a server has twice that to greet
  * @throws UnavailableError when no server greets, or `signal` is aborted
  * @throws UnavailableError also when none of them takes the login, or a file of it cannot be read; NatsError for other faults
  */
@@ -69,23 +88,32 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
   timeoutMs: number;
   clock: Clock;
   signal: AbortSignal;
-}): Promise<NatsConnection> {
-  const servers = [...new Set([...target.servers, ...gossip])];
-  const greeted = await Promise.all(servers.map((server) => greets(server, how)));
-  const present = servers.filter((_, index) => greeted[index]);
-  if (present.length === 0 || how.signal.aborted) {
-    throw new UnavailableError(`no NATS server answers at ${servers.join(", ")}`);
-  }
-  passLostErrors();
-  const login = { ...target.auth, ...await readLogin(target.login ?? {}) };
+}): Promise<Connected> {
+  // In random order, so that the nodes spread over the servers of a cluster.
+  const servers = inRandomOrder([...new Set([...target.servers, ...gossip])]);
+  const race = new GreetingRace(servers, { ...how, timeoutMs: 2 * how.timeoutMs });
+  let login: Partial<ConnectionOptions> | undefined;
   let fault: unknown;
-  for (const server of inRandomOrder(present)) {
-    if (how.signal.aborted) break;
-    try {
-      return await connectTo(server, login, target, how);
-    } catch (error) {
-      fault = error;
+  try {
+    for (;;) {
+      const greeted = await race.next();
+      if (greeted === undefined) break;
+      passLostErrors();
+      login ??= { ...target.auth, ...await readLogin(target.login ?? {}) };
+      const roundTripMs = greeted.tookMs / 2;
+      const requestTimeoutMs = timeoutOf(roundTripMs, how.timeoutMs);
+      try {
+        const connection = await connectTo(greeted.server, login, target, { ...how, timeoutMs: requestTimeoutMs });
+        return { connection, requestTimeoutMs, roundTripMs };
+      } catch (error) {
+        fault = error;
+      }
     }
+  } finally {
+    race.close();
+  }
+  if (login === undefined || how.signal.aborted) {
+    throw new UnavailableError(`no NATS server answers at ${[...target.servers, ...gossip].join(", ")}`);
   }
   throw explained(target, login.tls !== undefined, fault);
 }

@@ -6,6 +6,7 @@ import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
 import { pause } from "../core/base/timeout.ts";
 import { type DefinitionsView, maxDefinitionBytes, maxDefinitions } from "../registry/definitions.ts";
+import { withAdvice } from "./advice.ts";
 import { isDelete } from "./bucket.ts";
 import { type Seal, SEAL_BYTES } from "./seal.ts";
 import { isStreamGone, NatsStream, type StreamMessage, unavailable } from "./stream.ts";
@@ -15,7 +16,6 @@ export interface NatsDefinitionsOptions {
   /** Of the peers; `-groups` is added. */
   readonly bucket: string;
   readonly replicas: number;
-  readonly requestTimeoutMs: number;
   readonly checkIntervalMs: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -31,6 +31,7 @@ const TOO_LONG = new Uint8Array(maxDefinitionBytes + 1);
 
 interface Session {
   readonly connection: NatsConnection;
+  readonly requestTimeoutMs: number;
   reader?: StreamReader;
   hurry: AbortController;
   isOver: boolean;
@@ -55,9 +56,9 @@ export class NatsDefinitions {
     if (this.#session !== undefined) void this.#attend(this.#session);
   }
 
-  /** Takes a connection, until `detach`. */
-  attach(connection: NatsConnection): void {
-    const session = this.#session = { connection, hurry: new AbortController(), isOver: false };
+  /** Takes a connection, until `detach`. @param requestTimeoutMs how long a question over it may take */
+  attach(connection: NatsConnection, requestTimeoutMs: number): void {
+    const session = this.#session = { connection, requestTimeoutMs, hurry: new AbortController(), isOver: false };
     if (this.#onView !== undefined) void this.#attend(session);
   }
 
@@ -80,7 +81,7 @@ export class NatsDefinitions {
         await session.reader.check();
         this.#reasons.forget();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = withAdvice(error instanceof Error ? error.message : String(error));
         if (isStreamGone(error)) this.#close(session);
         if (!session.isOver && this.#reasons.isNews(reason)) {
           log.warn(`cannot read the bucket ${bucket}-groups: ${reason}; the groups stay as they are`, {}, { reason });
@@ -98,13 +99,13 @@ export class NatsDefinitions {
   }
 
   async #open(session: Session): Promise<StreamReader> {
-    const { clock, requestTimeoutMs } = this.#options;
-    const { connection } = session;
+    const { clock } = this.#options;
+    const { connection, requestTimeoutMs } = session;
     const name = `KV_${this.#options.bucket}-groups`;
     try {
       const js = connection.jetstream({ timeout: requestTimeoutMs, checkAPI: false });
       const manager = await js.jetstreamManager();
-      await this.#make(js);
+      await this.#make(js, requestTimeoutMs);
       const stream = new NatsStream({ connection, manager, name, clock, requestTimeoutMs });
       const epoch = String((await stream.info()).created);
       const reader = new StreamReader({ stream, epoch, clock, onDoubt: () => session.hurry.abort() });
@@ -121,8 +122,8 @@ export class NatsDefinitions {
   }
 
   /** The server opens a bucket that is there with the settings that it has. */
-  async #make(js: JetStreamClient): Promise<void> {
-    const { bucket, replicas, requestTimeoutMs: timeout } = this.#options;
+  async #make(js: JetStreamClient, timeout: number): Promise<void> {
+    const { bucket, replicas } = this.#options;
     const maxValueSize = 2 * maxDefinitionBytes;
     await js.views.kv(`${bucket}-groups`, {
       history: HISTORY,

@@ -7,11 +7,12 @@ import { pause } from "../core/base/timeout.ts";
 import { UnavailableError } from "../core/errors.ts";
 import { BLIND, type Label } from "../core/invalidation/label.ts";
 import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
+import { withAdvice } from "./advice.ts";
 import { LogReader, type Telling } from "./log-reader.ts";
 import type { Seal } from "./seal.ts";
 import { logPrefix, type LogState, LogStream, logStreamName, type LogStreamOptions } from "./log-stream.ts";
 
-export interface NatsLogOptions extends LogStreamOptions {
+export interface NatsLogOptions extends Omit<LogStreamOptions, "requestTimeoutMs"> {
   readonly log: Log;
   /** How often the reader is compared with the stream, in ms, give or take a fifth. */
   readonly logCheckIntervalMs: number;
@@ -27,6 +28,7 @@ const MAX_REASONS = 8;
 /** One connection's part. */
 interface Session {
   readonly connection: NatsConnection;
+  readonly requestTimeoutMs: number;
   log?: LogStream;
   reader?: LogReader;
   /** The life of the stream that was seen last. */
@@ -85,10 +87,10 @@ export class NatsLog implements InvalidationLog {
     }
   }
 
-  /** Takes a connection, until `detach`. */
-  attach(connection: NatsConnection): void {
+  /** Takes a connection, until `detach`. @param requestTimeoutMs how long a question over it may take */
+  attach(connection: NatsConnection, requestTimeoutMs: number): void {
     if (this.#isClosed) return;
-    const session = this.#session = { connection, hurry: new AbortController(), isOver: false };
+    const session = this.#session = { connection, requestTimeoutMs, hurry: new AbortController(), isOver: false };
     if (this.#told !== undefined) void this.#attend(session, this.#told);
   }
 
@@ -135,7 +137,8 @@ export class NatsLog implements InvalidationLog {
 
   async #open(session: Session, told: Told): Promise<LogReader> {
     const { bucket, clock, seal } = this.#options;
-    const log = session.log = await LogStream.over(session.connection, this.#options);
+    const { connection, requestTimeoutMs } = session;
+    const log = session.log = await LogStream.over(connection, { ...this.#options, requestTimeoutMs });
     const onState = (state: LogState): void => {
       session.epoch = state.epoch;
       this.#sayDifference(state.difference);
@@ -148,7 +151,7 @@ export class NatsLog implements InvalidationLog {
 
   /** The list of peers may work where the stream cannot be made or read: other rights, or no room. */
   #setAway(error: unknown, told: Told): void {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = withAdvice(error instanceof Error ? error.message : String(error));
     if (this.#reasons.isNews(reason)) {
       this.#isSaid = true;
       this.#options.log.warn(`invalidations are away: ${reason}`, { stream: this.#stream }, { reason });

@@ -13,6 +13,7 @@ import { pause, withTimeout } from "../core/base/timeout.ts";
 import { backoffMs, type Random } from "../core/base/backoff.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
+import { withAdvice } from "./advice.ts";
 import { NatsBucket } from "./bucket.ts";
 import { connectOnce, learnGossip, type NatsTarget, parseNatsUrls } from "./connection.ts";
 import { GroupKeys } from "./group-keys.ts";
@@ -40,7 +41,8 @@ export interface NatsStoreOptions {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * How long one question may take, in ms. While a cluster chooses a leader it answers nothing: better ask again.
+   * How long one question may take at least, in ms: eight round trips where those take longer, and 10 s at most. While a
+   * cluster chooses a leader it answers nothing: better ask again.
    *
    * @default 1_000
    */
@@ -106,6 +108,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   /** The one connection that works, if any. */
   #session: Session | undefined;
   #isAway = false;
+  #roundTripMs = 0;
   /** Why NATS is away, this time. */
   readonly #reasons: SayOnce;
   #running: Promise<void> | undefined;
@@ -132,6 +135,11 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     };
     this.#log = new NatsLog(this.#options);
     this.#definitions = new NatsDefinitions(this.#options);
+  }
+
+  /** To the server of the last connection. */
+  get roundTripMs(): number {
+    return this.#roundTripMs;
   }
 
   read(key: string): Promise<Entry> {
@@ -204,7 +212,9 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       return await question(this.#session.bucket);
     } catch (error) {
       if (isStreamGone(error)) this.#hurry.abort();
-      throw error;
+      if (!(error instanceof UnavailableError)) throw error;
+      const { message, cause, isAmbiguous } = error;
+      throw new UnavailableError(withAdvice(message), { cause, isAmbiguous });
     }
   }
 
@@ -216,7 +226,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       try {
         reason = await this.#connected(() => attempt = 0);
       } catch (error) {
-        reason = reasonOf(error);
+        reason = withAdvice(reasonOf(error));
       }
       if (this.#closing.signal.aborted) return;
       this.#setAway(reason);
@@ -233,20 +243,21 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   async #connected(onWorking: () => void): Promise<string> {
     const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
     const how = { name, timeoutMs, clock, signal: this.#closing.signal };
-    const connection = await connectOnce(this.#target, this.#gossip, how);
+    const { connection, requestTimeoutMs, roundTripMs } = await connectOnce(this.#target, this.#gossip, how);
     let session: Session | undefined;
     try {
       // A connection cannot be cancelled while it is being made; it may have come too late.
       if (this.#closing.signal.aborted) return "closed";
       learnGossip(connection, this.#gossip);
-      const bucket = await NatsBucket.open(connection, this.#options);
+      this.#roundTripMs = roundTripMs;
+      const bucket = await NatsBucket.open(connection, { ...this.#options, requestTimeoutMs });
       this.#sayDifference(bucket.difference);
       session = new Session(bucket, this.#options.seal, clock, (view) => this.#show(view), () => this.#hurry.abort());
       for (const group of this.#groups) session.follow(group);
       // Reads and writes work from here on: a node that a view does not list may act on that view at once.
       this.#session = session;
-      this.#log.attach(connection);
-      this.#definitions.attach(connection);
+      this.#log.attach(connection, requestTimeoutMs);
+      this.#definitions.attach(connection, requestTimeoutMs);
       await session.reader.whole();
       if (this.#closing.signal.aborted) return "closed";
       onWorking();

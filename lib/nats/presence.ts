@@ -94,19 +94,20 @@ export function lookAt(options: LookOptions): Promise<Sight> {
 }
 
 /**
- * Whether a NATS server greets at `server` (`host:port`, IPv6 in brackets). Asked before each connection: nats.js leaks the
- * socket when a server takes the connection and stays silent (stopped, or out of files), and a node tries again and again.
- * Never rejects.
+ * How long the NATS server at `server` (`host:port`, IPv6 in brackets) took to greet, in ms; `undefined`: none greets. Asked
+ * before each connection: nats.js leaks the socket when a server takes the connection and stays silent (stopped, or out of
+ * files), and a node tries again and again. Never rejects.
  */
 export async function greets(
   server: string,
   how: Pick<LookOptions, "clock" | "timeoutMs" | "signal">,
-): Promise<boolean> {
+): Promise<number | undefined> {
   const colon = server.lastIndexOf(":");
   const host = server.slice(0, colon).replace(/^\[|\]$/g, "");
+  const sinceMs = how.clock.nowMs();
   const sight = await lookAt({ ...how, host, port: Number(server.slice(colon + 1)) });
   sight.close();
-  return sight.presence === "nats";
+  return sight.presence === "nats" ? how.clock.nowMs() - sinceMs : undefined;
 }
 
 /** A server's first line; `undefined` for a line that no NATS server greets with. */

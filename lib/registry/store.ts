@@ -44,6 +44,8 @@ export interface StoreListener {
 }
 
 export interface PeerStore {
+  /** How long an answer is on its way at least, in ms. Absent where that is no time. */
+  readonly roundTripMs?: number;
   /**
    * The key's last write, as the leader knows it: a write may rest on it.
    *

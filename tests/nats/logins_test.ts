@@ -30,7 +30,7 @@ async function natsWith(defer: Defer, configuration: string) {
 
 /** Connects, asks for JetStream's answer, and leaves. Rejects as `connectOnce` does. */
 async function logIn(url: string, login: NatsLogin, gossip: string[] = []): Promise<void> {
-  const connection = await connectOnce({ ...parseNatsUrls([url]), login }, new Set(gossip), how);
+  const { connection } = await connectOnce({ ...parseNatsUrls([url]), login }, new Set(gossip), how);
   try {
     await connection.flush();
   } finally {

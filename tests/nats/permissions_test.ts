@@ -159,14 +159,14 @@ async function doAll(defer: Defer, server: string, number: number): Promise<Seen
     for (let at = 0; at < 3; at++) await store.publish("dict", bytes("{}")).catch(nothing);
     await store.catchUp();
   });
-  const admin = await connectOnce(parseNatsUrls([admins]), new Set(), how);
+  const { connection: admin } = await connectOnce(parseNatsUrls([admins]), new Set(), how);
   defer(() => admin.close());
   for (const bucket of ["peers", "peers-groups"]) {
     const kv = await admin.jetstream().views.kv(bucket, { history: bucket === "peers" ? 1 : 10 });
     for (const name of ["b", "c", "d"]) await kv.put(`dict.${name}`, "{}");
   }
   const seen = await takePart(defer, url, ({ records, defined }) => records === 4 && defined === 3, nothing);
-  const node = await connectOnce(parseNatsUrls([url]), new Set(), how);
+  const { connection: node } = await connectOnce(parseNatsUrls([url]), new Set(), how);
   defer(() => node.close());
   const options = { bucket: "peers", replicas: 1, requestTimeoutMs: 500, clock: realClock };
   await (await LogStream.over(node, options)).remove().catch(nothing);

@@ -32,6 +32,7 @@ import { isFailureStatus, isWorthKeeping, OriginLoads } from "./load/origin-load
 import type { OriginHealth } from "./load/origin-health.ts";
 import { Reachability } from "./load/reachability.ts";
 import { SoftWaiter } from "./load/soft-waiter.ts";
+import type { StartGate } from "./load/start-gate.ts";
 import type { Ask, Entry, Origin, PeerPicker, RequestHead } from "./ports.ts";
 import { type Answer, isMarker, isNothingHere, PLAIN, type Value } from "./value.ts";
 
@@ -96,6 +97,8 @@ export interface GroupOptions {
    * @default true
    */
   readonly isServed?: boolean;
+  /** Holds this node's own misses while it is closed; what peers ask does not wait. @default nothing is held */
+  readonly gate?: StartGate | undefined;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
@@ -158,6 +161,7 @@ export class Group {
   readonly #validity: Validity;
   readonly #isWriteOnly: boolean;
   readonly #isServed: boolean;
+  readonly #gate: StartGate | undefined;
   readonly #caches: SharedBudget;
   readonly #copies: HotCopies;
   readonly #reachability: Reachability;
@@ -196,6 +200,7 @@ export class Group {
     this.#looks = new RecentLooks(clock);
     this.#isWriteOnly = isWriteOnly;
     this.#isServed = isServed;
+    this.#gate = options.gate;
     const memory = Group.#memoryOf(options, (isCovered, keys) => this.#covered(isCovered, keys));
     this.#position = memory.position;
     this.#caches = memory.caches;
@@ -279,6 +284,7 @@ export class Group {
 
   /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
   load(key: string, waiter: Waiter<Loaded>): void {
+    if (this.#gate?.isOpen === false) return this.#gate.hold(waiter, () => this.load(key, waiter));
     this.#counters.loads++;
     if (this.#validity.mayBePending(key)) return this.#loadPending(key, waiter);
     if (this.#passed.has(key)) return this.#loadAlone(key, waiter);

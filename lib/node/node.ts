@@ -9,6 +9,7 @@ import { OriginError } from "../core/errors.ts";
 import { InFlight } from "./in-flight.ts";
 import { Liveness } from "../core/liveness/liveness.ts";
 import { LoadingBytes } from "../core/load/loading-bytes.ts";
+import { StartGate } from "../core/load/start-gate.ts";
 import type { Log } from "../core/base/log.ts";
 import { withTimeout } from "../core/base/timeout.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
@@ -46,6 +47,10 @@ import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
+/** The same where NATS is far away: a write is two questions. */
+const REGISTRY_ROUND_TRIPS = 4;
+/** Of the time for a stop, which waits for two writes. Chosen. */
+const REGISTRY_SHARE = 1 / 3;
 /**
  * A node that stops says so on /readyz, and goes on answering for so long: load balancers look only now and then, and
  * must not find the port closed. It stays listed meanwhile, as draining, since only a listed node may ask the others.
@@ -119,6 +124,7 @@ export class Node {
   #invalidations: Invalidations | undefined;
   #membership: Membership | undefined;
   #embedded: EmbeddedNats | undefined;
+  #store: PeerStore | undefined;
   #liveness: Liveness | undefined;
   #watch: Watch | undefined;
   /** Ends the streams of the status page. */
@@ -398,7 +404,7 @@ export class Node {
     if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
     const keepsValues = originDigest(config) === this.#facts.get(name)!.origin;
     const onShare = () => this.#swap(this.#roster(name));
-    const options = { isServed: served.isServed, before: { served, keepsValues } };
+    const options = { isServed: served.isServed, gate: served.gate, before: { served, keepsValues } };
     const next = serveGroup(
       config,
       this.#self!,
@@ -442,7 +448,8 @@ export class Node {
   }
 
   /** The log has nobody to tell of it any more. */
-  #forget({ group }: Served): void {
+  #forget({ group, gate }: Served): void {
+    gate?.open();
     this.#invalidations!.remove(group.name);
     this.#facts.delete(group.name);
     this.#policyCheck!.forget(group.name);
@@ -454,7 +461,7 @@ export class Node {
     const inCode = this.#origins?.get(config.name);
     const onShare = () => this.#swap(this.#roster(config.name));
     const isServed = this.#isServed(config.name);
-    const options = { isServed, inCode };
+    const options = { isServed, gate: this.#closedGate(), inCode };
     const served = serveGroup(config, this.#self!, onShare, hub, this.#invalidations!, this.#watchers, options);
     this.#served.set(config.name, served);
     this.#facts.set(config.name, { policy: policyDigest(config), origin: originDigest(config) });
@@ -498,7 +505,23 @@ export class Node {
     this.#reviewTouch();
   }
 
+  /** None where there are no peers to wait for. */
+  #closedGate(): StartGate | undefined {
+    const isAlone = this.#config.nats.kind === "off" && this.#worker?.store === undefined;
+    return isAlone ? undefined : new StartGate({ clock: this.#clock });
+  }
+
+  /** A group's misses go on when its peers are known and their links have settled, or when NATS cannot tell of any. */
+  #reviewGates(): void {
+    const membership = this.#membership;
+    for (const [name, { gate }] of this.#served) {
+      if (gate === undefined || gate.isOpen || membership?.has(name) !== true) continue;
+      if (membership.isKnownAway || membership.isRead(name) && this.#hub!.isSettled) gate.open();
+    }
+  }
+
   #reviewTouch(): void {
+    this.#reviewGates();
     this.#isInTouch ||= this.#isJoined() && this.#hub!.isSettled;
     if (this.isReady()) this.#ready.resolve();
   }
@@ -518,17 +541,18 @@ export class Node {
    */
   async stop(): Promise<void> {
     this.#isStopping = true;
+    for (const { gate } of this.#served.values()) gate?.open();
     const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
     const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
     this.#liveness?.stop();
     const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
-    await this.#membership?.setState("draining", REGISTRY_TIMEOUT_MS);
-    await this.#drain(until(CLOSING_MS), farewell);
+    await this.#membership?.setState("draining", this.#registryTimeoutMs);
+    await this.#drain(until(CLOSING_MS - REGISTRY_TIMEOUT_MS + this.#registryTimeoutMs), farewell);
     this.#watch?.stop();
     this.#ended.abort();
     this.#invalidations?.close();
-    const isOut = await this.#membership?.leave(REGISTRY_TIMEOUT_MS) ?? true;
+    const isOut = await this.#membership?.leave(this.#registryTimeoutMs) ?? true;
     if (!isOut) this.#log.warn("could not tell NATS that this node leaves: the others will have to find out");
     this.#tls?.close();
     const closed = Promise.all([this.unshare(), this.#listener?.stop(), this.#peerListener?.stop()]);
@@ -540,6 +564,11 @@ export class Node {
     await this.#membership?.close();
     await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
     await this.#embedded?.stop();
+  }
+
+  get #registryTimeoutMs(): number {
+    const farMs = REGISTRY_ROUND_TRIPS * (this.#store?.roundTripMs ?? 0);
+    return Math.max(REGISTRY_TIMEOUT_MS, Math.min(farMs, REGISTRY_SHARE * this.#config.drainTimeoutMs));
   }
 
   async #drain(timeoutMs: number, farewell: Promise<void>): Promise<void> {
@@ -575,6 +604,7 @@ export class Node {
     const all = [...this.#served.keys()];
     const groups = all.map((group) => this.#listOf(group));
     this.#embedded = embedded;
+    this.#store = store;
     this.#membership = new Membership({
       store,
       groups,
@@ -587,6 +617,7 @@ export class Node {
         isAlive({ self, identity, verify }, record, { timeoutMs, networks: this.#networks, ca: this.#tls?.ca }),
       faultOf: (url) => serviceFault(url, this.#config.nats) ?? this.#networks.faultOf(url),
       onRoster: (roster) => this.#swap(roster),
+      onKnown: () => this.#reviewGates(),
       onListed: (list, isListed) => {
         const group = groupOfList(list);
         if (isListed && this.#served.has(group) && this.#joinedLists(group).includes(list)) this.#awaited.add(list);

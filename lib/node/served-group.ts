@@ -8,6 +8,7 @@ import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../core/group.ts";
 import { OriginHealth } from "../core/load/origin-health.ts";
 import { Reachability } from "../core/load/reachability.ts";
+import type { StartGate } from "../core/load/start-gate.ts";
 import type { Log } from "../core/base/log.ts";
 import { costBy } from "../core/cache/memory.ts";
 import type { LoadingBytes } from "../core/load/loading-bytes.ts";
@@ -32,6 +33,8 @@ export interface Served extends ServedGroup {
   readonly guard: OriginGuard | undefined;
   readonly reachability: Reachability;
   readonly health: OriginHealth;
+  /** Holds the misses until this node knows its peers; `undefined`: it has none. */
+  readonly gate: StartGate | undefined;
   readonly loadTimeoutMs: number;
   /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
@@ -39,6 +42,7 @@ export interface Served extends ServedGroup {
 
 export interface ServeOptions {
   readonly isServed: boolean;
+  readonly gate: StartGate | undefined;
   /** The origin, where it is a function of the program. */
   readonly inCode?: CheckedOrigin | undefined;
   /** The same group by its former options: its values go on, unless `keepsValues` is false. */
@@ -56,7 +60,7 @@ export function serveGroup(
   hub: PeerHub,
   invalidations: Invalidations,
   watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes },
-  { isServed, inCode, before }: ServeOptions,
+  { isServed, gate, inCode, before }: ServeOptions,
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
   const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...behaviour } = rest;
@@ -96,6 +100,7 @@ export function serveGroup(
     takesOver: kept?.group,
     reachability,
     health,
+    gate,
     isWriteOnly: spec.kind === "none",
     isServed,
     ...(isHttp(spec) && { etagOf: strongTag }),
@@ -109,6 +114,7 @@ export function serveGroup(
     guard,
     reachability,
     health,
+    gate,
     about: aboutOf(config),
     loadTimeoutMs,
     hosts,

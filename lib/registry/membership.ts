@@ -38,6 +38,8 @@ export interface MembershipOptions {
   readonly faultOf?: (url: string) => string | undefined;
   /** Called with each roster that differs from the one before in its peers or its revision. */
   readonly onRoster: (roster: Roster) => void;
+  /** Called when a list has been read for the first time, and when the registry was found to be away. @default nothing */
+  readonly onKnown?: () => void;
   /** Called whenever `joined(group)` changes. */
   readonly onListed?: (group: string, isListed: boolean) => void;
   /** How long a peer stays listed after its record was lost with the bucket; it may put itself back. @default 10_000 */
@@ -197,6 +199,16 @@ export class Membership {
     return this.#isAway;
   }
 
+  /** Whether the registry was tried and cannot be reached at the moment. */
+  get isKnownAway(): boolean {
+    return this.#isAwaySaid;
+  }
+
+  /** Whether the list was read, in this life of the node. @throws RangeError it was not added */
+  isRead(list: string): boolean {
+    return this.#of(list).reader.isRead;
+  }
+
   /**
    * Whether this node is listed in `group` as it wants to be. While the registry is away: whether it was. Of a list that is
    * only watched: whether it was read.
@@ -285,6 +297,7 @@ export class Membership {
     const { reader, registration, isFree } = part;
     const wasRead = reader.isRead;
     reader.apply(view);
+    if (!wasRead) this.#options.onKnown?.();
     if (registration === undefined) return this.#watched(view.group, reader, wasRead);
     // The list is read before this node adds itself: a listed node is asked for keys, and must know which peers to ask.
     if (registration.isStarted) registration.observe(view);
@@ -349,6 +362,7 @@ export class Membership {
     if (isAway) log.warn(`NATS is away (${reason}): serving with the last peer list, and trying again`, {}, { reason });
     else if (this.#isAwaySaid) log.info("NATS is here: following the peer lists");
     this.#isAwaySaid = isAway;
+    if (isAway) this.#options.onKnown?.();
     for (const [list, { registration, reader }] of this.#parts) {
       reader.setAway(isAway);
       if (isAway) continue;

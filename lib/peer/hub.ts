@@ -96,6 +96,8 @@ export class PeerHub {
   #closed = false;
   #isSettled = false;
   #isReviewing = false;
+  #welcomedAtMs = Infinity;
+  #cancelLate = (): void => {};
   #onDrained = (): void => {};
 
   /** @throws RangeError as `addGroup` */
@@ -121,6 +123,7 @@ export class PeerHub {
       random: options.random ?? Math.random,
       applied: () => this.#applied,
       onChange: () => this.#reviewSettled(),
+      welcomedAtMs: () => this.#welcomedAtMs,
     };
     this.#gate = new Gate({
       prover,
@@ -309,6 +312,7 @@ export class PeerHub {
     const links = [...this.#links.values()];
     this.#links = new Map();
     this.#closed = true;
+    this.#cancelLate();
     for (const link of links) this.#retire(link);
     this.#gate.close();
     if (this.#retired.size > 0) await new Promise<void>((drained) => this.#onDrained = drained);
@@ -317,6 +321,7 @@ export class PeerHub {
   /** Fails the asks in flight and closes every connection. Idempotent. */
   close(): void {
     this.#closed = true;
+    this.#cancelLate();
     this.#gate.close();
     this.#reception.close();
     for (const link of [...this.#links.values(), ...this.#retired]) link.close("this node is closing");
@@ -332,6 +337,7 @@ export class PeerHub {
   /** Calls `onSettled` in a microtask, if no link is connecting then: a caller of the hub is never called back at once. */
   #reviewSettled(): void {
     if (this.#closed) return;
+    if (this.#welcomedAtMs === Infinity) this.#noteWelcome();
     if (this.#isConnecting) this.#isSettled = false;
     else if (!this.#isSettled && !this.#isReviewing) {
       this.#isReviewing = true;
@@ -342,6 +348,14 @@ export class PeerHub {
         this.#onSettled([...this.#links.values()].every(({ state }) => state === "open"));
       });
     }
+  }
+
+  /** From the first welcome on, the peers that still refuse this node are waited for less long. */
+  #noteWelcome(): void {
+    const { clock, limits } = this.#context;
+    if ([...this.#links.values()].every(({ state }) => state !== "open")) return;
+    this.#welcomedAtMs = clock.nowMs();
+    this.#cancelLate = clock.after(limits.lateUnknownMs, () => this.#reviewSettled());
   }
 
   get #isConnecting(): boolean {

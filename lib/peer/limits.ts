@@ -46,6 +46,11 @@ export interface PeerLimits {
   readonly knockAfterMs: number;
   /** A link counts as connecting for so long while the peer is alive and does not list this node. NATS may need 10 s to tell. */
   readonly unknownMs: number;
+  /**
+   * The same once another peer has welcomed this node: NATS tells then. The one that refuses has probably lost NATS, and lists
+   * this node when it has it again. It reads its list anew every `heldAskMs` meanwhile, which may take a second over a long way.
+   */
+  readonly lateUnknownMs: number;
   /** Requests to upgrade that wait for their proof, and accepted sockets that have not been welcomed; the oldest gives way. */
   readonly strangers: number;
   readonly firstRetryMs: number;
@@ -78,6 +83,7 @@ export const PEER_LIMITS: PeerLimits = {
   heldAskMs: 250,
   knockAfterMs: 250,
   unknownMs: 15_000,
+  lateUnknownMs: 2_000,
   strangers: 64,
   firstRetryMs: 50,
   lastRetryMs: 2_000,

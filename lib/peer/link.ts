@@ -32,6 +32,8 @@ export interface LinkContext extends ChannelContext {
   readonly applied: () => Label | undefined;
   /** `isConnecting` of a link may have changed. */
   readonly onChange: () => void;
+  /** When a peer welcomed this node for the first time; Infinity: none has. */
+  readonly welcomedAtMs: () => number;
 }
 
 /** Refusals, and faults, that the log tells of per link: both come from the other end. Chosen. */
@@ -100,10 +102,15 @@ export class Link implements Peer, ProbedPeer {
     return this.#state;
   }
 
-  /** Whether it may open soon: the peer is new; or it is alive and has not heard of this node yet, for `unknownMs`. */
+  /** Whether it may open soon: the peer is new; or it is alive and has not heard of this node yet, within a bound. */
   get isConnecting(): boolean {
-    const ageMs = this.#context.clock.nowMs() - this.#sinceMs;
-    return this.#state === "connecting" || this.#isUnknownThere && ageMs < this.#context.limits.unknownMs;
+    const isWaitedFor = this.#isUnknownThere && this.#context.clock.nowMs() < this.#unknownUntilMs;
+    return this.#state === "connecting" || isWaitedFor;
+  }
+
+  get #unknownUntilMs(): number {
+    const { limits: { unknownMs, lateUnknownMs }, welcomedAtMs } = this.#context;
+    return Math.min(this.#sinceMs + unknownMs, Math.max(this.#sinceMs, welcomedAtMs()) + lateUnknownMs);
   }
 
   /** The open connection. */
@@ -298,8 +305,8 @@ export class Link implements Peer, ProbedPeer {
     if (this.#isUnknownThere === isUnknown) return;
     this.#isUnknownThere = isUnknown;
     this.#cancelUnknown();
-    const { clock, limits, onChange } = this.#context;
-    const leftMs = this.#sinceMs + limits.unknownMs - clock.nowMs();
+    const { clock, onChange } = this.#context;
+    const leftMs = this.#unknownUntilMs - clock.nowMs();
     this.#cancelUnknown = isUnknown && leftMs > 0 ? clock.after(leftMs, onChange) : () => {};
   }
 

@@ -85,6 +85,31 @@ test("a peer that is alive and does not list this node is waited for within a bo
   assert.deepEqual(events, [false]);
 });
 
+test("once a peer has welcomed this node, one that lives and does not list it is waited for for 2 s only", async (defer) => {
+  const { net, events, hub, setPeers } = watched(defer, { limits: { firstOpenMs: 3_000 } }, ["b"]);
+  const blind = net.hub("z");
+  defer(() => blind.close());
+  setPeers("z");
+  await net.clock.advance(4_000);
+  assert.deepEqual([events, hub.isSettled], [[], false], "nobody has welcomed it yet: NATS may be slow for all");
+  setPeers("b", "z");
+  await net.clock.advance(1_999);
+  assert.deepEqual([events, hub.isSettled], [[], false]);
+  await net.clock.advance(1);
+  assert.deepEqual([events, hub.isSettled], [[false], true]);
+  assert.equal(hub.stats().find(({ name }) => name === "z")!.state, "down");
+  const later = net.hub("zz");
+  defer(() => later.close());
+  setPeers("b", "z", "zz");
+  await net.clock.advance(2_999);
+  assert.deepEqual([events, hub.isSettled], [[false], false], "a new peer has the time of every new peer");
+  await net.clock.advance(1);
+  assert.deepEqual([events, hub.isSettled], [[false, false], true]);
+  blind.setPeers([record("m", "http://m")]);
+  await net.clock.advance(5_000);
+  assert.equal(hub.stats().find(({ name }) => name === "z")!.state, "open", "it is dialed on");
+});
+
 test("a new peer makes the hub connect again, and its end is one more event", async (defer) => {
   const { net, events, hub, setPeers } = watched(defer, {}, ["b", "z"]);
   setPeers("b");

@@ -14,6 +14,7 @@ import {
   exit,
   isTerminal,
   onStopSignal,
+  onWarning,
   readTextFile,
   systemClock,
   writeError,
@@ -95,6 +96,9 @@ function exitNow(code: number): never {
   program.abandon?.();
   return exit(code);
 }
+
+// A JSON log holds nothing but JSON.
+onWarning((text) => log.warn(text));
 
 let stoppingSinceMs: number | undefined;
 async function stop(code: number): Promise<void> {

@@ -74,6 +74,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
     env: Record<string, string | undefined>;
     exit(code: number): never;
     on(event: string, listener: (...args: unknown[]) => void): void;
+    removeAllListeners(event: string): void;
     stdin: { setEncoding(encoding: string): void; on(event: string, listener: (chunk: string) => void): void };
     stderr: Output;
     stdout: Output;

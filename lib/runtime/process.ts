@@ -71,6 +71,16 @@ function write(stream: Output, text: string): void {
   } catch { /* nobody reads */ }
 }
 
+/** Has the runtime's warnings told to `listener`. Else both runtimes write them to standard error as plain text. */
+export function onWarning(listener: (text: string) => void): void {
+  // The runtime's own listener is the one that writes.
+  process.removeAllListeners("warning");
+  process.on("warning", (warning) => {
+    const { name, message } = warning as Error;
+    listener(`${name}: ${message}`);
+  });
+}
+
 /** Calls `listener` with each line of standard input, and `onEnd` at its end. */
 export function onInputLine(listener: (line: string) => void, onEnd: () => void): void {
   const split = lineSplitter(listener);

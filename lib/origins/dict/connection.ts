@@ -4,6 +4,7 @@
  */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
+import { connectFault } from "../../core/base/connect-fault.ts";
 import { OriginError, OriginTimeoutError, OriginUnreachableError } from "../../core/errors.ts";
 import { UnansweredError } from "../unanswered.ts";
 import { DefineAnswer, type Outcome, ServerLeavesError, type Status, statusOf, unexpected } from "./answer.ts";
@@ -73,7 +74,10 @@ export class DictConnection {
       const Kind = this.#phase === "greeting" ? OriginUnreachableError : UnansweredError;
       this.destroy(new Kind(message, options));
     };
-    this.#socket.on("error", (cause) => lost(`the connection to the DICT server broke: ${cause.message}`, { cause }));
+    this.#socket.on(
+      "error",
+      (cause) => lost(`the connection to the DICT server broke: ${connectFault(cause.message)}`, { cause }),
+    );
     const closed = () => lost("the DICT server closed the connection");
     this.#socket.on("end", closed);
     this.#socket.on("close", closed);

@@ -7,6 +7,7 @@ import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP, type LookupFunction, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
+import { connectFault } from "../../core/base/connect-fault.ts";
 import { OriginError, OriginUnreachableError, OverloadedError } from "../../core/errors.ts";
 import type { LoadingBody } from "../../core/ports.ts";
 import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
@@ -304,9 +305,8 @@ export function streamOf(body: IncomingMessage): ReadableStream<Uint8Array> {
 /** What went wrong, without an address of a secret. */
 function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: string };
-  return typeof code === "string" && message !== undefined && !message.includes(code)
-    ? `${message} (${code})`
-    : `${message}`;
+  const isCodeTold = typeof code !== "string" || message === undefined || message.includes(code);
+  return connectFault(isCodeTold ? `${message}` : `${message} (${code})`);
 }
 
 function fieldsOf(raw: readonly string[]): Fields {

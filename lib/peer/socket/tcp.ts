@@ -12,6 +12,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ANYWHERE } from "../../config/networks.ts";
+import { connectFault } from "../../core/base/connect-fault.ts";
 import { CHALLENGE, CLAIM, PROOF } from "../proof/fields.ts";
 import type { Introduction } from "../proof/introduction.ts";
 import { AnswerReader, type HttpAnswer } from "./answer.ts";
@@ -76,7 +77,7 @@ class TcpSocket implements SocketLike {
     raw.setKeepAlive(true, KEEP_ALIVE_MS);
     raw.once(readyEvent, () => this.#request(`${CLAIM}: ${introduction.claim}\r\n`));
     raw.on("data", (chunk: Uint8Array<ArrayBuffer>) => this.#received(chunk));
-    raw.on("error", (error: Error) => this.#lost(error.message || "the connection failed"));
+    raw.on("error", (error: Error) => this.#lost(connectFault(error.message) || "the connection failed"));
     raw.on("close", () => this.#lost("the connection was closed"));
     raw.on("end", () => this.#lost("the connection was closed"));
   }

@@ -72,10 +72,9 @@ export class Inspector {
     const { urls, login, clock, signal, timeoutMs } = options;
     const target = { ...parseNatsUrls(urls), login };
     try {
-      return new Inspector(
-        await connectOnce(target, new Set(), { name: "muster: a look", timeoutMs, clock, signal }),
-        options,
-      );
+      const how = { name: "muster: a look", timeoutMs, clock, signal };
+      const { connection } = await connectOnce(target, new Set(), how);
+      return new Inspector(connection, options);
     } catch (error) {
       throw unavailable(error);
     }

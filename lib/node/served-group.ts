@@ -16,6 +16,7 @@ import { RosterPicker } from "../core/placement/picker.ts";
 import type { GroupAbout, InvalidationFace, ServedGroup, SiteFace } from "../http/ports.ts";
 import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../origins/origin.ts";
 import { guardOf, type OriginGuard } from "../origins/guard/origin-guard.ts";
+import type { GuardPolicy } from "../origins/guard/policy.ts";
 import { strongTag } from "../origins/http/strong-tag.ts";
 import { reported } from "../origins/reported.ts";
 import type { PeerRecord } from "../core/roster.ts";
@@ -64,9 +65,7 @@ export function serveGroup(
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
   const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...behaviour } = rest;
-  const { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget, ...lifetime } =
-    behaviour;
-  const policy = { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget };
+  const { policy, lifetime } = behaviourOf(behaviour);
   const { clock } = watchers;
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
   const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", version };
@@ -123,6 +122,14 @@ export function serveGroup(
     isWritable: writable,
     valueBytesMax,
   };
+}
+
+/** What the guard of the origin follows, and the rest. */
+function behaviourOf<T extends GuardPolicy>(behaviour: T) {
+  const { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget, ...lifetime } =
+    behaviour;
+  const policy = { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget };
+  return { policy, lifetime };
 }
 
 function changesOf(group: string, invalidations: Invalidations): InvalidationFace {

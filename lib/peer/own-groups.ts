@@ -10,7 +10,10 @@ export interface OwnGroup {
 
 /** A greeting of this node, and the groups that it announces: the group at index `i` has the id `i`. */
 export interface OwnGreeting {
-  readonly json: Greeting;
+  readonly json: Greeting & {
+    /** Fills the greeting up. */
+    readonly unused?: string;
+  };
   readonly groups: readonly OwnGroup[];
 }
 
@@ -24,6 +27,12 @@ export interface OwnGroupsOptions {
   /** Whether this node has nothing of a group, in memory or in flight. Called for groups of the set only. */
   readonly isEmpty: (group: string) => boolean;
 }
+
+/**
+ * Greetings have at least so many bytes: more than one packet takes on any path between hosts. Where only small packets
+ * arrive, as with a wrong MTU under an overlay, probes would arrive and values would not: such a path must never open.
+ */
+const MIN_GREETING_BYTES = 2_048;
 
 /** The longest that the registry takes; greetings name the peer's. */
 const LONGEST_INCARNATION = "x".repeat(64);
@@ -88,9 +97,11 @@ export class OwnGroups {
     return { json, groups };
   }
 
-  #greetingOf(expects: string, groups: readonly { name: string; revision: number; isEmpty: boolean }[]): Greeting {
+  #greetingOf(expects: string, groups: readonly { name: string; revision: number; isEmpty: boolean }[]) {
     const { self: { name, incarnation }, protocol = PROTOCOL } = this.#options;
-    return { protocol, name, incarnation, expects, groups: groups.map((group, id) => ({ id, ...group })) };
+    const json = { protocol, name, incarnation, expects, groups: groups.map((group, id) => ({ id, ...group })) };
+    const missing = MIN_GREETING_BYTES - JSON.stringify(json).length;
+    return { ...json, unused: " ".repeat(Math.max(0, missing)) };
   }
 
   /** @throws RangeError a greeting with these groups may become too long */

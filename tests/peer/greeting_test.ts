@@ -3,7 +3,7 @@ import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { FrameWriter } from "../../lib/peer/wire/writer.ts";
 import { MessageType, PROTOCOL, type ProtocolRange } from "../../lib/peer/wire/frames.ts";
-import { type Greeting, isRefusal, readAnswer, type Self } from "../../lib/peer/wire/greeting.ts";
+import { type Greeting, isRefusal, readAnswer, readHello, type Self } from "../../lib/peer/wire/greeting.ts";
 import type { PeerHub } from "../../lib/peer/hub.ts";
 import type { Link } from "../../lib/peer/link.ts";
 import { CHALLENGE, CLAIM, PROOF } from "../../lib/peer/proof/fields.ts";
@@ -65,6 +65,18 @@ async function approach(hub: PeerHub, who: Self, signer: Self = who): Promise<Se
   const proof = await introduction.answer(challenge[CHALLENGE]);
   return await hub.admit(new Headers({ [PROOF]: proof! }));
 }
+
+test("each greeting has 2,048 bytes at least, so that no path for small packets alone ever opens", async (defer) => {
+  const { net, a, b } = strangers(defer);
+  a.setPeers([record("b", "http://b")]);
+  b.setPeers([record("a", "http://a")]);
+  await net.tick();
+  const socket = net.dialed.at(-1)!;
+  for (const frames of [socket.frames, socket.other.frames]) assert.ok(frames[0]!.byteLength >= 2_048);
+  const hello = readHello(socket.frames[0], PROTOCOL);
+  assert.ok(!isRefusal(hello));
+  assert.equal("unused" in hello, false);
+});
 
 test("a hello from the roster is welcomed, and each breach is refused with its reason and closed", async (defer) => {
   const net = new MemoryNetwork();

@@ -43,6 +43,8 @@ export interface PeerHubOptions {
   readonly service: PeerService;
   /** One that the roster does not list wants to connect: called again and again while it does. @default nothing */
   readonly onUnlisted?: () => void;
+  /** A peer was reached: a connection has opened, or the peer says that it does not list this node. @default nothing */
+  readonly onReached?: (record: PeerRecord) => void;
   /** A peer has probed this node; the hub has replied. @default nothing */
   readonly onProbed?: () => void;
   /**
@@ -91,10 +93,14 @@ export class PeerHub {
   #links: ReadonlyMap<string, Link> = new Map();
   /** Links to peers that left, which finish their asks. */
   readonly #retired = new Set<Link>();
+  /** The last life of each peer that left the roster, by its name; the one that left first comes first. */
+  readonly #former = new Map<string, string>();
   /** What `announceApplied` was told last. */
   #applied: Label | undefined;
   #closed = false;
   #isSettled = false;
+  /** Whether its links have settled since this node started. */
+  #knowsPeers = false;
   #isReviewing = false;
   #welcomedAtMs = Infinity;
   #cancelLate = (): void => {};
@@ -124,6 +130,7 @@ export class PeerHub {
       applied: () => this.#applied,
       onChange: () => this.#reviewSettled(),
       welcomedAtMs: () => this.#welcomedAtMs,
+      onReached: options.onReached ?? (() => {}),
     };
     this.#gate = new Gate({
       prover,
@@ -192,13 +199,14 @@ export class PeerHub {
         links.set(name, link);
       } else {
         link?.close("it has started anew");
-        links.set(name, new Link(record, this.#context));
+        links.set(name, this.#linkTo(record));
         isChange = true;
       }
     }
     this.#links = links;
     for (const [name, link] of before) {
       if (links.has(name)) continue;
+      this.#remember(link.record);
       if (link.record.state === "draining") this.#retire(link);
       else link.close("it was taken off the roster");
     }
@@ -345,6 +353,8 @@ export class PeerHub {
         this.#isReviewing = false;
         if (this.#closed || this.#isConnecting) return;
         this.#isSettled = true;
+        // A node starts with no link at all, before it has read a list.
+        this.#knowsPeers ||= this.#links.size > 0;
         this.#onSettled([...this.#links.values()].every(({ state }) => state === "open"));
       });
     }
@@ -361,6 +371,21 @@ export class PeerHub {
   get #isConnecting(): boolean {
     for (const link of this.#links.values()) if (link.isConnecting) return true;
     return false;
+  }
+
+  #linkTo(record: PeerRecord): Link {
+    const { newPeerMs, firstOpenMs } = this.#context.limits;
+    const isReturn = this.#former.get(record.name) === record.incarnation;
+    this.#former.delete(record.name);
+    const waitMs = this.#knowsPeers ? newPeerMs : firstOpenMs;
+    return new Link(record, this.#context, { waitMs, isReturn });
+  }
+
+  #remember({ name, incarnation }: PeerRecord): void {
+    this.#former.delete(name);
+    this.#former.set(name, incarnation);
+    const [oldest] = this.#former.keys();
+    if (this.#former.size > this.#context.limits.formerLives) this.#former.delete(oldest!);
   }
 
   #retire(link: Link): void {

@@ -28,8 +28,15 @@ export interface PeerLimits {
   readonly silentMissMs: number;
   /** How often a full socket is looked at: WebSocket has no event for it. */
   readonly drainPollMs: number;
-  /** How long gets wait for a peer that is new in the roster. */
+  /** How long a link to a peer that is new in the roster counts as connecting. */
   readonly firstOpenMs: number;
+  /**
+   * How long gets wait for a peer that came to a cluster which this node knew before: the next in rank had its keys until
+   * then. A node that starts waits for `firstOpenMs`, as its peers have their keys already.
+   */
+  readonly newPeerMs: number;
+  /** Lives that left the roster and are remembered, as one that returns is no new peer. */
+  readonly formerLives: number;
   /** From the start of a dial, or from an accepted socket, to the greeting. */
   readonly greetingMs: number;
   /** How long a challenge may be answered; over `heldProofMs`. */
@@ -75,6 +82,8 @@ export const PEER_LIMITS: PeerLimits = {
   silentMissMs: 250,
   drainPollMs: 2,
   firstOpenMs: 3_000,
+  newPeerMs: 250,
+  formerLives: 1_000,
   greetingMs: 5_000,
   challengeMs: 5_000,
   usedChallenges: 10_000,

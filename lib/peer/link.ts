@@ -34,6 +34,16 @@ export interface LinkContext extends ChannelContext {
   readonly onChange: () => void;
   /** When a peer welcomed this node for the first time; Infinity: none has. */
   readonly welcomedAtMs: () => number;
+  /** The peer was reached: a connection has opened, or the peer says that it does not list this node. */
+  readonly onReached: (record: PeerRecord) => void;
+}
+
+/** How a peer came to be on the roster. */
+export interface LinkOptions {
+  /** Gets wait so long for the first connection. */
+  readonly waitMs: number;
+  /** It left the roster in this life and is back: most nodes could not reach it. Its link is down until it opens. */
+  readonly isReturn: boolean;
 }
 
 /** Refusals, and faults, that the log tells of per link: both come from the other end. Chosen. */
@@ -60,6 +70,8 @@ export class Link implements Peer, ProbedPeer {
   #closed = false;
   readonly #opening: Opening;
   readonly #sinceMs: number;
+  /** Gets that come until then wait until then. */
+  readonly #waitUntilMs: number;
   #cancelFirstOpen: () => void;
   #cancelKnock = (): void => {};
   /** The peer is alive and refused the last try: it does not know of this node yet. */
@@ -69,7 +81,7 @@ export class Link implements Peer, ProbedPeer {
   #retired: Channel | undefined;
   opens = 0;
 
-  constructor(record: PeerRecord, context: LinkContext) {
+  constructor(record: PeerRecord, context: LinkContext, { waitMs, isReturn }: LinkOptions) {
     this.name = record.name;
     this.#record = record;
     this.#context = context;
@@ -77,8 +89,10 @@ export class Link implements Peer, ProbedPeer {
     this.#refusalsSaid = new SayOnce({ clock: context.clock, maxSaid: MAX_SAID });
     this.#faultsSaid = new SayOnce({ clock: context.clock, maxSaid: MAX_SAID });
     this.#sinceMs = context.clock.nowMs();
+    this.#waitUntilMs = this.#sinceMs + waitMs;
     const { firstOpenMs, knockAfterMs } = context.limits;
     this.#cancelFirstOpen = context.clock.after(firstOpenMs, () => this.#late(`not open after ${firstOpenMs} ms`));
+    if (isReturn) this.#down("it left the roster and is back");
     this.#dialer = this.#makeDialer();
     if (this.#isDialing) this.#dialer.dial();
     else this.#cancelKnock = context.clock.after(knockAfterMs, () => this.#dialer.dial());
@@ -113,6 +127,10 @@ export class Link implements Peer, ProbedPeer {
     return Math.min(this.#sinceMs + unknownMs, Math.max(this.#sinceMs, welcomedAtMs()) + lateUnknownMs);
   }
 
+  get isOpen(): boolean {
+    return this.#channel !== undefined;
+  }
+
   /** The open connection. */
   get channel(): Channel | undefined {
     return this.#channel;
@@ -126,8 +144,10 @@ export class Link implements Peer, ProbedPeer {
   ask(group: string, key: string, ask: Ask): void {
     const channel = this.#channel;
     if (channel !== undefined) return channel.get(group, key, ask);
-    if (this.#state !== "connecting") return ask.reject(this.#downError());
-    const { asksInFlight, firstOpenMs } = this.#context.limits;
+    if (this.#state !== "connecting" || this.#context.clock.nowMs() >= this.#waitUntilMs) {
+      return ask.reject(this.#downError());
+    }
+    const { asksInFlight } = this.#context.limits;
     if (this.#opening.waiters >= asksInFlight) {
       return ask.reject(new OverloadedError(`${asksInFlight} asks wait for ${this.name} to be connected`));
     }
@@ -135,7 +155,7 @@ export class Link implements Peer, ProbedPeer {
     this.#opening.wait(
       ask,
       (opened, timeoutMs) => asked({ signal, timeoutMs, request, after }, (later) => opened.get(group, key, later)),
-      this.#sinceMs + firstOpenMs,
+      this.#waitUntilMs,
     ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
 
@@ -243,6 +263,7 @@ export class Link implements Peer, ProbedPeer {
     if (applied !== undefined) channel.announceApplied(applied);
     this.#opening.open(channel);
     this.#context.onChange();
+    this.#context.onReached(this.#record);
   }
 
   /** Tells the peer how this node's groups have changed. */
@@ -304,6 +325,7 @@ export class Link implements Peer, ProbedPeer {
   #setUnknownThere(isUnknown: boolean): void {
     if (this.#isUnknownThere === isUnknown) return;
     this.#isUnknownThere = isUnknown;
+    if (isUnknown) this.#context.onReached(this.#record);
     this.#cancelUnknown();
     const { clock, onChange } = this.#context;
     const leftMs = this.#unknownUntilMs - clock.nowMs();

@@ -831,6 +831,92 @@ test("a get that waits for a new peer gives up when the link does, though the di
   assert.equal(failedAtMs, 1_000);
 });
 
+test("a get waits 250 ms for a peer that comes to a cluster which this node knows, a push longer, and the node starts with 3 s", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a", { limits: { firstOpenMs: 3_000 } });
+  defer(() => a.close());
+  // They accept and say nothing.
+  for (const name of ["b", "c"]) net.hosts.set(name, () => {});
+  const failedAtMs = new Map<string, number>();
+  const get = (name: string, key = name) =>
+    getFrom(a.peer(name)!, "dict", key, { signal: never, timeoutMs: 9_000 })
+      .catch((error) => (assert.ok(error instanceof PeerError), failedAtMs.set(key, net.clock.nowMs() - startMs)));
+  let startMs = net.clock.nowMs();
+  a.setPeers([record("b", "http://b")]);
+  void get("b");
+  await net.clock.advance(4_000);
+  assert.equal(failedAtMs.get("b"), 3_000);
+  startMs = net.clock.nowMs();
+  a.setPeers([record("b", "http://b"), record("c", "http://c")]);
+  void get("c");
+  let isPushed = true;
+  const push = a.peer("c")!.push!("dict", [], patient).catch(() => isPushed = false);
+  await net.clock.advance(249);
+  assert.equal(failedAtMs.get("c"), undefined);
+  await net.clock.advance(1);
+  assert.equal(failedAtMs.get("c"), 250);
+  assert.equal(stateOf(a, "c"), "connecting");
+  void get("c", "later");
+  await settle();
+  assert.equal(failedAtMs.get("later"), 250, "the wait is over for all");
+  assert.equal(isPushed, true);
+  await net.clock.advance(1_000);
+  await push;
+  assert.equal(isPushed, false);
+});
+
+test("a life that left the roster and is back starts down, is dialed at once, and settles; a new life is waited for", async (defer) => {
+  const net = new MemoryNetwork();
+  const a = net.hub("a");
+  defer(() => a.close());
+  const b = net.hub("b");
+  defer(() => b.close());
+  b.setPeers([record("a", "http://a")]);
+  a.setPeers([record("b", "http://b"), record("c", "http://c")]);
+  await net.tick();
+  a.setPeers([record("c", "http://c")]);
+  await net.tick();
+  assert.equal(a.isSettled, true);
+  net.hosts.set("b", () => {});
+  const dials = net.dialed.length;
+  a.setPeers([record("b", "http://b"), record("c", "http://c")]);
+  assert.equal(stateOf(a, "b"), "down");
+  assert.equal(net.dialed.length, dials + 1);
+  await settle();
+  assert.equal(a.isSettled, true);
+  for (
+    const ask of [() => getFrom(a.peer("b")!, "dict", "x", patient), () => a.peer("b")!.peek!("dict", "x", patient)]
+  ) {
+    const startMs = net.clock.nowMs();
+    await assert.rejects(ask(), PeerError);
+    assert.equal(net.clock.nowMs(), startMs);
+  }
+  net.hosts.set("b", b);
+  await net.clock.advance(10_000);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+  a.setPeers([record("c", "http://c")]);
+  a.setPeers([record("b", "http://b", "02-b"), record("c", "http://c")]);
+  assert.equal(stateOf(a, "b"), "connecting");
+});
+
+test("the hub tells when a peer is reached: at each connection, and when it says that it does not list this node", async (defer) => {
+  const net = new MemoryNetwork();
+  const reached: string[] = [];
+  const a = net.hub("a", { onReached: ({ name }) => reached.push(name) });
+  defer(() => a.close());
+  const b = net.hub("b");
+  defer(() => b.close());
+  a.setPeers([record("b", "http://b"), record("c", "http://c")]);
+  await net.clock.advance(3_000);
+  assert.deepEqual(reached, ["b"], "it does not list this node");
+  b.setPeers([record("a", "http://a")]);
+  await net.clock.advance(3_000);
+  await net.tick();
+  assert.equal(stateOf(a, "b"), "open");
+  assert.deepEqual(reached, ["b", "b"]);
+});
+
 test("a node that leaves does not wait for a peer whose connection is lost meanwhile", async (defer) => {
   const { net, a, b } = pair(defer);
   await net.tick();

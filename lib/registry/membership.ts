@@ -40,6 +40,10 @@ export interface MembershipOptions {
   readonly onRoster: (roster: Roster) => void;
   /** Called when a list has been read for the first time, and when the registry was found to be away. @default nothing */
   readonly onKnown?: () => void;
+  /** Called after `onRoster` for each peer that has written its record again in the same life: it lives. @default nothing */
+  readonly onWroteAgain?: (record: PeerRecord) => void;
+  /** Called before this node writes a record again that was taken out or overwritten. @default nothing */
+  readonly onPutBack?: (group: string) => void;
   /** Called whenever `joined(group)` changes. */
   readonly onListed?: (group: string, isListed: boolean) => void;
   /** How long a peer stays listed after its record was lost with the bucket; it may put itself back. @default 10_000 */
@@ -222,6 +226,14 @@ export class Membership {
     return registration?.isListed ?? reader.isRead;
   }
 
+  /**
+   * This node and a peer reach each other again: a record of this node that waits to be put back is written now, as the
+   * cause of its loss may be over.
+   */
+  reachedPeer(): void {
+    for (const { registration } of this.#parts.values()) registration?.endRest();
+  }
+
   /** Has the lists looked at now: a peer knows something newer. */
   hurry(): void {
     if (!this.#isClosed) this.#options.store.hurry();
@@ -312,12 +324,12 @@ export class Membership {
   }
 
   #reader(group: string, self: PeerRecord | undefined): RosterReader {
-    const { clock, log, onRoster, faultOf, lostGraceMs = 10_000 } = this.#options;
-    return new RosterReader({ group, self, clock, log, lostGraceMs, faultOf, onRoster });
+    const { clock, log, onRoster, onWroteAgain, faultOf, lostGraceMs = 10_000 } = this.#options;
+    return new RosterReader({ group, self, clock, log, lostGraceMs, faultOf, onRoster, onWroteAgain });
   }
 
   #part(group: string, isFree: Promise<unknown> | undefined): Part {
-    const { store, clock, log, onListed, random = Math.random } = this.#options;
+    const { store, clock, log, onListed, onPutBack, random = Math.random } = this.#options;
     const self = this.#recordFor(group);
     const registration = new Registration(self, {
       group,
@@ -330,6 +342,7 @@ export class Membership {
       mayStand: isFree !== undefined,
       isAway: () => this.#isAway,
       onNameTaken: (error) => this.#failed.resolve(error),
+      onPutBack: () => onPutBack?.(group),
       onListed: (isListed) => {
         // Of a group that is being removed, its removal has told.
         if (this.#parts.get(group)?.registration === registration) onListed?.(group, isListed);

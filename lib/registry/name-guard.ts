@@ -62,6 +62,12 @@ export class NameGuard {
     return "free";
   }
 
+  /** The error for a record that is known to be a live node's, which holds for a while from now on. */
+  liveNode(standing: Standing): NameTakenError {
+    this.#remember(standing);
+    return takenBy(standing, "; the two cannot reach each other");
+  }
+
   /**
    * Whether this node may write over a record under its own name.
    *

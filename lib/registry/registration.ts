@@ -29,6 +29,8 @@ export interface RegistrationOptions {
   readonly isAway: () => boolean;
   /** Another live node had the name when this one came. */
   readonly onNameTaken: (error: NameTakenError) => void;
+  /** Called before the record is put back. */
+  readonly onPutBack: () => void;
   /** `isListed` has changed. */
   readonly onListed: (isListed: boolean) => void;
 }
@@ -37,6 +39,8 @@ export interface RegistrationOptions {
 const RETRY: Backoff = { firstMs: 100, mostMs: 2_000 };
 /** How long a view may be behind a write that was answered, before the leader is asked. Chosen. */
 const LAG_MS = 2_000;
+/** Lives that are remembered as replaced. Chosen: two nodes of one name need one. */
+const MAX_REPLACED = 16;
 
 /** This node's record in one group. */
 export class Registration {
@@ -60,9 +64,13 @@ export class Registration {
   /** The wanted record has changed since it was last listed: the record there may be this node's former one. */
   #isChanging = false;
   readonly #pace = new PutBackPace();
+  /** Whether a lost record waits for its turn to be put back. */
+  #isResting = false;
   /** The revision that a write of this node replaces, while its answer has not come: it may still be applied. */
   #unanswered: number | undefined;
   #saidTaken: number | undefined;
+  /** Lives under this node's name whose records it replaced, and the revision of each; the latest last. */
+  readonly #replaced = new Map<string, number>();
   #waiters: (() => void)[] = [];
 
   /** @throws TypeError for a record that other nodes would refuse */
@@ -126,6 +134,12 @@ export class Registration {
     }
     // A key without even a marker may have been left out of a list that is too long: the leader knows.
     if (isNewBucket || own !== undefined) this.#setRevision(undefined);
+    this.#poke();
+  }
+
+  /** Ends the wait of a lost record for its turn, at most once in a while. */
+  endRest(): void {
+    if (!this.#isResting || !this.#pace.endRest(this.#options.clock.nowMs())) return;
     this.#poke();
   }
 
@@ -222,12 +236,16 @@ export class Registration {
     if (!isOwnChange) {
       this.#setRevision(undefined);
       const restMs = this.#hasStood ? this.#pace.restMs(clock.nowMs(), random) : 0;
+      this.#isResting = restMs > 0;
       if (restMs > 0) return this.#later(restMs);
       const namesake = this.#hasStood ? undefined : await this.#options.guard.elsewhere();
       if (namesake !== undefined) return this.#giveUp(namesake);
       if (owner !== undefined && !(await this.#mayTakeOver(owner, entry.revision))) return;
       if (this.#ending.signal.aborted) return;
-      if (this.#hasStood && !this.#isLossSaid) this.#sayPutBack(entry);
+      if (this.#hasStood && !this.#isLossSaid) {
+        this.#sayPutBack(entry);
+        this.#options.onPutBack();
+      }
     }
     const bytes = this.#bytes;
     this.#unanswered = entry.revision;
@@ -263,11 +281,14 @@ export class Registration {
       this.#later(takenMs);
       return false;
     }
-    const error = await guard.objection(standing, this.#wanted, this.#hasStood);
+    // Only a live node writes again what was replaced, be it out of reach from here.
+    const isAlive = revision > (this.#replaced.get(record.incarnation) ?? Infinity);
+    const error = isAlive ? guard.liveNode(standing) : await guard.objection(standing, this.#wanted, this.#hasStood);
     if (this.#ending.signal.aborted) return false;
     const { name, url, incarnation } = record;
     const fields = { group, name, url, incarnation, revision };
     if (error === undefined) {
+      this.#noteReplaced(incarnation, revision);
       log.info(`taking over the record of an earlier ${name} in the ${listText(group)}`, {}, fields);
       return true;
     }
@@ -280,6 +301,12 @@ export class Registration {
     this.#saidTaken = revision;
     this.#later(guard.takenMs(standing));
     return false;
+  }
+
+  #noteReplaced(incarnation: string, revision: number): void {
+    const [oldest] = this.#replaced.keys();
+    if (this.#replaced.size >= MAX_REPLACED) this.#replaced.delete(oldest!);
+    this.#replaced.set(incarnation, revision);
   }
 
   #setRevision(revision: number | undefined): void {

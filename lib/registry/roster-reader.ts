@@ -18,10 +18,18 @@ export interface RosterReaderOptions {
   /** Why a node must not connect to the URL of a record; such a record is ignored. This node's own is not asked about. */
   readonly faultOf?: ((url: string) => string | undefined) | undefined;
   readonly onRoster: (roster: Roster) => void;
+  /** Called after `onRoster` for each peer that has written its record again, in the life that this node saw before. */
+  readonly onWroteAgain?: ((record: PeerRecord) => void) | undefined;
 }
 
 /** Most peers of one group; later ones are not listed. Chosen: ten times the largest cluster that is tried. */
 export const maxPeers = 1_000;
+
+/** A write of a peer. */
+interface Write {
+  readonly incarnation: string;
+  readonly revision: number;
+}
 
 interface Read {
   readonly revision: number;
@@ -38,6 +46,8 @@ export class RosterReader {
   #epoch: string | undefined;
   #revision = 0;
   #read = new Map<string, Read>();
+  /** The last write under each key that the bucket knows, deleted since or not: a view may leave the delete out. */
+  #writes: ReadonlyMap<string, Write> = new Map();
   /**
    * Peers whose record vanished without the marker of a delete: the bucket was lost, or purged. They are alive and about to
    * put themselves back. Dropping them at once would hand all their keys to others for a moment.
@@ -82,11 +92,31 @@ export class RosterReader {
     }
     for (const key of this.#lost.keys()) if (view.entries.has(key)) this.#lost.delete(key);
     this.#awaitGrace();
+    const again = this.#noteWrites(view, read);
     this.#epoch = view.epoch;
     this.#revision = view.revision;
     this.#read = read;
     this.#complaints.say(read);
     this.#rebuild();
+    for (const record of again) this.#options.onWroteAgain?.(record);
+  }
+
+  /** @returns the peers that have written again, in one life of the bucket and of the peer */
+  #noteWrites({ epoch, entries }: View, read: ReadonlyMap<string, Read>): PeerRecord[] {
+    const writes = new Map<string, Write>();
+    const again: PeerRecord[] = [];
+    for (const key of entries.keys()) {
+      const before = this.#epoch === epoch ? this.#writes.get(key) : undefined;
+      const { record, revision } = read.get(key) ?? {};
+      if (record === undefined || revision === undefined) {
+        if (before !== undefined) writes.set(key, before);
+        continue;
+      }
+      writes.set(key, { incarnation: record.incarnation, revision });
+      if (before?.incarnation === record.incarnation && revision > before.revision) again.push(record);
+    }
+    this.#writes = writes;
+    return again;
   }
 
   /** The records that are ignored, each with the rule that it breaks; the first `most`. */

@@ -374,6 +374,45 @@ test("of two live nodes that are told of at one address the later one is listed,
   for (const { membership } of [a, b]) await membership.close();
 });
 
+test("of two live nodes of one name that cannot reach each other one gives way, until the other is gone", async () => {
+  const bucket = new MemoryBucket();
+  const [first, second] = ["8000", "8001"].map((port) => recordOf("a", { url: `http://127.0.0.1:${port}` }));
+  const a = nodeIn(bucket, "a", { self: first!, isAlive: async () => false });
+  const b = nodeIn(bucket, "a", { self: second!, isAlive: async () => false });
+  for (const { membership } of [a, b]) {
+    membership.start();
+    await settle(100);
+  }
+  for (let i = 0; i < 60; i++) for (const { clock } of [a, b]) await clock.advance(10_000);
+  assert.equal(revisionOf(bucket, "dict.a"), 3, "a joined, b took the record over, a took it back");
+  assert.deepEqual([a, b].map(({ membership }) => membership.joined("dict")), [true, false]);
+  const errors = b.log.lines.filter((line) => line.startsWith("error"));
+  assert.equal(errors.length, 1);
+  assert.match(errors[0]!, /another live node is listed as a .*the two cannot reach each other/);
+  // The other nodes evict it.
+  await a.membership.close();
+  bucket.write("dict.a", undefined, 3);
+  await b.clock.advance(31_000);
+  await settle(100);
+  assert.equal(b.membership.joined("dict"), true);
+  await b.membership.close();
+});
+
+test("an earlier life's record that a crashed server gives out again is no sign of life", async () => {
+  const bucket = new MemoryBucket();
+  bucket.write("dict.a", encodeRecord("dict", recordOf("a")), 0);
+  const { membership, clock } = nodeIn(bucket, "a");
+  membership.start();
+  await settle(100);
+  assert.equal(membership.joined("dict"), true);
+  const { value } = bucket.entries.get("dict.a")!;
+  bucket.write("dict.a", undefined, 2);
+  await settle(100);
+  await clock.advance(120_000);
+  assert.deepEqual(bucket.entries.get("dict.a")!.value, value, "this node's own");
+  await membership.close();
+});
+
 test("a state that changes while the join is on its way ends up in the record", async () => {
   const bucket = new MemoryBucket();
   const store = new SlowStore(bucket.open());

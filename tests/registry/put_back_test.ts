@@ -3,7 +3,7 @@ import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
 import type { PeerRecord } from "../../lib/core/roster.ts";
 import { Complaints } from "../../lib/registry/complaints.ts";
-import { Membership } from "../../lib/registry/membership.ts";
+import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import type { PeerStore } from "../../lib/registry/store.ts";
@@ -12,7 +12,13 @@ import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";
 import { bytesOf, recordOf } from "./support.ts";
 
-async function listed(bucket: MemoryBucket, name: string, store: PeerStore = bucket.open()) {
+async function listed(
+  bucket: MemoryBucket,
+  name: string,
+  store: PeerStore = bucket.open(),
+  options: Partial<MembershipOptions> = {},
+) {
+  const putBacks: string[] = [];
   const clock = new ManualClock();
   const log = new MemoryLog();
   const self = recordOf(name);
@@ -25,11 +31,16 @@ async function listed(bucket: MemoryBucket, name: string, store: PeerStore = buc
     isAlive: async () => false,
     onRoster: () => {},
     random: () => 0,
+    onPutBack: (group) => {
+      assert.equal(membership.joined(group), false);
+      putBacks.push(group);
+    },
+    ...options,
   });
   membership.start();
   await settle(50);
   assert.ok(membership.joined("dict"));
-  return { membership, clock, log, self };
+  return { membership, clock, log, self, putBacks };
 }
 
 function overwrite(bucket: MemoryBucket, key: string, value: Uint8Array | undefined): void {
@@ -111,6 +122,66 @@ test("a node that starts to drain while it waits to put itself back comes back a
   await settle(50);
   assert.equal(recordIn(bucket, "dict.a").state, "draining");
   assert.equal(membership.joined("dict"), true);
+  await membership.close();
+});
+
+test("a wait for the turn ends when a peer is reached again, once in 5 s, and is told of before the record is written", async () => {
+  const bucket = new MemoryBucket();
+  const { membership, clock, putBacks } = await listed(bucket, "a");
+  const lose = async () => {
+    overwrite(bucket, "dict.a", undefined);
+    await settle(50);
+  };
+  membership.reachedPeer();
+  await lose();
+  assert.equal(membership.joined("dict"), true, "at once the first time");
+  await lose();
+  assert.equal(membership.joined("dict"), false);
+  membership.reachedPeer();
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  await lose();
+  membership.reachedPeer();
+  await settle(50);
+  assert.equal(membership.joined("dict"), false, "it was so a moment ago");
+  await clock.advance(1_000);
+  await settle(50);
+  assert.equal(membership.joined("dict"), true);
+  assert.equal(putBacks.length, 3);
+  await membership.close();
+});
+
+test("a peer that writes its record again is told of, after the list, also if its loss was never seen; no other is", async () => {
+  const bucket = new MemoryBucket();
+  const store = bucket.open();
+  const again: string[] = [];
+  const { membership } = await listed(bucket, "a", store, {
+    onWroteAgain: ({ name, incarnation }) => {
+      assert.ok(membership.roster("dict").peers.some((peer) => peer.incarnation === incarnation));
+      again.push(name);
+    },
+  });
+  const [b, reborn] = [recordOf("b"), recordOf("b")];
+  const put = async (...values: (PeerRecord | undefined)[]) => {
+    for (const value of values) {
+      const bytes = value && encodeRecord("dict", value);
+      bucket.write("dict.b", bytes, bucket.entries.get("dict.b")?.revision ?? 0);
+    }
+    await settle(50);
+  };
+  await put(b);
+  assert.deepEqual(again, [], "a first record");
+  await put(undefined);
+  assert.deepEqual(again, []);
+  await put(b);
+  assert.deepEqual(again, ["b"]);
+  await put(undefined, b);
+  assert.deepEqual(again, ["b", "b"]);
+  await put({ ...b, state: "draining" });
+  assert.deepEqual(again, ["b", "b", "b"]);
+  await put(undefined);
+  await put(reborn);
+  assert.equal(again.length, 3, "another life");
   await membership.close();
 });
 

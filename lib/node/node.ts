@@ -29,6 +29,7 @@ import { dialTcp } from "../peer/socket/tcp.ts";
 import { PeerListener, PeerTls } from "./peer-listener.ts";
 import type { Fetch } from "../runtime/globals.ts";
 import { Invalidations } from "./invalidations.ts";
+import { OutOfReach } from "./out-of-reach.ts";
 import { RecentLines } from "./recent-lines.ts";
 import { type Served, serveGroup, serviceOf } from "./served-group.ts";
 import { openRegistry, type Registry, serviceFault } from "./open-registry.ts";
@@ -108,6 +109,7 @@ export class Node {
   /** What its record says of each group, to be compared with what its peers' say. */
   readonly #facts = new Map<string, GroupFacts>();
   #policyCheck: PolicyCheck | undefined;
+  #outOfReach: OutOfReach | undefined;
   #defined: DefinedGroups | undefined;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #ready = Promise.withResolvers<void>();
@@ -196,6 +198,7 @@ export class Node {
     });
     const hub = this.#makeHub(name, identity, invalidations);
     this.#hub = hub;
+    this.#outOfReach = new OutOfReach({ url, links: () => hub.stats(), clock: this.#clock, log: this.#peerLog });
     for (const group of this.#config.groups) {
       this.#serve(group, hub);
       for (const list of this.#joinedLists(group.name)) this.#awaited.add(list);
@@ -545,6 +548,7 @@ export class Node {
     const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
     const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
     this.#liveness?.stop();
+    this.#outOfReach?.stop();
     const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
     await this.#membership?.setState("draining", this.#registryTimeoutMs);
@@ -592,6 +596,10 @@ export class Node {
         probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),
+      onReached: (record) => {
+        this.#liveness?.reached(record);
+        this.#membership?.reachedPeer();
+      },
       onProbed: () => this.#liveness?.probed(),
       onSettled: (isWhole) => this.#settled(isWhole),
       openSocket: (url, introduction) => dialTcp(url, introduction, this.#networks, this.#tls?.ca),
@@ -618,6 +626,11 @@ export class Node {
       faultOf: (url) => serviceFault(url, this.#config.nats) ?? this.#networks.faultOf(url),
       onRoster: (roster) => this.#swap(roster),
       onKnown: () => this.#reviewGates(),
+      onWroteAgain: (record) => this.#liveness?.wroteAgain(record),
+      onPutBack: () => {
+        this.#liveness?.putBack();
+        this.#outOfReach?.putBack();
+      },
       onListed: (list, isListed) => {
         const group = groupOfList(list);
         if (isListed && this.#served.has(group) && this.#joinedLists(group).includes(list)) this.#awaited.add(list);

@@ -7,6 +7,7 @@ import { SILENT_INTERVALS } from "./probe-timer.ts";
 import type { ProbePlan } from "./probe-plan.ts";
 import type { ProbeState } from "./probe.ts";
 import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
+import type { ReturnedLives } from "./returned-lives.ts";
 
 /** At most so many others are asked about a suspect. Chosen: a sample, so that the work does not grow with the cluster. */
 const INDIRECT_PROBERS = 5;
@@ -26,10 +27,11 @@ interface EvictionRuleOptions {
   readonly liveness: LivenessOptions;
   readonly polling: Required<PollingOptions>;
   readonly view: View;
+  readonly returned: ReturnedLives;
 }
 
 /**
- * The rules of evidence: rules 6 to 13 of README.md in this folder, which gives their reasons and tests. This node has
+ * The rules of evidence: rules 6 to 14 of README.md in this folder, which gives their reasons and tests. This node has
  * missed the suspect's answers itself, so it has one vote, "dead". The suspect has none.
  */
 export class EvictionRule {
@@ -69,7 +71,7 @@ export class EvictionRule {
     const { clock, isRegistryAway, isListed } = this.#options.liveness;
     this.#logOnce(suspect);
     // The next miss tries again.
-    if (isRegistryAway()) return;
+    if (isRegistryAway() || this.#waitMsFor(suspect) > 0) return;
     const { streak } = suspect;
     // An indirect prober needs the time of a probe before it can say "dead".
     const timeoutMs = 2 * this.#options.polling.pollTimeoutMs;
@@ -79,7 +81,7 @@ export class EvictionRule {
     suspect.isDeciding = false;
     if (!this.#isCurrent(suspect) || suspect.streak !== streak) return;
     suspect.endRound();
-    if (reason === undefined || stoodStill() || isRegistryAway() || !isListed()) return;
+    if (reason === undefined || stoodStill() || isRegistryAway() || !isListed() || this.#waitMsFor(suspect) > 0) return;
     await this.#evict(suspect, reason);
   }
 
@@ -158,6 +160,10 @@ export class EvictionRule {
     if (this.#isCurrent(suspect)) suspect.reset();
   }
 
+  #waitMsFor({ peer }: ProbeState): number {
+    return this.#options.returned.waitMs(peer.record);
+  }
+
   #isCurrent(suspect: ProbeState): boolean {
     return this.#options.view.states.get(suspect.peer.record.name) === suspect;
   }
@@ -166,8 +172,11 @@ export class EvictionRule {
     if (suspect.isLogged) return;
     suspect.isLogged = true;
     const { name } = suspect.peer.record;
+    const waitMs = this.#waitMsFor(suspect);
     const next = this.#options.liveness.isRegistryAway()
       ? "no peer is evicted while NATS is away"
+      : waitMs > 0
+      ? `one of us returned to the lists, so it may only be out of reach: it stays for ${Math.ceil(waitMs / 1_000)} s`
       : this.#probersOf(name, 1).length === 0
       ? "no other node lists it, so it gets twice the time"
       : "asking other nodes";

@@ -4,6 +4,7 @@ import { withTimeout } from "../base/timeout.ts";
 import { PeerError } from "../errors.ts";
 import type { Probes } from "./probe.ts";
 import { lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";
+import type { ReturnedLives } from "./returned-lives.ts";
 
 /** What the indirect probers of a suspect said. */
 export interface Findings {
@@ -49,6 +50,7 @@ export function probeIndirectly(
 export interface IndirectProberOptions {
   readonly self: Suspect;
   readonly probes: Probes;
+  readonly returned: ReturnedLives;
   /** A suspect has at most so long to answer, whatever the asking node would wait. */
   readonly timeoutMs: number;
   /** A listed peer, as it stands now. */
@@ -77,7 +79,7 @@ export class IndirectProber {
    * @throws PeerError this node cannot say
    */
   async probe(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
-    const { self, probes, isListed, onAnswer } = this.#options;
+    const { self, probes, returned, isListed, onAnswer } = this.#options;
     if (lifeOf(suspect) === lifeOf(self)) return true;
     const peer = this.#find(suspect);
     if (this.#inFlight >= MAX_AT_ONCE) throw cannotSay(suspect, `this node probes ${MAX_AT_ONCE} others already`);
@@ -92,6 +94,9 @@ export class IndirectProber {
     this.#find(suspect);
     if (outcome === "void") throw cannotSay(suspect, "this node could not probe it");
     if (!isListed()) throw cannotSay(suspect, "this node is not listed itself");
+    if (returned.waitMs(suspect) > 0) {
+      throw cannotSay(suspect, "this node has not reached it since one of the two returned to the lists");
+    }
     return false;
   }
 

@@ -5,7 +5,8 @@ import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOption
 import { ProbePlan } from "./probe-plan.ts";
 import { ProbeTimer, SILENT_INTERVALS } from "./probe-timer.ts";
 import { Probes, ProbeState } from "./probe.ts";
-import { isSameLife, lifeOf, type Suspect } from "./probed-peer.ts";
+import { isSameLife, lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";
+import { ReturnedLives } from "./returned-lives.ts";
 
 export type { ProbedPeer, Suspect } from "./probed-peer.ts";
 
@@ -13,6 +14,8 @@ export type { ProbedPeer, Suspect } from "./probed-peer.ts";
 const MAX_EXTRA = 64;
 /** At every second tick, one more peer is probed, each in its turn. Chosen. */
 const TICKS_PER_TURN = 2;
+/** A peer that answered so many intervals ago is in reach. Chosen: one probe may be missed. */
+const LATELY_INTERVALS = 2;
 
 /**
  * Probes peers, and tells which of them are suspects: rules 1 to 5 of README.md in this folder, which gives their reasons
@@ -25,6 +28,7 @@ export class Liveness {
   readonly #indirectProber: IndirectProber;
   readonly #timer: ProbeTimer;
   readonly #rule: EvictionRule;
+  readonly #returned: ReturnedLives;
   readonly #view: View;
   #phase: "new" | "running" | "stopped" = "new";
   /** The peer that was last probed in its turn. */
@@ -39,14 +43,17 @@ export class Liveness {
     const view: View = this.#view = { peers: new Map(), plan: new ProbePlan([[self.name]]), states: new Map() };
     this.#probes = new Probes(clock);
     this.#timer = new ProbeTimer({ clock, random, intervalMs, jitter, onTick: (dueMs) => this.#probeAll(dueMs) });
-    this.#rule = new EvictionRule({ liveness: options, polling, view });
+    const returned = this.#returned = new ReturnedLives(clock);
+    this.#rule = new EvictionRule({ liveness: options, polling, view, returned });
     this.#indirectProber = new IndirectProber({
       self,
       probes: this.#probes,
+      returned,
       timeoutMs,
       peerOf: (name) => this.#phase === "running" ? view.peers.get(name) : undefined,
       isListed,
       onAnswer: (peer) => {
+        returned.reached(peer.record);
         const state = view.states.get(peer.record.name);
         if (state !== undefined && isSameLife(state.peer, peer)) this.#answered(state);
       },
@@ -93,6 +100,28 @@ export class Liveness {
     else this.#timer.stop();
   }
 
+  /**
+   * To be called when a peer has written its record again in the same life, after the rosters were told: it put itself back,
+   * or changed its state.
+   */
+  wroteAgain(suspect: Suspect): void {
+    const peer = this.#view.peers.get(suspect.name);
+    if (peer !== undefined && lifeOf(peer.record) === lifeOf(suspect)) this.#waitFor(peer);
+  }
+
+  /**
+   * To be called when this node puts itself back: most nodes took it for dead, so it may be the one that is cut off, and
+   * has no vote about peers that it does not reach.
+   */
+  putBack(): void {
+    for (const peer of this.#view.peers.values()) this.#waitFor(peer);
+  }
+
+  /** To be called when a connection to a peer has opened. */
+  reached(suspect: Suspect): void {
+    this.#returned.reached(suspect);
+  }
+
   /** To be called when another node probes this one. */
   probed(): void {
     this.#timer.soon();
@@ -115,6 +144,19 @@ export class Liveness {
       rounds: this.#rule.rounds,
       evictions: this.#rule.evictions,
     };
+  }
+
+  #waitFor(peer: ProbedPeer): void {
+    const state = this.#view.states.get(peer.record.name);
+    if (state === undefined ? peer.isOpen : this.#hasAnsweredLately(state)) return;
+    this.#returned.returned(peer.record);
+    // A list may come without the moment in which the peer was not listed: what was missed before does not count.
+    state?.reset();
+  }
+
+  /** A connection that is open says less: it may be half dead. */
+  #hasAnsweredLately({ lastAnsweredAtMs = -Infinity }: ProbeState): boolean {
+    return this.#options.clock.nowMs() - lastAnsweredAtMs <= LATELY_INTERVALS * this.#polling.pollIntervalMs;
   }
 
   #planOf(lists: readonly (readonly Suspect[])[]): ProbePlan {
@@ -184,6 +226,7 @@ export class Liveness {
 
   #answered(state: ProbeState): void {
     this.#rule.heard();
+    this.#returned.reached(state.peer.record);
     state.lastAnsweredAtMs = this.#options.clock.nowMs();
     const { name } = state.peer.record;
     if (state.isLogged) this.#options.log.info(`peer ${name} answers again`, {}, { peer: name });

@@ -7,6 +7,8 @@ export type Suspect = Pick<PeerRecord, "name" | "incarnation">;
 /** A peer as liveness sees it, over the connection that requests take. */
 export interface ProbedPeer {
   readonly record: PeerRecord;
+  /** Whether there is a connection to it, which may be half dead. */
+  readonly isOpen: boolean;
   /**
    * Resolves when the peer has answered, in the life of `record`.
    *

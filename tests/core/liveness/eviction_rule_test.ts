@@ -100,6 +100,60 @@ const rows: readonly Row[] = [
     steps: ["silence b c d e", "wait 120000", "evicted", "logged 4 asking other nodes", "heal b c d e", "wait 1000"],
   },
   {
+    name:
+      "a peer that listed itself again and is out of reach stays listed for 1 minute, then 2, then 4, then 8, then 10",
+    peers: "b c d",
+    steps: [
+      "kill b",
+      "wait 3000",
+      "evicted b#1",
+      ...[60, 120, 240, 480, 600, 600].flatMap((seconds, index) => [
+        "forget",
+        "returns b",
+        `wait ${seconds * 1_000 - 100}`,
+        "asked b",
+        `evicted${" b#1".repeat(index + 1)}`,
+        "wait 1500",
+        `evicted${" b#1".repeat(index + 2)}`,
+      ]),
+      "logged 6 warn peer b does not answer: one of us returned to the lists, so it may only be out of reach",
+    ],
+  },
+  {
+    name: "a peer that is reached after its return is evicted as soon as any other, over whatever connection",
+    peers: "b c d",
+    steps: ["kill b", "wait 3000", "evicted b#1", "returns b", "reaches b", "wait 3000", "evicted b#1 b#1"],
+  },
+  {
+    name: "a peer that answers after its return is evicted as soon as any other, and its returns count from zero",
+    peers: "b c d",
+    steps: [
+      ...["kill b", "wait 3000", "returns b", "wait 61000", "evicted b#1 b#1", "returns b", "heal b", "wait 1000"],
+      ...["kill b", "wait 3000", "evicted b#1 b#1 b#1", "returns b", "wait 59900", "evicted b#1 b#1 b#1", "wait 1500"],
+      "evicted b#1 b#1 b#1 b#1",
+    ],
+  },
+  {
+    name: "a peer that writes its record again is evicted as soon as any other, if this node had reached it",
+    peers: "b c d",
+    steps: ["rewrites b", "kill b", "wait 3000", "evicted b#1"],
+  },
+  {
+    name: "a record that a silent peer writes again ends the round about it, also if it was never seen to be gone",
+    peers: "b c d",
+    steps: ["hold", "kill b", "wait 2600", "asked b c d", "rewrites b", "release", "wait 59000", "evicted"],
+  },
+  {
+    name: "a node that puts itself back has no vote about peers that it does not reach",
+    peers: "b c d",
+    steps: ["kill b", "wait 1500", "putback", "wait 59900", "evicted", "asked b", "wait 1500", "evicted b#1"],
+  },
+  {
+    name: "a node that puts itself back votes at once about peers that it reaches",
+    peers: "b c d",
+    steps: ["putback", "kill b", "wait 3000", "evicted b#1"],
+  },
+  {
     name: "in a pair a peer gets twice the time",
     peers: "b",
     steps: [

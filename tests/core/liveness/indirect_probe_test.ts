@@ -32,6 +32,18 @@ test("a suspect that answers an indirect probe is no suspect any more", async (d
   assert.equal(stage.misses("b"), 0);
 });
 
+test("a node cannot say that a peer is dead which listed itself again and was never reached since", async (defer) => {
+  const stage = new Stage("b c d");
+  defer(() => stage.liveness.stop());
+  const ask = () => stage.liveness.probeIndirectly(recordOf("b"), { timeoutMs: 500 });
+  await stage.play(["kill b", "returns b"]);
+  await assert.rejects(ask(), (error) => error instanceof PeerError && /has not reached it since/.test(error.message));
+  await stage.do("heal b");
+  assert.equal(await ask(), true);
+  await stage.do("kill b");
+  assert.equal(await ask(), false, "it was reached");
+});
+
 test("a node that cannot say refuses: strangers, other lives, not listed itself, a change meanwhile, too many", async (defer) => {
   const stage = new Stage(Array.from({ length: 70 }, (_, i) => `b${i}`).join(" "));
   defer(() => stage.liveness.stop());

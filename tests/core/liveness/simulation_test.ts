@@ -42,11 +42,11 @@ class Run {
       await this.#advance(fault.afterMs);
       this.#strike(fault);
     }
-    // All faults end. A node that was evicted often waits up to 30 s before it comes back.
+    // All faults end. A node that returned twice is waited for up to 120 s before it is evicted again.
     await this.#advance(20_000);
     this.world.heal();
     this.world.back();
-    await this.#advance(70_000);
+    await this.#advance(190_000);
   }
 
   check(): void {

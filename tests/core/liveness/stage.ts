@@ -31,6 +31,7 @@ type Finding = "truth" | "dead" | "alive" | "nothing";
 export class FakePeer implements ProbedPeer {
   record: PeerRecord;
   answer: Answer = "answers";
+  isOpen = true;
   finding: Finding = "truth";
   probes = 0;
   /** When each probe began. */
@@ -152,7 +153,9 @@ export class Stage {
    * (unlisted without notice), `groups b c,c d` (the peers in each group of this node), `leaves b`, `joins b`, `reborn b`,
    * `hold` and `release` (the answers of indirect probers), `loses`, `fails` and `hangs` (evictions), `stop`, `wait 2500`,
    * `evicted b#1 c#1` (all so far, in any order; `evicted` alone: none), `asked b c d` (c and d were asked about b),
-   * `forget` (earlier `asked`), `logged 2 text`.
+   * `forget` (earlier `asked`), `logged 2 text`, `returns b` (it is evicted and puts itself back, and this node does not reach
+   * it), `rewrites b` (it writes its record again, over an open connection), `reaches b` (a connection to it opens),
+   * `putback` (this node puts itself back).
    */
   async do(step: string): Promise<void> {
     const [verb, ...rest] = words(step);
@@ -175,6 +178,20 @@ export class Stage {
       leaves: () => roster(() => rest.forEach((name) => this.peers.delete(name))),
       joins: () => roster(() => rest.forEach((name) => this.peers.set(name, new FakePeer(recordOf(name), this)))),
       reborn: () => roster(() => rest.forEach((name) => this.peers.set(name, new FakePeer(recordOf(name, 2), this)))),
+      returns: () => {
+        for (const name of rest) {
+          const { record, answer } = this.peer(name);
+          roster(() => this.peers.delete(name));
+          const peer = new FakePeer(record, this);
+          roster(() => this.peers.set(name, peer));
+          peer.answer = answer;
+          peer.isOpen = false;
+          this.liveness.wroteAgain(record);
+        }
+      },
+      rewrites: () => each(({ record }) => this.liveness.wroteAgain(record)),
+      reaches: () => each((peer) => (peer.isOpen = true, this.liveness.reached(peer.record))),
+      putback: () => this.liveness.putBack(),
       hold: () => {
         this.held = new Promise((resolve) => this.#release = resolve);
       },

@@ -154,6 +154,43 @@ test(
   },
 );
 
+test("two equal halves evict each node once at most, and then all stay listed: nobody flaps", {
+  timeoutMs: 60_000,
+}, async () => {
+  const names = [..."abcdef"];
+  for (let seed = 0; seed < 4; seed++) {
+    const world = new World(names, { random: seeded(seed) });
+    await world.clock.advance(1_500 + 67 * seed);
+    world.cut(["a", "b", "c"], ["d", "e", "f"]);
+    await world.clock.advance(15_000);
+    assert.deepEqual(world.listed, names, `seed ${seed}`);
+    const lives = world.evictions.map(({ life }) => life);
+    assert.equal(new Set(lives).size, lives.length, `${lives}`);
+    await world.clock.advance(45_000);
+    assert.equal(world.evictions.length, lives.length, `seed ${seed}`);
+    world.heal();
+    await world.clock.advance(10_000);
+    assert.deepEqual(world.listed, names, `seed ${seed}`);
+    assert.equal(world.evictions.length, lives.length, `seed ${seed}`);
+    // Reached again, a node is evicted as soon as any other.
+    world.kill("e");
+    await world.clock.advance(3_000);
+    assert.deepEqual(world.listed, ["a", "b", "c", "d", "f"], `seed ${seed}`);
+    world.close();
+  }
+});
+
+test("a half that dies while it is out of reach leaves the lists in the end", { timeoutMs: 60_000 }, async (defer) => {
+  const world = new World([..."abcdef"], { random: seeded(6) });
+  defer(() => world.close());
+  await world.clock.advance(1_500);
+  world.cut(["a", "b", "c"], ["d", "e", "f"]);
+  await world.clock.advance(20_000);
+  for (const name of ["d", "e", "f"]) world.kill(name);
+  await world.clock.advance(60_000);
+  assert.deepEqual(world.listed, ["a", "b", "c"]);
+});
+
 test("two nodes that start after thirty died evict them in time: no suspect is asked about another", async (defer) => {
   const dead = Array.from({ length: 30 }, (_, i) => `n${i}`);
   const world = new World(dead, { random: seeded(5) });

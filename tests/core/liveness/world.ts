@@ -12,6 +12,8 @@ import { recordOf } from "./stage.ts";
 
 /** One way, for every message. */
 const LATENCY_MS = 1;
+/** A peer out of reach is dialed again so often. */
+const REDIAL_MS = 2_000;
 
 export interface WorldOptions {
   readonly polling?: PollingOptions;
@@ -45,6 +47,8 @@ export class Machine {
   #isPuttingBack = false;
   #hasStood = false;
   #hasView = false;
+  /** The last write of each record that this node has seen. */
+  readonly #writes = new Map<string, Pick<Listed, "record" | "revision">>();
 
   constructor(record: PeerRecord, world: World, options: WorldOptions) {
     this.name = record.name;
@@ -114,8 +118,28 @@ export class Machine {
     this.view = new Map([...all].filter(([_, { group }]) => this.groups.includes(group)));
     // As with the real registry, which is back when all lists have been delivered.
     this.liveness.rosterChanged();
+    this.#noteWrites();
     this.#hasView = true;
     this.putBack();
+  }
+
+  /** A new link to a peer that returned is not open at once. */
+  #noteWrites(): void {
+    for (const [key, { record, revision }] of this.view) {
+      const before = this.#writes.get(key);
+      this.#writes.set(key, { record, revision });
+      if (before === undefined || before.record !== record || before.revision === revision) continue;
+      if (record !== this.record) this.liveness.wroteAgain(record);
+      this.#world.clock.after(2 * LATENCY_MS, () => this.run(() => this.connect(record)));
+    }
+  }
+
+  /** Opens a link to the peer, if it can be reached. */
+  connect(record: PeerRecord): void {
+    if (!this.#world.isReachable(this, record)) return;
+    if (record !== this.record) return this.liveness.reached(record);
+    // This node is listed again: its links open, too.
+    for (const other of this.#peers()) if (this.#world.isReachable(this, other)) this.liveness.reached(other);
   }
 
   putBack(): void {
@@ -128,6 +152,8 @@ export class Machine {
         this.#isPuttingBack = false;
         if (this.#world.isAway) return;
         this.pace.wrote(clock.nowMs(), this.#hasStood);
+        // Its list may only be late.
+        if (this.#hasStood && !this.#world.listed.includes(this.name)) this.liveness.putBack();
         this.#hasStood = true;
         this.#world.list(this.record, this.groups);
       }));
@@ -191,6 +217,17 @@ export class World {
 
   heal(): void {
     this.#cuts.clear();
+    for (const machine of this.machines.values()) {
+      this.clock.after(REDIAL_MS, () =>
+        machine.run(() => {
+          for (const { record } of machine.view.values()) machine.connect(record);
+        }));
+    }
+  }
+
+  isReachable(from: Machine, { name, incarnation }: Suspect): boolean {
+    const { isKilled, isStopped, record } = this.machine(name);
+    return !isKilled && !isStopped && record.incarnation === incarnation && !this.isCut(from.name, name);
   }
 
   isCut(left: string, right: string): boolean {
@@ -237,6 +274,7 @@ export class World {
   link(from: Machine, record: PeerRecord): ProbedPeer {
     return {
       record,
+      isOpen: false,
       probe: ({ timeoutMs }) =>
         this.#ask(from, record, timeoutMs, (to) => {
           to.liveness.probed();

@@ -105,6 +105,11 @@ export interface Peer {
 export interface AskOptions {
   readonly signal: CancelSignal;
   readonly timeoutMs: number;
+  /**
+   * The value is arriving, in several parts; called with each. The peer then has until `untilMs` for the next one, whatever
+   * the ask's own time.
+   */
+  arriving?(untilMs: number): void;
 }
 
 export interface PushOptions extends AskOptions {

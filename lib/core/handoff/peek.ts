@@ -67,7 +67,7 @@ class PeekRound {
   readonly #over = new AbortController();
   readonly #asked = new Set<Peer>();
   readonly #waiting = new Set<Waiting>();
-  readonly #cancelTimer: () => void;
+  #cancelTimer: () => void;
   readonly #leave = () => this.#end(undefined);
 
   constructor(peeks: Peeks, key: string, signal: CancelSignal, done: (value: Value | undefined) => void) {
@@ -75,7 +75,7 @@ class PeekRound {
     this.#key = key;
     this.#signal = signal;
     this.#done = done;
-    this.#cancelTimer = atDeadline(peeks.options.clock, peeks.timeoutMs, () => this.#timeOut());
+    this.#cancelTimer = this.#after(peeks.timeoutMs);
     signal.addEventListener("abort", this.#leave, { once: true });
   }
 
@@ -116,7 +116,12 @@ class PeekRound {
     let found: Value | undefined;
     let isLost = false;
     try {
-      found = await peer.peek(group, this.#key, { signal: this.#over.signal, timeoutMs: this.#peeks.timeoutMs });
+      const arriving = (untilMs: number) => this.#arriving(untilMs);
+      found = await peer.peek(group, this.#key, {
+        signal: this.#over.signal,
+        timeoutMs: this.#peeks.timeoutMs,
+        arriving,
+      });
     } catch {
       isLost = true;
     }
@@ -132,6 +137,17 @@ class PeekRound {
     if (value !== undefined && (value.freshUntilMs > nowMs || isOfOwner && isUsableOnError(value, nowMs))) {
       this.#end(value);
     } else if (this.#waiting.size === 0) this.#end(undefined);
+  }
+
+  #after(delayMs: number): () => void {
+    return atDeadline(this.#peeks.options.clock, delayMs, () => this.#timeOut());
+  }
+
+  /** A value comes in parts over a slow path: it spares a load, as any other. */
+  #arriving(untilMs: number): void {
+    if (this.#over.signal.aborted) return;
+    this.#cancelTimer();
+    this.#cancelTimer = this.#after(Math.max(0, untilMs - this.#peeks.options.clock.nowMs()));
   }
 
   #timeOut(): void {

@@ -138,6 +138,10 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
   reject(error: unknown): void {
     this.failover.failed(this, error);
   }
+
+  arriving(untilMs: number): void {
+    this.failover.arriving(this, this, untilMs);
+  }
 }
 
 /** The second ask, of another peer. Its failure ends nothing, since the primary ask is still in flight. */
@@ -166,6 +170,10 @@ class HedgeAsk<T> implements Ask {
 
   reject(error: unknown): void {
     this.primary.failover.noteFailure(this, error);
+  }
+
+  arriving(untilMs: number): void {
+    this.primary.failover.arriving(this.primary, this, untilMs);
   }
 }
 
@@ -216,6 +224,15 @@ export class Failover<T> {
     } catch (error) {
       ask.signal.reject(error);
     }
+  }
+
+  /**
+   * For asks: a value is arriving in parts. A peer that sends is not silent, so it is not hedged. Should it stop, there is
+   * still the time for a load in its place.
+   */
+  arriving(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, untilMs: number): void {
+    if (by === ask) this.#hedging.forget(ask);
+    ask.signal.keepUntil(untilMs + this.timeoutMs);
   }
 
   /** For asks: the primary ask has failed. */

@@ -17,6 +17,8 @@ import type { Value } from "../value.ts";
 
 /** One load in flight, as its maker sees it: aborted when no waiter is left, or when its deadline has passed. */
 export interface Flight<T> extends CancelSignal, Reply<T> {
+  /** It may last until then, if that is later than its deadline. */
+  keepUntil(untilMs: number): void;
   /** Resolves or rejects as this work does. */
   follow(work: Promise<T>): void;
   /** The same signal for an API that needs a real AbortSignal, such as `fetch`. */
@@ -29,7 +31,7 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   /** The hash of the key. */
   readonly number: number;
   follower: LoadInFlight<T> | undefined = undefined;
-  readonly deadlineMs: number;
+  deadlineMs: number;
   private readonly flights: Flights<T>;
   /** The waiter that the flight was begun for. */
   readonly initiator: Waiter<T>;
@@ -60,6 +62,10 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
     for (const waiter of this.flights.end(this)) {
       if (!waiter.mayGoOn || !this.flights.goesOn(this.key, error, waiter)) waiter.reject(error);
     }
+  }
+
+  keepUntil(untilMs: number): void {
+    this.deadlineMs = Math.max(this.deadlineMs, untilMs);
   }
 
   follow(work: Promise<T>): void {

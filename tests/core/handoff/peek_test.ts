@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { PrefixHash } from "../../../lib/core/base/hash.ts";
 import { Rendezvous } from "../../../lib/core/placement/rendezvous.ts";
-import { settle } from "../../support/clock.ts";
+import type { AskOptions, Peer } from "../../../lib/core/ports.ts";
+import type { Value } from "../../../lib/core/value.ts";
+import { NoPeers } from "../../../lib/core/ports.ts";
+import { Peeks } from "../../../lib/core/handoff/peek.ts";
+import { DEFAULT_LIFETIME } from "../../../lib/core/lifetime/policy.ts";
+import { ManualClock, settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 import { makeCluster, read, record } from "../cluster.ts";
+import { valueOf } from "../support.ts";
 import { askAll, keys } from "./support.ts";
 
 test("a node that joins asks the former owner before the origin, so a join costs no load", async () => {
@@ -266,4 +272,33 @@ test("in a cluster that does not change no node peeks", async () => {
   await cluster.clock.advance(300_000);
   await askAll(cluster, ["a", "b", "c"]);
   assert.deepEqual(cluster.peeks, []);
+});
+
+test("a former owner's value that arrives in parts is waited for, and when it stops, the origin is asked", async () => {
+  for (const parts of [5, 2]) {
+    const clock = new ManualClock();
+    let asked: AskOptions | undefined;
+    const found = Promise.withResolvers<Value>();
+    const peek: Peer["peek"] = (_group, _key, options) => (asked = options, found.promise);
+    const former = { name: "b", peek } as Peer;
+    const picker = { ...NoPeers, holders: () => [former] };
+    const stats = { peeks: 0, peekHits: 0, entriesPushed: 0, entriesTaken: 0 };
+    const lifetime = DEFAULT_LIFETIME;
+    // Peeks use no cache.
+    const caches = undefined as never;
+    const options = { group: "g", picker, caches, clock, lifetime, loadTimeoutMs: 10_000, replicas: 1, stats };
+    let result: Value | undefined | null = null;
+    const round = new Peeks(options).ask("x", new AbortController().signal)!.then((value) => result = value);
+    await settle();
+    for (let i = 0; i < parts; i++) {
+      asked!.arriving!(clock.nowMs() + 5_000);
+      await clock.advance(1_000);
+    }
+    assert.equal(result, null);
+    if (parts === 5) found.resolve(valueOf(1));
+    else await clock.advance(4_000);
+    await round;
+    assert.deepEqual([result !== undefined, stats.peekHits], parts === 5 ? [true, 1] : [false, 0]);
+    assert.equal(clock.pending, 0);
+  }
 });

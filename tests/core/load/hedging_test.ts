@@ -157,3 +157,61 @@ test("a hedge may find the slow peer's connection dead: asks that this has ended
   assert.deepEqual(askedOfC.toSorted(), ["x", "x", "y", "z"]);
   assert.deepEqual([flights.size, clock.pending > 2], [0, false]);
 });
+
+/** A node whose owner for all keys is `b`; what reaches it is answered by the test. Nobody else may be asked. */
+function askedOfB(loadHere: () => Promise<string>) {
+  const clock = new ManualClock();
+  const atB: Ask[] = [];
+  const b = { name: "b", ask: (_group, _key, question) => void atB.push(question) } as Peer;
+  const stats = { peerLoads: 0, peerErrors: 0, hedges: 0, behindPeers: 0 };
+  const failover = new Failover<string>({
+    after: () => BLIND,
+    group: "g",
+    picker: { ...NoPeers, pick: () => b, ranked: (_key, count) => [b, undefined].slice(0, count) },
+    clock,
+    timeoutMs: 10_000,
+    stats,
+    received: (key) => `value of ${key}`,
+    standIn: () => undefined,
+    loadUnkept: () => assert.fail("nobody is behind"),
+    loadHere,
+  });
+  const flights = new Flights<string>({ clock, timeoutMs: 20_500, maxFlights: 10 });
+  const asked = promised<string>(undefined, (waiter) => {
+    flights.fly("x", waiter, (flight) => failover.fetch(b, "x", flight));
+  });
+  return { clock, asked, ask: atB[0]!, stats };
+}
+
+test("a value that arrives in parts is waited for, beyond the time of a flight, and its peer is not hedged", async () => {
+  const { clock, asked, ask, stats } = askedOfB(() => assert.fail("b is sending"));
+  for (let i = 0; i < 45; i++) {
+    ask.arriving!(clock.nowMs() + 5_000);
+    await clock.advance(1_000);
+  }
+  ask.resolve(valueOf(1));
+  assert.equal(await asked, "value of x");
+  assert.deepEqual([stats.hedges, stats.peerLoads], [0, 1]);
+});
+
+test("when a value stops to arrive, there is still the time for a load in its place, and no more", async () => {
+  const loaded = Promise.withResolvers<string>();
+  const { clock, asked, ask } = askedOfB(() => loaded.promise);
+  await clock.advance(400);
+  for (let i = 0; i < 30; i++) {
+    ask.arriving!(clock.nowMs() + 5_000);
+    await clock.advance(1_000);
+  }
+  await clock.advance(4_000);
+  ask.reject(new PeerError("b did not answer in time"));
+  await clock.advance(9_999);
+  loaded.resolve("loaded here");
+  assert.equal(await asked, "loaded here");
+  const late = askedOfB(() => new Promise(() => {}));
+  late.ask.arriving!(late.clock.nowMs() + 25_000);
+  const over = assert.rejects(late.asked, { name: "OriginTimeoutError" });
+  await late.clock.advance(25_000);
+  late.ask.reject(new PeerError("b did not answer in time"));
+  await late.clock.advance(10_000);
+  await over;
+});

@@ -12,9 +12,25 @@ export interface PeerLimits {
   readonly socketBytes: number;
   /** Encoded messages that may wait behind a full socket; beyond it the link is given up. */
   readonly backlogBytes: number;
-  /** Bodies of values that may wait behind a full socket; beyond it a get gets the reply "overloaded". */
+  /** A value or a push with longer bodies travels in pieces of this length, others in one message. */
+  readonly pieceBytes: number;
+  /** Pieces that are under way to the peer and not acknowledged: at least so many bytes, which is where it begins. */
+  readonly windowBytes: number;
+  /** And at most so many. */
+  readonly maxWindowBytes: number;
+  /**
+   * The window grows while pieces are acknowledged at most so much later than the quickest was, and shrinks when they take
+   * twice as much longer: so long at most stands in front of a probe, here and in the system's buffers. Other links of this
+   * node may share the path, and a probe has 250 ms.
+   */
+  readonly pieceDelayMs: number;
+  /** An ask whose value, or whose push, moves on in pieces may take so long after the last piece, whatever its own time. */
+  readonly pieceStallMs: number;
+  /** But so long in all: the longest value over some 2 Mbit/s. */
+  readonly transferMs: number;
+  /** Bodies of values that may wait behind a full socket or leave in pieces; beyond it a get gets the reply "overloaded". */
   readonly valueBacklogBytes: number;
-  /** Bodies of pushes that may wait behind a full socket, but for the first; beyond it a push is refused. */
+  /** Bodies of pushes that may wait behind a full socket or leave in pieces, but for the first; beyond it a push is refused. */
   readonly pushBacklogBytes: number;
   /** A full socket that takes nothing for so long is given up. */
   readonly stallMs: number;
@@ -75,8 +91,14 @@ export const PEER_LIMITS: PeerLimits = {
   batchBytes: 256 * 1024,
   socketBytes: 4 * 1024 * 1024,
   backlogBytes: 8 * 1024 * 1024,
+  pieceBytes: 64 * 1024,
+  windowBytes: 128 * 1024,
+  maxWindowBytes: 4 * 1024 * 1024,
+  pieceDelayMs: 50,
+  pieceStallMs: 5_000,
+  transferMs: 60_000,
   valueBacklogBytes: 64 * 1024 * 1024,
-  pushBacklogBytes: 8 * 1024 * 1024,
+  pushBacklogBytes: 32 * 1024 * 1024,
   stallMs: 5_000,
   silentMisses: 12,
   silentMissMs: 250,

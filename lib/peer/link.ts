@@ -49,6 +49,9 @@ export interface LinkOptions {
 /** Refusals, and faults, that the log tells of per link: both come from the other end. Chosen. */
 const MAX_SAID = 16;
 
+/** The part of a probe's time after which other bytes of the peer count as its answer. Chosen. */
+const SHARE_OF_PROBE = 0.95;
+
 /** In each pair of nodes the one with the smaller name dials, so that there is one connection, and no race for it. */
 export function dials(self: string, peer: string): boolean {
   return self < peer;
@@ -338,7 +341,8 @@ export class Link implements Peer, ProbedPeer {
 
   #probeOver(channel: Channel, timeoutMs: number): Promise<void> {
     const { incarnation } = channel.remote;
-    if (incarnation === this.#record.incarnation) return channel.probe(timeoutMs);
+    // Who probes waits no longer either: the channel says first whether anything has come from the peer meanwhile.
+    if (incarnation === this.#record.incarnation) return channel.probe(timeoutMs * SHARE_OF_PROBE);
     return Promise.reject(
       new PeerError(`${this.name} is in its life ${incarnation}, not the one that the roster lists`),
     );

@@ -366,7 +366,8 @@ function lastFailure(near: MemorySocket): string {
     onTaken: ignore,
     onCaughtUp: ignore,
   };
-  readFrame(near.other.frames.at(-1)!, asks, replies, 0);
+  const pieces = { onParted: ignore, onPiece: ignore, onPieceTaken: ignore, onDropped: ignore };
+  readFrame(near.other.frames.at(-1)!, asks, replies, pieces, 0);
   return failure;
 }
 

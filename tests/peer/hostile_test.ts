@@ -133,6 +133,11 @@ class Client {
       onIndirectProbed: (id, isAlive) => say(`indirectly probed ${id} ${isAlive}`),
       onTaken: (id, count) => say(`taken ${id} ${count}`),
       onCaughtUp: (id, { sequence }) => say(`caught up ${id} ${sequence}`),
+    }, {
+      onParted: (transfer, _, id, bytes) => say(`parted ${transfer} ${id} ${bytes}`),
+      onPiece: (transfer, { length }) => say(`piece ${transfer} ${length}`),
+      onPieceTaken: (transfer) => say(`taken a piece ${transfer}`),
+      onDropped: (transfer) => say(`dropped ${transfer}`),
     }, 0);
     assert.equal(fault, undefined);
   }

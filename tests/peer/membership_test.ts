@@ -299,7 +299,7 @@ test("a probe fails at its time when the peer is silent, and at once when the co
   let ended = "";
   const silent = assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), PeerError).then(() => ended = "silent");
   await net.tick();
-  await net.clock.advance(249);
+  await net.clock.advance(237);
   assert.equal(ended, "");
   await net.clock.advance(1);
   await silent;

@@ -60,6 +60,15 @@ export class MemorySocket implements SocketLike {
     }
   }
 
+  /** The other end reads the next frame only. @returns whether there was one */
+  deliverOne(): boolean {
+    const frame = this.#unread.shift();
+    if (frame === undefined) return false;
+    this.bufferedBytes -= frame.length;
+    if (this.other.closedWith === undefined) this.other.handler.received(frame);
+    return true;
+  }
+
   close(code: number, reason: string): void {
     if (this.closedWith !== undefined) return;
     this.closedWith = { code, reason };

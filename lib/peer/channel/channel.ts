@@ -1,6 +1,7 @@
 import { Deadlines } from "../../core/base/deadlines.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
+import { PeerError } from "../../core/errors.ts";
 import type { Ask, AskOptions, Entry, PushOptions } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { OwnGreeting } from "../own-groups.ts";
@@ -10,6 +11,7 @@ import type { PeerGreeting } from "../wire/greeting.ts";
 import { readFrame } from "../wire/reader.ts";
 import { OwnGroupIds, RemoteGroups } from "./groups.ts";
 import { IncomingAsks } from "./incoming-asks.ts";
+import { IncomingPieces } from "./incoming-pieces.ts";
 import { Outbox } from "./outbox.ts";
 import { OutgoingAsks } from "./outgoing-asks.ts";
 import { Silence } from "./silence.ts";
@@ -29,6 +31,7 @@ export class Channel implements SocketHandler {
   readonly #remoteGroups: RemoteGroups;
   readonly #outgoing: OutgoingAsks;
   readonly #incoming: IncomingAsks;
+  readonly #pieces: IncomingPieces;
   readonly #deadlines: Deadlines;
   readonly #silence: Silence;
   readonly #told = new ToldLabel();
@@ -64,6 +67,9 @@ export class Channel implements SocketHandler {
     const [deadlines, told] = [this.#deadlines, this.#told];
     this.#outgoing = new OutgoingAsks(name, this.#ownGroups, context, outbox, deadlines, told, settled);
     this.#incoming = new IncomingAsks(name, this.#remoteGroups, context, outbox, deadlines, told, settled);
+    this.#pieces = new IncomingPieces(context, outbox, deadlines, this.#incoming, this.#outgoing, () => {
+      giveUp(CloseCode.stalled, "a message in pieces does not go on");
+    });
     socket.handler = this;
   }
 
@@ -128,12 +134,22 @@ export class Channel implements SocketHandler {
 
   /**
    * The channel at the other end replies by itself. A probe queues behind the messages before it: behind a full socket it
-   * times out, and so would the gets that wait there.
+   * times out, and so would the gets that wait there. Bytes that arrive are an answer as well: a reply may be late on a slow
+   * path.
    *
    * @throws PeerError; OverloadedError so many asks are in flight that it was not sent
    */
   probe(timeoutMs: number): Promise<void> {
-    return this.#outgoing.probe(timeoutMs);
+    const before = this.framesIn;
+    return this.#outgoing.probe(timeoutMs).catch((error) => {
+      const isAlive = this.framesIn > before && this.#closedBecause === undefined;
+      if (!isAlive || !(error instanceof PeerError)) throw error;
+    });
+  }
+
+  /** Bytes of memory for messages of the peer that have come in part. */
+  get arrivingBytes(): number {
+    return this.#pieces.heldBytes;
   }
 
   /** @throws PeerError */
@@ -187,7 +203,7 @@ export class Channel implements SocketHandler {
     try {
       reason = frame === undefined
         ? "malformed frame: not binary, or too long"
-        : readFrame(frame, this.#incoming, this.#outgoing, this.#context.clock.nowMs());
+        : readFrame(frame, this.#incoming, this.#outgoing, this.#pieces, this.#context.clock.nowMs());
     } catch (error) {
       this.#context.log.error(`peer ${this.remote.name}: reading a frame failed: ${error}`, {}, {
         peer: this.remote.name,
@@ -214,7 +230,8 @@ export class Channel implements SocketHandler {
 
   #endOverdue(nowMs: number): number {
     const overdueBefore = this.#outgoing.overdue;
-    const nextMs = Math.min(this.#outgoing.endOverdue(nowMs), this.#incoming.endOverdue(nowMs));
+    const asksMs = Math.min(this.#outgoing.endOverdue(nowMs), this.#incoming.endOverdue(nowMs));
+    const nextMs = Math.min(asksMs, this.#pieces.endOverdue(nowMs));
     if (this.#outgoing.overdue > overdueBefore) this.#missed(nowMs);
     this.#checkIdle();
     return this.#closedBecause === undefined ? nextMs : Infinity;
@@ -238,6 +255,7 @@ export class Channel implements SocketHandler {
     this.#outbox.close();
     this.#outgoing.close(reason);
     this.#incoming.close(reason);
+    this.#pieces.close(reason);
     this.#checkIdle();
   }
 

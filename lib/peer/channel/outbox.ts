@@ -3,11 +3,20 @@ import { PassThroughError, PeerError } from "../../core/errors.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
-import { FrameWriter } from "../wire/writer.ts";
-import { type BareType, FailureCode, type GroupNews } from "../wire/frames.ts";
+import { FrameWriter, pushPayload, valuePayload } from "../wire/writer.ts";
+import { type BareType, FailureCode, type GroupNews, MessageType, type PartedType } from "../wire/frames.ts";
 import type { PeerLimits } from "../limits.ts";
 import type { Schedule } from "../service.ts";
 import { CloseCode, type SocketLike } from "../socket/socket.ts";
+import { OutgoingPieces } from "./outgoing-pieces.ts";
+
+/** Where it is told how a push gets on. */
+export interface PushReply {
+  /** The errors of `push`, when it could not be sent at once. */
+  readonly onFailed: (error: unknown) => void;
+  /** The peer has taken a piece of it. @param beganMs when the first one left */
+  readonly onMoved: (nowMs: number, beganMs: number) => void;
+}
 
 /** A value or a push that waits, not yet encoded, for the socket to have room. */
 type Waiting =
@@ -18,13 +27,13 @@ type Waiting =
     readonly entries: readonly Entry[];
     readonly isWritten: boolean;
     readonly bytes: number;
-    readonly onFailed: (error: unknown) => void;
+    readonly reply: PushReply;
   };
 
 /**
  * The messages that leave over one socket. Messages of one tick gather in one frame. While the socket is full, values
  * and pushes wait as references, so that a slow reader costs no copies; other messages wait encoded. A reader that takes
- * nothing for `stallMs` is given up.
+ * nothing for `stallMs` is given up. What is longer than a piece leaves in pieces, after all else: see outgoing-pieces.ts.
  */
 export class Outbox {
   readonly #socket: SocketLike;
@@ -34,6 +43,8 @@ export class Outbox {
   readonly #giveUp: (code: number, reason: string) => void;
   readonly #onDrained: () => void;
   readonly #writer = new FrameWriter();
+  readonly #pieces: OutgoingPieces;
+  readonly #pieceBytes: number;
   readonly #waiting: Waiting[] = [];
   #waitingPushes = 0;
   #waitingPushBytes = 0;
@@ -72,6 +83,8 @@ export class Outbox {
     this.#limits = limits;
     this.#giveUp = giveUp;
     this.#onDrained = onDrained;
+    this.#pieceBytes = limits.pieceBytes;
+    this.#pieces = new OutgoingPieces(clock, limits, () => this.#stalled());
   }
 
   /** @throws BadKeyError, RangeError the key, or the label, cannot travel; nothing was written then */
@@ -120,21 +133,23 @@ export class Outbox {
   /**
    * @throws RangeError more than one message holds; BadKeyError a key that cannot travel; PeerError too much waits behind
    * the full socket. Nothing was written then
-   * @param onFailed takes the first two errors of a push that had to wait
+   * @param reply takes the first two errors of a push that had to wait
    */
-  push(
-    id: number,
-    group: number,
-    entries: readonly Entry[],
-    isWritten: boolean,
-    onFailed: (error: unknown) => void,
-  ): void {
-    if (!this.#full) return this.#writePush(id, group, entries, isWritten);
+  push(id: number, group: number, entries: readonly Entry[], isWritten: boolean, reply: PushReply): void {
     const bytes = entries.reduce((sum, { value }) => sum + value.body.length, 0);
-    if (this.#waitingPushes > 0 && this.#waitingPushBytes + bytes > this.#limits.pushBacklogBytes) {
+    const isParted = bytes > this.#pieceBytes;
+    if (!this.#full && !isParted) return this.#writePush(id, group, entries, isWritten);
+    const { pushes, pushBytes } = this.#pieces.held;
+    const heldBytes = this.#waitingPushBytes + pushBytes;
+    if (this.#waitingPushes + pushes > 0 && heldBytes + bytes > this.#limits.pushBacklogBytes) {
       throw new PeerError("the connection is full");
     }
-    this.#waiting.push({ id, group, entries, isWritten, bytes, onFailed });
+    if (isParted) {
+      const encode = (nowMs: number) => pushPayload(group, entries, isWritten, nowMs);
+      this.#pieces.add({ type: MessageType.push, id, bodyBytes: bytes, encode, ...reply });
+      return this.#wrote();
+    }
+    this.#waiting.push({ id, group, entries, isWritten, bytes, reply });
     this.#waitingPushes++;
     this.#waitingPushBytes += bytes;
   }
@@ -174,10 +189,18 @@ export class Outbox {
 
   /** Replies "overloaded" in its place when too much waits behind the full socket. */
   value(id: number, value: Value): void {
-    if (!this.#full) return this.#writeValue(id, value);
     const bytes = value.body.length;
-    if (this.#waitingValueBytes > 0 && this.#waitingValueBytes + bytes > this.#limits.valueBacklogBytes) {
+    const isParted = bytes > this.#pieceBytes;
+    if (!this.#full && !isParted) return this.#writeValue(id, value);
+    const heldBytes = this.#waitingValueBytes + this.#pieces.held.valueBytes;
+    if (heldBytes > 0 && heldBytes + bytes > this.#limits.valueBacklogBytes) {
       return this.failure(id, FailureCode.overloaded, "the connection is full");
+    }
+    if (isParted) {
+      const encode = (nowMs: number) => valuePayload(value, nowMs);
+      const onFailed = (error: unknown) => this.#valueFailed(id, error);
+      this.#pieces.add({ type: MessageType.value, id, bodyBytes: bytes, encode, onFailed });
+      return this.#wrote();
     }
     this.#waiting.push({ id, value, bytes });
     this.#waitingValueBytes += bytes;
@@ -199,20 +222,37 @@ export class Outbox {
     return this.#corked;
   }
 
-  /** Takes back a value that waits for the socket. */
+  /** Takes back a value that waits for the socket, or leaves in pieces. */
   drop(id: number): void {
     const at = this.#waiting.findIndex((one) => "value" in one && one.id === id);
     if (at >= 0) this.#waitingValueBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
+    else this.#dropPieces(MessageType.value, id);
   }
 
-  /** Whether encoded messages wait behind a full socket. */
+  /** Takes back a push that waits for the socket, or leaves in pieces. */
+  dropPush(id: number): void {
+    const at = this.#waiting.findIndex((one) => !("value" in one) && one.id === id);
+    if (at < 0) return this.#dropPieces(MessageType.push, id);
+    this.#waitingPushes--;
+    this.#waitingPushBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
+  }
+
+  /** The peer has taken a piece. @returns why the connection must close, or nothing */
+  pieceTaken(transfer: number): string | void {
+    const fault = this.#pieces.taken(transfer);
+    if (fault !== undefined) return fault;
+    this.#wrote();
+    if (this.#pieces.isIdle) this.#onDrained();
+  }
+
+  /** Whether encoded messages wait behind a full socket, or pieces for the peer to take them. */
   get isStuck(): boolean {
-    return this.#full && this.#writer.length > 0;
+    return this.#full && this.#writer.length > 0 || !this.#pieces.isIdle;
   }
 
-  /** Values that wait behind a full socket. */
+  /** Values that wait behind a full socket, or leave in pieces. */
   get backlog(): number {
-    return this.#waiting.length - this.#waitingPushes;
+    return this.#waiting.length - this.#waitingPushes + this.#pieces.held.values;
   }
 
   /**
@@ -220,14 +260,19 @@ export class Outbox {
    * the peer wait for this reply, and must not wait for all the requests of this node as well.
    */
   flushSoon(): void {
-    if (this.#isFlushingSoon || this.#corked || this.#writer.length === 0) return;
+    if (this.#isFlushingSoon || this.#corked || this.#isEmpty) return;
     this.#isFlushingSoon = true;
     queueMicrotask(this.#flushNow);
   }
 
-  /** Sends the messages so far, unless the socket is full. */
+  /** Sends the messages so far, unless the socket is full, and then as many pieces as may leave. */
   flush(): void {
-    if (this.#closed || this.#full || this.#writer.length === 0) return;
+    if (this.#closed || this.#full) return;
+    if (this.#writer.length > 0) this.#send();
+    while (this.#pieces.isReady && !this.#full && !this.#closed && this.#pieces.write(this.#writer)) this.#send();
+  }
+
+  #send(): void {
     const frame = this.#writer.take();
     this.frames++;
     this.bytes += frame.length;
@@ -238,6 +283,7 @@ export class Outbox {
 
   close(): void {
     this.#closed = true;
+    this.#pieces.close();
     this.#cancelPoll?.();
     this.#waiting.length = 0;
     this.#waitingPushes = 0;
@@ -249,11 +295,25 @@ export class Outbox {
     try {
       this.#writer.value(id, value, this.#clock.nowMs());
     } catch (error) {
-      // Final: the value would be the same at any other peer.
-      const code = error instanceof PassThroughError ? FailureCode.passThrough : FailureCode.originFailed;
-      this.#writer.failure(id, code, error instanceof Error ? error.message : "no value");
+      return this.#valueFailed(id, error);
     }
     this.#wrote();
+  }
+
+  /** Final: the value would be the same at any other peer. */
+  #valueFailed(id: number, error: unknown): void {
+    const code = error instanceof PassThroughError ? FailureCode.passThrough : FailureCode.originFailed;
+    this.failure(id, code, error instanceof Error ? error.message : "no value");
+  }
+
+  #dropPieces(type: PartedType, id: number): void {
+    if (this.#pieces.isIdle) return;
+    const transfer = this.#pieces.drop(type, id);
+    if (transfer !== undefined) this.bare(MessageType.dropped, transfer);
+  }
+
+  get #isEmpty(): boolean {
+    return this.#writer.length === 0 && !this.#pieces.isReady;
   }
 
   #writePush(id: number, group: number, entries: readonly Entry[], isWritten: boolean): void {
@@ -266,7 +326,7 @@ export class Outbox {
     if (this.#writer.length >= this.#limits.batchBytes) {
       this.flush();
       if (this.#writer.length > this.#limits.backlogBytes) this.#giveUp(CloseCode.stalled, "too much waits to be sent");
-    } else if (!this.#scheduled && !this.#corked && this.#writer.length > 0) {
+    } else if (!this.#scheduled && !this.#corked && !this.#isEmpty) {
       this.#scheduled = true;
       this.#schedule(this.#flushLater);
     }
@@ -291,13 +351,17 @@ export class Outbox {
       this.#fullBytes = bufferedBytes;
       this.#fullSinceMs = nowMs;
     } else if (nowMs - this.#fullSinceMs >= this.#limits.stallMs) {
-      return this.#giveUp(CloseCode.stalled, `takes nothing for ${this.#limits.stallMs} ms`);
+      return this.#stalled();
     }
     this.#cancelPoll = this.#clock.after(this.#limits.drainPollMs, () => this.#poll());
   }
 
+  #stalled(): void {
+    this.#giveUp(CloseCode.stalled, `takes nothing for ${this.#limits.stallMs} ms`);
+  }
+
   #drain(): void {
-    this.flush();
+    if (this.#writer.length > 0) this.#send();
     let written = 0;
     while (written < this.#waiting.length && !this.#full && !this.#closed) {
       const next = this.#waiting[written++]!;
@@ -310,11 +374,12 @@ export class Outbox {
         try {
           this.#writePush(next.id, next.group, next.entries, next.isWritten);
         } catch (error) {
-          next.onFailed(error);
+          next.reply.onFailed(error);
         }
       }
     }
     this.#waiting.splice(0, written);
+    this.flush();
     if (!this.#full) this.#onDrained();
   }
 }

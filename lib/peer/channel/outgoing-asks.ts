@@ -27,15 +27,18 @@ const MISFIT = "malformed reply: of another kind than its ask";
 /** What a reply may hold: a value or nothing, a yes or no, a count, a label. */
 type Result = Value | Label | boolean | number | undefined | void;
 
+/** Where the result of an ask goes, and who is told that a value is arriving. */
+type ResultReply = Reply<Result> & Pick<Ask, "arriving">;
+
 /** An ask in flight. It is its own abort listener: a closure per ask would cost more than the ask. */
 class OutgoingAsk implements TableNode<OutgoingAsk> {
   readonly type: AskType;
   /** Its id in frames. */
   readonly number: number;
   follower: OutgoingAsk | undefined = undefined;
-  readonly deadlineMs: number;
+  deadlineMs: number;
   readonly signal: CancelSignal | undefined;
-  readonly reply: Reply<Result>;
+  readonly reply: ResultReply;
   private readonly abandon: (ask: OutgoingAsk) => void;
 
   constructor(
@@ -43,7 +46,7 @@ class OutgoingAsk implements TableNode<OutgoingAsk> {
     id: number,
     deadlineMs: number,
     signal: CancelSignal | undefined,
-    reply: Reply<Result>,
+    reply: ResultReply,
     abandon: (ask: OutgoingAsk) => void,
   ) {
     this.type = type;
@@ -115,7 +118,10 @@ export class OutgoingAsks implements ReplyVisitor {
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
-    return promised((reply) => this.#askFor(MessageType.peek, group, key, BLIND, undefined, options, reply));
+    return promised(({ resolve, reject }) => {
+      const reply = { resolve, reject, arriving: (untilMs: number) => options.arriving?.(untilMs) };
+      this.#askFor(MessageType.peek, group, key, BLIND, undefined, options, reply);
+    });
   }
 
   /** @throws PeerError; OverloadedError so many asks are in flight that it was not sent */
@@ -142,7 +148,10 @@ export class OutgoingAsks implements ReplyVisitor {
     const groupId = this.#groupIds.idOf(group);
     if (groupId === undefined) return Promise.reject(noSuchGroup(group));
     const taken = this.#askOf<number>(MessageType.push, timeoutMs, signal, (id) => {
-      this.#outbox.push(id, groupId, entries, isWritten, (error) => this.#reject(id, error));
+      this.#outbox.push(id, groupId, entries, isWritten, {
+        onFailed: (error) => this.#reject(id, error),
+        onMoved: (nowMs, beganMs) => void this.#goesOn(this.#asks.first(id), nowMs, beganMs),
+      });
     });
     return taken.then((count) => Math.min(count, entries.length));
   }
@@ -187,6 +196,29 @@ export class OutgoingAsks implements ReplyVisitor {
     return this.#onReply(MessageType.catchUp, id, label);
   }
 
+  /**
+   * A part of a value has come in pieces: its ask goes on, whatever its own time.
+   *
+   * @param beganMs when the first part came
+   * @returns whether it is still wanted; or why the connection must close
+   */
+  arrives(id: number, nowMs: number, beganMs: number): boolean | string {
+    const ask = this.#asks.first(id);
+    if (ask === undefined) return false;
+    if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
+    const untilMs = this.#goesOn(ask, nowMs, beganMs);
+    ask.reply.arriving?.(untilMs);
+    return true;
+  }
+
+  /** Bytes of a long message move: a peer that they come from, or that takes them, is alive. Its reply stands behind them. */
+  heard(): void {
+    if (this.#asks.size === this.#clientAsks) return;
+    for (const ask of this.#asks.all()) {
+      if (ask.type === MessageType.probe && this.#forget(ask)) ask.reply.resolve(undefined);
+    }
+  }
+
   onFailure(id: number, code: FailureCode, detail: string): void {
     const ask = this.#asks.first(id);
     if (ask === undefined) return;
@@ -224,7 +256,7 @@ export class OutgoingAsks implements ReplyVisitor {
     after: Label,
     request: RequestHead | undefined,
     { signal, timeoutMs }: AskOptions,
-    reply: Reply<Result>,
+    reply: ResultReply,
   ): void {
     if (signal.aborted || this.#closedBecause !== undefined || this.#clientAsks >= this.#context.limits.asksInFlight) {
       return reply.reject(this.#refusal(type, signal));
@@ -283,7 +315,7 @@ export class OutgoingAsks implements ReplyVisitor {
     id: number,
     timeoutMs: number,
     signal: CancelSignal | undefined,
-    reply: Reply<Result>,
+    reply: ResultReply,
   ): void {
     // The write may have found the socket dead.
     if (this.#closedBecause !== undefined) return reply.reject(this.#lostError(this.#closedBecause));
@@ -293,6 +325,13 @@ export class OutgoingAsks implements ReplyVisitor {
     if (isForClient(type)) this.#clientAsks++;
     signal?.addEventListener("abort", ask, ONCE);
     this.#deadlines.cover(deadlineMs);
+  }
+
+  /** Puts the deadline off, within the bound for a transfer that began then. @returns the deadline */
+  #goesOn(ask: OutgoingAsk | undefined, nowMs: number, beganMs: number): number {
+    if (ask === undefined) return nowMs;
+    const { pieceStallMs, transferMs } = this.#context.limits;
+    return ask.deadlineMs = Math.max(ask.deadlineMs, Math.min(nowMs + pieceStallMs, beganMs + transferMs));
   }
 
   /** Any reply but a value or a failure. */
@@ -328,7 +367,8 @@ export class OutgoingAsks implements ReplyVisitor {
 
   /** The peer replies to probes and pushes as it reads them: a cancel would spare it no work. */
   #cancel({ type, number }: OutgoingAsk): void {
-    if (type !== MessageType.probe && type !== MessageType.push) this.#outbox.bare(MessageType.cancel, number);
+    if (type === MessageType.push) this.#outbox.dropPush(number);
+    else if (type !== MessageType.probe) this.#outbox.bare(MessageType.cancel, number);
   }
 
   #lostError(reason: string): PeerError {

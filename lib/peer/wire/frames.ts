@@ -15,6 +15,11 @@
  *                       | about (m bytes) | body
  *     7 failure         u8 code | detail in UTF-8 (at most 1,024 bytes)                              that of any ask
  *     8 getFor          u16 group | u32 timeoutMs | label | u16 n | key (n bytes of UTF-8) | fields  the asker's
+ *     9 parted          u8 type (6 or 22) | u32 its id | u32 n: a value or a push whose payload of   a transfer's
+ *                       n bytes follows in pieces
+ *     10 piece          the next bytes of that payload (1 to 262,144)                                that transfer's
+ *     11 pieceTaken     nothing: the receiver has read a piece                                       that transfer's
+ *     12 dropped        nothing: the sender gives the transfer up, and no piece follows              that transfer's
  *
  *     16 peek           u16 group | u32 timeoutMs | key as in a get: a value in memory or being      the asker's
  *                       loaded; starts no load
@@ -46,6 +51,11 @@
  * - Both ends ask over the same connection, each with ids of its own. An ask (get, getFor, peek, push, probe,
  *   indirectProbe, catchUp) and a cancel carry the sender's id; a reply carries the receiver's. Asks and announcements
  *   (groupAdded, groupRemoved, applied) are taken in their order in the frames; replies come in any order.
+ * - Other messages may stand between the pieces of a transfer, and the pieces of several transfers may alternate. The
+ *   sender numbers its transfers. A number is free again when its last piece was sent, or `dropped`. Its transfers have at
+ *   most MAX_TRANSFER_BYTES together, and are at most MAX_TRANSFERS. Each piece is acknowledged, in the order of the pieces,
+ *   also when nobody wants the value any more. The whole message counts as arrived with its last piece; the times of its
+ *   values count from `parted`.
  * - Times are relative, since two machines' clocks differ. None is NaN, or beyond MAX_SPAN_MS. Only `freshMs` may be
  *   below 0: the value is stale. All but `ageMs` may be Infinity: without end.
  * - Both numbers of a label are whole, from 0 to 2^53 - 1.
@@ -62,8 +72,8 @@
  *   end would take it for malformed.
  * - The payload of a type never changes within the range of versions that a release speaks. A message that needs another
  *   payload is a new type. (Version 3 changed `get`, `getFor`, `value` and `push` in place: no release speaks it together
- *   with version 2. It was also changed while it was made, before its first release. Version 4 has the same frames; both ends
- *   prove themselves before the upgrade, which no node of version 3 can.)
+ *   with version 2. It was also changed while it was made, before its first release. In version 4 long values and pushes
+ *   travel in pieces, and both ends prove themselves before the upgrade, which no node of version 3 can.)
  * - A greeting may gain JSON fields at any time: unknown ones are ignored.
  */
 
@@ -91,6 +101,10 @@ export const MessageType = {
   value: 6,
   failure: 7,
   getFor: 8,
+  parted: 9,
+  piece: 10,
+  pieceTaken: 11,
+  dropped: 12,
   peek: 16,
   nothing: 17,
   probe: 18,
@@ -109,7 +123,9 @@ export const MessageType = {
 /** The messages that want a reply. */
 export type AskType = typeof MessageType["get" | "peek" | "probe" | "indirectProbe" | "push" | "catchUp"];
 /** The messages that are nothing but their header. */
-export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed"];
+export type BareType = typeof MessageType["cancel" | "nothing" | "probe" | "probed" | "pieceTaken" | "dropped"];
+/** The messages that may travel in pieces. */
+export type PartedType = typeof MessageType["value" | "push"];
 
 export const FailureCode = {
   notFound: 1,
@@ -153,6 +169,13 @@ export const GROUP_ADDED_HEAD_BYTES = 11;
 export const MAX_ENTRIES = 4096;
 /** One entry of the largest value, with its key and its about; under MAX_FRAME_BYTES with the messages in front of it. */
 export const MAX_PUSH_BYTES = MAX_BODY_BYTES + 128 * 1024;
+export const PARTED_BYTES = 9;
+/** The longest piece that is taken. Chosen: this release sends a quarter as much, and a later one may send more. */
+export const MAX_PIECE_BYTES = 256 * 1024;
+/** What one end may have under way to the other at a time, in bytes of payload: the longest value four times. Chosen. */
+export const MAX_TRANSFER_BYTES = 4 * MAX_PUSH_BYTES;
+/** Transfers that one end may have under way at a time. Chosen. */
+export const MAX_TRANSFERS = 64;
 /**
  * The longest time that is not Infinity: some 142,000 years. Chosen: a moment so far from now is one that a Date can hold,
  * and milliseconds are exact.
@@ -205,4 +228,14 @@ export interface ReplyVisitor {
   onIndirectProbed(id: number, isAlive: boolean): string | void;
   onTaken(id: number, count: number): string | void;
   onCaughtUp(id: number, label: Label): string | void;
+}
+
+/** Takes what a message in pieces consists of. A method may return why the connection must close; reading then stops. */
+export interface PieceVisitor {
+  /** @param bytes of the message's payload, within the bounds of its type */
+  onParted(transfer: number, type: PartedType, id: number, bytes: number): string | void;
+  /** @param piece a part of the frame: to be copied */
+  onPiece(transfer: number, piece: Uint8Array<ArrayBuffer>): string | void;
+  onPieceTaken(transfer: number): string | void;
+  onDropped(transfer: number): string | void;
 }

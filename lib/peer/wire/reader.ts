@@ -22,15 +22,22 @@ import {
   MAX_DETAIL_BYTES,
   MAX_ENTRIES,
   MAX_GREETING_BYTES,
+  MAX_PIECE_BYTES,
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  PARTED_BYTES,
+  type PartedType,
   PEEK_HEAD_BYTES,
+  type PieceVisitor,
   PUSH_HEAD_BYTES,
   type ReplyVisitor,
   TIMES_BYTES,
   VALUE_HEAD_BYTES,
 } from "./frames.ts";
+
+/** The longest payload of a value. */
+const MAX_VALUE_BYTES = VALUE_HEAD_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_ABOUT_BYTES + MAX_BODY_BYTES;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenientDecoder = new TextDecoder();
@@ -46,6 +53,7 @@ export function readFrame(
   bytes: Uint8Array<ArrayBuffer>,
   asks: AskVisitor,
   replies: ReplyVisitor,
+  pieces: PieceVisitor,
   nowMs: number,
 ): string | undefined {
   const total = bytes.length;
@@ -61,11 +69,31 @@ export function readFrame(
     if (length > total - start) return "malformed frame: a message longer than its frame";
     const type = bytes[at]!;
     const id = view.getUint32(at + 1, true);
-    const reason = readMessage(bytes, view, type, id, start, end, asks, replies, nowMs);
+    const reason = readMessage(bytes, view, type, id, start, end, asks, replies, pieces, nowMs);
     if (reason !== undefined) return reason;
     at = end;
   }
   return undefined;
+}
+
+/**
+ * Reads a value or a push that came in pieces, calling the visitor of its kind. Never throws.
+ *
+ * @param payload in memory of its own, which a value's body keeps alive
+ * @param nowMs when the message began to arrive, by the clock on which the times of values are to stand
+ * @returns why the connection must be closed, or nothing
+ */
+export function readWhole(
+  type: PartedType,
+  id: number,
+  payload: Uint8Array<ArrayBuffer>,
+  asks: AskVisitor,
+  replies: ReplyVisitor,
+  nowMs: number,
+): string | undefined {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  if (type === MessageType.push) return readPush(payload, view, id, 0, payload.length, asks, nowMs);
+  return readValue(payload, view, id, 0, payload.length, replies, nowMs);
 }
 
 /**
@@ -99,6 +127,7 @@ function readMessage(
   end: number,
   asks: AskVisitor,
   replies: ReplyVisitor,
+  pieces: PieceVisitor,
   nowMs: number,
 ): string | undefined {
   switch (type) {
@@ -118,12 +147,48 @@ function readMessage(
       return readIndirectProbe(bytes, view, id, start, end, asks);
     case MessageType.groupAdded:
       return readGroupAdded(bytes, view, start, end, asks);
+    case MessageType.parted:
+    case MessageType.piece:
+    case MessageType.pieceTaken:
+    case MessageType.dropped:
+      return readPiece(bytes, view, type, id, start, end, pieces);
     case MessageType.hello:
     case MessageType.welcome:
     case MessageType.refuse:
       return "malformed frame: a second greeting";
     default:
       return readSmall(view, type, id, start, end - start, asks, replies);
+  }
+}
+
+/** What a message in pieces consists of. */
+function readPiece(
+  bytes: Uint8Array<ArrayBuffer>,
+  view: DataView,
+  type: number,
+  transfer: number,
+  start: number,
+  end: number,
+  pieces: PieceVisitor,
+): string | undefined {
+  const length = end - start;
+  switch (type) {
+    case MessageType.parted: {
+      if (length !== PARTED_BYTES) return "malformed parted";
+      const parted = bytes[start]!;
+      if (parted !== MessageType.value && parted !== MessageType.push) return "malformed parted: of no such message";
+      const total = view.getUint32(start + 5, true);
+      const mostBytes = parted === MessageType.push ? MAX_PUSH_BYTES : MAX_VALUE_BYTES;
+      if (total < 1 || total > mostBytes) return "malformed parted: the length is out of bounds";
+      return pieces.onParted(transfer, parted, view.getUint32(start + 1, true), total) ?? undefined;
+    }
+    case MessageType.piece:
+      if (length < 1 || length > MAX_PIECE_BYTES) return "malformed piece: the length is out of bounds";
+      return pieces.onPiece(transfer, bytes.subarray(start, end)) ?? undefined;
+    case MessageType.pieceTaken:
+      return (length > 0 ? "malformed pieceTaken" : pieces.onPieceTaken(transfer)) ?? undefined;
+    default:
+      return (length > 0 ? "malformed dropped" : pieces.onDropped(transfer)) ?? undefined;
   }
 }
 

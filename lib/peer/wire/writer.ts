@@ -26,6 +26,8 @@ import {
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  PARTED_BYTES,
+  type PartedType,
   PEEK_HEAD_BYTES,
   PUSH_HEAD_BYTES,
   TIMES_BYTES,
@@ -38,6 +40,13 @@ const KEPT_CAPACITY_BYTES = 1024 * 1024;
 const MAX_U32 = 0xffff_ffff;
 
 const encoder = new TextEncoder();
+const NOTHING = new Uint8Array(0);
+
+/** The payload of a message that travels in pieces: what stands in front of the body, and the body itself, not copied. */
+export interface Payload {
+  readonly head: Uint8Array<ArrayBuffer>;
+  readonly body: Uint8Array<ArrayBuffer>;
+}
 
 /** Collects messages into one frame, in memory that the next frame uses again. */
 export class FrameWriter {
@@ -203,6 +212,26 @@ export class FrameWriter {
     this.#finish(MessageType.push, id, at - start);
   }
 
+  /** @param bytes of the whole payload, which follows in pieces */
+  parted(transfer: number, type: PartedType, id: number, bytes: number): void {
+    this.#reserve(PARTED_BYTES);
+    const start = this.#length + HEADER_BYTES;
+    this.#bytes[start] = type;
+    this.#view.setUint32(start + 1, id, true);
+    this.#view.setUint32(start + 5, bytes, true);
+    this.#finish(MessageType.parted, transfer, PARTED_BYTES);
+  }
+
+  /** A piece of both parts, back to back. */
+  piece(transfer: number, head: Uint8Array<ArrayBuffer>, body: Uint8Array<ArrayBuffer>): void {
+    const length = head.length + body.length;
+    this.#reserve(length);
+    const start = this.#length + HEADER_BYTES;
+    this.#bytes.set(head, start);
+    this.#bytes.set(body, start + head.length);
+    this.#finish(MessageType.piece, transfer, length);
+  }
+
   taken(id: number, count: number): void {
     this.#reserve(4);
     this.#view.setUint32(this.#length + HEADER_BYTES, count, true);
@@ -353,6 +382,44 @@ export function canTravel({ body, contentType, about }: Value): boolean {
   // A unit of UTF-16 is at most three bytes of UTF-8.
   return body.length <= MAX_BODY_BYTES && encodeAbout(about) !== undefined && isFieldValue(contentType) &&
     (contentType.length * 3 <= MAX_CONTENT_TYPE_BYTES || encoder.encode(contentType).length <= MAX_CONTENT_TYPE_BYTES);
+}
+
+/**
+ * A value's payload, for pieces.
+ *
+ * @param nowMs by the clock on which the value's times stand
+ * @throws RangeError, PassThroughError as `FrameWriter.value`
+ */
+export function valuePayload(value: Value, nowMs: number): Payload {
+  const { body } = value;
+  checkSizes(body.length, 0);
+  const writer = new FrameWriter();
+  // The body stands last, and its length is what is left of the message.
+  writer.value(0, { ...value, body: NOTHING }, nowMs);
+  return { head: writer.take().subarray(HEADER_BYTES), body };
+}
+
+/**
+ * A push's payload, for pieces. The body of a single entry is not copied; those of several are.
+ *
+ * @param nowMs by the clock on which the values' times stand
+ * @throws RangeError, BadKeyError, PassThroughError as `FrameWriter.push`
+ */
+export function pushPayload(group: number, entries: readonly Entry[], isWritten: boolean, nowMs: number): Payload {
+  const writer = new FrameWriter();
+  const [entry] = entries;
+  if (entries.length !== 1 || entry === undefined) {
+    writer.push(0, group, entries, isWritten, nowMs);
+    return { head: NOTHING, body: writer.take().subarray(HEADER_BYTES) };
+  }
+  const { key, value } = entry;
+  const { body } = value;
+  checkSizes(body.length, 0);
+  writer.push(0, group, [{ key, value: { ...value, body: NOTHING } }], isWritten, nowMs);
+  const head = writer.take().subarray(HEADER_BYTES);
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  view.setUint32(PUSH_HEAD_BYTES + LENGTHS_AT_BYTES + 8, body.length, true);
+  return { head, body };
 }
 
 function wholeMs(timeoutMs: number): number {

@@ -8,6 +8,7 @@ import {
   FailureCode,
   HEADER_BYTES,
   MessageType,
+  type PieceVisitor,
   PROTOCOL,
   type ReplyVisitor,
 } from "../../../lib/peer/wire/frames.ts";
@@ -36,7 +37,7 @@ interface Heard {
 const NOW_MS = 0;
 
 /** Takes what is read, in order. */
-class Listener implements AskVisitor, ReplyVisitor {
+class Listener implements AskVisitor, ReplyVisitor, PieceVisitor {
   readonly heard: Heard[] = [];
 
   onGet: AskVisitor["onGet"] = (id, group, timeoutMs, after, key, request) =>
@@ -78,8 +79,16 @@ class Listener implements AskVisitor, ReplyVisitor {
     this.#hear(["taken", id, count], (writer) => writer.taken(id, count));
   onCaughtUp: ReplyVisitor["onCaughtUp"] = (id, label) =>
     this.#hear(["caughtUp", id, label], (writer) => writer.caughtUp(id, label));
+  onParted: PieceVisitor["onParted"] = (transfer, type, id, bytes) =>
+    this.#hear(["parted", transfer, type, id, bytes], (writer) => writer.parted(transfer, type, id, bytes));
+  onPiece: PieceVisitor["onPiece"] = (transfer, piece) => {
+    const kept = piece.slice();
+    this.#hear(["piece", transfer, kept], (writer) => writer.piece(transfer, kept.subarray(0, 1), kept.subarray(1)));
+  };
+  onPieceTaken: PieceVisitor["onPieceTaken"] = (transfer) => this.#bare("pieceTaken", transfer);
+  onDropped: PieceVisitor["onDropped"] = (transfer) => this.#bare("dropped", transfer);
 
-  #bare(name: "probe" | "cancel" | "nothing" | "probed", id: number): void {
+  #bare(name: "probe" | "cancel" | "nothing" | "probed" | "pieceTaken" | "dropped", id: number): void {
     this.#hear([name, id], (writer) => writer.bare(MessageType[name], id));
   }
 
@@ -139,6 +148,11 @@ const writes: readonly ((writer: FrameWriter, dice?: Dice) => void)[] = [
   (writer, dice) => writer.applied(labelOf(dice)),
   (writer, dice) => writer.groupAdded({ id: dice?.below(65_536) ?? 3, name: "dict", revision: 7, isEmpty: true }),
   (writer) => writer.groupRemoved(3),
+  (writer, dice) => writer.parted(idOf(dice), MessageType.value, idOf(dice), 1 + (dice?.size(200_000) ?? 300)),
+  (writer, dice) => writer.parted(idOf(dice), MessageType.push, idOf(dice), 1 + (dice?.size(200_000) ?? 300)),
+  (writer, dice) => writer.piece(idOf(dice), utf8("head"), utf8("x".repeat(dice?.size(300) ?? 30))),
+  (writer, dice) => writer.bare(MessageType.pieceTaken, idOf(dice)),
+  (writer, dice) => writer.bare(MessageType.dropped, idOf(dice)),
 ];
 
 function idOf(dice: Dice | undefined): number {
@@ -175,12 +189,12 @@ function madeFrame(dice: Dice): Bytes {
 /** What was read is written and read again: it must be the same, and no node may take what it cannot pass on. */
 function runFrame(frame: Bytes): boolean {
   const listener = new Listener();
-  const reason = readFrame(frame, listener, listener, NOW_MS);
+  const reason = readFrame(frame, listener, listener, listener, NOW_MS);
   if (reason !== undefined) checkMessage(reason);
   if (listener.heard.length === 0) return reason === undefined;
   const written = frameOf(...listener.heard.map(({ write }) => write));
   const again = new Listener();
-  assert.equal(readFrame(written, again, again, NOW_MS), undefined);
+  assert.equal(readFrame(written, again, again, again, NOW_MS), undefined);
   assert.deepEqual(again.heard.map(({ said }) => said), listener.heard.map(({ said }) => said));
   return reason === undefined;
 }

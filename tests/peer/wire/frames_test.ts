@@ -25,7 +25,9 @@ import {
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
   MessageType,
+  type PartedType,
   PEEK_HEAD_BYTES,
+  type PieceVisitor,
   PUSH_HEAD_BYTES,
   type ReplyVisitor,
   TIMES_BYTES,
@@ -38,7 +40,9 @@ type Message =
   | { type: "get"; id: number; group: number; timeoutMs: number; after: Label; key: string }
   | { type: "getFor"; id: number; group: number; timeoutMs: number; after: Label; key: string; request: RequestHead }
   | { type: "peek"; id: number; group: number; timeoutMs: number; key: string }
-  | { type: "cancel" | "nothing" | "probe" | "probed"; id: number }
+  | { type: "cancel" | "nothing" | "probe" | "probed" | "pieceTaken" | "dropped"; id: number }
+  | { type: "parted"; id: number; parted: PartedType; partedId: number; bytes: number }
+  | { type: "piece"; id: number; piece: Uint8Array<ArrayBuffer> }
   | { type: "catchUp"; id: number; timeoutMs: number; label: Label }
   | { type: "caughtUp"; id: number; label: Label }
   | { type: "applied"; label: Label }
@@ -108,7 +112,7 @@ const value: fc.Arbitrary<Value> = fc.record({
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant("get" as const), id, group, timeoutMs: id, after: label, key }, ORDINARY),
   fc.record({ type: fc.constant("peek" as const), id, group, timeoutMs: id, key }, ORDINARY),
-  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed"), id }, ORDINARY),
+  fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed", "pieceTaken", "dropped"), id }, ORDINARY),
   fc.record({ type: fc.constant("catchUp" as const), id, timeoutMs: id, label }, ORDINARY),
   fc.record({ type: fc.constant("caughtUp" as const), id, label }, ORDINARY),
   fc.record({ type: fc.constant("applied" as const), label }, ORDINARY),
@@ -143,6 +147,14 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     group: fc.record({ id: group, name, revision: fc.maxSafeNat(), isEmpty: fc.boolean() }, ORDINARY),
   }, ORDINARY),
   fc.record({ type: fc.constant("groupRemoved" as const), id: group }, ORDINARY),
+  fc.record({
+    type: fc.constant("parted" as const),
+    id,
+    parted: fc.constantFrom(MessageType.value, MessageType.push),
+    partedId: id,
+    bytes: fc.integer({ min: 1, max: MAX_BODY_BYTES }),
+  }, ORDINARY),
+  fc.record({ type: fc.constant("piece" as const), id, piece: body.filter(({ length }) => length > 0) }, ORDINARY),
 );
 
 function write(writer: FrameWriter, messages: Message[]): void {
@@ -179,13 +191,17 @@ function writeOne(writer: FrameWriter, one: Message): void {
       return writer.groupAdded(one.group);
     case "groupRemoved":
       return writer.groupRemoved(one.id);
+    case "parted":
+      return writer.parted(one.id, one.parted, one.partedId, one.bytes);
+    case "piece":
+      return writer.piece(one.id, one.piece.subarray(0, 1), one.piece.subarray(1));
     default:
       return writer.bare(MessageType[one.type], one.id);
   }
 }
 
 /** Remembers the messages of a frame. */
-class Recorder implements AskVisitor, ReplyVisitor {
+class Recorder implements AskVisitor, ReplyVisitor, PieceVisitor {
   readonly read: Message[] = [];
   onGet(id: number, group: number, timeoutMs: number, after: Label, key: string, request?: RequestHead) {
     if (request === undefined) this.read.push({ type: "get", id, group, timeoutMs, after, key });
@@ -239,11 +255,23 @@ class Recorder implements AskVisitor, ReplyVisitor {
   onGroupRemoved(id: number) {
     this.read.push({ type: "groupRemoved", id });
   }
+  onParted(id: number, parted: PartedType, partedId: number, bytes: number) {
+    this.read.push({ type: "parted", id, parted, partedId, bytes });
+  }
+  onPiece(id: number, piece: Uint8Array<ArrayBuffer>) {
+    this.read.push({ type: "piece", id, piece: piece.slice() });
+  }
+  onPieceTaken(id: number) {
+    this.read.push({ type: "pieceTaken", id });
+  }
+  onDropped(id: number) {
+    this.read.push({ type: "dropped", id });
+  }
 }
 
 /** Reads a frame with one visitor for both directions. @returns why it is malformed */
 function readAll(bytes: Uint8Array<ArrayBuffer>, recorder = new Recorder(), nowMs = NOW_MS): string | undefined {
-  return readFrame(bytes, recorder, recorder, nowMs);
+  return readFrame(bytes, recorder, recorder, recorder, nowMs);
 }
 
 test("messages that are written in one frame are read from it unchanged, also when the writer's memory is used again", () => {

@@ -9,12 +9,12 @@ export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
       const differences = node.differences?.(name) ?? [];
       return [name, {
         ...(!isServed && { serves: false }),
-        ...(about && { about }),
         ...group.stats(),
         ...(group.originLostAtMs !== undefined && { originUnreachableSince: isoOf(group.originLostAtMs) }),
         ...(health && isServed && { health: health.figures() }),
         ...(guard && { guard: guard.figures() }),
         ...(differences.length > 0 && { differences }),
+        ...(about && { about }),
         roster: node.roster(name),
       }];
     }),

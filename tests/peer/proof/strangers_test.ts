@@ -57,7 +57,7 @@ test("a stranger that poses as a listed peer in its life gets no WebSocket, and 
   const { state, opens } = b.stats().find(({ name }) => name === "a")!;
   assert.deepEqual({ state, opens }, { state: "open", opens: 1 });
   assert.deepEqual(reached, ["warm-up", "after"]);
-  const lines = log.lines.filter((line) => line.includes("refused"));
+  const lines = log.lines.filter((line) => line.includes("refused a connection"));
   assert.deepEqual(lines, ["warn refused a connection from a: signature: it has not the key that the roster has of a"]);
 });
 

@@ -30,7 +30,7 @@ const promises: readonly [sentence: string, markdown: string, fault: RegExp | un
   [
     "a node that ended by itself is found",
     sh(`${node} --addr 127.0.0.1:8001`, "command pkill -9 -f 'main.ts --nats off --addr 127.0.0.1:8001'", stop),
-    /README\.md:4: .*exit code null\) never wrote that it leaves/s,
+    /README\.md:4: .*exit code null\) never wrote that it (leaves|goes on until Ctrl\+C)/s,
   ],
   [
     "a node that a README kills may be gone",

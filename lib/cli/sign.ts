@@ -11,7 +11,7 @@ const USAGE = `usage: sign peers-groups dict '<json>' --secret-file file   (a bu
  * The signed JSON, and a line feed.
  *
  * @param argv what follows `sign`: a subject, or a bucket and a key; the JSON; and `--secret-file`, or its variable
- * @throws ConfigError how it is used, or what is wrong with the JSON or the file
+ * @throws ConfigError with the usage, or with the fault of the JSON or of the file
  */
 export function signedText(
   argv: readonly string[],

@@ -1,5 +1,5 @@
 /** The command table: the words, arguments and options of every command. The parser, the help and the completions read it. */
-import type { OptionText } from "./help.ts";
+import type { CommandHelp, OptionText } from "./help.ts";
 import { options } from "./options.ts";
 
 /** An option of a command; how its text is read stands beside it, as in the option table. */
@@ -12,19 +12,9 @@ export interface CommandOption<T = unknown> extends OptionText {
 }
 
 /** One command. */
-export interface CommandText {
-  /** As it is typed: `status`, `config check`. */
-  readonly words: string;
-  /** The names of its arguments; all must be given. */
-  readonly args: readonly string[];
-  /** A sentence without its full stop. */
-  readonly description: string;
+export interface CommandText extends CommandHelp {
   /** Its own options, by the name under which it asks for them. */
   readonly options: Readonly<Record<string, CommandOption>>;
-  /** Whether it takes the options of `serve`, too. */
-  readonly takesServe: boolean;
-  /** What its exit codes 0 and 1 mean; 2 is always wrong input. */
-  readonly exits: readonly [good: string, bad: string];
 }
 
 const plainSwitch = (flag: string, description: string): CommandOption => ({

@@ -22,7 +22,7 @@ export function readDefinition(
   } catch {
     throw new ConfigError("it is not JSON in UTF-8");
   }
-  // To write what is nested 20,000 times took a worker of Bun 260 ms.
+  // A worker of Bun took 260 ms to write a definition with 20,000 levels.
   if (isNestedDeeper(json, MAX_NESTING)) throw new ConfigError(`it is nested deeper than ${MAX_NESTING} levels`);
   // By way of the file, so that there is one set of rules. A second field of one name is the last one's.
   const content = JSON.stringify({ groups: { [name]: json } });

@@ -33,11 +33,16 @@ const columns = 100;
 
 /** A command as the help describes it; see the command table. */
 export interface CommandHelp {
+  /** As it is typed: `status`, `config check`. */
   readonly words: string;
+  /** The names of its arguments; all must be given. */
   readonly args: readonly string[];
+  /** A sentence without its full stop. */
   readonly description: string;
   readonly options: Readonly<Record<string, OptionText>>;
+  /** Whether it takes the options of `serve`, too. */
   readonly takesServe: boolean;
+  /** What its exit codes 0 and 1 mean; 2 is always wrong input. */
   readonly exits: readonly [good: string, bad: string];
 }
 

@@ -34,8 +34,8 @@ const CONTENTS: { readonly [Field in keyof NatsLogin]: readonly [flag: string, w
 };
 
 /**
- * The faults of a login: two at once, a half of one, or a file that does not hold what it should. Never shows what is in
- * a file.
+ * The faults of a login: two at once, a half of one, or a file that does not hold what it should. Never shows the
+ * contents of a file.
  *
  * @param readFile may throw
  */

@@ -8,7 +8,7 @@ const MOST_LINES = 2;
  * The secrets in the text of a file: the first line signs. A second line is another secret that is still accepted, or
  * already, while one is replaced.
  *
- * @throws Error what is wrong, without the text
+ * @throws Error the fault, without the text
  */
 export function secretsIn(text: string): readonly string[] {
   const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== "");

@@ -163,85 +163,32 @@ export class Host {
   /** Loses what comes from another host, or from this program's addresses. Without a peer: all that comes among the servers. */
   refuseFrom(from: string | undefined, loss: Loss = "drop"): void {
     const match = from === undefined ? ["iifname", SERVERS_SIDE] : [family(from), "saddr", from];
-    this.exec(
-      "nft",
-      "add",
-      "rule",
-      "inet",
-      "faults",
-      "input",
-      ...match,
-      ...verdict(loss),
-    );
+    this.#addRule("input", ...match, ...verdict(loss));
   }
 
   /** Loses what it sends to an address. */
   refuseTo(to: string, loss: Loss = "drop"): void {
-    this.exec(
-      "nft",
-      "add",
-      "rule",
-      "inet",
-      "faults",
-      "output",
-      family(to),
-      "daddr",
-      to,
-      ...verdict(loss),
-    );
+    this.#addRule("output", family(to), "daddr", to, ...verdict(loss));
   }
 
   /** Loses packets longer than this that come from another host, in silence, as a path with a wrong MTU does. */
   loseLongerThan(bytes: number, from: string): void {
-    const match = [
-      family(from),
-      "saddr",
-      from,
-      "meta",
-      "length",
-      ">",
-      String(bytes),
-    ];
-    this.exec(
-      "nft",
-      "add",
-      "rule",
-      "inet",
-      "faults",
-      "input",
-      ...match,
-      "drop",
-    );
+    this.#addRule("input", family(from), "saddr", from, ...`meta length > ${bytes} drop`.split(" "));
   }
 
   /** Loses this share of what comes among the servers. */
   loseAtRandom(percent: number): void {
-    const match = [
-      "iifname",
-      SERVERS_SIDE,
-      "numgen",
-      "random",
-      "mod",
-      "100",
-      "<",
-      String(percent),
-    ];
-    this.exec(
-      "nft",
-      "add",
-      "rule",
-      "inet",
-      "faults",
-      "input",
-      ...match,
-      "drop",
-    );
+    this.#addRule("input", "iifname", SERVERS_SIDE, ...`numgen random mod 100 < ${percent} drop`.split(" "));
   }
 
   /** Takes back all losses. */
   heal(): void {
     this.exec("nft", "flush", "chain", "inet", "faults", "input");
     this.exec("nft", "flush", "chain", "inet", "faults", "output");
+  }
+
+  #addRule(chain: "input" | "output", ...words: readonly string[]): void {
+    this.exec("nft", "add", "rule", "inet", "faults", chain, ...words);
   }
 
   #portOf(side: string): string {

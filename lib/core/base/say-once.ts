@@ -18,7 +18,7 @@ const TELL_AFTER_MS = 600_000;
 
 /**
  * Remembers which texts were logged, so that each is logged once. Bounded: texts from strangers must fill neither the memory
- * nor the log. What is forgotten is news again, so a text that a peer can have forgotten needs a bounded log, too.
+ * nor the log. A forgotten text is news again, so a text that a peer can make it forget needs a bounded log, too.
  */
 export class SayOnce {
   readonly #options: SayOnceOptions;

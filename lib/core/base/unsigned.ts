@@ -1,6 +1,6 @@
 /**
- * Stands for bytes that do not carry the cluster's signature, where one is asked for; known by identity. Whoever reads a
- * record, a definition or an invalidation refuses it, and says so in these words.
+ * Stands for bytes that do not carry the cluster's signature, where one is asked for; known by identity. The readers of
+ * records, definitions and invalidations refuse it, and say so in these words.
  */
 export const UNSIGNED: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 

@@ -1,5 +1,5 @@
 /**
- * Who may change what is cached, and see what is inside: operators. They have the token of `--admin-token-file`. Without
+ * Operators may change the cache and see inside the node. They have the token of `--admin-token-file`. Without
  * one, they are clients on this node's own machine, which no other site and no proxy stands behind.
  */
 import { isLoopback } from "../../config/addresses.ts";

@@ -39,7 +39,7 @@ const layers: readonly Layer[] = [
   { name: "origins", files: /^lib\/origins\//, mayImport: words },
   { name: "runtime", files: /^lib\/runtime\//, mayImport: base },
   { name: "registry", files: /^lib\/registry\//, mayImport: words },
-  { name: "group", files: /^lib\/core\/group(-stats)?\.ts$/, mayImport: [...rooms, ...words] },
+  { name: "group", files: /^lib\/core\/group\//, mayImport: [...rooms, ...words] },
   { name: "load", files: /^lib\/core\/load\//, mayImport: words },
   { name: "handoff", files: /^lib\/core\/handoff\//, mayImport: ["cache", ...words] },
   { name: "liveness", files: /^lib\/core\/liveness\//, mayImport: ["placement", ...words] },
@@ -202,7 +202,7 @@ test("the check names each breach with its reason", () => {
     "lib/core/value.ts",
     "lib/core/cache/byte-cache.ts",
     "lib/core/handoff/handoff.ts",
-    "lib/core/group.ts",
+    "lib/core/group/group.ts",
     "lib/http/app.ts",
     "lib/peer/hub.ts",
     "lib/registry/store.ts",
@@ -214,8 +214,12 @@ test("the check names each breach with its reason", () => {
   const check = (path: string, text: string) =>
     breaches([...good.filter((source) => source.path !== path), { path, text }], dependencies);
   const bad: [path: string, text: string, reason: RegExp][] = [
-    ["lib/core/group.ts", 'import { A } from "../http/app.ts";', /group\.ts:1: group must not know http .*down only/],
-    ["lib/core/base/clock.ts", 'import type { Group } from "../group.ts";', /base must not know group/],
+    [
+      "lib/core/group/group.ts",
+      'import { A } from "../../http/app.ts";',
+      /group\.ts:1: group must not know http .*down only/,
+    ],
+    ["lib/core/base/clock.ts", 'import type { Group } from "../group/group.ts";', /base must not know group/],
     ["lib/core/base/clock.ts", 'import type { Value } from "../value.ts";', /base must not know words/],
     ["lib/core/semantics/fields.ts", 'import type { Value } from "../value.ts";', /semantics must not know words/],
     ["lib/core/lifetime/times.ts", 'import { f } from "../semantics/fields.ts";', /lifetime must not know semantics/],
@@ -241,9 +245,9 @@ test("the check names each breach with its reason", () => {
     ["lib/registry/store.ts", 'import type { Context } from "hono/ws";', /only the HTTP side/],
     ["lib/http/app.ts", 'import { Counter } from "@prometheus-io/client";', /all others count for themselves/],
     ["lib/http/app.ts", 'import fc from "fast-check";', /does not list under dependencies/],
-    ["lib/core/group.ts", 'import { ulid } from "ulid";', /the core is pure/],
-    ["lib/core/group.ts", 'import { Buffer } from "node:buffer";', /the core is pure/],
-    ["lib/core/group.ts", "const t = Date.now();", /uses Date\.now: time comes into the core as a Clock/],
+    ["lib/core/group/group.ts", 'import { ulid } from "ulid";', /the core is pure/],
+    ["lib/core/group/group.ts", 'import { Buffer } from "node:buffer";', /the core is pure/],
+    ["lib/core/group/group.ts", "const t = Date.now();", /uses Date\.now: time comes into the core as a Clock/],
     ["lib/core/base/clock.ts", "setTimeout(run, 1);", /uses setTimeout/],
     ["lib/http/app.ts", 'import { env } from "node:process";', /only lib\/runtime/],
     ["lib/http/app.ts", 'import { serve } from "bun";', /only lib\/runtime/],
@@ -276,15 +280,15 @@ test("what only looks like a breach is none", () => {
     "const d = /import('nats') Deno/.test(a) ? 4 / 2 : 1 / 3;",
     "task.process(); const processed = preprocess; this.#process;",
     'export const from = Array.from("x");',
-    'import { type B } from "../core/group.ts";',
+    'import { type B } from "../core/group/group.ts";',
     'import p from "../../package.json" with { type: "json" };',
     'import { connect } from "node:net";',
     'import type { WSEvents } from "hono/ws";',
   ].join("\n");
-  const sources = [{ path: "lib/http/app.ts", text }, { path: "lib/core/group.ts", text: "" }];
+  const sources = [{ path: "lib/http/app.ts", text }, { path: "lib/core/group/group.ts", text: "" }];
   assert.deepEqual(breaches(sources, dependencies), []);
   assert.deepEqual(importsOf(text).map(({ specifier, line }) => [line, specifier]), [
-    [8, "../core/group.ts"],
+    [8, "../core/group/group.ts"],
     [9, "../../package.json"],
     [10, "node:net"],
     [11, "hono/ws"],

@@ -1,7 +1,8 @@
 /** What the HTTP edge needs from the rest of the node; lib/node hands it in. */
 import type { CancelSignal } from "../core/base/cancel.ts";
-import type { Description, Hit, Loaded } from "../core/group.ts";
-import type { GroupStats } from "../core/group-stats.ts";
+import type { Description } from "../core/group/description.ts";
+import type { Hit, Loaded } from "../core/group/loaded.ts";
+import type { GroupStats } from "../core/group/stats.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
 import type { OriginHealthFigures } from "../core/load/origin-health.ts";

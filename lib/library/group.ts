@@ -9,7 +9,7 @@ import {
   PeerError,
   UnavailableError,
 } from "../core/errors.ts";
-import type { Loaded } from "../core/group.ts";
+import type { Loaded } from "../core/group/loaded.ts";
 import { checkedInvalidation, invalidationOf } from "../core/invalidation/message.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import { isFieldValue } from "../core/semantics/fields.ts";

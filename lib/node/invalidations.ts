@@ -3,7 +3,7 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";
 import { OverloadedError, PeerError, UnavailableError } from "../core/errors.ts";
-import type { Group } from "../core/group.ts";
+import type { Group } from "../core/group/group.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { encodeInvalidation, type Invalidation, invalidationOf } from "../core/invalidation/message.ts";
@@ -147,7 +147,7 @@ export class Invalidations {
         return this.changed(group, invalidationOf({ all: true }), options);
       }
       const reason = error instanceof Error ? error.message : String(error);
-      this.#groups.get(group)?.group.addPending(message);
+      this.#groups.get(group)?.group.validity.addPending(message);
       if (this.#outages.isNews(group)) {
         say.warn(`cannot tell the others what changed in ${group}: ${reason}; they will hear of it later`, {}, {
           group,
@@ -200,7 +200,7 @@ export class Invalidations {
       staleIfErrorMs: 0,
     };
     // What a later change of the key covers need not be kept: it was written, and is over.
-    if (!await this.#keep(name, key, value) && !group.isCovered(key, value)) {
+    if (!await this.#keep(name, key, value) && !group.validity.isCovered(key, value)) {
       throw new OverloadedError(`no node has room for a value of ${written.body.byteLength} bytes`);
     }
     return done;
@@ -286,11 +286,11 @@ export class Invalidations {
     this.#isFlushing = true;
     try {
       for (const [name, { group }] of this.#groups) {
-        for (const message of group.pending) {
+        for (const message of group.validity.pending) {
           if (this.#ended.signal.aborted) return;
           const { behind } = await this.invalidate(name, message, { waitMs: 0 });
           if (behind.length > 0) throw new UnavailableError("this node has not applied it yet");
-          group.settlePending(message);
+          group.validity.settlePending(message);
         }
       }
       this.#outages.forget();

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../core/base/clock.ts";
 import { MAX_KEY_BYTES } from "../core/base/limits.ts";
-import type { Group } from "../core/group.ts";
+import type { Group } from "../core/group/group.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { ForwardedAnswer } from "../core/ports.ts";
 import type { CheckedOrigin } from "../origins/origin.ts";
@@ -53,7 +53,7 @@ export function keepingForward(
       const about = { tags: kept.tags ?? [] };
       // The log does not say which of two changes the site has made first: this answer may be the older one.
       const isLatest = watch.isAlone(own) &&
-        !group.isCovered(NO_KEY, { label: watch.begun, freshUntilMs: Infinity, about });
+        !group.validity.isCovered(NO_KEY, { label: watch.begun, freshUntilMs: Infinity, about });
       if (!isLatest) return body;
       const spentMs = clock.nowMs() - sinceMs;
       return collecting(body, maxBytes, (bytes) => {

@@ -5,7 +5,7 @@ import { PeerError } from "../core/errors.ts";
 import { BarredOrigin } from "./barred-origin.ts";
 import type { Invalidations } from "./invalidations.ts";
 import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
-import { Group } from "../core/group.ts";
+import { Group } from "../core/group/group.ts";
 import { OriginHealth } from "../core/load/origin-health.ts";
 import { Reachability } from "../core/load/reachability.ts";
 import type { StartGate } from "../core/load/start-gate.ts";
@@ -172,8 +172,8 @@ function siteOf(
   const { group, invalidations } = options;
   return {
     forward: keepingForward({ ...options, forward }),
-    isPassing: (key) => group.isPassed(key),
-    passNoMore: (key) => group.passNoMore(key),
+    isPassing: (key) => group.passed.has(key),
+    passNoMore: (key) => group.passed.delete(key),
     invalidate: async (key, answer) => {
       const change = changedBy(key, answer);
       if (change === undefined) return undefined;

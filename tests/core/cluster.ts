@@ -2,7 +2,8 @@
 import { entryBytes } from "../../lib/core/cache/byte-cache.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { OriginUnreachableError, PeerError } from "../../lib/core/errors.ts";
-import { Group, type GroupOptions } from "../../lib/core/group.ts";
+import { Group } from "../../lib/core/group/group.ts";
+import type { GroupOptions } from "../../lib/core/group/options.ts";
 import { asked, type LoadContext, NoPeers, type Origin, type Peer, type RequestHead } from "../../lib/core/ports.ts";
 import type { Label } from "../../lib/core/invalidation/label.ts";
 import type { Answer, Value } from "../../lib/core/value.ts";

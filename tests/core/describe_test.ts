@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { count, type Moved, Owners } from "../../lib/core/placement/simulate.ts";
-import type { Group } from "../../lib/core/group.ts";
+import type { Group } from "../../lib/core/group/group.ts";
 import { selectionOf } from "../../lib/core/semantics/vary.ts";
 import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
@@ -32,7 +32,7 @@ test("what is told of a get is what a get then finds, whatever has happened befo
         if ("key" in one) await all[one.node]!.get(one.key);
         else if ("ms" in one) await clock.advance(one.ms);
         else if ("message" in one) invalidate({ ...one.message, soft: one.soft });
-        else all[one.node]!.addPending({ keys: ["k-2"], prefixes: [], tags: [], all: false, soft: false });
+        else all[one.node]!.validity.addPending({ keys: ["k-2"], prefixes: [], tags: [], all: false, soft: false });
         await settle();
         for (const group of all) for (const key of names) reasons.add(agrees(group, key));
       }

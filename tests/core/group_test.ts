@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { BLIND } from "../../lib/core/invalidation/label.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, PeerError } from "../../lib/core/errors.ts";
 import { Waiter } from "../../lib/core/load/flights.ts";
-import type { Loaded } from "../../lib/core/group.ts";
+import type { Loaded } from "../../lib/core/group/loaded.ts";
 import { asked, type Peer, type PeerPicker } from "../../lib/core/ports.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { settle } from "../support/clock.ts";

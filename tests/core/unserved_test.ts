@@ -7,7 +7,7 @@ import {
   PeerError,
   UnservedError,
 } from "../../lib/core/errors.ts";
-import type { GroupOptions } from "../../lib/core/group.ts";
+import type { GroupOptions } from "../../lib/core/group/options.ts";
 import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import type { Peer } from "../../lib/core/ports.ts";
 import { rosterOf } from "../../lib/core/roster.ts";

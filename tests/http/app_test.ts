@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BadKeyError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../lib/core/errors.ts";
-import type { Loaded } from "../../lib/core/group.ts";
+import type { Loaded } from "../../lib/core/group/loaded.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";

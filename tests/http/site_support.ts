@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Group } from "../../lib/core/group.ts";
+import { Group } from "../../lib/core/group/group.ts";
 import type { LifetimePolicy } from "../../lib/core/lifetime/policy.ts";
 import { NoPeers, type PeerPicker } from "../../lib/core/ports.ts";
 import { createApp } from "../../lib/http/app.ts";
@@ -126,8 +126,8 @@ export async function siteBehindNode(
         clock: systemClock,
         valueBytesMax: 1_000,
       }),
-      isPassing: (key) => group.isPassed(key),
-      passNoMore: (key) => group.passNoMore(key),
+      isPassing: (key) => group.passed.has(key),
+      passNoMore: (key) => group.passed.delete(key),
       invalidate: async (key, answer) => {
         const changed = origin.changedBy(key, answer);
         return changed && await invalidations.changed("site", changed, { waitMs: 0 });

@@ -6,8 +6,9 @@ import type { Invalidation } from "../../lib/core/invalidation/message.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
 import { entryBytes } from "../../lib/core/cache/byte-cache.ts";
-import type { Description, Hit, Loaded } from "../../lib/core/group.ts";
-import type { GroupStats } from "../../lib/core/group-stats.ts";
+import type { Description } from "../../lib/core/group/description.ts";
+import type { Hit, Loaded } from "../../lib/core/group/loaded.ts";
+import type { GroupStats } from "../../lib/core/group/stats.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
 import type {

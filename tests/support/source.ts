@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface Source {
-  /** From the root, with slashes: `lib/core/group.ts`. */
+  /** From the root, with slashes: `lib/core/group/group.ts`. */
   readonly path: string;
   readonly text: string;
 }

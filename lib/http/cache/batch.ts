@@ -6,7 +6,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { Cancel } from "../../core/base/cancel.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { NotFoundError } from "../../core/errors.ts";
-import type { Hit, Loaded } from "../../core/group.ts";
+import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
 import type { Bodies } from "../admin/body.ts";

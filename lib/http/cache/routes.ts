@@ -7,7 +7,7 @@ import type { CancelSignal } from "../../core/base/cancel.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { BadKeyError, NotFoundError } from "../../core/errors.ts";
-import type { Hit, Loaded } from "../../core/group.ts";
+import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { Value } from "../../core/value.ts";
 import { Bodies } from "../admin/body.ts";

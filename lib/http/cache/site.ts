@@ -4,7 +4,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError, OriginError, PassThroughError } from "../../core/errors.ts";
-import type { Hit, Loaded } from "../../core/group.ts";
+import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { RequestHead } from "../../core/ports.ts";
 import { cacheControlOf } from "../../core/semantics/cache-control.ts";

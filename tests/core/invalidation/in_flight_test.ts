@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { NotFoundError, OriginError } from "../../../lib/core/errors.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import { invalidationOf } from "../../../lib/core/invalidation/message.ts";
-import type { Group } from "../../../lib/core/group.ts";
+import type { Group } from "../../../lib/core/group/group.ts";
 import { asked } from "../../../lib/core/ports.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { settle } from "../../support/clock.ts";
@@ -251,7 +251,7 @@ test("a change that is pending covers a load in flight, too, whichever way it na
     const early = got(b, key);
     await settle(100);
     const message = kindsFor(key)[kind]!;
-    b.addPending(invalidationOf(message));
+    b.validity.addPending(invalidationOf(message));
     origin.gate = Promise.resolve();
     const late = got(b, key);
     await settle(100);

@@ -260,7 +260,7 @@ test("a change that is pending at a node is not answered there with the owner's 
     for (let i = 0; i < 2; i++) await a.get(key);
     viewA.cut();
     const message = invalidationOf(kindsFor(key)[kind]!);
-    a.addPending(message);
+    a.validity.addPending(message);
     assert.equal(held(a, key), undefined);
     assert.equal(held(b, key), "v1", "nobody else knows of it");
     const loaded = await a.get(key);
@@ -269,7 +269,7 @@ test("a change that is pending at a node is not answered there with the owner's 
     assert.equal(held(a, key), undefined);
     viewA.heal();
     invalidate(message);
-    a.settlePending(message);
+    a.validity.settlePending(message);
     assert.equal(await got(a, key), "v3");
     assert.deepEqual([held(b, key), origin.loads.length], ["v3", 3]);
   }
@@ -281,13 +281,13 @@ test("a change that is pending at the owner is bad there until it is settled", a
     await a.get(key);
     viewB.cut();
     const message = invalidationOf(kindsFor(key)[kind]!);
-    b.addPending(message);
-    assert.deepEqual(b.pending, [message]);
+    b.validity.addPending(message);
+    assert.deepEqual(b.validity.pending, [message]);
     for (const loaded of [await b.get(key), await b.get(key)]) assert.equal(loaded.stored, false);
     assert.equal(held(b, key), undefined);
     viewB.heal();
     invalidate(message);
-    b.settlePending(message);
+    b.validity.settlePending(message);
     assert.equal((await b.get(key)).stored, true);
     assert.equal(held(b, key), "v4");
   }
@@ -300,10 +300,10 @@ test("a load that began before a pending change is not stored when that is settl
   const early = got(b, key);
   await settle(100);
   const message = invalidationOf({ keys: [key] });
-  b.addPending(message);
+  b.validity.addPending(message);
   viewB.heal();
   invalidate(message);
-  b.settlePending(message);
+  b.validity.settlePending(message);
   open();
   assert.equal(await early, "v1");
   assert.equal(held(b, key), undefined);

@@ -1,6 +1,6 @@
 /** Faults that are planted on purpose, at least one for each rule. The model must find each: else it proves nothing. */
 import { ByteCache } from "../../../lib/core/cache/byte-cache.ts";
-import { Group } from "../../../lib/core/group.ts";
+import { Group } from "../../../lib/core/group/group.ts";
 import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
 import { Mark, Marks } from "../../../lib/core/invalidation/marks.ts";
 import { LogPosition } from "../../../lib/core/invalidation/position.ts";
@@ -88,7 +88,7 @@ export const FAULTS: readonly Fault[] = [
   {
     rule: 1,
     name: "a change that the log has not taken is forgotten",
-    plant: () => patch(Group.prototype, "addPending", () => () => {}),
+    plant: () => patch(Validity.prototype, "addPending", () => () => {}),
   },
   { rule: 2, name: "a get of a peer does not carry what the asker has applied", mistakes: { after: () => BLIND } },
   {

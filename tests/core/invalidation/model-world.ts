@@ -9,7 +9,8 @@ import {
   UnservedError,
 } from "../../../lib/core/errors.ts";
 import type { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
-import { Group, type Loaded } from "../../../lib/core/group.ts";
+import { Group } from "../../../lib/core/group/group.ts";
+import type { Loaded } from "../../../lib/core/group/loaded.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import { type Invalidation, invalidationOf } from "../../../lib/core/invalidation/message.ts";
 import { LogPosition } from "../../../lib/core/invalidation/position.ts";
@@ -412,7 +413,7 @@ export class World {
       data,
       lastAppliedMs: -Infinity,
     });
-    life.group.addPending(message);
+    life.group.validity.addPending(message);
   }
 
   /** The log takes what is pending; the node may not go on without it before it has applied it. */
@@ -422,7 +423,7 @@ export class World {
     this.publish(one!.message);
     life.view.tell(Infinity, this.clock.nowMs(), true);
     life.history.pending.delete(one!);
-    life.group.settlePending(one!.message);
+    life.group.validity.settlePending(one!.message);
   }
 
   /** A client writes at a node: the value takes its place in the log, then goes to the key's owner. */

@@ -1,5 +1,6 @@
 /** What the tests of invalidation share. */
-import type { Group, GroupOptions } from "../../../lib/core/group.ts";
+import type { Group } from "../../../lib/core/group/group.ts";
+import type { GroupOptions } from "../../../lib/core/group/options.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import type { InvalidationLog } from "../../../lib/core/invalidation/log.ts";
 import { encodeInvalidation, type Invalidation, invalidationOf } from "../../../lib/core/invalidation/message.ts";

@@ -119,7 +119,7 @@ test("an invalidation after a write drops it, and a write that comes after that 
   invalidate({ all: true });
   assert.equal(b.keepWritten(key, late), false);
   assert.equal(b.accept([{ key, value: late }], "a", true), 0);
-  assert.ok(b.isCovered(key, late), "whoever has written it is told that it is over");
+  assert.ok(b.validity.isCovered(key, late), "whoever has written it is told that it is over");
   assert.equal(await got(a, key), "v1");
 });
 

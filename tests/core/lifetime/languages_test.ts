@@ -55,7 +55,7 @@ test("an invalidation covers an answer under both of its requests", async () => 
   const { key, b, origin } = threeNodes({});
   origin.answer = deOrEn;
   await getFor(b, key, said("en, de"));
-  b.addPending(invalidationOf({ keys: [key] }));
+  b.validity.addPending(invalidationOf({ keys: [key] }));
   assert.equal(b.lookup(key, said("de")), undefined);
   assert.equal(b.lookup(key, said("en, de")), undefined);
 });

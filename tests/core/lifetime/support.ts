@@ -1,10 +1,11 @@
 /** What the tests of values that change share. */
-import type { GroupOptions, Loaded } from "../../../lib/core/group.ts";
+import type { Loaded } from "../../../lib/core/group/loaded.ts";
+import type { GroupOptions } from "../../../lib/core/group/options.ts";
 import type { LifetimePolicy } from "../../../lib/core/lifetime/policy.ts";
 import { promised } from "../../../lib/core/load/flights.ts";
 import type { RequestHead } from "../../../lib/core/ports.ts";
 import type { Freshness } from "../../../lib/core/semantics/freshness.ts";
-import type { Group } from "../../../lib/core/group.ts";
+import type { Group } from "../../../lib/core/group/group.ts";
 import type { Answer } from "../../../lib/core/value.ts";
 import { makeCluster, text } from "../cluster.ts";
 

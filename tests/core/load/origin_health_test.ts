@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { NotFoundError, OriginError, OverloadedError } from "../../../lib/core/errors.ts";
-import { Group } from "../../../lib/core/group.ts";
+import { Group } from "../../../lib/core/group/group.ts";
 import { OriginHealth } from "../../../lib/core/load/origin-health.ts";
 import { NoPeers } from "../../../lib/core/ports.ts";
 import type { Answer } from "../../../lib/core/value.ts";

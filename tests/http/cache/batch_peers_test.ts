@@ -1,7 +1,7 @@
 /** Many keys in one request, through links of the test's own runtime: how many messages the owners get. */
 import assert from "node:assert/strict";
 import type { CancelSignal } from "../../../lib/core/base/cancel.ts";
-import { Group } from "../../../lib/core/group.ts";
+import { Group } from "../../../lib/core/group/group.ts";
 import type { PeerPicker } from "../../../lib/core/ports.ts";
 import type { Value } from "../../../lib/core/value.ts";
 import { createApp } from "../../../lib/http/app.ts";

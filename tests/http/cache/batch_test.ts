@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { CancelSignal } from "../../../lib/core/base/cancel.ts";
 import { NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../../lib/core/errors.ts";
-import type { Loaded } from "../../../lib/core/group.ts";
+import type { Loaded } from "../../../lib/core/group/loaded.ts";
 import { NOTHING_HERE } from "../../../lib/core/value.ts";
 import { encodeKeyPath } from "../../../lib/http/key.ts";
 import { ManualClock, settle } from "../../support/clock.ts";

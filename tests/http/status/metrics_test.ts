@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { GroupStats } from "../../../lib/core/group-stats.ts";
+import type { GroupStats } from "../../../lib/core/group/stats.ts";
 import type { GroupFigures, LinkFigures } from "../../../lib/http/ports.ts";
 import { bothRuntimes, startNode } from "../../support/node.ts";
 import { test } from "../../support/test.ts";

@@ -1,8 +1,8 @@
-import type { CacheStats } from "./cache/byte-cache.ts";
-import type { HandoffStats } from "./handoff/options.ts";
-import type { FailoverStats } from "./load/failover.ts";
-import type { Told, ValidityStats } from "./invalidation/validity.ts";
-import type { OriginStats } from "./load/origin-loads.ts";
+import type { CacheStats } from "../cache/byte-cache.ts";
+import type { HandoffStats } from "../handoff/options.ts";
+import type { FailoverStats } from "../load/failover.ts";
+import type { Told, ValidityStats } from "../invalidation/validity.ts";
+import type { OriginStats } from "../load/origin-loads.ts";
 
 /** What a group counts, under groupcache's names. */
 export interface GroupCounters extends FailoverStats, HandoffStats, OriginStats {

@@ -1,0 +1,457 @@
+import type { CancelSignal } from "../base/cancel.ts";
+import type { Clock } from "../base/clock.ts";
+import { hashOf } from "../base/hash.ts";
+import { primaryKey } from "../base/variant-key.ts";
+import { entryBytes } from "../cache/byte-cache.ts";
+import type { SharedBudget } from "../cache/shared-budget.ts";
+import { cacheKeyFor, findFor, isFor } from "../cache/variants.ts";
+import { BehindError, OriginUnreachableError, OverloadedError } from "../errors.ts";
+import { type KeyWatch, KeyWatches } from "../invalidation/key-watch.ts";
+import type { Label } from "../invalidation/label.ts";
+import type { Validity } from "../invalidation/validity.ts";
+import { PassedKeys } from "../lifetime/passed-keys.ts";
+import { DEFAULT_LIFETIME } from "../lifetime/policy.ts";
+import { isUsableOnError, isUsableStale } from "../lifetime/times.ts";
+import { Failover } from "../load/failover.ts";
+import { Flights, PeerWaiter, promised, type Waiter } from "../load/flights.ts";
+import { OriginLoads } from "../load/origin-loads.ts";
+import { Reachability } from "../load/reachability.ts";
+import type { StartGate } from "../load/start-gate.ts";
+import type { Ask, Entry, PeerPicker, RequestHead } from "../ports.ts";
+import type { Answer, Value } from "../value.ts";
+import { describe, type Description } from "./description.ts";
+import { Keeping } from "./keeping.ts";
+import { asLoaded, found, type Hit, type Loaded } from "./loaded.ts";
+import { LoneLoads } from "./lone-loads.ts";
+import { memoryOf } from "./memory.ts";
+import type { GroupMemory, GroupOptions } from "./options.ts";
+import { OwnerLoads } from "./owner-loads.ts";
+import { Refreshes } from "./refreshes.ts";
+import { SoftTimeout } from "./soft-timeout.ts";
+import { type GroupStats, newCounters } from "./stats.ts";
+
+const MAX_FLIGHTS = 10_000;
+/** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
+const FETCH_MARGIN_MS = 1_000;
+/** The longest that a get waits for this node to apply what the asker has. */
+const CATCH_UP_MS = 250;
+
+/**
+ * One named cache of this node. It knows no NATS, no HTTP and no runtime, and never asks whether there is a cluster (see
+ * NoPeers).
+ *
+ * A get goes this way; each step names what does it:
+ *
+ * 1. `lookup`: the main or the hot cache has the value. Nothing is awaited.
+ * 2. `load`: the picker names the key's owner. One flight per key serves all callers.
+ * 3. This node owns the key: `OwnerLoads.make` takes the value from the main cache, else from a node that owned the key
+ *    before, else from the origin. It stays in the main cache (`Keeping`).
+ * 4. A peer owns the key: `Failover.fetch` asks it. The owner answers by `lookupAsOwner` and `loadAsOwner`, which do step 1
+ *    and step 3 and never ask another owner. The value may stay in the hot cache.
+ * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's place.
+ *    So it does when a node, the owner or this one, cannot reach the origin: the next in rank tries then, once.
+ *
+ * A value that has expired is served where its times allow it: at once while it is renewed in the background (`Refreshes`),
+ * or in the place of an origin that fails or is slow (`Keeping`, `SoftTimeout`). An answer that no cache may keep goes to the
+ * request that it was loaded for; for a while after it, each request for that key loads for itself (`LoneLoads`).
+ *
+ * Values are checked against the invalidations that this node has applied wherever they are found or stored
+ * (`SharedBudget`). A load that one of them covers answers those who asked before, and is not stored (`Flights`). A get of a
+ * peer that has applied more waits until this node has caught up.
+ */
+export class Group {
+  readonly name: string;
+  /** For the group that takes the place of this one. */
+  readonly memory: GroupMemory;
+  /** Which values are still good, by the invalidations that are applied here or that wait for the log. */
+  readonly validity: Validity;
+  /** The keys whose answers may not be shared. */
+  readonly passed: PassedKeys;
+  readonly #picker: PeerPicker;
+  readonly #clock: Clock;
+  readonly #nowMs: () => number;
+  readonly #softTimeout: SoftTimeout;
+  readonly #isRefreshedAhead: boolean;
+  readonly #isWriteOnly: boolean;
+  readonly #gate: StartGate | undefined;
+  readonly #caches: SharedBudget;
+  readonly #reachability: Reachability;
+  readonly #origin: OriginLoads;
+  readonly #keeping: Keeping;
+  readonly #owner: OwnerLoads;
+  readonly #failover: Failover<Loaded>;
+  readonly #loads: Flights<Loaded>;
+  readonly #fetches: Flights<Loaded>;
+  readonly #lone: LoneLoads;
+  readonly #refreshes: Refreshes;
+  readonly #watches = new KeyWatches();
+  readonly #counters = newCounters();
+
+  constructor(options: GroupOptions) {
+    const { name: group, clock, picker, loadTimeoutMs, replicas = 1, hotAfterFetches = 2 } = options;
+    const { random = Math.random, isWriteOnly = false, isServed = true } = options;
+    const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
+    const stats = this.#counters;
+    this.name = group;
+    this.#picker = picker;
+    this.#clock = clock;
+    this.#nowMs = () => clock.nowMs();
+    this.#isRefreshedAhead = lifetime.refreshAhead;
+    this.#isWriteOnly = isWriteOnly;
+    this.#gate = options.gate;
+    this.memory = memoryOf(options, (isCovered, keys) => this.#covered(isCovered, keys));
+    const { caches } = this.memory;
+    const { validity } = caches;
+    this.#caches = caches;
+    this.validity = validity;
+    this.#softTimeout = new SoftTimeout({ softTimeoutMs: lifetime.softTimeoutMs, caches, clock, counters: stats });
+    const passed = this.passed = new PassedKeys(clock);
+    const { origin, etagOf, loading, health } = options;
+    const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
+    const ofOrigin = { origin, isBarred: !isServed, reachability, health, etagOf, loading };
+    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats });
+    const handoff = { group, picker, caches, clock, lifetime, loadTimeoutMs, replicas, stats };
+    this.#keeping = new Keeping({ handoff, origin: this.#origin, passed, isServed, hotAfterFetches });
+    this.#owner = new OwnerLoads({ handoff, origin: this.#origin, keeping: this.#keeping, passed });
+    this.#failover = this.#failoverOf(options);
+    [this.#loads, this.#fetches] = this.#flightsOf(options);
+    const ways = {
+      picker,
+      origin: this.#origin,
+      owner: this.#owner,
+      failover: this.#failover,
+      loads: this.#loads,
+      fetches: this.#fetches,
+      counters: stats,
+    };
+    this.#lone = new LoneLoads({ ways, validity, passed, isServed });
+    this.#refreshes = new Refreshes({ ways, clock, random });
+  }
+
+  #failoverOf({ name: group, picker, clock, loadTimeoutMs, isServed = true }: GroupOptions): Failover<Loaded> {
+    const keeping = this.#keeping;
+    return new Failover({
+      group,
+      picker,
+      clock,
+      timeoutMs: loadTimeoutMs,
+      stats: this.#counters,
+      after: () => this.validity.after,
+      received: (key, value, after, isElsewhere) => keeping.received(key, value, after, isElsewhere),
+      standIn: (key, error, request) => keeping.standIn(cacheKeyFor(this.#caches, key, request), error, request),
+      mayLoadHere: isServed,
+      loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
+      loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
+    });
+  }
+
+  /** @returns the loads from the origin, and the fetches from peers: see Ways */
+  #flightsOf({ clock, loadTimeoutMs, maxFlights = MAX_FLIGHTS }: GroupOptions): [Flights<Loaded>, Flights<Loaded>] {
+    const shared = {
+      clock,
+      maxFlights,
+      applied: () => this.validity.applied,
+      isFor: (cacheKey: string, { value }: Loaded, { request, hasAskedBefore }: Waiter<Loaded>) =>
+        !value.about.isPrivate && isFor(value, request) &&
+        (hasAskedBefore || !this.validity.isCovered(primaryKey(cacheKey), value)),
+      standIn: (cacheKey: string, error: Error, request: RequestHead | undefined) =>
+        this.#keeping.standIn(cacheKey, error, request),
+    };
+    const loads = new Flights<Loaded>({
+      ...shared,
+      timeoutMs: loadTimeoutMs,
+      refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, true),
+      goesOn: (cacheKey, error, waiter) => this.#goesOn(cacheKey, error, waiter),
+    });
+    // A fetch may time out at the owner, and then needs the time for a load in the owner's place.
+    const fetches = new Flights<Loaded>({
+      ...shared,
+      timeoutMs: 2 * loadTimeoutMs + FETCH_MARGIN_MS,
+      refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, false),
+    });
+    return [loads, fetches];
+  }
+
+  /** What this node has in memory. Synchronous: a hit awaits nothing. */
+  lookup(key: string, request?: RequestHead): Hit | undefined {
+    this.#counters.gets++;
+    const hash = hashOf(key);
+    const { label } = this.validity;
+    const own = this.#caches.main.get(key, this.#nowMs, hash, label);
+    const value = own ?? this.#caches.hot.get(key, this.#nowMs, hash, label);
+    if (value === undefined || value.about.selection !== undefined) return this.#lookFurther(key, hash, request);
+    if (this.#isRefreshedAhead) this.#refreshes.beginIfDue(key, key, value, request);
+    this.#counters.cacheHits++;
+    return { value, from: own === undefined ? "hot" : "main" };
+  }
+
+  /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
+  load(key: string, waiter: Waiter<Loaded>): void {
+    if (this.#gate?.isOpen === false) return this.#gate.hold(waiter, () => this.load(key, waiter));
+    this.#counters.loads++;
+    if (this.validity.mayBePending(key)) return this.#lone.pending(key, waiter);
+    if (this.passed.has(key)) return this.#lone.alone(key, waiter);
+    const owner = this.#picker.pick(key);
+    const patient = this.#softTimeout.bound(key, waiter);
+    if (owner === undefined) return this.#loadAsOwner(key, patient, true);
+    const { request } = waiter;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    if (this.#origin.isBackingOff(cacheKey)) {
+      const hit = findFor(this.#caches, cacheKey, request);
+      if (hit !== undefined && this.#origin.heldBack(cacheKey, hit.value)) return patient.resolve(asLoaded(hit));
+    }
+    this.#fetches.fly(cacheKey, patient, (flight) => {
+      this.#counters.loadsDeduped++;
+      this.#failover.fetch(owner, key, flight, request);
+    });
+  }
+
+  /**
+   * Lookup, then load. May ask a peer.
+   *
+   * @param options.after gives nothing that an invalidation up to this label covers
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's reason when
+   * the caller left
+   */
+  async get(
+    key: string,
+    { signal, after }: { signal?: CancelSignal; after?: Label | undefined } = {},
+  ): Promise<Loaded> {
+    if (after !== undefined && !(await this.reach(after))) {
+      return found(await promised(signal, (waiter) => this.loadUnkept(key, waiter)), key);
+    }
+    const hit = this.lookup(key);
+    if (hit !== undefined) return found(asLoaded(hit), key);
+    return found(await promised(signal, (waiter) => this.load(key, waiter)), key);
+  }
+
+  /** `lookup` for a peer that takes this node for the owner. */
+  lookupAsOwner(key: string, request?: RequestHead, after?: Label): Hit | undefined {
+    this.#counters.serverRequests++;
+    return after === undefined || this.validity.has(after) ? this.lookup(key, request) : undefined;
+  }
+
+  /** The rest of a peer's get. Never asks another owner. Fails as `get`. */
+  loadAsOwner(key: string, ask: Ask): void {
+    const reached = this.validity.reach(ask.after, CATCH_UP_MS);
+    if (reached !== true) return void this.#answerLater(reached, key, ask);
+    this.#counters.loads++;
+    this.#loadAsOwner(key, this.#softTimeout.bound(key, new PeerWaiter(ask)));
+  }
+
+  /** Whether this node has applied all up to the label; catches up first, for 250 ms at most. */
+  reach(label: Label): true | Promise<boolean> {
+    return this.validity.reach(label, CATCH_UP_MS);
+  }
+
+  /** Asks the origin for this one request, and keeps nothing: this node, or the owner, is behind. Fails as `get`. */
+  loadUnkept(key: string, waiter: Waiter<Loaded>): void {
+    if (this.#isWriteOnly) return waiter.reject(new OverloadedError("a node is behind, and there is no origin to ask"));
+    this.#lone.once(key, waiter);
+  }
+
+  /** Whether this node cannot read the log of invalidations now. */
+  get isBehind(): boolean {
+    return this.validity.isBehind;
+  }
+
+  /** `lookupAsOwner`, then `loadAsOwner`, by a promise. Throws as `get`. */
+  async getAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
+    const hit = this.lookupAsOwner(key);
+    if (hit !== undefined) return found(asLoaded(hit), key);
+    this.#counters.loads++;
+    return found(await promised(signal, (waiter) => this.#loadAsOwner(key, waiter)), key);
+  }
+
+  /**
+   * What a peer can take over from this node: a value in memory, or from a load in flight. Starts no load and asks no node.
+   * A flight that still asks other nodes is joined at the owner only; else two nodes could wait for each other. The owner
+   * gives a stale value that may be served on error, too: a node in its place is not to ask the origin besides.
+   */
+  peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
+    const hash = hashOf(key);
+    const held = this.#caches.find(key, hash)?.value;
+    const value = this.#keeping.fresh(held);
+    const isOwner = this.#picker.pick(key) === undefined;
+    if (value !== undefined || !(this.#origin.isAsking(key) || isOwner)) return value;
+    const usable = (value: Value | undefined) =>
+      isOwner && value !== undefined && isUsableOnError(value, this.#clock.nowMs())
+        ? value
+        : this.#keeping.fresh(value);
+    const loaded = this.#loads.lookOn(key, options.signal);
+    if (loaded === undefined) return usable(held);
+    const isForAll = (value: Value) => !value.about.isPrivate && !this.validity.isCovered(primaryKey(key), value);
+    return loaded.then(({ value }) => isForAll(value) ? usable(value) : undefined, () => undefined);
+  }
+
+  /** What a get of the key would find here. Leaves no trace: no use is counted, and nothing is refreshed or dropped. */
+  describe(key: string, request?: RequestHead): Description {
+    const isLoading = (cacheKey: string) => this.#loads.has(cacheKey) || this.#fetches.has(cacheKey);
+    const { passed } = this;
+    return describe(key, request, {
+      caches: this.#caches,
+      picker: this.#picker,
+      passed,
+      nowMs: this.#clock.nowMs(),
+      isLoading,
+    });
+  }
+
+  /** The entries of the main cache, in no order, with their encoded bytes; a variant under its own key. O(n). */
+  resident(): readonly { readonly key: string; readonly bytes: number }[] {
+    return this.#caches.main.entries().map(({ key, value }) => ({ key, bytes: entryBytes(key, value) }));
+  }
+
+  /** A request is about to change the key. The caller ends the watch. `undefined`: too many are under way. */
+  watch(key: string): KeyWatch | undefined {
+    return this.#watches.begin(key, this.validity.applied);
+  }
+
+  /** The value of an answer that came from the origin by another way than a load. @param spentMs how long it took */
+  valueOf(answer: Answer, spentMs: number, label: Label): Value {
+    return this.#origin.valueOf(answer, spentMs, label);
+  }
+
+  /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
+  accept(entries: readonly Entry[], from: string, isWritten = false): number {
+    return this.#keeping.accept(entries, from, isWritten);
+  }
+
+  /** Keeps a value that a client has written, if there is room, and sends it to the nodes that are to have it besides. */
+  keepWritten(key: string, value: Value): boolean {
+    return this.#keeping.keepAsOwner(key, value);
+  }
+
+  /** Another group of this name takes its place: what it has begun goes on, and it begins nothing of itself. */
+  retire(): void {
+    this.#keeping.stopRebalance();
+    this.#watches.retire();
+  }
+
+  /** The log is not told to this group any more. */
+  close(): void {
+    this.memory.position.remove(this.name);
+    this.validity.close();
+  }
+
+  /** After a change of owners: with two replicas, sends each key to its new second owner. */
+  ownersChanged(): Promise<void> {
+    return this.#keeping.rebalance();
+  }
+
+  /**
+   * Hands over all values when this node is to own nothing any more, and the values that it still loads for peers which do
+   * not know that yet. Ends when done or aborted. Never rejects.
+   *
+   * @param unasked resolves when all peers should know
+   */
+  drain(signal: AbortSignal, unasked: Promise<void>): Promise<void> {
+    return this.#keeping.drain(signal, async () => {
+      await unasked;
+      await this.#loads.ended(this.#origin.asking, signal);
+    });
+  }
+
+  /** Since when this node has not reached the origin, in Unix milliseconds; `undefined`: it does, or has not asked. */
+  get originLostAtMs(): number | undefined {
+    return this.#reachability.lostAtMs;
+  }
+
+  /** Whether this node has nothing that a peer could look for, neither in memory nor in flight. */
+  get isEmpty(): boolean {
+    return this.#caches.main.items === 0 && this.#caches.hot.items === 0 && this.#loads.size === 0;
+  }
+
+  stats(): GroupStats {
+    const { main, hot } = this.#caches;
+    const { stats, latest } = this.validity;
+    return {
+      ...this.#counters,
+      mainCache: main.stats(),
+      hotCache: hot.stats(),
+      originUnreachable: Number(this.originLostAtMs !== undefined),
+      invalidation: { ...stats, last: latest },
+    };
+  }
+
+  /** A variant, or a stale value that may be served. */
+  #lookFurther(key: string, hash: number, request: RequestHead | undefined): Hit | undefined {
+    const { main, hot } = this.#caches;
+    if (main.peek(key, hash) === undefined && hot.peek(key, hash) === undefined) return undefined;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    const hit = findFor(this.#caches, cacheKey, request);
+    if (hit === undefined) return undefined;
+    const { value, from } = hit;
+    const nowMs = this.#clock.nowMs();
+    if (value.freshUntilMs > nowMs) {
+      if (this.#isRefreshedAhead) this.#refreshes.beginIfDue(key, cacheKey, value, request);
+    } else {
+      if (!isUsableStale(value, nowMs)) return undefined;
+      this.#counters.staleHits++;
+      this.#refreshes.begin(key, cacheKey, value, request);
+    }
+    this.#caches[from].use(cacheKey);
+    this.#counters.cacheHits++;
+    return hit;
+  }
+
+  /** Later gets of these keys join no flight that began before; what is in memory of the named ones goes at once. */
+  #covered(isCovered: (key: string) => boolean, keys: readonly string[]): void {
+    for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => isCovered(primaryKey(cacheKey)));
+    this.#watches.covered(isCovered, this.validity.after);
+    for (const key of keys) this.#caches.find(key);
+  }
+
+  async #answerLater(reached: Promise<boolean>, key: string, ask: Ask): Promise<void> {
+    try {
+      if (!await reached) return ask.reject(new BehindError("it has not applied what the asker has"));
+      const hit = this.lookup(key, ask.request);
+      if (hit !== undefined) return ask.resolve(hit.value);
+      this.#counters.loads++;
+      this.#loadAsOwner(key, this.#softTimeout.bound(key, new PeerWaiter(ask)));
+    } catch (error) {
+      ask.reject(error);
+    }
+  }
+
+  /** @param isOwn whether the waiter may wait for another node then: it is no peer's, which would wait for this node */
+  #loadAsOwner(key: string, waiter: Waiter<Loaded>, isOwn = false): void {
+    if (this.validity.mayBePending(key)) return this.#lone.pending(key, waiter);
+    waiter.mayGoOn = isOwn;
+    const { request } = waiter;
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    this.#loads.fly(cacheKey, waiter, (flight) => {
+      this.#counters.loadsDeduped++;
+      flight.follow(this.#owner.make(key, cacheKey, flight, request));
+    });
+  }
+
+  /**
+   * This node owns the key and has not reached the origin: the next in rank loads it. A fetch, as peers may wait for the load
+   * that has failed, and none for this.
+   */
+  #goesOn(cacheKey: string, error: unknown, waiter: Waiter<Loaded>): boolean {
+    if (!(error instanceof OriginUnreachableError)) return false;
+    const key = primaryKey(cacheKey);
+    if (this.validity.mayBePending(key) || !this.#failover.hasOther(key)) return false;
+    waiter.mayGoOn = false;
+    const { request } = waiter;
+    this.#fetches.fly(cacheKey, waiter, (flight) => this.#failover.fetchElsewhere(key, error, flight, request));
+    return true;
+  }
+
+  /** Not counted: the fetch that led here is the load. */
+  #loadInPlaceOfOwner(key: string, signal: CancelSignal, request: RequestHead | undefined): Promise<Loaded> {
+    const cacheKey = cacheKeyFor(this.#caches, key, request);
+    const wait = (waiter: Waiter<Loaded>) => {
+      this.#loads.fly(cacheKey, waiter, (flight) => flight.follow(this.#owner.make(key, cacheKey, flight, request)));
+    };
+    return promised(signal, wait, request);
+  }
+
+  /** The result of a flight is for another request than this waiter's. */
+  #notShared(key: string, { about }: Value, waiter: Waiter<Loaded>, isOwn: boolean): void {
+    if (!about.isPrivate) return isOwn ? this.#loadAsOwner(key, waiter, waiter.mayGoOn) : this.load(key, waiter);
+    this.#lone.alone(key, waiter);
+  }
+}

@@ -1,0 +1,159 @@
+/** What a group keeps of the values that come to this node, and which other nodes it sends them to. */
+import { cacheKeyFor, cacheKeyOf, findFor, storeVariant } from "../cache/variants.ts";
+import { HotCopies } from "../cache/hot-copies.ts";
+import type { SharedBudget } from "../cache/shared-budget.ts";
+import { NotFoundError } from "../errors.ts";
+import { accept } from "../handoff/accept.ts";
+import { Drain } from "../handoff/drain.ts";
+import type { HandoffOptions } from "../handoff/options.ts";
+import { Pusher } from "../handoff/push.ts";
+import { Replicas } from "../handoff/replicas.ts";
+import type { Label } from "../invalidation/label.ts";
+import type { Validity } from "../invalidation/validity.ts";
+import type { PassedKeys } from "../lifetime/passed-keys.ts";
+import { isFailureStatus, isWorthKeeping, type OriginLoads } from "../load/origin-loads.ts";
+import type { Entry, RequestHead } from "../ports.ts";
+import type { Value } from "../value.ts";
+import { asLoaded, type Loaded } from "./loaded.ts";
+
+export interface KeepingOptions {
+  /** The caches, and by whose rules values move between nodes. */
+  readonly handoff: HandoffOptions;
+  /** Told which keys have got a fresh value, and asked whether a stale one may stand in for a failed load. */
+  readonly origin: OriginLoads;
+  /** The keys whose answers may not be shared. */
+  readonly passed: PassedKeys;
+  /** Whether this node serves the group: see GroupOptions. */
+  readonly isServed: boolean;
+  /** See GroupOptions. */
+  readonly hotAfterFetches: number;
+}
+
+/**
+ * Values come from the origin (`loaded`), from peers that were asked (`received`, `keepFromPeer`), from peers that push
+ * (`accept`), and from clients that write (`keepAsOwner`). One that an invalidation covers is never kept.
+ */
+export class Keeping {
+  readonly #options: KeepingOptions;
+  readonly #caches: SharedBudget;
+  readonly #validity: Validity;
+  readonly #copies: HotCopies;
+  readonly #replicas: Replicas;
+  readonly #drain: Drain;
+  readonly #storeInMain = (cacheKey: string, value: Value) => this.#caches.store(this.#caches.main, cacheKey, value);
+
+  constructor(options: KeepingOptions) {
+    const { handoff, hotAfterFetches } = options;
+    this.#options = options;
+    this.#caches = handoff.caches;
+    this.#validity = handoff.caches.validity;
+    this.#copies = new HotCopies(handoff.caches, handoff.lifetime, hotAfterFetches);
+    const pusher = new Pusher(handoff);
+    this.#replicas = new Replicas(handoff, pusher);
+    this.#drain = new Drain(handoff, pusher);
+  }
+
+  /** The value itself, if it is fresh. */
+  fresh(value: Value | undefined): Value | undefined {
+    return value !== undefined && value.freshUntilMs > this.#options.handoff.clock.nowMs() ? value : undefined;
+  }
+
+  /** A fresh value in the main cache, as the result of a load. */
+  present(key: string, request: RequestHead | undefined): Loaded | undefined {
+    const hit = findFor(this.#caches, cacheKeyFor(this.#caches, key, request), request);
+    const value = hit?.from === "main" ? this.fresh(hit.value) : undefined;
+    return value && { value, source: "main", stored: true };
+  }
+
+  /** What the origin has just said. An answer that is not kept still ends the one before it, unless the origin has failed. */
+  loaded(key: string, value: Value, hasOlder: boolean): boolean {
+    const { handoff, passed } = this.#options;
+    if (value.about.isPrivate) passed.add(key);
+    // The key has changed again since the load began. The cache holds something newer by now.
+    if (this.#validity.isCovered(key, value)) return false;
+    if (isWorthKeeping(value, handoff.clock.nowMs())) return this.keepAsOwner(key, value);
+    if (hasOlder && !isFailureStatus(value.about.status)) this.#caches.remove(cacheKeyOf(key, value));
+    return false;
+  }
+
+  /**
+   * The owner has answered: by its word, the value is good up to `after` at least.
+   *
+   * @param isElsewhere whether the owner had no way to the origin, so that another node has loaded the value
+   */
+  received(key: string, given: Value, after: Label, isElsewhere: boolean): Loaded {
+    const { handoff: { picker, clock }, origin, passed, isServed } = this.#options;
+    // A node that has seen no log asks for nothing: the answer then says nothing about its labels.
+    const isLower = after.epoch > 0 && this.#validity.compare(given.label, after) < 0;
+    const value = isLower ? { ...given, label: after } : given;
+    const nowMs = clock.nowMs();
+    const { isPrivate, status } = value.about;
+    if (isPrivate) passed.add(key);
+    else if (!isServed) passed.delete(key);
+    if (value.freshUntilMs > nowMs) origin.succeeded(cacheKeyOf(key, value));
+    if (this.#validity.isCovered(key, value)) return { value, source: "peer", stored: false };
+    if (isWorthKeeping(value, nowMs)) {
+      const stored = this.keepFromPeer(key, value, isElsewhere && picker.pick(key) === undefined);
+      return { value, source: "peer", stored };
+    }
+    if (!isFailureStatus(status)) this.#forgetStale(cacheKeyOf(key, value));
+    return { value, source: "peer", stored: false };
+  }
+
+  /** A peer has given the value: the owner keeps it as its own, another node as a hot copy. @returns whether it does */
+  keepFromPeer(key: string, value: Value, isOwner: boolean): boolean {
+    return isOwner ? this.keepAsOwner(key, value) : this.#copies.keep(key, value, this.#options.handoff.clock.nowMs());
+  }
+
+  /** A marker of variants, as the former owner has it. */
+  keepMarker(key: string, marker: Value): void {
+    this.#storeInMain(key, marker);
+  }
+
+  /** Also sends the value to the nodes that are to have it besides. @returns whether this node keeps it */
+  keepAsOwner(key: string, given: Value): boolean {
+    const value = this.#validity.check(key, given);
+    if (value === undefined) return false;
+    if (this.#drain.hasBegun) this.#drain.add(key, value);
+    else this.#replicas.send(key, value);
+    return storeVariant(this.#caches, key, value, this.#storeInMain);
+  }
+
+  /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
+  accept(entries: readonly Entry[], from: string, isWritten: boolean): number {
+    const { handoff } = this.#options;
+    const taken = accept(entries, from, handoff, isWritten);
+    if (!isWritten || taken === 0) return taken;
+    for (const { key, value } of entries) if (handoff.picker.pick(key) === undefined) this.#replicas.send(key, value);
+    return taken;
+  }
+
+  /** A load has failed, here or at the owner: this node may have a copy that may be served then. */
+  standIn(cacheKey: string, error: unknown, request: RequestHead | undefined): Loaded | undefined {
+    if (error instanceof NotFoundError) this.#forgetStale(cacheKey);
+    const hit = findFor(this.#caches, cacheKey, request);
+    return hit && this.#options.origin.failed(cacheKey, error, hit.value) && asLoaded(hit);
+  }
+
+  /** After a change of owners: sends second copies to their new places. Never rejects. */
+  rebalance(): Promise<void> {
+    return this.#replicas.rebalance();
+  }
+
+  /** Ends a rebalance. */
+  stopRebalance(): void {
+    this.#replicas.stop();
+  }
+
+  /** Hands over all values: see Drain. */
+  drain(signal: AbortSignal, landed: () => Promise<unknown>): Promise<void> {
+    this.#replicas.stop();
+    return this.#drain.run(signal, landed);
+  }
+
+  /** The owner has nothing that could be kept in the place of this copy. A fresh one has come meanwhile. */
+  #forgetStale(cacheKey: string): void {
+    const held = this.#caches.find(cacheKey)?.value;
+    if (held !== undefined && this.fresh(held) === undefined) this.#caches.remove(cacheKey);
+  }
+}

@@ -1,0 +1,26 @@
+/** What a group holds outlives a change of its options. */
+import { SharedBudget } from "../cache/shared-budget.ts";
+import { LogPosition } from "../invalidation/position.ts";
+import { Validity } from "../invalidation/validity.ts";
+import type { GroupMemory, GroupOptions } from "./options.ts";
+
+/**
+ * A new memory, or that of the group which is taken over.
+ *
+ * @param onCovered told of each invalidation, and of the loss of the log: see ValidityOptions
+ */
+export function memoryOf(
+  { name, clock, budgetBytes, isHashed = false, costOf, maxBlindMs = null, ...options }: GroupOptions,
+  onCovered: (isCovered: (key: string) => boolean, keys: readonly string[]) => void,
+): GroupMemory {
+  const { takesOver, position = new LogPosition({ clock }) } = options;
+  if (takesOver !== undefined) {
+    const { memory } = takesOver;
+    memory.caches.validity.changeHands({ maxBlindMs, onCovered });
+    memory.caches.resize(budgetBytes);
+    return memory;
+  }
+  const validity = new Validity({ position, clock, maxBlindMs, onCovered });
+  position.add(name, validity);
+  return { position, caches: new SharedBudget(budgetBytes, validity, { isHashed, clock, costOf }) };
+}

@@ -4,7 +4,7 @@ import { advertised, type Config, doubtsOf, version } from "../config/config.ts"
 import { hostInUrl, type HostPort } from "../config/addresses.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Inspector, Listed, StreamFacts } from "../nats/inspector.ts";
-import { originDigest, policyDifferences, policyDigest } from "../node/policy-digest.ts";
+import { originDigest, policyDifferences, policyDigest } from "../node/groups/policy-digest.ts";
 import { clientFor, NodeClient } from "./fleet/client.ts";
 import { fleetOf } from "./fleet/fleet.ts";
 import { problemsOf } from "./fleet/problems.ts";

@@ -3,8 +3,8 @@ import { commandIn } from "../config/commands.ts";
 import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
-import { tokenDoubtsOf } from "../node/admin-tokens.ts";
-import { createLog } from "../node/logging.ts";
+import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
+import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
 import { parseOrigin } from "../origins/origin.ts";
 import {

@@ -2,9 +2,9 @@
 import type { Log, LogCall } from "../core/base/log.ts";
 import { doubtsOf } from "../config/config.ts";
 import { UnavailableError } from "../core/errors.ts";
-import { tokenDoubtsOf } from "../node/admin-tokens.ts";
+import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
 import { Node } from "../node/node.ts";
-import type { Served } from "../node/served-group.ts";
+import type { Served } from "../node/groups/served-group.ts";
 import { systemClock } from "../runtime/process.ts";
 import { codecs } from "./codec.ts";
 import { type InCode, readOptions } from "./config.ts";

@@ -16,7 +16,7 @@ import { isFieldValue } from "../core/semantics/fields.ts";
 import { afterText, readAfter } from "../http/after.ts";
 import { checkKey } from "../http/key.ts";
 import type { Invalidated } from "../http/ports.ts";
-import type { Served } from "../node/served-group.ts";
+import type { Served } from "../node/groups/served-group.ts";
 import type { Codec } from "./codec.ts";
 import { inOrderOfArrival } from "./arrivals.ts";
 import type { Arrival, CacheGroup, Change, Changed, ChangeOptions, GetOptions, PutOptions } from "./surface.ts";

@@ -1,7 +1,7 @@
 /** A worker process: one node, with a listener of its own and one that it shares with the other workers. */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log, LogCall } from "../core/base/log.ts";
-import { createLog } from "../node/logging.ts";
+import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
 import { onInputLine, tell, writeError } from "../runtime/process.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";

@@ -8,7 +8,7 @@ import type { LifetimePolicy } from "../../lib/core/lifetime/policy.ts";
 import { NoPeers, type PeerPicker } from "../../lib/core/ports.ts";
 import { createApp } from "../../lib/http/app.ts";
 import { Invalidations } from "../../lib/node/invalidations.ts";
-import { keepingForward } from "../../lib/node/kept-answers.ts";
+import { keepingForward } from "../../lib/node/groups/kept-answers.ts";
 import type { ServedGroup } from "../../lib/http/ports.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";

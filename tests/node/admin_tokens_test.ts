@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { adminTokensOf, tokenDoubtsOf } from "../../lib/node/admin-tokens.ts";
+import { adminTokensOf, tokenDoubtsOf } from "../../lib/node/doors/admin-tokens.ts";
 import { ManualClock } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { temporaryDirectory } from "../support/node.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { InFlight } from "../../lib/node/in-flight.ts";
+import { InFlight } from "../../lib/node/doors/in-flight.ts";
 import { settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 

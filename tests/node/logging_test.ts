@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { createLog, type LogOptions } from "../../lib/node/logging.ts";
+import { createLog, type LogOptions } from "../../lib/node/log/logging.ts";
 import { NPM_PACKAGES } from "../support/node.ts";
 import { test } from "../support/test.ts";
 
@@ -146,7 +146,7 @@ const deno = fileURLToPath(new URL("../../node_modules/.bin/deno", import.meta.u
 
 test("logging needs no permission in Deno", { programs: [deno] }, () => {
   const script = `
-    import { createLog } from ${JSON.stringify(new URL("../../lib/node/logging.ts", import.meta.url).href)};
+    import { createLog } from ${JSON.stringify(new URL("../../lib/node/log/logging.ts", import.meta.url).href)};
     const log = (format) => createLog({ format, write: console.log, nowMs: () => 0 });
     log("text").info("hello", { error: new Error("x") });
     log("json").info("hello", { list: [1] });

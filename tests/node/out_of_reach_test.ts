@@ -1,6 +1,6 @@
 /** What a node says that the others took off the lists. */
 import assert from "node:assert/strict";
-import { OutOfReach } from "../../lib/node/out-of-reach.ts";
+import { OutOfReach } from "../../lib/node/peers/out-of-reach.ts";
 import { ManualClock } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";

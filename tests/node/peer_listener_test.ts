@@ -7,7 +7,7 @@ import { connect as connectTls } from "node:tls";
 import { advertised, type Config, parseConfig } from "../../lib/config/config.ts";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import { Node } from "../../lib/node/node.ts";
-import { PeerListener, PeerTls } from "../../lib/node/peer-listener.ts";
+import { PeerListener, PeerTls } from "../../lib/node/doors/peer-listener.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";

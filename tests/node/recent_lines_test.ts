@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RecentLines } from "../../lib/node/recent-lines.ts";
+import { RecentLines } from "../../lib/node/log/recent-lines.ts";
 import { ManualClock } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type Config, parseConfig } from "../../lib/config/config.ts";
 import { askersOf } from "../../lib/registry/store.ts";
 import { Node } from "../../lib/node/node.ts";
-import { serviceOf } from "../../lib/node/served-group.ts";
+import { serviceOf } from "../../lib/node/groups/served-group.ts";
 import { asked } from "../../lib/core/ports.ts";
 import { PeerError } from "../../lib/core/errors.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";

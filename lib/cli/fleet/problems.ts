@@ -1,7 +1,7 @@
 /** What is wrong with a fleet, by the figures of its nodes; pure. */
 import type { PeerRecord } from "../../core/roster.ts";
 import type { GroupFigures } from "../../http/ports.ts";
-import { policyDifferences } from "../../node/policy-digest.ts";
+import { policyDifferences } from "../../node/groups/policy-digest.ts";
 import { spanText } from "../table.ts";
 import type { Fleet, NodeRow, Stats } from "./fleet.ts";
 

@@ -1,4 +1,4 @@
-/** Takes log lines; lib/node/logging.ts writes them. */
+/** Takes log lines; lib/node/log/logging.ts writes them. */
 export interface Log {
   debug: LogCall;
   info: LogCall;

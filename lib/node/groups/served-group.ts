@@ -1,28 +1,30 @@
 /** One group of a node: its cache, with what feeds and steers it. */
-import { type GroupConfig, version } from "../config/config.ts";
-import type { Clock } from "../core/base/clock.ts";
-import { PeerError } from "../core/errors.ts";
+import { type GroupConfig, version } from "../../config/config.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { PeerError } from "../../core/errors.ts";
 import { BarredOrigin } from "./barred-origin.ts";
-import type { Invalidations } from "./invalidations.ts";
+import type { Invalidations } from "../invalidations.ts";
 import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
-import { Group } from "../core/group/group.ts";
-import { OriginHealth } from "../core/load/origin-health.ts";
-import { Reachability } from "../core/load/reachability.ts";
-import type { StartGate } from "../core/load/start-gate.ts";
-import type { Log } from "../core/base/log.ts";
-import { costBy } from "../core/cache/memory.ts";
-import type { LoadingBytes } from "../core/load/loading-bytes.ts";
-import { RosterPicker } from "../core/placement/picker.ts";
-import type { GroupAbout, InvalidationFace, ServedGroup, SiteFace } from "../http/ports.ts";
-import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../origins/origin.ts";
-import { guardOf, type OriginGuard } from "../origins/guard/origin-guard.ts";
-import type { GuardPolicy } from "../origins/guard/policy.ts";
-import { strongTag } from "../origins/http/strong-tag.ts";
-import { reported } from "../origins/reported.ts";
-import type { PeerRecord } from "../core/roster.ts";
-import type { PeerHub } from "../peer/hub.ts";
-import type { PeerService } from "../peer/service.ts";
-import { entryCosts, isHashFaster } from "../runtime/settings.ts";
+import { Group } from "../../core/group/group.ts";
+import { OriginHealth } from "../../core/load/origin-health.ts";
+import { Reachability } from "../../core/load/reachability.ts";
+import type { StartGate } from "../../core/load/start-gate.ts";
+import type { Log } from "../../core/base/log.ts";
+import { costBy } from "../../core/cache/memory.ts";
+import type { LoadingBytes } from "../../core/load/loading-bytes.ts";
+import { RosterPicker } from "../../core/placement/picker.ts";
+import type { GroupAbout, InvalidationFace, ServedGroup, SiteFace } from "../../http/ports.ts";
+import { type CheckedOrigin, createOrigin, type OriginSpec, parseOrigin } from "../../origins/origin.ts";
+import { guardOf, type OriginGuard } from "../../origins/guard/origin-guard.ts";
+import type { GuardPolicy } from "../../origins/guard/policy.ts";
+import { strongTag } from "../../origins/http/strong-tag.ts";
+import { reported } from "../../origins/reported.ts";
+import type { GroupFacts } from "../../registry/membership.ts";
+import type { PeerRecord } from "../../core/roster.ts";
+import { originDigest, policyDigest } from "./policy-digest.ts";
+import type { PeerHub } from "../../peer/hub.ts";
+import type { PeerService } from "../../peer/service.ts";
+import { entryCosts, isHashFaster } from "../../runtime/settings.ts";
 
 export interface Served extends ServedGroup {
   readonly group: Group;
@@ -37,6 +39,8 @@ export interface Served extends ServedGroup {
   /** Holds the misses until this node knows its peers; `undefined`: it has none. */
   readonly gate: StartGate | undefined;
   readonly loadTimeoutMs: number;
+  /** What this node's record says of it, to be compared with what its peers' say. */
+  readonly facts: GroupFacts;
   /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
 }
@@ -116,6 +120,7 @@ export function serveGroup(
     gate,
     about: aboutOf(config),
     loadTimeoutMs,
+    facts: { policy: policyDigest(config), origin: originDigest(config) },
     hosts,
     site: siteOf({ group, invalidations, clock, valueBytesMax }, origin),
     invalidation: changesOf(name, invalidations),

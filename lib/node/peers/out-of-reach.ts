@@ -1,6 +1,6 @@
 /** Tells the operator of a node that the others took off the lists, as they could not reach it. */
-import type { Clock } from "../core/base/clock.ts";
-import type { Log } from "../core/base/log.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
 
 /** Peers that can be reached have connected by then: redials are at most 2 s apart. Chosen. */
 const LOOK_AFTER_MS = 5_000;

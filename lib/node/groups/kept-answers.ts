@@ -1,13 +1,13 @@
 /** Answers to POST that serve later GETs (RFC 9110, section 9.3.3): they are collected while the client gets them. */
 import { Buffer } from "node:buffer";
-import type { Clock } from "../core/base/clock.ts";
-import { MAX_KEY_BYTES } from "../core/base/limits.ts";
-import type { Group } from "../core/group/group.ts";
-import type { Label } from "../core/invalidation/label.ts";
-import type { ForwardedAnswer } from "../core/ports.ts";
-import type { CheckedOrigin } from "../origins/origin.ts";
-import type { SiteFace } from "../http/ports.ts";
-import type { Invalidations } from "./invalidations.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
+import type { Group } from "../../core/group/group.ts";
+import type { Label } from "../../core/invalidation/label.ts";
+import type { ForwardedAnswer } from "../../core/ports.ts";
+import type { CheckedOrigin } from "../../origins/origin.ts";
+import type { SiteFace } from "../../http/ports.ts";
+import type { Invalidations } from "../invalidations.ts";
 
 /** Longer ones are not kept. Chosen: forms answer with pages, and the 1,024 requests to one origin hold 1 GiB at most. */
 const MAX_KEPT_BYTES = 1_024 * 1_024;

@@ -1,7 +1,7 @@
 /** Keeps the latest log lines of a node for its status page. */
-import type { Clock } from "../core/base/clock.ts";
-import type { Log, LogCall } from "../core/base/log.ts";
-import type { RecentLine } from "../http/ports.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log, LogCall } from "../../core/base/log.ts";
+import type { RecentLine } from "../../http/ports.ts";
 
 /** Chosen: what happened in the last hours of a fleet at rest, and the last minute of one in trouble. */
 const MAX_LINES = 100;

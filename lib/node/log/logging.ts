@@ -1,6 +1,6 @@
 /** Writes log lines as text for people or as JSON for machines, with LogTape's formatters. */
 import { getJsonLinesFormatter, getTextFormatter, type LogRecord } from "@logtape/logtape";
-import type { Log, LogCall, LogFields } from "../core/base/log.ts";
+import type { Log, LogCall, LogFields } from "../../core/base/log.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 

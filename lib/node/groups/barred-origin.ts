@@ -1,10 +1,10 @@
 /** In the place of a group's origin, on a node that does not serve the group: it is never asked. */
-import { UnservedError } from "../core/errors.ts";
-import type { Clock } from "../core/base/clock.ts";
-import type { ForwardedAnswer, ForwardedRequest, PeerPicker } from "../core/ports.ts";
-import { endToEnd, without } from "../core/semantics/fields.ts";
-import { HttpClient, streamOf } from "../origins/http/client.ts";
-import type { CheckedOrigin } from "../origins/origin.ts";
+import { UnservedError } from "../../core/errors.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { ForwardedAnswer, ForwardedRequest, PeerPicker } from "../../core/ports.ts";
+import { endToEnd, without } from "../../core/semantics/fields.ts";
+import { HttpClient, streamOf } from "../../origins/http/client.ts";
+import type { CheckedOrigin } from "../../origins/origin.ts";
 
 export interface BarredOptions {
   readonly group: string;

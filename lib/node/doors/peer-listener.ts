@@ -1,11 +1,11 @@
 /** A listener for other nodes alone, and the files with the certificates of it and of them. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import type { Config } from "../config/config.ts";
-import type { Clock } from "../core/base/clock.ts";
-import type { Log } from "../core/base/log.ts";
-import { readTextFile } from "../runtime/process.ts";
-import { type Certificate, listen, type Listener } from "../runtime/serve.ts";
-import type { Fetch } from "../runtime/globals.ts";
+import type { Config } from "../../config/config.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import { readTextFile } from "../../runtime/process.ts";
+import { type Certificate, listen, type Listener } from "../../runtime/serve.ts";
+import type { Fetch } from "../../runtime/globals.ts";
 
 /** How often the files are read. Chosen: a certificate is renewed days before its end. */
 const CHECK_MS = 10_000;

@@ -1,11 +1,11 @@
 /** The groups that operators define in NATS while the node runs: made, changed and ended as their definitions are. */
-import { readDefinition } from "../config/definition.ts";
-import type { GroupConfig } from "../config/config.ts";
-import { UNSIGNED, UNSIGNED_FAULT } from "../core/base/unsigned.ts";
-import type { Log } from "../core/base/log.ts";
-import { ConfigError } from "../core/errors.ts";
-import type { DefinitionsFigures } from "../http/ports.ts";
-import { type DefinitionsView, maxDefinitionBytes } from "../registry/definitions.ts";
+import { readDefinition } from "../../config/definition.ts";
+import type { GroupConfig } from "../../config/config.ts";
+import { UNSIGNED, UNSIGNED_FAULT } from "../../core/base/unsigned.ts";
+import type { Log } from "../../core/base/log.ts";
+import { ConfigError } from "../../core/errors.ts";
+import type { DefinitionsFigures } from "../../http/ports.ts";
+import { type DefinitionsView, maxDefinitionBytes } from "../../registry/definitions.ts";
 
 /** What of a node makes and ends groups. */
 export interface GroupKeeper {

@@ -1,6 +1,6 @@
 /** A group's policy in one line, which nodes compare with each other's. It stands in the registry, so it holds no secret. */
 import { createHash } from "node:crypto";
-import type { GroupConfig } from "../config/config.ts";
+import type { GroupConfig } from "../../config/config.ts";
 
 /**
  * The fields that are to be the same on all nodes. Not `budgetBytes` and `hotAfterFetches`, which are about one node's memory.

@@ -1,0 +1,53 @@
+/** A node as it shows itself to operators. */
+import { type Config, version } from "../config/config.ts";
+import type { PeerRecord } from "../core/roster.ts";
+import type { NodeFace, NodeFigures } from "../http/ports.ts";
+import { memoryBytes } from "../runtime/process.ts";
+import type { DefinedGroups } from "./groups/defined-groups.ts";
+import type { Invalidations } from "./invalidations.ts";
+import type { RecentLines } from "./log/recent-lines.ts";
+import type { Cluster } from "./peers/cluster.ts";
+
+/** Where the figures come from. */
+export interface Shown {
+  readonly config: Pick<Config, "nats">;
+  readonly self: PeerRecord;
+  readonly cluster: Cluster;
+  readonly invalidations: Invalidations;
+  /** `undefined`: the node does not follow the groups that are defined in NATS. */
+  readonly defined: () => DefinedGroups | undefined;
+  readonly log: RecentLines;
+}
+
+/** The node's name and state, and its figures as they are when they are asked for. */
+export function faceOf(shown: Shown): NodeFace {
+  const { self: { name, url, zone, weight, runtime, incarnation }, cluster, log } = shown;
+  const { readiness } = cluster;
+  return {
+    name,
+    incarnation,
+    version,
+    runtime,
+    isReady: () => readiness.isReady,
+    stats: () => ({ url, zone, weight, ready: readiness.isReady, ...figuresOf(shown) }),
+    roster: (group) => cluster.roster(group),
+    differences: (group) => cluster.policies.differences(group),
+    recent: () => log.latest,
+  };
+}
+
+function figuresOf({ config, cluster, invalidations, defined }: Shown): NodeFigures {
+  const definitions = defined()?.figures();
+  return {
+    memoryBytes: memoryBytes(),
+    links: cluster.hub.stats(),
+    silent: cluster.silent,
+    registry: {
+      kind: config.nats.kind === "off" ? "none" : "nats",
+      isAway: cluster.membership?.isAway ?? true,
+      ignored: cluster.membership?.ignored ?? [],
+    },
+    log: invalidations.figures(),
+    ...(definitions !== undefined && { definitions }),
+  };
+}

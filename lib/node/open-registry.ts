@@ -6,7 +6,7 @@ import type { NatsLogin } from "../config/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
-import { bundledLogin, EmbeddedNats } from "../nats/embedded.ts";
+import { bundledLogin, EmbeddedNats } from "../nats/server/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";

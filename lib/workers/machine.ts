@@ -5,7 +5,7 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
 import { embeddedServer, embeddedWay } from "../node/open-registry.ts";
-import type { EmbeddedNats } from "../nats/embedded.ts";
+import type { EmbeddedNats } from "../nats/server/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
 import { startTwin } from "../runtime/child.ts";

@@ -3,7 +3,7 @@ import { UnavailableError } from "../../lib/core/errors.ts";
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { connect, StorageType } from "nats";
-import { parseNatsUrls } from "../../lib/nats/connection.ts";
+import { parseNatsUrls } from "../../lib/nats/connect/connection.ts";
 import { NatsStore, type NatsStoreOptions } from "../../lib/nats/peer-store.ts";
 import { freePort } from "../support/free-port.ts";
 import { MemoryLog } from "../support/log.ts";

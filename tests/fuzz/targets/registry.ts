@@ -4,7 +4,7 @@ import { readDefinition } from "../../../lib/config/definition.ts";
 import { UNSIGNED } from "../../../lib/core/base/unsigned.ts";
 import { ConfigError, UnavailableError } from "../../../lib/core/errors.ts";
 import { encodeInvalidation, parseInvalidation } from "../../../lib/core/invalidation/message.ts";
-import { epochOf } from "../../../lib/nats/log-stream.ts";
+import { epochOf } from "../../../lib/nats/log/log-stream.ts";
 import { Seal } from "../../../lib/nats/seal.ts";
 import { parseOrigin } from "../../../lib/origins/origin.ts";
 import { encodeRecord, maxRecordBytes, parseRecord } from "../../../lib/registry/record.ts";

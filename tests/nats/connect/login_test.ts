@@ -6,12 +6,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { startNats, temporaryFolder } from "../support/nats-server.ts";
-import { root, runCommand } from "../support/node.ts";
-import { type Defer, test } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { startNats, temporaryFolder } from "../../support/nats-server.ts";
+import { root, runCommand } from "../../support/node.ts";
+import { type Defer, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
-const fixture = fileURLToPath(new URL("../fixtures/nats-login.ts", import.meta.url));
+const fixture = fileURLToPath(new URL("../../fixtures/nats-login.ts", import.meta.url));
 const runtimes = ["bun", "deno"] as const;
 
 /** A server with a password, which may be changed while it runs. */

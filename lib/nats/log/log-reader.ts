@@ -2,14 +2,14 @@
  * Reads the stream of invalidations over one connection, from where the connection before got. It differs from the reader
  * of the list of peers: history is not read, every message counts, and a missing one is a gap.
  */
-import type { Clock } from "../core/base/clock.ts";
-import { UnavailableError } from "../core/errors.ts";
-import type { LogFollower } from "../core/invalidation/log.ts";
-import { areSame, type Label } from "../core/invalidation/label.ts";
-import { Lookout } from "./lookout.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { UnavailableError } from "../../core/errors.ts";
+import type { LogFollower } from "../../core/invalidation/log.ts";
+import { areSame, type Label } from "../../core/invalidation/label.ts";
+import { Lookout } from "../stream/lookout.ts";
 import type { LogState, LogStream } from "./log-stream.ts";
-import type { Seal } from "./seal.ts";
-import type { StreamMessage } from "./stream.ts";
+import type { Seal } from "../seal.ts";
+import type { StreamMessage } from "../stream/stream.ts";
 
 /** Every message of the stream, also one under a subject that somebody has added: its number counts. */
 const ALL = ">";

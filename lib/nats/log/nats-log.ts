@@ -1,15 +1,15 @@
 /** The log of invalidations in JetStream, over the connections that come and go. It fails alone: the list of peers stands. */
 import type { NatsConnection } from "nats";
-import type { Random } from "../core/base/backoff.ts";
-import type { Log } from "../core/base/log.ts";
-import { SayOnce } from "../core/base/say-once.ts";
-import { pause } from "../core/base/timeout.ts";
-import { UnavailableError } from "../core/errors.ts";
-import { BLIND, type Label } from "../core/invalidation/label.ts";
-import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
-import { withAdvice } from "./advice.ts";
+import type { Random } from "../../core/base/backoff.ts";
+import type { Log } from "../../core/base/log.ts";
+import { SayOnce } from "../../core/base/say-once.ts";
+import { pause } from "../../core/base/timeout.ts";
+import { UnavailableError } from "../../core/errors.ts";
+import { BLIND, type Label } from "../../core/invalidation/label.ts";
+import type { InvalidationLog, LogFollower } from "../../core/invalidation/log.ts";
+import { withAdvice } from "../advice.ts";
 import { LogReader, type Telling } from "./log-reader.ts";
-import type { Seal } from "./seal.ts";
+import type { Seal } from "../seal.ts";
 import { logPrefix, type LogState, LogStream, logStreamName, type LogStreamOptions } from "./log-stream.ts";
 
 export interface NatsLogOptions extends Omit<LogStreamOptions, "requestTimeoutMs"> {

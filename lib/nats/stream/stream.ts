@@ -1,5 +1,5 @@
 /** Reads of one JetStream stream over one connection: what its leader knows, and a bell that rings when a message comes. */
-import { UnavailableError } from "../core/errors.ts";
+import { UnavailableError } from "../../core/errors.ts";
 import {
   createInbox,
   type JetStreamManager,
@@ -8,8 +8,8 @@ import {
   type NatsConnection,
   type StreamInfo,
 } from "nats";
-import type { Clock } from "../core/base/clock.ts";
-import { atDeadline } from "../core/base/deadlines.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { atDeadline } from "../../core/base/deadlines.ts";
 
 const NO_MESSAGE_CODE = 10037;
 /** The server's number for a stream that does not exist. */

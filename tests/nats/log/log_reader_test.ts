@@ -1,15 +1,15 @@
 /** The reader of the log of invalidations, on a stream that does as it is told. */
 import assert from "node:assert/strict";
-import { UNSIGNED } from "../../lib/core/base/unsigned.ts";
-import { BLIND, type Label } from "../../lib/core/invalidation/label.ts";
-import { LogReader } from "../../lib/nats/log-reader.ts";
-import { epochOf, type LogState, type LogStream } from "../../lib/nats/log-stream.ts";
-import { Seal } from "../../lib/nats/seal.ts";
-import type { StreamMessage } from "../../lib/nats/stream.ts";
-import { Recorder } from "../registry/log_harnesses.ts";
-import { bytesOf } from "../registry/support.ts";
-import { ManualClock, settle } from "../support/clock.ts";
-import { test } from "../support/test.ts";
+import { UNSIGNED } from "../../../lib/core/base/unsigned.ts";
+import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
+import { LogReader } from "../../../lib/nats/log/log-reader.ts";
+import { epochOf, type LogState, type LogStream } from "../../../lib/nats/log/log-stream.ts";
+import { Seal } from "../../../lib/nats/seal.ts";
+import type { StreamMessage } from "../../../lib/nats/stream/stream.ts";
+import { Recorder } from "../../registry/log_harnesses.ts";
+import { bytesOf } from "../../registry/support.ts";
+import { ManualClock, settle } from "../../support/clock.ts";
+import { test } from "../../support/test.ts";
 
 /** A stream in memory whose answers the test holds back. */
 class ToldStream {

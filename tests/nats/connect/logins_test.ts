@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import type { NatsLogin } from "../../lib/config/nats-login.ts";
-import type { Clock } from "../../lib/core/base/clock.ts";
-import { connectOnce, parseNatsUrls } from "../../lib/nats/connection.ts";
-import { makeAccount, makeAuthority, makeNkey } from "../support/nats-logins.ts";
-import { startNats, temporaryFolder } from "../support/nats-server.ts";
-import { assembled, bothRuntimes, startNode } from "../support/node.ts";
-import { type Defer, test } from "../support/test.ts";
+import type { NatsLogin } from "../../../lib/config/nats-login.ts";
+import type { Clock } from "../../../lib/core/base/clock.ts";
+import { connectOnce, parseNatsUrls } from "../../../lib/nats/connect/connection.ts";
+import { makeAccount, makeAuthority, makeNkey } from "../../support/nats-logins.ts";
+import { startNats, temporaryFolder } from "../../support/nats-server.ts";
+import { assembled, bothRuntimes, startNode } from "../../support/node.ts";
+import { type Defer, test } from "../../support/test.ts";
 
 const clock: Clock = {
   nowMs: () => Date.now(),

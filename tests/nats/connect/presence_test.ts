@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
-import { greets, lookAt } from "../../lib/nats/presence.ts";
-import { ManualClock } from "../support/clock.ts";
-import { until } from "../support/embedded-process.ts";
-import { freePort } from "../support/free-port.ts";
-import { startNats, temporaryFolder } from "../support/nats-server.ts";
-import { type Defer, test } from "../support/test.ts";
+import { greets, lookAt } from "../../../lib/nats/connect/presence.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { until } from "../../support/embedded-process.ts";
+import { freePort } from "../../support/free-port.ts";
+import { startNats, temporaryFolder } from "../../support/nats-server.ts";
+import { type Defer, test } from "../../support/test.ts";
 
 /** A server that is anything but NATS; answers its port, and the connections that it has taken. */
 async function stranger(

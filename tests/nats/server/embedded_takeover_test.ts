@@ -13,10 +13,10 @@ import {
   serversOf,
   startEmbedded,
   until,
-} from "../support/embedded-process.ts";
-import { freePort } from "../support/free-port.ts";
-import { greets, temporaryFolder } from "../support/nats-server.ts";
-import { type Defer, test } from "../support/test.ts";
+} from "../../support/embedded-process.ts";
+import { freePort } from "../../support/free-port.ts";
+import { greets, temporaryFolder } from "../../support/nats-server.ts";
+import { type Defer, test } from "../../support/test.ts";
 
 /** Measured at 0.25 s on an idle machine; a busy one may take longer, and must get there. */
 const takeOverMs = 5_000;

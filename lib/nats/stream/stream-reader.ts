@@ -10,7 +10,7 @@
  * new ones on a dead server for 10 s and more.
  */
 import type { StreamInfo } from "nats";
-import type { Clock } from "../core/base/clock.ts";
+import type { Clock } from "../../core/base/clock.ts";
 import { Lookout } from "./lookout.ts";
 import type { NatsStream, StreamMessage } from "./stream.ts";
 

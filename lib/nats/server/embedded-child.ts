@@ -1,6 +1,6 @@
 /** The child process of the embedded nats-server: one `sh` that locks the store, finds and guards the server. */
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Clock } from "../core/base/clock.ts";
+import type { Clock } from "../../core/base/clock.ts";
 
 export interface ChildOptions {
   port: number;

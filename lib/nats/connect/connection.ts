@@ -1,9 +1,9 @@
 /** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
-import { UnavailableError } from "../core/errors.ts";
+import { UnavailableError } from "../../core/errors.ts";
 import { isIP } from "node:net";
 import { type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
-import type { NatsLogin } from "../config/nats-login.ts";
-import type { Clock } from "../core/base/clock.ts";
+import type { NatsLogin } from "../../config/nats-login.ts";
+import type { Clock } from "../../core/base/clock.ts";
 import { readLogin } from "./login.ts";
 import { GreetingRace } from "./greeting-race.ts";
 import { connectBounded } from "./transport.ts";

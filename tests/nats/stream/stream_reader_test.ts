@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { connect } from "nats";
 import type { StreamInfo } from "nats";
-import { Seal } from "../../lib/nats/seal.ts";
-import { NatsBucket } from "../../lib/nats/bucket.ts";
-import type { NatsStream, StreamMessage } from "../../lib/nats/stream.ts";
-import { type Follower, StreamReader } from "../../lib/nats/stream-reader.ts";
-import { systemClock } from "../../lib/runtime/process.ts";
-import { ManualClock, settle } from "../support/clock.ts";
-import { startNats } from "../support/nats-server.ts";
-import { type Defer, test } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { Seal } from "../../../lib/nats/seal.ts";
+import { NatsBucket } from "../../../lib/nats/buckets/bucket.ts";
+import type { NatsStream, StreamMessage } from "../../../lib/nats/stream/stream.ts";
+import { type Follower, StreamReader } from "../../../lib/nats/stream/stream-reader.ts";
+import { systemClock } from "../../../lib/runtime/process.ts";
+import { ManualClock, settle } from "../../support/clock.ts";
+import { startNats } from "../../support/nats-server.ts";
+import { type Defer, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

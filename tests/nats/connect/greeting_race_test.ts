@@ -1,14 +1,14 @@
 /** Which server of a list a node takes. */
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
-import { connectOnce, parseNatsUrls } from "../../lib/nats/connection.ts";
-import { GreetingRace } from "../../lib/nats/greeting-race.ts";
-import { ManualClock } from "../support/clock.ts";
-import { freePort } from "../support/free-port.ts";
-import { startNats } from "../support/nats-server.ts";
-import { realClock } from "../registry/support.ts";
-import { type Defer, test } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { connectOnce, parseNatsUrls } from "../../../lib/nats/connect/connection.ts";
+import { GreetingRace } from "../../../lib/nats/connect/greeting-race.ts";
+import { ManualClock } from "../../support/clock.ts";
+import { freePort } from "../../support/free-port.ts";
+import { startNats } from "../../support/nats-server.ts";
+import { realClock } from "../../registry/support.ts";
+import { type Defer, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 /** A server that takes connections; what it says is up to the test. */
 async function server(defer: Defer, onConnection: (socket: Socket) => void = () => {}) {

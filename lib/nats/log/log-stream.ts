@@ -10,10 +10,10 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "nats";
-import type { Clock } from "../core/base/clock.ts";
-import { UnavailableError } from "../core/errors.ts";
-import { MAX_MESSAGE_BYTES } from "../core/invalidation/message.ts";
-import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "./stream.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { UnavailableError } from "../../core/errors.ts";
+import { MAX_MESSAGE_BYTES } from "../../core/invalidation/message.ts";
+import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "../stream/stream.ts";
 
 export interface LogStreamOptions {
   /** The bucket whose name the stream's begins with. */

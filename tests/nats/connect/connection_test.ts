@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import type { NatsConnection } from "nats";
-import { connectOnce, learnGossip, parseNatsUrls } from "../../lib/nats/connection.ts";
-import { realClock } from "../registry/support.ts";
-import { type Defer, test } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { connectOnce, learnGossip, parseNatsUrls } from "../../../lib/nats/connect/connection.ts";
+import { realClock } from "../../registry/support.ts";
+import { type Defer, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 test("of the servers of a NATS cluster a node remembers those that it heard of last", () => {
   const gossip = new Set<string>();

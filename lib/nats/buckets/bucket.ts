@@ -7,12 +7,12 @@ import {
   StorageType,
   type StreamInfo,
 } from "nats";
-import type { Clock } from "../core/base/clock.ts";
-import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
-import { maxRecordBytes } from "../registry/record.ts";
-import { type Entry, maxNamed } from "../registry/store.ts";
-import type { Seal } from "./seal.ts";
-import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "./stream.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { UnavailableError, WrongRevisionError } from "../../core/errors.ts";
+import { maxRecordBytes } from "../../registry/record.ts";
+import { type Entry, maxNamed } from "../../registry/store.ts";
+import type { Seal } from "../seal.ts";
+import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "../stream/stream.ts";
 
 /** How the server says that the named revision is not the last one; the second comes from replicated streams. */
 const WRONG_REVISION_CODES: ReadonlySet<unknown> = new Set([10071, 10164]);

@@ -1,5 +1,5 @@
 /** When to look at a stream: at each bell, and a few times after it, but never more often than the pace. */
-import type { Clock } from "../core/base/clock.ts";
+import type { Clock } from "../../core/base/clock.ts";
 import type { NatsStream } from "./stream.ts";
 
 export interface LookoutOptions {

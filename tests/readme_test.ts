@@ -1,7 +1,7 @@
 /** What the READMEs and the two manifests say twice must be the same. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { environmentNames, optionTableMarkdown } from "../lib/config/config.ts";
+import { environmentNames, optionTableMarkdown } from "../lib/config/parse.ts";
 import { between } from "./readme/markers.ts";
 import { root } from "./support/source.ts";
 import { test } from "./support/test.ts";

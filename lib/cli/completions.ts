@@ -1,5 +1,5 @@
 /** `completions`: scripts for shells, made from the command table. */
-import { commands, type CommandText, SERVE } from "../config/commands.ts";
+import { commands, type CommandText, SERVE } from "../config/command-line/commands.ts";
 import { options } from "../config/options.ts";
 
 /** The name that is completed: what an operator's alias for `bun run …/main.ts` is called. */

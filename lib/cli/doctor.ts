@@ -1,7 +1,7 @@
 /** `doctor`: looks from this machine at all that a node with these options needs, and says what to do. */
 import { createServer } from "node:net";
 import { advertised, type Config, doubtsOf, version } from "../config/config.ts";
-import { hostInUrl, type HostPort } from "../config/addresses.ts";
+import { hostInUrl, type HostPort } from "../config/texts/addresses.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { Inspector, Listed, StreamFacts } from "../nats/inspector.ts";
 import { originDigest, policyDifferences, policyDigest } from "../node/groups/policy-digest.ts";

@@ -1,6 +1,6 @@
 /** `get`, `explain` and `purge`: what operators do with keys. */
-import type { commands } from "../config/commands.ts";
-import { faultsIn, type Values } from "../config/command-line.ts";
+import type { commands } from "../config/command-line/commands.ts";
+import { faultsIn, type Values } from "../config/command-line/command-line.ts";
 import { BadKeyError } from "../core/errors.ts";
 import type { Explanation, HeldReport } from "../http/admin/explain.ts";
 import { encodeKeyPath } from "../http/key.ts";

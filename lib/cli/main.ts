@@ -1,5 +1,5 @@
 /** The program: a node, or a command. It runs when it is imported. */
-import { commandIn, SERVE } from "../config/commands.ts";
+import { commandIn, SERVE } from "../config/command-line/commands.ts";
 import {
   commandLine,
   environment,

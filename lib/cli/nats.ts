@@ -1,6 +1,6 @@
 /** How commands look at NATS: with the options, the logins and the secret of a node. */
 import type { Config } from "../config/config.ts";
-import { secretsIn } from "../config/secret.ts";
+import { secretsIn } from "../config/texts/secret.ts";
 import { Inspector } from "../nats/inspector.ts";
 import { Seal } from "../nats/seal.ts";
 import { embeddedWay } from "../node/open-registry.ts";

@@ -1,7 +1,8 @@
 /** Runs one command that is not `serve`, and tells its exit code. */
-import { commandIn, type CommandName, commands, commandVariables } from "../config/commands.ts";
-import { faultsIn, noSuchCommand, readCommand } from "../config/command-line.ts";
-import { type Config, environmentNames, parseConfig } from "../config/config.ts";
+import { commandIn, type CommandName, commands, commandVariables } from "../config/command-line/commands.ts";
+import { faultsIn, noSuchCommand, readCommand } from "../config/command-line/command-line.ts";
+import type { Config } from "../config/config.ts";
+import { environmentNames, parseConfig } from "../config/parse.ts";
 import { ConfigError, UnavailableError } from "../core/errors.ts";
 import { parseOrigin } from "../origins/origin.ts";
 import { completions } from "./completions.ts";

@@ -1,6 +1,7 @@
 /** `serve`: read the options, start a node or workers, run until a signal. It runs when it is imported. */
-import { commandIn } from "../config/commands.ts";
-import { doubtsOf, environmentNames, parseConfig } from "../config/config.ts";
+import { commandIn } from "../config/command-line/commands.ts";
+import { doubtsOf } from "../config/config.ts";
+import { environmentNames, parseConfig } from "../config/parse.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
 import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";

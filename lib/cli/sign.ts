@@ -1,6 +1,6 @@
 /** `sign`: prints a definition or an invalidation with the cluster's signature, for the `nats` command. */
 import { parseArgs } from "node:util";
-import { secretsIn } from "../config/secret.ts";
+import { secretsIn } from "../config/texts/secret.ts";
 import { ConfigError } from "../core/errors.ts";
 import { Seal } from "../nats/seal.ts";
 

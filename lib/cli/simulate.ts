@@ -1,6 +1,6 @@
 /** `simulate`: what would move if nodes came or went, by what all nodes hold. */
-import type { commands } from "../config/commands.ts";
-import { faultsIn, type Values } from "../config/command-line.ts";
+import type { commands } from "../config/command-line/commands.ts";
+import { faultsIn, type Values } from "../config/command-line/command-line.ts";
 import type { Simulation } from "../http/admin/simulate.ts";
 import { clientFor } from "./fleet/client.ts";
 import { fleetOf } from "./fleet/fleet.ts";

@@ -1,6 +1,6 @@
 /** `status` and `groups`: the fleet, and a node's groups, as tables. */
-import type { commands } from "../config/commands.ts";
-import type { Values } from "../config/command-line.ts";
+import type { commands } from "../config/command-line/commands.ts";
+import type { Values } from "../config/command-line/command-line.ts";
 import type { GroupFigures } from "../http/ports.ts";
 import { clientFor } from "./fleet/client.ts";
 import { type Fleet, fleetOf, type NodeRow, type Stats } from "./fleet/fleet.ts";

@@ -1,7 +1,9 @@
 /** A group as an operator defines it while nodes run: the JSON of one group in the file, with two differences. */
 import { ConfigError } from "../core/errors.ts";
 import { MAX_NESTING } from "./file.ts";
-import { type ConfigInput, type GroupConfig, parseConfig } from "./config.ts";
+import type { GroupConfig } from "./config.ts";
+import { parseConfig } from "./parse.ts";
+import type { ConfigInput } from "./values.ts";
 
 const FILE = "its definition";
 

@@ -2,7 +2,7 @@
 import { visit } from "jsonc-parser";
 import * as v from "valibot";
 import { type FileGroup, groupFields } from "./group-fields.ts";
-import { type HeaderSource, readHeader } from "./headers.ts";
+import { type HeaderSource, readHeader } from "./texts/headers.ts";
 
 /** The type of an option in the file. */
 export type FileKind = "text" | "number" | "number or text";

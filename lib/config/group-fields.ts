@@ -1,8 +1,8 @@
 /** The fields of a group in the JSON file, as data; the second table of the options comes from this list too. */
 import * as v from "valibot";
-import { isHost } from "./addresses.ts";
-import type { HeaderSource } from "./headers.ts";
-import type { FieldText } from "./help.ts";
+import { isHost } from "./texts/addresses.ts";
+import type { HeaderSource } from "./texts/headers.ts";
+import type { FieldText } from "./command-line/help.ts";
 
 /** The longest value that one message between nodes carries, in bytes: MAX_BODY_BYTES of lib/core/base/limits.ts. */
 const MOST_VALUE_BYTES = 16 * 1024 * 1024;

@@ -1,10 +1,10 @@
 /** The option table: the flag, variable, default, unit and rule of every option, and how its text is read. */
-import { TOKEN_FILE_RULE } from "./admin-token.ts";
-import { readAdvertise, readHostPort, readNats } from "./addresses.ts";
+import { TOKEN_FILE_RULE } from "./texts/admin-token.ts";
+import { readAdvertise, readHostPort, readNats } from "./texts/addresses.ts";
 import type { FileKind } from "./file.ts";
 import { TTL_OF_GROUP } from "./group-fields.ts";
-import { readNetworks } from "./networks.ts";
-import type { OptionText } from "./help.ts";
+import { readNetworks } from "./texts/networks.ts";
+import type { OptionText } from "./command-line/help.ts";
 
 export interface Option<T> extends OptionText {
   /** Its type in the JSON file: a text, a number, either, groups with their policies, or not allowed there. */

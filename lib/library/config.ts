@@ -1,5 +1,6 @@
 /** From the options of `createNode` to the configuration of a node, by the same rules as the JSON file of `--config`. */
-import { type Config, parseConfig } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { parseConfig } from "../config/parse.ts";
 import { options as optionTable } from "../config/options.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { LoadOptions } from "../origins/module/contract.ts";

@@ -1,6 +1,6 @@
 /** A look at NATS that changes nothing there: for commands, not for nodes. */
 import { ErrorCode, headers, type JetStreamManager, type NatsConnection, type StreamInfo } from "nats";
-import type { NatsLogin } from "../config/nats-login.ts";
+import type { NatsLogin } from "../config/texts/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { pause } from "../core/base/timeout.ts";
 import { UnavailableError } from "../core/errors.ts";

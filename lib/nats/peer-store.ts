@@ -5,7 +5,7 @@
  */
 import { UnavailableError } from "../core/errors.ts";
 import type { NatsConnection } from "nats";
-import type { NatsLogin } from "../config/nats-login.ts";
+import type { NatsLogin } from "../config/texts/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/say-once.ts";

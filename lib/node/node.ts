@@ -1,6 +1,6 @@
 /** The composition root: makes the parts of one node, wires them, starts and stops them in order. */
 import { ulid } from "ulid";
-import { hostInUrl, type HostPort } from "../config/addresses.ts";
+import { hostInUrl, type HostPort } from "../config/texts/addresses.ts";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";

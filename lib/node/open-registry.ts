@@ -1,8 +1,8 @@
 /** Where a node finds the registry that its options name. */
-import { isLoopback } from "../config/addresses.ts";
+import { isLoopback } from "../config/texts/addresses.ts";
 import type { Config, NatsConfig } from "../config/config.ts";
-import { secretsIn } from "../config/secret.ts";
-import type { NatsLogin } from "../config/nats-login.ts";
+import { secretsIn } from "../config/texts/secret.ts";
+import type { NatsLogin } from "../config/texts/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";

@@ -2,7 +2,7 @@
  * Reads which origin a text names, and makes it. A key that an origin's protocol cannot carry (a line break in a DICT
  * command, `..` in a URL's path) is "not found": there is no value under it.
  */
-import { readHostPort } from "../config/addresses.ts";
+import { readHostPort } from "../config/texts/addresses.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
 import type { ForwardedAnswer, ForwardedRequest, Origin } from "../core/ports.ts";

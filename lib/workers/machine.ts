@@ -1,6 +1,6 @@
 /** The process that the user starts with `--workers 2` or more. It starts the worker processes; each runs a node. */
 import { advertised, type Config, workerName } from "../config/config.ts";
-import { hostInUrl } from "../config/addresses.ts";
+import { hostInUrl } from "../config/texts/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";

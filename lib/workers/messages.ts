@@ -4,7 +4,7 @@
  * Deno's least permissions no process may send a signal.
  */
 import type { Config } from "../config/config.ts";
-import type { HostPort } from "../config/addresses.ts";
+import type { HostPort } from "../config/texts/addresses.ts";
 import type { ToFollower, ToLog } from "./pipe-log.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 

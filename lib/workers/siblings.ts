@@ -1,5 +1,5 @@
 /** The other workers of this machine: one worker asks each for its figures, at its own address. */
-import { hostInUrl } from "../config/addresses.ts";
+import { hostInUrl } from "../config/texts/addresses.ts";
 import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
 import { getJson } from "../registry/get-json.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { commandIn, commands, type CommandText, commandVariables } from "../../lib/config/commands.ts";
-import { readCommand } from "../../lib/config/command-line.ts";
+import { commandIn, commands, type CommandText, commandVariables } from "../../lib/config/command-line/commands.ts";
+import { readCommand } from "../../lib/config/command-line/command-line.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
 import { completions } from "../../lib/cli/completions.ts";
 import { root } from "../support/node.ts";

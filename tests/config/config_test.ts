@@ -2,22 +2,15 @@ import assert from "node:assert/strict";
 import { readDefinition } from "../../lib/config/definition.ts";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import {
-  advertised,
-  type Config,
-  type ConfigInput,
-  doubtsOf,
-  environmentNames,
-  optionTableMarkdown,
-  parseConfig,
-  version,
-} from "../../lib/config/config.ts";
+import { advertised, type Config, doubtsOf, version } from "../../lib/config/config.ts";
+import { environmentNames, optionTableMarkdown, parseConfig } from "../../lib/config/parse.ts";
+import type { ConfigInput } from "../../lib/config/values.ts";
 import { readConfigFile } from "../../lib/config/file.ts";
 import { defaultPolicy } from "../../lib/config/group-fields.ts";
 import { options, redacted } from "../../lib/config/options.ts";
 import { MAX_BODY_BYTES } from "../../lib/core/base/limits.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
-import { secretsIn } from "../../lib/config/secret.ts";
+import { secretsIn } from "../../lib/config/texts/secret.ts";
 import { DEFAULT_LIFETIME } from "../../lib/core/lifetime/policy.ts";
 import { endToEnd } from "../../lib/core/semantics/fields.ts";
 import { NO_GUARD } from "../../lib/origins/guard/policy.ts";

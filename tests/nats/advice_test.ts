@@ -1,7 +1,7 @@
 /** A NATS server that cannot be used: one line tells the operator what to do, and the node serves on. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { parseConfig } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { Node } from "../../lib/node/node.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";

@@ -1,6 +1,7 @@
 /** NATS over a long way: 400 ms from a question to its answer. */
 import assert from "node:assert/strict";
-import { type Config, parseConfig } from "../../lib/config/config.ts";
+import type { Config } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { Node } from "../../lib/node/node.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { startDelayingProxy } from "../support/delaying-proxy.ts";

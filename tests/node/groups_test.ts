@@ -1,6 +1,7 @@
 /** Groups that come and go while nodes run: two nodes of one process, which share a registry in memory. */
 import assert from "node:assert/strict";
-import { type Config, type GroupConfig, parseConfig } from "../../lib/config/config.ts";
+import type { Config, GroupConfig } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { Node } from "../../lib/node/node.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";

@@ -1,6 +1,7 @@
 /** Nodes whose policies for one group differ say so once. */
 import assert from "node:assert/strict";
-import { type Config, type GroupConfig, parseConfig } from "../../lib/config/config.ts";
+import type { Config, GroupConfig } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
 import { Node } from "../../lib/node/node.ts";
 import { PolicyCheck } from "../../lib/node/groups/policy-check.ts";

@@ -1,6 +1,7 @@
 /** Nodes that know groups without serving them: nodes of one process, which share a registry in memory. */
 import assert from "node:assert/strict";
-import { type Config, parseConfig } from "../../lib/config/config.ts";
+import type { Config } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { askersOf } from "../../lib/registry/store.ts";
 import { Node } from "../../lib/node/node.ts";
 import { serviceOf } from "../../lib/node/groups/served-group.ts";

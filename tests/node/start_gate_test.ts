@@ -1,6 +1,7 @@
 /** What a node does with misses that come before it knows its peers. The registry is held back by the test. */
 import assert from "node:assert/strict";
-import { type Config, parseConfig } from "../../lib/config/config.ts";
+import type { Config } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/parse.ts";
 import { Node } from "../../lib/node/node.ts";
 import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket, type MemoryStore } from "../../lib/registry/memory-store.ts";

@@ -1,6 +1,6 @@
 /** Commands that no test can run: what they name must at least exist. */
 import { existsSync, readFileSync } from "node:fs";
-import { commands, type CommandText } from "../../lib/config/commands.ts";
+import { commands, type CommandText } from "../../lib/config/command-line/commands.ts";
 import { options } from "../../lib/config/options.ts";
 import { root } from "../support/source.ts";
 

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { request as plainRequest } from "node:http";
 import { request as secureRequest } from "node:https";
-import { readTokens } from "../../config/admin-token.ts";
+import { readTokens } from "../../config/texts/admin-token.ts";
 import { CommandError } from "../terminal.ts";
 
 /** How long an answer may take, in milliseconds. Chosen: `purge --wait` waits for 5 s at the node. */

@@ -2,7 +2,7 @@
  * Operators may change the cache and see inside the node. They have the token of `--admin-token-file`. Without
  * one, they are clients on this node's own machine, which no other site and no proxy stands behind.
  */
-import { isLoopback } from "../../config/addresses.ts";
+import { isLoopback } from "../../config/texts/addresses.ts";
 import { problemResponse } from "../problem.ts";
 import { type AdminTokens, hasToken } from "./tokens.ts";
 

@@ -1,7 +1,7 @@
 /** The operators' token: checked without a hint at it, and read again when its file changes. */
 import type { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
-import { MAX_TOKEN_CHARS, readTokens } from "../../config/admin-token.ts";
+import { MAX_TOKEN_CHARS, readTokens } from "../../config/texts/admin-token.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 

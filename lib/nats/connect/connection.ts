@@ -2,7 +2,7 @@
 import { UnavailableError } from "../../core/errors.ts";
 import { isIP } from "node:net";
 import { type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
-import type { NatsLogin } from "../../config/nats-login.ts";
+import type { NatsLogin } from "../../config/texts/nats-login.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { readLogin } from "./login.ts";
 import { GreetingRace } from "./greeting-race.ts";

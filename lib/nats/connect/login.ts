@@ -1,7 +1,7 @@
 /** Reads the files of a login and makes of them what nats.js takes, anew for each connection: files may be replaced. */
 import { readFile } from "node:fs/promises";
 import { type ConnectionOptions, credsAuthenticator, nkeyAuthenticator, type TlsOptions } from "nats";
-import type { NatsLogin } from "../../config/nats-login.ts";
+import type { NatsLogin } from "../../config/texts/nats-login.ts";
 import { UnavailableError } from "../../core/errors.ts";
 
 /** A longer file is a wrong one. Chosen: a chain of certificates is a few kilobytes. */

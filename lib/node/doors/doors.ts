@@ -1,5 +1,5 @@
 /** Where requests come in: the node's own listener, the one for peers alone, the one that a machine shares, and a program's. */
-import { type HostPort, isLoopback } from "../../config/addresses.ts";
+import { type HostPort, isLoopback } from "../../config/texts/addresses.ts";
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";

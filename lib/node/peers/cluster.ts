@@ -1,6 +1,6 @@
 /** The other nodes, as one node knows them: the lists that they stand in, the links to them, and who of them is dead. */
 import type { Config } from "../../config/config.ts";
-import { PeerNetworks } from "../../config/networks.ts";
+import { PeerNetworks } from "../../config/texts/networks.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";

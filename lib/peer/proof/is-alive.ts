@@ -1,7 +1,7 @@
 /** Asks whether the node of a record still runs. */
 import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
-import { ANYWHERE, type PeerNetworks } from "../../config/networks.ts";
+import { ANYWHERE, type PeerNetworks } from "../../config/texts/networks.ts";
 import type { PeerRecord } from "../../core/roster.ts";
 import { PEER_PATH } from "../dialer.ts";
 import { CHALLENGE, CLAIM } from "./fields.ts";

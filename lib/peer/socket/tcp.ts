@@ -11,7 +11,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { ANYWHERE } from "../../config/networks.ts";
+import { ANYWHERE } from "../../config/texts/networks.ts";
 import { connectFault } from "../../core/base/connect-fault.ts";
 import { CHALLENGE, CLAIM, PROOF } from "../proof/fields.ts";
 import type { Introduction } from "../proof/introduction.ts";

@@ -1,6 +1,7 @@
 /** What operators write: the command line, variables and the file; and origins alone. */
 import assert from "node:assert/strict";
-import { advertised, doubtsOf, parseConfig } from "../../../lib/config/config.ts";
+import { advertised, doubtsOf } from "../../../lib/config/config.ts";
+import { parseConfig } from "../../../lib/config/parse.ts";
 import { ConfigError } from "../../../lib/core/errors.ts";
 import { type OriginSpec, parseOrigin } from "../../../lib/origins/origin.ts";
 import { json, type Target, textOf, tried, utf8 } from "../target.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import type { NatsLogin } from "../../../lib/config/nats-login.ts";
+import type { NatsLogin } from "../../../lib/config/texts/nats-login.ts";
 import type { Clock } from "../../../lib/core/base/clock.ts";
 import { connectOnce, parseNatsUrls } from "../../../lib/nats/connect/connection.ts";
 import { makeAccount, makeAuthority, makeNkey } from "../../support/nats-logins.ts";

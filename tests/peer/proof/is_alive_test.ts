@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { PeerNetworks } from "../../../lib/config/networks.ts";
+import { PeerNetworks } from "../../../lib/config/texts/networks.ts";
 import type { PeerRecord } from "../../../lib/core/roster.ts";
 import { Challenges } from "../../../lib/peer/proof/challenges.ts";
 import { challengeText, fieldOf, readClaim } from "../../../lib/peer/proof/fields.ts";

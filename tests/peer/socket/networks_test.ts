@@ -1,7 +1,7 @@
 /** Dialing with networks: what counts is the address that a name has at that moment. */
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
-import { PeerNetworks } from "../../../lib/config/networks.ts";
+import { PeerNetworks } from "../../../lib/config/texts/networks.ts";
 import { dialTcp } from "../../../lib/peer/socket/tcp.ts";
 import { test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";

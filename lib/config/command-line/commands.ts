@@ -1,6 +1,6 @@
 /** The command table: the words, arguments and options of every command. The parser, the help and the completions read it. */
 import type { CommandHelp, OptionText } from "./help.ts";
-import { options } from "./options.ts";
+import { options } from "../options.ts";
 
 /** An option of a command; how its text is read stands beside it, as in the option table. */
 export interface CommandOption<T = unknown> extends OptionText {

@@ -1,7 +1,7 @@
 /** Reads the command line into flags and their values. */
 import { parseArgs } from "node:util";
-import { shown } from "./file.ts";
-import { redacted } from "./options.ts";
+import { shown } from "../file.ts";
+import { redacted } from "../options.ts";
 import type { OptionText } from "./help.ts";
 
 /**

@@ -1,11 +1,11 @@
 /** Reads the command line of one command by the command table. */
 import { type CommandOption, commands, type CommandText } from "./commands.ts";
-import { version } from "./config.ts";
-import { shown } from "./file.ts";
+import { version } from "../config.ts";
+import { shown } from "../file.ts";
 import { readFlags } from "./flags.ts";
 import { commandHelp, type OptionText } from "./help.ts";
-import { options, redacted } from "./options.ts";
-import { ConfigError } from "../core/errors.ts";
+import { options, redacted } from "../options.ts";
+import { ConfigError } from "../../core/errors.ts";
 
 type OptionsOf<C extends CommandText> = C["options"];
 type Value<O> = O extends { readonly read: (text: string) => infer T }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { PeerNetworks, readNetworks } from "../../lib/config/networks.ts";
-import { test } from "../support/test.ts";
+import { PeerNetworks, readNetworks } from "../../../lib/config/texts/networks.ts";
+import { test } from "../../support/test.ts";
 
 test("networks are read as they are meant, and nothing else is taken", () => {
   assert.deepEqual(readNetworks("10.0.0.0/8, 192.168.1.7,fd00::/8,::1"), [

@@ -1,6 +1,6 @@
 /** `peers`: the lists of peers as they stand in NATS. */
 import type { Config } from "../config/config.ts";
-import { pause } from "../core/base/timeout.ts";
+import { pause } from "../core/base/time/timeout.ts";
 import { UnavailableError } from "../core/errors.ts";
 import type { Listed } from "../nats/inspector.ts";
 import { groupOfList } from "../registry/store.ts";

@@ -1,7 +1,7 @@
 /** `top`: the rates of every node, from one look at its figures to the next. */
 import type { commands } from "../config/command-line/commands.ts";
 import type { Values } from "../config/command-line/command-line.ts";
-import { pause } from "../core/base/timeout.ts";
+import { pause } from "../core/base/time/timeout.ts";
 import { clientFor } from "./fleet/client.ts";
 import { type Fleet, fleetOf, type Stats } from "./fleet/fleet.ts";
 import { bytesText, type Cell, coloured, plain, shareText, table } from "./table.ts";

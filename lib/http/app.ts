@@ -1,7 +1,7 @@
 /** The HTTP edge of a node: every route, on the public port. */
 import { type Context, Hono } from "hono";
 import type { Clock } from "../core/base/clock.ts";
-import { boundedLog } from "../core/base/bounded-log.ts";
+import { boundedLog } from "../core/base/logs/bounded-log.ts";
 import type { Log } from "../core/base/log.ts";
 import { Changes } from "./admin/changes.ts";
 import { Gate } from "./admin/gate.ts";

@@ -2,7 +2,7 @@
 import { ErrorCode, headers, type JetStreamManager, type NatsConnection, type StreamInfo } from "nats";
 import type { NatsLogin } from "../config/texts/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
-import { pause } from "../core/base/timeout.ts";
+import { pause } from "../core/base/time/timeout.ts";
 import { UnavailableError } from "../core/errors.ts";
 import { parseRecord } from "../registry/record.ts";
 import type { PeerRecord } from "../core/roster.ts";

@@ -1,7 +1,7 @@
 /** Invalidations and writes of one node: into the log, applied here, and on the other nodes where somebody waits for it. */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { SayOnce } from "../core/base/say-once.ts";
+import { SayOnce } from "../core/base/logs/say-once.ts";
 import { OverloadedError, PeerError, UnavailableError } from "../core/errors.ts";
 import type { Group } from "../core/group/group.ts";
 import type { Label } from "../core/invalidation/label.ts";

@@ -4,7 +4,7 @@ import { hostInUrl, type HostPort } from "../config/texts/addresses.ts";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { withTimeout } from "../core/base/timeout.ts";
+import { withTimeout } from "../core/base/time/timeout.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { LoadingBytes } from "../core/load/loading-bytes.ts";
 import { StartGate } from "../core/load/start-gate.ts";

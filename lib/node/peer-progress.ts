@@ -1,6 +1,6 @@
 /** How far one peer has applied the log, for all who wait for it: many writes at a time share few questions. */
 import type { Clock } from "../core/base/clock.ts";
-import { withTimeout } from "../core/base/timeout.ts";
+import { withTimeout } from "../core/base/time/timeout.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Peer } from "../core/ports.ts";
 

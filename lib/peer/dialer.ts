@@ -1,4 +1,4 @@
-import { backoffMs } from "../core/base/backoff.ts";
+import { backoffMs } from "../core/base/time/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { PeerLimits } from "./limits.ts";
 import type { OwnGreeting } from "./own-groups.ts";

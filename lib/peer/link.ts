@@ -1,4 +1,4 @@
-import { SayOnce } from "../core/base/say-once.ts";
+import { SayOnce } from "../core/base/logs/say-once.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { ProbedPeer, Suspect } from "../core/liveness/probed-peer.ts";

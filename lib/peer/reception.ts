@@ -1,6 +1,6 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { SayOnce } from "../core/base/say-once.ts";
+import { SayOnce } from "../core/base/logs/say-once.ts";
 import type { PeerLimits } from "./limits.ts";
 import type { OwnGreeting } from "./own-groups.ts";
 import { CloseCode, type SocketLike } from "./socket/socket.ts";

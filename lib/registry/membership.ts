@@ -2,10 +2,10 @@
  * The peers of each group as this node knows them, and this node's own place among them. Requests never wait for the
  * registry: they read the roster that stands, and a new one comes whole.
  */
-import type { Random } from "../core/base/backoff.ts";
+import type { Random } from "../core/base/time/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { withTimeout } from "../core/base/timeout.ts";
+import { withTimeout } from "../core/base/time/timeout.ts";
 import type { NameTakenError } from "../core/errors.ts";
 import type { PeerRecord, PeerState, Roster } from "../core/roster.ts";
 import { Cleaner } from "./cleaner.ts";

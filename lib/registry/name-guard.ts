@@ -1,6 +1,6 @@
 /** Two nodes with one name: decides whether a record belongs to another live node, or is what an earlier life left. */
 import type { Clock } from "../core/base/clock.ts";
-import { withTimeout } from "../core/base/timeout.ts";
+import { withTimeout } from "../core/base/time/timeout.ts";
 import { NameTakenError } from "../core/errors.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { recordIn } from "./record.ts";

@@ -1,4 +1,4 @@
-import { type Backoff, backoffMs, type Random } from "../core/base/backoff.ts";
+import { type Backoff, backoffMs, type Random } from "../core/base/time/backoff.ts";
 
 /** Chosen: a flapping node changes every roster twice a minute at most. */
 const PACE: Backoff = { firstMs: 500, mostMs: 30_000 };

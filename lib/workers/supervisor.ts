@@ -1,5 +1,5 @@
 /** Keeps the workers of a machine running and stops them together. The caller passes in how to start a process. */
-import { type Backoff, backoffMs } from "../core/base/backoff.ts";
+import { type Backoff, backoffMs } from "../core/base/time/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log, LogFields } from "../core/base/log.ts";

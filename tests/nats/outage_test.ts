@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { connect } from "nats";
-import { pause } from "../../lib/core/base/timeout.ts";
+import { pause } from "../../lib/core/base/time/timeout.ts";
 import { freePort } from "../support/free-port.ts";
 import { type NatsServer, startNats, startNatsCluster } from "../support/nats-server.ts";
 import { type Defer, test } from "../support/test.ts";

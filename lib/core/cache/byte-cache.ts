@@ -13,7 +13,7 @@ import type { Label } from "../invalidation/label.ts";
 import { goneAtMs } from "../lifetime/times.ts";
 import { canBeValidated, type Value } from "../value.ts";
 import { hashOf, utf8Bytes } from "../base/hash.ts";
-import { append, emptyList, type ListNode, unlink } from "../base/intrusive-list.ts";
+import { append, emptyList, type ListNode, unlink } from "../base/tables/intrusive-list.ts";
 import type { CostOf } from "./memory.ts";
 
 type Shard = QuickLRU<string | number, Entry>;

@@ -1,8 +1,8 @@
 /** Asking other nodes for a value that they may hold already, before the origin is asked. */
-import { Breaker } from "../base/breaker.ts";
+import { Breaker } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
-import { atDeadline } from "../base/deadlines.ts";
-import { WeakMemo } from "../base/memo.ts";
+import { atDeadline } from "../base/time/deadlines.ts";
+import { WeakMemo } from "../base/tables/memo.ts";
 import type { Peer } from "../ports.ts";
 import { isUsableOnError } from "../lifetime/times.ts";
 import { type Value, within } from "../value.ts";

@@ -1,7 +1,7 @@
 /** Pushing entries to other nodes, in batches. */
 import { entryBytes } from "../cache/byte-cache.ts";
 import { primaryKey } from "../base/variant-key.ts";
-import { pause } from "../base/timeout.ts";
+import { pause } from "../base/time/timeout.ts";
 import type { Entry, Peer } from "../ports.ts";
 import { isMarker } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";

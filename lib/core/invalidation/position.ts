@@ -1,7 +1,7 @@
 /** How far this node is in the log of invalidations: the part of it that all groups share. */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { SayOnce } from "../base/say-once.ts";
+import { SayOnce } from "../base/logs/say-once.ts";
 import { BLIND, type Label } from "./label.ts";
 import type { InvalidationLog, LogFollower } from "./log.ts";
 import { type Invalidation, parseInvalidation } from "./message.ts";

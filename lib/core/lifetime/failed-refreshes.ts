@@ -1,5 +1,5 @@
 import QuickLRU from "quick-lru";
-import { type Backoff, backoffMs } from "../base/backoff.ts";
+import { type Backoff, backoffMs } from "../base/time/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 
 /** Between two tries to refresh one key whose origin fails. */

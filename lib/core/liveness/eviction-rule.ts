@@ -1,6 +1,6 @@
 /** What happens to a suspect: a round of indirect probes, and eviction if a rule allows it. */
-import { standstillSince } from "../base/deadlines.ts";
-import { withTimeout } from "../base/timeout.ts";
+import { standstillSince } from "../base/time/deadlines.ts";
+import { withTimeout } from "../base/time/timeout.ts";
 import { probeIndirectly } from "./indirect-probe.ts";
 import type { LivenessOptions, PollingOptions } from "./options.ts";
 import { SILENT_INTERVALS } from "./probe-timer.ts";

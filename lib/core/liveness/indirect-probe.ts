@@ -1,6 +1,6 @@
 /** Indirect probes: this node asks others to probe its suspect, and probes the suspects of others. */
 import type { Clock } from "../base/clock.ts";
-import { withTimeout } from "../base/timeout.ts";
+import { withTimeout } from "../base/time/timeout.ts";
 import { PeerError } from "../errors.ts";
 import type { Probes } from "./probe.ts";
 import { lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";

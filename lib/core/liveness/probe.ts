@@ -1,7 +1,7 @@
 /** Direct probes: how a probe of a peer ended, and how many probes in a row the peer has missed. */
 import type { Clock } from "../base/clock.ts";
-import { standstillSince } from "../base/deadlines.ts";
-import { withTimeout } from "../base/timeout.ts";
+import { standstillSince } from "../base/time/deadlines.ts";
+import { withTimeout } from "../base/time/timeout.ts";
 import { PeerError } from "../errors.ts";
 import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
 

@@ -1,4 +1,4 @@
-import { type Backoff, backoffMs } from "../base/backoff.ts";
+import { type Backoff, backoffMs } from "../base/time/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 import { lifeOf, type Suspect } from "./probed-peer.ts";
 

@@ -5,11 +5,11 @@
  * A node that cannot reach the origin speaks for itself only: the next in rank tries in its place. That is one more load for a
  * key in the whole cluster, since every node goes on to the same one; if that one has no way to the origin either, it ends.
  */
-import { SLOW_FAILURE_MS } from "../base/breaker.ts";
+import { SLOW_FAILURE_MS } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
-import type { ListNode } from "../base/intrusive-list.ts";
-import { WeakMemo } from "../base/memo.ts";
+import type { ListNode } from "../base/tables/intrusive-list.ts";
+import { WeakMemo } from "../base/tables/memo.ts";
 import {
   BehindError,
   NotFoundError,

@@ -5,13 +5,13 @@
  * util/singleflight), or when its own deadline has passed.
  */
 import { Cancel, type CancelSignal } from "../base/cancel.ts";
-import { IntrusiveTable, type TableNode } from "../base/intrusive-table.ts";
+import { IntrusiveTable, type TableNode } from "../base/tables/intrusive-table.ts";
 import type { Clock } from "../base/clock.ts";
 import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Reply } from "../base/reply.ts";
 import { BLIND, type Label } from "../invalidation/label.ts";
-import { Deadlines } from "../base/deadlines.ts";
+import { Deadlines } from "../base/time/deadlines.ts";
 import type { Ask, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 

@@ -4,10 +4,10 @@
  * What it buys: five nodes, 400 requests/s, one node stopped for 2 s. Of the others' answers 0.5 % took over 1 s, and
  * 4.1 to 5.0 % without hedging (uniform keys; Zipf: 0.4 and 2.2 %). The p99 was 0.6 s instead of 1.7 s.
  */
-import { Breaker } from "../base/breaker.ts";
+import { Breaker } from "../base/time/breaker.ts";
 import type { Clock } from "../base/clock.ts";
-import { Deadlines } from "../base/deadlines.ts";
-import { append, emptyList, isLinked, type ListNode, unlink } from "../base/intrusive-list.ts";
+import { Deadlines } from "../base/time/deadlines.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../base/tables/intrusive-list.ts";
 
 /** The latest latencies that count. Chosen: a 95th percentile needs some dozens. */
 const SAMPLES = 64;

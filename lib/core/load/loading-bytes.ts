@@ -1,6 +1,6 @@
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
-import { append, emptyList, isLinked, type ListNode, unlink } from "../base/intrusive-list.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../base/tables/intrusive-list.ts";
 import { OverloadedError } from "../errors.ts";
 import type { LoadingBody } from "../ports.ts";
 

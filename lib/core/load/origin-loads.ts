@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import { Memo } from "../base/memo.ts";
+import { Memo } from "../base/tables/memo.ts";
 import {
   NotFoundError,
   OriginError,

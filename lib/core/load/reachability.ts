@@ -1,5 +1,5 @@
-import type { Backoff } from "../base/backoff.ts";
-import { Breaker } from "../base/breaker.ts";
+import type { Backoff } from "../base/time/backoff.ts";
+import { Breaker } from "../base/time/breaker.ts";
 import type { Clock } from "../base/clock.ts";
 
 /** Chosen: this node asks again soon, and a caller rarely waits for a connection in vain. */

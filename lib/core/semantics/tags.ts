@@ -2,7 +2,7 @@
 import { parseList } from "structured-headers";
 import { utf8Bytes } from "../base/hash.ts";
 import { MAX_KEY_BYTES } from "../base/limits.ts";
-import { Memo } from "../base/memo.ts";
+import { Memo } from "../base/tables/memo.ts";
 import { type Fields, linesOf } from "./fields.ts";
 
 /** Chosen: far more than pages are made of; RFC 9875 asks for 32 at least. */

@@ -7,7 +7,7 @@
  */
 import { Cancel, type CancelListener, type CancelSignal } from "../../core/base/cancel.ts";
 import type { Clock } from "../../core/base/clock.ts";
-import { append, emptyList, isLinked, type ListNode, unlink } from "../../core/base/intrusive-list.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../../core/base/tables/intrusive-list.ts";
 
 /**
  * A waiting request is listened to after this time at the earliest, and after twice this time at the latest. Chosen: most

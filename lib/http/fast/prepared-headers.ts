@@ -3,7 +3,7 @@
  * it reads a plain one. Measured on Bun: with plain headers a hit takes 1.08 times the CPU time. On Deno plain headers take
  * 0.95 to 1 times as much, so it gets those.
  */
-import { Memo } from "../../core/base/memo.ts";
+import { Memo } from "../../core/base/tables/memo.ts";
 
 /** Derived: a node says twelve different things of a value. */
 const MAX_STATUSES = 16;

@@ -7,7 +7,7 @@
  * Measured on Deno, in CPU time of a hit: without both, 1 KiB takes 1.26 times as much; without the strings 1.08 times;
  * without the chunk 1.07 times. Without the strings, 100 bytes take 1.05 times as much.
  */
-import { Memo } from "../../core/base/memo.ts";
+import { Memo } from "../../core/base/tables/memo.ts";
 import type { Value } from "../../core/value.ts";
 
 /** The texts of popular values; chosen. quick-lru keeps up to twice as many. */

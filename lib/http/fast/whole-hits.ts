@@ -2,7 +2,7 @@
  * Whole answers from a cache, for values with HTTP fields. Such an answer changes once a second (`Age`, `ttl`), so its headers
  * are made once a second. Bun copies a `Headers` object faster than it reads lines; Deno reads lines as fast.
  */
-import { Memo } from "../../core/base/memo.ts";
+import { Memo } from "../../core/base/tables/memo.ts";
 import type { About, Value } from "../../core/value.ts";
 import { isOneChunk, type TextBodies } from "./text-bodies.ts";
 

@@ -1,10 +1,10 @@
 /** The groups that operators define: the bucket `<bucket>-groups`, over the connections that come and go. It fails alone. */
 import { type JetStreamClient, type NatsConnection, StorageType } from "nats";
-import type { Random } from "../../core/base/backoff.ts";
+import type { Random } from "../../core/base/time/backoff.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import { SayOnce } from "../../core/base/say-once.ts";
-import { pause } from "../../core/base/timeout.ts";
+import { SayOnce } from "../../core/base/logs/say-once.ts";
+import { pause } from "../../core/base/time/timeout.ts";
 import { type DefinitionsView, maxDefinitionBytes, maxDefinitions } from "../../registry/definitions.ts";
 import { withAdvice } from "../advice.ts";
 import { isDelete } from "./bucket.ts";

@@ -1,9 +1,9 @@
 /** The log of invalidations in JetStream, over the connections that come and go. It fails alone: the list of peers stands. */
 import type { NatsConnection } from "nats";
-import type { Random } from "../../core/base/backoff.ts";
+import type { Random } from "../../core/base/time/backoff.ts";
 import type { Log } from "../../core/base/log.ts";
-import { SayOnce } from "../../core/base/say-once.ts";
-import { pause } from "../../core/base/timeout.ts";
+import { SayOnce } from "../../core/base/logs/say-once.ts";
+import { pause } from "../../core/base/time/timeout.ts";
 import { UnavailableError } from "../../core/errors.ts";
 import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { InvalidationLog, LogFollower } from "../../core/invalidation/log.ts";

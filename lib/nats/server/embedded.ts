@@ -1,9 +1,9 @@
 /** The nats-server that a node starts where none listens, so that two terminals work on a fresh machine. */
 import { randomUUID } from "node:crypto";
-import { backoffMs } from "../../core/base/backoff.ts";
+import { backoffMs } from "../../core/base/time/backoff.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import { SayOnce } from "../../core/base/say-once.ts";
+import { SayOnce } from "../../core/base/logs/say-once.ts";
 import { nkeyAuthenticator, nkeys } from "nats";
 import { bundledSeed } from "../connect/login.ts";
 import { refusals, type ServerChild, spawnServer } from "./embedded-child.ts";

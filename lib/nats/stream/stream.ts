@@ -9,7 +9,7 @@ import {
   type StreamInfo,
 } from "nats";
 import type { Clock } from "../../core/base/clock.ts";
-import { atDeadline } from "../../core/base/deadlines.ts";
+import { atDeadline } from "../../core/base/time/deadlines.ts";
 
 const NO_MESSAGE_CODE = 10037;
 /** The server's number for a stream that does not exist. */

@@ -1,7 +1,7 @@
 /** Tells an operator that nodes of one group have different policies: each would serve the others' values by rules of its own. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import { SayOnce } from "../../core/base/say-once.ts";
+import { SayOnce } from "../../core/base/logs/say-once.ts";
 import type { Roster } from "../../core/roster.ts";
 import type { GroupFacts } from "../../registry/membership.ts";
 import type { Difference } from "../../http/ports.ts";

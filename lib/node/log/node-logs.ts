@@ -1,4 +1,4 @@
-import { boundedLog } from "../../core/base/bounded-log.ts";
+import { boundedLog } from "../../core/base/logs/bounded-log.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { RecentLines } from "./recent-lines.ts";

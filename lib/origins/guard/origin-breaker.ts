@@ -1,4 +1,4 @@
-import { Breaker } from "../../core/base/breaker.ts";
+import { Breaker } from "../../core/base/time/breaker.ts";
 import type { Clock } from "../../core/base/clock.ts";
 
 /** The latest loads that count. Chosen. */

@@ -1,8 +1,8 @@
 /** Guards a group's origin: a limit for the whole cluster, a queue, a circuit breaker, and retries within a budget. */
-import { type Backoff, backoffMs, type Random } from "../../core/base/backoff.ts";
+import { type Backoff, backoffMs, type Random } from "../../core/base/time/backoff.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import { pause } from "../../core/base/timeout.ts";
+import { pause } from "../../core/base/time/timeout.ts";
 import {
   NotFoundError,
   OriginError,

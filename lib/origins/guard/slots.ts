@@ -1,5 +1,5 @@
 import type { Clock } from "../../core/base/clock.ts";
-import { append, emptyList, isLinked, type ListNode, unlink } from "../../core/base/intrusive-list.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../../core/base/tables/intrusive-list.ts";
 import { OverloadedError } from "../../core/errors.ts";
 
 export interface SlotsOptions {

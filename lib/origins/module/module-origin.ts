@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../../core/base/clock.ts";
-import { withTimeout } from "../../core/base/timeout.ts";
+import { withTimeout } from "../../core/base/time/timeout.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { LoadContext, Origin } from "../../core/ports.ts";
 import type { Answer } from "../../core/value.ts";

@@ -1,4 +1,4 @@
-import { Deadlines } from "../../core/base/deadlines.ts";
+import { Deadlines } from "../../core/base/time/deadlines.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
 import { PeerError } from "../../core/errors.ts";

@@ -1,5 +1,5 @@
 import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
-import type { Deadlines } from "../../core/base/deadlines.ts";
+import type { Deadlines } from "../../core/base/time/deadlines.ts";
 import { OriginTimeoutError } from "../../core/errors.ts";
 import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";

@@ -1,4 +1,4 @@
-import type { Deadlines } from "../../core/base/deadlines.ts";
+import type { Deadlines } from "../../core/base/time/deadlines.ts";
 import type { ChannelContext } from "../service.ts";
 import {
   type AskVisitor,

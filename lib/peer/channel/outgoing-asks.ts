@@ -1,6 +1,6 @@
 import type { CancelSignal } from "../../core/base/cancel.ts";
-import type { Deadlines } from "../../core/base/deadlines.ts";
-import { IntrusiveTable, type TableNode } from "../../core/base/intrusive-table.ts";
+import type { Deadlines } from "../../core/base/time/deadlines.ts";
+import { IntrusiveTable, type TableNode } from "../../core/base/tables/intrusive-table.ts";
 import type { Reply } from "../../core/base/reply.ts";
 import { OverloadedError, PeerError } from "../../core/errors.ts";
 import { BLIND, type Label } from "../../core/invalidation/label.ts";

@@ -1,5 +1,5 @@
 import type { Clock } from "../../core/base/clock.ts";
-import { atDeadline } from "../../core/base/deadlines.ts";
+import { atDeadline } from "../../core/base/time/deadlines.ts";
 import type { PeerLimits } from "../limits.ts";
 import { MAX_PUSH_BYTES, MAX_TRANSFER_BYTES, MAX_TRANSFERS, MessageType, type PartedType } from "../wire/frames.ts";
 import type { FrameWriter, Payload } from "../wire/writer.ts";

@@ -1,7 +1,7 @@
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import { SayOnce } from "../../core/base/say-once.ts";
+import { SayOnce } from "../../core/base/logs/say-once.ts";
 import type { PeerLimits } from "../limits.ts";
 import type { Self } from "../wire/greeting.ts";
 import { Challenges } from "./challenges.ts";

@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import { utf8Bytes } from "../../core/base/hash.ts";
-import { Memo } from "../../core/base/memo.ts";
+import { Memo } from "../../core/base/tables/memo.ts";
 import { type Fields, isFieldName, isFieldValue } from "../../core/semantics/fields.ts";
 import { MAX_NAMES, MAX_TAG_BYTES } from "../../core/invalidation/message.ts";
 import { NO_TAGS, type Tags } from "../../core/invalidation/tags.ts";

@@ -1,7 +1,7 @@
 /** One kept connection with one request at a time, every body compared. No HTTP library disturbs the clock. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { Memo } from "../../../lib/core/base/memo.ts";
+import { Memo } from "../../../lib/core/base/tables/memo.ts";
 import { bodyOf } from "../../support/framing.ts";
 import { valueBytes, valueOf } from "../keys.ts";
 

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { connect } from "nats";
-import { pause } from "../../../lib/core/base/timeout.ts";
+import { pause } from "../../../lib/core/base/time/timeout.ts";
 import { UnavailableError } from "../../../lib/core/errors.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import { LogStream } from "../../../lib/nats/log/log-stream.ts";

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { boundedLog } from "../../../lib/core/base/bounded-log.ts";
-import type { LogFields } from "../../../lib/core/base/log.ts";
-import { ManualClock } from "../../support/clock.ts";
-import { MemoryLog } from "../../support/log.ts";
-import { test } from "../../support/test.ts";
+import { boundedLog } from "../../../../lib/core/base/logs/bounded-log.ts";
+import type { LogFields } from "../../../../lib/core/base/log.ts";
+import { ManualClock } from "../../../support/clock.ts";
+import { MemoryLog } from "../../../support/log.ts";
+import { test } from "../../../support/test.ts";
 
 test("a flood of new texts is cut to the bound of a minute, and one line tells how many more there were", async () => {
   const [clock, log] = [new ManualClock(), new MemoryLog()];

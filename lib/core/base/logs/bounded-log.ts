@@ -1,6 +1,6 @@
 /** A log that nobody can flood: a stranger, a client or a peer may cause its lines. */
-import type { Clock } from "./clock.ts";
-import type { Log, LogCall, LogFields } from "./log.ts";
+import type { Clock } from "../clock.ts";
+import type { Log, LogCall, LogFields } from "../log.ts";
 
 /** The span for which lines are counted, in milliseconds. Chosen: a flood is told about while it lasts. */
 export const SPAN_MS = 60_000;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Memo, WeakMemo } from "../../../lib/core/base/memo.ts";
-import { test } from "../../support/test.ts";
+import { Memo, WeakMemo } from "../../../../lib/core/base/tables/memo.ts";
+import { test } from "../../../support/test.ts";
 
 test("a memo makes a thing once, and again after it has forgotten it", () => {
   const made: string[] = [];

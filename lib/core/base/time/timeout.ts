@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 
 /**
  * Resolves to the result of `work`, or to `late` when `timeoutMs` passes first. A late result is dropped. The work goes on

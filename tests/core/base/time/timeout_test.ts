@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { backoffMs } from "../../../lib/core/base/backoff.ts";
-import { withTimeout } from "../../../lib/core/base/timeout.ts";
-import { ManualClock } from "../../support/clock.ts";
-import { test } from "../../support/test.ts";
+import { backoffMs } from "../../../../lib/core/base/time/backoff.ts";
+import { withTimeout } from "../../../../lib/core/base/time/timeout.ts";
+import { ManualClock } from "../../../support/clock.ts";
+import { test } from "../../../support/test.ts";
 
 test("work that ends in time gives its result and leaves no timer", async () => {
   const clock = new ManualClock();

@@ -2,7 +2,7 @@
  * Deadlines for answers: one, or many on one timer. A process that stood still runs its timers before it reads its sockets,
  * where answers may lie that came in time. So a late timer lets the process read first.
  */
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 
 /** A timer this late means that this process stood still. Chosen: several turns of a busy event loop. */
 const LATE_MS = 50;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { atDeadline, standstillSince } from "../../../lib/core/base/deadlines.ts";
-import { Deadlines } from "../../../lib/core/base/deadlines.ts";
-import { ManualClock } from "../../support/clock.ts";
-import { test } from "../../support/test.ts";
+import { atDeadline, standstillSince } from "../../../../lib/core/base/time/deadlines.ts";
+import { Deadlines } from "../../../../lib/core/base/time/deadlines.ts";
+import { ManualClock } from "../../../support/clock.ts";
+import { test } from "../../../support/test.ts";
 
 function begin(delayMs: number) {
   const clock = new ManualClock();

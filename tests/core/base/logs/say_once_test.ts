@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { SayOnce } from "../../../lib/core/base/say-once.ts";
-import { ManualClock } from "../../support/clock.ts";
-import { test } from "../../support/test.ts";
+import { SayOnce } from "../../../../lib/core/base/logs/say-once.ts";
+import { ManualClock } from "../../../support/clock.ts";
+import { test } from "../../../support/test.ts";
 
 test("a text is news once, and again after it was forgotten", () => {
   const said = new SayOnce({ clock: new ManualClock(), maxSaid: 10 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { append, emptyList, isLinked, type ListNode, unlink } from "../../../lib/core/base/intrusive-list.ts";
-import { test } from "../../support/test.ts";
+import { append, emptyList, isLinked, type ListNode, unlink } from "../../../../lib/core/base/tables/intrusive-list.ts";
+import { test } from "../../../support/test.ts";
 
 class Thing implements ListNode {
   previous: ListNode = this;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Breaker } from "../../../lib/core/base/breaker.ts";
-import { test } from "../../support/test.ts";
+import { Breaker } from "../../../../lib/core/base/time/breaker.ts";
+import { test } from "../../../support/test.ts";
 
 const pause = { firstMs: 250, mostMs: 5_000 };
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { IntrusiveTable, type TableNode } from "../../../lib/core/base/intrusive-table.ts";
-import { test } from "../../support/test.ts";
+import { IntrusiveTable, type TableNode } from "../../../../lib/core/base/tables/intrusive-table.ts";
+import { test } from "../../../support/test.ts";
 
 class Thing implements TableNode<Thing> {
   readonly number: number;

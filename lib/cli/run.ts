@@ -5,17 +5,17 @@ import type { Config } from "../config/config.ts";
 import { environmentNames, parseConfig } from "../config/parse.ts";
 import { ConfigError, UnavailableError } from "../core/errors.ts";
 import { parseOrigin } from "../origins/origin.ts";
-import { completions } from "./completions.ts";
-import { configCheck } from "./config-check.ts";
-import { doctor } from "./doctor.ts";
-import { explain, get, purge } from "./keys.ts";
-import { peers } from "./peers.ts";
-import { signedText } from "./sign.ts";
-import { simulate } from "./simulate.ts";
-import { groups, status } from "./status.ts";
+import { completions } from "./local/completions.ts";
+import { configCheck } from "./local/config-check.ts";
+import { doctor } from "./registry/doctor.ts";
+import { explain, get, purge } from "./nodes/keys.ts";
+import { peers } from "./registry/peers.ts";
+import { signedText } from "./local/sign.ts";
+import { simulate } from "./nodes/simulate.ts";
+import { groups, status } from "./nodes/status.ts";
 import { plain } from "./table.ts";
 import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
-import { top } from "./top.ts";
+import { top } from "./nodes/top.ts";
 
 type Run = (rest: readonly string[], terminal: Terminal) => Promise<ExitCode>;
 

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { commandIn, commands, type CommandText, commandVariables } from "../../lib/config/command-line/commands.ts";
 import { readCommand } from "../../lib/config/command-line/command-line.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
-import { completions } from "../../lib/cli/completions.ts";
+import { completions } from "../../lib/cli/local/completions.ts";
 import { root } from "../support/node.ts";
 import { test } from "../support/test.ts";
 import { run } from "./support.ts";

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import type { Fleet, NodeRow, Stats } from "../../lib/cli/fleet/fleet.ts";
 import { problemsOf } from "../../lib/cli/fleet/problems.ts";
-import { problemText } from "../../lib/cli/status.ts";
+import { problemText } from "../../lib/cli/nodes/status.ts";
 import { bytesText, shareText, spanText, table } from "../../lib/cli/table.ts";
-import { ratesOf } from "../../lib/cli/top.ts";
+import { ratesOf } from "../../lib/cli/nodes/top.ts";
 import type { LinkFigures } from "../../lib/http/ports.ts";
 import { record } from "../core/cluster.ts";
 import { test } from "../support/test.ts";

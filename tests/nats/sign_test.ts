@@ -1,6 +1,6 @@
 /** What `sign` takes and prints. */
 import assert from "node:assert/strict";
-import { signedText } from "../../lib/cli/sign.ts";
+import { signedText } from "../../lib/cli/local/sign.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
 import { Seal } from "../../lib/nats/seal.ts";
 import { test } from "../support/test.ts";

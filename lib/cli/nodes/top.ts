@@ -1,11 +1,11 @@
 /** `top`: the rates of every node, from one look at its figures to the next. */
-import type { commands } from "../config/command-line/commands.ts";
-import type { Values } from "../config/command-line/command-line.ts";
-import { pause } from "../core/base/time/timeout.ts";
-import { clientFor } from "./fleet/client.ts";
-import { type Fleet, fleetOf, type Stats } from "./fleet/fleet.ts";
-import { bytesText, type Cell, coloured, plain, shareText, table } from "./table.ts";
-import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
+import type { commands } from "../../config/command-line/commands.ts";
+import type { Values } from "../../config/command-line/command-line.ts";
+import { pause } from "../../core/base/time/timeout.ts";
+import { clientFor } from "../fleet/client.ts";
+import { type Fleet, fleetOf, type Stats } from "../fleet/fleet.ts";
+import { bytesText, type Cell, coloured, plain, shareText, table } from "../table.ts";
+import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
 /** Clears the terminal and goes to its first line (ECMA-48). */
 const HOME = "\x1b[H\x1b[2J";

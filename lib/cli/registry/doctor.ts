@@ -1,16 +1,16 @@
 /** `doctor`: looks from this machine at all that a node with these options needs, and says what to do. */
 import { createServer } from "node:net";
-import { advertised, type Config, doubtsOf, version } from "../config/config.ts";
-import { hostInUrl, type HostPort } from "../config/texts/addresses.ts";
-import type { PeerRecord } from "../core/roster.ts";
-import type { Inspector, Listed, StreamFacts } from "../nats/inspector.ts";
-import { originDigest, policyDifferences, policyDigest } from "../node/groups/policy-digest.ts";
-import { clientFor, NodeClient } from "./fleet/client.ts";
-import { fleetOf } from "./fleet/fleet.ts";
-import { problemsOf } from "./fleet/problems.ts";
+import { advertised, type Config, doubtsOf, version } from "../../config/config.ts";
+import { hostInUrl, type HostPort } from "../../config/texts/addresses.ts";
+import type { PeerRecord } from "../../core/roster.ts";
+import type { Inspector, Listed, StreamFacts } from "../../nats/inspector.ts";
+import { originDigest, policyDifferences, policyDigest } from "../../node/groups/policy-digest.ts";
+import { clientFor, NodeClient } from "../fleet/client.ts";
+import { fleetOf } from "../fleet/fleet.ts";
+import { problemsOf } from "../fleet/problems.ts";
 import { inspect } from "./nats.ts";
-import { coloured, plain, spanText } from "./table.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { coloured, plain, spanText } from "../table.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /** What was found. */
 export interface Finding {

@@ -1,12 +1,12 @@
 /** `get`, `explain` and `purge`: what operators do with keys. */
-import type { commands } from "../config/command-line/commands.ts";
-import { faultsIn, type Values } from "../config/command-line/command-line.ts";
-import { BadKeyError } from "../core/errors.ts";
-import type { Explanation, HeldReport } from "../http/admin/explain.ts";
-import { encodeKeyPath } from "../http/key.ts";
-import { clientFor, type NodeClient } from "./fleet/client.ts";
-import { bytesText, type Cell, coloured, plain, spanText, table } from "./table.ts";
-import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
+import type { commands } from "../../config/command-line/commands.ts";
+import { faultsIn, type Values } from "../../config/command-line/command-line.ts";
+import { BadKeyError } from "../../core/errors.ts";
+import type { Explanation, HeldReport } from "../../http/admin/explain.ts";
+import { encodeKeyPath } from "../../http/key.ts";
+import { clientFor, type NodeClient } from "../fleet/client.ts";
+import { bytesText, type Cell, coloured, plain, spanText, table } from "../table.ts";
+import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
 /** Answers that are values, though some say that there is nothing. */
 const isGood = (status: number) => status >= 200 && status < 300;

@@ -1,12 +1,12 @@
 /** `status` and `groups`: the fleet, and a node's groups, as tables. */
-import type { commands } from "../config/command-line/commands.ts";
-import type { Values } from "../config/command-line/command-line.ts";
-import type { GroupFigures } from "../http/ports.ts";
-import { clientFor } from "./fleet/client.ts";
-import { type Fleet, fleetOf, type NodeRow, type Stats } from "./fleet/fleet.ts";
-import { type Problem, problemsOf } from "./fleet/problems.ts";
-import { bytesText, type Cell, coloured, plain, shareText, table } from "./table.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import type { commands } from "../../config/command-line/commands.ts";
+import type { Values } from "../../config/command-line/command-line.ts";
+import type { GroupFigures } from "../../http/ports.ts";
+import { clientFor } from "../fleet/client.ts";
+import { type Fleet, fleetOf, type NodeRow, type Stats } from "../fleet/fleet.ts";
+import { type Problem, problemsOf } from "../fleet/problems.ts";
+import { bytesText, type Cell, coloured, plain, shareText, table } from "../table.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /** Shows every node, then what is wrong. */
 export async function status(

@@ -1,8 +1,8 @@
 /** `sign`: prints a definition or an invalidation with the cluster's signature, for the `nats` command. */
 import { parseArgs } from "node:util";
-import { secretsIn } from "../config/texts/secret.ts";
-import { ConfigError } from "../core/errors.ts";
-import { Seal } from "../nats/seal.ts";
+import { secretsIn } from "../../config/texts/secret.ts";
+import { ConfigError } from "../../core/errors.ts";
+import { Seal } from "../../nats/seal.ts";
 
 const USAGE = `usage: sign peers-groups dict '<json>' --secret-file file   (a bucket and a key, for nats kv put)
        sign peers.invalidate.dict '<json>' --secret-file file  (a subject, for nats pub)`;

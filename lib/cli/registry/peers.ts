@@ -1,12 +1,12 @@
 /** `peers`: the lists of peers as they stand in NATS. */
-import type { Config } from "../config/config.ts";
-import { pause } from "../core/base/time/timeout.ts";
-import { UnavailableError } from "../core/errors.ts";
-import type { Listed } from "../nats/inspector.ts";
-import { groupOfList } from "../registry/store.ts";
+import type { Config } from "../../config/config.ts";
+import { pause } from "../../core/base/time/timeout.ts";
+import { UnavailableError } from "../../core/errors.ts";
+import type { Listed } from "../../nats/inspector.ts";
+import { groupOfList } from "../../registry/store.ts";
 import { inspect } from "./nats.ts";
-import { type Cell, coloured, plain, table } from "./table.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type Cell, coloured, plain, table } from "../table.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /** From one try to reach NATS to the next, in milliseconds. Chosen. */
 const RETRY_MS = 1_000;

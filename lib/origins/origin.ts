@@ -75,7 +75,7 @@ export function parseOrigin(text: string): OriginSpec {
 export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin {
   switch (spec.kind) {
     case "wordnet":
-      return new WordnetOrigin();
+      return new WordnetOrigin({ directory: deps.wordnetDirectory?.() });
     case "none":
       return new NoOrigin();
     case "dict":

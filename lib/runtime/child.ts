@@ -1,10 +1,11 @@
 /** Starts this program again as a child process: a machine starts its workers so. */
 import { Bun, Deno, process } from "./globals.ts";
 import { readLines } from "./lines.ts";
+import { packing } from "./packed.ts";
 import { isAllPermitted } from "./settings.ts";
 
 /** Whether packages come from npm's folder: then a twin must not fetch them into Deno's own cache. */
-const usesNodeModules = import.meta.resolve("hono").includes("/node_modules/hono/");
+const usesNodeModules = packing === "sources" && import.meta.resolve("hono").includes("/node_modules/hono/");
 
 /** This program, started again. */
 export interface Twin {
@@ -31,7 +32,9 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
   const main = process.argv[1]!;
   const streams = { stdin: "piped", stdout: "piped", stderr: "inherit", detached: true };
   if (Bun !== undefined) {
-    const command = [process.execPath, ...process.execArgv, "run", main, ...args];
+    const command = packing === "executable"
+      ? [process.execPath, ...args]
+      : [process.execPath, ...process.execArgv, "run", main, ...args];
     const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
     void readLines(child.stdout, onLine);
     // Throws, now or later, if the child has just ended.
@@ -47,7 +50,9 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
     "--no-prompt",
     ...(usesNodeModules ? ["--node-modules-dir=manual"] : []),
   ];
-  const command = [process.execPath, "run", ...flags, main, ...args];
+  const command = packing === "executable"
+    ? [process.execPath, ...args]
+    : [process.execPath, "run", ...flags, main, ...args];
   const child = new Deno!.Command("/bin/sh", { args: ["-c", 'exec "$@"', "sh", ...command], ...streams }).spawn();
   void readLines(child.stdout, onLine);
   const writer = child.stdin.getWriter();

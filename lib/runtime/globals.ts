@@ -54,6 +54,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
   };
   Deno?: {
     version: { deno: string };
+    build: { readonly standalone: boolean };
     serve(options: Record<string, unknown>, handler: Fetch): DenoServer;
     Command: new (program: string, options: Record<string, unknown>) => {
       spawn(): DenoChild;

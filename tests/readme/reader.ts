@@ -22,7 +22,8 @@ const startMs = 30_000;
 const commandMs = 20_000;
 
 /** How a README runs the program. */
-const program = "(npm start|(npx )?bun run main\\.ts|deno (run -[AP] main\\.ts|task start))\\b";
+const file = "(main\\.ts|dist/muster\\.js)";
+const program = `(npm start|(npx )?bun run ${file}|deno (run -[AP] ${file}|task start)|\\./dist/muster)\\b`;
 /** A word behind it is a command, or none that there is. */
 const startsNode = new RegExp(`^${program}(?!(?: --)? (?!serve\\b)[a-z])(?!.*--(help|version))`);
 const isProgram = new RegExp(`^${program}`);
@@ -35,7 +36,7 @@ const goesOn = /^(nats kv watch|node (-e|\S+\.mjs)|.* main\.ts peers .*--watch)\
 const ends = /^(pkill|kill)\b/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
 const named = [8000, 8001, 8002, 3000, 4222];
-const leftOut = [".git", ".muster", "node_modules"];
+const leftOut = [".git", ".muster", "dist", "node_modules"];
 
 /**
  * Whether this runtime types: what is typed runs in processes of its own, so one runtime is enough. That is Bun, or Deno
@@ -316,6 +317,8 @@ async function rosterOf(node: Terminal): Promise<string | undefined> {
 /** Whether this machine lacks the program of a command, or, for npm, what `npm ci` installs. */
 function isMissing(command: string): boolean {
   const [program] = command.split(" ", 1);
+  // What an earlier command has made.
+  if (program!.startsWith("./dist/")) return false;
   if (/^np[mx]$/.test(program!) && !existsSync(join(root, "node_modules", ".bin", "bun"))) return true;
   const wanted = program === "bun" || program === "deno" ? runtimeProgram(program) : program!;
   return spawnSync("/bin/sh", ["-c", 'command -v "$0"', wanted], { stdio: "ignore" }).status !== 0;

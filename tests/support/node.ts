@@ -122,13 +122,23 @@ export function spawnNode(
   args: string[],
   options: { cwd?: string; env?: Record<string, string> } = {},
 ): NodeProcess {
-  const [program, ...rest] = commandOf(kind);
+  return spawnProgram(defer, kind, [...commandOf(kind), ...args], options);
+}
+
+/** Starts a node, however it is packed, and kills it at the end if it still runs. */
+export function spawnProgram<Kind extends string>(
+  defer: Defer,
+  kind: Kind,
+  command: readonly string[],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): NodeProcess<Kind> {
+  const [program, ...args] = command;
   const env: Record<string, string | undefined> = { ...process.env, ...options.env };
   for (const name of Object.keys(env)) {
     // The variables of this machine's user must not change the test.
     if ((name.startsWith("MUSTER_") || name === "NATS_URL") && options.env?.[name] === undefined) delete env[name];
   }
-  const child = spawn(program!, [...rest, ...args], {
+  const child = spawn(program!, args, {
     cwd: options.cwd ?? root,
     env,
     stdio: ["ignore", "pipe", "pipe"],
@@ -145,7 +155,7 @@ export async function startNode(defer: Defer, kind: RuntimeKind, args: string[] 
   return node;
 }
 
-export async function listening(node: NodeProcess): Promise<void> {
+export async function listening(node: NodeProcess<string>): Promise<void> {
   const line = await node.line("listening on http://");
   node.url = /http:\/\/[^\s"]+/.exec(line)![0];
 }

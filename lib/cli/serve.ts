@@ -21,6 +21,7 @@ import {
   writeError,
   writeOut,
 } from "../runtime/process.ts";
+import { serviceManager } from "../runtime/service-manager.ts";
 import { Machine } from "../workers/machine.ts";
 import { WORKER } from "../workers/messages.ts";
 import { Worker } from "../workers/worker.ts";
@@ -39,6 +40,10 @@ interface Program {
   /** Ends at once everything that `stop` would end in its own time. */
   abandon?(): void;
   readonly failed: Promise<Error>;
+  /** Resolves when it is ready for the first time. */
+  readonly ready: Promise<void>;
+  /** Whether it would answer a request. */
+  isAlive(): Promise<boolean>;
 }
 
 function readOptions() {
@@ -101,6 +106,9 @@ function exitNow(code: number): never {
 // A JSON log holds nothing but JSON.
 onWarning((text) => log.warn(text));
 
+// A worker is its supervisor's affair.
+const manager = isWorker ? undefined : serviceManager(environment, systemClock, log);
+
 let stoppingSinceMs: number | undefined;
 async function stop(code: number): Promise<void> {
   // A failure during the stop does not change how this program ends.
@@ -108,6 +116,7 @@ async function stop(code: number): Promise<void> {
   stoppingSinceMs = systemClock.nowMs();
   // Ends whatever hangs, a little early, so that the exit itself is within the time. 50 ms: chosen.
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
+  manager?.stopping(drainTimeoutMs);
   await program.stop();
   exit(code);
 }
@@ -126,8 +135,10 @@ void program.failed.then((error) => {
   log.error(error.message);
   void stop(error instanceof ConfigError ? 2 : 1);
 });
+void program.ready.then(() => manager?.ready());
 try {
   await program.start();
+  manager?.watch(() => program.isAlive());
 } catch (error) {
   log.error(error instanceof Error ? error.message : String(error));
   await stop(1);

@@ -313,6 +313,11 @@ export class Node {
     return this.#doors.fetch(request);
   }
 
+  /** Whether it answers a request for its health, which comes in by no socket. To be called after `start`. */
+  async isAlive(): Promise<boolean> {
+    return (await this.fetch(new Request("http://127.0.0.1/healthz"))).ok;
+  }
+
   /**
    * Serves one more group, and joins it in the background; its failures are told by `failed`. To be called after `start`.
    *

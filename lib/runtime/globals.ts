@@ -71,6 +71,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
     execArgv: string[];
     execPath: string;
     platform: string;
+    pid: number;
     execve?(file: string, args: string[], env: Record<string, string | undefined>): never;
     env: Record<string, string | undefined>;
     exit(code: number): never;

@@ -30,6 +30,7 @@ export class Machine {
   /** The workers' registry when there is no NATS, and their log of invalidations. */
   readonly #bucket = new MemoryBucket();
   readonly #stream: MemoryStream;
+  readonly #ready = Promise.withResolvers<void>();
   #embedded: EmbeddedNats | undefined;
   #supervisor: Supervisor | undefined;
   #isStopping = false;
@@ -45,6 +46,16 @@ export class Machine {
   /** See {@link Supervisor.failed}. */
   get failed(): Promise<Error> {
     return this.#failed.promise;
+  }
+
+  /** Resolves when all workers have taken connections. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Whether some worker takes connections. */
+  isAlive(): Promise<boolean> {
+    return Promise.resolve(this.#supervisor?.isSharing === true);
   }
 
   /**
@@ -76,6 +87,7 @@ export class Machine {
     this.#supervisor = supervisor;
     void supervisor.failed.then(this.#failed.resolve);
     await supervisor.start();
+    this.#ready.resolve();
     this.#log.info(`listening on ${url}`, { name, workers: this.#count }, { url });
   }
 

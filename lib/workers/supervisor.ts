@@ -82,6 +82,11 @@ export class Supervisor {
     await this.#allShare.promise;
   }
 
+  /** Whether some worker takes connections. */
+  get isSharing(): boolean {
+    return this.#slots.some(({ isSharing }) => isSharing);
+  }
+
   /** Stops all workers, and kills those that still run after `timeoutMs`. Resolves when all have ended. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isStopping = true;

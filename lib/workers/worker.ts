@@ -70,6 +70,16 @@ export class Worker {
     return this.#node.failed;
   }
 
+  /** See {@link Node.ready}. */
+  get ready(): Promise<void> {
+    return this.#node.ready;
+  }
+
+  /** See {@link Node.isAlive}. */
+  isAlive(): Promise<boolean> {
+    return this.#node.isAlive();
+  }
+
   /** Resolves when the supervisor stops all workers, or has ended. */
   get dismissed(): Promise<void> {
     return this.#dismissed.promise;

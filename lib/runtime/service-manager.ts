@@ -1,0 +1,105 @@
+/**
+ * Tells systemd how this service is (sd_notify(3)), by the program systemd-notify: neither runtime has datagrams for Unix
+ * sockets, and calls into the C library would need all of Deno's permissions.
+ */
+import { spawn } from "node:child_process";
+import type { Clock } from "../core/base/clock.ts";
+import type { Log } from "../core/base/log.ts";
+import { process } from "./globals.ts";
+
+/** Where systemd listens, how often it wants to hear that the service lives, and where systemd-notify is. */
+const VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PATH"] as const;
+
+/** A message that has not been sent by then is given up: systemd-notify itself waits 5 s for systemd. Chosen. */
+const SEND_TIMEOUT_MS = 8_000;
+
+/** The arguments are the assignments; all else is this process's own. */
+const SCRIPT = 'exec systemd-notify "$@"';
+
+/** systemd, where it runs this program as a service of `Type=notify`. */
+export class ServiceManager {
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #watchdogMs: number | undefined;
+  /** Messages go one after another: systemd must not hear of the end before the start. */
+  #sending: Promise<void> = Promise.resolve();
+  #hasFailed = false;
+
+  /** @param env the values of `VARIABLES` */
+  constructor(env: Readonly<Record<string, string | undefined>>, clock: Clock, log: Log) {
+    this.#env = { NOTIFY_SOCKET: env["NOTIFY_SOCKET"] ?? "", PATH: env["PATH"] ?? "" };
+    this.#clock = clock;
+    this.#log = log;
+    const { WATCHDOG_USEC: usec, WATCHDOG_PID: pid } = env;
+    const isForThis = pid === undefined || pid === String(process.pid);
+    if (isForThis && Number(usec) > 0) this.#watchdogMs = Number(usec) / 1_000;
+  }
+
+  /** It serves. */
+  ready(): void {
+    void this.#send("READY=1", "STATUS=serving");
+  }
+
+  /** It leaves, which may take so long, whatever the unit says. */
+  stopping(withinMs: number): void {
+    void this.#send("STOPPING=1", "STATUS=leaving", `EXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1_000)}`);
+  }
+
+  /**
+   * Says that the service lives, twice in the time that the unit allows, for as long as `isAlive` resolves to true. A process
+   * whose event loop stands still says nothing. Does nothing where the unit has no watchdog.
+   */
+  watch(isAlive: () => Promise<boolean>): void {
+    const allowedMs = this.#watchdogMs;
+    if (allowedMs === undefined) return;
+    const look = async (): Promise<void> => {
+      if (await isAlive().catch(() => false)) await this.#send("WATCHDOG=1");
+      else this.#log.warn("this node does not answer itself: systemd is not told that it lives");
+      this.#clock.after(allowedMs / 2, look);
+    };
+    void look();
+  }
+
+  #send(...assignments: readonly string[]): Promise<void> {
+    return this.#sending = this.#sending.then(async () => {
+      const fault = await run(assignments, this.#env, this.#clock);
+      if (fault === undefined || this.#hasFailed) return;
+      this.#hasFailed = true;
+      this.#log.warn(`cannot tell systemd how this service is: ${fault}`, {}, { reason: fault });
+    });
+  }
+}
+
+/** @returns systemd, where it listens. @param read gives the values of variables */
+export function serviceManager(
+  read: (names: readonly string[]) => Record<string, string | undefined>,
+  clock: Clock,
+  log: Log,
+): ServiceManager | undefined {
+  const env = read(VARIABLES);
+  return env["NOTIFY_SOCKET"] ? new ServiceManager(env, clock, log) : undefined;
+}
+
+/** Resolves to why it was not sent. By /bin/sh, the one program that Deno's least permissions let a node run. */
+function run(
+  assignments: readonly string[],
+  env: Readonly<Record<string, string>>,
+  clock: Clock,
+): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let errors = "";
+    const args = ["-c", SCRIPT, "sh", ...assignments];
+    const child = spawn("/bin/sh", args, { stdio: ["ignore", "ignore", "pipe"], env });
+    const cancel = clock.after(SEND_TIMEOUT_MS, () => {
+      child.kill("SIGKILL");
+      resolve("systemd-notify does not end");
+    });
+    child.stderr!.on("data", (chunk) => errors = (errors + chunk).slice(-500));
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", (code) => {
+      cancel();
+      resolve(code === 0 ? undefined : errors.trim() || `systemd-notify ended with exit code ${code}`);
+    });
+  });
+}

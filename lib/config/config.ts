@@ -62,6 +62,8 @@ export interface Config {
   /** 1: this process is the node. More: it starts this many processes. */
   readonly workers: number | "auto";
   readonly drainTimeoutMs: number;
+  /** A part of the drain timeout. */
+  readonly farewellMs: number;
   readonly polling: PollingConfig;
 }
 

@@ -351,6 +351,18 @@ export const options = {
     description: "How long a stopping node may take to hand over its values, answer the requests in flight and leave",
     read: time(2_000, 600_000),
   },
+  farewell: {
+    flag: "farewell",
+    value: "time",
+    env: "MUSTER_FAREWELL",
+    kind: "text",
+    fallback: "400ms",
+    rule: "a time from 100ms to 590s, such as 10s, and 1.6 s shorter than --drain-timeout",
+    description:
+      "How long a stopping node goes on serving while /readyz says 503, so that load balancers find out; a part of " +
+      "--drain-timeout",
+    read: time(100, 590_000),
+  },
   pollInterval: {
     flag: "poll-interval",
     value: "time",

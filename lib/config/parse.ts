@@ -104,6 +104,7 @@ function configOf(values: OptionValues, input: ConfigInput, faults: string[]): C
     peerNetworks: values.optional("peerNetworks") ?? [],
     workers: values.value("workers"),
     drainTimeoutMs: values.value("drainTimeout"),
+    farewellMs: values.value("farewell"),
     polling: {
       pollIntervalMs: values.value("pollInterval"),
       pollTimeoutMs: values.value("pollTimeout"),

@@ -6,6 +6,8 @@ import { secretsIn } from "./texts/secret.ts";
 
 /** The longest name in the registry, in characters: the rule of --name. */
 const maxNameLength = 128;
+/** What a stop needs after its farewell: to leave and to close, 1 s; with workers, to end them, 0.6 s more. Derived. */
+const AFTER_FAREWELL_MS = 1_600;
 
 /** @returns the rules that the options break, each in one line */
 export function faultsBetween(config: Config, readFile: (path: string) => string): string[] {
@@ -16,6 +18,7 @@ export function faultsBetween(config: Config, readFile: (path: string) => string
     ...loginFaults(config.natsLogin, config.nats, readFile),
     ...advertiseFaults(config),
     ...serveFaults(config),
+    ...farewellFaults(config),
   ];
 }
 
@@ -64,4 +67,10 @@ function serveFaults({ serve, groups, groupsFromNats, nats }: Config): string[] 
     faults.push(`--serve must name all groups with --nats off: there is no other node to ask for ${unserved.name}`);
   }
   return faults;
+}
+
+function farewellFaults({ farewellMs, drainTimeoutMs }: Config): string[] {
+  if (farewellMs + AFTER_FAREWELL_MS <= drainTimeoutMs) return [];
+  const rule = `--drain-timeout must be ${AFTER_FAREWELL_MS / 1_000} s longer than --farewell, or more`;
+  return [`${rule}: it is ${drainTimeoutMs} ms, and --farewell is ${farewellMs} ms`];
 }

@@ -29,7 +29,7 @@ const LOADED = "load:";
 /** The options that it shares with the command, beside `nats` and the groups. */
 const SHARED = [
   ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
-  ...["pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
+  ...["farewell", "pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
   ...["natsCreds", "natsNkey", "natsUser", "natsPasswordFile", "natsTokenFile", "natsCa", "natsCert", "natsKey"],
   ...["peerNetworks", "secretFile", "peerAddr", "tlsCert", "tlsKey", "tlsCa"],
 ];

@@ -186,6 +186,11 @@ export interface NodeOptions<G extends Groups = Groups> {
   /** How long `close` may take: a time such as `5s`. Default: `5s`. */
   readonly drainTimeout?: string;
   /**
+   * How long `close` goes on serving while the node is not ready, so that load balancers and other nodes find out: a time 1.6 s
+   * shorter than `drainTimeout`. Default: `400ms`.
+   */
+  readonly farewell?: string;
+  /**
    * A file whose first line is the token of operators, who may change what is cached over HTTP, and see `/stats`, `/metrics`
    * and the page: here and through `fetch`. Default: none, see the README of lib/http.
    */

@@ -213,7 +213,7 @@ export interface MusterNode<G extends Groups = Groups> {
 
   /**
    * Hands over what this node holds, leaves the others, answers what is in flight, and lets go of everything, within
-   * `drainTimeout`. Takes half a second at least, so that no other node asks a closed one. Never rejects.
+   * `drainTimeout`. Takes `farewell` at least, so that no other node asks a closed one. Never rejects.
    */
   close(): Promise<void>;
 

@@ -37,11 +37,6 @@ const REGISTRY_TIMEOUT_MS = 500;
 const REGISTRY_ROUND_TRIPS = 4;
 /** Of the time for a stop, which waits for two writes. Chosen. */
 const REGISTRY_SHARE = 1 / 3;
-/**
- * A node that stops says so on /readyz, and goes on answering for so long: load balancers look only now and then, and
- * must not find the port closed. It stays listed meanwhile, as draining, since only a listed node may ask the others.
- */
-const FAREWELL_MS = 400;
 /** What a stop needs at its end, whatever hangs: to leave, to close connections, to end the bundled server. */
 const CLOSING_MS = 1_000;
 /** Requests in flight may be answered until then, counted from the end of the time for the stop. */
@@ -372,7 +367,9 @@ export class Node {
     const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
     const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
     cluster?.stopProbing();
-    const farewell = new Promise<void>((over) => this.#clock.after(FAREWELL_MS, over));
+    // It says so on /readyz, and goes on answering: load balancers look only now and then, and must not find the port closed.
+    // It stays listed meanwhile, since only a listed node may ask the others.
+    const farewell = new Promise<void>((over) => this.#clock.after(this.#config.farewellMs, over));
     // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
     await cluster?.membership?.setState("draining", this.#registryTimeoutMs);
     await this.#drain(until(CLOSING_MS - REGISTRY_TIMEOUT_MS + this.#registryTimeoutMs), farewell);

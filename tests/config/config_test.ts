@@ -113,6 +113,7 @@ test("without any option a node has the documented defaults", () => {
     peerNetworks: [],
     workers: 1,
     drainTimeoutMs: 5_000,
+    farewellMs: 400,
     polling: { pollIntervalMs: 800, pollTimeoutMs: 250, pollMisses: 6, pollJitter: 0.1 },
   });
   assert.equal(run([], { isTerminal: false }).log, "json");
@@ -144,6 +145,7 @@ test("every option is taken from its flag, its variable and, where it may stand 
     peerNetworks: "10.0.0.0/8, fd00::1",
     workers: 3,
     drainTimeout: "2.5s",
+    farewell: "0.5s",
     pollInterval: "100ms",
     pollTimeout: "1s",
     pollMisses: 3,
@@ -342,6 +344,10 @@ test("--serve names some of the node's groups; other nodes are there for the res
   assert.deepEqual(run([...groups, "--serve", "wn,jargon", "--groups-from-nats"]).serve, ["wn", "jargon"]);
   assert.deepEqual(faultsOf([...groups, "--serve", "wn", "--nats", "off"]), [
     "--serve must name all groups with --nats off: there is no other node to ask for gcide",
+  ]);
+  assert.equal(run(["--farewell", "10s", "--drain-timeout", "11.6s"]).farewellMs, 10_000);
+  assert.deepEqual(faultsOf(["--farewell", "10s"]), [
+    "--drain-timeout must be 1.6 s longer than --farewell, or more: it is 5000 ms, and --farewell is 10000 ms",
   ]);
   const secret = { g: { origin: "http://h/{key}", headers: { "x-key": { file: "/run/secret" } } } };
   const unserved = run([...withFile, "--serve", "none:"], {
@@ -677,6 +683,7 @@ test("values that break a rule are refused, those at the edge of it are not", ()
     ["nats-store", ["a b", "/x"], ["", "a\0b", "a\nb"]],
     ["replicas", ["1", "5"], ["0", "6", "1.5", "", "1 "]],
     ["weight", ["0.01", "100", "100.0", "1"], ["0", "0.009", "100.1", "1e1", ".5", "NaN", "Infinity", "", "1,5"]],
+    ["farewell", ["100ms", "0.4s", "3.4s"], ["5", "99ms", "591s", "10m", "-1s", "0"]],
     ["drain-timeout", ["2s", "2500ms", "2.5s", "600s", "5m"], [
       "5",
       "1s",

@@ -3,7 +3,6 @@
  * compose.yaml starts runs here as processes. Runs once: its subject is in processes of their own.
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -13,10 +12,11 @@ import { connect } from "nats";
 import { options } from "../../lib/config/options.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
-import { commandOf, listening, type NodeProcess, root, spawnProgram, temporaryDirectory } from "../support/node.ts";
-import { type Defer, test } from "../support/test.ts";
+import { listening, type NodeProcess, root, spawnProgram, temporaryDirectory } from "../support/node.ts";
+import { test } from "../support/test.ts";
 import { until } from "../support/until.ts";
 import { ask } from "../workers/support.ts";
+import { Cluster } from "./cluster.ts";
 import { compose, faultsOfCommand, read, stages, unknownVariables } from "./files.ts";
 import { inImage, layImage } from "./image.ts";
 
@@ -96,96 +96,44 @@ test("compose.yaml is one by the specification's schema, and names what there is
   assert.deepEqual([named("muster-").length, named("nats-").length], [3, 3]);
 });
 
-/** A place in compose.yaml, `muster-1:8000`, and where it is here. */
-type Places = ReadonlyMap<string, string>;
-
-const here = (text: string, places: Places): string =>
-  text.replace(/\b(nats|muster)-\d:\d+/g, (place) => places.get(place) ?? assert.fail(`nothing is at ${place}`));
-
-/** Starts the services of compose.yaml as processes: the same arguments, variables and files at other places. */
-async function composed(
-  defer: Defer,
-): Promise<{ nodes: NodeProcess[]; secrets: string; urls: string[]; stop(nats: number): Promise<void> }> {
-  const folder = temporaryDirectory(defer);
-  const secrets = join(folder, "secrets");
-  execFileSync("/bin/sh", [join(root, "lib/deploy/docker/secrets.sh"), secrets]);
-  const places = new Map<string, string>();
-  for (const [name] of Object.entries(services)) {
-    for (const port of name.startsWith("nats") ? [4222, 6222] : [8000]) {
-      places.set(`${name}:${port}`, `127.0.0.1:${await freePort()}`);
-    }
-  }
-  copyFileSync(join(root, "lib/deploy/docker/nats.conf"), join(folder, "nats.conf"));
-  copyFileSync(join(secrets, "auth.conf"), join(folder, "auth.conf"));
-  const servers = await Promise.all(
-    named("nats-").map(async ([name, { command }]) => {
-      const at = command.indexOf("--store_dir");
-      const rest = command.filter((_, index) => index !== at && index !== at + 1);
-      const args = rest.map((text) => here(text, places).replace("/etc/nats/", `${folder}/`));
-      const routes = places.get(`${name}:6222`);
-      const extraArgs = [...args, "--cluster", `nats://${routes}`, "-m", String(await freePort())];
-      return await startNats(defer, { port: Number(places.get(`${name}:4222`)!.split(":")[1]), extraArgs });
-    }),
-  );
-  const kinds = ["bun", "deno", "bun"] as const;
-  const nodes = named("muster-").map(([name, { command, environment }], at) => {
-    const place = places.get(`${name}:8000`)!;
-    const args = command.slice(1).map((text) => text === "0.0.0.0:8000" ? place : here(text, places));
-    const env = Object.entries(environment!).map(([variable, text]) =>
-      [variable, here(text, places).replace("/run/secrets/", `${secrets}/`)] as const
+test(
+  "what compose.yaml starts is a cluster that loses a node and a NATS server without a failed get",
+  { timeoutMs: 90_000 },
+  async (defer) => {
+    const cluster = new Cluster(defer, [["/etc/nats/", "."], ["/run/secrets/", "secrets"]]);
+    copyFileSync(join(root, "lib/deploy/docker/nats.conf"), join(cluster.folder, "nats.conf"));
+    await cluster.startNats(new Map(named("nats-").map(([name, { command }]) => [name, command])));
+    const members = named("muster-");
+    for (const [name] of members) await cluster.place(`${name}:8000`);
+    const nodes = await Promise.all(
+      members.map(([name, { command, environment }], at) =>
+        cluster.startNode(at === 1 ? "deno" : "bun", `${name}:8000`, command, environment)
+      ),
     );
-    const node = spawnProgram(defer, kinds[at]!, [...commandOf(kinds[at]!), command[0]!, ...args], {
-      env: Object.fromEntries(env),
+    await cluster.listed(nodes);
+    const words = async (live: readonly NodeProcess[]) => {
+      for (const node of live) {
+        const { status, text } = await ask(`${node.url}/define/roster`);
+        assert.deepEqual([status, text.includes("a list of names")], [200, true]);
+      }
+    };
+    await words(nodes);
+    const loads = (await Promise.all(nodes.map((node) => cluster.stats(node)))).map(({ groups }) =>
+      groups.dict.originLoads
+    );
+    assert.equal(loads.reduce((sum, one) => sum + one), 1);
+    const nc = await connect({
+      servers: cluster.servers.map(({ url }) => url),
+      user: members[0]![1].environment!["MUSTER_NATS_USER"]!,
+      pass: readFileSync(join(cluster.secrets, "nats-password"), "utf8").trim(),
     });
-    node.url = `http://${place}`;
-    return node;
-  });
-  return { nodes, secrets, urls: servers.map(({ url }) => url), stop: (nats) => servers[nats]!.stop("SIGKILL") };
-}
-
-test("what compose.yaml starts is a cluster that loses a node and a NATS server without a failed get", {
-  timeoutMs: 90_000,
-}, async (defer) => {
-  const { nodes, secrets, urls, stop } = await composed(defer);
-  const token = readFileSync(join(secrets, "admin-token"), "utf8").trim();
-  const stats = async (node: NodeProcess) =>
-    await (await fetch(`${node.url}/stats`, { headers: { authorization: `Bearer ${token}` } })).json();
-  const lists = async (live: readonly NodeProcess[]) => {
-    const urls = live.map(({ url }) => url).sort().join();
-    await until(
-      async () => {
-        const all = await Promise.all(live.map((node) => stats(node).catch(() => undefined)));
-        return all.every((seen) =>
-          seen?.groups.dict.roster.peers.map(({ url }: { url: string }) => url).sort().join() === urls
-        );
-      },
-      30_000,
-      () => live.map((node) => node.account(`a list of ${urls}`)).join("\n"),
-    );
-  };
-  await lists(nodes);
-  const words = async (live: readonly NodeProcess[]) => {
-    for (const node of live) {
-      const { status, text } = await ask(`${node.url}/define/roster`);
-      assert.deepEqual([status, text.includes("a list of names")], [200, true]);
-    }
-  };
-  await words(nodes);
-  const loads = (await Promise.all(nodes.map(stats))).map(({ groups }) => groups.dict.originLoads);
-  assert.equal(loads.reduce((sum, one) => sum + one), 1);
-  const first = nodes[0]!;
-  const { environment } = services["muster-1"]!;
-  const nc = await connect({
-    servers: urls,
-    user: environment!["MUSTER_NATS_USER"]!,
-    pass: readFileSync(join(secrets, "nats-password"), "utf8").trim(),
-  });
-  defer(() => nc.close());
-  const { config } = await (await nc.jetstreamManager()).streams.info("KV_peers");
-  assert.equal(config.num_replicas, 3);
-  await Promise.all([first.end("SIGKILL"), stop(0)]);
-  await words(nodes.slice(1));
-  await lists(nodes.slice(1));
-  await words(nodes.slice(1));
-  for (const node of nodes.slice(1)) assert.equal((await node.end()).code, 0);
-});
+    defer(() => nc.close());
+    assert.equal((await (await nc.jetstreamManager()).streams.info("KV_peers")).config.num_replicas, 3);
+    const rest = nodes.slice(1);
+    await Promise.all([nodes[0]!.end("SIGKILL"), cluster.servers[0]!.stop("SIGKILL")]);
+    await words(rest);
+    await cluster.listed(rest);
+    await words(rest);
+    for (const node of rest) assert.equal((await node.end()).code, 0);
+  },
+);

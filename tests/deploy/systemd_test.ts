@@ -7,6 +7,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { options } from "../../lib/config/options.ts";
 import { ServiceManager, serviceManager } from "../../lib/runtime/service-manager.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { freePort } from "../support/free-port.ts";
@@ -15,6 +16,7 @@ import { startNats } from "../support/nats-server.ts";
 import { listening, onBothRuntimes, root, type RuntimeKind, spawnNode, temporaryDirectory } from "../support/node.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
+import { faultsOfCommand, unknownVariables } from "./files.ts";
 
 const needs = { programs: ["perl", "systemd-notify"], timeoutMs: 60_000 };
 const unitPath = join(root, "lib/deploy/systemd/muster.service");
@@ -153,6 +155,14 @@ test("systemd takes the unit, and finds it hardened", { programs: ["systemd-anal
 
 test("the unit starts what there is, and stops it as a node wants to be stopped", () => {
   assert.deepEqual(setting("ExecStart"), ["/opt/muster/muster serve"]);
+  const [, ...command] = setting("ExecStart")[0]!.split(" ");
+  assert.deepEqual(faultsOfCommand(command), []);
+  assert.deepEqual(unknownVariables(setting("Environment").map((pair) => pair.split("=")[0]!)), []);
+  const written = readFileSync(join(root, "lib/deploy/systemd/README.md"), "utf8");
+  const named = [...written.matchAll(/(?:MUSTER|NATS)_[A-Z_]+/g)].map(([name]) => name);
+  assert.ok(named.length > 3);
+  assert.deepEqual(unknownVariables(named), []);
+  assert.ok(Number.parseInt(setting("TimeoutStopSec")[0]!) > Number.parseInt(options.drainTimeout.fallback));
   // As Ctrl+C does not reach workers and the bundled server, the unit's signal must not.
   assert.deepEqual([setting("KillMode"), setting("KillSignal")], [["mixed"], ["SIGTERM"]]);
   assert.deepEqual(setting("RestartPreventExitStatus"), ["2"]);

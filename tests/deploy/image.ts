@@ -39,6 +39,7 @@ export function layImage(folder: string): Image {
     if (stage !== build.name) throw new Error(`Cannot follow ${keyword} ${text}`);
     copy(rest!, built, image);
   }
+  const all = (keyword: string) => last.steps.flatMap((step) => step.keyword === keyword ? step.text.split(" ") : []);
   const only = (keyword: string) => last.steps.find((step) => step.keyword === keyword)?.text ?? "";
   const entrypoint: string[] = JSON.parse(only("ENTRYPOINT"));
   layLibraries(join(image, entrypoint[0]!), image);
@@ -47,7 +48,7 @@ export function layImage(folder: string): Image {
     entrypoint,
     command: JSON.parse(only("CMD")),
     health: JSON.parse(/ CMD (\[.*\])$/.exec(only("HEALTHCHECK"))![1]!),
-    env: Object.fromEntries(only("ENV").split(" ").map((pair) => pair.split("=") as [string, string])),
+    env: Object.fromEntries(all("ENV").map((pair) => pair.split("=") as [string, string])),
     user: only("USER"),
     ports: only("EXPOSE").split(" ").map(Number),
     stopSignal: only("STOPSIGNAL"),

@@ -8,7 +8,7 @@ import { assembled, type NodeProcess, onBothRuntimes, type RuntimeKind, startNod
 import { startOrigin } from "../support/origin.ts";
 import { type Defer, test } from "../support/test.ts";
 import { until } from "../support/until.ts";
-import { ask } from "../workers/support.ts";
+import { ask, startMachine, whole } from "../workers/support.ts";
 
 const needs = { timeoutMs: 60_000 };
 /** How often the load balancer looks at /readyz. */
@@ -123,6 +123,26 @@ test(
     });
   },
 );
+
+test("workers serve through the farewell too, and the machine says that it leaves", needs, async (defer) => {
+  await onBothRuntimes(async (kind) => {
+    const origin = await startOrigin(defer);
+    // The shortest time for a stop that such a farewell may have.
+    const times = ["--farewell", "1s", "--drain-timeout", "2.6s"];
+    const machine = await startMachine(defer, kind, ["--nats", "off", "--group", `dict=${origin.template}`, ...times]);
+    await whole(machine);
+    const sinceMs = performance.now();
+    machine.signal("SIGTERM");
+    await until(async () => (await ask(`${machine.url}/readyz`)).status === 503, 1_000, () => `${kind}: still ready`);
+    let servedMs = 0;
+    while (await ask(`${machine.url}/cache/dict/k`).then(({ status }) => status === 200, () => false)) {
+      servedMs = performance.now() - sinceMs;
+    }
+    assert.ok(servedMs >= 950, `${kind}: it served for ${servedMs} ms`);
+    assert.equal(await machine.exited, 0, machine.lines.join("\n"));
+    assert.ok(!machine.lines.some((line) => line.includes("did not stop in time")), machine.lines.join("\n"));
+  });
+});
 
 test("a second Ctrl+C ends a farewell at once", needs, async (defer) => {
   await onBothRuntimes(async (kind) => {

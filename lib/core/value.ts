@@ -85,6 +85,18 @@ export function within({ ttlMs, negativeTtlMs }: LifetimePolicy, value: Value): 
   return { ...value, freshUntilMs: bornAtMs + mostMs };
 }
 
+/** A value that was loaded by another policy of the group, bounded by this one. A longer one prolongs nothing. */
+export function boundedBy(policy: LifetimePolicy, value: Value): Value {
+  const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs, about } = value;
+  if (isMarker(value) || about.hasOwnLifetime && policy.honourOrigin) return value;
+  const mostMs = isNothingHere(value) ? policy.negativeTtlMs : policy.ttlMs ?? Infinity;
+  const untilMs = Math.min(freshUntilMs, bornAtMs + mostMs);
+  const revalidateMs = Math.min(staleWhileRevalidateMs, policy.staleWhileRevalidateMs);
+  const onErrorMs = Math.min(staleIfErrorMs, policy.staleIfErrorMs);
+  if (untilMs === freshUntilMs && revalidateMs === staleWhileRevalidateMs && onErrorMs === staleIfErrorMs) return value;
+  return { ...value, freshUntilMs: untilMs, staleWhileRevalidateMs: revalidateMs, staleIfErrorMs: onErrorMs };
+}
+
 /** Whether it says no more than "there is no such value". */
 export function isNothingHere({ about: { status, fields } }: Value): boolean {
   return status === 404 && fields.length === 0;

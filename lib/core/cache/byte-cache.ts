@@ -265,6 +265,13 @@ export class ByteCache {
     return this.#all();
   }
 
+  /** The keys of all entries, in parts of which each is read when it is asked for, so that none takes long. */
+  *keysInParts(): Generator<string[]> {
+    // First those that may move into a map meanwhile.
+    yield [...this.#collisions.values()].flat().map(({ key }) => key);
+    for (const shard of this.#shards) yield [...shard].map(([, { key }]) => key);
+  }
+
   /** All entries, the most recently used first. O(n log n). */
   byRecency(): readonly KeyAndValue[] {
     return this.#all().sort((a, b) => Math.abs(b.usedAt) - Math.abs(a.usedAt));

@@ -4,7 +4,8 @@ import { hashOf } from "../base/hash.ts";
 import { costBy, type CostOf, MOST_COSTS } from "./memory.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import type { Validity } from "../invalidation/validity.ts";
-import { isMarker, type Value } from "../value.ts";
+import type { LifetimePolicy } from "../lifetime/policy.ts";
+import { boundedBy, isMarker, type Value } from "../value.ts";
 
 export interface BudgetOptions {
   /** See ByteCache. @default false */
@@ -43,6 +44,8 @@ export class SharedBudget {
   readonly #costOf: CostOf;
   /** Whether a step is due. */
   #isPaying = false;
+  /** Bounds what loads of the group's former policy store. */
+  #lifetime: LifetimePolicy | undefined;
   /** Whether it has held a marker: without one, each value is kept under the key that is asked for. */
   hasVariants = false;
   /** Which values are still good. What `find` gives, and what is stored, has been checked. */
@@ -93,7 +96,8 @@ export class SharedBudget {
    */
   store(cache: ByteCache, key: string, given: Value): boolean {
     const hash = hashOf(key);
-    const value = isMarker(given) ? given : this.validity.check(primaryKey(key), given);
+    const bounded = this.#lifetime === undefined ? given : boundedBy(this.#lifetime, given);
+    const value = isMarker(bounded) ? bounded : this.validity.check(primaryKey(key), bounded);
     if (value === undefined) return false;
     const held = this.held(key, hash)?.value;
     if (held !== undefined && !isMarker(held) && this.validity.compare(held.label, value.label) > 0) return false;
@@ -133,6 +137,38 @@ export class SharedBudget {
     mustBeBytes(budgetBytes);
     this.#budgetBytes = budgetBytes;
     if (!this.#makeRoom(0)) this.#payLater();
+  }
+
+  /**
+   * Another policy counts from now on: the values that are there live no longer than it says. All are looked at, in steps,
+   * so a million of them take some seconds. What a load by the former policy stores later is bounded, too.
+   */
+  follow(lifetime: LifetimePolicy): void {
+    this.#lifetime = lifetime;
+    this.#boundLater(lifetime, this.#eachToBound(lifetime));
+  }
+
+  *#eachToBound(lifetime: LifetimePolicy): Generator<void> {
+    for (const cache of [this.main, this.hot]) {
+      for (const keys of cache.keysInParts()) {
+        for (const key of keys) {
+          const hash = hashOf(key);
+          const held = cache.peek(key, hash);
+          const bounded = held && boundedBy(lifetime, held);
+          if (bounded !== undefined && bounded !== held) cache.shorten(key, bounded, hash);
+          yield;
+        }
+      }
+    }
+  }
+
+  /** One step, and then the next one. */
+  #boundLater(lifetime: LifetimePolicy, each: Generator<void>): void {
+    for (let left = MAX_LOOKED_AT_ONCE; left > 0; left--) {
+      if (this.#lifetime !== lifetime || each.next().done === true) return;
+    }
+    if (this.#clock === undefined) this.#boundLater(lifetime, each);
+    else this.#clock.after(0, () => this.#boundLater(lifetime, each));
   }
 
   /** Whether the value fits without evicting anything. */

@@ -1,5 +1,6 @@
 /** What a group holds outlives a change of its options. */
 import { SharedBudget } from "../cache/shared-budget.ts";
+import { DEFAULT_LIFETIME } from "../lifetime/policy.ts";
 import { LogPosition } from "../invalidation/position.ts";
 import { Validity } from "../invalidation/validity.ts";
 import type { GroupMemory, GroupOptions } from "./options.ts";
@@ -18,6 +19,7 @@ export function memoryOf(
     const { memory } = takesOver;
     memory.caches.validity.changeHands({ maxBlindMs, onCovered });
     memory.caches.resize(budgetBytes);
+    memory.caches.follow({ ...DEFAULT_LIFETIME, ...options.lifetime });
     return memory;
   }
   const validity = new Validity({ position, clock, maxBlindMs, onCovered });

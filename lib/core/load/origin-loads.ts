@@ -235,7 +235,8 @@ export class OriginLoads {
     const [told] = fields.filter(([name]) => name === "etag").map(([, tag]) => tag);
     const etag = told ?? (status === 200 ? this.#options.etagOf?.(body) : undefined);
     const isPrivate = freshness !== undefined && !freshness.isStorable;
-    return { status, fields, etag, selection, hasOwnLifetime: freshness !== undefined, isPrivate, tags };
+    const hasOwnLifetime = freshness !== undefined && freshness.isByPolicy !== true;
+    return { status, fields, etag, selection, hasOwnLifetime, isPrivate, tags };
   }
 }
 

@@ -38,6 +38,8 @@ export interface Freshness {
   /** After that, for how long while it is refreshed, and for how long while the origin fails. */
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
+  /** Whether the group's policy has said how long it is fresh, as the answer does not. @default false */
+  readonly isByPolicy?: boolean;
 }
 
 /** Cacheable by default (RFC 9110, section 15.1); without 206, which is no whole value. */
@@ -84,8 +86,8 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
   const ageMs = policy.honourOrigin ? initialAgeMs(exchange) : 0;
   const isStorable = mayStore(exchange, directives, policy) && hasReasonToStore(exchange, directives, policy);
   const explicitMs = policy.honourOrigin ? explicitLifetimeMs(exchange, directives, targeted !== undefined) : undefined;
-  const lifetimeMs = explicitMs ?? heuristicLifetimeMs(exchange, directives, policy) ?? policy.ttlMs ??
-    defaultMs(policy);
+  const ownMs = explicitMs ?? heuristicLifetimeMs(exchange, directives, policy);
+  const lifetimeMs = ownMs ?? policy.ttlMs ?? defaultMs(policy);
   const isValidatedAlways = directives.has("no-cache");
   // s-maxage means proxy-revalidate as well (RFC 9111, section 5.2.2.10).
   const isNeverStale = isValidatedAlways || directives.has("must-revalidate") || directives.has("proxy-revalidate") ||
@@ -100,6 +102,7 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
     freshMs: isValidatedAlways ? 0 : Math.max(0, lifetimeMs - ageMs),
     staleWhileRevalidateMs: stale("stale-while-revalidate", policy.staleWhileRevalidateMs),
     staleIfErrorMs: stale("stale-if-error", policy.staleIfErrorMs),
+    isByPolicy: ownMs === undefined,
   };
 }
 

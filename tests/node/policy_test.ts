@@ -132,6 +132,23 @@ test("each peer with another policy is told once, by each difference", () => {
   assert.deepEqual(check.differences("g"), []);
 });
 
+test("a peer is a stranger while it is listed with another origin", () => {
+  const check = new PolicyCheck({
+    selfName: "self",
+    factsOf: (group) => group === "g" ? { origin: "00000001" } : undefined,
+    clock: new ManualClock(),
+    log: new MemoryLog(),
+  });
+  const roster = rosterOf("g", 1, [
+    recordOf("same", { origin: "00000001" }),
+    recordOf("other", { origin: "00000002" }),
+    recordOf("old"),
+  ]);
+  const names = ["same", "other", "old", "unlisted"];
+  assert.deepEqual(names.filter((name) => check.isStranger(roster, name)), ["other"]);
+  assert.deepEqual(names.filter((name) => check.isStranger({ ...roster, group: "gone" }, name)), []);
+});
+
 test("the line fits into a record, however many hosts and headers there are", () => {
   const hosts = Array.from({ length: 1_000 }, (_, i) => `${i}.${"h".repeat(50)}.example`);
   const headers = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`x-${i}`, "v".repeat(500)]));

@@ -74,6 +74,12 @@ export class PolicyCheck {
     const peers = roster.peers.filter(({ name, origin }) => name === selfName || !isOther(mine, origin));
     return peers.length === roster.peers.length ? roster : { ...roster, peers };
   }
+
+  /** Whether the peer is listed with another origin: it has none of this node's values, nor this node any of its. */
+  isStranger({ group, peers }: Roster, peer: string): boolean {
+    const record = peers.find(({ name }) => name === peer);
+    return isOther(this.#options.factsOf(group)?.origin, record?.origin);
+  }
 }
 
 /** Older nodes do not say what their origin is. */

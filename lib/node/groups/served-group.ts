@@ -51,7 +51,10 @@ export interface ServeOptions {
   readonly gate: StartGate | undefined;
   /** The origin, where it is a function of the program. */
   readonly inCode?: CheckedOrigin | undefined;
-  /** The same group by its former options: its values go on, unless `keepsValues` is false. */
+  /**
+   * The same group by its former options: its values go on, unless `keepsValues` is false. Then it forgets the former owners
+   * of keys, too: they may hold values of the former origin.
+   */
   readonly before?: { readonly served: Served; readonly keepsValues: boolean };
 }
 
@@ -78,17 +81,17 @@ export function serveGroup(
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
   const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", ...own };
   const unguarded = createOrigin(spec, deps);
-  const guardOptions = { group: name, policy, self, loadTimeoutMs, onShare, before: before?.served.guard, ...watchers };
-  const guard = isServed ? guardOf(unguarded, guardOptions) : undefined;
+  const guarding = { group: name, policy, self, loadTimeoutMs, onShare, before: before?.served.guard, ...watchers };
+  const guard = isServed ? guardOf(unguarded, guarding) : undefined;
   const kept = before?.keepsValues === true ? before.served : undefined;
   const { reachability = reachabilityOf(name, watchers), health = new OriginHealth(clock) } = kept ?? {};
   const peerOf = (peer: string) => hub.peer(peer);
-  const picker = before?.served.picker ?? new RosterPicker(name, self.name, peerOf, clock, { isOwner: isServed });
+  const picker = kept?.picker ?? new RosterPicker(name, self.name, peerOf, clock, { isOwner: isServed });
   const origin = isServed
     ? reported(guard ?? unguarded, name, watchers, reachability)
     : new BarredOrigin(unguarded, { group: name, picker, urlOf: (peer) => hub.urlOf(peer), clock });
   before?.served.group.retire();
-  if (before?.keepsValues === false) before.served.group.close();
+  if (kept === undefined) before?.served.group.close();
   const group = new Group({
     name,
     origin,
@@ -199,11 +202,13 @@ const CATCH_UP_SHARE = 0.8;
  *
  * @param isInTouch whether it has connected with the peers that it found. Until then what they have is out of its reach,
  * so it passes what it would have to load: the next in rank is who had it before, or can ask who had it
+ * @param isStranger whether a peer has another origin for the group. It may not know that yet, and push its values
  */
 export function serviceOf(
   served: ReadonlyMap<string, Served>,
   invalidations: Invalidations,
   isInTouch: () => boolean,
+  isStranger: (group: string, peer: string) => boolean,
 ): PeerService {
   const groupOf = (name: string) => served.get(name)!.group;
   return {
@@ -216,7 +221,8 @@ export function serviceOf(
       ask.reject(new PeerError("it has just joined, and may not load yet"));
     },
     peek: (group, key, options) => groupOf(group).peek(key, options),
-    push: (group, entries, from, isWritten) => groupOf(group).accept(entries, from, isWritten),
+    push: (group, entries, from, isWritten) =>
+      isStranger(group, from) ? 0 : groupOf(group).accept(entries, from, isWritten),
     // The asker's time has begun already: the reply must be under way before it is over.
     catchUp: (label, { timeoutMs }) => invalidations.catchUp(label, timeoutMs * CATCH_UP_SHARE),
   };

@@ -149,6 +149,7 @@ export class Cluster {
 
   #makeHub(): PeerHub {
     const { self, identity, served, invalidations, ca, clock, logs } = this.#options;
+    const isStranger = (group: string, peer: string) => this.policies.isStranger(this.roster(group), peer);
     return new PeerHub({
       self: { name: self.name, incarnation: self.incarnation },
       identity,
@@ -156,7 +157,7 @@ export class Cluster {
       revisions: () => Object.fromEntries([...served.keys()].map((group) => [group, this.roster(group).revision])),
       isEmpty: (group) => served.get(group)!.group.isEmpty,
       service: {
-        ...serviceOf(served, invalidations, () => this.readiness.isInTouch),
+        ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger),
         probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
       },
       onUnlisted: () => this.#membership?.hurry(),

@@ -2,7 +2,7 @@
 import { commandIn, type CommandName, commands, commandVariables } from "../config/command-line/commands.ts";
 import { faultsIn, noSuchCommand, readCommand } from "../config/command-line/command-line.ts";
 import type { Config } from "../config/config.ts";
-import { environmentNames, parseConfig } from "../config/parse.ts";
+import { environmentNames, parseConfig, type Parsed } from "../config/parse.ts";
 import { ConfigError, UnavailableError } from "../core/errors.ts";
 import { parseOrigin } from "../origins/origin.ts";
 import { completions } from "./local/completions.ts";
@@ -45,7 +45,12 @@ const run: Readonly<Record<Exclude<CommandName, "serve">, Run>> = {
       "configCheck",
       rest,
       terminal,
-      (config, given) => configCheck(config, { json: given.has("json") }, terminal),
+      (config, given) => {
+        const from = given.get("from");
+        const read = from === undefined ? undefined : readServe("configCheck", [...rest, "--config", from], terminal);
+        const before = read?.kind === "run" ? read.config : undefined;
+        return configCheck(config, { json: given.has("json"), before }, terminal);
+      },
     ),
   completions: (rest, terminal) =>
     ofNode(commands.completions, rest, terminal, async (_values, [shell]) => {
@@ -90,13 +95,11 @@ async function ofNode<C extends typeof commands[CommandName]>(
   return 0;
 }
 
-async function ofServe(
-  name: "peers" | "doctor" | "configCheck",
-  rest: readonly string[],
-  terminal: Terminal,
-  start: (config: Config, given: ReadonlySet<string>) => Promise<ExitCode>,
-): Promise<ExitCode> {
-  const parsed = parseConfig({
+type TakesServe = "peers" | "doctor" | "configCheck";
+
+/** @throws ConfigError */
+function readServe(name: TakesServe, rest: readonly string[], terminal: Terminal): Parsed {
+  return parseConfig({
     argv: rest,
     command: commands[name],
     env: terminal.env(environmentNames),
@@ -105,7 +108,16 @@ async function ofServe(
     isTerminal: terminal.isTerminal,
     checkOrigin: (text) => void parseOrigin(text),
   });
-  if (parsed.kind === "run") return await start(parsed.config, parsed.switches);
+}
+
+async function ofServe(
+  name: TakesServe,
+  rest: readonly string[],
+  terminal: Terminal,
+  start: (config: Config, given: ReadonlyMap<string, string>) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const parsed = readServe(name, rest, terminal);
+  if (parsed.kind === "run") return await start(parsed.config, parsed.own);
   await terminal.out(parsed.text);
   return 0;
 }

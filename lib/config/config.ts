@@ -2,6 +2,7 @@
 import manifest from "../../package.json" with { type: "json" };
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./texts/addresses.ts";
 import type { FileGroup } from "./group-fields.ts";
+import type { LogLevel } from "./options.ts";
 import type { NatsLogin } from "./texts/nats-login.ts";
 
 /** A group with its policy; the fields are those of the file, see groupFields. */
@@ -53,6 +54,7 @@ export interface Config {
   /** The groups that it serves itself, those of the bucket included; `undefined`: all. */
   readonly serve: readonly string[] | undefined;
   readonly log: "text" | "json";
+  readonly logLevel: LogLevel;
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
   /** `""` for none. */

@@ -143,7 +143,7 @@ export const groupFields = {
     shownDefault: "{}",
     rule: 'an object from header names to texts, {"file": path} or {"env": name}',
     description:
-      "Sent with every request to an HTTP origin. A file or a variable is read once, at the start. No value is ever logged or shown",
+      "Sent with every request to an HTTP origin. A file or a variable is read with the options. No value is ever logged or shown",
     schema: v.optional(v.custom<Readonly<Record<string, unknown>>>(isObject), {}),
   },
   setCookie: {

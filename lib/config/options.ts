@@ -15,6 +15,10 @@ export interface Option<T> extends OptionText {
   readonly read: (text: string) => T | undefined;
 }
 
+/** How much a log line matters, from the least. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = typeof LOG_LEVELS[number];
+
 /** Chosen: more than machines have cores. */
 export const MOST_WORKERS = 256;
 
@@ -299,6 +303,16 @@ export const options = {
     rule: "text or json",
     description: "The format of log lines, on standard error",
     read: (text: string): "text" | "json" | undefined => text === "text" || text === "json" ? text : undefined,
+  },
+  logLevel: {
+    flag: "log-level",
+    value: "level",
+    env: "MUSTER_LOG_LEVEL",
+    kind: "text",
+    fallback: "info",
+    rule: "debug, info, warn or error",
+    description: "The lowest level of log lines that are written",
+    read: (text: string): LogLevel | undefined => LOG_LEVELS.find((level) => level === text),
   },
   weight: {
     flag: "weight",

@@ -20,8 +20,10 @@ export type Parsed =
   | {
     readonly kind: "run";
     readonly config: Config;
-    /** The switches that were given of the command's own. */
-    readonly switches: ReadonlySet<string>;
+    /** The file of `--config`; `undefined`: none was given. */
+    readonly file: string | undefined;
+    /** What was given of the command's own options: the text by flag, `""` for a switch. */
+    readonly own: ReadonlyMap<string, string>;
   }
   | { readonly kind: "help"; readonly text: string }
   | { readonly kind: "version"; readonly text: string };
@@ -59,14 +61,16 @@ export function parseConfig(input: ConfigInput): Parsed {
   // Help comes first, whatever else is wrong.
   if (flags.has("help")) return { kind: "help", text: helpOf(command) };
   if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
-  const config = configOf(new OptionValues(flags, input, faults), input, faults);
+  const values = new OptionValues(flags, input, faults);
+  const config = configOf(values, input, faults);
   if (faults.length > 0) {
     const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
     const more = faults.length > MAX_FAULTS ? [`and ${faults.length - MAX_FAULTS} more`] : [];
     const lines = [...faults.slice(0, MAX_FAULTS), ...more].map((fault) => `  ${fault}\n`);
     throw new ConfigError(`${count} in the options:\n${lines.join("")}See --help.`);
   }
-  return { kind: "run", config, switches: new Set(own.map(({ flag }) => flag).filter((flag) => flags.has(flag))) };
+  const given = own.flatMap(({ flag }) => (flags.get(flag) ?? []).slice(-1).map((text) => [flag, text] as const));
+  return { kind: "run", config, file: values.optional("config"), own: new Map(given) };
 }
 
 function helpOf(command: CommandText | undefined): string {
@@ -99,6 +103,7 @@ function configOf(values: OptionValues, input: ConfigInput, faults: string[]): C
     publicStats: values.value("publicStats"),
     serve,
     log: values.optional("log") ?? (input.isTerminal ? "text" : "json"),
+    logLevel: values.value("logLevel"),
     weight: values.value("weight"),
     zone: values.value("zone"),
     peerNetworks: values.optional("peerNetworks") ?? [],

@@ -1,12 +1,12 @@
 /** Command lines: what is run, what is refused, and what is told of it. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { commandIn, commands, type CommandText, commandVariables } from "../../lib/config/command-line/commands.ts";
 import { readCommand } from "../../lib/config/command-line/command-line.ts";
 import { ConfigError } from "../../lib/core/errors.ts";
 import { completions } from "../../lib/cli/local/completions.ts";
-import { root } from "../support/node.ts";
+import { root, temporaryDirectory } from "../support/node.ts";
 import { test } from "../support/test.ts";
 import { run } from "./support.ts";
 
@@ -128,6 +128,37 @@ test("config check tells every fault with exit code 2, and shows no origin", asy
     (await run(["config", "check", "--addr", "0.0.0.0:1", "--nats", "10.0.0.1:4222"])).out,
     /doubtful: other nodes cannot reach/,
   );
+});
+
+test("config check tells what of a changed file a running node takes, and what only a restart", async (defer) => {
+  const folder = temporaryDirectory(defer);
+  const write = (name: string, content: object) => {
+    writeFileSync(`${folder}/${name}`, JSON.stringify(content));
+    return `${folder}/${name}`;
+  };
+  const origin = "http://h.test/{key}?token=secret";
+  const before = write("before.json", { groups: { a: { origin }, b: { origin } } });
+  const after = write("after.json", { groups: { a: { origin, ttlMs: 1 } }, logLevel: "warn", bucket: "x", zone: "z" });
+  const check = (...more: string[]) => run(["config", "check", "--zone", "y", ...more]);
+  const text = await check("--config", after, "--from", before);
+  assert.equal(text.code, 0, text.err);
+  assert.match(
+    text.out,
+    /\na running node takes: changed the group a \(ttlMs\); ended the group b; the log level is warn\n/,
+  );
+  assert.match(text.out, /\nonly a restart takes: --bucket\n$/, "a flag wins over the file");
+  const { reload } = JSON.parse((await check("--config", after, "--from", before, "--json")).out);
+  assert.deepEqual(reload, {
+    added: [],
+    changed: { a: ["ttlMs"] },
+    ended: ["b"],
+    logLevel: "warn",
+    needRestart: ["--bucket"],
+  });
+  assert.match((await check("--config", after, "--from", after)).out, /\na running node takes: nothing\n$/);
+  const bad = await check("--config", after, "--from", `${folder}/none.json`);
+  assert.deepEqual([bad.code, bad.out], [2, ""]);
+  assert.match(bad.err, /none\.json/);
 });
 
 test("Deno's least permissions let every variable of a command through", () => {

@@ -13,7 +13,7 @@ function memoryLog(format: "text" | "json", rest: Partial<LogOptions> = {}) {
 }
 
 test("a text line is the time, the level and the message", () => {
-  const { lines, log } = memoryLog("text", { lowestLevel: "debug" });
+  const { lines, log } = memoryLog("text", { lowestLevel: () => "debug" });
   log.debug("a");
   log.info("added myself to the peer list of dict (revision 7)");
   log.warn("c");
@@ -126,7 +126,7 @@ test("what is below the lowest level is dropped: debug, unless one asks for it",
   usual.log.debug("a");
   usual.log.info("b");
   assert.deepEqual(usual.lines.map((line) => line.slice(31)), ["b"]);
-  const quiet = memoryLog("text", { lowestLevel: "error" });
+  const quiet = memoryLog("text", { lowestLevel: () => "error" });
   quiet.log.warn("a");
   quiet.log.error("b");
   assert.deepEqual(quiet.lines.map((line) => line.slice(31)), ["b"]);

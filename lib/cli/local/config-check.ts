@@ -1,25 +1,43 @@
 /** `config check`: whether a node can run with these options. */
+import { changesOf, changesText } from "../../config/changes.ts";
 import { type Config, doubtsOf } from "../../config/config.ts";
 import { tokenDoubtsOf } from "../../node/doors/admin-tokens.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
 
+export interface CheckOptions {
+  readonly json: boolean;
+  /** What a node runs with, which is to follow these options. */
+  readonly before: Config | undefined;
+}
+
 /** Tells what a node with these options would be. No login, token or secret is shown, nor an origin: it may hold one. */
 export async function configCheck(
   config: Config,
-  { json }: { readonly json: boolean },
+  { json, before }: CheckOptions,
   terminal: Terminal,
 ): Promise<ExitCode> {
   const doubts = [...doubtsOf(config), ...tokenDoubtsOf(config)];
   const groups = config.groups.map(({ name }) => name);
   const { addr: { host, port }, nats, bucket, workers } = config;
+  const changes = before && changesOf(before, config);
   if (json) {
-    await terminal.out(
-      `${JSON.stringify({ ok: true, addr: { host, port }, nats: nats.kind, bucket, workers, groups, doubts })}\n`,
-    );
+    const told = { ok: true, addr: { host, port }, nats: nats.kind, bucket, workers, groups, doubts };
+    const reload = changes && {
+      added: changes.added.map(({ name }) => name),
+      changed: Object.fromEntries(changes.changed.map(({ group, fields }) => [group.name, fields])),
+      ended: changes.removed,
+      logLevel: changes.logLevel ?? null,
+      needRestart: changes.needRestart,
+    };
+    await terminal.out(`${JSON.stringify({ ...told, ...(reload && { reload }) })}\n`);
   } else {
     const lines = [
       `the options can be used: ${groups.length === 1 ? "the group" : "the groups"} ${groups.join(", ")}`,
       ...doubts.map((doubt) => `doubtful: ${doubt}`),
+      ...(changes === undefined ? [] : [`a running node takes: ${changesText(changes) ?? "nothing"}`]),
+      ...(changes === undefined || changes.needRestart.length === 0
+        ? []
+        : [`only a restart takes: ${changes.needRestart.join(", ")}`]),
     ];
     await terminal.out(`${lines.join("\n")}\n`);
   }

@@ -199,7 +199,18 @@ export const commands = {
     words: "config check",
     args: [],
     description: "Check the options, the variables and the file, and run nothing",
-    options: { json },
+    options: {
+      json,
+      from: {
+        flag: "from",
+        value: "file",
+        env: "",
+        rule: "the path of a JSON file",
+        description:
+          "The file of --config so far: tells what a running node makes of the change, and what needs a restart",
+        read: options.config.read,
+      },
+    },
     takesServe: true,
     exits: ["a node can run with them", "never"],
   },

@@ -1,8 +1,7 @@
 /** Writes log lines as text for people or as JSON for machines, with LogTape's formatters. */
 import { getJsonLinesFormatter, getTextFormatter, type LogRecord } from "@logtape/logtape";
+import { LOG_LEVELS, type LogLevel } from "../../config/options.ts";
 import type { Log, LogCall, LogFields } from "../../core/base/log.ts";
-
-export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export interface LogOptions {
   /**
@@ -14,11 +13,9 @@ export interface LogOptions {
   readonly write: (line: string) => void;
   /** Milliseconds since the Unix epoch. */
   readonly nowMs: () => number;
-  /** Lines of lower levels are dropped. @default "info" */
-  readonly lowestLevel?: LogLevel;
+  /** Lines of lower levels are dropped. It is asked at each line, as a reload may change it. @default "info" */
+  readonly lowestLevel?: () => LogLevel;
 }
-
-const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /**
  * Makes a log. It leaves LogTape's process-wide configuration alone, so two nodes in one process have separate logs.
@@ -26,9 +23,9 @@ const levels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
  */
 export function createLog(options: LogOptions): Log {
   const isText = options.format === "text";
-  const lowest = levels.indexOf(options.lowestLevel ?? "info");
+  const { lowestLevel = () => "info" } = options;
   const say = (level: LogLevel): LogCall => (message, fields = {}, facts = {}) => {
-    if (levels.indexOf(level) < lowest) return;
+    if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(lowestLevel())) return;
     const nowMs = options.nowMs();
     options.write(
       isText ? textLine(nowMs, level, message, fields) : jsonLine(nowMs, level, message, { ...facts, ...fields }),

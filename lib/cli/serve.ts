@@ -7,6 +7,8 @@ import type { Log } from "../core/base/log.ts";
 import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
+import { checkOrigins } from "../node/reload/check-origins.ts";
+import { Reloader } from "../node/reload/reloader.ts";
 import { parseOrigin } from "../origins/origin.ts";
 import {
   commandLine,
@@ -21,6 +23,7 @@ import {
   writeError,
   writeOut,
 } from "../runtime/process.ts";
+import { onReloadSignal } from "../runtime/reload-signal.ts";
 import { serviceManager } from "../runtime/service-manager.ts";
 import { Machine } from "../workers/machine.ts";
 import { WORKER } from "../workers/messages.ts";
@@ -46,16 +49,30 @@ interface Program {
   isAlive(): Promise<boolean>;
 }
 
-function readOptions() {
+/** Whether this is a worker: the supervisor reads its options. */
+const isWorker = commandLine()[0] === WORKER;
+
+/** @throws ConfigError */
+function readOptions(readFile: (path: string) => string) {
+  return parseConfig({
+    argv: commandIn(commandLine())!.rest,
+    env: environment(environmentNames),
+    readVariable: (name) => environment([name])[name],
+    readFile,
+    isTerminal: isTerminal(),
+    checkOrigin: (text) => void parseOrigin(text),
+  });
+}
+
+function optionsAtStart() {
+  const texts = new Map<string, string>();
   try {
-    return parseConfig({
-      argv: commandIn(commandLine())!.rest,
-      env: environment(environmentNames),
-      readVariable: (name) => environment([name])[name],
-      readFile: readTextFile,
-      isTerminal: isTerminal(),
-      checkOrigin: (text) => void parseOrigin(text),
+    const parsed = readOptions((path) => {
+      const text = readTextFile(path);
+      texts.set(path, text);
+      return text;
     });
+    return { parsed, texts };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     writeError(`${error.message}\n`);
@@ -63,23 +80,37 @@ function readOptions() {
   }
 }
 
-function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number } {
-  const parsed = readOptions();
+function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number; reloader: Reloader } {
+  const { parsed, texts } = optionsAtStart();
   if (parsed.kind !== "run") {
     writeOut(parsed.text);
     return exit(0);
   }
-  const { config } = parsed;
-  const log = createLog({
+  const { config, file } = parsed;
+  const log: Log = createLog({
     format: config.log,
     write: (line) => writeError(`${line}\n`),
     nowMs: Date.now,
+    lowestLevel: () => program.config.logLevel,
   });
-  for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const count = config.workers === "auto" ? coreCount() : config.workers;
   const parts = { clock: systemClock, log };
-  const program: Program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
-  return { program, log, drainTimeoutMs: config.drainTimeoutMs };
+  const program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
+  for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
+  const reloader = new Reloader({
+    path: file,
+    text: file === undefined ? undefined : texts.get(file),
+    readFile: readTextFile,
+    readOptions: (readFile) => {
+      const again = readOptions(readFile);
+      if (again.kind !== "run") throw new TypeError("Cannot read options that ask for help");
+      return again.config;
+    },
+    checkOrigins: (groups, serve) => checkOrigins(groups, serve, systemClock),
+    program,
+    ...parts,
+  });
+  return { program, log, drainTimeoutMs: config.drainTimeoutMs, reloader };
 }
 
 async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTimeoutMs: number; over: Promise<void> }> {
@@ -93,9 +124,8 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
-const isWorker = commandLine()[0] === WORKER;
-const { program, log, drainTimeoutMs, over } = isWorker
-  ? await fromSupervisor()
+const { program, log, drainTimeoutMs, over, reloader } = isWorker
+  ? { ...await fromSupervisor(), reloader: undefined }
   : { ...fromOptions(), over: undefined };
 
 function exitNow(code: number): never {
@@ -114,6 +144,7 @@ async function stop(code: number): Promise<void> {
   // A failure during the stop does not change how this program ends.
   if (stoppingSinceMs !== undefined) return;
   stoppingSinceMs = systemClock.nowMs();
+  reloader?.stop();
   // Ends whatever hangs, a little early, so that the exit itself is within the time. 50 ms: chosen.
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
   manager?.stopping(drainTimeoutMs);
@@ -129,6 +160,10 @@ onStopSignal((signal) => {
     log.info(`${signal} again: exiting at once`, {}, { signal });
     exitNow(1);
   }
+});
+onReloadSignal((signal) => {
+  if (reloader === undefined) log.info(`${signal}: it is the supervisor that reads the options`, {}, { signal });
+  else void reloader.reload();
 });
 void over?.then(() => stop(0));
 void program.failed.then((error) => {

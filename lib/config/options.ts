@@ -269,7 +269,7 @@ export const options = {
     env: "MUSTER_CONFIG",
     kind: "flag only",
     rule: "the path of a JSON file",
-    description: "A JSON file with any of these options, and with the policies of groups",
+    description: "A JSON file with any of these options, and with the policies of groups; read again when it changes",
     read: matches(/^[^\0]+$/),
   },
   adminTokenFile: {

@@ -137,6 +137,17 @@ export interface RegistryFigures {
   readonly ignored: readonly { readonly key: string; readonly fault: string }[];
 }
 
+/** The file of `--config`, as a running node follows it. */
+export interface ConfigFigures {
+  readonly path: string;
+  /** When the options that count now were read, as an ISO date. */
+  readonly readAt: string;
+  /** The flags of options that have changed in the file since the start, and wait for a restart. */
+  readonly needRestart: readonly string[];
+  /** Why the file is not followed as it is now, and since when; as an ISO date. */
+  readonly fault?: { readonly since: string; readonly reason: string };
+}
+
 /** Something that is wrong, as one node knows it. */
 export interface Finding {
   readonly what: FindingKind;
@@ -165,6 +176,8 @@ export type FindingKind =
   | "policies-differ"
   | "bad-record"
   | "bad-definition"
+  | "bad-config"
+  | "needs-restart"
   | "worker-down"
   | "more";
 
@@ -181,6 +194,8 @@ export interface NodeFigures {
   readonly registry?: RegistryFigures;
   /** Peers that have not answered the last probes of this node, with the number of probes in a row. */
   readonly silent?: readonly { readonly name: string; readonly misses: number }[];
+  /** With `--config`. */
+  readonly config?: ConfigFigures;
   /** The memory of the process that is in use (RSS). */
   readonly memoryBytes?: number;
 }

@@ -1,7 +1,7 @@
 /** A node as it shows itself to operators. */
 import { type Config, version } from "../config/config.ts";
 import type { PeerRecord } from "../core/roster.ts";
-import type { NodeFace, NodeFigures } from "../http/ports.ts";
+import type { ConfigFigures, NodeFace, NodeFigures } from "../http/ports.ts";
 import { memoryBytes } from "../runtime/process.ts";
 import type { DefinedGroups } from "./groups/defined-groups.ts";
 import type { Invalidations } from "./invalidations.ts";
@@ -16,6 +16,8 @@ export interface Shown {
   readonly invalidations: Invalidations;
   /** `undefined`: the node does not follow the groups that are defined in NATS. */
   readonly defined: () => DefinedGroups | undefined;
+  /** What is known of the file of `--config`; `undefined`: nobody follows one for this node. */
+  readonly file: () => ConfigFigures | undefined;
   readonly log: RecentLines;
 }
 
@@ -36,8 +38,9 @@ export function faceOf(shown: Shown): NodeFace {
   };
 }
 
-function figuresOf({ config, cluster, invalidations, defined }: Shown): NodeFigures {
+function figuresOf({ config, cluster, invalidations, defined, file }: Shown): NodeFigures {
   const definitions = defined()?.figures();
+  const options = file();
   return {
     memoryBytes: memoryBytes(),
     links: cluster.hub.stats(),
@@ -49,5 +52,6 @@ function figuresOf({ config, cluster, invalidations, defined }: Shown): NodeFigu
     },
     log: invalidations.figures(),
     ...(definitions !== undefined && { definitions }),
+    ...(options !== undefined && { config: options }),
   };
 }

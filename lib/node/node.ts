@@ -10,7 +10,7 @@ import { LoadingBytes } from "../core/load/loading-bytes.ts";
 import { StartGate } from "../core/load/start-gate.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { AppOptions } from "../http/app.ts";
-import type { MachineFace, NodeFace } from "../http/ports.ts";
+import type { ConfigFigures, MachineFace, NodeFace } from "../http/ports.ts";
 import { reportOf } from "../http/status/report.ts";
 import { Watch } from "../http/status/watch.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
@@ -30,6 +30,8 @@ import { Invalidations } from "./invalidations.ts";
 import { type NodeLogs, nodeLogs } from "./log/node-logs.ts";
 import { openRegistry, type Registry } from "./open-registry.ts";
 import { Cluster } from "./peers/cluster.ts";
+import { followGroups } from "./reload/groups.ts";
+import type { Reloadable } from "./reload/reloader.ts";
 
 /** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
@@ -60,8 +62,8 @@ export interface NodeOptions {
 }
 
 /** One node: a process has one, a test may have several. */
-export class Node {
-  readonly #config: Config;
+export class Node implements Reloadable {
+  #config: Config;
   readonly #clock: Clock;
   readonly #logs: NodeLogs;
   readonly #origins: NodeOptions["origins"];
@@ -70,6 +72,11 @@ export class Node {
   readonly #lists: GroupLists;
   readonly #served = new Map<string, Served>();
   readonly #doors: Doors;
+  /** Groups that were removed, while requests of before are still answered. One that is added again is in it no more. */
+  readonly #leaving = new Map<string, Served>();
+  /** Groups of the start whose options have not changed since. */
+  readonly #first: Set<string>;
+  #file: ConfigFigures | undefined;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #ready = Promise.withResolvers<void>();
   /** Ends the streams of the status page. */
@@ -91,6 +98,7 @@ export class Node {
     this.#origins = origins;
     this.#worker = worker;
     this.#lists = new GroupLists(config.serve);
+    this.#first = new Set(config.groups.map(({ name }) => name));
     this.#doors = new Doors({ config, clock, log: this.#logs.log });
   }
 
@@ -138,7 +146,6 @@ export class Node {
    * @throws Error the address cannot be had
    */
   async start(): Promise<void> {
-    const { groups, nats } = this.#config;
     const { log, registryLog } = this.#logs;
     const identity = await makeIdentity();
     await this.#doors.open();
@@ -160,11 +167,13 @@ export class Node {
     });
     void cluster.readiness.first.then(this.#ready.resolve);
     this.#groups = this.#makeGroups(self, cluster, invalidations);
-    for (const group of groups) {
+    for (const group of this.#config.groups) {
       this.#groups.add(group);
       cluster.readiness.await(this.#lists.joinedOf(group.name));
     }
-    const face = faceOf({ config: { nats }, self, cluster, invalidations, defined: () => this.#defined, log });
+    const { nats } = this.#config;
+    const [defined, file] = [() => this.#defined, () => this.#file];
+    const face = faceOf({ config: { nats }, self, cluster, invalidations, defined, file, log });
     this.#watch = new Watch({ clock: this.#clock, report: () => reportOf(face, this.#served) });
     this.#doors.serve(this.#appOptions(face, this.#groups, invalidations), cluster.hub);
     this.#sayWhere(name, url);
@@ -219,7 +228,7 @@ export class Node {
       onForgotten: (group) => cluster.policies.forget(group),
       onFault: (group, fault) => {
         // A group that came later is no reason to end the others.
-        if (this.#config.groups.some(({ name }) => name === group)) return this.#failed.resolve(fault);
+        if (this.#first.has(group)) return this.#failed.resolve(fault);
         log.error(`the origin of ${group}: ${fault.message}`, {}, { group, reason: fault.message });
       },
     });
@@ -266,7 +275,7 @@ export class Node {
   #followDefinitions(definitions: DefinitionStore): void {
     const defined = new DefinedGroups({
       keeper: this,
-      own: new Set(this.#config.groups.map(({ name }) => name)),
+      isOwn: (group) => this.#config.groups.some(({ name }) => name === group),
       serves: (group) => this.#lists.isServed(group),
       checkOrigin: (text) => void parseOrigin(text),
       log: this.#logs.registryLog,
@@ -322,7 +331,10 @@ export class Node {
   addGroup(config: GroupConfig): void {
     this.#groups!.check(config);
     this.#groups!.add(config);
-    this.#cluster!.addGroup(config.name);
+    if (!this.#leaving.delete(config.name)) return this.#cluster!.addGroup(config.name);
+    // It stands on its lists still, and has read them.
+    this.#cluster!.relist(config.name, REGISTRY_TIMEOUT_MS);
+    this.#cluster!.readiness.reviewGates();
   }
 
   /**
@@ -335,8 +347,8 @@ export class Node {
   changeGroup(config: GroupConfig): void {
     const { name } = config;
     this.#groups!.change(config);
-    this.#cluster!.review(name);
-    void this.#cluster!.membership!.relist(this.#lists.ownOf(name), REGISTRY_TIMEOUT_MS);
+    this.#first.delete(name);
+    this.#cluster!.relist(name, REGISTRY_TIMEOUT_MS);
   }
 
   /**
@@ -348,12 +360,54 @@ export class Node {
   async removeGroup(name: string): Promise<boolean> {
     const cluster = this.#cluster!;
     const served = this.#groups!.remove(name);
+    this.#first.delete(name);
+    this.#leaving.set(name, served);
     cluster.readiness.forget(this.#lists.bothOf(name));
     // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#doors.allAnswered(), undefined);
-    const isOut = await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
+    // Added again meanwhile, it stays on its lists.
+    const isLeaving = this.#leaving.get(name) === served;
+    if (isLeaving) this.#leaving.delete(name);
+    const isOut = isLeaving && await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
     await served.origin.close();
     return isOut;
+  }
+
+  /** The options that it runs with. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /**
+   * Goes on with the groups of these options, whose other fields are its own; all at once or not at all. Groups that NATS
+   * defines go on, unless one of these has their name.
+   *
+   * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
+   */
+  reload(config: Config): void {
+    if (this.#isStopping) return;
+    const [groups, cluster] = [this.#groups, this.#cluster];
+    if (groups !== undefined && cluster !== undefined) {
+      followGroups({
+        keeper: this,
+        running: this.#config.groups,
+        read: config.groups,
+        served: this.#served,
+        hosts: groups.hosts,
+        freeHosts: (name) => groups.freeHosts(name),
+        checkNames: (names) => cluster.checkGroups(names),
+      });
+    } else {
+      // It still opens its ports, serves no group yet, and will serve these.
+      for (const { name } of config.groups) this.#first.add(name);
+    }
+    this.#config = config;
+    this.#defined?.ownChanged();
+  }
+
+  /** To be shown to operators. */
+  toldOfFile(file: ConfigFigures): void {
+    this.#file = file;
   }
 
   /**

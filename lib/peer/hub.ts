@@ -164,6 +164,11 @@ export class PeerHub {
     if (this.#groups.add(name)) this.#announceGroups();
   }
 
+  /** @throws RangeError no greeting could hold these groups together: `addGroup` would refuse one of them */
+  checkGroups(names: readonly string[]): void {
+    this.#groups.checkSize(names);
+  }
+
   /**
    * From now on asks for the group fail with a PeerError, this node's at once and the peers' by a reply. Asks in flight
    * get their replies. A group that is not there is no error.

@@ -70,7 +70,7 @@ export class OwnGroups {
         `Cannot add a group as its name must have 1 to ${MAX_NAME_UNITS} well-formed characters: this has ${name.length}`,
       );
     }
-    this.#checkSize([...this.#groups.keys(), name]);
+    this.checkSize([...this.#groups.keys(), name]);
     this.#groups.set(name, { name });
     return true;
   }
@@ -105,7 +105,7 @@ export class OwnGroups {
   }
 
   /** @throws RangeError a greeting with these groups may become too long */
-  #checkSize(names: readonly string[]): void {
+  checkSize(names: readonly string[]): void {
     const widest = names.map((name) => ({ name, revision: Number.MAX_SAFE_INTEGER, isEmpty: false }));
     const greeting = this.#greetingOf(LONGEST_INCARNATION, widest);
     new FrameWriter().greeting(MessageType.hello, greeting);

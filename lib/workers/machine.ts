@@ -4,7 +4,9 @@ import { hostInUrl } from "../config/texts/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
+import type { ConfigFigures } from "../http/ports.ts";
 import { embeddedServer, embeddedWay } from "../node/open-registry.ts";
+import type { Reloadable } from "../node/reload/reloader.ts";
 import type { EmbeddedNats } from "../nats/server/embedded.ts";
 import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
@@ -21,8 +23,9 @@ const AFTER_WORKERS_MS = 300;
 const PROBE_STOP_MS = 500;
 
 /** The workers of this machine, behind one address. */
-export class Machine {
-  readonly #config: Config;
+export class Machine implements Reloadable {
+  #config: Config;
+  #file: ConfigFigures | undefined;
   readonly #count: number;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -76,11 +79,11 @@ export class Machine {
       sharedAddr,
       statsToken: crypto.randomUUID(),
       reachedAt: config.advertise === undefined ? hostInUrl(config.addr.host) : new URL(config.advertise).hostname,
-      config: this.#workerConfig(),
     };
+    const setupOf = (worker: string) => ({ ...shared, name: worker, config: this.#workerConfig(), file: this.#file });
     const supervisor = new Supervisor({
       names,
-      start: (worker, onMessage) => this.#startWorker({ ...shared, name: worker }, onMessage),
+      start: (worker, onMessage) => this.#startWorker(setupOf(worker), onMessage),
       clock: this.#clock,
       log: this.#log,
     });
@@ -89,6 +92,24 @@ export class Machine {
     await supervisor.start();
     this.#ready.resolve();
     this.#log.info(`listening on ${url}`, { name, workers: this.#count }, { url });
+  }
+
+  /** The options that it runs with. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Has every worker go on by these options; one that is started again later begins with them. */
+  reload(config: Config): void {
+    if (this.#isStopping) return;
+    this.#config = config;
+    this.#supervisor?.tell({ type: "reload", config: this.#workerConfig() });
+  }
+
+  /** To be shown to operators. */
+  toldOfFile(file: ConfigFigures): void {
+    this.#file = file;
+    this.#supervisor?.tell({ type: "file", file });
   }
 
   /** Stops all workers within the drain timeout, then the bundled NATS server. Never throws. */

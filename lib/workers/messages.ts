@@ -5,6 +5,7 @@
  */
 import type { Config } from "../config/config.ts";
 import type { HostPort } from "../config/texts/addresses.ts";
+import type { ConfigFigures } from "../http/ports.ts";
 import type { ToFollower, ToLog } from "./pipe-log.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 
@@ -25,6 +26,8 @@ export interface WorkerSetup {
   readonly statsToken: string;
   /** `addr` is that of the worker's own listener. */
   readonly config: Config;
+  /** The file that the supervisor reads for it. */
+  readonly file?: ConfigFigures | undefined;
 }
 
 /** Where the other workers find a worker; without a port while it does not run. */
@@ -36,6 +39,10 @@ export interface WorkerPlace {
 export type ToWorker =
   | { readonly type: "setup"; readonly setup: WorkerSetup }
   | { readonly type: "workers"; readonly workers: readonly WorkerPlace[] }
+  /** To go on by these options. The supervisor has checked them. */
+  | { readonly type: "reload"; readonly config: Config }
+  /** The supervisor has read the file again. */
+  | { readonly type: "file"; readonly file: ConfigFigures }
   | { readonly type: "stop" }
   | ToWatcher
   | ToFollower;

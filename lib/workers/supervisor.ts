@@ -87,6 +87,11 @@ export class Supervisor {
     return this.#slots.some(({ isSharing }) => isSharing);
   }
 
+  /** Sends a message to every worker that runs; one that is started later has got its like from `start`. */
+  tell(message: ToWorker): void {
+    for (const { life } of this.#slots) life?.send(message);
+  }
+
   /** Stops all workers, and kills those that still run after `timeoutMs`. Resolves when all have ended. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isStopping = true;
@@ -142,8 +147,7 @@ export class Supervisor {
   /** Tells every worker all ports: the worker that is asked for figures gathers them from the others. */
   #placed(slot: Slot, port: number | undefined): void {
     slot.port = port;
-    const workers = this.#slots.map(({ name, port }) => ({ name, port }));
-    for (const { life } of this.#slots) life?.send({ type: "workers", workers });
+    this.tell({ type: "workers", workers: this.#slots.map(({ name, port }) => ({ name, port })) });
   }
 
   #ended(slot: Slot, code: number, refuses: boolean, livedMs: number): void {

@@ -1,6 +1,9 @@
 /** A worker process: one node, with a listener of its own and one that it shares with the other workers. */
+import type { Config } from "../config/config.ts";
+import type { LogLevel } from "../config/options.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log, LogCall } from "../core/base/log.ts";
+import type { ConfigFigures } from "../http/ports.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
 import { onInputLine, tell, writeError } from "../runtime/process.ts";
@@ -28,6 +31,9 @@ export class Worker {
   readonly #store = new PipeStore(say);
   readonly #invalidations = new PipeLog(say);
   readonly #dismissed = Promise.withResolvers<void>();
+  #level: LogLevel;
+  /** Why this worker alone does not follow the options that were read last. */
+  #refused: Pick<ConfigFigures, "fault"> = {};
   #isDismissed = false;
   #isStopping = false;
 
@@ -51,10 +57,10 @@ export class Worker {
     this.#setup = setup;
     this.#clock = clock;
     this.drainTimeoutMs = config.drainTimeoutMs;
-    this.log = named(
-      createLog({ format: config.log, write: (line) => writeError(`${line}\n`), nowMs: Date.now }),
-      name,
-    );
+    this.#level = config.logLevel;
+    const write = (line: string) => writeError(`${line}\n`);
+    const lowestLevel = () => this.#level;
+    this.log = named(createLog({ format: config.log, write, nowMs: Date.now, lowestLevel }), name);
     this.#siblings = new Siblings(setup);
     const listedAs = (port: number) => ({ url: `http://${reachedAt}:${port}`, name });
     this.#node = new Node(config, {
@@ -62,6 +68,7 @@ export class Worker {
       log: this.log,
       worker: { listedAs, store: this.#store, log: this.#invalidations, statsToken: setup.statsToken },
     });
+    if (setup.file !== undefined) this.#node.toldOfFile(setup.file);
     void this.failed.then(() => say({ type: "refuses" }));
   }
 
@@ -106,6 +113,8 @@ export class Worker {
   heard(message: Exclude<ToWorker, { type: "setup" }>): void {
     if (message.type === "workers") this.#siblings.moved(message.workers);
     else if (message.type === "stop") this.#dismiss();
+    else if (message.type === "file") this.#node.toldOfFile({ ...message.file, ...this.#refused });
+    else if (message.type === "reload") this.#reload(message.config);
     else if (isForFollower(message)) this.#invalidations.receive(message);
     else this.#store.receive(message);
   }
@@ -115,6 +124,19 @@ export class Worker {
     void this.#store.close();
     this.#invalidations.close();
     this.#dismiss();
+  }
+
+  /** Groups that NATS defines are known to the workers alone: what the supervisor could not see is told here. */
+  #reload(config: Config): void {
+    try {
+      this.#node.reload(config);
+      this.#level = config.logLevel;
+      this.#refused = {};
+    } catch (error) {
+      const reason = (error as Error).message;
+      this.#refused = { fault: { since: new Date(this.#clock.nowMs()).toISOString(), reason } };
+      this.log.error(`cannot follow the options that were read again: ${reason}`, {}, { reason });
+    }
   }
 
   async #joined(): Promise<void> {

@@ -1,8 +1,8 @@
 /** What is wrong with a fleet, told from its figures; and how it is shown. */
 import assert from "node:assert/strict";
 import type { Fleet, NodeRow, Stats } from "../../lib/cli/fleet/fleet.ts";
-import { problemsOf } from "../../lib/cli/fleet/problems.ts";
-import { problemText } from "../../lib/cli/nodes/status.ts";
+import { noticesOf, problemsOf } from "../../lib/cli/fleet/problems.ts";
+import { noticeText, problemText } from "../../lib/cli/nodes/status.ts";
 import { bytesText, shareText, spanText, table } from "../../lib/cli/table.ts";
 import { ratesOf } from "../../lib/cli/nodes/top.ts";
 import type { LinkFigures } from "../../lib/http/ports.ts";
@@ -38,6 +38,23 @@ const told = (...rows: NodeRow[]) => problemsOf(fleet(...rows)).map(({ node, pro
 
 test("a fleet in which nothing is wrong has no problems", () => {
   assert.deepEqual(told(row("a"), row("b")), []);
+});
+
+test("what a node finds out about itself is told, and a full budget as nothing wrong", () => {
+  const since = "2026-11-29T10:00:00.000Z";
+  const finding = (what: "evicting" | "bad-config" | "peer-down", severity: "notice" | "warning" | "error") => (
+    { what, severity, since, detail: `detail of ${what}` }
+  );
+  const findings = [finding("bad-config", "warning"), finding("evicting", "notice"), finding("peer-down", "error")];
+  const rows = [row("a", { report: report("a", { findings }) }), row("b")];
+  assert.deepEqual(
+    told(...rows),
+    [`a: detail of bad-config (since ${since})`],
+    "a peer that is down is found out here",
+  );
+  const notices = noticesOf({ rows });
+  assert.deepEqual(notices.map(({ node, problem }) => [node, problem]), [["a", `detail of evicting (since ${since})`]]);
+  assert.match(noticeText(notices, false), /^note {3}a: detail of evicting .*\n {7}raise budgetBytes/);
 });
 
 test("each fault is told once, with the node and with what to do", () => {

@@ -33,7 +33,8 @@ const talksToNode = /^(curl|nats|export NATS_NKEY=)/;
 /** A variable for the commands after it, in all terminals. */
 const exports = /^export (\w+)=(\S+)$/;
 const goesOn = /^(nats kv watch|node (-e|\S+\.mjs)|.* main\.ts peers .*--watch)\b/;
-const ends = /^(pkill|kill)\b/;
+/** SIGUSR1 and SIGUSR2 end no node. */
+const ends = /^(pkill|kill)\b(?! -USR)/;
 /** The ports that READMEs name; the reader uses free ones in their place. */
 const named = [8000, 8001, 8002, 3000, 4222];
 const leftOut = [".git", ".muster", "dist", "node_modules"];

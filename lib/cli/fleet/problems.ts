@@ -1,6 +1,6 @@
 /** What is wrong with a fleet, by the figures of its nodes; pure. */
 import type { PeerRecord } from "../../core/roster.ts";
-import type { GroupFigures } from "../../http/ports.ts";
+import type { FindingKind, GroupFigures } from "../../http/ports.ts";
 import { policyDifferences } from "../../node/groups/policy-digest.ts";
 import { spanText } from "../table.ts";
 import type { Fleet, NodeRow, Stats } from "./fleet.ts";
@@ -14,8 +14,30 @@ export interface Problem {
   readonly todo: string;
 }
 
+/** What to do about findings of a node that are not found out here. */
+const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
+  "origin-failing": "see what the origin says",
+  "bad-config": "mend the file, and see with config check: the node goes on by the former one",
+  "evicting": "raise budgetBytes if the values that are evicted are loaded again",
+  "needs-restart": "restart the node when it suits",
+};
+
 /** Chosen: messages that a node may lack for a moment while many come. */
 const MAX_BEHIND = 100;
+
+/** What is worth knowing, and nothing wrong. */
+export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
+  return rows.flatMap(({ name, report }) => report === undefined ? [] : findingsOf(name, report, true));
+}
+
+/** What the node itself tells, of the kinds above. */
+function findingsOf(node: string, { findings = [] }: Stats, areNotices: boolean): Problem[] {
+  return findings.flatMap(({ what, detail, since, severity }) => {
+    const todo = REMEDY[what];
+    if (todo === undefined || (severity === "notice") !== areNotices) return [];
+    return [{ node, problem: `${detail} (since ${since})`, todo }];
+  });
+}
 
 /** All that is wrong, the nodes in the order of the rows. */
 export function problemsOf(fleet: Fleet): Problem[] {
@@ -28,7 +50,9 @@ export function problemsOf(fleet: Fleet): Problem[] {
         "start it again, or wait: the other nodes take it off their lists when they agree that it is dead",
       );
     }
-    if (row.report !== undefined) ofReport(row.report, fleet, add);
+    if (row.report === undefined) continue;
+    ofReport(row.report, fleet, add);
+    found.push(...findingsOf(row.name, row.report, false));
   }
   found.push(...disagreements(fleet.rows), ...differences(fleet.rows));
   return found;

@@ -4,7 +4,7 @@ import type { Values } from "../../config/command-line/command-line.ts";
 import type { GroupFigures } from "../../http/ports.ts";
 import { clientFor } from "../fleet/client.ts";
 import { type Fleet, fleetOf, type NodeRow, type Stats } from "../fleet/fleet.ts";
-import { type Problem, problemsOf } from "../fleet/problems.ts";
+import { noticesOf, type Problem, problemsOf } from "../fleet/problems.ts";
 import { bytesText, type Cell, coloured, plain, shareText, table } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
 
@@ -14,9 +14,14 @@ export async function status(
   terminal: Terminal,
 ): Promise<ExitCode> {
   const fleet = await fleetOf(clientFor(values, terminal.readFile));
-  const problems = problemsOf(fleet);
-  if (values.json) await terminal.out(`${JSON.stringify(statusJson(fleet, problems))}\n`);
-  else await terminal.out(nodeTable(fleet, terminal.isColoured) + problemText(problems, terminal.isColoured));
+  const [problems, notices] = [problemsOf(fleet), noticesOf(fleet)];
+  if (values.json) await terminal.out(`${JSON.stringify({ ...statusJson(fleet, problems), notices })}\n`);
+  else {
+    const { isColoured } = terminal;
+    await terminal.out(
+      nodeTable(fleet, isColoured) + problemText(problems, isColoured) + noticeText(notices, isColoured),
+    );
+  }
   return problems.length === 0 ? 0 : 1;
 }
 
@@ -171,8 +176,17 @@ function cellsOf({ name, url, state, records, report, fault, withheld }: NodeRow
 /** Each problem in a line, with what to do below it. */
 export function problemText(problems: readonly Problem[], isColoured: boolean): string {
   if (problems.length === 0) return `${coloured("all is well", "good", isColoured)}\n`;
+  return linesOf(problems, coloured("wrong", "bad", isColoured), isColoured);
+}
+
+/** The same for what is worth knowing. */
+export function noticeText(notices: readonly Problem[], isColoured: boolean): string {
+  return linesOf(notices, coloured("note", "doubtful", isColoured) + " ", isColoured);
+}
+
+function linesOf(problems: readonly Problem[], word: string, isColoured: boolean): string {
   return problems.map(({ node, problem, todo }) => {
     const what = plain(node === null ? problem : `${node}: ${problem}`);
-    return `${coloured("wrong", "bad", isColoured)}  ${what}\n       ${coloured(todo, "dim", isColoured)}\n`;
+    return `${word}  ${what}\n       ${coloured(todo, "dim", isColoured)}\n`;
   }).join("");
 }

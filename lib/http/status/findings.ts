@@ -119,7 +119,16 @@ function* groupFaults(name: string, group: GroupFigures, trend: Trend): Iterable
   }
 }
 
-function* operatorFaults({ registry, definitions }: NodeReport): Iterable<Fault> {
+function* operatorFaults({ registry, definitions, config }: NodeReport): Iterable<Fault> {
+  const { fault: wrong, needRestart = [] } = config ?? {};
+  if (wrong !== undefined) {
+    const detail = `the changed file of --config is not followed, and the former options count: ${wrong.reason}`;
+    yield { what: "bad-config", detail, severity: "warning", sinceMs: Date.parse(wrong.since) };
+  }
+  if (needRestart.length > 0) {
+    const detail = `changes in the file of --config wait for a restart: ${needRestart.join(", ")}`;
+    yield { what: "needs-restart", detail, severity: "notice" };
+  }
   for (const { key, fault } of registry?.ignored ?? []) {
     const detail = `the record ${key} in the list of peers is ignored: ${fault}`;
     yield { what: "bad-record", about: key, detail, severity: "warning" };

@@ -41,7 +41,7 @@ export async function nodeParts(report: NodeReport, context: PageContext): Promi
       nodes: html`${nodeTable(report, context.nowMs)}${revisions(groups)}`,
       groups: groupTable(groups, context),
       events: eventList(groups, context.lines),
-      inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>
+      inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>${fileLine(report)}
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
 ${logTable(report.log)}${linkTable(links)}`,
     }),
@@ -72,6 +72,12 @@ ${nodeTable(own, context.nowMs)}${revisions(groups)}`,
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}${logTable(own.log)}`,
     }),
   };
+}
+
+/** When the options that count now were read. That a later reading failed is among the findings. */
+function fileLine({ config }: NodeReport): Html | "" {
+  if (config === undefined) return "";
+  return html`<p>Options of ${config.path}, read <time datetime="${config.readAt}">${config.readAt}</time>.</p>`;
 }
 
 async function textsOf(parts: Readonly<Record<string, Html>>): Promise<Record<string, string>> {

@@ -18,8 +18,8 @@ export interface GroupKeeper {
 
 export interface DefinedGroupsOptions {
   readonly keeper: GroupKeeper;
-  /** The groups that the node has by its own options, which come first. */
-  readonly own: ReadonlySet<string>;
+  /** Whether the node has a group by its own options, which come first; see `ownChanged`. */
+  readonly isOwn: (group: string) => boolean;
   /** Whether the node serves a group itself; if not, it asks the peers that do. */
   readonly serves: (group: string) => boolean;
   /** @throws ConfigError the rule that an origin's text breaks */
@@ -33,6 +33,8 @@ interface Refused {
   readonly reason: string;
 }
 
+const OWN_COMES_FIRST = "this node has a group of that name by its own options, which come first";
+
 const decoder = new TextDecoder();
 
 /** The defined groups of one node. */
@@ -41,15 +43,15 @@ export class DefinedGroups {
   /** The definitions that are followed, by group. */
   readonly #running = new Map<string, string>();
   readonly #refused = new Map<string, Refused>();
-  #revision = 0;
+  #view: DefinitionsView = { revision: 0, definitions: new Map() };
 
   constructor(options: DefinedGroupsOptions) {
     this.#options = options;
   }
 
   /** Follows all definitions. A group whose definition is missing, but was not deleted, goes on. */
-  update({ revision, definitions }: DefinitionsView): void {
-    this.#revision = revision;
+  update(view: DefinitionsView): void {
+    const { definitions } = this.#view = view;
     for (const [name, bytes] of definitions) {
       if (bytes === undefined) this.#deleted(name);
       else this.#defined(name, bytes);
@@ -57,9 +59,22 @@ export class DefinedGroups {
     for (const name of this.#refused.keys()) if (!definitions.has(name)) this.#refused.delete(name);
   }
 
+  /**
+   * The node has other groups by its own options now. A definition gives way to such a group, which has taken its place
+   * already, and is followed again when that has ended.
+   */
+  ownChanged(): void {
+    const { isOwn } = this.#options;
+    for (const name of this.#running.keys()) if (isOwn(name)) this.#running.delete(name);
+    for (const [name, { reason }] of this.#refused) {
+      if (reason === OWN_COMES_FIRST && !isOwn(name)) this.#refused.delete(name);
+    }
+    this.update(this.#view);
+  }
+
   figures(): DefinitionsFigures {
     const refused = [...this.#refused].map(([group, { reason }]) => ({ group, reason }));
-    return { revision: this.#revision, groups: [...this.#running.keys()].sort(), refused };
+    return { revision: this.#view.revision, groups: [...this.#running.keys()].sort(), refused };
   }
 
   #defined(name: string, bytes: Uint8Array): void {
@@ -77,16 +92,16 @@ export class DefinedGroups {
     }
     this.#running.set(name, text);
     this.#refused.delete(name);
-    const revision = this.#revision;
+    const { revision } = this.#view;
     const did = !isNew ? "changed" : this.#options.serves(name) ? "serving" : "asking for";
     log.info(`${did} the group ${name} as it is defined in NATS (revision ${revision})`, {}, { group: name, revision });
   }
 
   /** @throws ConfigError */
   #read(name: string, bytes: Uint8Array): GroupConfig {
-    const { own, checkOrigin } = this.#options;
+    const { isOwn, checkOrigin } = this.#options;
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new ConfigError("its name is not 1 to 64 of A-Z a-z 0-9 _ -");
-    if (own.has(name)) throw new ConfigError("this node has a group of that name by its own options, which come first");
+    if (isOwn(name)) throw new ConfigError(OWN_COMES_FIRST);
     if (bytes === UNSIGNED) throw new ConfigError(UNSIGNED_FAULT);
     if (bytes.byteLength > maxDefinitionBytes) throw new ConfigError(`it is longer than ${maxDefinitionBytes} bytes`);
     return readDefinition(name, bytes, checkOrigin);

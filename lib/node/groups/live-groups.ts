@@ -49,6 +49,11 @@ export class LiveGroups {
     return this.#hosts;
   }
 
+  /** A group's hosts may go to others, before it is changed or ends itself. */
+  freeHosts(name: string): void {
+    for (const host of this.#options.served.get(name)?.hosts ?? []) this.#hosts.delete(host);
+  }
+
   /** @throws TypeError the node serves a group of this name, or with one of its hosts */
   check({ name, hosts }: GroupConfig): void {
     if (this.#options.served.has(name)) {

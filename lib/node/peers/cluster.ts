@@ -114,6 +114,17 @@ export class Cluster {
     this.review(group);
   }
 
+  /** Lists this node anew in a group, as what its record says there has changed. */
+  relist(group: string, timeoutMs: number): void {
+    this.review(group);
+    void this.#membership!.relist(this.#options.lists.ownOf(group), timeoutMs);
+  }
+
+  /** @throws RangeError no greeting could hold these groups together */
+  checkGroups(names: readonly string[]): void {
+    this.hub.checkGroups(names);
+  }
+
   /** Leaves the lists of a group. @returns whether this node is known to be off them; if not, the removal goes on */
   async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
     const lists = this.#options.lists.bothOf(group);

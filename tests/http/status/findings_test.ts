@@ -176,6 +176,22 @@ test("a peer that connects, and one that is behind for a moment, are told only a
   }
 });
 
+test("a file that is not followed is told since when, and one that waits for a restart as something to know", () => {
+  const { state, told, clock } = watchOf();
+  const since = isoOf(clock.nowMs() - 5_000);
+  const config = { path: "m.json", readAt: isoOf(clock.nowMs() - 9_000), needRestart: [] };
+  state.report = { ...well, config };
+  assert.deepEqual(told(), []);
+  state.report = {
+    ...well,
+    config: { ...config, fault: { since, reason: "1 fault" }, needRestart: ["--addr", "--name"] },
+  };
+  assert.deepEqual(told().map(short), ["warning bad-config", "notice needs-restart"]);
+  assert.equal(told()[0]!.since, since);
+  assert.match(told()[0]!.detail, /is not followed, and the former options count: 1 fault$/);
+  assert.match(told()[1]!.detail, /wait for a restart: --addr, --name$/);
+});
+
 test("a full budget is told while entries are evicted, and for a minute after", async () => {
   const { clock, state, watch, told, group } = watchOf();
   const full = (evictions: number, memoryBytes = 950) => group({ mainCache: { ...cache, memoryBytes, evictions } });

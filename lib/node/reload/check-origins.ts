@@ -1,0 +1,30 @@
+/** Tries the origins of groups that a reload would bring, before anything is changed. */
+import { type Config, type GroupConfig, version } from "../../config/config.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { withTimeout } from "../../core/base/time/timeout.ts";
+import { createOrigin, parseOrigin } from "../../origins/origin.ts";
+
+/** A reload waits no longer for origins. Chosen: more than the 2 s of a DICT server; what is late may be right. */
+const CHECK_TIMEOUT_MS = 5_000;
+
+/**
+ * Resolves when each origin may answer, as far as can be told now; within 5 s. A module is imported for that, into this
+ * process. The origins of groups that are not served are left alone.
+ *
+ * @throws ConfigError one can never answer: its module or its database is not there
+ */
+export async function checkOrigins(
+  groups: readonly GroupConfig[],
+  serve: Config["serve"],
+  clock: Clock,
+): Promise<void> {
+  const served = groups.filter(({ name }) => serve?.includes(name) ?? true);
+  await Promise.all(served.map(async ({ origin: text, loadTimeoutMs, headers, valueBytesMax }) => {
+    const origin = createOrigin(parseOrigin(text), { clock, loadTimeoutMs, fields: headers, valueBytesMax, version });
+    try {
+      await withTimeout(clock, CHECK_TIMEOUT_MS, () => origin.check(), undefined);
+    } finally {
+      await origin.close();
+    }
+  }));
+}

@@ -1,0 +1,162 @@
+/** Reads the file of `--config` again, at a signal or when it has changed, and has a running program follow it. */
+import { type Changes, changesOf, changesText, reloaded } from "../../config/changes.ts";
+import type { Config } from "../../config/config.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import type { ConfigFigures } from "../../http/ports.ts";
+
+/** From one look at the file to the next. Chosen: a look costs 20 us, and an operator waits for it. */
+const LOOK_MS = 2_000;
+/** A file that was still the same this much later is written to its end. Chosen. */
+const SETTLE_MS = 200;
+/** Of a fault, `/stats` and the page show so many characters. Chosen. */
+const MAX_SHOWN = 2_000;
+
+/** A node, or a machine of them. */
+export interface Reloadable {
+  /** The options that it runs with. */
+  readonly config: Config;
+  /**
+   * Goes on by these options, all at once or not at all. It does nothing while it stops.
+   *
+   * @param config differs from its own only in what can change while it runs
+   * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
+   */
+  reload(config: Config): void;
+  /** What operators are told of the file. */
+  toldOfFile(figures: ConfigFigures): void;
+}
+
+export interface ReloaderOptions {
+  /** The file of `--config`; `undefined`: there is none. */
+  readonly path: string | undefined;
+  /** What it held when the program's options were read. */
+  readonly text: string | undefined;
+  /** May throw. */
+  readonly readFile: (path: string) => string;
+  /** Reads all options anew, flags and variables too. @throws ConfigError */
+  readonly readOptions: (readFile: (path: string) => string) => Config;
+  /** Resolves when the origins of these groups may be used. @throws ConfigError one can never answer */
+  readonly checkOrigins: (groups: Config["groups"], serve: Config["serve"]) => Promise<void>;
+  readonly program: Reloadable;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** One process's reloads: one at a time. What is asked for meanwhile is done once, after it. */
+export class Reloader {
+  readonly #options: ReloaderOptions;
+  /** What the file held when it was last read; `undefined`: it could not be read. */
+  #text: string | undefined;
+  #figures: ConfigFigures | undefined;
+  #running: Promise<void> | undefined;
+  #isAgain = false;
+  #isStopped = false;
+  #cancelLook = (): void => {};
+
+  constructor(options: ReloaderOptions) {
+    this.#options = options;
+    const { path, text, clock } = options;
+    if (path === undefined) return;
+    this.#text = text;
+    this.#tell({ path, readAt: isoOf(clock.nowMs()), needRestart: [] });
+    this.#lookLater();
+  }
+
+  /** Reads the file again. Resolves when all that was asked for until now is done. Never rejects. */
+  reload(): Promise<void> {
+    const { path, log } = this.#options;
+    if (path === undefined) log.info("there is nothing to read again: no file was given with --config");
+    if (path === undefined || this.#isStopped) return Promise.resolve();
+    this.#isAgain = true;
+    return this.#running ??= this.#run(path).finally(() => this.#running = undefined);
+  }
+
+  /** Looks at the file no more, and does not finish a reload that waits for an origin. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#cancelLook();
+  }
+
+  async #run(path: string): Promise<void> {
+    while (this.#isAgain && !this.#isStopped) {
+      this.#isAgain = false;
+      try {
+        await this.#once(path);
+      } catch (error) {
+        this.#failed(path, oneLine((error as Error).message));
+      }
+    }
+  }
+
+  async #once(path: string): Promise<void> {
+    const { readOptions, checkOrigins, program, log, clock } = this.#options;
+    this.#text = undefined;
+    const read = readOptions((each) => {
+      const text = this.#options.readFile(each);
+      if (each === path) this.#text = text;
+      return text;
+    });
+    const changes = changesOf(program.config, read);
+    const { added, changed } = changes;
+    const anew = changed.flatMap(({ group, fields }) => fields.includes("origin") ? [group] : []);
+    await checkOrigins([...added, ...anew], read.serve);
+    // It may have been told to stop meanwhile. Only reloads change its options, so what was compared still holds.
+    if (this.#isStopped) return;
+    program.reload(reloaded(program.config, read));
+    this.#tell({ path, readAt: isoOf(clock.nowMs()), needRestart: changes.needRestart });
+    this.#say(path, changes, log);
+  }
+
+  #say(path: string, changes: Changes, log: Log): void {
+    const { needRestart } = changes;
+    const text = changesText(changes) ?? "nothing has changed";
+    log.info(`read ${path} again: ${text}`, {}, { config: path });
+    if (needRestart.length === 0) return;
+    const said = `${needRestart.join(", ")} ${needRestart.length === 1 ? "has" : "have"} changed`;
+    log.warn(`${said} in ${path}: that needs a restart; until then the former values count`, {}, { needRestart });
+  }
+
+  #failed(path: string, reason: string): void {
+    const { log, clock } = this.#options;
+    log.error(`read ${path} again, and changed nothing: ${reason}`, {}, { config: path, reason });
+    const since = this.#figures?.fault?.since ?? isoOf(clock.nowMs());
+    this.#tell({ ...this.#figures!, fault: { since, reason: reason.slice(0, MAX_SHOWN) } });
+  }
+
+  #tell(figures: ConfigFigures): void {
+    this.#figures = figures;
+    this.#options.program.toldOfFile(figures);
+  }
+
+  /** By what it holds: editors put another file in its place, and Kubernetes another folder. */
+  #lookLater(): void {
+    this.#cancelLook = this.#options.clock.after(LOOK_MS, () => {
+      const text = this.#textNow();
+      if (text === this.#text || this.#running !== undefined) return this.#lookLater();
+      this.#cancelLook = this.#options.clock.after(SETTLE_MS, () => {
+        if (this.#textNow() === text && text !== this.#text) void this.reload();
+        this.#lookLater();
+      });
+    });
+  }
+
+  #textNow(): string | undefined {
+    try {
+      return this.#options.readFile(this.#options.path!);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** A message with a fault in each line, for the log. */
+function oneLine(message: string): string {
+  const lines = message.split("\n").map((line) => line.trim()).filter((line) => line !== "" && line !== "See --help.");
+  const [first = "", ...faults] = lines;
+  return faults.length === 0 ? first : `${first} ${faults.join("; ")}`;
+}
+
+function isoOf(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}

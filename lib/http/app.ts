@@ -3,6 +3,7 @@ import { type Context, Hono } from "hono";
 import type { Clock } from "../core/base/clock.ts";
 import { boundedLog } from "../core/base/logs/bounded-log.ts";
 import type { Log } from "../core/base/log.ts";
+import { OverloadedError, PeerError } from "../core/errors.ts";
 import { Changes } from "./admin/changes.ts";
 import { Gate } from "./admin/gate.ts";
 import { Questions } from "./admin/questions.ts";
@@ -23,7 +24,7 @@ import { OF_OPERATORS } from "./security.ts";
 import { LiveFeed } from "./status/live.ts";
 import { lockedPage, type PageParts, statusPage } from "./status/page.ts";
 import { machineParts, nodeParts } from "./status/parts.ts";
-import { reportOf, unreachableOrigins } from "./status/report.ts";
+import { reportOf, reportWithFindings, unreachableOrigins } from "./status/report.ts";
 import { Watch } from "./status/watch.ts";
 
 /** Chosen: a fault of one kind needs a few lines, and what strangers can cause fills no disk: 100 KB a minute. */
@@ -145,10 +146,7 @@ function routeOf(url: string, prefixes: readonly string[]): string {
 function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
   const { node, groups, machine, clock, ended, adminTokens } = options;
   const watch = options.watch ?? new Watch({ clock, report: () => reportOf(node, groups) });
-  const own = (): NodeReport => {
-    const report = reportOf(node, groups);
-    return { ...report, findings: watch.findings(report) };
-  };
+  const own = (): NodeReport => reportWithFindings(node, groups, watch);
   const get = (path: string, answer: (request: Request) => Response | Promise<Response>) =>
     app.get(path, (c) => gate.stats(c.req.raw) ?? answer(c.req.raw));
   const addPage = (partsOf: () => Promise<PageParts>) => {
@@ -167,7 +165,7 @@ function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
   });
   if (machine === undefined) {
     const metrics = new Metrics();
-    get("/stats", () => jsonResponse(own(), 200, OF_OPERATORS));
+    get("/stats", (request) => reportOfPeer(node, request) ?? jsonResponse(own(), 200, OF_OPERATORS));
     get("/metrics", () => metrics.answer([{ labels: {}, report: own() }]));
     addPage(() => nodeParts(own(), context()));
     return;
@@ -177,7 +175,9 @@ function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
     const report = own();
     return { report, workers: await machine.workers(report) };
   };
-  get("/stats", async () => {
+  get("/stats", async (request) => {
+    const ofPeer = reportOfPeer(node, request);
+    if (ofPeer !== undefined) return await ofPeer;
     const { report, workers } = await gathered();
     return jsonResponse(
       machineStats(machine, report, workers, new Date(clock.nowMs()).toISOString()),
@@ -193,6 +193,25 @@ function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
     const { report, workers } = await gathered();
     return await machineParts(machine, report, workers, context());
   });
+}
+
+/** The answer to `/stats?node=<name>`, which asks that peer over its link; `undefined`: the request names none. */
+function reportOfPeer(node: NodeFace, { url }: Request): Promise<Response> | undefined {
+  const name = url.includes("?") ? new URL(url).searchParams.get("node") : null;
+  if (name === null || name === node.name) return undefined;
+  return (async () => {
+    try {
+      const report = await node.reportOfPeer?.(name);
+      if (report !== undefined) return jsonResponse(report, 200, OF_OPERATORS);
+      return problemResponse({ status: 404, detail: "this node knows no peer of that name" }, OF_OPERATORS);
+    } catch (error) {
+      if (!(error instanceof PeerError || error instanceof OverloadedError)) throw error;
+      return problemResponse(
+        { status: 503, detail: `the peer has not told its figures: ${error.message}` },
+        OF_OPERATORS,
+      );
+    }
+  })();
 }
 
 /** A browser that lacks the token gets a page that asks for it: it cannot send one with a link. */

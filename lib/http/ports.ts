@@ -383,4 +383,11 @@ export interface NodeFace {
   differences?(group: string): readonly Difference[];
   /** Its latest log lines, the latest first. @default none */
   recent?(): readonly RecentLine[];
+  /**
+   * The report of a peer, over the link to it; `undefined`: this node knows no peer of that name.
+   *
+   * @throws PeerError it has not told it
+   * @default none is known
+   */
+  reportOfPeer?(name: string): Promise<NodeReport | undefined>;
 }

@@ -7,6 +7,7 @@ import type { DefinedGroups } from "./groups/defined-groups.ts";
 import type { Invalidations } from "./invalidations.ts";
 import type { RecentLines } from "./log/recent-lines.ts";
 import type { Cluster } from "./peers/cluster.ts";
+import { figuresOf as figuresOfPeer } from "./peers/peer-figures.ts";
 
 /** Where the figures come from. */
 export interface Shown {
@@ -35,6 +36,10 @@ export function faceOf(shown: Shown): NodeFace {
     roster: (group) => cluster.roster(group),
     differences: (group) => cluster.policies.differences(group),
     recent: () => log.latest,
+    reportOfPeer: async (peerName) => {
+      const peer = cluster.hub.peer(peerName);
+      return peer && await figuresOfPeer(peer);
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import { StartGate } from "../core/load/start-gate.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { AppOptions } from "../http/app.ts";
 import type { ConfigFigures, MachineFace, NodeFace } from "../http/ports.ts";
-import { reportOf } from "../http/status/report.ts";
+import { reportOf, reportWithFindings } from "../http/status/report.ts";
 import { Watch } from "../http/status/watch.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { makeIdentity } from "../peer/proof/keys.ts";
@@ -162,6 +162,7 @@ export class Node implements Reloadable {
       lists: this.#lists,
       invalidations,
       ca: () => this.#doors.ca,
+      report: () => reportWithFindings(face, this.#served, this.#watch!),
       clock: this.#clock,
       logs: this.#logs,
     });

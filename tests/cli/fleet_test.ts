@@ -304,3 +304,45 @@ test(
     assert.deepEqual([isWhole, dict.keys, isSome], [true, keys.length, true], foretold.err);
   },
 );
+
+test("nodes with an address for peers alone, and nodes that serve no group, show their figures too", {
+  timeoutMs: 60_000,
+}, async (defer) => {
+  const nats = await startNats(defer);
+  const { template } = await startOrigin(defer);
+  const args = ["--nats", nats.url, "--group", `g=${template}`, "--log", "text"];
+  const [first, second, third] = await Promise.all([
+    startNode(defer, "bun", [...args, "--peer-addr", "127.0.0.1:0", "--name", "first"]),
+    startNode(defer, "deno", [...args, "--peer-addr", "127.0.0.1:0", "--name", "second"]),
+    startNode(defer, "bun", [...args, "--serve", "none:", "--name", "third"]),
+  ]);
+  const status = async () => JSON.parse((await run(["status", "--node", first!.url, "--json"])).out);
+  const isWhole = async () => {
+    const { ok, nodes = [] } = await status();
+    return ok && nodes.length === 3;
+  };
+  await until(isWhole, 15_000, () => [first, second, third].map((node) => node!.lines.join("\n")).join("\n"));
+  for (let i = 0; i < 30; i++) await (await fetch(`${second!.url}/cache/g/k${i}`)).text();
+  const { nodes } = await status();
+  assert.deepEqual(nodes.map(({ name, withheld }: { name: string; withheld: unknown }) => [name, withheld]), [
+    ["first", null],
+    ["second", null],
+    ["third", null],
+  ]);
+  assert.ok(nodes.every(({ figures }: { figures: object | null }) => figures !== null));
+  assert.ok(nodes[1].figures.gets >= 30);
+  const rates = JSON.parse(
+    (await run(["top", "--count", "1", "--interval", "0.1", "--json", "--node", first!.url])).out,
+  );
+  assert.deepEqual(rates.nodes.map(({ node, fault }: { node: string; fault?: string }) => [node, fault]), [
+    ["first", undefined],
+    ["second", undefined],
+    ["third", undefined],
+  ]);
+  const ask = (name: string) => fetch(`${first!.url}/stats?node=${name}`);
+  const told = await (await ask("third")).json();
+  assert.deepEqual([told.name, told.findings], ["third", []]);
+  assert.equal((await (await ask("first")).json()).name, "first");
+  const unknown = await ask("nobody");
+  assert.deepEqual([unknown.status, (await unknown.json()).detail], [404, "this node knows no peer of that name"]);
+});

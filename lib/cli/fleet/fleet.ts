@@ -7,6 +7,9 @@ import type { NodeClient } from "./client.ts";
 /** How long a node's figures may take. Chosen: the table waits for the slowest. */
 const FIGURES_TIMEOUT_MS = 2_000;
 
+/** The same by way of another node, which waits for 2 s. */
+const LINK_TIMEOUT_MS = 3_000;
+
 /** `/stats`: a node's, or that of a machine with its workers. */
 export type Stats = NodeReport & {
   readonly url?: string;
@@ -49,16 +52,12 @@ export async function fleetOf(client: NodeClient): Promise<Fleet> {
   const records = recordsOf(own);
   const listed = [...records].map(([name, byGroup]) => rowOf(client, name, byGroup, known.get(name), links.get(name)));
   const named = new Set([...records.keys(), own.name]);
-  const others = [...links.values()].filter(({ name }) => !named.has(name)).map(({ name, state }): NodeRow => (
-    {
-      name,
-      url: null,
-      state: "unlisted",
-      records: new Map(),
-      link: state,
-      withheld: "it serves no group, so its address is not told",
-    }
-  ));
+  const others = [...links.values()].filter(({ name }) => !named.has(name)).map(async (link): Promise<NodeRow> => {
+    const { name, state } = link;
+    const row = { name, url: null, state: "unlisted" as const, records: new Map(), link: state };
+    const report = await overLink(client, link);
+    return report ? { ...row, report } : { ...row, withheld: "it serves no group, so its address is not told" };
+  });
   const self: NodeRow[] = records.has(own.name) || own.workers !== undefined ? [] : [{
     name: own.name,
     url: own.url ?? client.url,
@@ -67,7 +66,7 @@ export async function fleetOf(client: NodeClient): Promise<Fleet> {
     link: "self",
     report: own,
   }];
-  const rows = [...await Promise.all(listed), ...self, ...others];
+  const rows = [...await Promise.all([...listed, ...others]), ...self];
   return { asked: own.name, own, rows: rows.sort((a, b) => a.name < b.name ? -1 : 1) };
 }
 
@@ -96,7 +95,8 @@ async function rowOf(
 ): Promise<NodeRow> {
   const { url, incarnation, state } = [...records.values()][0]!;
   const row = { name, url, state, records, link: known === undefined ? link?.state ?? "none" : "self" };
-  if (known !== undefined) return { ...row, report: known };
+  const report = known ?? await overLink(client, link);
+  if (report !== undefined) return { ...row, report };
   // Anybody who writes to NATS may list a URL. A link stands only with a node that has proved to be the listed one.
   const peer = client.at(url, row.link === "open");
   try {
@@ -115,6 +115,22 @@ async function rowOf(
     return { ...row, report: await peer.json<Stats>({ path: "/stats", timeoutMs: FIGURES_TIMEOUT_MS }) };
   } catch (error) {
     return { ...row, withheld: messageOf(error) };
+  }
+}
+
+/**
+ * What the asked node is told by a peer, over the link between them: the node at the other end has proved who it is, and
+ * the operator's machine needs no way to it. `undefined`: there is no link, or one of the two is of a release before.
+ */
+async function overLink(client: NodeClient, link: LinkFigures | undefined): Promise<Stats | undefined> {
+  if (link?.state !== "open") return undefined;
+  try {
+    const path = `/stats?node=${encodeURIComponent(link.name)}`;
+    const report = await client.json<Stats>({ path, timeoutMs: LINK_TIMEOUT_MS });
+    // A release before gives its own.
+    return report.name === link.name ? report : undefined;
+  } catch {
+    return undefined;
   }
 }
 

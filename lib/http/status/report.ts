@@ -1,5 +1,6 @@
 /** One node at one moment, as `/stats` prints it. */
 import type { GroupFigures, NodeFace, NodeReport, ServedGroups } from "../ports.ts";
+import type { Watch } from "./watch.ts";
 
 /** The figures of a node and of its groups, without findings. */
 export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
@@ -20,6 +21,12 @@ export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
     }),
   );
   return { ready: node.isReady(), ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
+}
+
+/** The same, with what is wrong. */
+export function reportWithFindings(node: NodeFace, groups: ServedGroups, watch: Watch): NodeReport {
+  const report = reportOf(node, groups);
+  return { ...report, findings: watch.findings(report) };
 }
 
 /** The groups whose origin this node cannot reach. It is ready all the same: other nodes load for it, and it has its caches. */

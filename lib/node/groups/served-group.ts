@@ -210,19 +210,18 @@ export function serviceOf(
   isInTouch: () => boolean,
   isStranger: (group: string, peer: string) => boolean,
 ): PeerService {
-  const groupOf = (name: string) => served.get(name)!.group;
   return {
-    lookup: (group, key, request, after) => groupOf(group).lookupAsOwner(key, request, after)?.value,
-    get: (group, key, ask) => {
-      const { picker, guard, isServed } = served.get(group)!;
-      if (!isServed) return ask.reject(new PeerError(`it does not serve ${group}`));
-      if (isInTouch() && guard?.mayLoad !== false) return groupOf(group).loadAsOwner(key, ask);
-      picker.standAside();
+    lookup: (group, key, request, after) => served.get(group)?.group.lookupAsOwner(key, request, after)?.value,
+    get: (name, key, ask) => {
+      const { picker, guard, isServed = false, group } = served.get(name) ?? {};
+      if (!isServed) return ask.reject(new PeerError(`it does not serve ${name}`));
+      if (isInTouch() && guard?.mayLoad !== false) return group!.loadAsOwner(key, ask);
+      picker!.standAside();
       ask.reject(new PeerError("it has just joined, and may not load yet"));
     },
-    peek: (group, key, options) => groupOf(group).peek(key, options),
+    peek: (group, key, options) => served.get(group)?.group.peek(key, options),
     push: (group, entries, from, isWritten) =>
-      isStranger(group, from) ? 0 : groupOf(group).accept(entries, from, isWritten),
+      isStranger(group, from) ? 0 : served.get(group)?.group.accept(entries, from, isWritten) ?? 0,
     // The asker's time has begun already: the reply must be under way before it is over.
     catchUp: (label, { timeoutMs }) => invalidations.catchUp(label, timeoutMs * CATCH_UP_SHARE),
   };

@@ -4,8 +4,10 @@ import { PeerNetworks } from "../../config/texts/networks.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
+import type { NodeReport } from "../../http/ports.ts";
 import { PeerHub } from "../../peer/hub.ts";
 import { isAlive } from "../../peer/proof/is-alive.ts";
+import type { PeerService } from "../../peer/service.ts";
 import { type Identity, verify } from "../../peer/proof/keys.ts";
 import { dialTcp } from "../../peer/socket/tcp.ts";
 import { Membership } from "../../registry/membership.ts";
@@ -16,6 +18,7 @@ import { type Served, serviceOf } from "../groups/served-group.ts";
 import type { Invalidations } from "../invalidations.ts";
 import type { NodeLogs } from "../log/node-logs.ts";
 import { serviceFault } from "../open-registry.ts";
+import { FIGURES_GROUP, withFigures } from "./peer-figures.ts";
 import { OutOfReach } from "./out-of-reach.ts";
 import { Readiness } from "./readiness.ts";
 
@@ -29,6 +32,8 @@ export interface ClusterOptions {
   readonly invalidations: Invalidations;
   /** The authorities that peers' certificates must come from, in PEM; `undefined`: the system's. */
   readonly ca: () => string | undefined;
+  /** This node's figures, for peers that ask. */
+  readonly report: () => NodeReport;
   readonly clock: Clock;
   readonly logs: NodeLogs;
 }
@@ -122,7 +127,7 @@ export class Cluster {
 
   /** @throws RangeError no greeting could hold these groups together */
   checkGroups(names: readonly string[]): void {
-    this.hub.checkGroups(names);
+    this.hub.checkGroups([FIGURES_GROUP, ...names]);
   }
 
   /** Leaves the lists of a group. @returns whether this node is known to be off them; if not, the removal goes on */
@@ -159,18 +164,19 @@ export class Cluster {
   }
 
   #makeHub(): PeerHub {
-    const { self, identity, served, invalidations, ca, clock, logs } = this.#options;
+    const { self, identity, served, invalidations, report, ca, clock, logs } = this.#options;
     const isStranger = (group: string, peer: string) => this.policies.isStranger(this.roster(group), peer);
+    const service: PeerService = {
+      ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger),
+      probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
+    };
     return new PeerHub({
       self: { name: self.name, incarnation: self.incarnation },
       identity,
-      groups: [],
+      groups: [FIGURES_GROUP],
       revisions: () => Object.fromEntries([...served.keys()].map((group) => [group, this.roster(group).revision])),
-      isEmpty: (group) => served.get(group)!.group.isEmpty,
-      service: {
-        ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger),
-        probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
-      },
+      isEmpty: (group) => served.get(group)?.group.isEmpty ?? true,
+      service: withFigures(service, report, clock),
       onUnlisted: () => this.#membership?.hurry(),
       onReached: (record) => {
         this.#liveness?.reached(record);

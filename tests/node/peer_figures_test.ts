@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { OverloadedError, PeerError } from "../../lib/core/errors.ts";
+import { asked, type Peer } from "../../lib/core/ports.ts";
+import type { NodeReport } from "../../lib/http/ports.ts";
+import { serviceOf } from "../../lib/node/groups/served-group.ts";
+import { FIGURES_GROUP, figuresOf, withFigures } from "../../lib/node/peers/peer-figures.ts";
+import { valueOf } from "../core/support.ts";
+import { ManualClock } from "../support/clock.ts";
+import { test } from "../support/test.ts";
+
+const report: NodeReport = { name: "a", incarnation: "1", version: "0", runtime: "", groups: {} };
+const options = { signal: new AbortController().signal, timeoutMs: 1_000 };
+
+/** A node with one group, which holds one value. */
+function serviceOfNode() {
+  const group = { peek: (key: string) => key === "k" ? valueOf("x") : undefined };
+  const served = new Map([["g", { isServed: true, group }]]) as unknown as Parameters<typeof serviceOf>[0];
+  const service = serviceOf(served, {} as Parameters<typeof serviceOf>[1], () => true, () => false);
+  return withFigures(service, () => report, new ManualClock());
+}
+
+test("figures are told to who looks at them; no other question about them is answered, nor fails", async () => {
+  const service = serviceOfNode();
+  const peek = async (group: string, key: string) => await service.peek!(group, key, options);
+  assert.deepEqual(await figuresOf({ name: "a", peek } as unknown as Peer), report);
+  assert.equal((await peek("g", "k"))?.contentType, "text/plain");
+  assert.equal(await peek("gone", "k"), undefined);
+  assert.equal(service.lookup!(FIGURES_GROUP, "now", undefined, { epoch: 0, sequence: 0 }), undefined);
+  await assert.rejects(asked(options, (ask) => service.get(FIGURES_GROUP, "now", ask)), PeerError);
+  assert.equal(service.push!(FIGURES_GROUP, [{ key: "k", value: valueOf("x") }], "b", true), 0);
+});
+
+test("a peer that tells nothing, or something else, is an error of its own", async () => {
+  const told = (peek: Peer["peek"]) => figuresOf({ name: "a", peek } as unknown as Peer);
+  await assert.rejects(told(() => Promise.resolve(undefined)), /a has not told its figures within 2000 ms/);
+  await assert.rejects(told(() => Promise.resolve(valueOf("{"))), /a has told something else/);
+  await assert.rejects(told(() => Promise.reject(new PeerError("no such group"))), PeerError);
+  await assert.rejects(told(() => Promise.reject(new OverloadedError("full"))), OverloadedError);
+});

@@ -117,6 +117,7 @@ class Follower {
       // Bun: "tests/a_test.ts:"; Deno: "running 3 tests from ./tests/a_test.ts".
       const file = /^(?:running \d+ tests? from \.\/)?(tests\/\S+_test\.ts):?$/.exec(line)?.[1];
       if (file !== undefined) this.#next(file);
+      if (line.startsWith("skipped: ")) this.#progress.tell(line);
       // Bun names the failed tests again at its end.
       if (/^\d+ tests? failed:$/.test(line)) this.#next(undefined);
       this.lines.push(line);

@@ -1,29 +1,44 @@
 /** Scenarios in which nodes come and go as their operators want. */
 import { GoFleet, ownersAt, type RosterView } from "./fleet.ts";
 import { keyOf } from "./keys.ts";
+import { pause } from "./load.ts";
 import { atMost, type Check, holds, type Outcome, type Run, type Scenario } from "./result.ts";
 import { nameOf, World } from "./world.ts";
 
 const exitWithinMs = 5_000;
 
-function exits(ends: readonly { code: number | null; tookMs: number }[]): Check[] {
+/** How a node that got SIGTERM has left. */
+export interface End {
+  readonly code: number | null;
+  readonly tookMs: number;
+}
+
+/** The targets of nodes that leave. */
+export function exits(ends: readonly End[]): Check[] {
   return [
     holds("each node exits 0", ends.every(({ code }) => code === 0), ends.map(({ code }) => code).join(", ")),
     atMost("slowest exit", Math.max(...ends.map(({ tookMs }) => Math.round(tookMs))), exitWithinMs, " ms"),
   ];
 }
 
-/** SIGTERM, start again, wait until the node is ready, then the next node. */
+/** SIGTERM, start again, wait until the node is ready and for `pauseMs` more, then the next node; gives how they left. */
+export async function restartEach(world: World, pauseMs = 0): Promise<End[]> {
+  const ends: End[] = [];
+  for (const name of world.names) {
+    ends.push(await world.terminate(name));
+    await world.start(name);
+    await world.load.ready([name]);
+    world.say(`${name} is ready`);
+    await pause(pauseMs);
+  }
+  return ends;
+}
+
 async function rollingRestart(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 5 });
-  const ends: { code: number | null; tookMs: number }[] = [];
+  let ends: readonly End[] = [];
   await world.measure(async () => {
-    for (const name of world.names) {
-      ends.push(await world.terminate(name));
-      await world.start(name);
-      await world.load.ready([name]);
-      world.say(`${name} is ready`);
-    }
+    ends = await restartEach(world);
   });
   return world.outcome(run.settings.keys / 100, exits(ends));
 }
@@ -77,7 +92,7 @@ async function join(run: Run): Promise<Outcome> {
 async function leave(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 6 });
   const before = await world.fleet.roster(nameOf(0));
-  const ends: { code: number | null; tookMs: number }[] = [];
+  const ends: End[] = [];
   await world.measure(async () => {
     const left = [...world.names];
     for (const name of [5, 4, 3].map(nameOf)) {

@@ -53,16 +53,21 @@ export interface MusterOptions {
   readonly bucketReplicas: number;
   /** More fields of the group. */
   readonly policy: Readonly<Record<string, unknown>>;
+  /** The folder of another release, whose nodes start first; see `release`. @default this checkout */
+  readonly release: string | undefined;
 }
 
 export class MusterFleet implements Fleet {
   readonly kind = "muster";
   readonly members = new Map<string, AnyProcess>();
+  /** The folder of the release whose nodes start from now on; `undefined`: this checkout's. */
+  release: string | undefined;
   readonly #options: MusterOptions;
   readonly #ports = new Map<string, number>();
 
   constructor(options: MusterOptions) {
     this.#options = options;
+    this.release = options.release;
   }
 
   async start(name: string): Promise<AnyProcess> {
@@ -74,10 +79,8 @@ export class MusterFleet implements Fleet {
     const group = { origin: origin.template, headers: { [nodeHeader]: name }, budgetBytes, ...kept, ...policy };
     writeFileSync(file, JSON.stringify({ groups: { [groupName]: group } }));
     const where = ["--addr", `127.0.0.1:${port}`, "--name", name, "--nats", natsOf(name)];
-    const node = spawnNode(defer, runtimeOf(name), [
-      ...where,
-      ...["--replicas", String(bucketReplicas), "--config", file],
-    ]);
+    const args = [...where, "--replicas", String(bucketReplicas), "--config", file];
+    const node = spawnNode(defer, runtimeOf(name), args, this.release === undefined ? {} : { root: this.release });
     await listening(node);
     this.members.set(name, node as AnyProcess);
     return node as AnyProcess;

@@ -19,12 +19,13 @@ import { invalidationScenarios } from "./invalidations.ts";
 import type { Failure } from "./load.ts";
 import { originFaults } from "./origin-faults.ts";
 import { registryFaults } from "./registry-faults.ts";
+import { upgrades } from "./upgrades.ts";
 import { circumstances, isMet, readmePart, type Row, table, versionOf } from "./report.ts";
 import { fullSettings, type Outcome, type Scenario, type Settings, type System } from "./result.ts";
 import { buildGoNode, runScenario, type Shown, Undos } from "./runner.ts";
 
 const scenarios: readonly Scenario[] = [
-  ...[...deploys, ...deaths, ...registryFaults, ...originFaults],
+  ...[...deploys, ...upgrades, ...deaths, ...registryFaults, ...originFaults],
   ...[...invalidationScenarios, ...hundred],
 ];
 const shortestSeconds = 2;

@@ -20,6 +20,8 @@ export interface WorldOptions {
   readonly bucketReplicas?: number;
   /** More fields of the group in the JSON file. */
   readonly policy?: Readonly<Record<string, unknown>>;
+  /** The folder of another release, whose nodes run at the beginning. @default this checkout */
+  readonly release?: string;
   /** @default 15_000 */
   readonly timeoutMs?: number;
   /** Other keys and values than those of keys.ts. */
@@ -81,6 +83,7 @@ export class World {
         replicas: options.replicas ?? 1,
         bucketReplicas: options.bucketReplicas ?? 1,
         policy: options.policy ?? {},
+        release: options.release,
       })
       : new GoFleet({ defer, origin: this.origin, program: run.goProgram!, names: this.names });
   }
@@ -111,6 +114,13 @@ export class World {
     const node = await this.#launch(name);
     this.load.add(name, node.url);
     this.say(`${name} (${node.kind}) listens`);
+  }
+
+  /** What the nodes have logged so far that matches. */
+  lines(pattern: RegExp): string[] {
+    return this.#processes.flatMap(({ name, node: { kind, lines } }) =>
+      lines.filter((line) => pattern.test(line)).map((line) => `${name} (${kind}): ${line}`)
+    );
   }
 
   /** SIGTERM, then the exit code and the time it took. */

@@ -33,9 +33,9 @@ export function runCommand(kind: RuntimeKind, permissions: "-A" | "-P" = "-A"): 
   return [runtimeProgram(kind), "run", ...(kind === "deno" ? [permissions, "--no-prompt", NPM_PACKAGES] : [])];
 }
 
-/** How to run a node; its options follow. */
-export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P"): string[] {
-  return [...runCommand(kind, permissions), join(root, "main.ts")];
+/** How to run a node of the checkout in `from`; its options follow. */
+export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P", from = root): string[] {
+  return [...runCommand(kind, permissions), join(from, "main.ts")];
 }
 
 /** Makes a new directory, and removes it at the end. */
@@ -115,14 +115,18 @@ export interface NodeStats {
   >;
 }
 
+export interface SpawnOptions {
+  /** @default `root` */
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The folder whose `main.ts` is run: another release. @default this checkout */
+  readonly root?: string;
+}
+
 /** Starts a node with these arguments, and kills it at the end if it still runs. */
-export function spawnNode(
-  defer: Defer,
-  kind: RuntimeKind,
-  args: string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
-): NodeProcess {
-  return spawnProgram(defer, kind, [...commandOf(kind), ...args], options);
+export function spawnNode(defer: Defer, kind: RuntimeKind, args: string[], options: SpawnOptions = {}): NodeProcess {
+  const from = options.root ?? root;
+  return spawnProgram(defer, kind, [...commandOf(kind, "-P", from), ...args], { ...options, cwd: options.cwd ?? from });
 }
 
 /** Starts a node, however it is packed, and kills it at the end if it still runs. */
@@ -130,7 +134,7 @@ export function spawnProgram<Kind extends string>(
   defer: Defer,
   kind: Kind,
   command: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): NodeProcess<Kind> {
   const [program, ...args] = command;
   const env: Record<string, string | undefined> = { ...process.env, ...options.env };
@@ -149,8 +153,13 @@ export function spawnProgram<Kind extends string>(
 }
 
 /** Starts a node on a free port and waits until it listens. */
-export async function startNode(defer: Defer, kind: RuntimeKind, args: string[] = []): Promise<NodeProcess> {
-  const node = spawnNode(defer, kind, ["--addr", "127.0.0.1:0", ...args]);
+export async function startNode(
+  defer: Defer,
+  kind: RuntimeKind,
+  args: string[] = [],
+  options: SpawnOptions = {},
+): Promise<NodeProcess> {
+  const node = spawnNode(defer, kind, ["--addr", "127.0.0.1:0", ...args], options);
   await listening(node);
   return node;
 }

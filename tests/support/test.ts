@@ -10,6 +10,8 @@ export interface Needs {
   programs?: string[];
   /** @default 30_000 */
   timeoutMs?: number;
+  /** Why it cannot run on this machine, and need not. In CI it passes then. */
+  skip?: string;
 }
 
 /** Registers a clean-up for the end of the test, whatever its outcome. The last one registered runs first. */
@@ -26,7 +28,11 @@ export function test(
   const run = typeof second === "function" ? second : third!;
   const missing = (needs.programs ?? []).filter((program) => !hasProgram(program));
   const required = globalThis.process.env.CI === "true";
-  const skip = missing.length > 0 && !required ? `not on this machine: ${missing.join(", ")}` : false;
+  const skip = required
+    ? false
+    : missing.length > 0
+    ? `not on this machine: ${missing.join(", ")}`
+    : needs.skip ?? false;
   nodeTest(name, { skip, timeout: needs.timeoutMs ?? 30_000 }, async () => {
     if (missing.length > 0) throw new Error(`CI must have ${missing.join(", ")}`);
     const undos: (() => unknown)[] = [];

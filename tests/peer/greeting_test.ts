@@ -90,7 +90,8 @@ test("a hello from the roster is welcomed, and each breach is refused with its r
       { ...HELLO, groups: [{ id: 3, name: "dict", revision: 1, weight: 2 }, { id: 9, name: "wn", revision: 1 }] },
       "welcome",
     ],
-    [{ ...HELLO, protocol: { min: 5, max: 9 }, name: 7 }, "protocol"],
+    [{ ...HELLO, protocol: { min: PROTOCOL.max, max: 99 } }, "welcome"],
+    [{ ...HELLO, protocol: { min: PROTOCOL.max + 1, max: 99 }, name: 7 }, "protocol"],
     [{ ...HELLO, protocol: 1, groups: [{ name: "dict", revision: 1 }] }, "protocol"],
     [{ ...HELLO, protocol: 2 }, "protocol"],
     [{ ...HELLO, protocol: { min: 3, max: 3 } }, "protocol"],
@@ -182,9 +183,9 @@ test("a peer of protocol 1 is refused with the versions of both", async (defer) 
   await net.tick();
   assert.deepEqual(readAnswer(old.other.frames[0], PROTOCOL), {
     code: "protocol",
-    detail: "one end speaks protocol 4 to 4, the other 1 to 1",
+    detail: "one end speaks protocol 4 to 5, the other 1 to 1",
   });
-  assert.match(log.lines[0]!, /protocol: one end speaks protocol 4 to 4, the other 1 to 1/);
+  assert.match(log.lines[0]!, /protocol: one end speaks protocol 4 to 5, the other 1 to 1/);
 });
 
 test("strangers with ever new names cannot fill the log, and are news again later", async (defer) => {

@@ -37,6 +37,7 @@
  *     27 caughtUp       label: where the peer is now; it may be short of the one that was asked for  that of the catchUp
  *     28 applied        label: where the sender is now                                               0
  *     29 to 47          reserved for membership
+ *     128 to 255        any payload: a receiver that does not know the type skips the message        any
  *
  *     times    = f64 ageMs | f64 freshMs | f64 staleWhileRevalidateMs | f64 staleIfErrorMs | u32 loadMs
  *     label    = f64 epoch | f64 sequence: in a get what the asker has applied, with a value the value's own
@@ -65,16 +66,21 @@
  *   has removed, or that the receiver does not serve: the reply is the failure unknownGroup. An ask with an id that is
  *   greater than all announced ones is malformed.
  *
- * How the protocol grows, so that a node talks with the release before it:
+ * How the protocol grows, so that a node talks with the release before it (lib/peer/README.md, "The release before"):
  *
- * - The greetings agree on one version (greeting.ts); the channel keeps it.
- * - A new message takes a type number that no version used. It is sent only where the agreed version has it; an older
- *   end would take it for malformed.
- * - The payload of a type never changes within the range of versions that a release speaks. A message that needs another
- *   payload is a new type. (Version 3 changed `get`, `getFor`, `value` and `push` in place: no release speaks it together
- *   with version 2. It was also changed while it was made, before its first release. In version 4 long values and pushes
- *   travel in pieces, and both ends prove themselves before the upgrade, which no node of version 3 can.)
- * - A greeting may gain JSON fields at any time: unknown ones are ignored.
+ * - The greetings agree on one version (greeting.ts), and `Channel.version` keeps it. One release adds one version at most,
+ *   for all that is new in it.
+ * - A message of which its receiver may know nothing takes a type from 128 on, and is sent where the agreed version is 5 or
+ *   more. It must change nothing that matters: a hint, a trace. An end of version 4 would take it for malformed.
+ * - Any other new message takes a type number below 128 that no version used, and a new version. It is sent only where the
+ *   agreed version has it.
+ * - The payload of a type never changes within the range of versions that a release speaks: readers take bytes behind it for
+ *   malformed. A message that needs another payload is a new type. The same goes for a new code of a failure.
+ * - The JSON of greetings and of `about` may gain optional fields at any time: unknown ones are ignored. So what a field says
+ *   is lost where a node of the release before hands the value on. `fields` has only lines of a header.
+ *
+ * Version 5 added the types from 128 on. Version 4 is the first that a release spoke together with another one: nodes of
+ * version 3 and before cannot prove themselves before the upgrade.
  */
 
 import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
@@ -90,7 +96,11 @@ export interface ProtocolRange {
 }
 
 /** The versions that this release speaks; told in each greeting. */
-export const PROTOCOL: ProtocolRange = { min: 4, max: 4 };
+export const PROTOCOL: ProtocolRange = { min: 4, max: 5 };
+/** The first version that skips messages of the optional types. */
+export const OPTIONAL_TYPES_VERSION = 5;
+/** The first of the types that a receiver skips if it does not know them. */
+export const FIRST_OPTIONAL_TYPE = 128;
 
 export const MessageType = {
   hello: 1,

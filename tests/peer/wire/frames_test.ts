@@ -14,6 +14,7 @@ import {
   type AskVisitor,
   ENTRY_HEAD_BYTES,
   FailureCode,
+  FIRST_OPTIONAL_TYPE,
   GET_FOR_HEAD_BYTES,
   GET_HEAD_BYTES,
   type GroupNews,
@@ -527,14 +528,32 @@ test("random bytes and damaged frames are read or refused, and never throw", () 
   );
 });
 
+function frame(type: number, payload: number[], length = payload.length): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(9 + payload.length);
+  bytes[0] = type;
+  new DataView(bytes.buffer).setUint32(5, length, true);
+  bytes.set(payload, 9);
+  return bytes;
+}
+
+test("a message of an optional type that this release does not know is skipped, and what follows is read", () => {
+  const writer = new FrameWriter();
+  writer.bare(MessageType.probe, 7);
+  const probe = writer.take().slice();
+  for (const type of [200, 255]) {
+    for (const payload of [[], [1, 2, 3], new Array(70_000).fill(255)]) {
+      const optional = frame(type, payload);
+      const recorder = new Recorder();
+      const bytes = new Uint8Array([...probe, ...optional, ...probe]);
+      assert.equal(readAll(bytes, recorder), undefined);
+      assert.deepEqual(recorder.read, [{ type: "probe", id: 7 }, { type: "probe", id: 7 }]);
+      assert.match(readAll(frame(type, payload, payload.length + 1)) ?? "read", /longer than its frame/);
+    }
+  }
+  assert.match(readAll(frame(FIRST_OPTIONAL_TYPE - 1, [])) ?? "read", /unknown message type 127/);
+});
+
 test("each breach of the layout has its reason", () => {
-  const frame = (type: number, payload: number[], length = payload.length) => {
-    const bytes = new Uint8Array(9 + payload.length);
-    bytes[0] = type;
-    new DataView(bytes.buffer).setUint32(5, length, true);
-    bytes.set(payload, 9);
-    return bytes;
-  };
   const reason = (bytes: Uint8Array<ArrayBuffer>) => readAll(bytes) ?? "read";
   assert.match(reason(new Uint8Array(0)), /empty/);
   assert.match(reason(new Uint8Array(5)), /half a header/);

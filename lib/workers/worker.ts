@@ -7,6 +7,7 @@ import type { ConfigFigures } from "../http/ports.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
 import { onInputLine, tell, writeError } from "../runtime/process.ts";
+import { completed } from "./completed.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";
 import { isForFollower, PipeLog } from "./pipe-log.ts";
 import { PipeStore } from "./pipe-store.ts";
@@ -43,8 +44,10 @@ export class Worker {
       let worker: Worker | undefined;
       onInputLine((line) => {
         const message = JSON.parse(line) as ToWorker;
-        if (message.type === "setup") resolve(worker = new Worker(message.setup, clock));
-        else worker?.heard(message);
+        if (message.type === "setup") {
+          const { setup } = message;
+          resolve(worker = new Worker({ ...setup, config: completed(setup.config) }, clock));
+        } else worker?.heard(message);
       }, () => {
         worker?.abandon();
         reject(new Error("Cannot start a worker by hand: use --workers"));

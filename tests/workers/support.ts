@@ -2,7 +2,14 @@
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import process from "node:process";
-import { listening, type NodeProcess, type NodeStats, type RuntimeKind, spawnNode } from "../support/node.ts";
+import {
+  listening,
+  type NodeProcess,
+  type NodeStats,
+  type RuntimeKind,
+  spawnNode,
+  type SpawnOptions,
+} from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
 import { until } from "../support/until.ts";
 
@@ -12,8 +19,18 @@ export interface MachineStats extends NodeStats {
 }
 
 /** Starts a machine of two workers on a free port, and waits until it listens. */
-export async function startMachine(defer: Defer, kind: RuntimeKind, args: string[]): Promise<NodeProcess> {
-  const machine = spawnNode(defer, kind, ["--addr", "127.0.0.1:0", "--workers", "2", "--log", "text", ...args]);
+export async function startMachine(
+  defer: Defer,
+  kind: RuntimeKind,
+  args: string[],
+  options: SpawnOptions = {},
+): Promise<NodeProcess> {
+  const machine = spawnNode(
+    defer,
+    kind,
+    ["--addr", "127.0.0.1:0", "--workers", "2", "--log", "text", ...args],
+    options,
+  );
   await listening(machine);
   return machine;
 }

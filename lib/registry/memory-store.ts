@@ -3,7 +3,7 @@
  * the contract suite that runs on a real nats-server runs on it.
  */
 import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
-import type { Entry, PeerStore, StoreListener } from "./store.ts";
+import type { Entry, PeerStore, StoreListener, View } from "./store.ts";
 import { maxNamed } from "./store.ts";
 
 const never: Entry = { value: undefined, revision: 0 };
@@ -14,6 +14,8 @@ export class MemoryBucket {
   #revision = 0;
   readonly #entries = new Map<string, Entry>();
   readonly #watchers = new Set<MemoryStore>();
+  /** The view of each group since the last change: all watchers are told the same one. */
+  readonly #views = new Map<string, View>();
   #isAway = false;
 
   /** One more node's store on this bucket. */
@@ -31,6 +33,17 @@ export class MemoryBucket {
 
   get entries(): ReadonlyMap<string, Entry> {
     return this.#entries;
+  }
+
+  /** One group's keys, as they stand now. */
+  view(group: string): View {
+    const known = this.#views.get(group);
+    if (known !== undefined) return known;
+    const entries = new Map([...this.#entries].filter(([key]) => key.startsWith(`${group}.`)));
+    const revision = [...entries.values()].reduce((latest, entry) => Math.max(latest, entry.revision), 0);
+    const view: View = { group, epoch: this.epoch, revision, entries };
+    this.#views.set(group, view);
+    return view;
   }
 
   /** @throws WrongRevisionError */
@@ -77,6 +90,7 @@ export class MemoryBucket {
   }
 
   #tell(): void {
+    this.#views.clear();
     if (!this.#isAway) { for (const watcher of this.#watchers) watcher.look(); }
   }
 }
@@ -180,10 +194,7 @@ export class MemoryStore implements PeerStore {
   }
 
   #show(group: string): void {
-    if (!this.#groups.has(group)) return;
-    const entries = new Map([...this.#bucket.entries].filter(([key]) => key.startsWith(`${group}.`)));
-    const revision = Math.max(0, ...[...entries.values()].map((entry) => entry.revision));
-    this.#listener?.onView({ group, epoch: this.#bucket.epoch, revision, entries });
+    if (this.#groups.has(group)) this.#listener?.onView(this.#bucket.view(group));
   }
 
   #write(key: string, value: Uint8Array | undefined, replaces: number): number {

@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Peer } from "../ports.ts";
 import type { PeerRecord, Roster } from "../roster.ts";
 import { type Ownership, ownershipOf, type Reach } from "./ownership.ts";
+import { type Members, RosterTable } from "./roster-table.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Chosen: rosters that are remembered. A long memory is cheap: only keys that changed owners are looked for elsewhere. */
@@ -11,8 +12,12 @@ const MAX_FORMER = 128;
 const FORMER_FOR_MS = 300_000;
 /** Chosen: names of lost nodes, the latest ones. */
 const MAX_LOST = 100;
+/** The table of nodes is made anew when it has so many more than twice those that serve. Chosen: names seldom change. */
+const SPARE_PLACES = 256;
 
-interface Former extends Ownership {
+/** One earlier roster. */
+interface Former {
+  readonly members: Members;
   /** When the next roster replaced it, or when this node was first listed. */
   readonly sinceMs: number;
   readonly untilMs: number;
@@ -25,6 +30,9 @@ export class FormerOwners {
   readonly #clock: Clock;
   /** The latest first. */
   #former: readonly Former[] = [];
+  #table = new RosterTable();
+  /** By the latest of them. */
+  #last: Ownership | undefined;
   /** Nodes that left the roster without draining: dead, or taken to be dead. */
   #lost: ReadonlySet<string> = new Set();
   #wasListed = false;
@@ -43,17 +51,22 @@ export class FormerOwners {
    * @param serving the serving peers of the new roster
    */
   changed(before: Ownership, roster: Roster, serving: readonly PeerRecord[]): void {
-    const former: Ownership[] = [before, ...this.#former];
+    const nowMs = this.#clock.nowMs();
+    const since = { sinceMs: nowMs, untilMs: nowMs + FORMER_FOR_MS };
+    const former = [...this.#former];
+    if (before.records.length > 0) {
+      former.unshift({ ...since, members: this.#table.membersOf(before.records) });
+      this.#last = before;
+    }
     const self = serving.find(({ name }) => name === this.#reach.selfName);
     if (roster.revision > 0 && self !== undefined && !this.#wasListed) {
       this.#wasListed = true;
-      former.push(...this.#predecessors(self, serving));
+      const left = serving.filter((peer) => peer !== self);
+      if (left.length > 0 && former.length === 0) this.#last = ownershipOf(left, this.#reach);
+      former.push(...this.#predecessors(self, left).map((members) => ({ ...since, members })));
     }
-    const nowMs = this.#clock.nowMs();
-    this.#former = former
-      .filter(({ records }) => records.length > 0)
-      .map((ownership) => ({ sinceMs: nowMs, untilMs: nowMs + FORMER_FOR_MS, ...ownership }))
-      .slice(0, MAX_FORMER);
+    this.#former = former.slice(0, MAX_FORMER);
+    this.#compact(serving.length);
     const listed = new Set(roster.peers.map(({ name }) => name));
     const missing = [...this.#lost, ...before.records.map(({ name }) => name)].filter((name) => !listed.has(name));
     this.#lost = new Set(missing.slice(-MAX_LOST));
@@ -66,7 +79,7 @@ export class FormerOwners {
 
   /** The ownership before the last change, if that was not long ago. */
   get last(): Ownership | undefined {
-    return this.#remembered()[0];
+    return this.isEmpty ? undefined : this.#last;
   }
 
   /** Whether no earlier roster is remembered. */
@@ -78,10 +91,12 @@ export class FormerOwners {
   /** The key's former owners, the latest first, without this node; `owner` in front if there is one. `count` at most. */
   holders(hash: number, owner: Peer | undefined, count: number): readonly Peer[] {
     const found = owner === undefined ? [] : [owner];
-    for (const { rendezvous, records, sinceMs } of this.#remembered()) {
+    const former = this.#remembered();
+    let at = 0;
+    for (const name of this.#table.owners(hash, former.map(({ members }) => members))) {
       if (found.length >= count) break;
-      const { name } = records[rendezvous.owner(hash)]!;
-      if (name === this.#reach.selfName || found.some((peer) => peer.name === name)) continue;
+      const { sinceMs } = former[at++]!;
+      if (name === undefined || name === this.#reach.selfName || found.some((peer) => peer.name === name)) continue;
       const peer = this.#reached(name);
       const emptyAtMs = peer?.emptyAtMs?.(this.#group) ?? -Infinity;
       // A node that was empty after it had lost the key holds nothing from that time.
@@ -100,9 +115,24 @@ export class FormerOwners {
   }
 
   #remembered(): readonly Former[] {
-    if (this.isEmpty) return this.#former = [];
+    if (this.isEmpty) {
+      this.#table = new RosterTable();
+      this.#last = undefined;
+      return this.#former = [];
+    }
     const nowMs = this.#clock.nowMs();
     return this.#former.filter(({ untilMs }) => untilMs > nowMs);
+  }
+
+  /** Forgets the nodes that are in no remembered roster any more, when they may be many. */
+  #compact(serving: number): void {
+    if (this.#table.size <= 2 * serving + SPARE_PLACES) return;
+    const [before, after] = [this.#table, new RosterTable()];
+    this.#former = this.#remembered().map((former) => ({
+      ...former,
+      members: after.membersOf(before.contendersOf(former.members)),
+    }));
+    this.#table = after;
   }
 
   /**
@@ -110,16 +140,16 @@ export class FormerOwners {
    * shortly before, one after another. Those may be empty too, with the value further back. The joining times stand on
    * several nodes' clocks; an error costs a peek or a load.
    */
-  #predecessors(self: PeerRecord, serving: readonly PeerRecord[]): Ownership[] {
+  #predecessors(self: PeerRecord, others: readonly PeerRecord[]): Members[] {
     const sinceMs = Date.parse(self.joined) - FORMER_FOR_MS;
-    let left = serving.filter((peer) => peer !== self);
-    const found = [ownershipOf(left, this.#reach)];
-    const recent = left.filter(({ joined }) => Date.parse(joined) > sinceMs)
+    let members = this.#table.membersOf(others);
+    const found = [members];
+    const recent = others.filter(({ joined }) => Date.parse(joined) > sinceMs)
       .sort((a, b) => Date.parse(b.joined) - Date.parse(a.joined));
     for (const last of recent.slice(0, MAX_FORMER)) {
-      left = left.filter((peer) => peer !== last);
-      found.push(ownershipOf(left, this.#reach));
+      members = this.#table.without(members, last);
+      found.push(members);
     }
-    return found;
+    return found.slice(0, others.length);
   }
 }

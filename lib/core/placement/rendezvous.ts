@@ -87,6 +87,21 @@ export class Rendezvous {
     return indices;
   }
 
+  /** The index of the one that owns a key of this hash among those that count; -1 when none does. */
+  ownerAmong(hash: number, counts: (index: number) => boolean): number {
+    const folded = fold(hash);
+    let owner = -1;
+    let highest = -Infinity;
+    for (let i = 0; i < this.size; i++) {
+      if (!counts(i)) continue;
+      const score = this.#score(folded, i);
+      if (!(score > highest)) continue;
+      highest = score;
+      owner = i;
+    }
+    return owner;
+  }
+
   #score(folded: number, index: number): number {
     const score = signedScore(stir(folded ^ this.#seeds[index]!));
     if (this.#weights === undefined) return score;

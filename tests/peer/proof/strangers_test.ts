@@ -6,6 +6,7 @@ import { challengeText, fieldOf } from "../../../lib/peer/proof/fields.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { identityOf } from "../../support/identity.ts";
 import { MemoryLog } from "../../support/log.ts";
+import { heapBytes } from "../../support/memory.ts";
 import { type Defer, test } from "../../support/test.ts";
 import { getBy, getFrom } from "../memory.ts";
 import { claimOf, proofLine, proofOf, RawClient, UPGRADE } from "../raw.ts";
@@ -193,18 +194,3 @@ test("ten thousand challenges leave nothing behind, and the first of them can st
   assert.equal((await first.ask(UPGRADE + proof)).status, 101);
   b.close();
 });
-
-/** What is alive. */
-async function heapBytes(): Promise<number> {
-  const { Bun } = globalThis as { Bun?: { gc(sync: boolean): void } };
-  if (Bun !== undefined) {
-    for (let i = 0; i < 3; i++) Bun.gc(true);
-    return (await import("bun:jsc" as string)).heapSize();
-  }
-  const { setFlagsFromString } = await import("node:v8");
-  const { runInNewContext } = await import("node:vm");
-  setFlagsFromString("--expose-gc");
-  const gc = runInNewContext("gc") as () => void;
-  for (let i = 0; i < 3; i++) gc();
-  return process.memoryUsage().heapUsed;
-}

@@ -34,7 +34,8 @@ import {
   VALUE_HEAD_BYTES,
 } from "./frames.ts";
 
-const INITIAL_CAPACITY_BYTES = 16 * 1024;
+/** Chosen: a greeting or a few asks. It doubles as frames need it; most links of a large cluster never send more. */
+const INITIAL_CAPACITY_BYTES = 512;
 /** Chosen: the memory of a batch that grew beyond this is given back when it was sent. */
 const KEPT_CAPACITY_BYTES = 1024 * 1024;
 const MAX_U32 = 0xffff_ffff;

@@ -19,13 +19,15 @@ use([
   SVGRenderer,
 ]);
 
-const width = 880;
+/** Of every plot, in pixels. */
+export const width = 880;
 const font = "system-ui, sans-serif";
 const colours: Record<RuntimeKind | "other", string> = { bun: "#c8702d", deno: "#3a6ea8", other: "#9a9a9a" };
 /** Chosen: with more dots a bar cannot be read. */
 const maxDots = 40;
 
-function svg(option: EChartsCoreOption, height: number): string {
+/** Draws one chart. @param height in pixels, as `width` */
+export function svg(option: EChartsCoreOption, height: number): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   chart.setOption({ animation: false, backgroundColor: "#fff", textStyle: { fontFamily: font }, ...option });
   const text = chart.renderToSVGString();

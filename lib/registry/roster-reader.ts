@@ -5,6 +5,7 @@ import type { Log } from "../core/base/log.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { Complaints, shownKey } from "./complaints.ts";
 import { parseRecord } from "./record.ts";
+import { rosterNews } from "./roster-news.ts";
 import { keyOf, listText, type View } from "./store.ts";
 
 export interface RosterReaderOptions {
@@ -196,7 +197,7 @@ export class RosterReader {
       next.peers.every((peer, index) => isSameRecord(peer, former.peers[index]!));
     if (isSamePeers && next.revision === former.revision) return;
     this.#roster = next;
-    if (!isSamePeers || former.revision === 0 || isEmpty !== this.#isEmpty) this.#say(next, isEmpty);
+    if (!isSamePeers || former.revision === 0 || isEmpty !== this.#isEmpty) this.#say(former, next, isEmpty);
     this.#isEmpty = isEmpty;
     try {
       onRoster(next);
@@ -211,13 +212,13 @@ export class RosterReader {
     return self === undefined ? [] : [self];
   }
 
-  #say({ group, revision, peers }: Roster, isEmpty: boolean): void {
-    const urls = isEmpty ? [] : peers.map((peer) => peer.url);
-    const told = isEmpty ? "empty" : urls.join(" ");
-    this.#options.log.info(`got new ${listText(group)} (revision ${revision}): ${told}`, {}, {
+  #say(former: Roster, next: Roster, isEmpty: boolean): void {
+    const { group, revision } = next;
+    const { text, facts } = isEmpty ? { text: "empty", facts: { peers: [] } } : rosterNews(former, next);
+    this.#options.log.info(`got new ${listText(group)} (revision ${revision}): ${text}`, {}, {
       group,
       revision,
-      peers: urls,
+      ...facts,
     });
   }
 

@@ -10,7 +10,9 @@ import { MemoryNetwork } from "../../peer/memory.ts";
 import { record } from "../../peer/support.ts";
 
 const ANNOUNCEMENTS = 20;
-const PICKS = 200_000;
+const PICKS = 50_000;
+/** The best one counts: another process may have the core meanwhile. */
+const PICK_ROUNDS = 8;
 const PICKED_KEYS = 1_024;
 const EPOCH = 1_700_000_000_000_000;
 
@@ -68,8 +70,7 @@ function measurePick(nodes: number): number {
     for (let i = 0; i < PICKS; i++) picker.pick(keys[i % PICKED_KEYS]!);
     return (performance.now() - sinceMs) * 1e6 / PICKS;
   };
-  // The best of three: the first one is compiled on the way.
-  return Math.min(round(), round(), round());
+  return Math.min(...Array.from({ length: PICK_ROUNDS }, round));
 }
 
 function listed(name: string): PeerRecord {

@@ -18,6 +18,7 @@ interface Ranking {
 
 /** The plan for the list of one group. */
 interface ListPlan extends Ranking {
+  readonly probers: ReadonlyMap<string, readonly string[]>;
   readonly targets: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -30,24 +31,30 @@ interface ListPlan extends Ranking {
  */
 export class ProbePlan {
   readonly #plans: ReadonlyMap<string, ListPlan>;
+  /** The keys of the plans, list by list. */
+  readonly #keys: readonly string[];
   /** All nodes of all lists, sorted, each once. */
   readonly names: readonly string[];
 
   /**
-   * O(N) per name of a list that is new. Lists of the same names share their work.
+   * O(N) for a list in which few names have changed, O(N²) for one that is new. Lists of the same names share their work.
    *
    * @param lists the names in each group, this node's among them; each once in a list, in any order
-   * @param former the plan before this one; its unchanged lists are taken over
+   * @param former the plan before this one, with its lists in the same order; what has not changed is taken over
    */
   constructor(lists: Iterable<readonly string[]>, former?: ProbePlan) {
     const plans = new Map<string, ListPlan>();
-    const before = former === undefined ? undefined : former.#plans;
+    const keys: string[] = [];
+    const [before, formerKeys] = former === undefined ? [undefined, []] : [former.#plans, former.#keys];
     for (const list of lists) {
       const names = [...list].sort();
       const key = names.join(" ");
-      if (!plans.has(key)) plans.set(key, before?.get(key) ?? listPlanOf(names));
+      const near = before?.get(formerKeys[keys.length] ?? key);
+      if (!plans.has(key)) plans.set(key, before?.get(key) ?? listPlanOf(names, near));
+      keys.push(key);
     }
     this.#plans = plans;
+    this.#keys = keys;
     this.names = [...new Set([...plans.values()].flatMap(({ names }) => names))].sort();
   }
 
@@ -75,17 +82,39 @@ function rankingOf(names: readonly string[]): Ranking {
   return { names, rendezvous: new Rendezvous(names.map((name) => ({ name, weight: 1 }))) };
 }
 
-function listPlanOf(names: readonly string[]): ListPlan {
+/** @param former a plan for nearly the same names, if there is one */
+function listPlanOf(names: readonly string[], former: ListPlan | undefined): ListPlan {
   const ranking = rankingOf(names);
+  const places = new Map(names.map((name, place) => [name, place]));
+  const added = former === undefined ? [] : names.filter((name) => !former.probers.has(name));
+  const probers = new Map<string, readonly string[]>();
   const targets = new Map<string, string[]>();
   for (const target of names) {
-    for (const prober of firstInRank(ranking, target, PROBERS, new Set())) {
+    const kept = former?.probers.get(target);
+    const own = kept?.length === PROBERS && kept.every((prober) => places.has(prober))
+      ? withNewcomers(ranking, target, kept, added, places)
+      : firstInRank(ranking, target, PROBERS, new Set());
+    probers.set(target, own);
+    for (const prober of own) {
       const known = targets.get(prober);
       if (known === undefined) targets.set(prober, [target]);
       else known.push(target);
     }
   }
-  return { ...ranking, targets };
+  return { ...ranking, probers, targets };
+}
+
+/** The first in rank, when they were the first before these names came: no other name can be among them. */
+function withNewcomers(
+  { names, rendezvous }: Ranking,
+  target: string,
+  kept: readonly string[],
+  added: readonly string[],
+  places: ReadonlyMap<string, number>,
+): readonly string[] {
+  if (added.length === 0) return kept;
+  const candidates = [...kept, ...added].map((name) => places.get(name)!).sort((a, b) => a - b);
+  return rendezvous.rankedAmong(hash.hash(target), PROBERS, candidates).map((place) => names[place]!);
 }
 
 function firstInRank({ names, rendezvous }: Ranking, target: string, count: number, without: ReadonlySet<string>) {

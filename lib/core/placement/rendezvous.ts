@@ -87,6 +87,13 @@ export class Rendezvous {
     return indices;
   }
 
+  /** As `ranked`, among a few of them. @param indices in rising order */
+  rankedAmong(hash: number, count: number, indices: readonly number[]): number[] {
+    const folded = fold(hash);
+    const scored = indices.map((index) => ({ index, score: this.#score(folded, index) }));
+    return scored.sort((a, b) => b.score - a.score).slice(0, count).map(({ index }) => index);
+  }
+
   /** The index of the one that owns a key of this hash among those that count; -1 when none does. */
   ownerAmong(hash: number, counts: (index: number) => boolean): number {
     const folded = fold(hash);

@@ -34,6 +34,45 @@ test("each peer has three probers, or all others where there are fewer, and neve
   fc.assert(fc.property(names, check), { numRuns: 20 });
 });
 
+test("a plan made from the one before is the plan that a node makes which has just started", () => {
+  const all = Array.from({ length: 40 }, (_, i) => `10-0-0-${i}-8000`);
+  // Some changes are of one node, as usual; some of many, and some lists are too short for three probers.
+  const list = fc.subarray(all, { minLength: 1 });
+  const step = fc.record({ lists: fc.array(list, { minLength: 1, maxLength: 3 }), toggled: fc.array(fc.nat(39)) });
+  const toggle = (names: readonly string[], index: number) =>
+    names.includes(all[index]!) ? names.filter((name) => name !== all[index]) : [...names, all[index]!];
+  fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 4 }), (steps) => {
+    let plan: ProbePlan | undefined;
+    const check = (lists: readonly (readonly string[])[]) => {
+      plan = new ProbePlan(lists, plan);
+      const fresh = new ProbePlan(lists);
+      for (const name of all) assert.deepEqual([...plan.targetsOf(name)], [...fresh.targetsOf(name)], name);
+    };
+    for (const { lists, toggled } of steps) {
+      let [first, ...others] = lists as [string[], ...string[][]];
+      check([first, ...others]);
+      for (const index of toggled) check([first = toggle(first, index), ...others]);
+    }
+  }));
+});
+
+test("a change of one node in a thousand costs a look at each, not at each pair", () => {
+  const all = Array.from({ length: 1_000 }, (_, i) => `10-0-${i >> 8}-${i & 255}-8000`);
+  const timeOf = (make: () => ProbePlan) => {
+    const sinceMs = performance.now();
+    make();
+    return performance.now() - sinceMs;
+  };
+  let plan = new ProbePlan([all]);
+  // The best of each counts: another process may have the core meanwhile.
+  const changes = all.slice(0, 20).map((left) =>
+    timeOf(() => plan = new ProbePlan([all.filter((name) => name !== left)], plan))
+  );
+  const fresh = all.slice(0, 20).map((left) => timeOf(() => new ProbePlan([all.filter((name) => name !== left)])));
+  const [changeMs, freshMs] = [Math.min(...changes), Math.min(...fresh)];
+  assert.ok(changeMs < 0.7 * freshMs, `${changeMs} ms, and ${freshMs} ms for a new one`);
+});
+
 test("the work is shared out: of 200 nodes none probes more than a dozen", () => {
   const all = Array.from({ length: 200 }, (_, i) => `10-0-0-${i}-8000`);
   const plan = planOf(all);

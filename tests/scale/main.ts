@@ -95,5 +95,6 @@ const report: Report = { title: `${title}, in ${seconds()} s`, simulated: ofSimu
 console.log(values.json ? JSON.stringify(report) : text(report));
 if (values.readme) writeReadme(report);
 const faults = missedIn(report);
+if (real.length < sizes.real.length) faults.push(`${sizes.real[real.length]} real nodes: it broke off, see above`);
 for (const fault of faults) console.error(`MISSED ${fault}`);
 process.exit(faults.length === 0 ? 0 : 1);

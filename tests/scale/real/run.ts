@@ -54,7 +54,12 @@ export interface RealFigures {
   };
 }
 
-/** Grows one fleet through these sizes. @param say is told of the progress */
+/**
+ * Grows one fleet through these sizes. Ends at a size at which it breaks off, as on a machine that is too busy: that one and
+ * those after it are not in the result.
+ *
+ * @param say is told of the progress
+ */
 export async function measureReal(
   sizes: readonly number[],
   defer: Defer,
@@ -64,7 +69,12 @@ export async function measureReal(
   const found: RealFigures[] = [];
   for (const size of sizes) {
     say(`${size} real nodes`);
-    found.push(await fleet.measure(size));
+    try {
+      found.push(await fleet.measure(size));
+    } catch (error) {
+      say(`broke off: ${error instanceof Error ? error.stack : error}`);
+      break;
+    }
   }
   return found;
 }

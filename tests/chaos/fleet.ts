@@ -54,7 +54,7 @@ export interface MusterOptions {
   /** More fields of the group. */
   readonly policy: Readonly<Record<string, unknown>>;
   /** The folder of another release, whose nodes start first; see `release`. @default this checkout */
-  readonly release: string | undefined;
+  readonly release?: string | undefined;
 }
 
 export class MusterFleet implements Fleet {

@@ -1,6 +1,7 @@
 /** The ports of a group: an origin, other nodes, and the choice among them. */
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Reply } from "./base/reply.ts";
+import type { Trace } from "./base/trace.ts";
 import { BLIND, type Label } from "./invalidation/label.ts";
 import type { Fields } from "./semantics/fields.ts";
 import type { Answer, Value } from "./value.ts";
@@ -29,6 +30,8 @@ export interface LoadContext {
   readonly request?: RequestHead | undefined;
   /** Is told of the bytes of the body before they are read, where that may be many. @default nothing bounds them */
   readonly loading?: LoadingBody | undefined;
+  /** What the request that the load was begun for is known by. */
+  readonly trace?: Trace | undefined;
 }
 
 /** Where a value comes from on a miss (groupcache's Getter). */
@@ -54,6 +57,7 @@ export interface ForwardedRequest {
   /** End to end. */
   readonly fields: Fields;
   readonly body: ReadableStream<Uint8Array> | null;
+  readonly trace?: Trace | undefined;
 }
 
 /** The site's answer to it; the body is still coming. */
@@ -124,6 +128,8 @@ export interface PushOptions extends AskOptions {
 export interface Ask extends AskOptions, Reply<Value> {
   /** What the client's request says beside the key; only for sites. */
   readonly request?: RequestHead | undefined;
+  /** What the request is known by that the ask is made for. */
+  readonly trace?: Trace | undefined;
   /** What the asker has applied. A peer that is behind it catches up before it answers, or rejects with BehindError. */
   readonly after: Label;
 }

@@ -3,6 +3,7 @@ import type { GroupConfig } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { NotFoundError, OriginTimeoutError, OverloadedError } from "../core/errors.ts";
 import type { LoadContext } from "../core/ports.ts";
+import { traceRecord } from "../core/semantics/trace-context.ts";
 import type { Answer } from "../core/value.ts";
 import { answerOf, staleOf } from "../origins/module/answer.ts";
 import type { LoadOptions } from "../origins/module/contract.ts";
@@ -32,7 +33,7 @@ export class LoadOrigin implements CheckedOrigin {
    * @throws OriginTimeoutError, OverloadedError it threw an error of this name, or a TimeoutError
    * @throws OriginError it failed, or returned what is no value, or one over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale: held, loading }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale: held, loading, trace }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const over = Promise.withResolvers<never>();
     const abort = () => over.reject(signal.reason);
@@ -41,7 +42,10 @@ export class LoadOrigin implements CheckedOrigin {
     const { valueBytesMax } = this.#config;
     const reading = { lifetime: this.#config, valueBytesMax, stale, held, signal, loading };
     const answer = async () => {
-      return await answerOf(this.#codec.resultOf(await this.#load(key, { signal, stale })), reading);
+      return await answerOf(
+        this.#codec.resultOf(await this.#load(key, { signal, stale, trace: traceRecord(trace) })),
+        reading,
+      );
     };
     try {
       return await Promise.race([answer(), over.promise]);

@@ -1,7 +1,8 @@
 /** Logs why an origin fails: a client learns only that it fails. */
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError, OriginUnreachableError } from "../core/errors.ts";
-import type { Log } from "../core/base/log.ts";
+import type { Log, LogFields } from "../core/base/log.ts";
+import type { Trace } from "../core/base/trace.ts";
 import type { CheckedOrigin } from "./origin.ts";
 
 /** The shortest time between two lines. Chosen: an origin that is down fails every load. */
@@ -28,13 +29,17 @@ export function reported(
   let unsaid = 0;
   // The key of a site has a query, which may hold a secret.
   const shown = (key: string) => origin.forward === undefined ? key : key.replace(/\?.*$/s, "");
-  const report = (asked: string, error: unknown, signal: AbortSignal) => {
+  const report = (asked: string, error: unknown, signal: AbortSignal, trace: Trace | undefined) => {
     if (!(error instanceof OriginError) || signal.aborted) return;
     if (clock.nowMs() < silentUntilMs) return void unsaid++;
     const key = shown(asked);
     const others = unsaid === 0 ? "" : `, and ${unsaid} more failed since the last of these lines`;
     const facts = { group, key, reason: error.message, unsaid };
-    log.warn(`the origin of ${group} failed: ${error.message} (key ${JSON.stringify(key)}${others})`, {}, facts);
+    log.warn(
+      `the origin of ${group} failed: ${error.message} (key ${JSON.stringify(key)}${others})`,
+      idOf(trace),
+      facts,
+    );
     silentUntilMs = clock.nowMs() + SILENCE_MS;
     unsaid = 0;
   };
@@ -44,7 +49,7 @@ export function reported(
       try {
         return await origin.load(key, signal, context);
       } catch (error) {
-        report(key, error, signal);
+        report(key, error, signal, context?.trace);
         throw error;
       }
     },
@@ -60,11 +65,15 @@ export function reported(
         } catch (error) {
           const isUnreachable = error instanceof OriginUnreachableError && !signal.aborted;
           if (isUnreachable) reached?.failed(askedAtMs, error.message);
-          report(request.key, error, signal);
+          report(request.key, error, signal, request.trace);
           throw error;
         }
       },
     }),
     ...(changedBy && { changedBy: (key, answer) => changedBy.call(origin, key, answer) }),
   };
+}
+
+function idOf(trace: Trace | undefined): LogFields {
+  return trace?.requestId === undefined ? {} : { requestId: trace.requestId };
 }

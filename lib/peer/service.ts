@@ -1,6 +1,7 @@
 /** What connections need of the node that they belong to. */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import type { Trace } from "../core/base/trace.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Suspect } from "../core/liveness/probed-peer.ts";
 import type { Ask, AskOptions, Entry, RequestHead } from "../core/ports.ts";
@@ -36,9 +37,16 @@ export interface PeerService {
    *
    * @param request what the client's request says beside the key; only for sites
    * @param after what the asker has applied. Nothing is found while this node is behind it
+   * @param trace what the request is known by that the ask is made for
    * @default nothing: `get` is called at once
    */
-  lookup?(group: string, key: string, request: RequestHead | undefined, after: Label): Value | undefined;
+  lookup?(
+    group: string,
+    key: string,
+    request: RequestHead | undefined,
+    after: Label,
+    trace: Trace | undefined,
+  ): Value | undefined;
   /**
    * Replies as the owner, when the lookup found nothing.
    *

@@ -356,6 +356,7 @@ function lastFailure(near: MemorySocket): string {
     onGroupAdded: ignore,
     onGroupRemoved: ignore,
     onApplied: ignore,
+    onTraced: ignore,
   };
   const replies: ReplyVisitor = {
     onFailure: (id, code) => void (failure = `${id} ${code}`),

@@ -115,6 +115,7 @@ class Client {
       return say(first.type === MessageType.welcome ? "welcome" : `refused: ${(first.json as { code: string }).code}`);
     }
     const fault = readFrame(frame, {
+      onTraced: (id) => say(`traced ${id}`),
       onGet: () => say("get"),
       onPeek: () => say("peek"),
       onPush: () => say("push"),

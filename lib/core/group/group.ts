@@ -1,6 +1,7 @@
 import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import { hashOf } from "../base/hash.ts";
+import type { Trace } from "../base/trace.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import { entryBytes } from "../cache/byte-cache.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
@@ -106,9 +107,9 @@ export class Group {
     this.validity = validity;
     this.#softTimeout = new SoftTimeout({ softTimeoutMs: lifetime.softTimeoutMs, caches, clock, counters: stats });
     const passed = this.passed = new PassedKeys(clock);
-    const { origin, etagOf, loading, health } = options;
+    const { origin, etagOf, loading, health, tracing } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
-    const ofOrigin = { origin, isBarred: !isServed, reachability, health, etagOf, loading };
+    const ofOrigin = { group, origin, isBarred: !isServed, reachability, health, etagOf, loading, tracing };
     this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats });
     const handoff = { group, picker, caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     this.#keeping = new Keeping({ handoff, origin: this.#origin, passed, isServed, hotAfterFetches });
@@ -128,7 +129,7 @@ export class Group {
     this.#refreshes = new Refreshes({ ways, clock, random });
   }
 
-  #failoverOf({ name: group, picker, clock, loadTimeoutMs, isServed = true }: GroupOptions): Failover<Loaded> {
+  #failoverOf({ name: group, picker, clock, loadTimeoutMs, isServed = true, tracing }: GroupOptions): Failover<Loaded> {
     const keeping = this.#keeping;
     return new Failover({
       group,
@@ -140,8 +141,10 @@ export class Group {
       received: (key, value, after, isElsewhere) => keeping.received(key, value, after, isElsewhere),
       standIn: (key, error, request) => keeping.standIn(cacheKeyFor(this.#caches, key, request), error, request),
       mayLoadHere: isServed,
-      loadHere: (key, signal, request) => this.#loadInPlaceOfOwner(key, signal, request),
-      loadUnkept: (key, signal, request) => promised(signal, (waiter) => this.loadUnkept(key, waiter), request),
+      loadHere: (key, signal, request, trace) => this.#loadInPlaceOfOwner(key, signal, request, trace),
+      loadUnkept: (key, signal, request, trace) =>
+        promised(signal, (waiter) => this.loadUnkept(key, waiter), request, trace),
+      tracing,
     });
   }
 
@@ -210,19 +213,20 @@ export class Group {
    * Lookup, then load. May ask a peer.
    *
    * @param options.after gives nothing that an invalidation up to this label covers
+   * @param options.trace what the request is known by
    * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's reason when
    * the caller left
    */
   async get(
     key: string,
-    { signal, after }: { signal?: CancelSignal; after?: Label | undefined } = {},
+    { signal, after, trace }: { signal?: CancelSignal; after?: Label | undefined; trace?: Trace | undefined } = {},
   ): Promise<Loaded> {
     if (after !== undefined && !(await this.reach(after))) {
-      return found(await promised(signal, (waiter) => this.loadUnkept(key, waiter)), key);
+      return found(await promised(signal, (waiter) => this.loadUnkept(key, waiter), undefined, trace), key);
     }
     const hit = this.lookup(key);
     if (hit !== undefined) return found(asLoaded(hit), key);
-    return found(await promised(signal, (waiter) => this.load(key, waiter)), key);
+    return found(await promised(signal, (waiter) => this.load(key, waiter), undefined, trace), key);
   }
 
   /** `lookup` for a peer that takes this node for the owner. */
@@ -256,11 +260,14 @@ export class Group {
   }
 
   /** `lookupAsOwner`, then `loadAsOwner`, by a promise. Throws as `get`. */
-  async getAsOwner(key: string, { signal }: { signal?: CancelSignal } = {}): Promise<Loaded> {
+  async getAsOwner(
+    key: string,
+    { signal, trace }: { signal?: CancelSignal; trace?: Trace | undefined } = {},
+  ): Promise<Loaded> {
     const hit = this.lookupAsOwner(key);
     if (hit !== undefined) return found(asLoaded(hit), key);
     this.#counters.loads++;
-    return found(await promised(signal, (waiter) => this.#loadAsOwner(key, waiter)), key);
+    return found(await promised(signal, (waiter) => this.#loadAsOwner(key, waiter), undefined, trace), key);
   }
 
   /**
@@ -441,12 +448,17 @@ export class Group {
   }
 
   /** Not counted: the fetch that led here is the load. */
-  #loadInPlaceOfOwner(key: string, signal: CancelSignal, request: RequestHead | undefined): Promise<Loaded> {
+  #loadInPlaceOfOwner(
+    key: string,
+    signal: CancelSignal,
+    request: RequestHead | undefined,
+    trace: Trace | undefined,
+  ): Promise<Loaded> {
     const cacheKey = cacheKeyFor(this.#caches, key, request);
     const wait = (waiter: Waiter<Loaded>) => {
       this.#loads.fly(cacheKey, waiter, (flight) => flight.follow(this.#owner.make(key, cacheKey, flight, request)));
     };
-    return promised(signal, wait, request);
+    return promised(signal, wait, request, trace);
   }
 
   /** The result of a flight is for another request than this waiter's. */

@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import type { Tracing } from "../base/trace.ts";
 import type { CostOf } from "../cache/memory.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
 import type { LogPosition } from "../invalidation/position.ts";
@@ -64,6 +65,8 @@ export interface GroupOptions {
   readonly maxFlights?: number;
   /** Bounds the bodies that all groups of this process are loading. @default nothing does */
   readonly loading?: LoadingBytes | undefined;
+  /** Records each ask of a peer and each load. @default nobody does */
+  readonly tracing?: Tracing | undefined;
   /** Makes an entity tag for a body that came without one, for HTTP origins. @default none is made */
   readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
   /** From 0 to 1. @default Math.random */

@@ -10,6 +10,7 @@ import type { CancelSignal } from "../base/cancel.ts";
 import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/tables/intrusive-list.ts";
 import { WeakMemo } from "../base/tables/memo.ts";
+import { NO_TRACING, type Trace, type Tracing } from "../base/trace.ts";
 import {
   BehindError,
   NotFoundError,
@@ -24,6 +25,7 @@ import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
 import { AskedPeer, type Hedgeable, Hedging } from "./hedging.ts";
+import { RecordedAsk } from "./recorded-ask.ts";
 
 export interface FailoverOptions<T> {
   readonly group: string;
@@ -40,12 +42,22 @@ export interface FailoverOptions<T> {
   /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
   readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
   /** This node's own load, which nobody keeps: the peer that answers for the key is behind this node. */
-  readonly loadUnkept: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
+  readonly loadUnkept: LoadHere<T>;
   /** Whether this node may ask the origin; if not, `loadHere` finds what other nodes have, or fails. @default true */
   readonly mayLoadHere?: boolean;
   /** This node's own load, in the place of an owner that cannot be reached or is slow. */
-  readonly loadHere: (key: string, signal: CancelSignal, request: RequestHead | undefined) => Promise<T>;
+  readonly loadHere: LoadHere<T>;
+  /** Records each ask. @default nobody does */
+  readonly tracing?: Tracing | undefined;
 }
+
+/** A load by this node. */
+type LoadHere<T> = (
+  key: string,
+  signal: CancelSignal,
+  request: RequestHead | undefined,
+  trace: Trace | undefined,
+) => Promise<T>;
 
 /** What failover counts. */
 export interface FailoverStats {
@@ -98,6 +110,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
   readonly asked: AskedPeer;
   readonly key: string;
   readonly request: RequestHead | undefined;
+  readonly trace: Trace | undefined;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
   readonly tried: Tried;
@@ -118,6 +131,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     nowMs: number,
   ) {
     this.request = request;
+    this.trace = flight.trace;
     this.failover = failover;
     this.peer = peer;
     this.asked = asked;
@@ -148,6 +162,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
 class HedgeAsk<T> implements Ask {
   readonly primary: PrimaryAsk<T>;
   readonly request: RequestHead | undefined;
+  readonly trace: Trace | undefined;
   readonly asked: AskedPeer;
   readonly signal: Flight<T>;
   readonly timeoutMs: number;
@@ -157,6 +172,7 @@ class HedgeAsk<T> implements Ask {
   constructor(primary: PrimaryAsk<T>, asked: AskedPeer, nowMs: number) {
     this.primary = primary;
     this.request = primary.request;
+    this.trace = primary.trace;
     this.asked = asked;
     this.signal = primary.signal;
     this.timeoutMs = primary.timeoutMs;
@@ -249,7 +265,7 @@ export class Failover<T> {
         if (found === undefined) throw fault;
         return found;
       };
-      return flight.follow(loadUnkept(key, flight, request).catch(standIn));
+      return flight.follow(loadUnkept(key, flight, request, flight.trace).catch(standIn));
     }
     if (error instanceof OriginUnreachableError && tried.unreachable === undefined) {
       return this.#askNext(key, request, flight, withTried({ ...tried, unreachable: error }, peer, false));
@@ -295,7 +311,7 @@ export class Failover<T> {
       if (asked.breaker.admit(nowMs)) {
         const ask = new PrimaryAsk(this, peer, asked, key, request, flight, tried, nowMs);
         this.#hedging.watch(ask);
-        return peer.ask(group, key, ask);
+        return peer.ask(group, key, this.#recorded(ask, peer, key));
       }
       tried = withTried(tried, peer, false);
       peer = this.#next(key, tried);
@@ -307,12 +323,17 @@ export class Failover<T> {
   }
 
   #loadHere(key: string, request: RequestHead | undefined, flight: Flight<T>, tried: Tried): void {
-    const loaded = this.#options.loadHere(key, flight, request);
+    const loaded = this.#options.loadHere(key, flight, request, flight.trace);
     if (tried.unreachable !== undefined) return flight.follow(loaded);
     loaded.then((result) => flight.resolve(result), (error) => {
       if (!(error instanceof OriginUnreachableError) || flight.aborted) return flight.reject(error);
       this.#askNext(key, request, flight, loadedHere(tried, error));
     });
+  }
+
+  #recorded(ask: Ask, { name }: Peer, key: string): Ask {
+    const { group, tracing = NO_TRACING } = this.#options;
+    return tracing.isOn ? new RecordedAsk(ask, tracing, group, key, { "muster.peer": name }) : ask;
   }
 
   /** The first in rank that was not tried. `undefined`: this node, or none is left after it. */
@@ -340,8 +361,11 @@ export class Failover<T> {
     const second = firstNotTried(others, tried.names);
     if (second === undefined && !mayLoadHere) return;
     stats.hedges++;
-    if (second !== undefined) return second.ask(group, key, new HedgeAsk(ask, this.#asked.get(second), nowMs));
-    loadHere(key, signal, request).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
+    if (second !== undefined) {
+      const hedge = new HedgeAsk(ask, this.#asked.get(second), nowMs);
+      return second.ask(group, key, this.#recorded(hedge, second, key));
+    }
+    loadHere(key, signal, request, signal.trace).then((loaded) => this.#end(ask) && signal.resolve(loaded), () => {});
   }
 }
 

@@ -7,6 +7,7 @@
 import { Cancel, type CancelSignal } from "../base/cancel.ts";
 import { IntrusiveTable, type TableNode } from "../base/tables/intrusive-table.ts";
 import type { Clock } from "../base/clock.ts";
+import type { Trace } from "../base/trace.ts";
 import { OriginTimeoutError, OverloadedError } from "../errors.ts";
 import { hashOf } from "../base/hash.ts";
 import type { Reply } from "../base/reply.ts";
@@ -17,6 +18,8 @@ import type { Value } from "../value.ts";
 
 /** One load in flight, as its maker sees it: aborted when no waiter is left, or when its deadline has passed. */
 export interface Flight<T> extends CancelSignal, Reply<T> {
+  /** That of the waiter which the flight was begun for: one load is a part of one trace. */
+  readonly trace: Trace | undefined;
   /** It may last until then, if that is later than its deadline. */
   keepUntil(untilMs: number): void;
   /** Resolves or rejects as this work does. */
@@ -48,6 +51,10 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
     this.deadlineMs = deadlineMs;
     this.flights = flights;
     this.begun = flights.applied();
+  }
+
+  get trace(): Trace | undefined {
+    return this.initiator.trace;
   }
 
   resolve(value: T): void {
@@ -83,6 +90,8 @@ export abstract class Waiter<T> implements Reply<T> {
   readonly signal: CancelSignal | undefined;
   /** What its request says beside the key, where that matters. */
   readonly request: RequestHead | undefined;
+  /** What its request is known by in logs and traces. */
+  readonly trace: Trace | undefined;
   private flight: LoadInFlight<T> | undefined = undefined;
   /** Whether nothing was applied from the beginning of its flight until it came: whatever the flight brings is for it. */
   hasAskedBefore = true;
@@ -91,9 +100,10 @@ export abstract class Waiter<T> implements Reply<T> {
   /** Whether it joined a flight that was begun for another waiter (RFC 9211, section 2.6). */
   isCollapsed = false;
 
-  constructor(signal: CancelSignal | undefined, request?: RequestHead) {
+  constructor(signal: CancelSignal | undefined, request?: RequestHead, trace?: Trace) {
     this.signal = signal;
     this.request = request;
+    this.trace = trace;
   }
 
   /** Whether this waiter is answered before the others. */
@@ -114,6 +124,7 @@ export abstract class Waiter<T> implements Reply<T> {
     this.flight = flight;
     this.hasAskedBefore = flight.begun === applied;
     this.isCollapsed = flight.initiator !== this;
+    if (this.isCollapsed && this.trace !== undefined) this.trace.joined = flight.trace;
     this.signal?.addEventListener("abort", this, ONCE);
   }
 
@@ -125,8 +136,13 @@ export abstract class Waiter<T> implements Reply<T> {
 class PromiseWaiter<T> extends Waiter<T> {
   private readonly reply: Reply<T>;
 
-  constructor(signal: CancelSignal | undefined, reply: Reply<T>, request: RequestHead | undefined) {
-    super(signal, request);
+  constructor(
+    signal: CancelSignal | undefined,
+    reply: Reply<T>,
+    request: RequestHead | undefined,
+    trace: Trace | undefined,
+  ) {
+    super(signal, request, trace);
     this.reply = reply;
   }
 
@@ -144,13 +160,14 @@ export function promised<T>(
   signal: CancelSignal | undefined,
   wait: (waiter: Waiter<T>) => void,
   request?: RequestHead,
+  trace?: Trace,
 ): Promise<T> {
-  return new Promise<T>((resolve, reject) => wait(new PromiseWaiter<T>(signal, { resolve, reject }, request)));
+  return new Promise<T>((resolve, reject) => wait(new PromiseWaiter<T>(signal, { resolve, reject }, request, trace)));
 }
 
 class Onlooker<T> extends PromiseWaiter<T> {
   constructor(signal: CancelSignal | undefined, reply: Reply<T>) {
-    super(signal, reply, undefined);
+    super(signal, reply, undefined, undefined);
   }
 
   override get isOnlooker(): boolean {
@@ -173,7 +190,7 @@ export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
   private readonly ask: Ask;
 
   constructor(ask: Ask) {
-    super(ask.signal, ask.request);
+    super(ask.signal, ask.request, ask.trace);
     this.ask = ask;
   }
 

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { Memo } from "../base/tables/memo.ts";
+import { keyShown, NO_TRACING, type Trace, type Tracing } from "../base/trace.ts";
 import {
   NotFoundError,
   OriginError,
@@ -12,7 +13,7 @@ import { FailedRefreshes } from "../lifetime/failed-refreshes.ts";
 import type { Label } from "../invalidation/label.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
 import { goneAtMs, isUsableOnError, jittered, timesFrom } from "../lifetime/times.ts";
-import type { Origin, RequestHead } from "../ports.ts";
+import type { LoadContext, Origin, RequestHead } from "../ports.ts";
 import type { Freshness } from "../semantics/freshness.ts";
 import { type About, type Answer, canBeValidated, NO_TAGS, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
@@ -50,6 +51,10 @@ export interface OriginLoadsOptions {
   readonly etagOf?: ((body: Uint8Array<ArrayBuffer>) => string) | undefined;
   /** Bounds the bodies that are on their way, together with those of other groups. @default nothing does */
   readonly loading?: LoadingBytes | undefined;
+  /** The name of the group, for spans. @default none */
+  readonly group?: string;
+  /** Records each load. @default nobody does */
+  readonly tracing?: Tracing | undefined;
   /** Counts here. */
   readonly stats: OriginStats;
 }
@@ -159,7 +164,7 @@ export class OriginLoads {
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
-    const { origin, clock, lifetime, reachability, health, stats, isBarred = false } = this.#options;
+    const { clock, lifetime, reachability, health, stats, isBarred = false } = this.#options;
     flight.throwIfAborted();
     if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
     const loading = this.#options.loading?.begin();
@@ -167,7 +172,7 @@ export class OriginLoads {
     this.#inFlight.set(cacheKey, flight);
     const askedAtMs = clock.nowMs();
     try {
-      const answer = await origin.load(key, flight.abortSignal(), { stale, request, loading });
+      const answer = await this.#answer(key, flight, { stale, request, loading });
       reachability.answered();
       if (answer.status === 404 && this.#isNothing(answer)) {
         throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
@@ -187,6 +192,30 @@ export class OriginLoads {
       loading?.end();
       // A cancelled load may end after the next one has begun.
       if (this.#inFlight.get(cacheKey) === flight) this.#inFlight.delete(cacheKey);
+    }
+  }
+
+  /** The origin's answer, with a span while anybody records. */
+  #answer(key: string, flight: Flight<unknown>, context: LoadContext): Promise<Answer> {
+    const { origin, tracing = NO_TRACING } = this.#options;
+    const load = (trace: Trace | undefined) => origin.load(key, flight.abortSignal(), { ...context, trace });
+    return tracing.isOn ? this.#recorded(key, flight, load) : load(flight.trace);
+  }
+
+  async #recorded(
+    key: string,
+    flight: Flight<unknown>,
+    load: (trace: Trace | undefined) => Promise<Answer>,
+  ): Promise<Answer> {
+    const { group = "", tracing = NO_TRACING } = this.#options;
+    const span = tracing.begin("load", "load", flight.trace, { "muster.group": group, "muster.key": keyShown(key) });
+    try {
+      const answer = await span.run(() => load(span.trace));
+      span.end({ "muster.bytes": answer.body.length, "muster.status": answer.status ?? 200 });
+      return answer;
+    } catch (error) {
+      span.end({}, error);
+      throw error;
     }
   }
 

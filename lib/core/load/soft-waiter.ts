@@ -14,7 +14,7 @@ export class SoftWaiter<T> extends Waiter<T> {
 
   /** @param stale what may be served after `softTimeoutMs`; `undefined`: nothing may any more, and the load is waited for */
   constructor(inner: Waiter<T>, clock: Clock, softTimeoutMs: number, stale: () => T | undefined) {
-    super(undefined, inner.request);
+    super(undefined, inner.request, inner.trace);
     this.#inner = inner;
     this.#cancelTimer = clock.after(softTimeoutMs, () => {
       const value = stale();

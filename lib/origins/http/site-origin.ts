@@ -1,6 +1,7 @@
 /** `http(s)://host/base/*`: a whole web site as an origin, for a shared HTTP cache (RFC 9111) in front of it. */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError, OriginError, OriginTimeoutError, PassThroughError } from "../../core/errors.ts";
 import { type Invalidation, invalidationOf, MAX_NAMES } from "../../core/invalidation/message.ts";
@@ -10,6 +11,7 @@ import { freshened, isAbout, unconditional, validatorsOf } from "../../core/sema
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf, hasExplicitLifetime } from "../../core/semantics/freshness.ts";
 import { invalidatedTags, TagReader } from "../../core/semantics/tags.ts";
+import { tracedBy } from "../../core/semantics/trace-context.ts";
 import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
 import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
@@ -49,25 +51,25 @@ export class SiteOrigin implements Origin {
    * @throws BadKeyError the path leads out of the site; OriginError an answer that is cut; OriginUnreachableError none;
    * OriginTimeoutError; OverloadedError; PassThroughError a body over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale, request, loading }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale, request, loading, trace }: LoadContext = {}): Promise<Answer> {
     return await this.#timed(signal, async (within) => {
       const asked = unconditional(request?.fields ?? []);
       const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
-      const answer = await this.#get(key, [...asked, ...validators], within);
+      const answer = await this.#get(key, [...asked, ...validators], trace, within);
       if (answer.status !== 304) return await this.#whole(key, answer, asked, within, loading);
       answer.body.resume();
       if (stale !== undefined && validators.length > 0 && isAbout(stale.about.fields, answer.fields)) {
         return this.#freshened(stale, answer, asked);
       }
       if (validators.length === 0) throw new OriginError(`${this.#name(key)} answered 304, which nobody asked for`);
-      return await this.#whole(key, await this.#get(key, asked, within), asked, within, loading);
+      return await this.#whole(key, await this.#get(key, asked, trace, within), asked, within, loading);
     });
   }
 
   /** Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError. */
-  async forward({ method, key, fields, body }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
+  async forward({ method, key, fields, body, trace }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
     const target = this.#checkedTarget(key);
-    const sent = { method, target, fields: this.#outgoing(fields, body !== null) };
+    const sent = { method, target, fields: this.#outgoing(tracedBy(trace, fields), body !== null) };
     const answer = await this.#client.exchange(sent, body, AbortSignal.any([signal, this.#closing.signal]));
     return {
       status: answer.status,
@@ -146,8 +148,9 @@ export class SiteOrigin implements Origin {
     }
   }
 
-  #get(key: string, fields: Fields, signal: AbortSignal): Promise<Exchanged> {
-    const head = { method: "GET", target: this.#checkedTarget(key), fields: this.#outgoing(fields, false) };
+  #get(key: string, asked: Fields, trace: Trace | undefined, signal: AbortSignal): Promise<Exchanged> {
+    const fields = this.#outgoing(tracedBy(trace, asked), false);
+    const head = { method: "GET", target: this.#checkedTarget(key), fields };
     return this.#client.exchange(head, null, signal);
   }
 

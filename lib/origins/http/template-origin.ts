@@ -1,5 +1,6 @@
 /** `http(s)://host/path/{key}`: any web server as an origin, one GET per value. */
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { MAX_BODY_BYTES } from "../../core/base/limits.ts";
 import { NotFoundError, OriginError, OriginTimeoutError } from "../../core/errors.ts";
 import type { LifetimePolicy } from "../../core/lifetime/policy.ts";
@@ -8,6 +9,7 @@ import { freshened, isAbout, validatorsOf } from "../../core/semantics/condition
 import { endToEnd, type Fields, linesOf, without } from "../../core/semantics/fields.ts";
 import { type Freshness, freshnessOf } from "../../core/semantics/freshness.ts";
 import { TagReader } from "../../core/semantics/tags.ts";
+import { traceFields } from "../../core/semantics/trace-context.ts";
 import type { Answer, Value } from "../../core/value.ts";
 import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type AddressKind, checkLiteral, kindOf, lookupWithin } from "./addresses.ts";
@@ -89,7 +91,7 @@ export class TemplateOrigin implements Origin {
    * content type that no peer takes, or a redirect to where the origin cannot lead
    * @throws OriginUnreachableError no connection, or no answer over it
    */
-  async load(key: string, signal: AbortSignal, { stale, loading }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale, loading, trace }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const url = this.#urlOf(key);
     const late = new AbortController();
@@ -97,7 +99,8 @@ export class TemplateOrigin implements Origin {
       late.abort(new OriginTimeoutError(`${nameOf(url)} did not end within ${this.#timeoutMs} ms`));
     });
     try {
-      return await this.#load(url, stale, loading, AbortSignal.any([signal, late.signal, this.#closing.signal]));
+      const within = AbortSignal.any([signal, late.signal, this.#closing.signal]);
+      return await this.#load(url, stale, loading, trace, within);
     } finally {
       cancel();
     }
@@ -125,10 +128,11 @@ export class TemplateOrigin implements Origin {
     url: string,
     stale: Value | undefined,
     loading: LoadingBody | undefined,
+    trace: Trace | undefined,
     signal: AbortSignal,
   ): Promise<Answer> {
     const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
-    const answer = await this.#followed(url, validators, signal);
+    const answer = await this.#followed(url, [...validators, ...this.#traceFields(trace)], signal);
     if (answer.status === 304) {
       answer.body.resume();
       if (stale !== undefined && isAbout(stale.about.fields, answer.fields)) return this.#freshened(stale, answer, url);
@@ -165,8 +169,13 @@ export class TemplateOrigin implements Origin {
     };
   }
 
-  /** The answer at the end of the redirects. */
-  async #followed(url: string, validators: Fields, signal: AbortSignal): Promise<Exchanged> {
+  /** The group's own fields count, where it has some of these. */
+  #traceFields(trace: Trace | undefined): Fields {
+    return trace === undefined ? [] : without(traceFields(trace), new Set(this.#fields.map(([name]) => name)));
+  }
+
+  /** The answer at the end of the redirects. @param more the fields of this request alone */
+  async #followed(url: string, more: Fields, signal: AbortSignal): Promise<Exchanged> {
     let at = url;
     let client = this.#own;
     /** The origin's own, by the connection that the first answer came over. */
@@ -174,7 +183,7 @@ export class TemplateOrigin implements Origin {
     for (let redirects = 0;; redirects++) {
       const target = new URL(at);
       const fields = target.host === this.#host ? this.#fields : this.#plainFields;
-      const head = { method: "GET", target: target.pathname + target.search, fields: [...fields, ...validators] };
+      const head = { method: "GET", target: target.pathname + target.search, fields: [...fields, ...more] };
       const answer = await client.exchange(head, null, signal);
       const [location] = linesOf(answer.fields, "location");
       if (!REDIRECTS.has(answer.status) || location === undefined) return answer;

@@ -20,6 +20,11 @@ export interface LoadOptions {
   readonly signal: AbortSignal;
   /** `undefined`: this node holds none. */
   readonly stale: Stale | undefined;
+  /**
+   * The header fields that say which client's request the load is for, to be sent along with requests that it makes:
+   * `x-request-id`, `traceparent` and `tracestate`, as far as they are known.
+   */
+  readonly trace: Readonly<Record<string, string>>;
 }
 
 /** Text is sent as UTF-8. A stream is read into memory, up to the group's `valueBytesMax`. */

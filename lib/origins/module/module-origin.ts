@@ -5,11 +5,12 @@ import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
 import { ConfigError, NotFoundError, OriginError, OriginTimeoutError, OverloadedError } from "../../core/errors.ts";
 import type { LoadContext, Origin } from "../../core/ports.ts";
+import { traceRecord } from "../../core/semantics/trace-context.ts";
 import type { Answer } from "../../core/value.ts";
 import { lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { UnansweredError } from "../unanswered.ts";
 import { answerOf, staleOf } from "./answer.ts";
-import type { Load, Stale } from "./contract.ts";
+import type { Load, LoadOptions } from "./contract.ts";
 import { importModule, urlOfModule } from "./import-module.ts";
 
 /** Calls `load` of a module that an operator has named. */
@@ -38,7 +39,7 @@ export class ModuleOrigin implements Origin {
    * @throws UnansweredError it threw any other error
    * @throws OriginError it returned what is no value, or one over the longest value
    */
-  async load(key: string, signal: AbortSignal, { stale: held, loading }: LoadContext = {}): Promise<Answer> {
+  async load(key: string, signal: AbortSignal, { stale: held, loading, trace }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
     const late = new AbortController();
     const cancel = this.#clock.after(this.#timeoutMs, () => {
@@ -48,7 +49,7 @@ export class ModuleOrigin implements Origin {
     const stale = held && staleOf(held, this.#clock.nowMs());
     try {
       return await unlessAborted(within, async () => {
-        const result = await this.#called(key, within, stale);
+        const result = await this.#called(key, { signal: within, stale, trace: traceRecord(trace) });
         const { valueBytesMax } = this.#deps;
         const reading = { lifetime: lifetimeOf(this.#deps), valueBytesMax, stale, held, signal: within, loading };
         return await answerOf(result, reading);
@@ -73,9 +74,9 @@ export class ModuleOrigin implements Origin {
     return Promise.resolve();
   }
 
-  async #called(key: string, signal: AbortSignal, stale: Stale | undefined) {
+  async #called(key: string, options: LoadOptions) {
     const load = await this.#imported();
-    return await load(key, { signal, stale });
+    return await load(key, options);
   }
 
   #imported(): Promise<Load> {

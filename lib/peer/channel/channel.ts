@@ -7,6 +7,7 @@ import type { Value } from "../../core/value.ts";
 import type { OwnGreeting } from "../own-groups.ts";
 import type { ChannelContext } from "../service.ts";
 import { CloseCode, type SocketHandler, type SocketLike } from "../socket/socket.ts";
+import { OPTIONAL_TYPES_VERSION } from "../wire/frames.ts";
 import type { PeerGreeting } from "../wire/greeting.ts";
 import { readFrame } from "../wire/reader.ts";
 import { OwnGroupIds, RemoteGroups } from "./groups.ts";
@@ -65,7 +66,8 @@ export class Channel implements SocketHandler {
     this.#remoteGroups = new RemoteGroups(groups, remote.groups, clock.nowMs());
     const { name } = remote;
     const [deadlines, told] = [this.#deadlines, this.#told];
-    this.#outgoing = new OutgoingAsks(name, this.#ownGroups, context, outbox, deadlines, told, settled);
+    const isTraced = remote.version >= OPTIONAL_TYPES_VERSION;
+    this.#outgoing = new OutgoingAsks(name, this.#ownGroups, context, outbox, deadlines, told, isTraced, settled);
     this.#incoming = new IncomingAsks(name, this.#remoteGroups, context, outbox, deadlines, told, settled);
     this.#pieces = new IncomingPieces(context, outbox, deadlines, this.#incoming, this.#outgoing, () => {
       giveUp(CloseCode.stalled, "a message in pieces does not go on");

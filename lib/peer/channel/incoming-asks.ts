@@ -1,5 +1,6 @@
 import { Cancel, type CancelSignal } from "../../core/base/cancel.ts";
 import type { Deadlines } from "../../core/base/time/deadlines.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { OriginTimeoutError } from "../../core/errors.ts";
 import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { Ask, AskOptions, Entry, RequestHead } from "../../core/ports.ts";
@@ -55,6 +56,7 @@ class IncomingGet extends IncomingAsk implements Ask {
   readonly number: number;
   readonly after: Label;
   readonly request: RequestHead | undefined;
+  readonly trace: Trace | undefined;
   private readonly onSettled: OnGetSettled;
   private isOver = false;
 
@@ -64,12 +66,14 @@ class IncomingGet extends IncomingAsk implements Ask {
     deadlineMs: number,
     after: Label,
     request: RequestHead | undefined,
+    trace: Trace | undefined,
     onSettled: OnGetSettled,
   ) {
     super(MessageType.get, timeoutMs, deadlineMs);
     this.number = id;
     this.after = after;
     this.request = request;
+    this.trace = trace;
     this.onSettled = onSettled;
   }
 
@@ -107,6 +111,8 @@ export class IncomingAsks implements AskVisitor {
     if (value === undefined) this.#failed(ask.number, ask, error);
     else this.#succeeded(ask.number, ask, value);
   };
+  /** What a get is known by that comes next. */
+  #traced: { readonly id: number; readonly trace: Trace | undefined } | undefined;
   #indirectProbes = 0;
   #catchUps = 0;
   /** Gets and peeks so far. */
@@ -142,6 +148,11 @@ export class IncomingAsks implements AskVisitor {
   }
 
   // An ask that stands behind the end of the connection in its frame is not worked on.
+
+  onTraced(id: number, trace: Trace | undefined): string | void {
+    if (this.#closedBecause !== undefined) return this.#closedBecause;
+    this.#traced = { id, trace };
+  }
 
   onGet(
     id: number,
@@ -285,8 +296,9 @@ export class IncomingAsks implements AskVisitor {
     this.answered++;
     try {
       if (!isGet) return this.#peek(id, name, timeoutMs, key);
-      const found = service.lookup?.(name, key, request, after);
-      if (found === undefined) this.#get(id, name, timeoutMs, after, key, request);
+      const trace = this.#traceOf(id);
+      const found = service.lookup?.(name, key, request, after, trace);
+      if (found === undefined) this.#get(id, name, timeoutMs, after, key, request, trace);
       else this.#outbox.value(id, found);
     } catch (error) {
       this.#replyFailure(type, id, error);
@@ -300,9 +312,10 @@ export class IncomingAsks implements AskVisitor {
     after: Label,
     key: string,
     request: RequestHead | undefined,
+    trace: Trace | undefined,
   ): void {
     const { clock, service } = this.#context;
-    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, after, request, this.#onGetSettled);
+    const ask = new IncomingGet(id, timeoutMs, clock.nowMs() + timeoutMs, after, request, trace, this.#onGetSettled);
     this.#working++;
     this.#await(id, ask);
     try {
@@ -310,6 +323,14 @@ export class IncomingAsks implements AskVisitor {
     } catch (error) {
       ask.reject(error);
     }
+  }
+
+  /** Once: the ask after it may have the same id, after a cancel. */
+  #traceOf(id: number): Trace | undefined {
+    const traced = this.#traced;
+    if (traced === undefined) return undefined;
+    this.#traced = undefined;
+    return traced.id === id ? traced.trace : undefined;
   }
 
   #peek(id: number, group: string, timeoutMs: number, key: string): void {

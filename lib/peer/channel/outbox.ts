@@ -1,4 +1,5 @@
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { PassThroughError, PeerError } from "../../core/errors.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
@@ -106,6 +107,12 @@ export class Outbox {
    */
   getFor(id: number, group: number, timeoutMs: number, after: Label, key: string, request: RequestHead): void {
     this.#writer.getFor(id, group, timeoutMs, after, key, request);
+    this.#wrote();
+  }
+
+  /** In front of the get or getFor of this id. */
+  traced(id: number, trace: Trace): void {
+    this.#writer.traced(id, trace);
     this.#wrote();
   }
 

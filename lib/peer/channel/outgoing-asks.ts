@@ -5,7 +5,7 @@ import type { Reply } from "../../core/base/reply.ts";
 import { OverloadedError, PeerError } from "../../core/errors.ts";
 import { BLIND, type Label } from "../../core/invalidation/label.ts";
 import type { Suspect } from "../../core/liveness/probed-peer.ts";
-import type { Ask, AskOptions, Entry, PushOptions, RequestHead } from "../../core/ports.ts";
+import type { Ask, AskOptions, Entry, PushOptions } from "../../core/ports.ts";
 import type { Value } from "../../core/value.ts";
 import type { ChannelContext } from "../service.ts";
 import { errorOf } from "../wire/failures.ts";
@@ -69,6 +69,7 @@ export class OutgoingAsks implements ReplyVisitor {
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
   readonly #told: ToldLabel;
+  readonly #isTraced: boolean;
   readonly #onSettled: () => void;
   readonly #groupIds: OwnGroupIds;
   readonly #asks = new IntrusiveTable<OutgoingAsk>();
@@ -85,7 +86,10 @@ export class OutgoingAsks implements ReplyVisitor {
   /** Asks so far, of any kind, that had no reply in time. */
   overdue = 0;
 
-  /** @param onSettled called when an ask was abandoned */
+  /**
+   * @param isTraced whether the peer takes `traced`
+   * @param onSettled called when an ask was abandoned
+   */
   constructor(
     remote: string,
     groupIds: OwnGroupIds,
@@ -93,8 +97,10 @@ export class OutgoingAsks implements ReplyVisitor {
     outbox: Outbox,
     deadlines: Deadlines,
     told: ToldLabel,
+    isTraced: boolean,
     onSettled: () => void,
   ) {
+    this.#isTraced = isTraced;
     this.#remote = remote;
     this.#context = context;
     this.#outbox = outbox;
@@ -113,14 +119,14 @@ export class OutgoingAsks implements ReplyVisitor {
    * the request's fields cannot travel; with the signal's reason when it aborts.
    */
   get(group: string, key: string, ask: Ask): void {
-    this.#askFor(MessageType.get, group, key, ask.after, ask.request, ask, ask);
+    this.#askFor(MessageType.get, group, key, ask.after, ask, ask, ask);
   }
 
   /** @throws PeerError, BadKeyError; the signal's reason when it aborts */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined> {
     return promised(({ resolve, reject }) => {
       const reply = { resolve, reject, arriving: (untilMs: number) => options.arriving?.(untilMs) };
-      this.#askFor(MessageType.peek, group, key, BLIND, undefined, options, reply);
+      this.#askFor(MessageType.peek, group, key, BLIND, {}, options, reply);
     });
   }
 
@@ -254,7 +260,7 @@ export class OutgoingAsks implements ReplyVisitor {
     group: string,
     key: string,
     after: Label,
-    request: RequestHead | undefined,
+    { request, trace }: Pick<Ask, "request" | "trace">,
     { signal, timeoutMs }: AskOptions,
     reply: ResultReply,
   ): void {
@@ -267,6 +273,7 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#nextId = (id + 1) >>> 0;
     try {
       const timeMs = timeWithoutWayBack(timeoutMs);
+      if (trace !== undefined && this.#isTraced) this.#outbox.traced(id, trace);
       if (type === MessageType.peek) this.#outbox.peek(id, groupId, timeMs, key);
       else if (request === undefined) this.#outbox.get(id, groupId, timeMs, after, key);
       else this.#outbox.getFor(id, groupId, timeMs, after, key, request);

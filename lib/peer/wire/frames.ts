@@ -37,6 +37,8 @@
  *     27 caughtUp       label: where the peer is now; it may be short of the one that was asked for  that of the catchUp
  *     28 applied        label: where the sender is now                                               0
  *     29 to 47          reserved for membership
+ *     128 traced        trace: what the request is known by that the ask of this id is made for;     the asker's
+ *                       stands in front of that get or getFor. From version 5 on
  *     128 to 255        any payload: a receiver that does not know the type skips the message        any
  *
  *     times    = f64 ageMs | f64 freshMs | f64 staleWhileRevalidateMs | f64 staleIfErrorMs | u32 loadMs
@@ -45,6 +47,8 @@
  *                | key in UTF-8 | content type in UTF-8 | about | body
  *     about    = nothing, or JSON of at most 64 KiB: status, fields and more of a value (about.ts)
  *     fields   = JSON of at most 64 KiB: what the client's request says beside the key (about.ts)
+ *     trace    = three lines of ASCII, each may be empty: request id, traceparent, tracestate
+ *                (core/semantics/trace-context.ts); more lines may follow one day. At most 1,024 bytes
  *
  * Rules; a breach is a malformed frame, and the receiver closes the connection with a reason:
  *
@@ -84,6 +88,7 @@
  */
 
 import { MAX_BODY_BYTES, MAX_KEY_BYTES } from "../../core/base/limits.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { VARIANT_KEY_BYTES } from "../../core/base/variant-key.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
@@ -128,6 +133,7 @@ export const MessageType = {
   catchUp: 26,
   caughtUp: 27,
   applied: 28,
+  traced: 128,
 } as const;
 
 /** The messages that want a reply. */
@@ -162,6 +168,8 @@ export const MAX_GREETING_BYTES = 16 * 1024;
 export const MAX_GROUPS = 1024;
 export const MAX_GROUP_ID = 0xffff;
 export const MAX_DETAIL_BYTES = 1024;
+/** Derived: the longest three fields have 697. */
+export const MAX_TRACE_BYTES = 1024;
 export const HEADER_BYTES = 9;
 export const LABEL_BYTES = 16;
 export const GET_HEAD_BYTES = 6 + LABEL_BYTES;
@@ -208,6 +216,8 @@ export interface GroupNews {
 
 /** Takes the peer's asks and announcements. A method may return why the connection must close; reading then stops. */
 export interface AskVisitor {
+  /** @param trace `undefined`: it says nothing that this node understands */
+  onTraced(id: number, trace: Trace | undefined): string | void;
   onGet(
     id: number,
     group: number,

@@ -1,6 +1,7 @@
 /** Reads the frames that writer.ts writes; the layout stands in frames.ts. */
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
 import type { Entry } from "../../core/ports.ts";
+import { traceIn } from "../../core/semantics/trace-context.ts";
 import type { Value } from "../../core/value.ts";
 import { decodeAbout, decodeFields, MAX_ABOUT_BYTES } from "./about.ts";
 import { readLabel } from "./labels.ts";
@@ -26,6 +27,7 @@ import {
   MAX_PIECE_BYTES,
   MAX_PUSH_BYTES,
   MAX_SPAN_MS,
+  MAX_TRACE_BYTES,
   MessageType,
   PARTED_BYTES,
   type PartedType,
@@ -148,6 +150,8 @@ function readMessage(
       return readIndirectProbe(bytes, view, id, start, end, asks);
     case MessageType.groupAdded:
       return readGroupAdded(bytes, view, start, end, asks);
+    case MessageType.traced:
+      return readTraced(bytes, id, start, end, asks);
     case MessageType.parted:
     case MessageType.piece:
     case MessageType.pieceTaken:
@@ -254,6 +258,19 @@ function readGroupAdded(
   const name = decodeText(bytes, nameStart, end);
   if (!isName(name)) return "malformed groupAdded: no name";
   return asks.onGroupAdded({ id: view.getUint16(start, true), name, revision, isEmpty: emptyByte === 1 }) ?? undefined;
+}
+
+/** What another end has not checked counts as not said: it is no reason to lose the connection. */
+function readTraced(
+  bytes: Uint8Array<ArrayBuffer>,
+  id: number,
+  start: number,
+  end: number,
+  asks: AskVisitor,
+): string | undefined {
+  if (end - start > MAX_TRACE_BYTES) return "malformed traced";
+  const [requestId, traceparent, tracestate] = lenientDecoder.decode(bytes.subarray(start, end)).split("\n");
+  return asks.onTraced(id, traceIn(requestId, traceparent || undefined, tracestate)) ?? undefined;
 }
 
 function readFailure(

@@ -1,6 +1,7 @@
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
 import { isFieldValue } from "../../core/semantics/fields.ts";
 import { BadKeyError, PassThroughError } from "../../core/errors.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { Entry, RequestHead } from "../../core/ports.ts";
 import type { About, Value } from "../../core/value.ts";
@@ -130,6 +131,14 @@ export class FrameWriter {
     this.#view.setUint16(start + GET_HEAD_BYTES, keyBytes, true);
     this.#bytes.set(said, keyStart + keyBytes);
     this.#finish(MessageType.getFor, id, GET_FOR_HEAD_BYTES + keyBytes + said.length);
+  }
+
+  /** @param trace as core/semantics/trace-context.ts takes it, so it is short, and ASCII */
+  traced(id: number, { requestId = "", traceparent = "", tracestate = "" }: Trace): void {
+    const text = encoder.encode(`${requestId}\n${traceparent}\n${tracestate}`);
+    this.#reserve(text.length);
+    this.#bytes.set(text, this.#length + HEADER_BYTES);
+    this.#finish(MessageType.traced, id, text.length);
   }
 
   /** A message without a payload. */

@@ -1,5 +1,6 @@
 /** What peers send each other: frames, and greetings. */
 import assert from "node:assert/strict";
+import { Trace } from "../../../lib/core/base/trace.ts";
 import { BLIND } from "../../../lib/core/invalidation/label.ts";
 import type { Entry } from "../../../lib/core/ports.ts";
 import { type About, NOTHING_HERE, PLAIN, type Value } from "../../../lib/core/value.ts";
@@ -40,6 +41,8 @@ const NOW_MS = 0;
 class Listener implements AskVisitor, ReplyVisitor, PieceVisitor {
   readonly heard: Heard[] = [];
 
+  onTraced: AskVisitor["onTraced"] = (id, trace) =>
+    this.#hear(["traced", id, trace], (writer) => writer.traced(id, trace ?? new Trace()));
   onGet: AskVisitor["onGet"] = (id, group, timeoutMs, after, key, request) =>
     this.#hear(["get", id, group, timeoutMs, after, key, request], (writer) => {
       if (request === undefined) writer.get(id, group, timeoutMs, after, key);
@@ -111,6 +114,8 @@ const values: readonly Value[] = [
   }),
   valueOf("x".repeat(300), { ...PLAIN, tags: "any", isPrivate: true, fields: [["vary", "accept"]] }),
 ];
+const SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const traces = [new Trace("01J0000000000000000000000", SPAN, "a=1,b@c=2"), new Trace("x"), new Trace(undefined, SPAN)];
 const keys = ["apple", "a/b?c=1", "Äpfel 😀", "k".repeat(1_041)];
 
 function valueOf(body: string, about: About): Value {
@@ -131,6 +136,7 @@ function valueOf(body: string, about: About): Value {
 const writes: readonly ((writer: FrameWriter, dice?: Dice) => void)[] = [
   (writer, dice) => writer.get(idOf(dice), 1, 500, labelOf(dice), keyOf(dice)),
   (writer, dice) => writer.getFor(idOf(dice), 1, 500, labelOf(dice), keyOf(dice), { fields: [["accept", "text/*"]] }),
+  (writer, dice) => writer.traced(idOf(dice), dice?.pick(traces) ?? traces[0]!),
   (writer, dice) => writer.peek(idOf(dice), 0xffff, 4_000_000_000, keyOf(dice)),
   (writer, dice) => writer.bare(MessageType.cancel, idOf(dice)),
   (writer, dice) => writer.bare(MessageType.nothing, idOf(dice)),

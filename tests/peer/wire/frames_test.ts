@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { Trace } from "../../../lib/core/base/trace.ts";
 import { BadKeyError, PassThroughError } from "../../../lib/core/errors.ts";
 import { MAX_NAMES, MAX_TAG_BYTES } from "../../../lib/core/invalidation/message.ts";
 import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
@@ -54,7 +55,8 @@ type Message =
   | { type: "value"; id: number; value: Value }
   | { type: "failure"; id: number; code: FailureCode; detail: string }
   | { type: "groupAdded"; group: GroupNews }
-  | { type: "groupRemoved"; id: number };
+  | { type: "groupRemoved"; id: number }
+  | { type: "traced"; id: number; trace: Trace };
 
 const ORDINARY = { noNullPrototype: true } as const;
 const NOW_MS = 1_700_000_000_000;
@@ -110,7 +112,14 @@ const value: fc.Arbitrary<Value> = fc.record({
   about,
   label,
 }, ORDINARY);
+const SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const traces = [
+  new Trace("01J0000000000000000000000", SPAN, "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+  new Trace("7f/+=", undefined, undefined),
+  new Trace(undefined, SPAN, undefined),
+];
 const message: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({ type: fc.constant("traced" as const), id, trace: fc.constantFrom(...traces) }, ORDINARY),
   fc.record({ type: fc.constant("get" as const), id, group, timeoutMs: id, after: label, key }, ORDINARY),
   fc.record({ type: fc.constant("peek" as const), id, group, timeoutMs: id, key }, ORDINARY),
   fc.record({ type: fc.constantFrom("cancel", "nothing", "probe", "probed", "pieceTaken", "dropped"), id }, ORDINARY),
@@ -164,6 +173,8 @@ function write(writer: FrameWriter, messages: Message[]): void {
 
 function writeOne(writer: FrameWriter, one: Message): void {
   switch (one.type) {
+    case "traced":
+      return writer.traced(one.id, one.trace);
     case "get":
       return writer.get(one.id, one.group, one.timeoutMs, one.after, one.key);
     case "peek":
@@ -204,6 +215,9 @@ function writeOne(writer: FrameWriter, one: Message): void {
 /** Remembers the messages of a frame. */
 class Recorder implements AskVisitor, ReplyVisitor, PieceVisitor {
   readonly read: Message[] = [];
+  onTraced(id: number, trace: Trace | undefined) {
+    this.read.push({ type: "traced", id, trace: trace! });
+  }
   onGet(id: number, group: number, timeoutMs: number, after: Label, key: string, request?: RequestHead) {
     if (request === undefined) this.read.push({ type: "get", id, group, timeoutMs, after, key });
     else this.read.push({ type: "getFor", id, group, timeoutMs, after, key, request });

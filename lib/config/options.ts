@@ -24,6 +24,9 @@ export const MOST_WORKERS = 256;
 
 /** Accepts a text that matches. */
 const matches = (pattern: RegExp) => (text: string): string | undefined => pattern.test(text) ? text : undefined;
+/** Accepts one of these words. */
+const oneOf = <const Word extends string>(...words: readonly Word[]) => (text: string): Word | undefined =>
+  words.find((word) => word === text);
 /** Accepts a decimal number from `low` to `high`. */
 const between = (low: number, high: number, pattern = /^\d{1,9}$/) => (text: string): number | undefined =>
   pattern.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined;
@@ -294,6 +297,16 @@ export const options = {
     description: "Whether everybody may see /stats, /metrics and the page",
     read: readSwitch,
   },
+  accessLog: {
+    flag: "access-log",
+    value: "combined|json|off",
+    env: "MUSTER_ACCESS_LOG",
+    kind: "text",
+    fallback: "off",
+    rule: "combined, json or off",
+    description: "A line for each answer, on standard output: as nginx and Apache write it, or as JSON",
+    read: oneOf("combined", "json", "off"),
+  },
   log: {
     flag: "log",
     value: "text|json",
@@ -302,7 +315,7 @@ export const options = {
     shownDefault: "text on a terminal, json elsewhere",
     rule: "text or json",
     description: "The format of log lines, on standard error",
-    read: (text: string): "text" | "json" | undefined => text === "text" || text === "json" ? text : undefined,
+    read: oneOf("text", "json"),
   },
   logLevel: {
     flag: "log-level",

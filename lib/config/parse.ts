@@ -101,6 +101,7 @@ function configOf(values: OptionValues, input: ConfigInput, faults: string[]): C
     groupsFromNats: values.value("groupsFromNats"),
     adminTokenFile: adminTokenFileOf(values, input, faults),
     publicStats: values.value("publicStats"),
+    accessLog: values.value("accessLog"),
     serve,
     log: values.optional("log") ?? (input.isTerminal ? "text" : "json"),
     logLevel: values.value("logLevel"),

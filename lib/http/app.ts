@@ -4,11 +4,13 @@ import type { Clock } from "../core/base/clock.ts";
 import { boundedLog } from "../core/base/logs/bounded-log.ts";
 import type { Log } from "../core/base/log.ts";
 import { OverloadedError, PeerError } from "../core/errors.ts";
+import type { Tracing } from "../core/base/trace.ts";
 import { Changes } from "./admin/changes.ts";
 import { Gate } from "./admin/gate.ts";
 import { Questions } from "./admin/questions.ts";
 import type { AdminTokens } from "./admin/tokens.ts";
 import { CacheRoutes } from "./cache/routes.ts";
+import { type AccessLog, Edge } from "./edge/edge.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
 import { type AnswerPort, NO_SERVER } from "./fast/long-answers.ts";
 import { chained } from "./fast/unchained.ts";
@@ -57,6 +59,12 @@ export interface AppOptions {
   readonly isChunkedTextFaster?: boolean;
   /** What its server is told of answers, and tells of them. @default nothing: long answers are sent whole */
   readonly answerPort?: AnswerPort;
+  /** Gets a line for each answer. @default there is no access log */
+  readonly accessLog?: AccessLog | undefined;
+  /** Records spans. @default nobody does */
+  readonly tracing?: Tracing | undefined;
+  /** The address that a request came from. @param env what the server gives beside the request @default not known */
+  readonly remoteOf?: (request: Request, env: unknown) => string | undefined;
   /** Set in a worker at its machine's address: the statistics are those of all workers. */
   readonly machine?: MachineFace;
 }
@@ -84,7 +92,9 @@ export function createApp(options: AppOptions): Hono {
   const changes = new Changes({ groups, gate, clock, log });
   const questions = new Questions({ node, groups, gate, clock });
   const admin = (c: Context) => questions.answer(c.req.raw) ?? changes.admin(c.req.raw);
-  const common = { groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster, answerPort };
+  const { accessLog, tracing, remoteOf } = options;
+  const edge = new Edge({ nodeName: node.name, clock, answerPort, accessLog, tracing, remoteOf });
+  const common = { edge, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster, answerPort };
   const routes = new CacheRoutes({ nodeName: node.name, ...common });
   const byPrefix = new Map([...routes.byPrefix, ["/_admin/", admin] as const]);
   const prefixes = [...byPrefix.keys()];
@@ -102,17 +112,21 @@ export function createApp(options: AppOptions): Hono {
 
   app.notFound((c) => notFoundOrNotAllowed(app, c));
   app.onError((error, c) => {
-    log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error });
-    return problemResponse({ status: 500, detail: "something went wrong inside this node" });
+    const requestId = edge.idOf(c.req.raw);
+    log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error, requestId });
+    const problem = { status: 500, detail: "something went wrong inside this node" };
+    return problemResponse(problem, { "x-request-id": requestId });
   });
   const ownRoutes = chained(app);
   const hostCheck = new HostCheck();
+  const siteAt = ({ url }: Request) => hosts.size === 0 ? undefined : servedAt(url, hosts);
   // A host of a site has no other routes: neither /stats nor /_peer can be reached through it.
-  app.fetch = (request, ...rest) => {
+  const answer: Hono["fetch"] = (request, ...rest) => {
     if (!hostCheck.isSound(request)) return badHost();
-    const served = hosts.size === 0 ? undefined : servedAt(request.url, hosts);
+    const served = siteAt(request);
     return served === undefined ? ownRoutes(request, ...rest) : routes.site(request, served);
   };
+  app.fetch = edge.around(answer, (request) => siteAt(request)?.group.name);
   return app;
 }
 

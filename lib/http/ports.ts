@@ -1,5 +1,6 @@
 /** What the HTTP edge needs from the rest of the node; lib/node hands it in. */
 import type { CancelSignal } from "../core/base/cancel.ts";
+import type { Trace } from "../core/base/trace.ts";
 import type { Description } from "../core/group/description.ts";
 import type { Hit, Loaded } from "../core/group/loaded.ts";
 import type { GroupStats } from "../core/group/stats.ts";
@@ -248,7 +249,7 @@ export interface CacheGroup {
    * @param options.signal aborted when the client has gone
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
-  getAsOwner(key: string, options: { signal: CancelSignal }): Promise<Loaded>;
+  getAsOwner(key: string, options: { signal: CancelSignal; trace?: Trace | undefined }): Promise<Loaded>;
   /**
    * Whether this node has applied all invalidations up to the label, so that a get gives nothing older. If not, it catches
    * up first, which the promise waits for: 250 ms at most, to whether it has.

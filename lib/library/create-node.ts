@@ -76,7 +76,11 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
     // Nobody need wait for it.
     this.ready.catch(() => {});
     this.failed = node.failed;
-    const host: Host = { served: (name) => this.#served(name), track: (work) => this.#track(work) };
+    const host: Host = {
+      served: (name) => this.#served(name),
+      track: (work) => this.#track(work),
+      tracing: node.tracing,
+    };
     for (const [name, { type }] of groups) this.#groups.set(name, new GroupHandle(name, host, codecs[type]));
   }
 

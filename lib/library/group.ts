@@ -1,5 +1,6 @@
 /** A group as a program sees it. */
 import { utf8Bytes } from "../core/base/hash.ts";
+import { keyShown, type Trace, type Tracing } from "../core/base/trace.ts";
 import { MAX_CONTENT_TYPE_BYTES } from "../core/base/limits.ts";
 import {
   BadKeyError,
@@ -30,6 +31,7 @@ export interface Host {
   served(group: string): Served;
   /** Has the close of the node wait for the work, or ends the wait for it. */
   track<T>(work: Promise<T>): Promise<T>;
+  readonly tracing: Tracing;
 }
 
 /** One group of a node. */
@@ -50,8 +52,11 @@ export class GroupHandle<Value> implements CacheGroup<Value> {
     const { group } = this.#host.served(this.name);
     signal?.throwIfAborted();
     const options = { ...(signal !== undefined && { signal }), after: label };
+    const { tracing } = this.#host;
+    const get = (trace?: Trace) => group.get(key, trace === undefined ? options : { ...options, trace });
     try {
-      return this.#valueIn(await this.#host.track(group.get(key, options)), key);
+      const loaded = tracing.isOn ? this.#recorded(tracing, key, get) : get();
+      return this.#valueIn(await this.#host.track(loaded), key);
     } catch (error) {
       if (!(error instanceof PassThroughError)) throw error;
       throw new OriginError(`the answer for ${JSON.stringify(key)} is none that a cache keeps`, { cause: error });
@@ -96,6 +101,20 @@ export class GroupHandle<Value> implements CacheGroup<Value> {
       if (!(error instanceof PeerError)) throw error;
       const message = "the key's owner cannot be reached: the old value is gone, and the new one is not stored";
       throw new UnavailableError(message, { cause: error });
+    }
+  }
+
+  async #recorded(tracing: Tracing, key: string, get: (trace: Trace) => Promise<Loaded>): Promise<Loaded> {
+    const about = { "muster.group": this.name, "muster.key": keyShown(key) };
+    const span = tracing.begin("get", "get", undefined, about);
+    try {
+      const loaded = await span.run(() => get(span.trace));
+      const { source, value } = loaded;
+      span.end({ "muster.cache": source === "main" ? "hit" : source, "muster.bytes": value.body.length });
+      return loaded;
+    } catch (error) {
+      span.end({}, error);
+      throw error;
     }
   }
 

@@ -4,6 +4,7 @@ import { hostInUrl, type HostPort } from "../config/texts/addresses.ts";
 import { advertised, type Config, type GroupConfig, version } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
+import type { Tracing } from "../core/base/trace.ts";
 import { withTimeout } from "../core/base/time/timeout.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { LoadingBytes } from "../core/load/loading-bytes.ts";
@@ -17,8 +18,9 @@ import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
 import { makeIdentity } from "../peer/proof/keys.ts";
 import type { DefinitionStore } from "../registry/definitions.ts";
 import type { PeerStore } from "../registry/store.ts";
-import { answerPort } from "../runtime/serve.ts";
+import { answerPort, remoteOf } from "../runtime/serve.ts";
 import { isChunkedTextFaster, runtimeName } from "../runtime/settings.ts";
+import { OpenTelemetry } from "../tracing/open-telemetry.ts";
 import { adminTokensOf } from "./doors/admin-tokens.ts";
 import { Doors } from "./doors/doors.ts";
 import { faceOf } from "./figures.ts";
@@ -49,6 +51,8 @@ export interface NodeOptions {
   readonly log: Log;
   /** Origins that are functions of the program, by group; what their groups' options say of an origin only stands for them. */
   readonly origins?: ReadonlyMap<string, CheckedOrigin>;
+  /** Takes the lines of the access log, if the options ask for one. @default nobody does: there is none */
+  readonly writeAccess?: (line: string) => void;
   /** For a node that is one of several on its machine. */
   readonly worker?: {
     /** Under which URL and name it is listed, once its own listener is on `port`. */
@@ -68,6 +72,9 @@ export class Node implements Reloadable {
   readonly #logs: NodeLogs;
   readonly #origins: NodeOptions["origins"];
   readonly #worker: NodeOptions["worker"];
+  readonly #writeAccess: NodeOptions["writeAccess"];
+  /** Records the spans of its requests, while the process has an OpenTelemetry SDK. */
+  readonly tracing: Tracing = new OpenTelemetry(version);
   readonly #incarnation = ulid();
   readonly #lists: GroupLists;
   readonly #served = new Map<string, Served>();
@@ -91,12 +98,13 @@ export class Node implements Reloadable {
   #defined: DefinedGroups | undefined;
   #isStopping = false;
 
-  constructor(config: Config, { clock, log, origins, worker }: NodeOptions) {
+  constructor(config: Config, { clock, log, origins, writeAccess, worker }: NodeOptions) {
     this.#config = config;
     this.#clock = clock;
     this.#logs = nodeLogs(log, clock);
     this.#origins = origins;
     this.#worker = worker;
+    this.#writeAccess = writeAccess;
     this.#lists = new GroupLists(config.serve);
     this.#first = new Set(config.groups.map(({ name }) => name));
     this.#doors = new Doors({ config, clock, log: this.#logs.log });
@@ -163,6 +171,7 @@ export class Node implements Reloadable {
       invalidations,
       ca: () => this.#doors.ca,
       report: () => reportWithFindings(face, this.#served, this.#watch!),
+      tracing: this.tracing,
       clock: this.#clock,
       logs: this.#logs,
     });
@@ -222,7 +231,7 @@ export class Node implements Reloadable {
       lists: this.#lists,
       hub: cluster.hub,
       invalidations,
-      watchers: { clock, log, loading: new LoadingBytes({ clock }) },
+      watchers: { clock, log, loading: new LoadingBytes({ clock }), tracing: this.tracing },
       origins: this.#origins,
       makeGate: () => isAlone ? undefined : new StartGate({ clock }),
       onShare: (group) => cluster.review(group),
@@ -237,6 +246,8 @@ export class Node implements Reloadable {
 
   #appOptions(node: NodeFace, groups: LiveGroups, invalidations: Invalidations): AppOptions {
     const { log } = this.#logs;
+    const { accessLog: format } = this.#config;
+    const write = this.#writeAccess;
     return {
       node,
       watch: this.#watch,
@@ -250,6 +261,9 @@ export class Node implements Reloadable {
       log,
       isChunkedTextFaster,
       answerPort,
+      remoteOf,
+      tracing: this.tracing,
+      accessLog: format === "off" || write === undefined ? undefined : { format, write },
       currentEpoch: () => invalidations.position.label.epoch,
     };
   }

@@ -34,7 +34,7 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
   if (Bun !== undefined) {
     const command = packing === "executable"
       ? [process.execPath, ...args]
-      : [process.execPath, ...process.execArgv, "run", main, ...args];
+      : [process.execPath, "run", ...process.execArgv, main, ...args];
     const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
     void readLines(child.stdout, onLine);
     // Throws, now or later, if the child has just ended.

@@ -9,7 +9,7 @@ export interface BunServer {
   /** How long the request's connection may be silent, until the next request comes on it. */
   timeout(request: Request, seconds: number): void;
   /** `null`: the answer has been sent, or cannot be sent any more. */
-  requestIP(request: Request): object | null;
+  requestIP(request: Request): { readonly address: string } | null;
 }
 export interface DenoServer {
   readonly addr: { port: number };
@@ -56,6 +56,7 @@ export const { Bun, Deno, process } = globalThis as unknown as {
     version: { deno: string };
     build: { readonly standalone: boolean };
     serve(options: Record<string, unknown>, handler: Fetch): DenoServer;
+    stdout: { write(bytes: Uint8Array): Promise<number> };
     Command: new (program: string, options: Record<string, unknown>) => {
       spawn(): DenoChild;
       outputSync(): { stdout: Uint8Array<ArrayBuffer> };

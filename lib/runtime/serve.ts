@@ -5,7 +5,7 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { bunServer, hurry, isAnswered, mayBeSilent } from "./bun-server.ts";
 import { RenewedServer } from "./deno-server.ts";
-import { Bun, type Fetch } from "./globals.ts";
+import { Bun, type BunServer, type Fetch } from "./globals.ts";
 import { watchOpenFiles } from "./open-files.ts";
 import { systemClock } from "./process.ts";
 
@@ -21,6 +21,19 @@ export interface Listener {
  * drops it (https://github.com/oven-sh/bun/issues/10507), so there long values are sent whole, and looked after.
  */
 export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
+
+/**
+ * The address that a request came from, as its server tells it; an IPv4 address as such. `undefined`: it is not known.
+ *
+ * @param env what the server gives beside the request: the server itself on Bun, what it knows of the connection on Deno
+ */
+export function remoteOf(request: Request, env: unknown): string | undefined {
+  if (typeof env !== "object" || env === null) return undefined;
+  const address = Bun === undefined
+    ? (env as { remoteAddr?: { hostname?: string } }).remoteAddr?.hostname
+    : (env as Partial<BunServer>).requestIP?.(request)?.address;
+  return address?.replace(/^::ffff:(?=\d+\.)/, "");
+}
 
 /**
  * A listener for other nodes ends connections only when so many looks in a row have found too many files, 10 s: when it was no

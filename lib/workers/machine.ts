@@ -29,6 +29,7 @@ export class Machine implements Reloadable {
   readonly #count: number;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #writeAccess: (lines: string) => void;
   readonly #failed = Promise.withResolvers<Error>();
   /** The workers' registry when there is no NATS, and their log of invalidations. */
   readonly #bucket = new MemoryBucket();
@@ -38,7 +39,13 @@ export class Machine implements Reloadable {
   #supervisor: Supervisor | undefined;
   #isStopping = false;
 
-  constructor(config: Config, count: number, { clock, log }: { clock: Clock; log: Log }) {
+  /** @param parts.writeAccess takes the access log of all workers, whole lines at a time */
+  constructor(
+    config: Config,
+    count: number,
+    { clock, log, writeAccess }: { clock: Clock; log: Log; writeAccess: (lines: string) => void },
+  ) {
+    this.#writeAccess = writeAccess;
     this.#config = config;
     this.#count = count;
     this.#clock = clock;
@@ -170,6 +177,7 @@ export class Machine implements Reloadable {
         const message = JSON.parse(line) as FromWorker;
         if (isForStore(message)) serve(message);
         else if (isForLog(message)) serveInvalidations(message);
+        else if (message.type === "access") this.#writeAccess(message.lines);
         else onMessage(message);
       } catch (error) {
         // Something else was written to the worker's standard output; the next line may be a message again.

@@ -54,6 +54,8 @@ export type FromWorker =
   | { readonly type: "sharing" }
   /** The worker ends, for a reason that a new process would meet again. Its log tells the reason. */
   | { readonly type: "refuses" }
+  /** Lines of the access log, with their line feeds. */
+  | { readonly type: "access"; readonly lines: string }
   | ToStore
   | ToLog;
 

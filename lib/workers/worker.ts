@@ -4,9 +4,10 @@ import type { LogLevel } from "../config/options.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log, LogCall } from "../core/base/log.ts";
 import type { ConfigFigures } from "../http/ports.ts";
+import { AccessQueue } from "../node/log/access-queue.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";
-import { onInputLine, tell, writeError } from "../runtime/process.ts";
+import { onInputLine, tell, writeError, writeWhole } from "../runtime/process.ts";
 import { completed } from "./completed.ts";
 import { type FromWorker, lineOf, type ToWorker, type WorkerSetup } from "./messages.ts";
 import { isForFollower, PipeLog } from "./pipe-log.ts";
@@ -31,6 +32,7 @@ export class Worker {
   readonly #siblings: Siblings;
   readonly #store = new PipeStore(say);
   readonly #invalidations = new PipeLog(say);
+  readonly #access: AccessQueue;
   readonly #dismissed = Promise.withResolvers<void>();
   #level: LogLevel;
   /** Why this worker alone does not follow the options that were read last. */
@@ -66,9 +68,12 @@ export class Worker {
     this.log = named(createLog({ format: config.log, write, nowMs: Date.now, lowestLevel }), name);
     this.#siblings = new Siblings(setup);
     const listedAs = (port: number) => ({ url: `http://${reachedAt}:${port}`, name });
+    const writeAccess = (lines: string) => writeWhole(lineOf({ type: "access", lines }));
+    this.#access = new AccessQueue(writeAccess, { clock, log: this.log });
     this.#node = new Node(config, {
       clock,
       log: this.log,
+      writeAccess: this.#access.write,
       worker: { listedAs, store: this.#store, log: this.#invalidations, statsToken: setup.statsToken },
     });
     if (setup.file !== undefined) this.#node.toldOfFile(setup.file);
@@ -110,6 +115,7 @@ export class Worker {
     this.#isStopping = true;
     if (!this.#isDismissed) void this.#node.unshare();
     await this.#node.stop();
+    await this.#access.flushed();
   }
 
   /** Handles a message that the supervisor sends after the options. */

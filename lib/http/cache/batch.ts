@@ -5,6 +5,7 @@
 import { Buffer, isUtf8 } from "node:buffer";
 import { Cancel } from "../../core/base/cancel.ts";
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { NotFoundError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
@@ -59,10 +60,12 @@ export interface BatchAnswers {
   /** The `Cache-Status` of a value that was loaded. */
   loadedStatus(group: CacheGroup, loaded: Loaded, how: HowLoaded): string;
   /** A key that failed. @param isRefused whether the cache was not asked */
-  keyFailure(error: unknown, group: string, isRefused: boolean): KeyFailure;
+  keyFailure(request: Request, error: unknown, group: string, isRefused: boolean): KeyFailure;
   noGroup(name: string): KeyFailure;
   /** For an error before the first get. */
-  failed(error: unknown, group: string): Response;
+  failed(request: Request, error: unknown, group: string): Response;
+  /** What the batch is known by; all its gets are. */
+  traceOf(request: Request): Trace | undefined;
 }
 
 /** What the client gets for one key; each is one line. */
@@ -84,7 +87,7 @@ export async function answerBatch(
     const keys = keysIn(await bodies.read(request, MAX_REQUEST_BYTES));
     // Once for all keys: what this node has applied by now, it has applied for the last of them, too.
     const isReached = await answers.reached(request, group);
-    const batch = new Batch(group.name, keys, !isReached, clock, answers);
+    const batch = new Batch(request, group.name, keys, !isReached, clock, answers);
     const { signal } = request;
     if (signal.aborted) batch.cancel();
     else signal.addEventListener("abort", () => batch.cancel(), { once: true });
@@ -98,7 +101,7 @@ export async function answerBatch(
       },
     });
   } catch (error) {
-    return error instanceof Refusal ? problemResponse(error.problem) : answers.failed(error, group.name);
+    return error instanceof Refusal ? problemResponse(error.problem) : answers.failed(request, error, group.name);
   }
 }
 
@@ -125,6 +128,7 @@ export function keysIn(body: Uint8Array): readonly string[] {
 
 /** The stream of one answer. */
 class Batch implements UnderlyingDefaultSource<Uint8Array> {
+  readonly #request: Request;
   readonly #groupName: string;
   readonly #keys: readonly string[];
   readonly #isUnkept: boolean;
@@ -142,7 +146,15 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
   #cancelStall = () => {};
 
   /** @param isUnkept whether this node is behind what the client has seen: no cache may answer then */
-  constructor(groupName: string, keys: readonly string[], isUnkept: boolean, clock: Clock, answers: BatchAnswers) {
+  constructor(
+    request: Request,
+    groupName: string,
+    keys: readonly string[],
+    isUnkept: boolean,
+    clock: Clock,
+    answers: BatchAnswers,
+  ) {
+    this.#request = request;
     this.#groupName = groupName;
     this.#keys = keys;
     this.#isUnkept = isUnkept;
@@ -193,7 +205,7 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
   failed(key: string, error: unknown): void {
     this.#inFlight--;
     if (this.#left.aborted) return this.#wake();
-    this.#arrived({ key, failure: this.#answers.keyFailure(error, this.#groupName, false) });
+    this.#arrived({ key, failure: this.#answers.keyFailure(this.#request, error, this.#groupName, false) });
   }
 
   /** Begins gets, as many as there is room for, all in one tick. */
@@ -211,13 +223,13 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
     try {
       checkKey(key);
     } catch (error) {
-      return this.#arrived({ key, failure: this.#answers.keyFailure(error, this.#groupName, true) });
+      return this.#arrived({ key, failure: this.#answers.keyFailure(this.#request, error, this.#groupName, true) });
     }
     const group = this.#answers.groupNow(this.#groupName);
     if (group === undefined) return this.#arrived({ key, failure: this.#answers.noGroup(this.#groupName) });
     const hit = this.#isUnkept ? undefined : group.lookup(key);
     if (hit !== undefined) return this.#found(key, hit.value, this.#answers.hitStatus(group, hit));
-    const get = new BatchedGet(this, group, key, this.#isUnkept, this.#left);
+    const get = new BatchedGet(this, group, key, this.#isUnkept, this.#left, this.#answers.traceOf(this.#request));
     this.#inFlight++;
     try {
       if (this.#isUnkept) group.loadUnkept(key, get);
@@ -230,7 +242,7 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
   #found(key: string, value: Value, cacheStatus: string): void {
     if (!isNothing(value)) return this.#arrived({ key, value, cacheStatus });
     const error = new NotFoundError("the origin has no such value");
-    this.#arrived({ key, failure: this.#answers.keyFailure(error, this.#groupName, false) });
+    this.#arrived({ key, failure: this.#answers.keyFailure(this.#request, error, this.#groupName, false) });
   }
 
   #arrived(answer: Answer): void {
@@ -276,8 +288,15 @@ class BatchedGet extends Waiter<Loaded> implements HowLoaded {
   private readonly group: CacheGroup;
   private readonly key: string;
 
-  constructor(batch: Batch, group: CacheGroup, key: string, isUnkept: boolean, left: Cancel) {
-    super(left);
+  constructor(
+    batch: Batch,
+    group: CacheGroup,
+    key: string,
+    isUnkept: boolean,
+    left: Cancel,
+    trace: Trace | undefined,
+  ) {
+    super(left, undefined, trace);
     this.batch = batch;
     this.group = group;
     this.key = key;

@@ -61,6 +61,20 @@ export class CacheStatus {
     return stored ? values.stored : values.passed;
   }
 
+  /**
+   * Where a value came from, by the field of an answer, whose last member is this node's: `hit`, `hot`, `behind`, `peer`,
+   * `origin`; else why there is none, such as `not-found`, or why the request went through, such as `bypass`.
+   */
+  sourceIn(field: string | null): string | undefined {
+    if (field === null) return undefined;
+    const name = `${this.#name};`;
+    const start = field.startsWith(name) ? 0 : field.lastIndexOf(`, ${name}`) + 2;
+    if (start === 1) return undefined;
+    const own = field.slice(start + name.length);
+    return /; ?detail=([a-z-]+)/.exec(`;${own}`)?.[1] ??
+      (own.startsWith(" hit") ? "hit" : /^ fwd=([a-z-]+)/.exec(own)?.[1]);
+  }
+
   /** A value from this node's memory. @param isBehind whether this node cannot read the log of invalidations now */
   found(from: "main" | "hot", isBehind: boolean): string {
     if (isBehind) return this.behindHit;

@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import { BadKeyError, NotFoundError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
@@ -13,6 +14,7 @@ import type { Value } from "../../core/value.ts";
 import { Bodies } from "../admin/body.ts";
 import type { Changes, Target } from "../admin/changes.ts";
 import { AFTER, reached } from "../after.ts";
+import type { Edge } from "../edge/edge.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
 import { type AnswerPort, LongAnswers, MAX_WHOLE_BYTES } from "../fast/long-answers.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
@@ -48,6 +50,8 @@ export interface CacheRoutesOptions {
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. */
   readonly isChunkedTextFaster: boolean;
   readonly answerPort: AnswerPort;
+  /** What stands around all routes. */
+  readonly edge: Edge;
 }
 
 /** The handlers of gets. */
@@ -71,6 +75,7 @@ export class CacheRoutes {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #answerPort: AnswerPort;
+  readonly #edge: Edge;
   readonly #texts: TextBodies | undefined;
   readonly #wholeHits: WholeHits;
   readonly #long: LongAnswers;
@@ -94,14 +99,16 @@ export class CacheRoutes {
       this.#status.found(from, isBehind) + detailsOf(value, false, this.#clock.nowMs()),
     loadedStatus: (group, loaded, how) =>
       this.#statusOf(group, loaded, how) + detailsOf(loaded.value, false, this.#clock.nowMs()),
-    keyFailure: (error, group, isRefused) => this.#failureOf(error, group, "key", isRefused),
+    traceOf: (request) => this.#edge.traceOf(request),
+    keyFailure: (request, error, group, isRefused) => this.#failureOf(request, error, group, "key", isRefused),
     noGroup: (name) => this.#noGroup(name),
-    failed: (error, group) => this.failed(error, group, "key", undefined),
+    failed: (request, error, group) => this.failed(request, error, group, "key"),
   };
 
   constructor(options: CacheRoutesOptions) {
     const { nodeName, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster } = options;
     this.#answerPort = options.answerPort;
+    this.#edge = options.edge;
     this.#long = new LongAnswers(options.answerPort, clock);
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
@@ -121,7 +128,7 @@ export class CacheRoutes {
     try {
       return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forHosts);
     } catch (error) {
-      return this.failed(error, group.name, "key", undefined);
+      return this.failed(request, error, group.name, "key");
     }
   }
 
@@ -136,7 +143,8 @@ export class CacheRoutes {
         return this.#httpResponse(request, value, status, source !== "origin", true, isSandboxed);
       },
       reached: (request, group) => this.#reached(request, group),
-      failed: (error, group, thing, signal) => this.failed(error, group, thing, signal),
+      failed: (request, error, group, thing, signal) => this.failed(request, error, group, thing, signal),
+      traceOf: (request) => this.#edge.traceOf(request),
       forwarded: (reason, status, isCollapsed) => this.#status.forwarded(reason, status, isCollapsed),
       signalOf: (request) => this.#signals.of(request),
       clock: () => this.#clock,
@@ -190,14 +198,14 @@ export class CacheRoutes {
       if (isReached === true) return this.#getNow(request, group, key, thing);
       return this.#getAfter(request, group, key, thing, isReached);
     } catch (error) {
-      return this.failed(error, groupName, thing, undefined);
+      return this.failed(request, error, groupName, thing);
     }
   }
 
   /** Whether this node has applied all invalidations that the client has seen. @throws BadAfterError */
   #reached(request: Request, group: CacheGroup): true | Promise<boolean> {
-    const after = request.headers.get(AFTER);
-    return after === null || reached(group, after, this.#currentEpoch);
+    // To look takes half of the time to read, on Deno.
+    return !request.headers.has(AFTER) || reached(group, request.headers.get(AFTER)!, this.#currentEpoch);
   }
 
   #getNow(request: Request, group: CacheGroup, key: string, thing: string): Response | Promise<Response> {
@@ -217,7 +225,7 @@ export class CacheRoutes {
       if (await isReached) return await this.#getNow(request, group, key, thing);
       return await this.#load(request, group, key, thing, true);
     } catch (error) {
-      return this.failed(error, group.name, thing, undefined);
+      return this.failed(request, error, group.name, thing);
     }
   }
 
@@ -240,9 +248,10 @@ export class CacheRoutes {
     const nowMs = this.#clock.nowMs();
     const told = () => cacheStatus + detailsOf(value, isSite && !isFromCache, nowMs);
     if (isFromCache && value.body.byteLength <= MAX_WHOLE_BYTES && isWhole(value, request)) {
-      return this.#wholeHits.response(value, cacheStatus, isSandboxed, nowMs, () => {
+      const answer = this.#wholeHits.response(value, cacheStatus, isSandboxed, nowMs, () => {
         return headersOfValue(value, { cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed });
       });
+      return this.#edge.sized(answer, value.body.byteLength);
     }
     const bodyOf = this.#bodyOf;
     return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed, bodyOf });
@@ -253,7 +262,7 @@ export class CacheRoutes {
     const signal = this.#signals.of(request);
     return unchained(
       new Promise((answer) => {
-        const miss = new Miss(this, request, group, thing, isUnkept, signal, answer);
+        const miss = new Miss(this, request, group, thing, isUnkept, signal, this.#edge.traceOf(request), answer);
         try {
           if (isUnkept) group.loadUnkept(key, miss);
           else group.load(key, miss);
@@ -286,10 +295,13 @@ export class CacheRoutes {
     if (body.byteLength > MAX_WHOLE_BYTES || request.method === "HEAD") {
       return this.#bytesResponse(request, body, contentType, cacheStatus);
     }
-    if (text === undefined) return new Response(body, this.#prepared.of(contentType, cacheStatus));
+    const { byteLength } = body;
+    if (text === undefined) {
+      return this.#edge.sized(new Response(body, this.#prepared.of(contentType, cacheStatus)), byteLength);
+    }
     const headers = headersOf(contentType, cacheStatus);
-    if (isOneChunk(body.byteLength)) headers["transfer-encoding"] = "chunked";
-    return new Response(text, { headers });
+    if (isOneChunk(byteLength)) headers["transfer-encoding"] = "chunked";
+    return this.#edge.sized(new Response(text, { headers }), byteLength);
   }
 
   /** `/_groupcache/<group>/<key>`, the groupcache wire. */
@@ -304,7 +316,7 @@ export class CacheRoutes {
       const group = this.#groups.get(groupName)?.group;
       if (group === undefined) return this.#noSuchGroup(groupName);
       signal = this.#signals.of(request);
-      const loaded = await group.getAsOwner(key, { signal });
+      const loaded = await group.getAsOwner(key, { signal, trace: this.#edge.traceOf(request) });
       return this.#bytesResponse(
         request,
         encodeGetResponse({ value: loaded.value.body }),
@@ -312,7 +324,7 @@ export class CacheRoutes {
         this.#statusOf(group, loaded, { isCollapsed: false, isUnkept: false }),
       );
     } catch (error) {
-      return this.failed(error, groupName, "key", signal);
+      return this.failed(request, error, groupName, "key", signal);
     }
   }
 
@@ -333,23 +345,33 @@ export class CacheRoutes {
   }
 
   /** @param signal the client's; `undefined` before a load */
-  failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response {
+  failed(request: Request, error: unknown, group: string, thing: string, signal?: CancelSignal): Response {
     if (signal?.aborted === true) {
       // Nobody reads this answer. It ends the request without a line in the log.
       return problemResponse({ status: 499, detail: "the client went away" }, {
         "cache-status": this.#status.failed("client-gone"),
       });
     }
-    const { cacheStatus, ...problem } = this.#failureOf(error, group, thing, signal === undefined);
-    return problemResponse(problem, { "cache-status": cacheStatus });
+    const { cacheStatus, requestId, ...problem } = this.#failureOf(request, error, group, thing, signal === undefined);
+    const id = requestId === undefined ? undefined : { "x-request-id": requestId };
+    return problemResponse(problem, { "cache-status": cacheStatus, ...id });
   }
 
   /** @param isBeforeLoad whether a bad key was refused before the cache was asked */
-  #failureOf(error: unknown, group: string, thing: string, isBeforeLoad: boolean): KeyFailure {
+  #failureOf(
+    request: Request,
+    error: unknown,
+    group: string,
+    thing: string,
+    isBeforeLoad: boolean,
+  ): KeyFailure & { readonly requestId?: string } {
     const { status, detail, code, unexpected } = problemOf(error, group, thing);
-    if (unexpected) this.#log.error(`cannot answer from ${group}: ${describe(error)}`, { group, error });
     const isRefused = isBeforeLoad && error instanceof BadKeyError;
-    return { status, detail, cacheStatus: isRefused ? this.#status.refused(code) : this.#status.failed(code) };
+    const cacheStatus = isRefused ? this.#status.refused(code) : this.#status.failed(code);
+    if (!unexpected) return { status, detail, cacheStatus };
+    const requestId = this.#edge.idOf(request);
+    this.#log.error(`cannot answer from ${group}: ${describe(error)}`, { group, error, requestId });
+    return { status, detail, cacheStatus, requestId };
   }
 }
 
@@ -369,9 +391,10 @@ class Miss extends Waiter<Loaded> implements HowLoaded {
     thing: string,
     isUnkept: boolean,
     signal: CancelSignal,
+    trace: Trace | undefined,
     answer: (response: Response) => void,
   ) {
-    super(signal);
+    super(signal, undefined, trace);
     this.routes = routes;
     this.client = request;
     this.group = group;
@@ -389,7 +412,7 @@ class Miss extends Waiter<Loaded> implements HowLoaded {
   }
 
   reject(error: unknown): void {
-    this.answer(this.routes.failed(error, this.group.name, this.thing, this.signal));
+    this.answer(this.routes.failed(this.client, error, this.group.name, this.thing, this.signal));
   }
 }
 

@@ -1,6 +1,7 @@
 /** Requests to a site: a shared HTTP cache (RFC 9111) for GET and HEAD. Every other method goes through to the site. */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
+import type { Trace } from "../../core/base/trace.ts";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { BadKeyError, OriginError, PassThroughError } from "../../core/errors.ts";
@@ -52,7 +53,9 @@ export interface SiteAnswers {
   loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response;
   /** Whether this node has applied all that the client has seen invalidated. @throws BadAfterError */
   reached(request: Request, group: CacheGroup): true | Promise<boolean>;
-  failed(error: unknown, group: string, thing: string, signal: CancelSignal | undefined): Response;
+  failed(request: Request, error: unknown, group: string, thing: string, signal?: CancelSignal): Response;
+  /** What the request is known by in logs and traces. */
+  traceOf(request: Request): Trace | undefined;
   /** The `Cache-Status` of an answer that goes through. @param isCollapsed whether it had joined another load in vain */
   forwarded(reason: ForwardReason, status: number, isCollapsed?: boolean): string;
   signalOf(request: Request): CancelSignal;
@@ -80,7 +83,7 @@ export function answerSite(
   if (method !== "GET" && method !== "HEAD") return forward("method");
   if (hasBody(request)) {
     const error = new BadKeyError(`a ${method} with a body cannot be passed on: the runtime does not give the body`);
-    return answers.failed(error, group.name, "key", undefined);
+    return answers.failed(request, error, group.name, "key");
   }
   const isCacheable = Buffer.byteLength(key) <= MAX_KEY_BYTES && !site.isPassing(key);
   if (!isCacheable) return forward("bypass");
@@ -88,7 +91,7 @@ export function answerSite(
   try {
     isReached = answers.reached(request, group);
   } catch (error) {
-    return answers.failed(error, group.name, "key", undefined);
+    return answers.failed(request, error, group.name, "key");
   }
   const get = (isReached: boolean) => getOf(request, group, key, fields, isReached, forward, answers);
   return isReached === true ? get(true) : isReached.then(get);
@@ -110,15 +113,15 @@ function getOf(
   if (cacheControlOf(fields).has("only-if-cached")) return onlyIfCached(answers);
   // The answer to a HEAD has no body to keep.
   if (request.method === "HEAD") return forward("uri-miss");
-  if (!canBeSent(fields)) return answers.failed(unsendable(), group.name, "key", undefined);
+  if (!canBeSent(fields)) return answers.failed(request, unsendable(), group.name, "key");
   return new Promise((answer) => {
-    const waiter: SiteMiss = new SiteMiss(answers.signalOf(request), head, !isReached, {
+    const waiter: SiteMiss = new SiteMiss(answers.signalOf(request), head, !isReached, answers.traceOf(request), {
       loaded: (loaded) => answer(answers.loaded(request, group, loaded, waiter)),
       failed: (error) =>
         answer(
           error instanceof PassThroughError
             ? forward("bypass", waiter.isCollapsed)
-            : answers.failed(error, group.name, "key", answers.signalOf(request)),
+            : answers.failed(request, error, group.name, "key", answers.signalOf(request)),
         ),
     });
     try {
@@ -139,9 +142,10 @@ class SiteMiss extends Waiter<Loaded> implements HowLoaded {
     signal: CancelSignal,
     request: RequestHead,
     isUnkept: boolean,
+    trace: Trace | undefined,
     on: { loaded(loaded: Loaded): void; failed(error: unknown): void },
   ) {
-    super(signal, request);
+    super(signal, request, trace);
     this.isUnkept = isUnkept;
     this.on = on;
   }
@@ -175,7 +179,7 @@ async function forwarded(
   try {
     if (!canBeSent(fields)) throw unsendable();
     const body = request.body && paced(request.body, answers.clock(), sent);
-    const answer = await site.forward({ method, key, fields, body }, signal);
+    const answer = await site.forward({ method, key, fields, body, trace: answers.traceOf(request) }, signal);
     const { status } = answer;
     // Before the client hears of it: its next GET must not get the old answer.
     const own = !SAFE.has(method) && status < 400 ? await site.invalidate(key, answer.fields) : undefined;
@@ -196,7 +200,7 @@ async function forwarded(
     const received = { sourceMs: MAX_SITE_SILENCE_MS, readerMs: MAX_CLIENT_SILENCE_MS };
     return answers.silent(new Response(paced(content, answers.clock(), received), { status, headers }));
   } catch (error) {
-    return answers.failed(error, groupName, "key", signal.aborted ? signal : undefined);
+    return answers.failed(request, error, groupName, "key", signal.aborted ? signal : undefined);
   }
 }
 
@@ -216,9 +220,14 @@ function sandbox(headers: Headers): void {
 }
 
 function onlyIfCached(answers: SiteAnswers): Response {
-  return new Response("nothing is stored for this request\n", {
+  const text = "nothing is stored for this request\n";
+  return new Response(text, {
     status: 504,
-    headers: { "content-type": "text/plain; charset=utf-8", "cache-status": answers.forwarded("uri-miss", 504) },
+    headers: {
+      "content-type": "text/plain; charset=utf-8",
+      "content-length": String(text.length),
+      "cache-status": answers.forwarded("uri-miss", 504),
+    },
   });
 }
 

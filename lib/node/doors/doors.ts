@@ -100,7 +100,7 @@ export class Doors {
    */
   async share(addr: HostPort, machine: MachineFace): Promise<void> {
     const app = createApp({ ...this.#appOptions!, isLoopbackOnly: isLoopback(addr.host), machine });
-    const fetch: Fetch = (request) => this.#tracked(app.fetch(request), request);
+    const fetch: Fetch = (request, server) => this.#tracked(app.fetch(request, server as object), request);
     this.#shared = await listen({ ...addr, isShared: true }, fetch, this.#options.log);
   }
 

@@ -1,9 +1,6 @@
 /** The groups of a running node: added, changed and removed while it serves. */
 import type { GroupConfig } from "../../config/config.ts";
-import type { Clock } from "../../core/base/clock.ts";
-import type { Log } from "../../core/base/log.ts";
 import { OriginError } from "../../core/errors.ts";
-import type { LoadingBytes } from "../../core/load/loading-bytes.ts";
 import type { StartGate } from "../../core/load/start-gate.ts";
 import type { CheckedOrigin } from "../../origins/origin.ts";
 import type { PeerHub } from "../../peer/hub.ts";
@@ -11,7 +8,7 @@ import type { PeerRecord } from "../../core/roster.ts";
 import type { Invalidations } from "../invalidations.ts";
 import type { GroupLists } from "./group-lists.ts";
 import { originDigest } from "./policy-digest.ts";
-import { type Served, serveGroup } from "./served-group.ts";
+import { type Served, serveGroup, type Watchers } from "./served-group.ts";
 
 export interface LiveGroupsOptions {
   /** Where they are kept. Nothing else writes there. */
@@ -21,7 +18,7 @@ export interface LiveGroupsOptions {
   readonly lists: GroupLists;
   readonly hub: PeerHub;
   readonly invalidations: Invalidations;
-  readonly watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes };
+  readonly watchers: Watchers;
   /** Origins that are functions of the program, by group. */
   readonly origins: ReadonlyMap<string, CheckedOrigin> | undefined;
   /** Holds the misses of a group that begins now; `undefined`: there are no peers to wait for. */

@@ -8,8 +8,10 @@ import { keepingForward, type KeepingOptions } from "./kept-answers.ts";
 import { Group } from "../../core/group/group.ts";
 import { OriginHealth } from "../../core/load/origin-health.ts";
 import { Reachability } from "../../core/load/reachability.ts";
+import { RecordedAsk } from "../../core/load/recorded-ask.ts";
 import type { StartGate } from "../../core/load/start-gate.ts";
 import type { Log } from "../../core/base/log.ts";
+import { keyShown, NO_TRACING, type Tracing } from "../../core/base/trace.ts";
 import { costBy } from "../../core/cache/memory.ts";
 import type { LoadingBytes } from "../../core/load/loading-bytes.ts";
 import { RosterPicker } from "../../core/placement/picker.ts";
@@ -46,6 +48,14 @@ export interface Served extends ServedGroup {
   readonly hosts: readonly string[];
 }
 
+/** What all groups of a node share. */
+export interface Watchers {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly loading: LoadingBytes;
+  readonly tracing: Tracing;
+}
+
 export interface ServeOptions {
   readonly isServed: boolean;
   readonly gate: StartGate | undefined;
@@ -71,13 +81,13 @@ export function serveGroup(
   onShare: () => void,
   hub: PeerHub,
   invalidations: Invalidations,
-  watchers: { readonly clock: Clock; readonly log: Log; readonly loading: LoadingBytes },
+  watchers: Watchers,
   { isServed, gate, inCode, before }: ServeOptions,
 ): Served {
   const { name, origin: text, budgetBytes, loadTimeoutMs, replicas, hotAfterFetches, hosts, ...rest } = config;
   const { headers: fields, valueBytesMax, setCookie, writable, maxBlindMs, ...behaviour } = rest;
   const { policy, lifetime } = behaviourOf(behaviour);
-  const { clock } = watchers;
+  const { clock, log: _log, ...shared } = watchers;
   const spec: OriginSpec = inCode === undefined ? parseOrigin(text) : { kind: "code", origin: inCode };
   const deps = { clock, loadTimeoutMs, lifetime, fields, valueBytesMax, keepsCookies: setCookie === "store", ...own };
   const unguarded = createOrigin(spec, deps);
@@ -100,7 +110,7 @@ export function serveGroup(
     budgetBytes,
     isHashed: isHashFaster,
     costOf: costBy(entryCosts),
-    loading: watchers.loading,
+    ...shared,
     lifetime,
     loadTimeoutMs,
     replicas,
@@ -209,10 +219,19 @@ export function serviceOf(
   invalidations: Invalidations,
   isInTouch: () => boolean,
   isStranger: (group: string, peer: string) => boolean,
+  tracing: Tracing = NO_TRACING,
 ): PeerService {
   return {
-    lookup: (group, key, request, after) => served.get(group)?.group.lookupAsOwner(key, request, after)?.value,
-    get: (name, key, ask) => {
+    lookup: (name, key, request, after, trace) => {
+      const value = served.get(name)?.group.lookupAsOwner(key, request, after)?.value;
+      if (value !== undefined && tracing.isOn) {
+        const about = { "muster.group": name, "muster.key": keyShown(key) };
+        tracing.begin("serve", "get", trace, about).end({ "muster.cache": "hit", "muster.bytes": value.body.length });
+      }
+      return value;
+    },
+    get: (name, key, given) => {
+      const ask = tracing.isOn ? new RecordedAsk(given, tracing, name, key, {}, "serve") : given;
       const { picker, guard, isServed = false, group } = served.get(name) ?? {};
       if (!isServed) return ask.reject(new PeerError(`it does not serve ${name}`));
       if (isInTouch() && guard?.mayLoad !== false) return group!.loadAsOwner(key, ask);

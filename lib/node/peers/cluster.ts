@@ -2,6 +2,7 @@
 import type { Config } from "../../config/config.ts";
 import { PeerNetworks } from "../../config/texts/networks.ts";
 import type { Clock } from "../../core/base/clock.ts";
+import type { Tracing } from "../../core/base/trace.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
 import type { NodeReport } from "../../http/ports.ts";
@@ -34,6 +35,8 @@ export interface ClusterOptions {
   readonly ca: () => string | undefined;
   /** This node's figures, for peers that ask. */
   readonly report: () => NodeReport;
+  /** Records what this node answers to its peers. */
+  readonly tracing: Tracing;
   readonly clock: Clock;
   readonly logs: NodeLogs;
 }
@@ -164,10 +167,10 @@ export class Cluster {
   }
 
   #makeHub(): PeerHub {
-    const { self, identity, served, invalidations, report, ca, clock, logs } = this.#options;
+    const { self, identity, served, invalidations, report, ca, tracing, clock, logs } = this.#options;
     const isStranger = (group: string, peer: string) => this.policies.isStranger(this.roster(group), peer);
     const service: PeerService = {
-      ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger),
+      ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger, tracing),
       probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),
     };
     return new PeerHub({

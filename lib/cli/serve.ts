@@ -106,7 +106,8 @@ function fromOptions(): FromOptions {
   const count = config.workers === "auto" ? coreCount() : config.workers;
   const access = new AccessQueue(writeLines, { clock: systemClock, log });
   const parts = { clock: systemClock, log };
-  const program = count === 1 ? new Node(config, { ...parts, writeAccess: access.write })
+  const program = count === 1
+    ? new Node(config, { ...parts, writeAccess: access.write })
     : new Machine(config, count, { ...parts, writeAccess: access.write });
   for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const reloader = new Reloader({

@@ -25,7 +25,7 @@ test("figures are told to who looks at them; no other question about them is ans
   assert.deepEqual(await figuresOf({ name: "a", peek } as unknown as Peer), report);
   assert.equal((await peek("g", "k"))?.contentType, "text/plain");
   assert.equal(await peek("gone", "k"), undefined);
-  assert.equal(service.lookup!(FIGURES_GROUP, "now", undefined, { epoch: 0, sequence: 0 }), undefined);
+  assert.equal(service.lookup!(FIGURES_GROUP, "now", undefined, { epoch: 0, sequence: 0 }, undefined), undefined);
   await assert.rejects(asked(options, (ask) => service.get(FIGURES_GROUP, "now", ask)), PeerError);
   assert.equal(service.push!(FIGURES_GROUP, [{ key: "k", value: valueOf("x") }], "b", true), 0);
 });

@@ -23,7 +23,8 @@ const commandMs = 20_000;
 
 /** How a README runs the program. */
 const file = "(main\\.ts|dist/muster\\.js)";
-const program = `(npm start|(npx )?bun run (--preload \\S+ )?${file}|deno (run -[AP] ${file}|task start)|\\./dist/muster)\\b`;
+const program =
+  `(npm start|(npx )?bun run (--preload \\S+ )?${file}|deno (run -[AP] ${file}|task start)|\\./dist/muster)\\b`;
 /** A word behind it is a command, or none that there is. */
 const startsNode = new RegExp(`^${program}(?!(?: --)? (?!serve\\b)[a-z])(?!.*--(help|version))`);
 const isProgram = new RegExp(`^${program}`);

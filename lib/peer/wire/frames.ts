@@ -39,7 +39,7 @@
  *     29 to 47          reserved for membership
  *     128 traced        trace: what the request is known by that the ask of this id is made for;     the asker's
  *                       stands in front of that get or getFor. From version 5 on
- *     128 to 255        any payload: a receiver that does not know the type skips the message        any
+ *     129 to 255        any payload: a receiver that does not know the type skips the message        any
  *
  *     times    = f64 ageMs | f64 freshMs | f64 staleWhileRevalidateMs | f64 staleIfErrorMs | u32 loadMs
  *     label    = f64 epoch | f64 sequence: in a get what the asker has applied, with a value the value's own

@@ -1,4 +1,5 @@
 /** What origins answer, caches hold and nodes send each other. */
+import { boundedTimes, type OwnTimes } from "./lifetime/bounds.ts";
 import type { LifetimePolicy } from "./lifetime/policy.ts";
 import type { Label } from "./invalidation/label.ts";
 import { NO_TAGS, type Tags } from "./invalidation/tags.ts";
@@ -34,7 +35,7 @@ export interface Answer {
 }
 
 /** What a client is told of a value beside its body. All values with nothing special share one object. */
-export interface About {
+export interface About extends OwnTimes {
   /** 200, or what a site answered; 404: there is no such value. */
   readonly status: number;
   readonly fields: Fields;
@@ -42,8 +43,6 @@ export interface About {
   readonly etag: string | undefined;
   /** `undefined`: for every request. */
   readonly selection: Selection | undefined;
-  /** Whether the origin, and not the group's policy, said how long it lives. */
-  readonly hasOwnLifetime: boolean;
   /** Whether it is for the one request only that it was loaded for: no cache keeps it, and no other request gets it. */
   readonly isPrivate: boolean;
   readonly tags: Tags;
@@ -56,6 +55,7 @@ export const PLAIN: About = Object.freeze({
   etag: undefined,
   selection: undefined,
   hasOwnLifetime: false,
+  hasOwnStale: false,
   isPrivate: false,
   tags: NO_TAGS,
 });
@@ -77,24 +77,15 @@ export interface Value extends Times {
   label: Label;
 }
 
-/** A value that came from another node, bounded by the lifetimes that this node knows: the other's policy may be longer. */
-export function within({ ttlMs, negativeTtlMs }: LifetimePolicy, value: Value): Value {
-  const { bornAtMs, freshUntilMs, about } = value;
-  const mostMs = isNothingHere(value) ? negativeTtlMs : ttlMs;
-  if (mostMs === null || about.hasOwnLifetime || freshUntilMs <= bornAtMs + mostMs) return value;
-  return { ...value, freshUntilMs: bornAtMs + mostMs };
-}
-
-/** A value that was loaded by another policy of the group, bounded by this one. A longer one prolongs nothing. */
-export function boundedBy(policy: LifetimePolicy, value: Value): Value {
-  const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs, about } = value;
-  if (isMarker(value) || about.hasOwnLifetime && policy.honourOrigin) return value;
-  const mostMs = isNothingHere(value) ? policy.negativeTtlMs : policy.ttlMs ?? Infinity;
-  const untilMs = Math.min(freshUntilMs, bornAtMs + mostMs);
-  const revalidateMs = Math.min(staleWhileRevalidateMs, policy.staleWhileRevalidateMs);
-  const onErrorMs = Math.min(staleIfErrorMs, policy.staleIfErrorMs);
-  if (untilMs === freshUntilMs && revalidateMs === staleWhileRevalidateMs && onErrorMs === staleIfErrorMs) return value;
-  return { ...value, freshUntilMs: untilMs, staleWhileRevalidateMs: revalidateMs, staleIfErrorMs: onErrorMs };
+/**
+ * A value that was loaded by another policy, that of another node or the group's former one, bounded by this one. A longer one
+ * prolongs nothing: see lifetime/bounds.ts.
+ */
+export function within(policy: LifetimePolicy, value: Value): Value {
+  if (isMarker(value)) return value;
+  const lifetimeMs = isNothingHere(value) ? policy.negativeTtlMs : policy.ttlMs;
+  const times = boundedTimes(value, value.about, policy, lifetimeMs);
+  return times === value ? value : { ...value, ...times };
 }
 
 /** Whether it says no more than "there is no such value". */

@@ -11,7 +11,7 @@ import type { GroupOptions } from "../../lib/core/group/options.ts";
 import { RosterPicker } from "../../lib/core/placement/picker.ts";
 import type { Peer } from "../../lib/core/ports.ts";
 import { rosterOf } from "../../lib/core/roster.ts";
-import type { Value } from "../../lib/core/value.ts";
+import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { askBy, CountingOrigin, makeGroup, read, record } from "./cluster.ts";
@@ -69,7 +69,8 @@ test("a slow owner is hedged by the next that serves the group", async () => {
 test("when all that serve the group are lost the get fails at once, and a stale copy stands in where it may", async () => {
   let isLost = true;
   const bornAtMs = new ManualClock().nowMs();
-  const value = valueOf("v", { bornAtMs, freshUntilMs: bornAtMs + 1_000, staleIfErrorMs: 9_000 });
+  const about = { ...PLAIN, hasOwnStale: true };
+  const value = valueOf("v", { bornAtMs, freshUntilMs: bornAtMs + 1_000, staleIfErrorMs: 9_000, about });
   const { group, clock, asks } = asker(
     () => isLost ? Promise.reject(new PeerError("lost")) : Promise.resolve(value),
     ["a", "b"],

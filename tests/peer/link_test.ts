@@ -306,6 +306,7 @@ test("a value with all that is said of it comes from a get, a peek, and in a pus
     etag: 'W/"1"',
     selection: { names: ["accept"], says: "accept\u0001=a/b" },
     hasOwnLifetime: true,
+    hasOwnStale: true,
     isPrivate: true,
     tags: ["sport", "page-7"],
   };

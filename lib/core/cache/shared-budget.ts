@@ -5,7 +5,7 @@ import { costBy, type CostOf, MOST_COSTS } from "./memory.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import type { Validity } from "../invalidation/validity.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
-import { boundedBy, isMarker, type Value } from "../value.ts";
+import { isMarker, type Value, within } from "../value.ts";
 
 export interface BudgetOptions {
   /** See ByteCache. @default false */
@@ -96,7 +96,7 @@ export class SharedBudget {
    */
   store(cache: ByteCache, key: string, given: Value): boolean {
     const hash = hashOf(key);
-    const bounded = this.#lifetime === undefined ? given : boundedBy(this.#lifetime, given);
+    const bounded = this.#lifetime === undefined ? given : within(this.#lifetime, given);
     const value = isMarker(bounded) ? bounded : this.validity.check(primaryKey(key), bounded);
     if (value === undefined) return false;
     const held = this.held(key, hash)?.value;
@@ -154,7 +154,7 @@ export class SharedBudget {
         for (const key of keys) {
           const hash = hashOf(key);
           const held = cache.peek(key, hash);
-          const bounded = held && boundedBy(lifetime, held);
+          const bounded = held && within(lifetime, held);
           if (bounded !== undefined && bounded !== held) cache.shorten(key, bounded, hash);
           yield;
         }

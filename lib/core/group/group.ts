@@ -138,7 +138,7 @@ export class Group {
       timeoutMs: loadTimeoutMs,
       stats: this.#counters,
       after: () => this.validity.after,
-      received: (key, value, after, isElsewhere) => keeping.received(key, value, after, isElsewhere),
+      received: (key, value, by) => keeping.received(key, value, by),
       standIn: (key, error, request) => keeping.standIn(cacheKeyFor(this.#caches, key, request), error, request),
       mayLoadHere: isServed,
       loadHere: (key, signal, request, trace) => this.#loadInPlaceOfOwner(key, signal, request, trace),

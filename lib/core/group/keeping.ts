@@ -8,12 +8,13 @@ import { Drain } from "../handoff/drain.ts";
 import type { HandoffOptions } from "../handoff/options.ts";
 import { Pusher } from "../handoff/push.ts";
 import { Replicas } from "../handoff/replicas.ts";
-import type { Label } from "../invalidation/label.ts";
 import type { Validity } from "../invalidation/validity.ts";
+import { isTooOldHere } from "../lifetime/bounds.ts";
 import type { PassedKeys } from "../lifetime/passed-keys.ts";
+import type { ReceivedBy } from "../load/failover.ts";
 import { isFailureStatus, isWorthKeeping, type OriginLoads } from "../load/origin-loads.ts";
 import type { Entry, RequestHead } from "../ports.ts";
-import type { Value } from "../value.ts";
+import { type Value, within } from "../value.ts";
 import { asLoaded, type Loaded } from "./loaded.ts";
 
 export interface KeepingOptions {
@@ -79,25 +80,28 @@ export class Keeping {
   /**
    * The owner has answered: by its word, the value is good up to `after` at least.
    *
-   * @param isElsewhere whether the owner had no way to the origin, so that another node has loaded the value
+   * @returns `undefined`: the value was not made for this ask, and this node's policy does not let it be served. It is kept all
+   * the same where it may yet stand in for an origin that fails, or be validated
    */
-  received(key: string, given: Value, after: Label, isElsewhere: boolean): Loaded {
-    const { handoff: { picker, clock }, origin, passed, isServed } = this.#options;
+  received(key: string, given: Value, { after, askedAtMs, isElsewhere }: ReceivedBy): Loaded | undefined {
+    const { handoff: { picker, clock, lifetime }, origin, passed, isServed } = this.#options;
     // A node that has seen no log asks for nothing: the answer then says nothing about its labels.
     const isLower = after.epoch > 0 && this.#validity.compare(given.label, after) < 0;
-    const value = isLower ? { ...given, label: after } : given;
+    const bounded = within(lifetime, given);
+    const value = isLower ? { ...bounded, label: after } : bounded;
     const nowMs = clock.nowMs();
+    const isTooOld = isServed && given.bornAtMs < askedAtMs && isTooOldHere(given, bounded, nowMs);
+    const answer = (stored: boolean): Loaded | undefined => isTooOld ? undefined : { value, source: "peer", stored };
     const { isPrivate, status } = value.about;
     if (isPrivate) passed.add(key);
     else if (!isServed) passed.delete(key);
     if (value.freshUntilMs > nowMs) origin.succeeded(cacheKeyOf(key, value));
-    if (this.#validity.isCovered(key, value)) return { value, source: "peer", stored: false };
+    if (this.#validity.isCovered(key, value)) return answer(false);
     if (isWorthKeeping(value, nowMs)) {
-      const stored = this.keepFromPeer(key, value, isElsewhere && picker.pick(key) === undefined);
-      return { value, source: "peer", stored };
+      return answer(this.keepFromPeer(key, value, isElsewhere && picker.pick(key) === undefined));
     }
     if (!isFailureStatus(status)) this.#forgetStale(cacheKeyOf(key, value));
-    return { value, source: "peer", stored: false };
+    return answer(false);
   }
 
   /** A peer has given the value: the owner keeps it as its own, another node as a hot copy. @returns whether it does */

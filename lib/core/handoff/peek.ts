@@ -133,8 +133,9 @@ class PeekRound {
     } else waiting.breaker.succeeded(clock.nowMs());
     const value = found && within(lifetime, found);
     const nowMs = clock.nowMs();
-    const isOfOwner = peer === picker.pick(this.#key);
-    if (value !== undefined && (value.freshUntilMs > nowMs || isOfOwner && isUsableOnError(value, nowMs))) {
+    // The owner renews what has expired there. What has expired by this node's policy only, it does not.
+    const isRenewed = peer === picker.pick(this.#key) && found !== undefined && found.freshUntilMs <= nowMs;
+    if (value !== undefined && (value.freshUntilMs > nowMs || isRenewed && isUsableOnError(value, nowMs))) {
       this.#end(value);
     } else if (this.#waiting.size === 0) this.#end(undefined);
   }

@@ -35,8 +35,10 @@ export interface FailoverOptions<T> {
   readonly timeoutMs: number;
   /** Counts here. */
   readonly stats: FailoverStats;
-  /** What a flight resolves to when a peer has sent the value. `isElsewhere`: the owner could not reach the origin. */
-  readonly received: (key: string, value: Value, after: Label, isElsewhere: boolean) => T;
+  /**
+   * What a flight resolves to when a peer has sent the value; `undefined`: this node may not serve it, and loads for itself.
+   */
+  readonly received: (key: string, value: Value, ask: ReceivedBy) => T | undefined;
   /** What this node has applied: given to an ask when it begins, and back to `received`. */
   readonly after: () => Label;
   /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
@@ -58,6 +60,14 @@ type LoadHere<T> = (
   request: RequestHead | undefined,
   trace: Trace | undefined,
 ) => Promise<T>;
+
+/** The ask that a value answers. */
+export interface ReceivedBy {
+  readonly after: Label;
+  readonly askedAtMs: number;
+  /** Whether the owner could not reach the origin. */
+  readonly isElsewhere: boolean;
+}
 
 /** What failover counts. */
 export interface FailoverStats {
@@ -236,7 +246,11 @@ export class Failover<T> {
     if (!this.#end(ask)) return;
     stats.peerLoads++;
     try {
-      ask.signal.resolve(received(ask.key, value, ask.after, ask.tried.unreachable !== undefined));
+      const { peer, key, request, signal: flight, tried, after, askedAtMs } = ask;
+      const result = received(key, value, { after, askedAtMs, isElsewhere: tried.unreachable !== undefined });
+      if (result !== undefined) return flight.resolve(result);
+      if (tried.hasLoadedHere) return this.#failedFinally(key, request, flight, tried.unreachable);
+      this.#loadHere(key, request, flight, withTried(tried, peer, false));
     } catch (error) {
       ask.signal.reject(error);
     }

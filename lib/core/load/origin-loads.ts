@@ -256,7 +256,8 @@ export class OriginLoads {
   #ownFreshness(): Freshness {
     const { lifetime: { ttlMs, ttlJitter, staleWhileRevalidateMs, staleIfErrorMs }, random } = this.#options;
     const freshMs = jittered(ttlMs ?? Infinity, ttlJitter, random);
-    return { isStorable: true, ageMs: 0, freshMs, staleWhileRevalidateMs, staleIfErrorMs };
+    const own = { hasOwnLifetime: false, hasOwnStale: false };
+    return { isStorable: true, ageMs: 0, freshMs, staleWhileRevalidateMs, staleIfErrorMs, ...own };
   }
 
   #aboutOf({ body, status = 200, fields = PLAIN.fields, freshness, selection, tags = NO_TAGS }: Answer): About {
@@ -264,8 +265,8 @@ export class OriginLoads {
     const [told] = fields.filter(([name]) => name === "etag").map(([, tag]) => tag);
     const etag = told ?? (status === 200 ? this.#options.etagOf?.(body) : undefined);
     const isPrivate = freshness !== undefined && !freshness.isStorable;
-    const hasOwnLifetime = freshness !== undefined && freshness.isByPolicy !== true;
-    return { status, fields, etag, selection, hasOwnLifetime, isPrivate, tags };
+    const { hasOwnLifetime = false, hasOwnStale = false } = freshness ?? {};
+    return { status, fields, etag, selection, hasOwnLifetime, hasOwnStale, isPrivate, tags };
   }
 }
 

@@ -11,6 +11,8 @@ export interface Exchange {
   /** When the request left and when the head of the answer came, by one clock. */
   readonly requestedAtMs: number;
   readonly receivedAtMs: number;
+  /** How far that clock is ahead of the origin's. @default 0 */
+  readonly clockAheadMs?: number;
 }
 
 /** What the group's policy adds to the origin's word. */
@@ -38,8 +40,9 @@ export interface Freshness {
   /** After that, for how long while it is refreshed, and for how long while the origin fails. */
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
-  /** Whether the group's policy has said how long it is fresh, as the answer does not. @default false */
-  readonly isByPolicy?: boolean;
+  /** Whether the origin itself named the lifetime, and one of the times after it. If not, the group's policy gave them. */
+  readonly hasOwnLifetime: boolean;
+  readonly hasOwnStale: boolean;
 }
 
 /** Cacheable by default (RFC 9110, section 15.1); without 206, which is no whole value. */
@@ -86,8 +89,8 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
   const ageMs = policy.honourOrigin ? initialAgeMs(exchange) : 0;
   const isStorable = mayStore(exchange, directives, policy) && hasReasonToStore(exchange, directives, policy);
   const explicitMs = policy.honourOrigin ? explicitLifetimeMs(exchange, directives, targeted !== undefined) : undefined;
-  const ownMs = explicitMs ?? heuristicLifetimeMs(exchange, directives, policy);
-  const lifetimeMs = ownMs ?? policy.ttlMs ?? defaultMs(policy);
+  const lifetimeMs = explicitMs ?? heuristicLifetimeMs(exchange, directives, policy) ?? policy.ttlMs ??
+    defaultMs(policy);
   const isValidatedAlways = directives.has("no-cache");
   // s-maxage means proxy-revalidate as well (RFC 9111, section 5.2.2.10).
   const isNeverStale = isValidatedAlways || directives.has("must-revalidate") || directives.has("proxy-revalidate") ||
@@ -102,7 +105,8 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
     freshMs: isValidatedAlways ? 0 : Math.max(0, lifetimeMs - ageMs),
     staleWhileRevalidateMs: stale("stale-while-revalidate", policy.staleWhileRevalidateMs),
     staleIfErrorMs: stale("stale-if-error", policy.staleIfErrorMs),
-    isByPolicy: ownMs === undefined,
+    hasOwnLifetime: explicitMs !== undefined,
+    hasOwnStale: directives.has("stale-while-revalidate") || directives.has("stale-if-error"),
   };
 }
 
@@ -148,9 +152,9 @@ function hasReasonToStore({ status, fields }: Exchange, directives: Directives, 
 }
 
 /** RFC 9111, section 4.2.3. */
-function initialAgeMs({ fields, requestedAtMs, receivedAtMs }: Exchange): number {
+function initialAgeMs({ fields, requestedAtMs, receivedAtMs, clockAheadMs = 0 }: Exchange): number {
   const dateMs = dateOf(fields, receivedAtMs);
-  const sinceDateMs = dateMs === undefined ? 0 : receivedAtMs - dateMs;
+  const sinceDateMs = dateMs === undefined ? 0 : receivedAtMs - clockAheadMs - dateMs;
   // A date has whole seconds: less than one says nothing.
   const apparentMs = sinceDateMs < 1_000 ? 0 : sinceDateMs;
   // Of a list the first member counts; one that is no whole number is ignored (section 5.1).

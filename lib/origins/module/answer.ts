@@ -191,6 +191,8 @@ function freshnessOf(
     freshMs: isHonoured ? own.ttlMs ?? byPolicyMs : byPolicyMs,
     staleWhileRevalidateMs: (isHonoured ? whileRevalidateMs : undefined) ?? lifetime.staleWhileRevalidateMs,
     staleIfErrorMs: (isHonoured ? own.staleIfErrorMs : undefined) ?? lifetime.staleIfErrorMs,
+    hasOwnLifetime: isHonoured && own.ttlMs !== undefined,
+    hasOwnStale: isHonoured && (whileRevalidateMs !== undefined || own.staleIfErrorMs !== undefined),
   };
 }
 

@@ -30,6 +30,7 @@ const aboutSchema = v.object({
   names: v.optional(v.pipe(v.array(v.pipe(fieldValue, v.minLength(1))), v.minLength(1), v.maxLength(MAX_FIELDS))),
   says: v.optional(v.string()),
   own: v.optional(v.boolean(), false),
+  ownStale: v.optional(v.boolean(), false),
   private: v.optional(v.boolean(), false),
   tags: v.optional(tagsSchema),
 });
@@ -57,13 +58,14 @@ export function encodeAbout(about: About): Uint8Array<ArrayBuffer> | undefined {
 }
 
 function encodeAnew(about: About): Uint8Array<ArrayBuffer> | undefined {
-  const { status, fields, etag, selection, hasOwnLifetime, isPrivate, tags } = about;
+  const { status, fields, etag, selection, hasOwnLifetime, hasOwnStale, isPrivate, tags } = about;
   const json = {
     status,
     fields: fields.length === 0 ? undefined : fields,
     etag,
     ...selection,
     own: hasOwnLifetime || undefined,
+    ownStale: hasOwnStale || undefined,
     private: isPrivate || undefined,
     tags: tags.length === 0 ? undefined : tags,
   };
@@ -75,10 +77,10 @@ export function decodeAbout(bytes: Uint8Array<ArrayBuffer>, start: number, end: 
   if (start === end) return PLAIN;
   const parsed = parse(aboutSchema, bytes, start, end);
   if (parsed === undefined) return undefined;
-  const { status, fields, etag, names, says, own, private: isPrivate, tags = NO_TAGS } = parsed;
+  const { status, fields, etag, names, says, own, ownStale, private: isPrivate, tags = NO_TAGS } = parsed;
   if ((names === undefined) !== (says === undefined)) return undefined;
   const selection = names === undefined || says === undefined ? undefined : { names, says };
-  return { status, fields, etag, selection, hasOwnLifetime: own, isPrivate, tags };
+  return { status, fields, etag, selection, hasOwnLifetime: own, hasOwnStale: ownStale, isPrivate, tags };
 }
 
 /** @returns `undefined` for fields that cannot travel */

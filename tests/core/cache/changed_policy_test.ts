@@ -2,39 +2,39 @@
 import assert from "node:assert/strict";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { DEFAULT_LIFETIME } from "../../../lib/core/lifetime/policy.ts";
-import { boundedBy, markerOf, NOTHING_HERE, PLAIN } from "../../../lib/core/value.ts";
+import { markerOf, NOTHING_HERE, PLAIN, within } from "../../../lib/core/value.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 import { allGood, valueOf } from "../support.ts";
 
 const policy = { ...DEFAULT_LIFETIME, ttlMs: 1_000, staleWhileRevalidateMs: 200, staleIfErrorMs: 300 };
-const told = { ...PLAIN, hasOwnLifetime: true };
+const told = { ...PLAIN, hasOwnLifetime: true, hasOwnStale: true };
 const spans = { staleWhileRevalidateMs: 500, staleIfErrorMs: 500 };
 
 test("a policy bounds each of a value's times from its birth, and prolongs none", () => {
   const born = { bornAtMs: 5_000, freshUntilMs: 9_000, ...spans };
-  const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs } = boundedBy(policy, valueOf("x", born));
+  const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs } = within(policy, valueOf("x", born));
   assert.deepEqual([bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs], [5_000, 6_000, 200, 300]);
   const short = valueOf("x", { bornAtMs: 5_000, freshUntilMs: 5_100 });
-  assert.equal(boundedBy(policy, short), short, "the same object: nothing is stored anew");
+  assert.equal(within(policy, short), short, "the same object: nothing is stored anew");
   assert.equal(
-    boundedBy({ ...policy, ttlMs: null }, valueOf("x", { ...born, freshUntilMs: Infinity })).freshUntilMs,
+    within({ ...policy, ttlMs: null }, valueOf("x", { ...born, freshUntilMs: Infinity })).freshUntilMs,
     Infinity,
   );
 });
 
 test("what the origin itself has said counts as long as the group honours it", () => {
   const own = valueOf("x", { about: told, freshUntilMs: 9_000, ...spans });
-  assert.equal(boundedBy(policy, own), own);
-  assert.equal(boundedBy({ ...policy, honourOrigin: false }, own).freshUntilMs, 1_000);
+  assert.equal(within(policy, own), own);
+  assert.equal(within({ ...policy, honourOrigin: false }, own).freshUntilMs, 1_000);
   const marker = markerOf(own);
-  assert.equal(boundedBy({ ...policy, honourOrigin: false }, marker), marker);
+  assert.equal(within({ ...policy, honourOrigin: false }, marker), marker);
 });
 
 test("the memory of a not found is bounded by its own lifetime", () => {
   const nothing = valueOf("", { about: NOTHING_HERE, freshUntilMs: 9_000 });
-  assert.equal(boundedBy(policy, nothing).freshUntilMs, 0);
-  assert.equal(boundedBy({ ...policy, negativeTtlMs: 700 }, nothing).freshUntilMs, 700);
+  assert.equal(within(policy, nothing).freshUntilMs, 0);
+  assert.equal(within({ ...policy, negativeTtlMs: 700 }, nothing).freshUntilMs, 700);
 });
 
 function filled(clock: ManualClock, entries: number) {

@@ -40,6 +40,7 @@ function aboutOf(at: number): About {
     ],
     etag: `"${at}-abcdef"`,
     hasOwnLifetime: true,
+    hasOwnStale: false,
     tags: [`product-${at}`, `shelf-${at}`],
   };
 }

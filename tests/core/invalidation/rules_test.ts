@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { OriginError } from "../../../lib/core/errors.ts";
 import type { Invalidation } from "../../../lib/core/invalidation/message.ts";
+import { PLAIN } from "../../../lib/core/value.ts";
 import { test } from "../../support/test.ts";
 import { text } from "../cluster.ts";
 import { withFreshness } from "../lifetime/support.ts";
@@ -132,7 +133,7 @@ test("rule 4: what is good up to a later label is not displaced, whatever the ot
   const { key, b, clock, invalidate, viewB } = nodes();
   const nowMs = clock.nowMs();
   const times = { bornAtMs: nowMs - 60_000, freshUntilMs: nowMs + 60_000, staleIfErrorMs: 60_000 };
-  const later = valueOf("later", { label: at(2, 1), ...times });
+  const later = valueOf("later", { label: at(2, 1), ...times, about: { ...PLAIN, hasOwnStale: true } });
   const earlier = valueOf("earlier", { label: at(1, 1), bornAtMs: nowMs, freshUntilMs: Infinity });
   viewB.isHeld = true;
   assert.equal(b.accept([{ key, value: { ...later } }], "a"), 1);

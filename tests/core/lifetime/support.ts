@@ -24,7 +24,8 @@ export function threeNodes(lifetime: Partial<LifetimePolicy>, options: Partial<G
 /** An answer with the origin's own word on its lifetime. */
 export function withFreshness(answer: Answer, freshness: Partial<Freshness>): Answer {
   const none = { isStorable: true, ageMs: 0, freshMs: 0, staleWhileRevalidateMs: 0, staleIfErrorMs: 0 };
-  return { ...answer, freshness: { ...none, ...freshness } };
+  const own = { hasOwnLifetime: true, hasOwnStale: true };
+  return { ...answer, freshness: { ...none, ...own, ...freshness } };
 }
 
 export function requestWith(name: string, value: string): RequestHead {

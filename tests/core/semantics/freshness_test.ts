@@ -23,6 +23,7 @@ interface Case {
   readonly status?: number;
   readonly request?: Fields;
   readonly policy?: FreshnessPolicy;
+  readonly clockAheadMs?: number;
   readonly is: Partial<Freshness>;
 }
 
@@ -65,6 +66,12 @@ const cases: readonly Case[] = [
     is: { freshMs: 40_000, ageMs: 20_000 },
   },
   { section: "9111 4.2.3 Date counts", fields: [...cc("max-age=60"), ["date", at(-50)]], is: { freshMs: 10_000 } },
+  {
+    section: "9111 4.2.3 Date counts by the origin's clock",
+    fields: [...cc("max-age=60"), ["date", at(-3_650)]],
+    clockAheadMs: 3_600_000,
+    is: { freshMs: 10_000, ageMs: 50_000 },
+  },
   { section: "9111 4.2.3 a Date ahead does not", fields: [...cc("max-age=60"), ["date", at(3600)]], is: stored(60) },
   {
     section: "9111 5.1 the first member of Age",
@@ -174,14 +181,36 @@ const cases: readonly Case[] = [
     section: "honourOrigin off: only the policy counts",
     fields: [...cc("no-store, max-age=1"), ["age", "50"]],
     policy: { ...TEMPLATE, honourOrigin: false, ttlMs: 7_000 },
-    is: { isStorable: true, freshMs: 7_000, ageMs: 0 },
+    is: { isStorable: true, freshMs: 7_000, ageMs: 0, hasOwnLifetime: false },
+  },
+  {
+    section: "the policy's times are not the origin's own",
+    fields: [["etag", '"1"']],
+    policy: { ...TEMPLATE, ttlMs: 7_000, staleIfErrorMs: 9_000 },
+    is: { freshMs: 7_000, staleIfErrorMs: 9_000, hasOwnLifetime: false, hasOwnStale: false },
+  },
+  {
+    section: "a lifetime that the origin names is its own",
+    fields: cc("max-age=60"),
+    is: { hasOwnLifetime: true, hasOwnStale: false },
+  },
+  {
+    section: "5861 so is the time after it",
+    fields: cc("stale-if-error=9"),
+    policy: { ...TEMPLATE, ttlMs: 7_000 },
+    is: { freshMs: 7_000, staleIfErrorMs: 9_000, hasOwnLifetime: false, hasOwnStale: true },
+  },
+  {
+    section: "9111 4.2.2 a heuristic lifetime is this node's",
+    fields: [["last-modified", at(-100)]],
+    is: { freshMs: 10_000, hasOwnLifetime: false },
   },
 ];
 
 test("each rule of the RFCs on storing and freshness holds", () => {
-  for (const { section, fields, status = 200, request = [], policy = SITE, is } of cases) {
+  for (const { section, fields, status = 200, request = [], policy = SITE, clockAheadMs = 0, is } of cases) {
     const found = freshnessOf(
-      { requestFields: request, status, fields, requestedAtMs: NOW_MS, receivedAtMs: NOW_MS },
+      { requestFields: request, status, fields, requestedAtMs: NOW_MS, receivedAtMs: NOW_MS, clockAheadMs },
       policy,
     );
     const told = Object.fromEntries(Object.keys(is).map((name) => [name, found[name as keyof Freshness]]));

@@ -109,6 +109,7 @@ const values: readonly Value[] = [
     etag: '"1"',
     selection: { names: ["accept", "accept-language"], says: "accept\u0001=a\u0002accept-language\u0001=de" },
     hasOwnLifetime: true,
+    hasOwnStale: true,
     isPrivate: false,
     tags: ["page", "menü"],
   }),

@@ -108,20 +108,29 @@ test("a value says how long it lives, its tags and its etag", async (defer) => {
   const source = `export const load = (key: string) => ({ body: "x", ...JSON.parse(key) });`;
   const { origin } = originOf(defer, source, { lifetime });
   const load = async (more: Record<string, unknown>) => await origin.load(JSON.stringify(more), patient);
-  const freshness = { isStorable: true, ageMs: 0, freshMs: 1_000, staleWhileRevalidateMs: 0, staleIfErrorMs: 7 };
-  assert.deepEqual((await load({ ttlMs: 1_000 })).freshness, freshness);
-  assert.deepEqual((await load({ ttlMs: null })).freshness, { ...freshness, freshMs: Infinity });
-  assert.deepEqual((await load({ etag: "v1" })).freshness, { ...freshness, freshMs: 50_000 });
+  const byPolicy = {
+    isStorable: true,
+    ageMs: 0,
+    freshMs: 50_000,
+    staleWhileRevalidateMs: 0,
+    staleIfErrorMs: 7,
+    hasOwnLifetime: false,
+    hasOwnStale: false,
+  };
+  const own = { ...byPolicy, hasOwnLifetime: true };
+  assert.deepEqual((await load({ ttlMs: 1_000 })).freshness, { ...own, freshMs: 1_000 });
+  assert.deepEqual((await load({ ttlMs: null })).freshness, { ...own, freshMs: Infinity });
+  assert.deepEqual((await load({ etag: "v1" })).freshness, byPolicy);
   assert.deepEqual((await load({ etag: "v1" })).fields, [["etag", '"v1"']]);
   assert.deepEqual((await load({ etag: 'W/"v1"' })).fields, [["etag", 'W/"v1"']]);
   const staleness = { staleWhileRevalidateMs: 5, staleIfErrorMs: 6 };
-  assert.deepEqual((await load(staleness)).freshness, { ...freshness, freshMs: 50_000, ...staleness });
+  assert.deepEqual((await load(staleness)).freshness, { ...byPolicy, ...staleness, hasOwnStale: true });
   const tagged = await load({ tags: ["a", "b", "a"], contentType: "text/html" });
   assert.deepEqual([tagged.tags, tagged.contentType, tagged.freshness], [["a", "b"], "text/html", undefined]);
   assert.equal((await load({ tags: Array.from({ length: 1_001 }, (_, at) => `t${at}`) })).tags, "any");
-  const own = originOf(defer, source, { lifetime: { ...lifetime, honourOrigin: false } });
-  const ignored = await own.origin.load('{"ttlMs":1,"staleIfErrorMs":1}', patient);
-  assert.deepEqual(ignored.freshness, { ...freshness, freshMs: 50_000 });
+  const deaf = originOf(defer, source, { lifetime: { ...lifetime, honourOrigin: false } });
+  const ignored = await deaf.origin.load('{"ttlMs":1,"staleIfErrorMs":1}', patient);
+  assert.deepEqual(ignored.freshness, byPolicy);
 });
 
 test("nothing, status 404 and an error of that name mean that there is no such value", async (defer) => {

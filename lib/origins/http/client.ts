@@ -13,6 +13,7 @@ import type { LoadingBody } from "../../core/ports.ts";
 import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
 import { connectTimeoutOf, LOAD_TIMEOUT_MS } from "../deps.ts";
 import { UnansweredError } from "../unanswered.ts";
+import { OriginClock } from "./origin-clock.ts";
 
 /** The head of a request. */
 export interface RequestHead {
@@ -31,6 +32,8 @@ export interface Exchanged {
   /** By the client's clock. */
   readonly requestedAtMs: number;
   readonly receivedAtMs: number;
+  /** How far that clock is ahead of the origin's: see origin-clock.ts. */
+  readonly clockAheadMs: number;
   /** The address that answered; `undefined`: the runtime does not tell. */
   readonly remoteAddress: string | undefined;
   /** Only the end of the connection ends the body: nothing says whether it is whole (RFC 9112, section 8). */
@@ -61,6 +64,7 @@ const CLOSED_CODES: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 export class HttpClient {
   readonly #base: URL;
   readonly #clock: Clock;
+  readonly #originClock = new OriginClock();
   readonly #agent: PlainAgent | SecureAgent;
   /** A new connection for each request, which ends with it: none that the origin is just closing. */
   readonly #once: PlainAgent | SecureAgent;
@@ -211,7 +215,8 @@ export class HttpClient {
     }
     const isCloseDelimited = isEndedByClose(method, status, fields);
     const receivedAtMs = this.#clock.nowMs();
-    return { status, fields, requestedAtMs, receivedAtMs, remoteAddress, isCloseDelimited, body: answer };
+    const clockAheadMs = this.#originClock.aheadMs(fields, receivedAtMs);
+    return { status, fields, requestedAtMs, receivedAtMs, clockAheadMs, remoteAddress, isCloseDelimited, body: answer };
   }
 
   #expectConnection(socket: Socket, giveUp: (error: Error) => void): void {

@@ -185,12 +185,12 @@ export class SiteOrigin implements Origin {
   #freshened(stale: Value, notModified: Exchanged, asked: Fields): Answer {
     const fields = keptFields(freshened(stale.about.fields, endToEnd(notModified.fields)), this.#base.origin);
     // The age and the date of the 304 count, not those of the answer that it freshens.
-    const { requestedAtMs, receivedAtMs, fields: told } = notModified;
+    const { requestedAtMs, receivedAtMs, clockAheadMs, fields: told } = notModified;
     const timed = [
       ...without(fields, new Set(["age", "date"])),
       ...told.filter(([name]) => name === "age" || name === "date"),
     ];
-    const exchange = { status: stale.about.status, fields: timed, requestedAtMs, receivedAtMs };
+    const exchange = { status: stale.about.status, fields: timed, requestedAtMs, receivedAtMs, clockAheadMs };
     return {
       body: stale.body,
       contentType: stale.contentType,
@@ -203,7 +203,7 @@ export class SiteOrigin implements Origin {
   }
 
   #freshness(
-    exchange: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs">,
+    exchange: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs" | "clockAheadMs">,
     asked: Fields,
   ): Freshness {
     const { keepsCookies = false } = this.#deps;

@@ -228,17 +228,19 @@ export class TemplateOrigin implements Origin {
       keptFields(freshened(stale.about.fields, endToEnd(notModified.fields)), nameOf(url)),
       NOT_FOR_CLIENTS,
     );
-    const { requestedAtMs, receivedAtMs, fields: told } = notModified;
+    const { requestedAtMs, receivedAtMs, clockAheadMs, fields: told } = notModified;
     const timed = [
       ...without(fields, new Set(["date"])),
       ...told.filter(([name]) => name === "age" || name === "date"),
     ];
-    const freshness = this.#freshness({ status: 200, fields: timed, requestedAtMs, receivedAtMs });
+    const freshness = this.#freshness({ status: 200, fields: timed, requestedAtMs, receivedAtMs, clockAheadMs });
     const { body, contentType } = stale;
     return { body, contentType, fields, freshness, ...taggedBy(fields, this.#tags) };
   }
 
-  #freshness(answer: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs">): Freshness {
+  #freshness(
+    answer: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs" | "clockAheadMs">,
+  ): Freshness {
     const options = { hasHeuristics: false, keepsCookies: this.#deps.keepsCookies ?? false, status: answer.status };
     // The node's own credentials are the same for everybody: they make an answer nobody's own.
     return freshnessOf({ ...answer, requestFields: [] }, freshnessPolicy(this.#lifetime, options));

@@ -26,7 +26,7 @@ import { OF_OPERATORS } from "./security.ts";
 import { LiveFeed } from "./status/live.ts";
 import { lockedPage, type PageParts, statusPage } from "./status/page.ts";
 import { machineParts, nodeParts } from "./status/parts.ts";
-import { reportOf, reportWithFindings, unreachableOrigins } from "./status/report.ts";
+import { reportOf, reportWithFindings, unreachableOrigins, unreachablePeers } from "./status/report.ts";
 import { Watch } from "./status/watch.ts";
 
 /** Chosen: a fault of one kind needs a few lines, and what strangers can cause fills no disk: 100 KB a minute. */
@@ -105,8 +105,9 @@ export function createApp(options: AppOptions): Hono {
   app.get("/healthz", () => healthOf(node));
   app.get("/readyz", () => {
     if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
-    const origins = unreachableOrigins(groups);
-    return jsonResponse({ status: "ready", name: node.name, incarnation: node.incarnation, ...origins });
+    const { name, incarnation } = node;
+    const lost = { ...unreachableOrigins(groups), ...unreachablePeers(node.stats()) };
+    return jsonResponse({ status: "ready", name, incarnation, ...lost });
   });
   addStatistics(app, gate, options);
 

@@ -149,6 +149,17 @@ export interface ConfigFigures {
   readonly fault?: { readonly since: string; readonly reason: string };
 }
 
+/** The other nodes took this node off their lists, and some have had no connection to it since. */
+export interface OutOfReachFigures {
+  /** Where they look for this node. */
+  readonly url: string;
+  /** As an ISO date. */
+  readonly since: string;
+  /** The names of the first ten. */
+  readonly peers: readonly string[];
+  readonly count: number;
+}
+
 /** Something that is wrong, as one node knows it. */
 export interface Finding {
   readonly what: FindingKind;
@@ -168,6 +179,7 @@ export type FindingKind =
   | "log-blind"
   | "peer-down"
   | "peer-silent"
+  | "out-of-reach"
   | "peer-behind"
   | "node-behind"
   | "origin-failing"
@@ -193,6 +205,8 @@ export interface NodeFigures {
   /** With `--groups-from-nats`. */
   readonly definitions?: DefinitionsFigures;
   readonly registry?: RegistryFigures;
+  /** Absent while all is well. */
+  readonly outOfReach?: OutOfReachFigures;
   /** Peers that have not answered the last probes of this node, with the number of probes in a row. */
   readonly silent?: readonly { readonly name: string; readonly misses: number }[];
   /** With `--config`. */

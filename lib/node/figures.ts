@@ -46,6 +46,7 @@ export function faceOf(shown: Shown): NodeFace {
 function figuresOf({ config, cluster, invalidations, defined, file }: Shown): NodeFigures {
   const definitions = defined()?.figures();
   const options = file();
+  const { outOfReach } = cluster;
   return {
     memoryBytes: memoryBytes(),
     links: cluster.hub.stats(),
@@ -55,6 +56,7 @@ function figuresOf({ config, cluster, invalidations, defined, file }: Shown): No
       isAway: cluster.membership?.isAway ?? true,
       ignored: cluster.membership?.ignored ?? [],
     },
+    ...(outOfReach !== undefined && { outOfReach }),
     log: invalidations.figures(),
     ...(definitions !== undefined && { definitions }),
     ...(options !== undefined && { config: options }),

@@ -6,6 +6,16 @@ import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { appWith, MemoryGroup, plainValue, valueOf } from "./support.ts";
 
+const LINK = {
+  asked: 0,
+  answered: 0,
+  asksInFlight: 0,
+  servedInFlight: 0,
+  framesOut: 0,
+  framesIn: 0,
+  bytesOut: 0,
+};
+
 test("a hit is answered without a promise, and without asking the request for its signal", () => {
   const { app, dict, g } = appWith();
   dict.main.set("piston", valueOf("a disk"));
@@ -220,6 +230,21 @@ test("the probes tell a live node from a ready one", async () => {
   assert.equal(unready.headers.get("content-type"), "application/problem+json");
   assert.equal(unready.headers.get("retry-after"), "1");
   assert.equal((await app.request("http://h/healthz")).status, 200);
+});
+
+test("a node that is ready says in numbers which ways to its peers are lost, and no names", async () => {
+  const { app, state } = appWith();
+  const told = async () => {
+    const response = await app.request("http://h/readyz");
+    assert.equal(response.status, 200);
+    const { peers, reach } = await response.json();
+    return [peers, reach];
+  };
+  assert.deepEqual(await told(), [undefined, undefined]);
+  state.links = ["open", "connecting", "down", "down"].map((state, i) => ({ ...LINK, name: `n${i}`, state }));
+  assert.deepEqual(await told(), ["2 of 4 cannot be reached", undefined]);
+  state.outOfReach = { url: "http://n1:8000", since: "2026-01-01T00:00:00.000Z", peers: ["n2"], count: 1 };
+  assert.equal((await told())[1], "1 peers have no connection to this node since 2026-01-01T00:00:00.000Z");
 });
 
 test("statistics are those of the node and of each group, in JSON that no cache may store", async () => {

@@ -18,6 +18,7 @@ import type {
   InvalidationFace,
   LinkFigures,
   LogFigures,
+  OutOfReachFigures,
   WaitOptions,
   WrittenValue,
 } from "../../lib/http/ports.ts";
@@ -216,7 +217,9 @@ export function appWith(options: Options = {}) {
   const g = new MemoryGroup("g");
   const { groups = new Map([["dict", dict], ["g", g]]) } = options;
   const log = new MemoryLog();
-  const state: { ready: boolean; links?: readonly LinkFigures[]; log?: LogFigures } = { ready: true };
+  const state: { ready: boolean; links?: readonly LinkFigures[]; log?: LogFigures; outOfReach?: OutOfReachFigures } = {
+    ready: true,
+  };
   const app = createApp({
     node: {
       name: "n1",
@@ -224,7 +227,12 @@ export function appWith(options: Options = {}) {
       version: "0.1.0",
       runtime: "test 1",
       isReady: () => state.ready,
-      stats: () => ({ uptimeMs: 5, links: state.links, log: state.log }),
+      stats: () => ({
+        uptimeMs: 5,
+        links: state.links,
+        log: state.log,
+        ...(state.outOfReach && { outOfReach: state.outOfReach }),
+      }),
       roster: (group) => groups.get(group)?.figures.roster,
     },
     groups,

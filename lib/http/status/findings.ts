@@ -59,7 +59,14 @@ function* nodeFaults({ ready, registry, log }: NodeReport): Iterable<Fault> {
   }
 }
 
-function* peerFaults({ links = [], silent = [], log, groups }: NodeReport): Iterable<Fault> {
+function* peerFaults({ links = [], silent = [], outOfReach, log, groups }: NodeReport): Iterable<Fault> {
+  if (outOfReach !== undefined) {
+    const { url, since, peers, count } = outOfReach;
+    const names = peers.join(", ") + (count > peers.length ? ` and ${count - peers.length} more` : "");
+    const detail = `other nodes took this node off their lists, and there is no connection to ${names}: ` +
+      `they must reach it at ${url} (--advertise), and it them`;
+    yield { what: "out-of-reach", detail, severity: "error", sinceMs: Date.parse(since) };
+  }
   const leaving = new Set(
     Object.values(groups).flatMap(({ roster }) => roster?.peers ?? [])
       .flatMap(({ name, state }) => state === "draining" ? [name] : []),

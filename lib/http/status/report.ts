@@ -1,5 +1,5 @@
 /** One node at one moment, as `/stats` prints it. */
-import type { GroupFigures, NodeFace, NodeReport, ServedGroups } from "../ports.ts";
+import type { GroupFigures, NodeFace, NodeFigures, NodeReport, ServedGroups } from "../ports.ts";
 import type { Watch } from "./watch.ts";
 
 /** The figures of a node and of its groups, without findings. */
@@ -35,6 +35,20 @@ export function unreachableOrigins(groups: ServedGroups): { origins?: Record<str
     originLostAtMs === undefined ? [] : [[name, `unreachable since ${isoOf(originLostAtMs)}`]]
   );
   return lost.length === 0 ? {} : { origins: Object.fromEntries(lost) };
+}
+
+/**
+ * What this node knows of the ways to its peers, in numbers only: anybody may ask `/readyz`. It is ready all the same: the next
+ * in rank answers for a peer out of reach.
+ */
+export function unreachablePeers({ links = [], outOfReach }: NodeFigures): { peers?: string; reach?: string } {
+  const down = links.filter(({ state }) => state === "down").length;
+  return {
+    ...(down > 0 && { peers: `${down} of ${links.length} cannot be reached` }),
+    ...(outOfReach !== undefined && {
+      reach: `${outOfReach.count} peers have no connection to this node since ${outOfReach.since}`,
+    }),
+  };
 }
 
 function isoOf(unixMs: number): string {

@@ -5,7 +5,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Tracing } from "../../core/base/trace.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
-import type { NodeReport } from "../../http/ports.ts";
+import type { NodeReport, OutOfReachFigures } from "../../http/ports.ts";
 import { PeerHub } from "../../peer/hub.ts";
 import { isAlive } from "../../peer/proof/is-alive.ts";
 import type { PeerService } from "../../peer/service.ts";
@@ -86,6 +86,11 @@ export class Cluster {
   get silent(): { name: string; misses: number }[] {
     const probed = this.#liveness?.stats().probed ?? [];
     return probed.flatMap(({ name, misses }) => misses === 0 ? [] : [{ name, misses }]);
+  }
+
+  /** Which peers cannot reach this node, since they took it off the lists; `undefined`: all is well. */
+  get outOfReach(): OutOfReachFigures | undefined {
+    return this.#outOfReach.figures();
   }
 
   /** Nobody, until the membership knows the list. */

@@ -1,6 +1,7 @@
 /** Tells the operator of a node that the others took off the lists, as they could not reach it. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
+import type { OutOfReachFigures } from "../../http/ports.ts";
 
 /** Peers that can be reached have connected by then: redials are at most 2 s apart. Chosen. */
 const LOOK_AFTER_MS = 5_000;
@@ -15,10 +16,12 @@ export interface OutOfReachOptions {
   readonly log: Log;
 }
 
-/** After this node put itself back: which peers have no connection to it, in one log line for each loss. */
+/** After this node put itself back: which peers have no connection to it, in one log line for each loss, and in figures. */
 export class OutOfReach {
   readonly #options: OutOfReachOptions;
   #cancel: (() => void) | undefined;
+  /** Those that had none, and since when. Forgotten when all of them have one, or are gone. */
+  #told: { readonly names: ReadonlySet<string>; readonly sinceMs: number } | undefined;
 
   constructor(options: OutOfReachOptions) {
     this.#options = options;
@@ -32,6 +35,16 @@ export class OutOfReach {
     });
   }
 
+  /** The peers of the last line that still have no connection to this node; `undefined`: there are none. */
+  figures(): OutOfReachFigures | undefined {
+    if (this.#told === undefined) return undefined;
+    const { names, sinceMs } = this.#told;
+    const peers = this.#unconnected().filter((name) => names.has(name));
+    if (peers.length === 0) return this.#told = undefined;
+    const shown = peers.slice(0, MAX_NAMES);
+    return { url: this.#options.url, since: new Date(sinceMs).toISOString(), peers: shown, count: peers.length };
+  }
+
   stop(): void {
     this.#cancel?.();
     // Not undefined: nothing is looked at any more.
@@ -39,9 +52,10 @@ export class OutOfReach {
   }
 
   #look(): void {
-    const { url, links, log } = this.#options;
-    const names = links().filter(({ state }) => state !== "open").map(({ name }) => name);
+    const { url, clock, log } = this.#options;
+    const names = this.#unconnected();
     if (names.length === 0) return;
+    this.#told = { names: new Set(names), sinceMs: this.#told?.sinceMs ?? clock.nowMs() };
     const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
     const told = names.slice(0, MAX_NAMES).join(", ") + more;
     log.warn(
@@ -50,5 +64,9 @@ export class OutOfReach {
       {},
       { url, peers: names.slice(0, MAX_NAMES), count: names.length },
     );
+  }
+
+  #unconnected(): string[] {
+    return this.#options.links().filter(({ state }) => state !== "open").map(({ name }) => name);
   }
 }

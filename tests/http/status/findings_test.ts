@@ -70,6 +70,11 @@ test("each fault that a report shows is one finding, at once", () => {
     [{ ...well, links: [{ ...link, state: "down" }] }, "error peer-down n2", /n2 does not answer/],
     [{ ...well, silent: [{ name: "n2", misses: 2 }] }, "error peer-silent n2", /n2 does not answer/],
     [
+      { ...well, outOfReach: { url: "http://n1:8000", since: isoOf(5), peers: ["n2", "n3"], count: 5 } },
+      "error out-of-reach",
+      /no connection to n2, n3 and 3 more: they must reach it at http:\/\/n1:8000 \(--advertise\)/,
+    ],
+    [
       group({
         health: { loads: 9, failures: 6, failuresInRow: 2, failingSinceMs: 5, lastFailure: { atMs: 6, reason: "503" } },
       }),

@@ -155,8 +155,6 @@ export interface StartOptions {
   readonly name?: string;
   readonly options?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** A program that runs the node, such as faketime. */
-  readonly under?: readonly string[];
 }
 
 /** The nodes of a run, by the names of their hosts. */
@@ -184,7 +182,6 @@ export class Fleet {
     writeFileSync(file, JSON.stringify({ groups: { [GROUP]: group } }));
     const kind = runtimeOf(host.name);
     const child = host.spawn([
-      ...(options.under ?? []),
       ...commandOf(kind),
       ...["--addr", options.addr ?? `0.0.0.0:${NODE_PORT}`],
       ...[

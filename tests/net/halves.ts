@@ -111,6 +111,57 @@ async function blindNode(run: Run): Promise<Outcome> {
   });
 }
 
+/** A node that reaches NATS and the clients, and no peer: a firewall, or a network of its own. */
+async function firewalled(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 3 });
+  const joiner = world.network.host("net-8");
+  for (const { address } of world.hosts) joiner.refuseFrom(address);
+  const slow = () => world.load.tally.latenciesMs.filter((tookMs) => tookMs > 1_000).length;
+  let [settled, later, agreedMs] = [0, Infinity, Infinity];
+  let ready: Record<string, unknown> = {};
+  let findings: readonly { what: string; about?: string }[] = [];
+  let seenThere: typeof findings = [];
+  await world.measure(async () => {
+    await world.start(joiner);
+    await world.pause(SETTLED_WITHIN_SECONDS);
+    settled = slow();
+    await world.pause(30);
+    later = slow() - settled;
+    ready = await toldAt(world, joiner.name, "readyz");
+    ({ findings } = await toldAt(world, joiner.name, "stats"));
+    ({ findings: seenThere } = await toldAt(world, nameOf(0), "stats"));
+    world.say(JSON.stringify({ ready, findings, seenThere }));
+    joiner.heal();
+    world.say("healed");
+    agreedMs = await world.fleet.agree(30_000);
+  });
+  const names = world.hosts.map(({ name }) => name);
+  const log = world.fleet.members.get(joiner.name)!.lines.filter((line) => line.includes("I was taken off"));
+  const tells = (what: string) => findings.filter((finding) => finding.what === what);
+  return world.outcome({
+    atFault: [joiner.name],
+    checks: ({ others, atFault }): Check[] => [
+      atMost("failed", others.failed + atFault.failed, 0),
+      atMost(`answers over 1 s in the 30 s after ${SETTLED_WITHIN_SECONDS} s`, later, 0),
+      holds("its log names the three and its URL", log.some((line) => names.every((name) => line.includes(name)))),
+      holds("its /stats as well", tells("out-of-reach").length === 1 && tells("peer-down").length === names.length),
+      holds(
+        "its /readyz counts them",
+        `${ready["peers"]} ${ready["reach"]}`.startsWith("3 of 3 cannot be reached 3 peers"),
+      ),
+      holds(
+        "a peer's /stats names it",
+        seenThere.some(({ what, about }) => what === "peer-down" && about === joiner.name),
+      ),
+      agreedWithin(agreedMs),
+    ],
+  });
+}
+
+async function toldAt(world: World, name: string, path: "readyz" | "stats") {
+  return await (await fetch(`${world.fleet.members.get(name)!.url}/${path}`)).json();
+}
+
 export const halvesScenarios: readonly Scenario[] = [
   {
     name: "halves",
@@ -121,6 +172,11 @@ export const halvesScenarios: readonly Scenario[] = [
     name: "halves-nats-one-side",
     title: "two halves of 3, NATS on one side, for 45 s",
     run: halves("by one"),
+  },
+  {
+    name: "firewalled",
+    title: "a node joins that reaches NATS and no peer, for 45 s",
+    run: firewalled,
   },
   {
     name: "blind",

@@ -134,16 +134,10 @@ export class Host {
     this.#addAddress(`${this.#address}/24`, SERVERS_SIDE);
   }
 
+  /** Of its path to the servers. The bridge takes the least of its ports: what is sent from there is as small. */
   setMtu(bytes: number): void {
-    ip(
-      "-n",
-      this.#namespace,
-      "link",
-      "set",
-      SERVERS_SIDE,
-      "mtu",
-      String(bytes),
-    );
+    ip("link", "set", this.#portOf(SERVERS_SIDE), "mtu", String(bytes));
+    ip("-n", this.#namespace, "link", "set", SERVERS_SIDE, "mtu", String(bytes));
   }
 
   /** Bounds what it sends, among the servers. */

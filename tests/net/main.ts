@@ -26,7 +26,11 @@ import { sharing } from "./sharing.ts";
 import { fullSettings, type Run, type Scenario } from "./world.ts";
 
 const INSIDE = "MUSTER_NET_INSIDE";
-const SCENARIO_TIMEOUT_MS = 5 * 60_000;
+const SCENARIO_TIMEOUT_MS = 3 * 60_000;
+/** Scenarios that would begin after that are not run, so that a run ends within 20 minutes. */
+const RUN_MS = 16 * 60_000;
+/** Of one clean-up: a process that does not end must not hold up the next scenario. */
+const UNDO_MS = 15_000;
 const scenarios: readonly Scenario[] = [
   ...links,
   ...halvesScenarios,
@@ -78,6 +82,12 @@ if (process.env[INSIDE] === undefined) {
 }
 
 let undos = new Undos();
+/** Breaks the scenario off that runs. */
+let breakOff: (error: unknown) => void = () => {};
+// What nobody waits for ends a scenario, and not the run.
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error: unknown) => breakOff(error));
+}
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, async () => {
     await undos.undo();
@@ -90,10 +100,12 @@ async function runOne(scenario: Scenario): Promise<Row> {
   undos = new Undos();
   const run: Run = {
     settings: { ...fullSettings, scale },
-    defer: undos.defer,
+    defer: (undo) => undos.defer(() => within(UNDO_MS, undo)),
     say: (text) => console.error(`   ${text}`),
   };
   const { promise: late, reject } = Promise.withResolvers<never>();
+  breakOff = reject;
+  const sinceMs = performance.now();
   const timer = setTimeout(
     () => reject(new Error(`did not end within ${SCENARIO_TIMEOUT_MS} ms`)),
     SCENARIO_TIMEOUT_MS,
@@ -117,11 +129,27 @@ async function runOne(scenario: Scenario): Promise<Row> {
   } finally {
     clearTimeout(timer);
     await undos.undo();
+    console.error(`   took ${Math.round((performance.now() - sinceMs) / 1_000)} s`);
+  }
+}
+
+async function within(ms: number, work: () => unknown): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`it takes longer than ${ms} ms`)), ms);
+  try {
+    await Promise.race([Promise.resolve().then(work), late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
 const rows: Row[] = [];
-for (const scenario of chosen) rows.push(await runOne(scenario));
+const startedMs = performance.now();
+for (const scenario of chosen) {
+  const isLate = performance.now() - startedMs > RUN_MS;
+  rows.push(isLate ? { scenario, brokeOff: `not run: ${RUN_MS / 60_000} minutes were over` } : await runOne(scenario));
+}
+const tookMinutes = Math.round((performance.now() - startedMs) / 6_000) / 10;
 const isAllMet = rows.every(({ outcome }) => outcome?.checks.every(({ isMet }) => isMet) === true);
 const command = `npm run net${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(" ")}` : ""}`;
 const title = circumstances(command, [
@@ -140,7 +168,7 @@ if (values.readme) {
     exchanged(
       readFileSync(page, "utf8"),
       "net",
-      `${title}; targets stand in brackets.\n\n${table(rows)}\n`,
+      `${title}; it took ${tookMinutes} minutes. Targets stand in brackets.\n\n${table(rows)}\n`,
     ),
   );
 }

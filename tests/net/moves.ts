@@ -1,4 +1,5 @@
 /** Scenarios in which nodes come back elsewhere, or with another clock. */
+import { execFileSync } from "node:child_process";
 import { atMost, holds } from "../chaos/result.ts";
 import { agreedWithin } from "./links.ts";
 import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
@@ -45,17 +46,25 @@ async function movedName(run: Run): Promise<Outcome> {
   });
 }
 
+/** What faketime sets for a program. Under faketime itself, signals would end faketime and not the node. */
+function clockEnv(offset: string): Record<string, string> {
+  const told = execFileSync("faketime", ["-f", offset, "printenv"], { encoding: "utf8" });
+  const names = ["LD_PRELOAD", "FAKETIME"];
+  const lines = told.split("\n").map((line) => line.split(/=(.*)/, 2) as [string, string]);
+  // Timers go by the monotonic clock, which an hour's error leaves alone.
+  const monotonic = { FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+  return { ...Object.fromEntries(lines.filter(([name]) => names.includes(name))), ...monotonic };
+}
+
 /** One node's clock is an hour off, from its start. Its peers' values keep their lifetimes there. */
 function clockOff(offset: string): (run: Run) => Promise<Outcome> {
   return async (run) => {
     const victim = nameOf(1);
-    const under = ["faketime", "-f", offset];
-    // Timers go by the monotonic clock, which an hour's error leaves alone.
-    const env = { FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+    const env = clockEnv(offset);
     const world = await World.make(run, {
       nodes: 4,
       policy: { ttlMs: 10_000, ttlJitter: 0 },
-      only: { [victim]: { under, env } },
+      only: { [victim]: { env } },
     });
     let agreedMs = Infinity;
     let isOff = false;
@@ -67,7 +76,7 @@ function clockOff(offset: string): (run: Run) => Promise<Outcome> {
       world.say(`${victim} says that it is ${date ?? joined}`);
       await world.pause(15);
       await world.end(victim, "SIGTERM");
-      await world.start(world.host(victim), { under, env });
+      await world.start(world.host(victim), { env });
       agreedMs = await world.fleet.agree(20_000);
       await world.pause(5);
     });

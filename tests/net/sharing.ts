@@ -154,7 +154,7 @@ function beside(
     const loads = origins.map((origin) => origin.loads);
     const told = hosts.map(({ name }) =>
       world.fleet.members.get(name)!.lines.filter((line) =>
-        /another origin|different origin|origin.*differ/i.test(line)
+        line.includes(" is another than mine: no value of it is shared with that node")
       ).length
     );
     const checks: Check[] = [

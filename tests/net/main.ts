@@ -15,14 +15,9 @@ import { circumstances, versionOf } from "../chaos/report.ts";
 import { Undos } from "../chaos/runner.ts";
 import { exchanged } from "../readme/markers.ts";
 import { root } from "../support/node.ts";
-import { halvesScenarios } from "./halves.ts";
-import { links } from "./links.ts";
-import { moves } from "./moves.ts";
-import { natsScenarios } from "./nats.ts";
-import { paths } from "./paths.ts";
 import { isPermitted } from "./permitted.ts";
 import { type Row, table } from "./report.ts";
-import { sharing } from "./sharing.ts";
+import { scenarios } from "./scenarios.ts";
 import { fullSettings, type Run, type Scenario } from "./world.ts";
 
 const INSIDE = "MUSTER_NET_INSIDE";
@@ -31,14 +26,6 @@ const SCENARIO_TIMEOUT_MS = 3 * 60_000;
 const RUN_MS = 16 * 60_000;
 /** Of one clean-up: a process that does not end must not hold up the next scenario. */
 const UNDO_MS = 15_000;
-const scenarios: readonly Scenario[] = [
-  ...links,
-  ...halvesScenarios,
-  ...natsScenarios,
-  ...moves,
-  ...paths,
-  ...sharing,
-];
 const page = join(root, "tests/net/README.md");
 
 function fail(message: string): never {

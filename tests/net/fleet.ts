@@ -16,6 +16,8 @@ export const GROUP = "net";
 const NODE_PORT = 8000;
 const NATS_PORT = 4222;
 const ROUTE_PORT = 6222;
+/** On a machine that has more to do, a start of several nodes at once takes its time. */
+const STARTED_WITHIN_MS = 30_000;
 const BUDGET_BYTES = 256 * 1024 * 1024;
 
 /** A nats-server on a host. */
@@ -204,7 +206,7 @@ export class Fleet {
     });
     const node = new NodeProcess<string>(kind, child);
     this.#defer(() => node.end("SIGKILL"));
-    await node.line("listening on http://");
+    await node.line("listening on http://", STARTED_WITHIN_MS);
     node.url = `http://${host.clientAddress}:${NODE_PORT}`;
     this.members.set(name, node);
     this.#hosts.set(name, host);

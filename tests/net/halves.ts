@@ -111,54 +111,92 @@ async function blindNode(run: Run): Promise<Outcome> {
   });
 }
 
-/** A node that reaches NATS and the clients, and no peer: a firewall, or a network of its own. */
-async function firewalled(run: Run): Promise<Outcome> {
-  const world = await World.make(run, { nodes: 3 });
-  const joiner = world.network.host("net-8");
-  for (const { address } of world.hosts) joiner.refuseFrom(address);
-  const slow = () => world.load.tally.latenciesMs.filter((tookMs) => tookMs > 1_000).length;
-  let [settled, later, agreedMs] = [0, Infinity, Infinity];
-  let ready: Record<string, unknown> = {};
-  let findings: readonly { what: string; about?: string }[] = [];
-  let seenThere: typeof findings = [];
-  await world.measure(async () => {
-    await world.start(joiner);
-    await world.pause(SETTLED_WITHIN_SECONDS);
-    settled = slow();
-    await world.pause(30);
-    later = slow() - settled;
-    ready = await toldAt(world, joiner.name, "readyz");
-    ({ findings } = await toldAt(world, joiner.name, "stats"));
-    ({ findings: seenThere } = await toldAt(world, nameOf(0), "stats"));
-    world.say(JSON.stringify({ ready, findings, seenThere }));
-    joiner.heal();
-    world.say("healed");
-    agreedMs = await world.fleet.agree(30_000);
-  });
-  const names = world.hosts.map(({ name }) => name);
-  const log = world.fleet.members.get(joiner.name)!.lines.filter((line) => line.includes("I was taken off"));
-  const tells = (what: string) => findings.filter((finding) => finding.what === what);
-  return world.outcome({
-    atFault: [joiner.name],
-    checks: ({ others, atFault }): Check[] => [
-      atMost("failed", others.failed + atFault.failed, 0),
-      atMost(`answers over 1 s in the 30 s after ${SETTLED_WITHIN_SECONDS} s`, later, 0),
-      holds("its log names the three and its URL", log.some((line) => names.every((name) => line.includes(name)))),
-      holds("its /stats as well", tells("out-of-reach").length === 1 && tells("peer-down").length === names.length),
-      holds(
-        "its /readyz counts them",
-        `${ready["peers"]} ${ready["reach"]}`.startsWith("3 of 3 cannot be reached 3 peers"),
-      ),
-      holds(
-        "a peer's /stats names it",
-        seenThere.some(({ what, about }) => what === "peer-down" && about === joiner.name),
-      ),
-      agreedWithin(agreedMs),
-    ],
-  });
+/** How a node is kept from its peers, while it reaches NATS and the clients. */
+interface Apart {
+  /** For its start. */
+  readonly advertise?: string;
+  readonly begin: (world: World, joiner: Host) => void;
+  readonly end: (world: World, joiner: Host) => Promise<void>;
 }
 
-async function toldAt(world: World, name: string, path: "readyz" | "stats") {
+/** A firewall, or a network of its own. */
+const byFirewall: Apart = {
+  begin(world, joiner) {
+    for (const { address } of world.hosts) joiner.refuseFrom(address);
+  },
+  end: (_world, joiner) => Promise.resolve(joiner.heal()),
+};
+
+/** An address that is nobody's: the peer with the smaller name dials, and this one has the greatest. */
+const byUrl: Apart = {
+  advertise: "http://10.211.0.250:8000",
+  begin: () => {},
+  async end(world, joiner) {
+    await world.end(joiner.name, "SIGTERM");
+    await world.start(joiner);
+  },
+};
+
+/** A node joins whose peers cannot reach it. */
+function outOfReach({ advertise, begin, end }: Apart): (run: Run) => Promise<Outcome> {
+  return async (run) => {
+    const world = await World.make(run, { nodes: 3 });
+    const joiner = world.network.host("net-8");
+    begin(world, joiner);
+    const slow = () => world.load.tally.latenciesMs.filter((tookMs) => tookMs > 1_000).length;
+    let [settled, later, agreedMs] = [0, Infinity, Infinity];
+    let told: Told | undefined;
+    await world.measure(async () => {
+      await world.start(joiner, { ...(advertise !== undefined && { advertise }) });
+      await world.pause(SETTLED_WITHIN_SECONDS);
+      settled = slow();
+      await world.pause(30);
+      later = slow() - settled;
+      told = await toldBy(world, joiner);
+      await end(world, joiner);
+      world.say("healed");
+      agreedMs = await world.fleet.agree(30_000);
+    });
+    return world.outcome({
+      atFault: [joiner.name],
+      checks: ({ others, atFault }): Check[] => [
+        atMost("failed", others.failed + atFault.failed, 0),
+        atMost(`answers over 1 s in the 30 s after ${SETTLED_WITHIN_SECONDS} s`, later, 0),
+        holds("its log, /stats and /readyz tell it", told !== undefined && told.log && told.stats && told.readyz),
+        holds("a peer's /stats names it", told?.peer === true),
+        agreedWithin(agreedMs),
+      ],
+    });
+  };
+}
+
+/** Whether each says which ways are lost. */
+interface Told {
+  readonly log: boolean;
+  readonly stats: boolean;
+  readonly readyz: boolean;
+  readonly peer: boolean;
+}
+
+async function toldBy(world: World, { name }: Host): Promise<Told> {
+  const others = world.hosts.map((host) => host.name);
+  const ready = await answerOf(world, name, "readyz");
+  const { findings } = await answerOf(world, name, "stats");
+  const { findings: seen } = await answerOf(world, others[0]!, "stats");
+  world.say(JSON.stringify({ ready, findings, seen }));
+  const tells = (what: string) => findings.filter((finding: { what: string }) => finding.what === what);
+  const down = ({ what, about }: { what: string; about?: string }) => what === "peer-down" && about === name;
+  return {
+    log: world.fleet.members.get(name)!.lines.some((line) =>
+      line.includes("I was taken off") && others.every((other) => line.includes(other))
+    ),
+    stats: tells("out-of-reach").length === 1 && tells("peer-down").length === others.length,
+    readyz: `${ready.peers} ${ready.reach}`.startsWith("3 of 3 cannot be reached 3 peers"),
+    peer: seen.some(down),
+  };
+}
+
+async function answerOf(world: World, name: string, path: "readyz" | "stats") {
   return await (await fetch(`${world.fleet.members.get(name)!.url}/${path}`)).json();
 }
 
@@ -176,7 +214,12 @@ export const halvesScenarios: readonly Scenario[] = [
   {
     name: "firewalled",
     title: "a node joins that reaches NATS and no peer, for 45 s",
-    run: firewalled,
+    run: outOfReach(byFirewall),
+  },
+  {
+    name: "wrong-url",
+    title: "a node joins with an --advertise at which nobody is, for 45 s",
+    run: outOfReach(byUrl),
   },
   {
     name: "blind",

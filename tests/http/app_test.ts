@@ -4,17 +4,7 @@ import type { Loaded } from "../../lib/core/group/loaded.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
-import { appWith, MemoryGroup, plainValue, valueOf } from "./support.ts";
-
-const LINK = {
-  asked: 0,
-  answered: 0,
-  asksInFlight: 0,
-  servedInFlight: 0,
-  framesOut: 0,
-  framesIn: 0,
-  bytesOut: 0,
-};
+import { appWith, LINK, MemoryGroup, plainValue, valueOf } from "./support.ts";
 
 test("a hit is answered without a promise, and without asking the request for its signal", () => {
   const { app, dict, g } = appWith();

@@ -209,6 +209,17 @@ export class MemoryGroup implements CacheGroup, InvalidationFace {
   }
 }
 
+/** The figures of a link that has carried nothing. */
+export const LINK = {
+  asked: 0,
+  answered: 0,
+  asksInFlight: 0,
+  servedInFlight: 0,
+  framesOut: 0,
+  framesIn: 0,
+  bytesOut: 0,
+};
+
 type Options = Omit<Partial<AppOptions>, "groups"> & { readonly groups?: Map<string, MemoryGroup> };
 
 /** An app over groups `dict` and `g` of a ready node called `n1`. */

@@ -5,18 +5,9 @@ import { Watch } from "../../../lib/http/status/watch.ts";
 import { record } from "../../core/cluster.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
+import { LINK } from "../support.ts";
 
-const link = {
-  name: "n2",
-  state: "open",
-  asked: 0,
-  answered: 0,
-  asksInFlight: 0,
-  servedInFlight: 0,
-  framesOut: 0,
-  framesIn: 0,
-  bytesOut: 0,
-};
+const link = { ...LINK, name: "n2", state: "open" };
 const cache = { bytes: 0, memoryBytes: 0, items: 0, gets: 0, hits: 0, evictions: 0 };
 const well: NodeReport = {
   name: "n1",

@@ -1,7 +1,7 @@
 /** What other nodes give is bounded by this node's policy: nodes of one group may be given different ones. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { NotFoundError, OriginError } from "../../../lib/core/errors.ts";
+import { NotFoundError, OriginError, OriginUnreachableError } from "../../../lib/core/errors.ts";
 import { boundedTimes, isTooOldHere } from "../../../lib/core/lifetime/bounds.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "../../../lib/core/lifetime/policy.ts";
 import type { Times } from "../../../lib/core/lifetime/times.ts";
@@ -263,4 +263,19 @@ test("a node that does not serve the group passes on what its owner has, and kee
   for (let i = 0; i < 3; i++) assert.equal(read(await a.get(key)), "v1");
   assert.equal(a.lookup(key), undefined);
   assert.equal(origin.loads.length, 1);
+});
+
+test("a node without a way to the origin cannot renew what is too old here: its own policy says whether it stands in", async () => {
+  for (const staleIfErrorMs of [0, 60_000]) {
+    const { key, a, b, clock, origin, cutOff } = differing({ ttlMs: 3_000, staleIfErrorMs });
+    await b.get(key);
+    await clock.advance(4_000);
+    cutOff.set("a", 0);
+    if (staleIfErrorMs > 0) assert.equal(read(await a.get(key)), "v1");
+    else await assert.rejects(a.get(key), OriginUnreachableError, "the next in rank has it from the owner");
+    cutOff.delete("a");
+    await clock.advance(4_000);
+    assert.equal(read(await a.get(key)), "v2");
+    assert.equal(origin.loads.length, 2);
+  }
 });

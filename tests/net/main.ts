@@ -1,7 +1,7 @@
 /**
  * The net program: real nodes on hosts of their own (network namespaces), and what happens when the network fails.
  *
- * `bun run tests/net/main.ts [--only name]… [--scale share] [--json] [--readme]`
+ * `bun run tests/net/main.ts [name]… [--only name]… [--scale share] [--json] [--readme]`
  *
  * It needs root, iproute2, nftables and util-linux; it starts itself again in a network namespace of its own, and leaves
  * the machine's network alone. The exit code is 0 when every target is met, 1 when one is missed, 2 when it cannot run.
@@ -33,8 +33,9 @@ function fail(message: string): never {
   process.exit(2);
 }
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   args: process.argv.slice(2),
+  allowPositionals: true,
   options: {
     only: { type: "string", multiple: true },
     scale: { type: "string", default: "1" },
@@ -44,7 +45,8 @@ const { values } = parseArgs({
 });
 const reason = isPermitted();
 if (reason !== undefined) fail(reason);
-const chosen = scenarios.filter(({ name }) => values.only?.includes(name) ?? true);
+const wanted = [...values.only ?? [], ...positionals];
+const chosen = scenarios.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
 if (chosen.length === 0) {
   fail(
     `--only names a scenario: ${scenarios.map(({ name }) => name).join(" ")}`,

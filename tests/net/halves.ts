@@ -150,7 +150,7 @@ function outOfReach({ advertise, begin, end }: Apart): (run: Run) => Promise<Out
       await world.start(joiner, { ...(advertise !== undefined && { advertise }) });
       await world.pause(SETTLED_WITHIN_SECONDS);
       settled = slow();
-      await world.pause(30);
+      await world.pause(15);
       later = slow() - settled;
       told = await toldBy(world, joiner);
       await end(world, joiner);
@@ -161,7 +161,7 @@ function outOfReach({ advertise, begin, end }: Apart): (run: Run) => Promise<Out
       atFault: [joiner.name],
       checks: ({ others, atFault }): Check[] => [
         atMost("failed", others.failed + atFault.failed, 0),
-        atMost(`answers over 1 s in the 30 s after ${SETTLED_WITHIN_SECONDS} s`, later, 0),
+        atMost(`answers over 1 s in the 15 s after ${SETTLED_WITHIN_SECONDS} s`, later, 0),
         holds("its log, /stats and /readyz tell it", told !== undefined && told.log && told.stats && told.readyz),
         holds("a peer's /stats names it", told?.peer === true),
         agreedWithin(agreedMs),
@@ -213,12 +213,12 @@ export const halvesScenarios: readonly Scenario[] = [
   },
   {
     name: "firewalled",
-    title: "a node joins that reaches NATS and no peer, for 45 s",
+    title: "a node joins that reaches NATS and no peer, for 30 s",
     run: outOfReach(byFirewall),
   },
   {
     name: "wrong-url",
-    title: "a node joins with an --advertise at which nobody is, for 45 s",
+    title: "a node joins with an --advertise at which nobody is, for 30 s",
     run: outOfReach(byUrl),
   },
   {

@@ -119,7 +119,7 @@ async function thinLink(run: Run): Promise<Outcome> {
   let asked = { wrong: Infinity, slowestMs: Infinity };
   let changes = Infinity;
   const loadsOf = (key: string) => origin.loadersOf(key).length;
-  const keys = Array.from({ length: 8 }, (_, index) => `15-mib-${index}`);
+  const keys = Array.from({ length: 6 }, (_, index) => `15-mib-${index}`);
   await world.measure(async () => {
     const before = (await world.fleet.roster(nameOf(0)))!.revision;
     thin.setRate(20);

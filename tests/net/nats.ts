@@ -124,9 +124,7 @@ async function unusableServers(run: Run): Promise<Outcome> {
     checks.push(holds(`${what}: told`, lines.some((line) => told.test(line))));
     checks.push(atMost(`${what}: lines in 6 s`, lines.length, 3));
     checks.push(holds(`${what}: serves`, answer === 200));
-    notes.push(
-      `${what}: ${/"message":"([^"]*)"/.exec(lines[0] ?? "")?.[1] ?? lines[0]}`,
-    );
+    notes.push(`${what}: ${lines[0] === undefined ? "nothing" : JSON.parse(lines[0]).message}`);
     world.say(`${what}:\n${lines.join("\n")}`);
     await world.end(joiner.name, "SIGTERM");
   }

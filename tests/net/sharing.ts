@@ -164,8 +164,8 @@ function beside(
       ...(kind === "two definitions"
         ? [
           holds(
-            "each node warns once",
-            told.every((count) => count >= 1),
+            "each node warns of both others",
+            told.every((count) => count === 2),
             told.join(),
           ),
         ]

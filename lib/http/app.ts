@@ -14,11 +14,12 @@ import { type AccessLog, Edge } from "./edge/edge.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
 import { type AnswerPort, NO_SERVER } from "./fast/long-answers.ts";
 import { chained } from "./fast/unchained.ts";
+import { RouteAnswers } from "./counted.ts";
 import { HostCheck } from "./host.ts";
 import { jsonResponse } from "./json.ts";
 import { pathStart, rawPathOf } from "./key.ts";
 import { machineStats } from "./status/machine.ts";
-import { Metrics } from "./status/metrics.ts";
+import { Metrics } from "./status/metrics/metrics.ts";
 import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, ServedHosts } from "./ports.ts";
 import { answerPeer, healthOf, type PeersOptions } from "./peers.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
@@ -65,6 +66,8 @@ export interface AppOptions {
   readonly tracing?: Tracing | undefined;
   /** The address that a request came from. @param env what the server gives beside the request @default not known */
   readonly remoteOf?: (request: Request, env: unknown) => string | undefined;
+  /** Counts the answers that no group gives. @default figures that nobody sees */
+  readonly routeAnswers?: RouteAnswers;
   /** Set in a worker at its machine's address: the statistics are those of all workers. */
   readonly machine?: MachineFace;
 }
@@ -80,7 +83,7 @@ export interface AppOptions {
 export function createApp(options: AppOptions): Hono {
   const { node, groups, hosts = new Map(), peers, clock, isChunkedTextFaster = false } = options;
   const { adminTokens: tokens, isLoopbackOnly = false, isStatsPublic = false, statsToken } = options;
-  const { currentEpoch = () => 0, answerPort = NO_SERVER } = options;
+  const { currentEpoch = () => 0, answerPort = NO_SERVER, routeAnswers = new RouteAnswers() } = options;
   // Each of its lines is about a request, so clients could write as many as they like.
   const log = boundedLog(options.log, {
     clock,
@@ -91,27 +94,35 @@ export function createApp(options: AppOptions): Hono {
   const signals = new ClientSignals(clock);
   const changes = new Changes({ groups, gate, clock, log });
   const questions = new Questions({ node, groups, gate, clock });
-  const admin = (c: Context) => questions.answer(c.req.raw) ?? changes.admin(c.req.raw);
+  const admin = (c: Context) => routeAnswers.count("admin", questions.answer(c.req.raw) ?? changes.admin(c.req.raw));
   const { accessLog, tracing, remoteOf } = options;
   const edge = new Edge({ nodeName: node.name, clock, answerPort, accessLog, tracing, remoteOf });
-  const common = { edge, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster, answerPort };
+  const common = {
+    edge,
+    groups,
+    signals,
+    changes,
+    currentEpoch,
+    clock,
+    log,
+    isChunkedTextFaster,
+    answerPort,
+    routeAnswers,
+  };
   const routes = new CacheRoutes({ nodeName: node.name, ...common });
   const byPrefix = new Map([...routes.byPrefix, ["/_admin/", admin] as const]);
   const prefixes = [...byPrefix.keys()];
   const app = new Hono({ getPath: (request) => routeOf(request.url, prefixes) });
   for (const [prefix, handler] of byPrefix) app.on("ALL", [prefix, prefix.slice(0, -1)], handler);
-  if (peers !== undefined) app.get("/_peer", (c) => answerPeer(c, peers.door, peers.upgrade));
+  if (peers !== undefined) {
+    app.get("/_peer", (c) => routeAnswers.count("peers", answerPeer(c, peers.door, peers.upgrade)));
+  }
 
-  app.get("/healthz", () => healthOf(node));
-  app.get("/readyz", () => {
-    if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
-    const { name, incarnation } = node;
-    const lost = { ...unreachableOrigins(groups), ...unreachablePeers(node.stats()) };
-    return jsonResponse({ status: "ready", name, incarnation, ...lost });
-  });
-  addStatistics(app, gate, options);
+  app.get("/healthz", () => routeAnswers.count("health", healthOf(node)));
+  app.get("/readyz", () => routeAnswers.count("health", readinessOf(node, groups)));
+  addStatistics(app, gate, routeAnswers, options);
 
-  app.notFound((c) => notFoundOrNotAllowed(app, c));
+  app.notFound((c) => routeAnswers.count("none", notFoundOrNotAllowed(app, c)));
   app.onError((error, c) => {
     const requestId = edge.idOf(c.req.raw);
     log.error(`cannot answer ${c.req.method} ${c.req.path}: ${error.name}: ${error.message}`, { error, requestId });
@@ -123,12 +134,19 @@ export function createApp(options: AppOptions): Hono {
   const siteAt = ({ url }: Request) => hosts.size === 0 ? undefined : servedAt(url, hosts);
   // A host of a site has no other routes: neither /stats nor /_peer can be reached through it.
   const answer: Hono["fetch"] = (request, ...rest) => {
-    if (!hostCheck.isSound(request)) return badHost();
+    if (!hostCheck.isSound(request)) return routeAnswers.count("none", badHost());
     const served = siteAt(request);
     return served === undefined ? ownRoutes(request, ...rest) : routes.site(request, served);
   };
   app.fetch = edge.around(answer, (request) => siteAt(request)?.group.name);
   return app;
+}
+
+function readinessOf(node: NodeFace, groups: ServedGroups): Response {
+  if (!node.isReady()) return problemResponse({ status: 503, detail: "this node has not joined, or is leaving" });
+  const { name, incarnation } = node;
+  const lost = { ...unreachableOrigins(groups), ...unreachablePeers(node.stats()) };
+  return jsonResponse({ status: "ready", name, incarnation, ...lost });
 }
 
 function badHost(): Response {
@@ -158,20 +176,21 @@ function routeOf(url: string, prefixes: readonly string[]): string {
   return rawPathOf(url);
 }
 
-function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
+function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, options: AppOptions): void {
   const { node, groups, machine, clock, ended, adminTokens } = options;
   const watch = options.watch ?? new Watch({ clock, report: () => reportOf(node, groups) });
   const own = (): NodeReport => reportWithFindings(node, groups, watch);
   const get = (path: string, answer: (request: Request) => Response | Promise<Response>) =>
-    app.get(path, (c) => gate.stats(c.req.raw) ?? answer(c.req.raw));
+    app.get(path, (c) => routeAnswers.count("status", gate.stats(c.req.raw) ?? answer(c.req.raw)));
   const addPage = (partsOf: () => Promise<PageParts>) => {
     const feed = new LiveFeed({ clock, ended, render: async () => (await partsOf()).parts });
     get("/events", (request) => feed.answer(request));
-    app.get("/", async (c) => {
-      const refusal = gate.stats(c.req.raw);
-      if (refusal !== undefined) return isLocked(c.req.raw, refusal) ? lockedPage(node.name) : refusal;
+    const pageFor = async (request: Request) => {
+      const refusal = gate.stats(request);
+      if (refusal !== undefined) return isLocked(request, refusal) ? lockedPage(node.name) : refusal;
       return await statusPage(await partsOf(), { isTokenSet: adminTokens !== undefined });
-    });
+    };
+    app.get("/", (c) => routeAnswers.count("status", pageFor(c.req.raw)));
   };
   const context = () => ({
     nowMs: clock.nowMs(),
@@ -181,7 +200,7 @@ function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
   if (machine === undefined) {
     const metrics = new Metrics();
     get("/stats", (request) => reportOfPeer(node, request) ?? jsonResponse(own(), 200, OF_OPERATORS));
-    get("/metrics", () => metrics.answer([{ labels: {}, report: own() }]));
+    get("/metrics", (request) => metrics.answer(request, [{ labels: {}, report: own() }]));
     addPage(() => nodeParts(own(), context()));
     return;
   }
@@ -200,9 +219,9 @@ function addStatistics(app: Hono, gate: Gate, options: AppOptions): void {
       OF_OPERATORS,
     );
   });
-  get("/metrics", async () => {
+  get("/metrics", async (request) => {
     const { workers } = await gathered();
-    return await metrics.answer(workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
+    return await metrics.answer(request, workers.map(({ name, report }) => ({ labels: { worker: name }, report })));
   });
   addPage(async () => {
     const { report, workers } = await gathered();

@@ -6,6 +6,8 @@ import type { Hit, Loaded } from "../core/group/loaded.ts";
 import type { GroupStats } from "../core/group/stats.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
+import type { AnswerMeter } from "../core/measure/answer-meter.ts";
+import type { HistogramFigures } from "../core/measure/histogram.ts";
 import type { OriginHealthFigures } from "../core/load/origin-health.ts";
 import type { Waiter } from "../core/load/flights.ts";
 import type { ForwardedAnswer, ForwardedRequest, RequestHead } from "../core/ports.ts";
@@ -112,6 +114,8 @@ export interface LogFigures {
   /** Of the calls at this node: until the message was durable, and with a wait until all had it. The latest, in ms. */
   readonly lastDurableMs?: number;
   readonly lastAppliedByAllMs?: number;
+  /** How long messages had been in the log when this node applied them. */
+  readonly lag?: HistogramFigures;
 }
 
 /** Traffic over the link to one peer: counted since the present connection opened, 0 without one. */
@@ -136,6 +140,34 @@ export interface RegistryFigures {
   readonly isAway: boolean;
   /** Records that it ignores, each with the rule that they break. */
   readonly ignored: readonly { readonly key: string; readonly fault: string }[];
+  /** The connection to NATS. */
+  readonly contact?: ContactFigures;
+}
+
+/** A connection that may be lost. */
+export interface ContactFigures {
+  readonly isConnected: boolean;
+  /** Since when it has been so, in Unix milliseconds. */
+  readonly sinceMs: number;
+  /** Of the latest ping, in milliseconds; `undefined`: none has been answered. */
+  readonly roundTripMs: number | undefined;
+  /** Connections that worked so far. */
+  readonly connections: number;
+}
+
+/** The process in which the node runs. */
+export interface ProcessFigures {
+  /** When it began, in Unix milliseconds. */
+  readonly startedAtMs: number;
+  /** Of the machine's memory (RSS), and of the JavaScript heap that is in use. */
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  /** The time of its threads, in seconds. */
+  readonly cpuSeconds: number;
+  /** Files that are open, or a few less; nearly all are connections. */
+  readonly openFiles: number;
+  /** Above so many, idle connections are ended. */
+  readonly maxOpenFiles: number;
 }
 
 /** The file of `--config`, as a running node follows it. */
@@ -173,26 +205,30 @@ export interface Finding {
   readonly severity: Severity;
 }
 
-export type FindingKind =
-  | "not-ready"
-  | "registry-away"
-  | "log-blind"
-  | "peer-down"
-  | "peer-silent"
-  | "out-of-reach"
-  | "peer-behind"
-  | "node-behind"
-  | "origin-failing"
-  | "origin-unreachable"
-  | "breaker-open"
-  | "evicting"
-  | "policies-differ"
-  | "bad-record"
-  | "bad-definition"
-  | "bad-config"
-  | "needs-restart"
-  | "worker-down"
-  | "more";
+/** All kinds of findings. */
+export const FINDING_KINDS = [
+  "not-ready",
+  "registry-away",
+  "log-blind",
+  "peer-down",
+  "peer-silent",
+  "out-of-reach",
+  "peer-behind",
+  "node-behind",
+  "origin-failing",
+  "origin-unreachable",
+  "breaker-open",
+  "evicting",
+  "policies-differ",
+  "bad-record",
+  "bad-definition",
+  "bad-config",
+  "needs-restart",
+  "worker-down",
+  "more",
+] as const;
+
+export type FindingKind = typeof FINDING_KINDS[number];
 
 export type Severity = "error" | "warning" | "notice";
 
@@ -213,6 +249,13 @@ export interface NodeFigures {
   readonly config?: ConfigFigures;
   /** The memory of the process that is in use (RSS). */
   readonly memoryBytes?: number;
+  readonly usage?: ProcessFigures;
+  /** How late this process ran what was due. */
+  readonly loopDelay?: HistogramFigures;
+  /** Requests that have no answer yet. */
+  readonly requestsInFlight?: number;
+  /** The answers that no group has given: by route, then by status. */
+  readonly routeAnswers?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /** One node at one moment: what its `/stats` prints. */
@@ -275,6 +318,8 @@ export interface CacheGroup {
   readonly isBehind: boolean;
   /** Since when this node has no way to the origin, in Unix milliseconds; `undefined`: it has, as far as it knows. */
   readonly originLostAtMs?: number | undefined;
+  /** Counts what clients are answered. */
+  readonly answers: AnswerMeter;
   /** What a get of the key would find here, for people. Leaves no trace. */
   describe(key: string): Description;
   /** The entries of the main cache, in no order, with their encoded bytes. O(n). */

@@ -17,6 +17,10 @@ export class NodeClock implements Clock {
     return this.#clock.nowMs();
   }
 
+  fineMs(): number {
+    return this.#clock.fineMs?.() ?? this.#clock.nowMs();
+  }
+
   after(delayMs: number, action: () => void): () => void {
     if (this.#isStopped) return () => {};
     const cancelled = () => {

@@ -6,7 +6,7 @@
 import { UnavailableError } from "../core/errors.ts";
 import type { NatsConnection } from "nats";
 import type { NatsLogin } from "../config/texts/nats-login.ts";
-import type { Clock } from "../core/base/clock.ts";
+import { type Clock, fineClock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/logs/say-once.ts";
 import { pause, withTimeout } from "../core/base/time/timeout.ts";
@@ -23,7 +23,7 @@ import { Seal } from "./seal.ts";
 import { isStreamGone } from "./stream/stream.ts";
 import { StreamReader } from "./stream/stream-reader.ts";
 import type { DefinitionStore, DefinitionsView } from "../registry/definitions.ts";
-import type { Entry, PeerStore, StoreListener, View } from "../registry/store.ts";
+import type { Entry, PeerStore, StoreContact, StoreListener, View } from "../registry/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
@@ -109,6 +109,8 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   #session: Session | undefined;
   #isAway = false;
   #roundTripMs = 0;
+  readonly #fineMs: () => number;
+  #contact: StoreContact;
   /** Why NATS is away, this time. */
   readonly #reasons: SayOnce;
   #running: Promise<void> | undefined;
@@ -133,6 +135,9 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       logCheckIntervalMs: options.checkIntervalMs ?? 3_000,
       ...options,
     };
+    this.#fineMs = fineClock(options.clock);
+    const sinceMs = options.clock.nowMs();
+    this.#contact = { isConnected: false, sinceMs, roundTripMs: undefined, connections: 0 };
     this.#log = new NatsLog(this.#options);
     this.#definitions = new NatsDefinitions(this.#options);
   }
@@ -140,6 +145,10 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   /** To the server of the last connection. */
   get roundTripMs(): number {
     return this.#roundTripMs;
+  }
+
+  get contact(): StoreContact {
+    return this.#contact;
   }
 
   read(key: string): Promise<Entry> {
@@ -286,6 +295,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     });
     let failedChecks = 0;
     while (lost === undefined && !this.#closing.signal.aborted) {
+      void this.#measure(connection);
       const isUrgent = this.#hurry.signal.aborted || failedChecks > 0;
       this.#hurry = new AbortController();
       const restMs = (isUrgent ? checkIntervalMs / 10 : checkIntervalMs) * (0.8 + 0.4 * random());
@@ -305,8 +315,19 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     return lost ?? "closed";
   }
 
+  /** A ping and its answer. */
+  async #measure(connection: NatsConnection): Promise<void> {
+    const askedMs = this.#fineMs();
+    try {
+      await connection.flush();
+      this.#contact = { ...this.#contact, roundTripMs: this.#fineMs() - askedMs };
+    } catch { /* the connection is lost, which is told elsewhere */ }
+  }
+
   #setAway(reason: string): void {
     this.#log.detach();
+    const { clock } = this.#options;
+    if (this.#contact.isConnected) this.#contact = { ...this.#contact, isConnected: false, sinceMs: clock.nowMs() };
     const isFirst = !this.#isAway;
     this.#isAway = true;
     if (!this.#reasons.isNews(reason)) return;
@@ -316,6 +337,8 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
 
   #setBack(): void {
     this.#isAway = false;
+    const [sinceMs, connections] = [this.#options.clock.nowMs(), this.#contact.connections + 1];
+    this.#contact = { ...this.#contact, isConnected: true, sinceMs, connections };
     this.#reasons.forget();
     this.#listener?.onBack();
   }

@@ -1,8 +1,11 @@
 /** A node as it shows itself to operators. */
 import { type Config, version } from "../config/config.ts";
 import type { PeerRecord } from "../core/roster.ts";
+import type { LoopDelay } from "../core/measure/loop-delay.ts";
+import type { RouteAnswers } from "../http/counted.ts";
 import type { ConfigFigures, NodeFace, NodeFigures } from "../http/ports.ts";
-import { memoryBytes } from "../runtime/process.ts";
+import type { PeerStore } from "../registry/store.ts";
+import { processUse } from "../runtime/process.ts";
 import type { DefinedGroups } from "./groups/defined-groups.ts";
 import type { Invalidations } from "./invalidations.ts";
 import type { RecentLines } from "./log/recent-lines.ts";
@@ -20,6 +23,10 @@ export interface Shown {
   /** What is known of the file of `--config`; `undefined`: nobody follows one for this node. */
   readonly file: () => ConfigFigures | undefined;
   readonly log: RecentLines;
+  readonly store: Pick<PeerStore, "contact">;
+  readonly loopDelay: LoopDelay;
+  readonly routeAnswers: RouteAnswers;
+  readonly requestsInFlight: () => number;
 }
 
 /** The node's name and state, and its figures as they are when they are asked for. */
@@ -43,18 +50,25 @@ export function faceOf(shown: Shown): NodeFace {
   };
 }
 
-function figuresOf({ config, cluster, invalidations, defined, file }: Shown): NodeFigures {
+function figuresOf({ config, cluster, invalidations, defined, file, ...shown }: Shown): NodeFigures {
   const definitions = defined()?.figures();
   const options = file();
   const { outOfReach } = cluster;
+  const usage = processUse();
+  const { contact } = shown.store;
   return {
-    memoryBytes: memoryBytes(),
+    memoryBytes: usage.residentBytes,
+    usage,
+    loopDelay: shown.loopDelay.histogram.figures(),
+    requestsInFlight: shown.requestsInFlight(),
+    routeAnswers: shown.routeAnswers.figures(),
     links: cluster.hub.stats(),
     silent: cluster.silent,
     registry: {
       kind: config.nats.kind === "off" ? "none" : "nats",
       isAway: cluster.membership?.isAway ?? true,
       ignored: cluster.membership?.ignored ?? [],
+      ...(contact !== undefined && { contact }),
     },
     ...(outOfReach !== undefined && { outOfReach }),
     log: invalidations.figures(),

@@ -214,6 +214,7 @@ export class Invalidations {
       epoch,
       applied: sequence,
       blindMs: position.isAway ? position.blindMs : 0,
+      lag: position.lag.figures(),
       peers: told.map(([name, label]) => ({ name, behindBy: sequence - label.sequence })),
       ...(this.#lastDurableMs !== undefined && { lastDurableMs: this.#lastDurableMs }),
       ...(this.#lastAppliedByAllMs !== undefined && { lastAppliedByAllMs: this.#lastAppliedByAllMs }),

@@ -9,8 +9,10 @@ import { withTimeout } from "../core/base/time/timeout.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { LoadingBytes } from "../core/load/loading-bytes.ts";
 import { StartGate } from "../core/load/start-gate.ts";
+import { LoopDelay } from "../core/measure/loop-delay.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { AppOptions } from "../http/app.ts";
+import { RouteAnswers } from "../http/counted.ts";
 import type { ConfigFigures, MachineFace, NodeFace } from "../http/ports.ts";
 import { reportOf, reportWithFindings } from "../http/status/report.ts";
 import { Watch } from "../http/status/watch.ts";
@@ -88,6 +90,9 @@ export class Node implements Reloadable {
   readonly #ready = Promise.withResolvers<void>();
   /** Ends the streams of the status page. */
   readonly #ended = new AbortController();
+  /** Answers that no group has given. */
+  readonly #routeAnswers = new RouteAnswers();
+  readonly #loopDelay: LoopDelay;
   /** From here on made by `start`, in this order. */
   #self: PeerRecord | undefined;
   #registry: Registry | undefined;
@@ -102,6 +107,7 @@ export class Node implements Reloadable {
     this.#config = config;
     this.#clock = clock;
     this.#logs = nodeLogs(log, clock);
+    this.#loopDelay = new LoopDelay(clock);
     this.#origins = origins;
     this.#worker = worker;
     this.#writeAccess = writeAccess;
@@ -182,13 +188,25 @@ export class Node implements Reloadable {
       cluster.readiness.await(this.#lists.joinedOf(group.name));
     }
     const { nats } = this.#config;
-    const [defined, file] = [() => this.#defined, () => this.#file];
-    const face = faceOf({ config: { nats }, self, cluster, invalidations, defined, file, log });
+    const face = faceOf({
+      config: { nats },
+      self,
+      cluster,
+      invalidations,
+      defined: () => this.#defined,
+      file: () => this.#file,
+      log,
+      store: registry.store,
+      loopDelay: this.#loopDelay,
+      routeAnswers: this.#routeAnswers,
+      requestsInFlight: () => this.#doors.requestsInFlight,
+    });
     this.#watch = new Watch({ clock: this.#clock, report: () => reportOf(face, this.#served) });
     this.#doors.serve(this.#appOptions(face, this.#groups, invalidations), cluster.hub);
     this.#sayWhere(name, url);
     this.#join(cluster, registry);
     this.#watch.start();
+    this.#loopDelay.start();
   }
 
   #record(name: string, url: string, key: string): PeerRecord {
@@ -264,6 +282,7 @@ export class Node implements Reloadable {
       remoteOf,
       tracing: this.tracing,
       accessLog: format === "off" || write === undefined ? undefined : { format, write },
+      routeAnswers: this.#routeAnswers,
       currentEpoch: () => invalidations.position.label.epoch,
     };
   }
@@ -443,6 +462,7 @@ export class Node implements Reloadable {
     await cluster?.membership?.setState("draining", this.#registryTimeoutMs);
     await this.#drain(until(CLOSING_MS - REGISTRY_TIMEOUT_MS + this.#registryTimeoutMs), farewell);
     this.#watch?.stop();
+    this.#loopDelay.stop();
     this.#ended.abort();
     this.#invalidations?.close();
     const isOut = await cluster?.membership?.leave(this.#registryTimeoutMs) ?? true;

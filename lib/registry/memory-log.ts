@@ -11,6 +11,8 @@ interface Message {
   readonly sequence: number;
   readonly group: string;
   readonly data: Uint8Array;
+  /** When it came, in Unix milliseconds. */
+  readonly atMs: number;
 }
 
 /** Both chosen: followers are told within a turn of the event loop, so only tests need more than a few. */
@@ -57,7 +59,7 @@ export class MemoryStream {
   }
 
   add(group: string, data: Uint8Array): Label {
-    this.#kept.push({ sequence: ++this.#last, group, data: data.slice() });
+    this.#kept.push({ sequence: ++this.#last, group, data: data.slice(), atMs: this.#clock.nowMs() });
     this.#keptBytes += data.byteLength;
     while (this.#kept.length > this.#maxMessages || this.#keptBytes > MAX_BYTES) this.#drop();
     this.#tell();
@@ -193,10 +195,10 @@ export class MemoryLog implements InvalidationLog {
     const messages = label.epoch === this.#told.epoch ? this.#stream.after(this.#told.sequence) : undefined;
     this.#told = label;
     if (messages === undefined) follower.restart(label);
-    for (const { sequence, group, data } of messages ?? []) {
+    for (const { sequence, group, data, atMs } of messages ?? []) {
       // The follower may have closed it.
       if (this.#isClosed) return;
-      follower.take(sequence, group, data);
+      follower.take(sequence, group, data, this.#clock.nowMs() - atMs);
     }
     if (!this.#isClosed) follower.settled(label.sequence, this.#clock.nowMs());
   }

@@ -43,7 +43,20 @@ export interface StoreListener {
   onBack(): void;
 }
 
+/** How a node reaches the store. */
+export interface StoreContact {
+  readonly isConnected: boolean;
+  /** Since when it has been so, in Unix milliseconds. */
+  readonly sinceMs: number;
+  /** How long the latest question took, in milliseconds; `undefined`: none has been answered. */
+  readonly roundTripMs: number | undefined;
+  /** Connections that worked so far. */
+  readonly connections: number;
+}
+
 export interface PeerStore {
+  /** Absent where there is no connection that could be lost. */
+  readonly contact?: StoreContact;
   /** How long an answer is on its way at least, in ms. Absent where that is no time. */
   readonly roundTripMs?: number;
   /**

@@ -68,7 +68,9 @@ export const { Bun, Deno, process } = globalThis as unknown as {
   } & Foreign;
   process: {
     argv: string[];
-    memoryUsage(): { readonly rss: number };
+    memoryUsage(): { readonly rss: number; readonly heapUsed: number };
+    /** In microseconds. */
+    cpuUsage(): { readonly user: number; readonly system: number };
     execArgv: string[];
     execPath: string;
     platform: string;

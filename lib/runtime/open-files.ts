@@ -22,8 +22,22 @@ const LOOK_EVERY_MS = 250;
 
 let isLimitTold = false;
 
+/** `undefined`: not asked for yet. On Deno without `-A` the answer costs a child process. */
+let knownLimit: { readonly files: number | undefined } | undefined;
+
 /** How many files this process may have open; `undefined` where the system does not say. */
 export function openFileLimit(): number | undefined {
+  knownLimit ??= { files: readLimit() };
+  return knownLimit.files;
+}
+
+/** How many files are open, or a few less, and how many are too many. */
+export function openFilesNow(): { readonly open: number; readonly max: number } {
+  const limit = openFileLimit();
+  return { open: lowestFreeFile() ?? limit ?? 0, max: maxOpenFiles(limit) };
+}
+
+function readLimit(): number | undefined {
   const text = /^Max open files\s+(\d+)/m.exec(ownFile("limits"))?.[1];
   return text === undefined ? undefined : Number(text);
 }

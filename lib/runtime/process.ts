@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { type Clock, steady } from "../core/base/clock.ts";
 import { type Output, process } from "./globals.ts";
 import { lineSplitter } from "./lines.ts";
-import { ownFile } from "./open-files.ts";
+import { openFilesNow, ownFile } from "./open-files.ts";
 
 /** The arguments after `main.ts` on the command line. */
 export function commandLine(): string[] {
@@ -117,14 +117,31 @@ function isHangupIgnored(): boolean {
   return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
 }
 
-/** The memory of this process that is in use (RSS), in bytes. */
-export function memoryBytes(): number {
-  return process.memoryUsage().rss;
+/** What this process uses. */
+export interface ProcessUse {
+  /** When it began, in Unix milliseconds. */
+  readonly startedAtMs: number;
+  /** Of the machine's memory (RSS), and of the JavaScript heap. */
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  readonly cpuSeconds: number;
+  readonly openFiles: number;
+  readonly maxOpenFiles: number;
+}
+
+/** What this process uses now. Takes some tens of microseconds. */
+export function processUse(): ProcessUse {
+  const { rss: residentBytes, heapUsed: heapBytes } = process.memoryUsage();
+  const { user, system } = process.cpuUsage();
+  const { open: openFiles, max: maxOpenFiles } = openFilesNow();
+  const cpuSeconds = (user + system) / 1e6;
+  return { startedAtMs: performance.timeOrigin, residentBytes, heapBytes, cpuSeconds, openFiles, maxOpenFiles };
 }
 
 /** The clock of this machine. */
 export const systemClock: Clock = {
   nowMs: steady(Date.now),
+  fineMs: () => performance.now(),
   after(delayMs, action) {
     // Both runtimes warn on standard error about a time that is already over, into a JSON log too.
     const timer = setTimeout(action, Math.max(0, delayMs));

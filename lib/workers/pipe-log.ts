@@ -15,7 +15,13 @@ export type ToLog =
 /** To a worker. */
 export type ToFollower =
   | { readonly type: "log-restart"; readonly label: Label }
-  | { readonly type: "log-take"; readonly sequence: number; readonly group: string; readonly data: string }
+  | {
+    readonly type: "log-take";
+    readonly sequence: number;
+    readonly group: string;
+    readonly data: string;
+    readonly ageMs?: number | undefined;
+  }
   | { readonly type: "log-settled"; readonly sequence: number; readonly askedAtMs: number }
   | { readonly type: "log-away" }
   | { readonly type: "published"; readonly id: number; readonly label: Label }
@@ -60,7 +66,8 @@ export function serveLog(log: InvalidationLog, send: (message: ToFollower) => vo
     } else {
       log.followLog({
         restart: (label) => send({ type: "log-restart", label }),
-        take: (sequence, group, data) => send({ type: "log-take", sequence, group, data: decoder.decode(data) }),
+        take: (sequence, group, data, ageMs) =>
+          send({ type: "log-take", sequence, group, data: decoder.decode(data), ageMs }),
         settled: (sequence, askedAtMs) => send({ type: "log-settled", sequence, askedAtMs }),
         away: () => send({ type: "log-away" }),
       });
@@ -128,7 +135,7 @@ export class PipeLog implements InvalidationLog {
     else if (message.type === "log-restart") this.#follower?.restart(message.label);
     else if (message.type === "log-settled") this.#follower?.settled(message.sequence, message.askedAtMs);
     else if (message.type === "log-away") this.#follower?.away();
-    else this.#follower?.take(message.sequence, message.group, encoder.encode(message.data));
+    else this.#follower?.take(message.sequence, message.group, encoder.encode(message.data), message.ageMs);
   }
 
   async #ask(question: (id: number) => ToLog): Promise<Answer> {

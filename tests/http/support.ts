@@ -5,6 +5,7 @@ import { BLIND, type Label } from "../../lib/core/invalidation/label.ts";
 import type { Invalidation } from "../../lib/core/invalidation/message.ts";
 import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import type { Waiter } from "../../lib/core/load/flights.ts";
+import { AnswerMeter } from "../../lib/core/measure/answer-meter.ts";
 import { entryBytes } from "../../lib/core/cache/byte-cache.ts";
 import type { Description } from "../../lib/core/group/description.ts";
 import type { Hit, Loaded } from "../../lib/core/group/loaded.ts";
@@ -18,6 +19,7 @@ import type {
   InvalidationFace,
   LinkFigures,
   LogFigures,
+  NodeFigures,
   OutOfReachFigures,
   WaitOptions,
   WrittenValue,
@@ -116,6 +118,7 @@ export function plainValue(body: Uint8Array<ArrayBuffer>, contentType: string): 
  */
 export class MemoryGroup implements CacheGroup, InvalidationFace {
   readonly name: string;
+  readonly answers = new AnswerMeter(systemClock);
   isBehind = false;
   isWritable = false;
   valueBytesMax = 1_000;
@@ -228,7 +231,13 @@ export function appWith(options: Options = {}) {
   const g = new MemoryGroup("g");
   const { groups = new Map([["dict", dict], ["g", g]]) } = options;
   const log = new MemoryLog();
-  const state: { ready: boolean; links?: readonly LinkFigures[]; log?: LogFigures; outOfReach?: OutOfReachFigures } = {
+  const state: {
+    ready: boolean;
+    links?: readonly LinkFigures[];
+    log?: LogFigures;
+    outOfReach?: OutOfReachFigures;
+    more?: NodeFigures;
+  } = {
     ready: true,
   };
   const app = createApp({
@@ -243,6 +252,7 @@ export function appWith(options: Options = {}) {
         links: state.links,
         log: state.log,
         ...(state.outOfReach && { outOfReach: state.outOfReach }),
+        ...state.more,
       }),
       roster: (group) => groups.get(group)?.figures.roster,
     },

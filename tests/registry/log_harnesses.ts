@@ -51,7 +51,7 @@ export class Recorder implements LogFollower {
     this.label = label;
     this.#add(`restart ${label.sequence}`);
   }
-  take(sequence: number, group: string, data: Uint8Array): void {
+  take(sequence: number, group: string, data: Uint8Array, _ageMs?: number): void {
     this.label = { epoch: this.label.epoch, sequence };
     this.#add(`take ${sequence} ${group} ${textOf(data)}`);
   }

@@ -2,8 +2,15 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch. It never goes back: see `steady`. */
   nowMs(): number;
+  /** Milliseconds with fractions since some moment, for spans that `nowMs` is too coarse for. @default as `nowMs` */
+  fineMs?(): number;
   /** Calls `action` once, after `delayMs` milliseconds. @returns a function that cancels it, and may be called too late */
   after(delayMs: number, action: () => void): () => void;
+}
+
+/** Reads a clock as finely as it can be read. */
+export function fineClock(clock: Clock): () => number {
+  return clock.fineMs === undefined ? () => clock.nowMs() : () => clock.fineMs!();
 }
 
 /**

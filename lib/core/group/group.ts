@@ -18,6 +18,8 @@ import { Flights, PeerWaiter, promised, type Waiter } from "../load/flights.ts";
 import { OriginLoads } from "../load/origin-loads.ts";
 import { Reachability } from "../load/reachability.ts";
 import type { StartGate } from "../load/start-gate.ts";
+import { AnswerMeter } from "../measure/answer-meter.ts";
+import { Histogram } from "../measure/histogram.ts";
 import type { Ask, Entry, PeerPicker, RequestHead } from "../ports.ts";
 import type { Answer, Value } from "../value.ts";
 import { describe, type Description } from "./description.ts";
@@ -29,7 +31,7 @@ import type { GroupMemory, GroupOptions } from "./options.ts";
 import { OwnerLoads } from "./owner-loads.ts";
 import { Refreshes } from "./refreshes.ts";
 import { SoftTimeout } from "./soft-timeout.ts";
-import { type GroupStats, newCounters } from "./stats.ts";
+import { type GroupStats, latenciesOf, newCounters } from "./stats.ts";
 
 const MAX_FLIGHTS = 10_000;
 /** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
@@ -68,6 +70,10 @@ export class Group {
   readonly validity: Validity;
   /** The keys whose answers may not be shared. */
   readonly passed: PassedKeys;
+  /** Counts the answers to clients; they are made at the HTTP edge. */
+  readonly answers: AnswerMeter;
+  readonly #hops = new Histogram();
+  readonly #originLoads = new Histogram();
   readonly #picker: PeerPicker;
   readonly #clock: Clock;
   readonly #nowMs: () => number;
@@ -94,6 +100,7 @@ export class Group {
     const lifetime = { ...DEFAULT_LIFETIME, ...options.lifetime };
     const stats = this.#counters;
     this.name = group;
+    this.answers = new AnswerMeter(clock);
     this.#picker = picker;
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
@@ -110,7 +117,7 @@ export class Group {
     const { origin, etagOf, loading, health, tracing } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
     const ofOrigin = { group, origin, isBarred: !isServed, reachability, health, etagOf, loading, tracing };
-    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats });
+    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats, took: this.#originLoads });
     const handoff = { group, picker, caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     this.#keeping = new Keeping({ handoff, origin: this.#origin, passed, isServed, hotAfterFetches });
     this.#owner = new OwnerLoads({ handoff, origin: this.#origin, keeping: this.#keeping, passed });
@@ -137,6 +144,7 @@ export class Group {
       clock,
       timeoutMs: loadTimeoutMs,
       stats: this.#counters,
+      took: this.#hops,
       after: () => this.validity.after,
       received: (key, value, by) => keeping.received(key, value, by),
       standIn: (key, error, request) => keeping.standIn(cacheKeyFor(this.#caches, key, request), error, request),
@@ -378,6 +386,12 @@ export class Group {
       hotCache: hot.stats(),
       originUnreachable: Number(this.originLostAtMs !== undefined),
       invalidation: { ...stats, last: latest },
+      latency: latenciesOf({
+        client: this.answers.took.figures(),
+        hop: this.#hops.figures(),
+        origin: this.#originLoads.figures(),
+      }),
+      answers: this.answers.statuses.figures(true),
     };
   }
 

@@ -12,8 +12,12 @@ export interface LogFollower {
    * told. A sequence of 0: in this life of the log there was no message yet.
    */
   restart(label: Label): void;
-  /** The next message, in the order of the log; those of all groups share its numbers. `data` is valid until this returns. */
-  take(sequence: number, group: string, data: Uint8Array): void;
+  /**
+   * The next message, in the order of the log; those of all groups share its numbers. `data` is valid until this returns.
+   *
+   * @param ageMs how long ago the log took it; absent where nobody knows
+   */
+  take(sequence: number, group: string, data: Uint8Array, ageMs?: number): void;
   /**
    * Everything up to this sequence has been told.
    *

@@ -2,6 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { SayOnce } from "../base/logs/say-once.ts";
+import { Histogram } from "../measure/histogram.ts";
 import { BLIND, type Label } from "./label.ts";
 import type { InvalidationLog, LogFollower } from "./log.ts";
 import { type Invalidation, parseInvalidation } from "./message.ts";
@@ -43,6 +44,8 @@ const MAX_WAITING = 20_000;
 
 /** One node's place in the log, and the groups to which the messages go. */
 export class LogPosition implements LogFollower {
+  /** How long messages had been in the log when they were applied here. */
+  readonly lag = new Histogram();
   readonly #options: LogPositionOptions;
   readonly #groups = new Map<string, LogReader>();
   readonly #waiting = new Set<Waiting>();
@@ -133,7 +136,8 @@ export class LogPosition implements LogFollower {
     this.#moved();
   }
 
-  take(sequence: number, group: string, data: Uint8Array): void {
+  take(sequence: number, group: string, data: Uint8Array, ageMs?: number): void {
+    if (ageMs !== undefined) this.lag.observe(ageMs);
     this.#move(sequence);
     this.#groups.get(group)?.told(this.#label, this.#parsed(group, sequence, data), data);
     this.#moved();

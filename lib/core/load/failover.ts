@@ -7,7 +7,7 @@
  */
 import { SLOW_FAILURE_MS } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, fineClock } from "../base/clock.ts";
 import type { ListNode } from "../base/tables/intrusive-list.ts";
 import { WeakMemo } from "../base/tables/memo.ts";
 import { NO_TRACING, type Trace, type Tracing } from "../base/trace.ts";
@@ -21,6 +21,7 @@ import {
   PeerError,
 } from "../errors.ts";
 import type { Label } from "../invalidation/label.ts";
+import type { Histogram } from "../measure/histogram.ts";
 import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
@@ -35,6 +36,8 @@ export interface FailoverOptions<T> {
   readonly timeoutMs: number;
   /** Counts here. */
   readonly stats: FailoverStats;
+  /** Told how long each ask took, answered or failed. @default nobody is */
+  readonly took?: Histogram;
   /**
    * What a flight resolves to when a peer has sent the value; `undefined`: this node may not serve it, and loads for itself.
    */
@@ -125,6 +128,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
   readonly timeoutMs: number;
   readonly tried: Tried;
   readonly askedAtMs: number;
+  readonly begunMs: number;
   readonly after: Label;
   silentSinceMs: number;
   hedgeAtMs: number;
@@ -150,6 +154,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     this.timeoutMs = failover.timeoutMs;
     this.tried = tried;
     this.askedAtMs = nowMs;
+    this.begunMs = failover.fineMs();
     this.after = failover.after();
     this.silentSinceMs = nowMs;
     this.hedgeAtMs = nowMs + asked.hedgeDelay.delayMs;
@@ -178,6 +183,7 @@ class HedgeAsk<T> implements Ask {
   readonly timeoutMs: number;
   readonly after: Label;
   readonly askedAtMs: number;
+  readonly begunMs: number;
 
   constructor(primary: PrimaryAsk<T>, asked: AskedPeer, nowMs: number) {
     this.primary = primary;
@@ -188,6 +194,7 @@ class HedgeAsk<T> implements Ask {
     this.timeoutMs = primary.timeoutMs;
     this.after = primary.after;
     this.askedAtMs = nowMs;
+    this.begunMs = primary.failover.fineMs();
   }
 
   resolve(value: Value): void {
@@ -207,6 +214,8 @@ class HedgeAsk<T> implements Ask {
 export class Failover<T> {
   readonly timeoutMs: number;
   readonly after: () => Label;
+  /** For asks. */
+  readonly fineMs: () => number;
   readonly #options: FailoverOptions<T>;
   readonly #asked = new WeakMemo<Peer, AskedPeer>(() => new AskedPeer());
   readonly #hedging: Hedging<PrimaryAsk<T>>;
@@ -214,6 +223,7 @@ export class Failover<T> {
   constructor(options: FailoverOptions<T>) {
     this.timeoutMs = options.timeoutMs;
     this.after = options.after;
+    this.fineMs = fineClock(options.clock);
     this.#options = options;
     this.#hedging = new Hedging(options.clock, (ask, nowMs) => this.#hedge(ask, nowMs));
   }
@@ -239,8 +249,9 @@ export class Failover<T> {
 
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
-    const { clock, received, stats } = this.#options;
+    const { clock, received, stats, took } = this.#options;
     const nowMs = clock.nowMs();
+    took?.observe(this.fineMs() - by.begunMs);
     by.asked.breaker.succeeded(nowMs);
     by.asked.hedgeDelay.answered(nowMs - by.askedAtMs);
     if (!this.#end(ask)) return;
@@ -304,8 +315,10 @@ export class Failover<T> {
   }
 
   /** For asks: tells the peer's breaker. */
-  noteFailure({ asked, askedAtMs }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
+  noteFailure({ asked, askedAtMs, begunMs, signal }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
     const nowMs = this.#options.clock.nowMs();
+    // What its waiters have cancelled says nothing about the peer.
+    if (!signal.aborted) this.#options.took?.observe(this.fineMs() - begunMs);
     if (error instanceof PeerError) asked.breaker.failed(askedAtMs, nowMs);
     else if (isAnswer(error)) asked.breaker.succeeded(nowMs);
   }

@@ -15,6 +15,7 @@ import { Bodies } from "../admin/body.ts";
 import type { Changes, Target } from "../admin/changes.ts";
 import { AFTER, reached } from "../after.ts";
 import type { Edge } from "../edge/edge.ts";
+import { counted, type RouteAnswers } from "../counted.ts";
 import type { ClientSignals } from "../fast/client-signal.ts";
 import { type AnswerPort, LongAnswers, MAX_WHOLE_BYTES } from "../fast/long-answers.ts";
 import { PreparedHeaders } from "../fast/prepared-headers.ts";
@@ -52,6 +53,8 @@ export interface CacheRoutesOptions {
   readonly answerPort: AnswerPort;
   /** What stands around all routes. */
   readonly edge: Edge;
+  /** For answers about groups that are not there. */
+  readonly routeAnswers: RouteAnswers;
 }
 
 /** The handlers of gets. */
@@ -76,6 +79,7 @@ export class CacheRoutes {
   readonly #log: Log;
   readonly #answerPort: AnswerPort;
   readonly #edge: Edge;
+  readonly #routeAnswers: RouteAnswers;
   readonly #texts: TextBodies | undefined;
   readonly #wholeHits: WholeHits;
   readonly #long: LongAnswers;
@@ -109,6 +113,7 @@ export class CacheRoutes {
     const { nodeName, groups, signals, changes, currentEpoch, clock, log, isChunkedTextFaster } = options;
     this.#answerPort = options.answerPort;
     this.#edge = options.edge;
+    this.#routeAnswers = options.routeAnswers;
     this.#long = new LongAnswers(options.answerPort, clock);
     this.#status = new CacheStatus(nodeName);
     this.#groups = groups;
@@ -125,10 +130,12 @@ export class CacheRoutes {
   /** A request for a host that a group serves: all of its path is the key. */
   site(request: Request, { group, site }: ServedGroup): Response | Promise<Response> {
     const { url } = request;
+    const begun = group.answers.begin();
     try {
-      return answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forHosts);
+      const answer = answerSite(request, group, site!, url.slice(pathStart(url) + 1), this.#forHosts);
+      return counted(group.answers, begun, answer);
     } catch (error) {
-      return this.failed(request, error, group.name, "key");
+      return counted(group.answers, begun, this.failed(request, error, group.name, "key"));
     }
   }
 
@@ -154,8 +161,23 @@ export class CacheRoutes {
 
   /** `/cache/<group>/<key>`. A site takes every method but PURGE itself. */
   #cache(request: Request): Response | Promise<Response> {
-    const [groupName, rawKey, query] = groupAndKey(request.url, "/cache/".length);
-    const served = this.#groups.get(groupName);
+    const [name, rawKey, query] = groupAndKey(request.url, "/cache/".length);
+    const served = this.#groups.get(name);
+    if (served === undefined) {
+      return this.#routeAnswers.count("cache", this.#cacheAnswer(request, served, name, rawKey, query));
+    }
+    const { answers } = served.group;
+    const begun = answers.begin();
+    return counted(answers, begun, this.#cacheAnswer(request, served, name, rawKey, query));
+  }
+
+  #cacheAnswer(
+    request: Request,
+    served: ServedGroup | undefined,
+    groupName: string,
+    rawKey: string,
+    query: string,
+  ): Response | Promise<Response> {
     const { method } = request;
     if (served?.site !== undefined && method !== "PURGE") {
       return answerSite(request, served.group, served.site, rawKey + query, this.#forSites);
@@ -176,8 +198,11 @@ export class CacheRoutes {
   #define(request: Request): Response | Promise<Response> {
     const [rawKey, query] = tailOf(request.url, "/define/".length);
     const { method } = request;
-    if (method !== "GET" && method !== "HEAD") return notAllowed(method);
-    return this.#get(request, this.#groups.get(DEFINE_GROUP)?.group, DEFINE_GROUP, rawKey, query, "word");
+    if (method !== "GET" && method !== "HEAD") return this.#routeAnswers.count("cache", notAllowed(method));
+    const group = this.#groups.get(DEFINE_GROUP)?.group;
+    if (group === undefined) return this.#routeAnswers.count("cache", this.#noSuchGroup(DEFINE_GROUP));
+    const begun = group.answers.begin();
+    return counted(group.answers, begun, this.#get(request, group, DEFINE_GROUP, rawKey, query, "word"));
   }
 
   /** @param thing the name of a key in problems: `key` or `word` */
@@ -304,9 +329,17 @@ export class CacheRoutes {
     return this.#edge.sized(new Response(text, { headers }), byteLength);
   }
 
-  /** `/_groupcache/<group>/<key>`, the groupcache wire. */
-  async #groupcache(request: Request): Promise<Response> {
+  /** `/_groupcache/<group>/<key>`, the groupcache wire. Names of groups need no escapes: one that has some is not counted by group. */
+  #groupcache(request: Request): Response | Promise<Response> {
     const [groupPath, rawKey] = groupAndKey(request.url, "/_groupcache/".length);
+    const answer = () => this.#groupcacheAnswer(request, groupPath, rawKey);
+    const group = this.#groups.get(groupPath)?.group;
+    if (group === undefined) return this.#routeAnswers.count("cache", answer());
+    const begun = group.answers.begin();
+    return counted(group.answers, begun, answer());
+  }
+
+  async #groupcacheAnswer(request: Request, groupPath: string, rawKey: string): Promise<Response> {
     if (request.method !== "GET" && request.method !== "HEAD") return notAllowed(request.method);
     let groupName = groupPath;
     let signal: CancelSignal | undefined;

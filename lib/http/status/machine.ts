@@ -1,4 +1,6 @@
 /** `/stats` at the public address of a machine: the figures of its workers, added up. */
+import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
+import { added } from "../../core/measure/histogram.ts";
 import { worstFirst } from "./findings.ts";
 import type {
   Finding,
@@ -43,7 +45,7 @@ export function machineFindings(workers: readonly WorkerReport[], since: string)
 /**
  * The sums of each group's numbers over all workers, with the rosters of `own` and whether it serves them. Of
  * invalidations, which every worker applies, only the values that they cover are added up; of breakers, the worst state is
- * told.
+ * told. Percentiles are those of the summed histograms.
  */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
@@ -58,6 +60,11 @@ export function summed(own: NodeReport, workers: readonly WorkerReport[]): Recor
       if (invalidation !== undefined) {
         const { applied, refused, last } = invalidation;
         sum.invalidation = { ...sum.invalidation as InvalidationFigures, applied, refused, last };
+      }
+      const latencies = parts.flatMap(({ latency }) => latency ?? []);
+      if (latencies.length > 0) {
+        const sumOfAll = (what: keyof Latencies) => added(latencies.map((latency) => latency[what]));
+        sum.latency = latenciesOf({ client: sumOfAll("client"), hop: sumOfAll("hop"), origin: sumOfAll("origin") });
       }
       const guards = parts.flatMap(({ guard }) => guard ?? []);
       if (guards.length > 0) sum.guard = { ...sum.guard as GuardFigures, ...unsummed(guards) };

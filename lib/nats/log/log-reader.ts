@@ -7,7 +7,7 @@ import { UnavailableError } from "../../core/errors.ts";
 import type { LogFollower } from "../../core/invalidation/log.ts";
 import { areSame, type Label } from "../../core/invalidation/label.ts";
 import { Lookout } from "../stream/lookout.ts";
-import type { LogState, LogStream } from "./log-stream.ts";
+import { epochOf, type LogState, type LogStream } from "./log-stream.ts";
 import type { Seal } from "../seal.ts";
 import type { StreamMessage } from "../stream/stream.ts";
 
@@ -81,15 +81,19 @@ export class LogReader {
     const before = told.label;
     const askedAtMs = clock.nowMs();
     const state = await log.state();
+    const answeredAtMs = clock.nowMs();
     if (this.#isClosed) return false;
     onState(state);
-    const { epoch, firstSequence, lastSequence } = state;
+    const { epoch, firstSequence, lastSequence, serverMs } = state;
     const isSameLife = epoch === before.epoch;
     if (isSameLife && this.#isSetBack(state)) return await this.#endLife();
     if (!isSameLife || firstSequence > before.sequence + 1) {
       told.restart({ epoch, sequence: lastSequence });
     } else if (lastSequence > before.sequence) {
-      await log.stream.after(before.sequence, ALL, lastSequence, (message) => this.#take(message));
+      // Both times are the leader's, so that no other clock counts.
+      const ageOf = ({ time }: StreamMessage) =>
+        serverMs && Math.max(0, serverMs - epochOf(time) / 1_000) + clock.nowMs() - answeredAtMs;
+      await log.stream.after(before.sequence, ALL, lastSequence, (message) => this.#take(message, ageOf));
       if (this.#isClosed) return false;
       // Between what was told and the last one, messages were deleted.
       if (told.label.sequence < lastSequence) told.restart({ epoch, sequence: lastSequence });
@@ -125,11 +129,13 @@ export class LogReader {
   }
 
   /** After a gap it takes nothing more: the messages after it are for the next look, or for nobody. */
-  #take({ sequence, subject, data }: StreamMessage): void {
+  #take(message: StreamMessage, ageOf: (message: StreamMessage) => number | undefined): void {
+    const { sequence, subject, data } = message;
     const { told, prefix, seal } = this.#options;
     if (this.#isClosed || sequence !== told.label.sequence + 1) return;
     // One that does not verify is told as such: all nodes move on by it alike.
-    if (subject.startsWith(prefix)) told.take(sequence, subject.slice(prefix.length), seal.open(subject, data));
-    else told.pass(sequence);
+    if (subject.startsWith(prefix)) {
+      told.take(sequence, subject.slice(prefix.length), seal.open(subject, data), ageOf(message));
+    } else told.pass(sequence);
   }
 }

@@ -32,6 +32,8 @@ export interface LogState {
   /** The first message that it still has; after the last when it has none. */
   readonly firstSequence: number;
   readonly lastSequence: number;
+  /** The leader's clock when it said so, in Unix milliseconds; `undefined` before nats-server 2.10. */
+  readonly serverMs: number | undefined;
   /** Which of its settings are not as this node would have made them, in words; `undefined` when all are. */
   readonly difference: string | undefined;
 }
@@ -148,11 +150,12 @@ export class LogStream {
     }
   }
 
-  #stateOf({ created, config, state }: StreamInfo): LogState {
+  #stateOf({ created, config, state, ts }: StreamInfo & { readonly ts?: string }): LogState {
     return {
       epoch: epochOf(created),
       firstSequence: state.first_seq,
       lastSequence: state.last_seq,
+      serverMs: ts === undefined ? undefined : epochOf(ts) / 1_000,
       difference: differenceOf(config, settings(this.#options)),
     };
   }

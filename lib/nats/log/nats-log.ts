@@ -194,9 +194,9 @@ class Told implements Telling {
     this.#follower?.restart(label);
   }
 
-  take(sequence: number, group: string, data: Uint8Array): void {
+  take(sequence: number, group: string, data: Uint8Array, ageMs?: number): void {
     this.label = { epoch: this.label.epoch, sequence };
-    this.#follower?.take(sequence, group, data);
+    this.#follower?.take(sequence, group, data, ageMs);
   }
 
   pass(sequence: number): void {

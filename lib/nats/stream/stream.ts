@@ -24,6 +24,8 @@ export interface StreamMessage {
   /** Its number in the stream, from 1. */
   readonly sequence: number;
   readonly header: { get(name: string): string };
+  /** When its leader took it, in the server's own words. */
+  readonly time: string;
   readonly data: Uint8Array;
 }
 
@@ -117,8 +119,8 @@ export class NatsStream {
   async #ofLeader(query: MsgRequest): Promise<StreamMessage | undefined> {
     const { manager, name } = this.#options;
     try {
-      const { subject, seq: sequence, header, data } = await manager.streams.getMessage(name, query);
-      return { subject, sequence, header, data };
+      const { subject, seq: sequence, header, data, timestamp: time } = await manager.streams.getMessage(name, query);
+      return { subject, sequence, header, data, time };
     } catch (error) {
       if (codeOf(error) === NO_MESSAGE_CODE) return undefined;
       throw unavailable(error);
@@ -169,7 +171,8 @@ export class NatsStream {
 function storedIn({ headers, data }: Msg): StreamMessage | undefined {
   const sequence = Number(headers?.get("Nats-Sequence") || NaN);
   if (headers === undefined || !Number.isSafeInteger(sequence)) return undefined;
-  return { subject: headers.get("Nats-Subject"), sequence, header: headers, data };
+  const [subject, time] = [headers.get("Nats-Subject"), headers.get("Nats-Time-Stamp")];
+  return { subject, sequence, header: headers, data, time };
 }
 
 /** The server's own number for a fault of JetStream. */

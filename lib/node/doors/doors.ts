@@ -120,6 +120,11 @@ export class Doors {
     return this.#requests.track(work);
   }
 
+  /** Requests that have no answer yet. */
+  get requestsInFlight(): number {
+    return this.#requests.count;
+  }
+
   /** Resolves when every request has its answer. */
   allAnswered(): Promise<void> {
     return this.#requests.none();

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { UNSIGNED } from "../../../lib/core/base/unsigned.ts";
 import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
+import type { LogFollower } from "../../../lib/core/invalidation/log.ts";
 import { LogReader } from "../../../lib/nats/log/log-reader.ts";
 import { epochOf, type LogState, type LogStream } from "../../../lib/nats/log/log-stream.ts";
 import { Seal } from "../../../lib/nats/seal.ts";
@@ -16,6 +17,9 @@ class ToldStream {
   epoch = 7;
   messages: StreamMessage[] = [];
   lastSequence = 0;
+  /** What the leader's clock says, and said when a message came. */
+  serverMs: number | undefined = 0;
+  time = "1970-01-01T00:00:00.000001Z";
   states = 0;
   reads = 0;
   rings: (() => void)[] = [];
@@ -35,7 +39,13 @@ class ToldStream {
 
   publish(subject = "p.invalidate.dict", data?: Uint8Array): void {
     const sequence = ++this.lastSequence;
-    this.messages.push({ subject, sequence, header: { get: () => "" }, data: data ?? bytesOf(String(sequence)) });
+    this.messages.push({
+      subject,
+      sequence,
+      header: { get: () => "" },
+      data: data ?? bytesOf(String(sequence)),
+      time: this.time,
+    });
     for (const ring of this.rings.splice(0)) ring();
   }
 
@@ -55,7 +65,7 @@ class ToldStream {
     const firstSequence = this.messages[0]?.sequence ?? lastSequence + 1;
     await hold;
     if (this.fault !== undefined) throw this.fault;
-    return { epoch, firstSequence, lastSequence, difference: undefined };
+    return { epoch, firstSequence, lastSequence, difference: undefined, serverMs: this.serverMs };
   }
 }
 
@@ -100,6 +110,36 @@ test("a look tells what came after the last message that was told, whoever told 
   assert.equal(told.askedAtMs, clock.nowMs());
   assert.equal(await reader.look(), false);
   assert.equal(log.reads, 1, "without news there is nothing to read");
+});
+
+test("the age of a message is told by the leader's clock, whatever this node's clock says", async () => {
+  const { log, clock, told, reader } = readerOf({ epoch: 7, sequence: 0 });
+  const ages: (number | undefined)[] = [];
+  const take = told.take.bind(told);
+  told.take = (...[sequence, group, data, ageMs]: Parameters<LogFollower["take"]>) => {
+    ages.push(ageMs);
+    take(sequence, group, data);
+  };
+  log.time = "2026-01-31T12:00:00.5Z";
+  log.publish();
+  log.serverMs = Date.parse("2026-01-31T12:00:02Z");
+  const { after } = log.stream;
+  log.stream.after = async (...rest) => {
+    clock.standStill(250);
+    await after(...rest);
+  };
+  await reader.look();
+  assert.deepEqual(ages, [1_750], "1.5 s until the leader was asked, and the time that the answer took");
+
+  log.time = "2026-01-31T12:00:09Z";
+  log.publish();
+  await reader.look();
+  assert.equal(ages[1], 250, "it came after the leader was asked");
+
+  log.serverMs = undefined;
+  log.publish();
+  await reader.look();
+  assert.equal(ages[2], undefined, "an old server does not tell its time");
 });
 
 test("a message under a subject that is not ours has a number too", async () => {

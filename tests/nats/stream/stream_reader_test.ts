@@ -170,7 +170,7 @@ class ToldStream {
 }
 
 function messageOf({ subject, sequence }: { subject: string; sequence: number }): StreamMessage {
-  return { subject, sequence, header: { get: () => "" }, data: bytes("x") };
+  return { subject, sequence, header: { get: () => "" }, data: bytes("x"), time: "" };
 }
 
 async function told(prepare: (stream: ToldStream) => void = () => {}) {

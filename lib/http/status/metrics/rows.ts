@@ -1,20 +1,27 @@
+/** What is told to Prometheus: the name of each metric, its help, and where its figure is in a report. */
+import type { CacheStats } from "../../../core/cache/byte-cache.ts";
+import type { HistogramFigures } from "../../../core/measure/histogram.ts";
+import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../../ports.ts";
+
 /**
- * The figures of `/stats` for Prometheus, in its text format 0.0.4.
- *
- * The figures are read when Prometheus asks. So serving a request counts each thing once, and knows nothing of this file.
+ * A metric. A name that ends in `_total` is a counter, by the convention of Prometheus; others are gauges, or histograms
+ * where the figure is one. `undefined`: there is no such figure now, which is not the same as 0.
  */
-import { Counter, Gauge, Registry } from "@prometheus-io/client";
-import type { CacheStats } from "../../core/cache/byte-cache.ts";
-import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../ports.ts";
-import { OF_OPERATORS } from "../security.ts";
+export type Row<Subject, Figure = number> = readonly [
+  name: string,
+  help: string,
+  value: (subject: Subject) => Figure | undefined,
+];
 
-/** A name that ends in `_total` is a counter, by the convention of Prometheus; all others are gauges. */
-type Row<Subject> = readonly [name: string, help: string, value: (subject: Subject) => number | undefined];
+/** A node, and the labels of its figures. */
+export interface MeteredNode {
+  /** Added to every sample of the node. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** `undefined` when the node gave none. */
+  readonly report: NodeReport | undefined;
+}
 
-/** The subject of a sample, with its labels. */
-type Labelled<Subject> = readonly [labels: Readonly<Record<string, string>>, subject: Subject];
-
-const ofGroup: readonly Row<GroupFigures>[] = [
+export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_gets_total", "Gets by clients and by peers.", (group) => group.gets],
   ["muster_cache_hits_total", "Gets that the main or the hot cache answered.", (group) => group.cacheHits],
   ["muster_peer_loads_total", "Values fetched from peers.", (group) => group.peerLoads],
@@ -95,11 +102,17 @@ const ofGroup: readonly Row<GroupFigures>[] = [
     "1 while the breaker is open, 0.5 while one request tries whether the origin answers again, 0 while it is closed.",
     ({ guard }) => openness(guard?.breaker),
   ],
+  [
+    "muster_origin_failing",
+    "1 while the origin fails: the last load did, or one in twenty of the last 15 to 30 s.",
+    ({ health }) => health && Number(health.failingSinceMs !== undefined),
+  ],
+  ["muster_group_budget_bytes", "What the caches of the group may hold.", ({ about }) => about?.budgetBytes],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
   ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
 ];
 
-const ofCache: readonly Row<CacheStats | undefined>[] = [
+export const ofCache: readonly Row<CacheStats | undefined>[] = [
   ["muster_cache_bytes", "Bytes of keys and values in the cache.", (cache) => cache?.bytes],
   ["muster_cache_memory_bytes", "What counts against the budget.", (cache) => cache?.memoryBytes],
   ["muster_cache_items", "Entries in the cache.", (cache) => cache?.items],
@@ -108,8 +121,8 @@ const ofCache: readonly Row<CacheStats | undefined>[] = [
   ["muster_cache_evictions_total", "Entries evicted for lack of room.", (cache) => cache?.evictions],
 ];
 
-// A link counts from 0 for each connection; Prometheus expects a counter to restart at 0.
-const ofLink: readonly Row<LinkFigures>[] = [
+/** A link counts from 0 for each connection; Prometheus expects a counter to restart at 0. */
+export const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_up", "1 while the connection to the peer is open.", (link) => Number(link.state === "open")],
   ["muster_link_asks_in_flight", "Questions that wait for the peer's answer.", (link) => link.asksInFlight],
   [
@@ -124,8 +137,43 @@ const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_bytes_out_total", "Bytes sent to the peer.", (link) => link.bytesOut],
 ];
 
-const ofNode: readonly Row<NodeReport>[] = [
+export const ofNode: readonly Row<NodeReport>[] = [
   ["muster_ready", "1 while this node has joined and serves (see /readyz).", (node) => Number(node.ready === true)],
+  ["muster_requests_in_flight", "Requests of clients that have no answer yet.", (node) => node.requestsInFlight],
+  [
+    "muster_nats_connected",
+    "1 while this node is connected to NATS and has read the lists of peers.",
+    ({ registry }) => registry?.contact && Number(registry.contact.isConnected),
+  ],
+  [
+    "muster_nats_state_timestamp_seconds",
+    "Since when that has been so.",
+    ({ registry }) => inSeconds(registry?.contact?.sinceMs),
+  ],
+  [
+    "muster_nats_round_trip_seconds",
+    "How long the latest ping of NATS took; every 3 s there is one.",
+    ({ registry }) => inSeconds(registry?.contact?.roundTripMs),
+  ],
+  [
+    "muster_nats_connections_total",
+    "Connections to NATS that worked; all but the first are reconnects.",
+    ({ registry }) => registry?.contact?.connections,
+  ],
+  ["muster_heap_bytes", "The JavaScript heap in use.", (node) => node.usage?.heapBytes],
+  [
+    "muster_open_files",
+    "Files that this process has open, or a few less. Nearly all are connections.",
+    (node) => node.usage?.openFiles,
+  ],
+  ["muster_open_files_max", "Above so many, idle connections are ended.", (node) => node.usage?.maxOpenFiles],
+  ["process_resident_memory_bytes", "The memory of this process (RSS).", (node) => node.usage?.residentBytes],
+  ["process_cpu_seconds_total", "The time of this process's threads.", (node) => node.usage?.cpuSeconds],
+  [
+    "process_start_time_seconds",
+    "When this process began, in Unix seconds.",
+    (node) => inSeconds(node.usage?.startedAtMs),
+  ],
   [
     "muster_log_applied",
     "The last invalidation that this node has applied, by its sequence.",
@@ -148,7 +196,7 @@ const ofNode: readonly Row<NodeReport>[] = [
   ],
 ];
 
-const ofPeer: readonly Row<LogFigures["peers"][number]>[] = [
+export const ofPeer: readonly Row<LogFigures["peers"][number]>[] = [
   [
     "muster_peer_behind",
     "How many invalidations the peer is behind this node, by what it has last told.",
@@ -156,13 +204,13 @@ const ofPeer: readonly Row<LogFigures["peers"][number]>[] = [
   ],
 ];
 
-const ofNodeInfo: readonly Row<NodeReport>[] = [[
+export const ofNodeInfo: readonly Row<NodeReport>[] = [[
   "muster_node_info",
   "The name, life, version and runtime of this node.",
   () => 1,
 ]];
 
-const ofWorker: readonly Row<MeteredNode>[] = [
+export const ofWorker: readonly Row<MeteredNode>[] = [
   [
     "muster_worker_up",
     "1 while this worker answers the other workers of its machine.",
@@ -170,113 +218,57 @@ const ofWorker: readonly Row<MeteredNode>[] = [
   ],
 ];
 
-/** A node, and the labels of its figures. */
-export interface MeteredNode {
-  /** Added to every sample of the node. */
-  readonly labels: Readonly<Record<string, string>>;
-  /** `undefined` when the node gave none. */
-  readonly report: NodeReport | undefined;
-}
+/** Counts of answers, by their status. */
+export const ofCode: readonly Row<number>[] = [
+  ["muster_responses_total", "Answers to clients, by the group and the status.", (count) => count],
+];
 
-/** The figures of one moment, so that those of one answer fit together. */
-interface Snapshot {
-  readonly workers: readonly Labelled<MeteredNode>[];
-  readonly nodes: readonly Labelled<NodeReport>[];
-  readonly infos: readonly Labelled<NodeReport>[];
-  readonly groups: readonly Labelled<GroupFigures>[];
-  readonly caches: readonly Labelled<CacheStats | undefined>[];
-  readonly links: readonly Labelled<LinkFigures>[];
-  readonly peers: readonly Labelled<LogFigures["peers"][number]>[];
-}
+/** The same, where no group gave the answer. */
+export const ofRouteCode: readonly Row<number>[] = [
+  [
+    "muster_route_responses_total",
+    "Answers that no group has given, by the route and the status. Route cache: there is no such group.",
+    (count) => count,
+  ],
+];
 
-/**
- * The metrics of one app. Each app has its own registry, since a process may have several nodes.
- *
- * The figures of several workers are not added up here. Prometheus must see that a restarted worker counts from 0 again;
- * then `sum without (worker)` is right.
- */
-export class Metrics {
-  readonly #registry = new Registry();
-  #snapshot: Snapshot = { workers: [], nodes: [], infos: [], groups: [], caches: [], links: [], peers: [] };
+/** How many findings of a kind stand. */
+export const ofFinding: readonly Row<number>[] = [
+  [
+    "muster_findings",
+    "What is wrong by what this node knows, as on its page: findings of each kind.",
+    (count) => count,
+  ],
+];
 
-  /** @param common the names of the labels that tell the nodes apart */
-  constructor(common: readonly string[] = []) {
-    const names = (...own: string[]) => [...common, ...own];
-    if (common.length > 0) this.#register(ofWorker, names(), () => this.#snapshot.workers);
-    this.#register(ofNodeInfo, names("name", "incarnation", "version", "runtime"), () => this.#snapshot.infos);
-    this.#register(ofNode, names(), () => this.#snapshot.nodes);
-    this.#register(ofGroup, names("group"), () => this.#snapshot.groups);
-    this.#register(ofCache, names("group", "cache"), () => this.#snapshot.caches);
-    this.#register(ofLink, names("peer"), () => this.#snapshot.links);
-    this.#register(ofPeer, names("peer"), () => this.#snapshot.peers);
-  }
+/** How long things take in a group. */
+export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
+  [
+    "muster_response_duration_seconds",
+    "From a request of a client to the head of its answer. Hits are timed one in 64, and the others count like it.",
+    ({ latency }) => latency?.client,
+  ],
+  [
+    "muster_hop_duration_seconds",
+    "From a question to a peer to its answer, or its failure.",
+    ({ latency }) => latency?.hop,
+  ],
+  [
+    "muster_origin_duration_seconds",
+    "From a question to the origin to the end of its answer, with the wait at the guard.",
+    ({ latency }) => latency?.origin,
+  ],
+];
 
-  /** Answers with the figures that these nodes reported. */
-  async answer(metered: readonly MeteredNode[]): Promise<Response> {
-    this.#snapshot = snapshotOf(metered);
-    const body = new TextEncoder().encode(await this.#registry.metrics());
-    return new Response(body, {
-      headers: {
-        "content-type": this.#registry.contentType,
-        "content-length": String(body.byteLength),
-        "cache-control": "no-store",
-        ...OF_OPERATORS,
-      },
-    });
-  }
-
-  #register<Subject>(
-    rows: readonly Row<Subject>[],
-    labelNames: string[],
-    subjects: () => readonly Labelled<Subject>[],
-  ): void {
-    for (const [name, help, value] of rows) {
-      const Metric = name.endsWith("_total") ? Counter : Gauge;
-      new Metric({
-        name,
-        help,
-        labelNames,
-        registers: [this.#registry],
-        collect(this: Counter<string> | Gauge<string>) {
-          // A counter cannot be set, and a peer that left must disappear.
-          this.reset();
-          // Without labels it would now stand at 0, which a figure that is missing does not.
-          if (labelNames.length === 0) this.remove({});
-          for (const [labels, subject] of subjects()) {
-            const now = value(subject);
-            if (now !== undefined) this.inc(labels, now);
-          }
-        },
-      });
-    }
-  }
-}
-
-function snapshotOf(metered: readonly MeteredNode[]): Snapshot {
-  const nodes = metered.flatMap(({ labels, report }) => report === undefined ? [] : [[labels, report] as const]);
-  const groups = nodes.flatMap(([labels, { groups }]) =>
-    Object.entries(groups).map(([group, figures]) => [{ ...labels, group }, figures] as const)
-  );
-  return {
-    workers: metered.map((node) => [node.labels, node]),
-    nodes,
-    infos: nodes.map(([labels, report]) => {
-      const { name, incarnation, version, runtime } = report;
-      return [{ ...labels, name, incarnation, version, runtime }, report];
-    }),
-    groups,
-    caches: groups.flatMap(([labels, { mainCache, hotCache }]) => [
-      [{ ...labels, cache: "main" }, mainCache] as const,
-      [{ ...labels, cache: "hot" }, hotCache] as const,
-    ]),
-    links: nodes.flatMap(([labels, { links = [] }]) =>
-      links.map((link) => [{ ...labels, peer: link.name }, link] as const)
-    ),
-    peers: nodes.flatMap(([labels, { log }]) =>
-      (log?.peers ?? []).map((peer) => [{ ...labels, peer: peer.name }, peer] as const)
-    ),
-  };
-}
+/** How long things take at a node. */
+export const timesOfNode: readonly Row<NodeReport, HistogramFigures>[] = [
+  [
+    "muster_invalidation_lag_seconds",
+    "How long messages had been in the log when this node applied them, by the clock of NATS.",
+    ({ log }) => log?.lag,
+  ],
+  ["muster_event_loop_delay_seconds", "How late this process runs what is due.", ({ loopDelay }) => loopDelay],
+];
 
 function openness(breaker: GuardFigures["breaker"] | undefined): number | undefined {
   return breaker == null ? undefined : { closed: 0, "half-open": 0.5, open: 1 }[breaker];

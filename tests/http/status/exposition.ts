@@ -43,8 +43,9 @@ export function parse(text: string): Exposition {
     } else {
       assert.ok(types.has(name) && helps.has(name), `a sample before the type and the help of ${name}`);
       const { labels, rest } = parseLabels(line.slice(sampleName.length));
-      const value = /^ (\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/.exec(rest);
+      const value = /^ (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/.exec(rest);
       assert.ok(value !== null, `no value: ${line}`);
+      assert.ok(types.get(name) !== "counter" || Number(value[1]) >= 0, `a counter below 0: ${line}`);
       const key = sample(sampleName, labels);
       assert.ok(!samples.has(key), `${key} stands twice`);
       samples.set(key, Number(value[1]));

@@ -195,6 +195,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
   const context = () => ({
     nowMs: clock.nowMs(),
     rates: (group: string) => watch.rates(group),
+    latencies: (group: string) => watch.latencies(group),
     lines: node.recent?.(),
   });
   if (machine === undefined) {

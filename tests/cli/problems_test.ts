@@ -140,12 +140,15 @@ test("rates are those between two looks; a node that was restarted has none yet"
     evictions: 0,
     inFlight: 0,
     memoryBytes: 5,
+    answers: { count: 100, sumSeconds: 1, buckets: { "0.01": 90, "1": 10 } },
   };
-  const later = { ...counts, atMs: 2_000, gets: 200, hits: 140, originLoads: 6 };
+  const answers = { count: 200, sumSeconds: 2, buckets: { "0.01": 140, "0.05": 50, "1": 10 } };
+  const later = { ...counts, answers, atMs: 2_000, gets: 200, hits: 140, originLoads: 6 };
   const rows = [row("a"), row("b"), without(row("c", { fault: "gone" }))];
   const before = new Map([["a", counts], ["b", counts]]);
   const [a, b, c] = ratesOf({ rows }, before, new Map([["a", later], ["b", { ...later, incarnation: "2" }]]));
   assert.deepEqual([a!.gets, a!.hitShare, a!.originLoads], [50, 0.9, 3]);
+  assert.deepEqual([a!.p50Ms, a!.p99Ms], [10, 49.5], "of the hundred answers in between");
   assert.deepEqual([b!.gets, b!.memoryBytes], [undefined, 5]);
   assert.equal(c!.fault, "gone");
 });

@@ -2,6 +2,7 @@
 import type { commands } from "../../config/command-line/commands.ts";
 import type { Values } from "../../config/command-line/command-line.ts";
 import { pause } from "../../core/base/time/timeout.ts";
+import { added, type HistogramFigures, percentilesOf, since } from "../../core/measure/histogram.ts";
 import { clientFor } from "../fleet/client.ts";
 import { type Fleet, fleetOf, type Stats } from "../fleet/fleet.ts";
 import { bytesText, type Cell, coloured, plain, shareText, table } from "../table.ts";
@@ -22,6 +23,8 @@ interface Counts {
   readonly evictions: number;
   readonly inFlight: number;
   readonly memoryBytes: number;
+  /** How long its answers took. */
+  readonly answers: HistogramFigures;
 }
 
 /** One node's rates, per second. */
@@ -35,6 +38,9 @@ export interface Rates {
   readonly originLoads?: number;
   readonly errors?: number;
   readonly evictions?: number;
+  /** Of the answers to clients in between, in milliseconds; absent where there were none. */
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
   readonly inFlight?: number;
   readonly memoryBytes?: number;
 }
@@ -87,6 +93,7 @@ function countsIn({ incarnation, groups, links = [] }: Stats, atMs: number): Cou
     errors: sum(({ localLoadErrs = 0, peerErrors = 0 }) => localLoadErrs + peerErrors),
     evictions: sum(({ mainCache, hotCache }) => (mainCache?.evictions ?? 0) + (hotCache?.evictions ?? 0)),
     memoryBytes: sum(({ mainCache, hotCache }) => (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0)),
+    answers: added(all.flatMap(({ latency }) => latency?.client ?? [])),
     inFlight: links.reduce((total, { asksInFlight }) => total + asksInFlight, 0),
   };
 }
@@ -114,6 +121,7 @@ export function ratesOf(
       originLoads: rate("originLoads"),
       errors: rate("errors"),
       evictions: rate("evictions"),
+      ...percentilesOf(since(then.answers, counts.answers)),
       inFlight,
       memoryBytes,
     };
@@ -129,12 +137,15 @@ function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
     "FROM ORIGIN/S",
     "ERRORS/S",
     "EVICTED/S",
+    "P50 MS",
+    "P99 MS",
     "ASKS IN FLIGHT",
     "MEMORY",
   ];
   const rows = rates.map((one): Cell[] => {
-    if (one.fault !== undefined) return [one.node, { text: one.fault, tone: "bad" }, ...Array(7).fill("")];
-    const { gets, hitShare, peerLoads, originLoads, errors, evictions, inFlight = 0, memoryBytes = 0 } = one;
+    if (one.fault !== undefined) return [one.node, { text: one.fault, tone: "bad" }, ...Array(9).fill("")];
+    const { gets, hitShare, peerLoads, originLoads, errors, evictions, p50Ms, p99Ms, inFlight = 0, memoryBytes = 0 } =
+      one;
     const rate = (value: number | undefined): Cell =>
       value === undefined ? "" : Number(value.toFixed(value < 10 ? 1 : 0));
     return [
@@ -145,6 +156,8 @@ function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
       rate(originLoads),
       errors !== undefined && errors > 0 ? { text: errors.toFixed(1), tone: "bad" } : rate(errors),
       rate(evictions),
+      p50Ms ?? "-",
+      p99Ms ?? "-",
       inFlight,
       bytesText(memoryBytes),
     ];

@@ -1,5 +1,6 @@
 /** The parts of the status page: the figures of `/stats` for people. All text is escaped; URLs were checked by the roster. */
 import { html, raw } from "hono/html";
+import type { Latencies } from "../../core/group/stats.ts";
 import type { PeerRecord } from "../../core/roster.ts";
 import type {
   Finding,
@@ -13,6 +14,7 @@ import type {
   WorkerReport,
 } from "../ports.ts";
 import { headlineOf } from "./findings.ts";
+import { latencyTable } from "./latency.ts";
 import { machineFindings, summed } from "./machine.ts";
 import type { PageParts } from "./page.ts";
 import { rateText, sparkline } from "./sparkline.ts";
@@ -23,6 +25,8 @@ import type { Sampled } from "./watch.ts";
 export interface PageContext {
   readonly nowMs: number;
   readonly rates: (group: string) => Readonly<Record<Sampled, readonly number[]>>;
+  /** How long things took in the last minute. */
+  readonly latencies: (group: string) => Latencies | undefined;
   readonly lines: readonly RecentLine[] | undefined;
 }
 
@@ -39,7 +43,7 @@ export async function nodeParts(report: NodeReport, context: PageContext): Promi
     parts: await textsOf({
       verdict: verdict(findings, context.nowMs),
       nodes: html`${nodeTable(report, context.nowMs)}${revisions(groups)}`,
-      groups: groupTable(groups, context),
+      groups: html`${groupTable(groups, context)}${latencyTable(groups, context.latencies)}`,
       events: eventList(groups, context.lines),
       inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>${fileLine(report)}
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
@@ -66,7 +70,7 @@ export async function machineParts(
       nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
 ${nodeTable(own, context.nowMs)}${revisions(groups)}`,
       // The plots would be those of one worker.
-      groups: groupTable(groups, { ...context, rates: undefined }),
+      groups: html`${groupTable(groups, { ...context, rates: undefined })}${latencyTable(groups, undefined)}`,
       events: eventList(groups, context.lines),
       inside: html`<p>${own.name} has answered; muster ${own.version} on ${own.runtime}.</p>
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}${logTable(own.log)}`,

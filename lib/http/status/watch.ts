@@ -1,5 +1,7 @@
 /** Keeps an eye on one node: since when something is wrong, and how its figures went lately. */
 import type { Clock } from "../../core/base/clock.ts";
+import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
+import { since } from "../../core/measure/histogram.ts";
 import type { Finding, NodeReport } from "../ports.ts";
 import { type Fault, faultsOf } from "./findings.ts";
 
@@ -8,8 +10,10 @@ const LOOK_MS = 1_000;
 /** Every second look is kept, for five minutes. */
 const LOOKS_PER_SAMPLE = 2;
 const MAX_SAMPLES = 150;
-/** Over how long evictions count as lately. */
+/** Over how long evictions and latencies count as lately. */
 const LATELY_MS = 60_000;
+/** Derived: the looks of a minute, and the one before. */
+const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
 /** Findings that are told. Chosen: an operator reads the first ones; a thousand peers may be down at once. */
 const MAX_FINDINGS = 50;
 
@@ -35,6 +39,7 @@ export class Watch {
   /** When each fault that stands was first seen, in Unix milliseconds, by its kind and subject. */
   #seenMs: ReadonlyMap<string, number> = new Map();
   #samples: ReadonlyMap<string, readonly Sample[]> = new Map();
+  #latencies: ReadonlyMap<string, readonly Latencies[]> = new Map();
   #looks = 0;
   #cancel: (() => void) | undefined;
 
@@ -92,8 +97,26 @@ export class Watch {
     return Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
   }
 
+  /** How long things took in the last minute, the current two seconds left out; `undefined`: nothing is known yet. */
+  latencies(group: string): Latencies | undefined {
+    const kept = this.#latencies.get(group) ?? [];
+    const [before, now] = [kept[0], kept.at(-1)];
+    if (before === undefined || now === undefined) return undefined;
+    const { client, hop, origin } = now;
+    return latenciesOf({
+      client: since(before.client, client),
+      hop: since(before.hop, hop),
+      origin: since(before.origin, origin),
+    });
+  }
+
   #sample({ groups }: NodeReport): void {
     const atMs = this.#options.clock.nowMs();
+    this.#latencies = new Map(
+      Object.entries(groups).flatMap(([name, { latency }]) =>
+        latency === undefined ? [] : [[name, [...(this.#latencies.get(name) ?? []), latency].slice(-MAX_LATENCIES)]]
+      ),
+    );
     this.#samples = new Map(
       Object.entries(groups).map(([name, figures]) => {
         const counts = Object.fromEntries(SAMPLED.map((field) => [field, figures[field] ?? 0])) as Sample["counts"];

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { latenciesOf } from "../../../lib/core/group/stats.ts";
 import type { Finding, GroupFigures, NodeReport } from "../../../lib/http/ports.ts";
 import { headlineOf } from "../../../lib/http/status/findings.ts";
 import { Watch } from "../../../lib/http/status/watch.ts";
@@ -221,6 +222,29 @@ test("the worst comes first, and of a thousand faults fifty are told, with the n
   assert.equal(findings[0]!.severity, "error");
   assert.match(findings[50]!.detail, /^951 more/);
   assert.equal(headlineOf(findings), "50 things are broken.");
+});
+
+test("latencies are those of the last minute, however much was counted before", async () => {
+  const { clock, state, watch, group } = watchOf();
+  const figures = { count: 0, sumSeconds: 0, buckets: {} as Record<string, number> };
+  const advance = async (bySeconds: number, bucket: string) => {
+    for (let i = 0; i < bySeconds; i++) {
+      figures.count++;
+      figures.buckets = { ...figures.buckets, [bucket]: (figures.buckets[bucket] ?? 0) + 1 };
+      const client = { ...figures };
+      state.report = group({ latency: latenciesOf({ client, hop: client, origin: client }) });
+      await clock.advance(1_000);
+    }
+  };
+  assert.equal(watch.latencies("dict"), undefined);
+  watch.start();
+  assert.equal(watch.latencies("dict"), undefined, "the first report told none");
+  await advance(200, "10");
+  await advance(90, "0.01");
+  const { client, hop, origin } = watch.latencies("dict")!;
+  assert.deepEqual([client.count, client.buckets["0.01"], client.p50Ms, client.p99Ms], [60, 60, 7.5, 9.95]);
+  assert.deepEqual([hop, origin], [client, client]);
+  watch.stop();
 });
 
 test("the plots show rates of the last five minutes; a group that begins anew does not count backwards", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { latenciesOf } from "../../../lib/core/group/stats.ts";
 import type { GuardFigures, NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
 import { test } from "../../support/test.ts";
 import { appWith } from "../support.ts";
@@ -53,6 +54,24 @@ test("/stats of a machine adds up what its workers did, and lists each of them",
   assert.deepEqual(stats.workers.map(({ name }: { name: string }) => name), ["n1", "w2", "w3"]);
   assert.equal(stats.workers[1].groups.dict.gets, 100);
   assert.deepEqual(stats.workers[2], silent);
+});
+
+test("a machine tells the percentiles of its workers' answers together, not a sum of percentiles", async () => {
+  const latencyOf = (bucket: string, count: number) => {
+    const some = { count, sumSeconds: count, buckets: { [bucket]: count } };
+    const none = { count: 0, sumSeconds: 0, buckets: {} };
+    return latenciesOf({ client: some, hop: none, origin: some });
+  };
+  const figures = { gets: 1, latency: latencyOf("1", 10), answers: { "200": 9, "404": 1 } };
+  const { app, dict } = machineWith([{ name: "w2", report: { ...report("w2", 100), groups: { dict: figures } } }]);
+  dict.figures = { gets: 2, latency: latencyOf("0.01", 990), answers: { "200": 980, "502": 10 } };
+  const { groups } = await (await app.request("http://h/stats")).json();
+  const { client, hop, origin } = groups.dict.latency;
+  assert.deepEqual(client.buckets, { "0.01": 990, "1": 10 });
+  assert.deepEqual([client.count, client.sumSeconds, client.p50Ms, client.p99Ms], [1_000, 1_000, 7.53, 10]);
+  assert.deepEqual(hop, { count: 0, sumSeconds: 0, buckets: {} });
+  assert.equal(origin.count, 1_000);
+  assert.deepEqual(groups.dict.answers, { "200": 989, "404": 1, "502": 10 });
 });
 
 test("of the invalidations, which each worker applies, a machine adds up only the values that they cover", async () => {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { AdminTokens } from "../../../lib/http/admin/tokens.ts";
+import { latenciesOf } from "../../../lib/core/group/stats.ts";
+import { Watch } from "../../../lib/http/status/watch.ts";
 import type { NodeFigures } from "../../../lib/http/ports.ts";
 import { record } from "../../core/cluster.ts";
 import { ManualClock } from "../../support/clock.ts";
@@ -94,6 +96,29 @@ test("the status page shows the nodes, the figures of each group, and the links"
     "n2|open|5|6|7|8",
   ]);
   assert.match(await response.text(), /Revision of the list of peers: dict 77/);
+});
+
+test("the status page shows how long answers, hops and loads took in the last minute", async () => {
+  const clock = new ManualClock();
+  const group = new MemoryGroup("dict");
+  const times = (count: number, bucket: string) => ({ count, sumSeconds: count, buckets: { [bucket]: count } });
+  const tell = (count: number) => {
+    const [client, hop, origin] = [times(count, "0.005"), times(0, "1"), times(count, "2.5")];
+    group.figures = { latency: latenciesOf({ client, hop, origin }) };
+  };
+  tell(0);
+  const report = () => ({ name: "n1", incarnation: "", version: "", runtime: "", groups: { dict: group.stats() } });
+  const watch = new Watch({ clock, report });
+  watch.start();
+  tell(100);
+  await clock.advance(2_000);
+  watch.stop();
+  const { app } = appWith({ groups: new Map([["dict", group]]), watch });
+  assertRows(await rowsOf(app), [
+    "group|answers p50|answers p99|from peers p50|from peers p99|from origin p50|from origin p99",
+    "dict|3.75|4.97|-|-|1750|2490",
+  ]);
+  assert.match(await (await app.request("http://h/")).text(), /in the last minute/);
 });
 
 test("the status page shows what was invalidated, how long that took, and who is behind", async () => {

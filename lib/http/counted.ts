@@ -13,8 +13,8 @@ type Answer = Response | Promise<Response>;
 export function counted(meter: AnswerMeter, begun: number, answer: Answer): Answer {
   if (answer instanceof Response) meter.answeredNow(answer.status, begun);
   else {
-    const later = meter.beginLater(begun);
-    answer.then(({ status }) => meter.answeredLater(status, later), ignored);
+    const [later, sinceMs] = [meter.beginLater(), meter.nowMs()];
+    answer.then(({ status }) => meter.answeredLater(status, later, sinceMs), ignored);
   }
   return answer;
 }

@@ -19,7 +19,7 @@ import { OriginLoads } from "../load/origin-loads.ts";
 import { Reachability } from "../load/reachability.ts";
 import type { StartGate } from "../load/start-gate.ts";
 import { AnswerMeter } from "../measure/answer-meter.ts";
-import { Histogram } from "../measure/histogram.ts";
+import { SpanMeter } from "../measure/span-meter.ts";
 import type { Ask, Entry, PeerPicker, RequestHead } from "../ports.ts";
 import type { Answer, Value } from "../value.ts";
 import { describe, type Description } from "./description.ts";
@@ -72,8 +72,8 @@ export class Group {
   readonly passed: PassedKeys;
   /** Counts the answers to clients; they are made at the HTTP edge. */
   readonly answers: AnswerMeter;
-  readonly #hops = new Histogram();
-  readonly #originLoads = new Histogram();
+  readonly #hops: SpanMeter;
+  readonly #originLoads: SpanMeter;
   readonly #picker: PeerPicker;
   readonly #clock: Clock;
   readonly #nowMs: () => number;
@@ -101,6 +101,8 @@ export class Group {
     const stats = this.#counters;
     this.name = group;
     this.answers = new AnswerMeter(clock);
+    this.#hops = new SpanMeter(clock);
+    this.#originLoads = new SpanMeter(clock);
     this.#picker = picker;
     this.#clock = clock;
     this.#nowMs = () => clock.nowMs();
@@ -117,7 +119,7 @@ export class Group {
     const { origin, etagOf, loading, health, tracing } = options;
     const reachability = this.#reachability = options.reachability ?? new Reachability(clock);
     const ofOrigin = { group, origin, isBarred: !isServed, reachability, health, etagOf, loading, tracing };
-    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats, took: this.#originLoads });
+    this.#origin = new OriginLoads({ ...ofOrigin, clock, lifetime, random, stats, spans: this.#originLoads });
     const handoff = { group, picker, caches, clock, lifetime, loadTimeoutMs, replicas, stats };
     this.#keeping = new Keeping({ handoff, origin: this.#origin, passed, isServed, hotAfterFetches });
     this.#owner = new OwnerLoads({ handoff, origin: this.#origin, keeping: this.#keeping, passed });
@@ -144,7 +146,7 @@ export class Group {
       clock,
       timeoutMs: loadTimeoutMs,
       stats: this.#counters,
-      took: this.#hops,
+      spans: this.#hops,
       after: () => this.validity.after,
       received: (key, value, by) => keeping.received(key, value, by),
       standIn: (key, error, request) => keeping.standIn(cacheKeyFor(this.#caches, key, request), error, request),
@@ -388,8 +390,8 @@ export class Group {
       invalidation: { ...stats, last: latest },
       latency: latenciesOf({
         client: this.answers.took.figures(),
-        hop: this.#hops.figures(),
-        origin: this.#originLoads.figures(),
+        hop: this.#hops.took.figures(),
+        origin: this.#originLoads.took.figures(),
       }),
       answers: this.answers.statuses.figures(true),
     };

@@ -7,7 +7,7 @@
  */
 import { SLOW_FAILURE_MS } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
-import { type Clock, fineClock } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { ListNode } from "../base/tables/intrusive-list.ts";
 import { WeakMemo } from "../base/tables/memo.ts";
 import { NO_TRACING, type Trace, type Tracing } from "../base/trace.ts";
@@ -21,7 +21,7 @@ import {
   PeerError,
 } from "../errors.ts";
 import type { Label } from "../invalidation/label.ts";
-import type { Histogram } from "../measure/histogram.ts";
+import type { SpanMeter } from "../measure/span-meter.ts";
 import type { Ask, Peer, PeerPicker, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { Flight } from "./flights.ts";
@@ -37,7 +37,7 @@ export interface FailoverOptions<T> {
   /** Counts here. */
   readonly stats: FailoverStats;
   /** Told how long each ask took, answered or failed. @default nobody is */
-  readonly took?: Histogram;
+  readonly spans?: SpanMeter;
   /**
    * What a flight resolves to when a peer has sent the value; `undefined`: this node may not serve it, and loads for itself.
    */
@@ -154,7 +154,7 @@ class PrimaryAsk<T> implements Ask, Hedgeable {
     this.timeoutMs = failover.timeoutMs;
     this.tried = tried;
     this.askedAtMs = nowMs;
-    this.begunMs = failover.fineMs();
+    this.begunMs = failover.begin();
     this.after = failover.after();
     this.silentSinceMs = nowMs;
     this.hedgeAtMs = nowMs + asked.hedgeDelay.delayMs;
@@ -194,7 +194,7 @@ class HedgeAsk<T> implements Ask {
     this.timeoutMs = primary.timeoutMs;
     this.after = primary.after;
     this.askedAtMs = nowMs;
-    this.begunMs = primary.failover.fineMs();
+    this.begunMs = primary.failover.begin();
   }
 
   resolve(value: Value): void {
@@ -214,8 +214,6 @@ class HedgeAsk<T> implements Ask {
 export class Failover<T> {
   readonly timeoutMs: number;
   readonly after: () => Label;
-  /** For asks. */
-  readonly fineMs: () => number;
   readonly #options: FailoverOptions<T>;
   readonly #asked = new WeakMemo<Peer, AskedPeer>(() => new AskedPeer());
   readonly #hedging: Hedging<PrimaryAsk<T>>;
@@ -223,7 +221,6 @@ export class Failover<T> {
   constructor(options: FailoverOptions<T>) {
     this.timeoutMs = options.timeoutMs;
     this.after = options.after;
-    this.fineMs = fineClock(options.clock);
     this.#options = options;
     this.#hedging = new Hedging(options.clock, (ask, nowMs) => this.#hedge(ask, nowMs));
   }
@@ -247,11 +244,16 @@ export class Failover<T> {
     this.#askNext(key, request, flight, loadedHere(NONE_TRIED, unreachable));
   }
 
+  /** For asks: one begins. @returns the time, for when it ends */
+  begin(): number {
+    return this.#options.spans?.begin() ?? NaN;
+  }
+
   /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
-    const { clock, received, stats, took } = this.#options;
+    const { clock, received, stats, spans } = this.#options;
     const nowMs = clock.nowMs();
-    took?.observe(this.fineMs() - by.begunMs);
+    spans?.end(by.begunMs, nowMs - by.askedAtMs);
     by.asked.breaker.succeeded(nowMs);
     by.asked.hedgeDelay.answered(nowMs - by.askedAtMs);
     if (!this.#end(ask)) return;
@@ -318,7 +320,7 @@ export class Failover<T> {
   noteFailure({ asked, askedAtMs, begunMs, signal }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
     const nowMs = this.#options.clock.nowMs();
     // What its waiters have cancelled says nothing about the peer.
-    if (!signal.aborted) this.#options.took?.observe(this.fineMs() - begunMs);
+    if (!signal.aborted) this.#options.spans?.end(begunMs, nowMs - askedAtMs);
     if (error instanceof PeerError) asked.breaker.failed(askedAtMs, nowMs);
     else if (isAnswer(error)) asked.breaker.succeeded(nowMs);
   }

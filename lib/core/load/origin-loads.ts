@@ -1,4 +1,4 @@
-import { type Clock, fineClock } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { Memo } from "../base/tables/memo.ts";
 import { keyShown, NO_TRACING, type Trace, type Tracing } from "../base/trace.ts";
 import {
@@ -9,7 +9,7 @@ import {
   OverloadedError,
   PassThroughError,
 } from "../errors.ts";
-import type { Histogram } from "../measure/histogram.ts";
+import type { SpanMeter } from "../measure/span-meter.ts";
 import { FailedRefreshes } from "../lifetime/failed-refreshes.ts";
 import type { Label } from "../invalidation/label.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
@@ -59,7 +59,7 @@ export interface OriginLoadsOptions {
   /** Counts here. */
   readonly stats: OriginStats;
   /** Told how long each load took, with its wait at the guard, whatever came of it. @default nobody is */
-  readonly took?: Histogram;
+  readonly spans?: SpanMeter;
 }
 
 /** What became of a load: the origin's value, or the stale one that stands in for it. */
@@ -72,7 +72,6 @@ export interface FromOrigin {
 export class OriginLoads {
   readonly #options: OriginLoadsOptions;
   readonly #failed: FailedRefreshes;
-  readonly #fineMs: () => number;
   /** One string per content type: each answer to a peer compares it with the last one. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
   /** The keys that the origin is being asked for now, each with its load. */
@@ -81,7 +80,6 @@ export class OriginLoads {
   constructor(options: OriginLoadsOptions) {
     this.#options = options;
     this.#failed = new FailedRefreshes(options.clock);
-    this.#fineMs = fineClock(options.clock);
   }
 
   /** Whether the origin is being asked for this key now. */
@@ -169,14 +167,14 @@ export class OriginLoads {
     stale: Value | undefined,
     request: RequestHead | undefined,
   ): Promise<Value> {
-    const { clock, lifetime, reachability, health, stats, took, isBarred = false } = this.#options;
+    const { clock, lifetime, reachability, health, stats, spans, isBarred = false } = this.#options;
     flight.throwIfAborted();
     if (!reachability.admit()) throw new OriginUnreachableError("this node could not reach the origin a moment ago");
     const loading = this.#options.loading?.begin();
     if (!isBarred) stats.originLoads++;
     this.#inFlight.set(cacheKey, flight);
     const askedAtMs = clock.nowMs();
-    const begunMs = this.#fineMs();
+    const begun = spans?.begin() ?? NaN;
     try {
       const answer = await this.#answer(key, flight, { stale, request, loading });
       reachability.answered();
@@ -198,7 +196,7 @@ export class OriginLoads {
       loading?.end();
       // What its waiters have cancelled says nothing about the origin.
       const isCancelled = flight.aborted && !(flight.reason instanceof OriginTimeoutError);
-      if (!isBarred && !isCancelled) took?.observe(this.#fineMs() - begunMs);
+      if (!isBarred && !isCancelled) spans?.end(begun, clock.nowMs() - askedAtMs);
       // A cancelled load may end after the next one has begun.
       if (this.#inFlight.get(cacheKey) === flight) this.#inFlight.delete(cacheKey);
     }

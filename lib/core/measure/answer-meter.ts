@@ -1,11 +1,12 @@
 /** A group's answers to its clients: how long each took, and its status. */
 import { type Clock, fineClock } from "../base/clock.ts";
 import { Histogram } from "./histogram.ts";
+import { SpanMeter } from "./span-meter.ts";
 import { StatusCounts } from "./status-counts.ts";
 
 /**
  * One in so many answers that come at once is timed; the others count as long as the latest timed one. Measured: to read the
- * clock twice takes 0.2 us on Bun and 0.6 us on Deno, of the 20 us of a hit.
+ * fine clock twice takes 0.2 us on Bun and 0.6 us on Deno, of the 9 us of a hit.
  */
 const TIMED_IN = 64;
 
@@ -13,12 +14,17 @@ const TIMED_IN = 64;
 export class AnswerMeter {
   readonly took = new Histogram();
   readonly statuses = new StatusCounts();
+  /** The time in whole milliseconds, for answers that come later. */
+  readonly nowMs: () => number;
   readonly #fineMs: () => number;
+  readonly #later: SpanMeter;
   #untilTimed = 0;
   #latestMs = 0;
 
   constructor(clock: Clock) {
+    this.nowMs = () => clock.nowMs();
     this.#fineMs = fineClock(clock);
+    this.#later = new SpanMeter(clock, this.took);
   }
 
   /** A request has come. @returns the time, or NaN if it is not to be timed */
@@ -36,14 +42,17 @@ export class AnswerMeter {
     this.took.observe(this.#latestMs);
   }
 
-  /** Its answer will come later. @returns the time from which that counts: a miss is always timed */
-  beginLater(begun: number): number {
-    return begun === begun ? begun : this.#fineMs();
+  /** Its answer will come later. @returns what `answeredLater` takes */
+  beginLater(): number {
+    return this.#later.begin();
   }
 
-  /** @param begun what `beginLater` gave */
-  answeredLater(status: number, begun: number): void {
+  /**
+   * @param begun what `beginLater` gave
+   * @param sinceMs `nowMs` at that moment
+   */
+  answeredLater(status: number, begun: number, sinceMs: number): void {
     this.statuses.add(status);
-    this.took.observe(this.#fineMs() - begun);
+    this.#later.end(begun, this.nowMs() - sinceMs);
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { AnswerMeter } from "../../../lib/core/measure/answer-meter.ts";
 import { LoopDelay } from "../../../lib/core/measure/loop-delay.ts";
+import { SpanMeter } from "../../../lib/core/measure/span-meter.ts";
 import { StatusCounts } from "../../../lib/core/measure/status-counts.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
@@ -25,18 +26,40 @@ test("every answer is counted; one in 64 that come at once is timed, and the oth
   assert.deepEqual(meter.statuses.figures(), { "200": 130 });
 });
 
-test("an answer that comes later is always timed, and none that comes at once counts like it", () => {
+test("an answer that comes later and takes long is always timed, and none that comes at once counts like it", () => {
   const clock = new ManualClock();
   const meter = new AnswerMeter(clock);
   answerNow(meter, clock, 1);
   for (let i = 0; i < 3; i++) {
-    const begun = meter.beginLater(meter.begin());
+    const [begun, sinceMs] = [meter.beginLater(), meter.nowMs()];
     clock.standStill(80);
-    meter.answeredLater(504, begun);
+    meter.answeredLater(504, begun, sinceMs);
     answerNow(meter, clock, 900);
   }
   assert.deepEqual(meter.took.figures().buckets, { "0.001": 4, "0.1": 3 });
   assert.deepEqual(meter.statuses.figures(), { "200": 4, "504": 3 });
+});
+
+test("of short spans one in eight is timed finely, and the others count like it; long ones are all timed", () => {
+  let fineMs = 0;
+  const meter = new SpanMeter({ nowMs: () => 0, fineMs: () => fineMs, after: () => () => {} });
+  const span = (tookMs: number, coarseMs: number) => {
+    const begun = meter.begin();
+    fineMs += tookMs;
+    meter.end(begun, coarseMs);
+    return begun === begun;
+  };
+  const timed = Array.from({ length: 17 }, (_, i) => i === 3 ? span(400, 400) : span(i < 8 ? 0.2 : 3, i < 8 ? 0 : 3));
+  assert.deepEqual(timed.flatMap((isTimed, at) => isTimed ? [at] : []), [0, 8, 16]);
+  assert.deepEqual(meter.took.figures().buckets, { "0.00025": 7, "0.005": 9, "0.5": 1 });
+
+  const fresh = new SpanMeter({ nowMs: () => 0, fineMs: () => fineMs, after: () => () => {} });
+  const [first, second] = [fresh.begin(), fresh.begin()];
+  fresh.end(second, 2);
+  assert.deepEqual(fresh.took.figures().buckets, { "0.0025": 1 }, "none was timed yet, but the coarse clock knows");
+  fineMs += 0.3;
+  fresh.end(first, 0);
+  assert.equal(fresh.took.figures().buckets["0.0005"], 1);
 });
 
 test("statuses have bounded names: those that are not known count by their class", () => {

@@ -245,7 +245,7 @@ export const ofFinding: readonly Row<number>[] = [
 export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
   [
     "muster_response_duration_seconds",
-    "From a request of a client to the head of its answer. Hits are timed one in 64, and the others count like it.",
+    "From a request of a client to the head of its answer.",
     ({ latency }) => latency?.client,
   ],
   [

@@ -117,20 +117,8 @@ function isHangupIgnored(): boolean {
   return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
 }
 
-/** What this process uses. */
-export interface ProcessUse {
-  /** When it began, in Unix milliseconds. */
-  readonly startedAtMs: number;
-  /** Of the machine's memory (RSS), and of the JavaScript heap. */
-  readonly residentBytes: number;
-  readonly heapBytes: number;
-  readonly cpuSeconds: number;
-  readonly openFiles: number;
-  readonly maxOpenFiles: number;
-}
-
-/** What this process uses now. Takes some tens of microseconds. */
-export function processUse(): ProcessUse {
+/** What this process uses now, for `NodeFigures.usage` of lib/http. Takes some tens of microseconds. */
+export function processUse() {
   const { rss: residentBytes, heapUsed: heapBytes } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
   const { open: openFiles, max: maxOpenFiles } = openFilesNow();

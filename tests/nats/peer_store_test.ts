@@ -71,6 +71,52 @@ test("another reason for being away is told, once for each time away", { timeout
   }
 });
 
+test(
+  "a store tells since when it is connected, how often it was, and how far away NATS is",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const server = await startNats(defer);
+    const clock = { ...realClock, fineMs: () => performance.now() };
+    const { store } = storeOn(defer, [server.url], { clock });
+    const { isConnected, roundTripMs, connections } = store.contact;
+    assert.deepEqual([isConnected, roundTripMs, connections], [false, undefined, 0]);
+    const watcher = new Watcher(store);
+    await until("the first contact", () => watcher.isBack && store.contact.roundTripMs !== undefined);
+    const first = store.contact;
+    assert.deepEqual([first.isConnected, first.connections], [true, 1]);
+    assert.ok(first.roundTripMs! > 0 && first.roundTripMs! < 500, String(first.roundTripMs));
+    await server.stop();
+    await until("it is away", () => !store.contact.isConnected);
+    const away = store.contact;
+    assert.ok(away.sinceMs > first.sinceMs);
+    await server.restart();
+    await until("it is back", () => store.contact.isConnected);
+    assert.equal(store.contact.connections, 2);
+    assert.ok(store.contact.sinceMs > away.sinceMs);
+  },
+);
+
+test("a message of the log comes with its age, by the clock of the server", { timeoutMs: 60_000 }, async (defer) => {
+  const server = await startNats(defer);
+  // The clock of this node is an hour behind: it must not count.
+  const clock = { ...realClock, nowMs: () => realClock.nowMs() - 3_600_000 };
+  const { store } = storeOn(defer, [server.url], { clock });
+  const ages: (number | undefined)[] = [];
+  let isSettled = false;
+  store.followLog({
+    restart() {},
+    take: (_sequence, _group, _data, ageMs) => void ages.push(ageMs),
+    settled: () => void (isSettled = true),
+    away() {},
+  });
+  new Watcher(store);
+  await until("the log is followed", () => isSettled);
+  for (let i = 0; i < 3; i++) await store.publish("dict", bytesOf('{"all":true}'));
+  await until("three messages", () => ages.length === 3);
+  assert.ok(ages.every((ageMs) => ageMs !== undefined && ageMs >= 0 && ageMs < 5_000), String(ages));
+  assert.ok(ages.some((ageMs) => ageMs! > 0), String(ages));
+});
+
 test("the bucket is made with a history of one, in files", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store, log } = storeOn(defer, [server.url]);

@@ -200,7 +200,9 @@ test("a worker that hangs fires its alert", needs(60_000), async (defer) => {
   const [, [name, pid]] = [...workersOf(machine)] as [unknown, [string, number]];
   globalThis.process.kill(pid, "SIGSTOP");
   defer(() => globalThis.process.kill(pid, "SIGCONT"));
-  const after = await capture.minutes(4);
+  const isSeen = () => capture.saw("muster_worker_up", `worker="${name}"`, 0);
+  await until(isSeen, 30_000, () => "no scrape told of the worker");
+  const after = await capture.minutes(2);
   globalThis.process.kill(pid, "SIGCONT");
   const down = expected(after, `MusterWorkerDown{worker="${name}"}`);
   assertRules(defer, capture, [quiet(before), ...down]);

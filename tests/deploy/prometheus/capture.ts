@@ -42,6 +42,12 @@ export class Capture {
     });
   }
 
+  /** Whether a series of this name with this label has had the value. */
+  saw(name: string, label: string, value: number): boolean {
+    const isIt = (series: string) => series.startsWith(`${name}{`) && series.includes(label);
+    return [...this.#series].some(([series, values]) => isIt(series) && values.includes(value));
+  }
+
   /** How many scrapes there were. */
   get scrapes(): number {
     return this.#scrapes;

@@ -59,6 +59,8 @@ interface Fleet {
   readonly nodes: Record<"a" | "b" | "c", NodeProcess>;
   /** Kills c and starts it again at its address. @param more fields of the group dict */
   restart(more?: object): Promise<void>;
+  /** Puts a fault into the options of a. */
+  spoilOptions(): void;
 }
 
 /** @param ofA groups that a serves alone */
@@ -92,6 +94,10 @@ async function startFleet(
   await assembled([a, b, c]);
   return {
     nodes,
+    spoilOptions() {
+      writeFileSync(`${folder}/a.json`, "{");
+      a.signal("SIGUSR1");
+    },
     async restart(more) {
       await nodes.c.end("SIGKILL");
       nodes.c = await start("c", "bun", urlOfC, port, more);
@@ -103,7 +109,7 @@ test("a fleet that is well fires no alert, and a broken one all that it should",
   const nats = await startNats(defer);
   const [api, far, proxy] = await Promise.all([startApi(defer), startApi(defer), startStallingProxy(defer, nats.port)]);
   const of = (group: string) => ({ origin: `${api.url}/${group}/{key}` });
-  const { nodes, restart } = await startFleet(defer, nats.url, `nats://127.0.0.1:${proxy.port}`, {
+  const { nodes, restart, spoilOptions } = await startFleet(defer, nats.url, `nats://127.0.0.1:${proxy.port}`, {
     api: of("api"),
     slow: of("slow"),
     guarded: { ...of("guarded"), breakerShare: 0.5, breakerPauseMs: 60_000 },
@@ -136,6 +142,7 @@ test("a fleet that is well fires no alert, and a broken one all that it should",
   const connection = await connect({ servers: nats.url });
   defer(() => connection.close());
   await (await connection.jetstream().views.kv("peers")).put("dict.junk", "no record");
+  spoilOptions();
   const restarted = capture.now;
   expectations.push(...expected(restarted, 'MusterRestartLoop{instance="c"}'));
   api.isBroken = true;
@@ -164,6 +171,7 @@ test("a fleet that is well fires no alert, and a broken one all that it should",
       'MusterInvalidationsLate{instance="c"}',
       "MusterPoliciesDiffer",
       'MusterRecordIgnored{what="bad-record"}',
+      'MusterConfigIgnored{instance="a"}',
       'MusterOriginFailing{group="api"}',
       'MusterOriginUnreachable{group="far"}',
       'MusterBreakerOpen{group="guarded"}',

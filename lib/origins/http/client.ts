@@ -115,12 +115,14 @@ export class HttpClient {
   }
 
   /**
-   * Keeps at most so many idle connections from now on, and ends those beyond. As a request takes an idle one first, no more
-   * are ever open than requests may be in flight.
+   * Keeps at most so many connections from now on, and ends idle ones beyond. As a request takes an idle one first, no more
+   * are ever open than requests may be in flight; those of a higher limit before end with their requests.
    */
   keepIdle(most: number): void {
     this.#isBounded = most < Infinity;
     this.#agent.maxFreeSockets = Math.min(most, MAX_IDLE_SOCKETS);
+    // Those in use count, too: an idle one that is left of a higher limit would stay beside them.
+    this.#agent.maxSockets = Math.max(most, 1);
     for (const socket of this.#idle().slice(this.#agent.maxFreeSockets)) socket.destroy();
   }
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { OriginError } from "../../../lib/core/errors.ts";
@@ -246,24 +247,62 @@ test("a GET that a closing connection has lost is sent again over a new one", as
   assert.deepEqual(seen, ["GET /first", "GET /second", "GET /second"]);
 });
 
-test("no more connections are open, idle ones included, than requests may be in flight", async (defer) => {
-  const base = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nhi`]);
-  const server = new Set<Socket>();
+/** The connections that are open at a server that passes everything on to `base`. */
+async function countedConnections(defer: Defer, base: URL): Promise<{ url: URL; open: ReadonlySet<Socket> }> {
+  const open = new Set<Socket>();
   const counted = createServer((socket) => {
-    server.add(socket);
+    open.add(socket);
     const through = connect(Number(base.port), "127.0.0.1");
     for (const [from, to] of [[socket, through], [through, socket]] as const) {
       from.on("error", () => {}).on("close", () => to.destroy()).pipe(to);
     }
-    socket.on("close", () => server.delete(socket));
+    socket.on("close", () => open.delete(socket));
   });
   counted.listen(0, "127.0.0.1");
   await once(counted, "listening");
   defer(() => {
-    for (const socket of server) socket.destroy();
+    for (const socket of open) socket.destroy();
     counted.close();
   });
-  const client = clientOf(defer, new URL(`http://127.0.0.1:${(counted.address() as AddressInfo).port}`));
+  return { url: new URL(`http://127.0.0.1:${(counted.address() as AddressInfo).port}`), open };
+}
+
+test("where fewer requests may be in flight than are, no idle connection stays beside those that are", async (defer) => {
+  const held: (() => void)[] = [];
+  const origin = createHttpServer((_, response) => held.push(() => response.end("hi")));
+  origin.listen(0, "127.0.0.1");
+  await once(origin, "listening");
+  defer(() => {
+    origin.closeAllConnections();
+    origin.close();
+  });
+  const { url, open } = await countedConnections(
+    defer,
+    new URL(`http://127.0.0.1:${(origin.address() as AddressInfo).port}`),
+  );
+  const client = clientOf(defer, url);
+  const send = async () => {
+    const answer = await client.exchange(GET, null, AbortSignal.timeout(10_000));
+    assert.equal((await collect(answer, 10))!.length, 2);
+  };
+  const asked = (count: number) => until(() => held.length === count, 5_000, () => `${held.length} are held`);
+  client.keepIdle(4);
+  const first = Array.from({ length: 4 }, send);
+  await asked(4);
+  client.keepIdle(2);
+  for (const answer of held.splice(0, 3)) answer();
+  await until(() => open.size <= 2, 5_000, () => `${open.size} are open`);
+  const next = send();
+  await asked(2);
+  assert.equal(open.size, 2);
+  for (const answer of held) answer();
+  await Promise.all([...first, next]);
+});
+
+test("no more connections are open, idle ones included, than requests may be in flight", async (defer) => {
+  const base = await serve(defer, [`${OK}Content-Length: 2\r\n\r\nhi`]);
+  const { url, open: server } = await countedConnections(defer, base);
+  const client = clientOf(defer, url);
   const send = async (method: string) => {
     const body = method === "POST" ? new Response("x").body : null;
     const answer = await client.exchange({ ...GET, method }, body, AbortSignal.timeout(5_000));

@@ -17,10 +17,12 @@ import {
   coreCount,
   environment,
   exit,
+  isRereadable,
   isTerminal,
   onStopSignal,
   onWarning,
   readTextFile,
+  rereadTextFile,
   systemClock,
   writeError,
   writeOut,
@@ -111,9 +113,9 @@ function fromOptions(): FromOptions {
     : new Machine(config, count, { ...parts, writeAccess: access.write });
   for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
   const reloader = new Reloader({
-    path: file,
+    path: file !== undefined && isRereadable(file) ? file : undefined,
     text: file === undefined ? undefined : texts.get(file),
-    readFile: readTextFile,
+    readFile: rereadTextFile,
     readOptions: (readFile) => {
       const again = readOptions(readFile);
       if (again.kind !== "run") throw new TypeError("Cannot read options that ask for help");

@@ -20,6 +20,34 @@ export function readTextFile(path: string): string {
   return readFileSync(path, "utf8");
 }
 
+/** The longest file that is read while requests wait. Chosen: it takes a few milliseconds, and options are far shorter. */
+const MAX_REREAD_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Whether a file can be read over and over while this process serves. A pipe gives what it has once, and the next reader waits
+ * for a writer, perhaps for ever, and this process with it.
+ */
+export function isRereadable(path: string): boolean {
+  try {
+    return rereadFault(path) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** As `readTextFile`. @throws Error the file is not rereadable; what node:fs throws */
+export function rereadTextFile(path: string): string {
+  const fault = rereadFault(path);
+  if (fault !== undefined) throw new Error(fault);
+  return readTextFile(path);
+}
+
+function rereadFault(path: string): string | undefined {
+  const stat = statSync(path);
+  if (!stat.isFile()) return "it is not a regular file";
+  return stat.size > MAX_REREAD_BYTES ? `it has more than ${MAX_REREAD_BYTES} bytes` : undefined;
+}
+
 /** Whether every user of this machine may read the file. @throws what node:fs throws */
 export function isReadableByAll(path: string): boolean {
   return (statSync(path).mode & 0o004) !== 0;

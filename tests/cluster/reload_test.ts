@@ -1,7 +1,8 @@
 /** Nodes whose configuration changes while they run, as users run them. Runs once: it starts nodes on both runtimes. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
@@ -87,6 +88,19 @@ for (const kind of bothRuntimes) {
     await node.line("ended the group a");
     assert.deepEqual([await statusOf(node, "/cache/a/k"), await statusOf(node, "/cache/b/k")], [404, 200]);
     assert.deepEqual((await statsOf(node)).findings, []);
+    assert.equal((await node.end()).code, 0, node.lines.join("\n"));
+  });
+
+  test(`a node on ${kind} reads a pipe once, and waits for no second writer`, needs, async (defer) => {
+    const { template: origin } = await startOrigin(defer);
+    const pipe = join(temporaryDirectory(defer), "muster.pipe");
+    execFileSync("mkfifo", [pipe]);
+    const starting = startNode(defer, kind, ["--config", pipe, "--nats", "off", "--log", "text"]);
+    await writeFile(pipe, JSON.stringify({ groups: { a: { origin } } }));
+    const node = await starting;
+    node.signal("SIGUSR2");
+    await node.line("there is nothing to read again: --config names no regular file");
+    assert.deepEqual([await statusOf(node, "/cache/a/k"), (await statsOf(node)).config], [200, undefined]);
     assert.equal((await node.end()).code, 0, node.lines.join("\n"));
   });
 

@@ -28,7 +28,7 @@ export interface Reloadable {
 }
 
 export interface ReloaderOptions {
-  /** The file of `--config`; `undefined`: there is none. */
+  /** The file of `--config`; `undefined`: there is none, or it can be read only once. */
   readonly path: string | undefined;
   /** What it held when the program's options were read. */
   readonly text: string | undefined;
@@ -66,7 +66,7 @@ export class Reloader {
   /** Reads the file again. Resolves when all that was asked for until now is done. Never rejects. */
   reload(): Promise<void> {
     const { path, log } = this.#options;
-    if (path === undefined) log.info("there is nothing to read again: no file was given with --config");
+    if (path === undefined) log.info("there is nothing to read again: --config names no regular file");
     if (path === undefined || this.#isStopped) return Promise.resolve();
     this.#isAgain = true;
     return this.#running ??= this.#run(path).finally(() => this.#running = undefined);

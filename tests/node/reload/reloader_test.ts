@@ -229,5 +229,5 @@ test("without a file there is nothing to read again", async () => {
     log,
   });
   await none.reload();
-  assert.deepEqual(log.lines, ["info there is nothing to read again: no file was given with --config"]);
+  assert.deepEqual(log.lines, ["info there is nothing to read again: --config names no regular file"]);
 });

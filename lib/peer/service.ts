@@ -48,6 +48,13 @@ export interface PeerService {
     trace: Trace | undefined,
   ): Value | undefined;
   /**
+   * Whether the peer `from` has no part in the group, though both have it: its gets and peeks fail with PeerError, and of what
+   * it pushes nothing is taken. It may not know that yet.
+   *
+   * @default no peer
+   */
+  isStranger?(group: string, from: string): boolean;
+  /**
    * Replies as the owner, when the lookup found nothing.
    *
    * @param ask has the same request and label; rejected with the group's errors; BehindError: this node could not catch up

@@ -144,9 +144,12 @@ test("a peer is a stranger while it is listed with another origin", () => {
     recordOf("other", { origin: "00000002" }),
     recordOf("old"),
   ]);
-  const names = ["same", "other", "old", "unlisted"];
-  assert.deepEqual(names.filter((name) => check.isStranger(roster, name)), ["other"]);
-  assert.deepEqual(names.filter((name) => check.isStranger({ ...roster, group: "gone" }, name)), []);
+  const askers = rosterOf("g=askers", 1, [
+    recordOf("same", { origin: "00000002" }),
+    recordOf("asker", { origin: "00000002" }),
+  ]);
+  assert.deepEqual([...check.strangers("g", [roster, askers])], ["other", "asker"]);
+  assert.deepEqual([...check.strangers("gone", [roster, askers])], []);
 });
 
 test("the line fits into a record, however many hosts and headers there are", () => {

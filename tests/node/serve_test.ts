@@ -11,7 +11,6 @@ import { MemoryStream } from "../../lib/registry/memory-log.ts";
 import { MemoryBucket } from "../../lib/registry/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
-import { valueOf } from "../core/support.ts";
 import { MemoryLog } from "../support/log.ts";
 import { serveBodies } from "../support/serve-bodies.ts";
 import { startOrigin } from "../support/origin.ts";
@@ -169,18 +168,6 @@ test("a peer with an old roster that asks for what the node does not serve goes 
   const service = serviceOf(served, {} as Parameters<typeof serviceOf>[1], () => true, () => false);
   const options = { signal: new AbortController().signal, timeoutMs: 1_000 };
   await assert.rejects(asked(options, (ask) => service.get("api", "k", ask)), PeerError);
-});
-
-test("a peer that has another origin, and does not know it yet, hands nothing over", () => {
-  const group = { accept: (entries: readonly unknown[]) => entries.length };
-  const served = new Map([["api", { isServed: true, group }]]) as unknown as Parameters<typeof serviceOf>[0];
-  const isStranger = (name: string, peer: string) => name === "api" && peer === "other";
-  const service = serviceOf(served, {} as Parameters<typeof serviceOf>[1], () => true, isStranger);
-  const entries = [{ key: "k", value: valueOf("x") }];
-  assert.deepEqual([service.push!("api", entries, "same", false), service.push!("api", entries, "other", false)], [
-    1,
-    0,
-  ]);
 });
 
 test("what an earlier life of the node has served is not taken for its own", async (defer) => {

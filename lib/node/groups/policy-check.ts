@@ -75,10 +75,18 @@ export class PolicyCheck {
     return peers.length === roster.peers.length ? roster : { ...roster, peers };
   }
 
-  /** Whether the peer is listed with another origin: it has none of this node's values, nor this node any of its. */
-  isStranger({ group, peers }: Roster, peer: string): boolean {
-    const record = peers.find(({ name }) => name === peer);
-    return isOther(this.#options.factsOf(group)?.origin, record?.origin);
+  /**
+   * The peers that are listed with another origin: they get none of this node's values, nor this node any of theirs.
+   *
+   * @param lists where the peers of the group stand; of a peer in several of them, the first counts
+   */
+  strangers(group: string, lists: readonly Roster[]): ReadonlySet<string> {
+    const mine = this.#options.factsOf(group)?.origin;
+    const origins = new Map<string, string | undefined>();
+    for (const { peers } of lists) {
+      for (const { name, origin } of peers) if (!origins.has(name)) origins.set(name, origin);
+    }
+    return new Set([...origins].flatMap(([name, theirs]) => isOther(mine, theirs) ? [name] : []));
   }
 }
 

@@ -212,7 +212,7 @@ const CATCH_UP_SHARE = 0.8;
  *
  * @param isInTouch whether it has connected with the peers that it found. Until then what they have is out of its reach,
  * so it passes what it would have to load: the next in rank is who had it before, or can ask who had it
- * @param isStranger whether a peer has another origin for the group. It may not know that yet, and push its values
+ * @param isStranger whether a peer has another origin for the group. It may not know that yet, and ask or push
  */
 export function serviceOf(
   served: ReadonlyMap<string, Served>,
@@ -239,8 +239,8 @@ export function serviceOf(
       ask.reject(new PeerError("it has just joined, and may not load yet"));
     },
     peek: (group, key, options) => served.get(group)?.group.peek(key, options),
-    push: (group, entries, from, isWritten) =>
-      isStranger(group, from) ? 0 : served.get(group)?.group.accept(entries, from, isWritten) ?? 0,
+    push: (group, entries, from, isWritten) => served.get(group)?.group.accept(entries, from, isWritten) ?? 0,
+    isStranger,
     // The asker's time has begun already: the reply must be under way before it is over.
     catchUp: (label, { timeoutMs }) => invalidations.catchUp(label, timeoutMs * CATCH_UP_SHARE),
   };

@@ -50,6 +50,8 @@ export class Cluster {
   /** Whether the other nodes of a group have its origin and its policy. */
   readonly policies: PolicyCheck;
   readonly readiness: Readiness;
+  /** Of each group, the peers that have another origin: asked for with each message of a peer. Made anew at each `swap`. */
+  readonly #strangers = new Map<string, ReadonlySet<string>>();
   #membership: Membership | undefined;
   #liveness: Liveness | undefined;
 
@@ -159,6 +161,7 @@ export class Cluster {
   #swap(roster: Roster): void {
     const served = this.#options.served.get(groupOfList(roster.group));
     if (served === undefined) return; // it is being removed
+    this.#strangers.delete(served.group.name);
     this.hub.setPeers(
       this.#followed.flatMap((list) => list === roster.group ? roster.peers : this.roster(list).peers),
     );
@@ -171,9 +174,18 @@ export class Cluster {
     this.#liveness?.rosterChanged();
   }
 
+  #strangersOf(group: string): ReadonlySet<string> {
+    const known = this.#strangers.get(group);
+    if (known !== undefined) return known;
+    const lists = this.#options.lists.bothOf(group).map((list) => this.roster(list));
+    const found = this.policies.strangers(group, lists);
+    this.#strangers.set(group, found);
+    return found;
+  }
+
   #makeHub(): PeerHub {
     const { self, identity, served, invalidations, report, ca, tracing, clock, logs } = this.#options;
-    const isStranger = (group: string, peer: string) => this.policies.isStranger(this.roster(group), peer);
+    const isStranger = (group: string, peer: string) => served.has(group) && this.#strangersOf(group).has(peer);
     const service: PeerService = {
       ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger, tracing),
       probeIndirectly: (suspect, options) => this.#liveness!.probeIndirectly(suspect, options),

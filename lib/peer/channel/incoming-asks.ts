@@ -175,6 +175,7 @@ export class IncomingAsks implements AskVisitor {
     if (group === undefined || !group.isServed) return this.#unknownGroup("push", id, groupId);
     const { service } = this.#context;
     try {
+      if (service.isStranger?.(group.name, this.#remote)) return this.#outbox.taken(id, 0);
       this.#outbox.taken(id, service.push?.(group.name, entries, this.#remote, isWritten) ?? 0);
     } catch (error) {
       this.#replyFailure(MessageType.push, id, error);
@@ -292,6 +293,9 @@ export class IncomingAsks implements AskVisitor {
     const { limits, service } = this.#context;
     if (this.#working + this.#outbox.backlog >= limits.incomingInFlight) {
       return this.#outbox.failure(id, FailureCode.overloaded, `works on ${limits.incomingInFlight} asks already`);
+    }
+    if (service.isStranger?.(name, this.#remote)) {
+      return this.#outbox.failure(id, FailureCode.unavailable, `shares no values of ${name} with this peer`);
     }
     this.answered++;
     try {

@@ -109,6 +109,17 @@ test("while one node has another origin already, neither gets a value of the oth
   assert.equal(loads.length, before);
 });
 
+test("a node with another origin gives nothing to peers that cannot know it yet", async (defer) => {
+  const url = await serveBodies(defer, (path) => ({ body: new TextEncoder().encode(path), delayMs: 0 }));
+  const [old, fresh] = [{ g: { origin: `${url}/old/{key}` } }, { g: { origin: `${url}/new/{key}` } }];
+  const { a, b, bucket } = await startPair(defer, old);
+  bucket.goAway();
+  a.reload(restarted(a.config, fresh));
+  for (const key of keys) assert.equal(await textOf(a, `g/${key}`), `/new/${key}`);
+  for (const key of keys) assert.equal(await textOf(b, `g/${key}`), `/old/${key}`);
+  bucket.comeBack();
+});
+
 test("a shorter lifetime bounds the values that are there, and a smaller budget evicts", async (defer) => {
   const origin = await startOrigin(defer);
   const { template } = origin;

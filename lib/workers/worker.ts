@@ -123,7 +123,7 @@ export class Worker {
     if (message.type === "workers") this.#siblings.moved(message.workers);
     else if (message.type === "stop") this.#dismiss();
     else if (message.type === "file") this.#node.toldOfFile({ ...message.file, ...this.#refused });
-    else if (message.type === "reload") this.#reload(message.config);
+    else if (message.type === "reload") this.#reload(completed(message.config));
     else if (isForFollower(message)) this.#invalidations.receive(message);
     else this.#store.receive(message);
   }

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import type { Config } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/parse.ts";
 import { completed } from "../../lib/workers/completed.ts";
+import { lineOf, type ToWorker, WORKER } from "../../lib/workers/messages.ts";
+import { bothRuntimes, commandOf, NodeProcess } from "../support/node.ts";
 import { test } from "../support/test.ts";
+import { until } from "../support/until.ts";
 
 const file = JSON.stringify({
   drainTimeout: "7s",
@@ -56,3 +60,37 @@ test("options of a later release do no harm", () => {
     ofALaterRelease: undefined,
   });
 });
+
+for (const kind of bothRuntimes) {
+  test(`a worker on ${kind} completes what is read again as well`, { timeoutMs: 30_000 }, async (defer) => {
+    const [program, ...args] = commandOf(kind);
+    const child = spawn(program!, [...args, WORKER, "w1"], { stdio: ["pipe", "pipe", "pipe"] });
+    const worker = new NodeProcess(kind, child);
+    defer(async () => {
+      child.stdin.end();
+      await worker.exited;
+    });
+    const say = (message: ToWorker) => child.stdin.write(lineOf(message));
+    const config = configOf(["--config", "file", "--nats", "off", "--addr", "127.0.0.1:0", "--log", "text"]);
+    const setup = {
+      name: "w1",
+      machine: { name: "m", url: "http://127.0.0.1:9" },
+      workers: ["w1"],
+      sharedAddr: { host: "127.0.0.1", port: 9 },
+      reachedAt: "127.0.0.1",
+      statsToken: "t",
+      config,
+    };
+    say({ type: "setup", setup });
+    const portIn = () => /"type":"listening","port":(\d+)/.exec(worker.stdout)?.[1];
+    await until(() => portIn() !== undefined, 15_000, () => worker.account("its port"));
+    const { hosts: _hosts, ...older } = config.groups[0]!;
+    const added = { ...older, name: "b" } as Config["groups"][number];
+    say({ type: "reload", config: { ...config, groups: [...config.groups, added] } });
+    const groups = async () => {
+      const answer = await fetch(`http://127.0.0.1:${portIn()}/stats`);
+      return Object.keys((await answer.json() as { groups: object }).groups);
+    };
+    await until(async () => (await groups()).includes("b"), 5_000, () => worker.account("the group b"));
+  });
+}

@@ -51,25 +51,28 @@ export class DefinedGroups {
 
   /** Follows all definitions. A group whose definition is missing, but was not deleted, goes on. */
   update(view: DefinitionsView): void {
-    const { definitions } = this.#view = view;
+    this.#view = view;
+    this.#follow(false);
+  }
+
+  #follow(isRefusedTriedAgain: boolean): void {
+    const { definitions } = this.#view;
     for (const [name, bytes] of definitions) {
       if (bytes === undefined) this.#deleted(name);
-      else this.#defined(name, bytes);
+      else this.#defined(name, bytes, isRefusedTriedAgain);
     }
     for (const name of this.#refused.keys()) if (!definitions.has(name)) this.#refused.delete(name);
   }
 
   /**
    * The node has other groups by its own options now. A definition gives way to such a group, which has taken its place
-   * already, and is followed again when that has ended.
+   * already, and is followed again when that has ended. So is one that was refused because of such a group, as its host was
+   * taken.
    */
   ownChanged(): void {
     const { isOwn } = this.#options;
     for (const name of this.#running.keys()) if (isOwn(name)) this.#running.delete(name);
-    for (const [name, { reason }] of this.#refused) {
-      if (reason === OWN_COMES_FIRST && !isOwn(name)) this.#refused.delete(name);
-    }
-    this.update(this.#view);
+    this.#follow(true);
   }
 
   figures(): DefinitionsFigures {
@@ -77,10 +80,11 @@ export class DefinedGroups {
     return { revision: this.#view.revision, groups: [...this.#running.keys()].sort(), refused };
   }
 
-  #defined(name: string, bytes: Uint8Array): void {
+  #defined(name: string, bytes: Uint8Array, isRefusedTriedAgain: boolean): void {
     // Of one that is too long only the length counts.
     const text = bytes.byteLength > maxDefinitionBytes ? "" : decoder.decode(bytes);
-    if (this.#running.get(name) === text || this.#refused.get(name)?.text === text) return;
+    if (this.#running.get(name) === text) return void this.#refused.delete(name);
+    if (!isRefusedTriedAgain && this.#refused.get(name)?.text === text) return;
     const { keeper, log } = this.#options;
     const isNew = !this.#running.has(name);
     try {
@@ -112,6 +116,8 @@ export class DefinedGroups {
     const isExpected = error instanceof ConfigError || error instanceof TypeError || error instanceof RangeError;
     if (!isExpected) throw error;
     const reason = error.message;
+    const before = this.#refused.get(name);
+    if (before?.text === text && before.reason === reason) return;
     this.#refused.set(name, { text, reason });
     this.#options.log.warn(`cannot follow the definition of the group ${name}: ${reason}`, {}, { group: name, reason });
   }

@@ -35,9 +35,9 @@ export interface Freshness {
   readonly isStorable: boolean;
   /** How old it was already. */
   readonly ageMs: number;
-  /** How long it may be served without asking the origin. */
+  /** How long it may be served without asking the origin. Below zero: it has been stale for so long when it came. */
   readonly freshMs: number;
-  /** After that, for how long while it is refreshed, and for how long while the origin fails. */
+  /** After that end, for how long while it is refreshed, and for how long while the origin fails. */
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
   /** Whether the origin itself named the lifetime, and one of the times after it. If not, the group's policy gave them. */
@@ -102,7 +102,7 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
   return {
     isStorable,
     ageMs,
-    freshMs: isValidatedAlways ? 0 : Math.max(0, lifetimeMs - ageMs),
+    freshMs: isValidatedAlways ? 0 : lifetimeMs - ageMs,
     staleWhileRevalidateMs: stale("stale-while-revalidate", policy.staleWhileRevalidateMs),
     staleIfErrorMs: stale("stale-if-error", policy.staleIfErrorMs),
     hasOwnLifetime: explicitMs !== undefined,

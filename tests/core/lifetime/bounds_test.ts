@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { NotFoundError, OriginError, OriginUnreachableError } from "../../../lib/core/errors.ts";
 import { boundedTimes, isTooOldHere } from "../../../lib/core/lifetime/bounds.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "../../../lib/core/lifetime/policy.ts";
-import type { Times } from "../../../lib/core/lifetime/times.ts";
+import { isUsableOnError, type Times, timesFrom } from "../../../lib/core/lifetime/times.ts";
+import { freshnessOf } from "../../../lib/core/semantics/freshness.ts";
 import { markerOf, within } from "../../../lib/core/value.ts";
 import { settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
@@ -30,6 +31,21 @@ function differing(mine: Partial<LifetimePolicy>, theirs: Partial<LifetimePolicy
   const ageMs = (value: Times) => clock.nowMs() - value.bornAtMs;
   return { ...cluster, a, ageMs };
 }
+
+test("an answer that is older than the group's lifetime when it comes is no other node's, where the policies are the same", () => {
+  const nowMs = 1_000_000;
+  const policy = policyOf({ ttlMs: 60_000, staleWhileRevalidateMs: 30_000, staleIfErrorMs: 50_000 });
+  for (const age of [0, 10, 59, 61, 89, 95, 3_600]) {
+    const exchange = { requestFields: [], status: 200, fields: [["age", `${age}`] as const] };
+    const freshness = freshnessOf(
+      { ...exchange, requestedAtMs: nowMs, receivedAtMs: nowMs },
+      { ...policy, hasHeuristics: false, keepsCookies: false },
+    );
+    const given = timesFrom(nowMs, freshness);
+    assert.equal(boundedTimes(given, freshness, policy, policy.ttlMs), given, `aged ${age} s`);
+    assert.equal(isUsableOnError(given, nowMs), age < 110, `aged ${age} s`);
+  }
+});
 
 test("each end is the sooner one of two policies", () => {
   const times = (freshUntilMs: number, staleWhileRevalidateMs = 0, staleIfErrorMs = 0): Times => ({

@@ -91,7 +91,8 @@ function checkFreshness(fields: Fields): void {
   for (const policy of policies) {
     const { ageMs, freshMs, staleWhileRevalidateMs, staleIfErrorMs } = freshnessOf(exchange, policy);
     assert.ok(ageMs >= 0 && ageMs < Infinity, `an age of ${ageMs}`);
-    for (const ms of [freshMs, staleWhileRevalidateMs, staleIfErrorMs]) assert.ok(ms >= 0, `a lifetime of ${ms}`);
+    assert.ok(freshMs >= -ageMs, `a lifetime of ${freshMs}`);
+    for (const ms of [staleWhileRevalidateMs, staleIfErrorMs]) assert.ok(ms >= 0, `a lifetime of ${ms}`);
   }
 }
 

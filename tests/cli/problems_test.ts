@@ -57,6 +57,29 @@ test("what a node finds out about itself is told, and a full budget as nothing w
   assert.match(noticeText(notices, false), /^note {3}a: detail of evicting .*\n {7}raise budgetBytes/);
 });
 
+test("a node that leaves is told as such, and as nothing wrong", () => {
+  const leaving = { state: "draining" as const, report: report("b", { ready: false, links: [link("a", "down")] }) };
+  const seen = row("a", { report: report("a", { links: [link("b", "down")] }) });
+  // The other end of the one link: nobody waits for it.
+  assert.deepEqual(told(seen, row("b", { ...leaving, report: report("b", { ready: false }) })), []);
+  const notices = noticesOf({ rows: [seen, row("b", leaving)] });
+  assert.deepEqual(notices.map(({ node, problem }) => [node, problem]), [["b", "it is leaving"]]);
+});
+
+test("a record that all nodes ignore is told once, and a node that others cannot reach with its URL", () => {
+  const finding = (what: "bad-record" | "out-of-reach", minute: number) => (
+    { what, severity: "warning" as const, since: `2026-11-29T10:0${minute}:00.000Z`, detail: `detail of ${what}` }
+  );
+  const rows = [
+    row("a", { report: report("a", { findings: [finding("bad-record", 1)] }) }),
+    row("b", { report: report("b", { findings: [finding("bad-record", 2), finding("out-of-reach", 3)] }) }),
+  ];
+  assert.deepEqual(told(...rows), [
+    "null: detail of bad-record",
+    "b: detail of out-of-reach (since 2026-11-29T10:03:00.000Z)",
+  ]);
+});
+
 test("each fault is told once, with the node and with what to do", () => {
   const cases: [NodeRow[], RegExp[]][] = [
     [[row("a", { report: report("a", { links: [link("b", "down")] }) }), row("b")], [

@@ -17,6 +17,8 @@ export interface Problem {
 /** What to do about findings of a node that are not found out here. */
 const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
   "origin-failing": "see what the origin says",
+  "out-of-reach": "give it an --advertise at which the other nodes reach it, or open the way between them",
+  "bad-record": "see what wrote the record, and delete it: nats kv del, with the bucket and the key",
   "bad-config": "mend the file, and see with config check: the node goes on by the former one",
   "evicting": "raise budgetBytes if the values that are evicted are loaded again",
   "needs-restart": "restart the node when it suits",
@@ -25,16 +27,26 @@ const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
 /** Chosen: messages that a node may lack for a moment while many come. */
 const MAX_BEHIND = 100;
 
+/** What every node tells that sees it: it is the fleet's, and told once. */
+const OF_FLEET: ReadonlySet<FindingKind> = new Set(["bad-record"]);
+
 /** What is worth knowing, and nothing wrong. */
 export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
-  return rows.flatMap(({ name, report }) => report === undefined ? [] : findingsOf(name, report, true));
+  return rows.flatMap(({ name, state, report }): Problem[] => {
+    if (report === undefined) return [];
+    const leaves = report.ready === false && state === "draining";
+    const leaving = leaves ? [{ node: name, problem: "it is leaving", todo: "nothing: it hands over its values" }] : [];
+    return [...leaving, ...findingsOf(name, report, true)];
+  });
 }
 
 /** What the node itself tells, of the kinds above. */
 function findingsOf(node: string, { findings = [] }: Stats, areNotices: boolean): Problem[] {
-  return findings.flatMap(({ what, detail, since, severity }) => {
+  return findings.flatMap(({ what, detail, since, severity }): Problem[] => {
     const todo = REMEDY[what];
     if (todo === undefined || (severity === "notice") !== areNotices) return [];
+    // Nodes see it at different times.
+    if (OF_FLEET.has(what)) return [{ node: null, problem: detail, todo }];
     return [{ node, problem: `${detail} (since ${since})`, todo }];
   });
 }
@@ -51,8 +63,10 @@ export function problemsOf(fleet: Fleet): Problem[] {
       );
     }
     if (row.report === undefined) continue;
-    ofReport(row.report, fleet, add);
-    found.push(...findingsOf(row.name, row.report, false));
+    ofReport(row, row.report, fleet, add);
+    for (const told of findingsOf(row.name, row.report, false)) {
+      if (told.node !== null || !found.some(({ problem }) => problem === told.problem)) found.push(told);
+    }
   }
   found.push(...disagreements(fleet.rows), ...differences(fleet.rows));
   return found;
@@ -60,9 +74,10 @@ export function problemsOf(fleet: Fleet): Problem[] {
 
 type Add = (problem: string, todo: string) => void;
 
-function ofReport(report: Stats, { rows }: Fleet, add: Add): void {
+function ofReport({ state: listedAs }: NodeRow, report: Stats, { rows }: Fleet, add: Add): void {
   const { ready, log, links = [], definitions, groups } = report;
-  if (ready === false) add("it is not ready", "it has not joined yet, or is leaving: its log says why");
+  // A node that leaves is not ready by intent: that is a notice.
+  if (ready === false && listedAs !== "draining") add("it is not ready", "it has not joined yet: its log says why");
   if (log !== undefined && log.blindMs > 0) {
     add(
       `it has been out of touch with NATS for ${spanText(log.blindMs)}`,
@@ -75,7 +90,7 @@ function ofReport(report: Stats, { rows }: Fleet, add: Add): void {
   }
   for (const { name, state } of links) {
     // A node that does not answer at all is told of once.
-    const isUp = rows.some((row) => row.name === name && row.state !== "unlisted" && row.fault === undefined);
+    const isUp = rows.some((row) => row.name === name && row.state === "serving" && row.fault === undefined);
     if (isUp && state !== "open") {
       add(
         `it has no connection to ${name} (${state})`,

@@ -153,7 +153,7 @@ function cellsOf({ name, url, state, records, report, fault, withheld }: NodeRow
   const about = [record?.version ?? report?.version ?? "", record?.runtime ?? report?.runtime ?? ""];
   const said: Cell[] = [...about, record?.zone ?? "", record?.weight ?? ""];
   if (fault !== undefined) return [name, url ?? "", { text: "no answer", tone: "bad" }, ...said, "", "", "", "", ""];
-  const shownState: Cell = report?.ready === false
+  const shownState: Cell = report?.ready === false && state !== "draining"
     ? { text: "not ready", tone: "bad" }
     : { text: state, tone: state === "serving" ? "good" : "doubtful" };
   if (report === undefined) {

@@ -12,7 +12,7 @@ import { MemoryStream } from "../registry/memory-log.ts";
 import { MemoryBucket } from "../registry/memory-store.ts";
 import { startTwin } from "../runtime/child.ts";
 import { listen } from "../runtime/serve.ts";
-import { type FromWorker, lineOf, type ToWorker, WORKER, type WorkerSetup } from "./messages.ts";
+import { type FromWorker, lineOf, messageReader, type ToWorker, WORKER, type WorkerSetup } from "./messages.ts";
 import { isForLog, serveLog } from "./pipe-log.ts";
 import { serveStore, type ToStore } from "./pipe-store.ts";
 import { Supervisor, type WorkerProcess } from "./supervisor.ts";
@@ -39,7 +39,7 @@ export class Machine implements Reloadable {
   #supervisor: Supervisor | undefined;
   #isStopping = false;
 
-  /** @param parts.writeAccess takes the access log of all workers, whole lines at a time */
+  /** @param parts.writeAccess takes the access log of all workers and what they print, whole lines at a time */
   constructor(
     config: Config,
     count: number,
@@ -171,21 +171,24 @@ export class Machine implements Reloadable {
     const serve = serveStore(store, send);
     const log = this.#stream.open();
     const serveInvalidations = serveLog(log, send);
+    const mark = crypto.randomUUID();
+    const read = messageReader(mark, (message) => {
+      if (isForStore(message)) serve(message);
+      else if (isForLog(message)) serveInvalidations(message);
+      else if (message.type === "access") this.#writeAccess(message.lines);
+      else onMessage(message);
+    }, (line) => this.#writeAccess(`${line}\n`));
     // The name is for readers of the process list.
     const twin = startTwin([WORKER, setup.name], (line) => {
       try {
-        const message = JSON.parse(line) as FromWorker;
-        if (isForStore(message)) serve(message);
-        else if (isForLog(message)) serveInvalidations(message);
-        else if (message.type === "access") this.#writeAccess(message.lines);
-        else onMessage(message);
+        read(line);
       } catch (error) {
-        // Something else was written to the worker's standard output; the next line may be a message again.
+        // Something else was written into the message; the next line may be one again.
         const reason = (error as Error).message;
         this.#log.error(`worker ${setup.name}: cannot use its message: ${reason}`, {}, { worker: setup.name, reason });
       }
     });
-    send({ type: "setup", setup });
+    send({ type: "setup", setup: { ...setup, mark } });
     void twin.exited.then(() => {
       log.close();
       return store.close();

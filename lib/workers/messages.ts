@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly sharedAddr: HostPort;
   /** The host where other nodes reach this worker's own port. */
   readonly reachedAt: string;
+  /** Begins each message of this worker, see {@link messageReader}. A supervisor of the release before gives none. */
+  readonly mark?: string;
   /** Opens the statistics of every worker of this machine to the others. */
   readonly statsToken: string;
   /** `addr` is that of the worker's own listener. */
@@ -59,7 +61,43 @@ export type FromWorker =
   | ToStore
   | ToLog;
 
-/** Encodes a message for the pipe. */
-export function lineOf(message: ToWorker | FromWorker): string {
-  return `${JSON.stringify(message)}\n`;
+/** Encodes a message for the pipe. @param mark of the setup, for a message to the supervisor */
+export function lineOf(message: ToWorker | FromWorker, mark = ""): string {
+  return `${mark}${JSON.stringify(message)}\n`;
+}
+
+/**
+ * Tells a worker's messages from what its program prints: an origin in code or an exporter of spans may use standard
+ * output, too. What an origin prints may be a client's key, so nobody but the two processes knows the mark.
+ *
+ * @param onPrinted gets each line that is no message, without its end
+ * @returns a function for each line of the worker's standard output. @throws SyntaxError a message that is no JSON
+ */
+export function messageReader(
+  mark: string,
+  onMessage: (message: FromWorker) => void,
+  onPrinted: (line: string) => void,
+): (line: string) => void {
+  let isMarking = false;
+  return (line) => {
+    const at = line.indexOf(mark);
+    if (at < 0) {
+      const message = isMarking ? undefined : unmarked(line);
+      return message === undefined ? onPrinted(line) : onMessage(message);
+    }
+    isMarking = true;
+    // It printed without ending its line.
+    if (at > 0) onPrinted(line.slice(0, at));
+    onMessage(JSON.parse(line.slice(at + mark.length)) as FromWorker);
+  };
+}
+
+/** A message of a worker of the release before, which knows no mark. Its first one comes before its first request. */
+function unmarked(line: string): FromWorker | undefined {
+  try {
+    const message = JSON.parse(line) as FromWorker | null;
+    return typeof message?.type === "string" ? message : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -30,8 +30,9 @@ export class Worker {
   readonly #clock: Clock;
   readonly #node: Node;
   readonly #siblings: Siblings;
-  readonly #store = new PipeStore(say);
-  readonly #invalidations = new PipeLog(say);
+  readonly #say = (message: FromWorker): void => tell(lineOf(message, this.#setup.mark));
+  readonly #store = new PipeStore(this.#say);
+  readonly #invalidations = new PipeLog(this.#say);
   readonly #access: AccessQueue;
   readonly #dismissed = Promise.withResolvers<void>();
   #level: LogLevel;
@@ -68,7 +69,7 @@ export class Worker {
     this.log = named(createLog({ format: config.log, write, nowMs: Date.now, lowestLevel }), name);
     this.#siblings = new Siblings(setup);
     const listedAs = (port: number) => ({ url: `http://${reachedAt}:${port}`, name });
-    const writeAccess = (lines: string) => writeWhole(lineOf({ type: "access", lines }));
+    const writeAccess = (lines: string) => writeWhole(lineOf({ type: "access", lines }, setup.mark));
     this.#access = new AccessQueue(writeAccess, { clock, log: this.log });
     this.#node = new Node(config, {
       clock,
@@ -77,7 +78,7 @@ export class Worker {
       worker: { listedAs, store: this.#store, log: this.#invalidations, statsToken: setup.statsToken },
     });
     if (setup.file !== undefined) this.#node.toldOfFile(setup.file);
-    void this.failed.then(() => say({ type: "refuses" }));
+    void this.failed.then(() => this.#say({ type: "refuses" }));
   }
 
   /** See {@link Node.failed}. */
@@ -103,11 +104,11 @@ export class Worker {
   /** @throws Error the node cannot listen on an address */
   async start(): Promise<void> {
     await this.#node.start();
-    say({ type: "listening", port: this.#node.port });
+    this.#say({ type: "listening", port: this.#node.port });
     await this.#joined();
     if (this.#isStopping) return;
     await this.#node.share(this.#setup.sharedAddr, this.#siblings);
-    say({ type: "sharing" });
+    this.#say({ type: "sharing" });
   }
 
   /** Stops the node. A worker that stops alone closes the shared listener at once: the others take new connections. */
@@ -159,10 +160,6 @@ export class Worker {
     this.#isDismissed = true;
     this.#dismissed.resolve();
   }
-}
-
-function say(message: FromWorker): void {
-  tell(lineOf(message));
 }
 
 /** Adds the worker's name to every line. */

@@ -166,4 +166,6 @@ test("the unit starts what there is, and stops it as a node wants to be stopped"
   // As Ctrl+C does not reach workers and the bundled server, the unit's signal must not.
   assert.deepEqual([setting("KillMode"), setting("KillSignal")], [["mixed"], ["SIGTERM"]]);
   assert.deepEqual(setting("RestartPreventExitStatus"), ["2"]);
+  // Both runtimes take this one for nothing else.
+  assert.deepEqual(setting("ExecReload"), ["/bin/kill -USR2 $MAINPID"]);
 });

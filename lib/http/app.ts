@@ -8,7 +8,7 @@ import type { Tracing } from "../core/base/trace.ts";
 import { Changes } from "./admin/changes.ts";
 import { Gate } from "./admin/gate.ts";
 import { Questions } from "./admin/questions.ts";
-import type { AdminTokens } from "./admin/tokens.ts";
+import { type AdminTokens, hasToken } from "./admin/tokens.ts";
 import { CacheRoutes } from "./cache/routes.ts";
 import { type AccessLog, Edge } from "./edge/edge.ts";
 import { ClientSignals } from "./fast/client-signal.ts";
@@ -96,7 +96,8 @@ export function createApp(options: AppOptions): Hono {
   const questions = new Questions({ node, groups, gate, clock });
   const admin = (c: Context) => routeAnswers.count("admin", questions.answer(c.req.raw) ?? changes.admin(c.req.raw));
   const { accessLog, tracing, remoteOf } = options;
-  const edge = new Edge({ nodeName: node.name, clock, answerPort, accessLog, tracing, remoteOf });
+  const isSibling = statsToken === undefined ? undefined : ({ headers }: Request) => hasToken(headers, statsToken);
+  const edge = new Edge({ nodeName: node.name, clock, answerPort, accessLog, tracing, remoteOf, isSibling });
   const common = {
     edge,
     groups,

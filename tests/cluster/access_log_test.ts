@@ -146,7 +146,10 @@ for (const kind of bothRuntimes) {
         5_000,
         () => machine.stdout.slice(-500),
       );
+      for (const id of ["f1", "f2"]) await get(machine, "/stats", { connection: "close", "x-request-id": id });
       await machine.end();
+      const asked = linesIn(machine.stdout).filter(({ path }) => path === "/stats").map(({ requestId }) => requestId);
+      assert.deepEqual(asked.sort(), ["f1", "f2"], "workers ask each other without a line");
       const lines = linesIn(machine.stdout).filter(({ path }) => path.startsWith("/cache/g/"));
       assert.deepEqual(new Set(lines.map(({ path }) => path)), new Set(keys.map((key) => `/cache/g/${key}`)));
       assert.equal(lines.length, keys.length);

@@ -32,6 +32,8 @@ export interface EdgeOptions {
   readonly tracing?: Tracing | undefined;
   /** The address that a request came from. @param env what the server gives beside the request @default not known */
   readonly remoteOf?: ((request: Request, env: unknown) => string | undefined) | undefined;
+  /** Whether another worker of this machine asks, which no client's request is. @default there is none */
+  readonly isSibling?: ((request: Request) => boolean) | undefined;
 }
 
 /** What a request asks for, by its path. */
@@ -82,7 +84,7 @@ export class Edge {
 
   /** @param siteAt the group whose host the request names, if it is that of a site */
   around<F extends Fetch>(fetch: F, siteAt: (request: Request) => string | undefined): F {
-    const { accessLog } = this.#options;
+    const { accessLog, isSibling } = this.#options;
     const observed = (request: Request, ...rest: never[]): Response | Promise<Response> => {
       const { headers } = request;
       if (accessLog === undefined && !headers.has("x-request-id") && !this.#tracing.isOn) {
@@ -90,8 +92,8 @@ export class Edge {
       }
       const site = siteAt(request);
       const route = site === undefined ? routeOf(request.url) : { name: "*", group: site };
-      // The connections of other nodes are no requests of clients.
-      if (route === PEERS) return fetch(request, ...rest);
+      // What other nodes ask is no request of a client.
+      if (route === PEERS || (route === undefined && isSibling?.(request))) return fetch(request, ...rest);
       const names = ["x-request-id", "traceparent", "tracestate"] as const;
       const [id, parent, state] = names.map((name) => headers.get(name));
       return this.#observe(request, rest, fetch, route, traceIn(id, parent, state));

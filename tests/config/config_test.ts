@@ -1036,6 +1036,13 @@ test("--help tells every flag, variable and default; --version the version of th
   assert.equal(version, manifest.version);
   assert.deepEqual(parseConfig({ ...nothing, argv: ["--version"] }), { kind: "version", text: `${version}\n` });
   assert.deepEqual(faultsOf(["--version", "--nope"]), ["there is no option --nope"]);
+  assert.deepEqual(faultsOf(["--farewel", "3s", "--workrs=2", "--tl", "1m", "--tls"]), [
+    "there is no option --farewel: is --farewell meant?",
+    "there is no option --workrs: is --workers meant?",
+    "there is no option --tl: is --ttl meant?",
+    "there is no option --tls",
+  ], "the value of a mistyped flag is no fault of its own");
+  assert.deepEqual(faultsOf(["--nope", "3s"]).length, 2);
 });
 
 test("no variable is read that is not among the named ones", () => {

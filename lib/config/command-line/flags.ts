@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { shown } from "../file.ts";
 import { redacted } from "../options.ts";
 import type { OptionText } from "./help.ts";
+import { nearest } from "./nearest.ts";
 
 /**
  * Returns the values of each flag, in the order given; adds faults to `faults`.
@@ -27,16 +28,24 @@ export function readFlags(
     tokens: true,
   });
   const found = new Map<string, string[]>();
+  let valueAt: number | undefined;
   for (const token of tokens) {
+    // The value of a mistyped flag: the flag is the fault.
+    if (token.kind === "positional" && token.index === valueAt) continue;
     if (token.kind === "positional" && args !== undefined) args.push(token.value);
     else if (token.kind === "positional") {
       faults.push(`every argument must belong to a flag: ${shown(redacted(token.value))}`);
     }
     if (token.kind !== "option") continue;
     const taking = known.get(token.name);
-    if (taking === undefined) faults.push(`there is no option ${token.rawName.slice(0, 200)}`);
-    else if (!taking && token.value !== undefined) faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
-    else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
+    if (taking === undefined) {
+      const near = nearest(token.name, known.keys());
+      const hint = near === undefined ? "" : `: is --${near} meant?`;
+      faults.push(`there is no option ${token.rawName.slice(0, 200)}${hint}`);
+      if (near !== undefined && known.get(near) && !token.inlineValue) valueAt = token.index + 1;
+    } else if (!taking && token.value !== undefined) {
+      faults.push(`--${token.name} takes no value: ${shown(token.value)}`);
+    } else if (taking && (token.value === undefined || (!token.inlineValue && token.value.startsWith("-")))) {
       // "--name --zone a": the next flag is no value. Write a value that begins with a dash with "=".
       faults.push(
         `--${token.name} must have a value: ${token.value === undefined ? "none" : shown(token.value)} follows`,

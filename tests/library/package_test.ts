@@ -129,16 +129,25 @@ test(once, { timeoutMs: 120_000 }, async (defer) => {
   const answers = (port: number) => fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.status, () => 0);
   const bothServe = async () => (await Promise.all(ports.map(answers))).every((status) => status === 404);
   await until(bothServe, 30_000, () => apps.map((app) => app.account("that it serves")).join("\n"));
+  const textsOf = (name: string) =>
+    Promise.all(ports.map(async (port) => await (await fetch(`http://127.0.0.1:${port}/pages/${name}`)).text()));
+  // Both have just joined: one may not know of the other yet, and renders for itself alone.
+  let tries = 0;
+  const knowEachOther = async () => {
+    const pairs = await Promise.all([1, 2, 3, 4].map(() => textsOf(`first-${tries++}`)));
+    return pairs.every(([one, other]) => one === other);
+  };
+  await until(knowEachOther, 30_000, () => apps.map((app) => app.account("that it knows the other")).join("\n"));
   const names = Array.from({ length: 12 }, (_, i) => `page-${i}`);
   const render = async (name: string) => {
-    const texts = await Promise.all(ports.map(async (port) => {
-      return await (await fetch(`http://127.0.0.1:${port}/pages/${name}`)).text();
-    }));
+    const texts = await textsOf(name);
     assert.match(texts[0]!, new RegExp(`^<h1>${name}</h1><p>rendered at 20`));
     assert.equal(texts[1], texts[0]);
   };
   await Promise.all(names.map(render));
-  const rendered = apps.map(({ stdout }) => stdout.match(/(?<=rendering )\S+/g) ?? []);
-  assert.deepEqual(rendered.flat().sort(), [...names].sort());
-  assert.ok(rendered.every(({ length }) => length > 0), "each app owns some of the pages");
+  // A program's output comes by a pipe of its own.
+  const rendered = () => apps.map(({ stdout }) => stdout.match(/(?<=rendering )page-\S+/g) ?? []);
+  await until(() => rendered().flat().length >= names.length, 5_000, () => `${rendered()}`);
+  assert.deepEqual(rendered().flat().sort(), [...names].sort());
+  assert.ok(rendered().every(({ length }) => length > 0), "each app owns some of the pages");
 });

@@ -26,7 +26,8 @@ import { notAllowed, problemResponse } from "./problem.ts";
 import { OF_OPERATORS } from "./security.ts";
 import { LiveFeed } from "./status/live.ts";
 import { lockedPage, type PageParts, statusPage } from "./status/page.ts";
-import { machineParts, nodeParts } from "./status/parts.ts";
+import { machineParts, nodeParts, othersOf } from "./status/parts.ts";
+import { PeerReports } from "./status/peer-reports.ts";
 import { reportOf, reportWithFindings, unreachableOrigins, unreachablePeers } from "./status/report.ts";
 import { Watch } from "./status/watch.ts";
 
@@ -193,7 +194,9 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     };
     app.get("/", (c) => routeAnswers.count("status", pageFor(c.req.raw)));
   };
-  const context = () => ({
+  const peerReports = new PeerReports({ clock, ask: node.reportOfPeer?.bind(node) });
+  const context = async (report: NodeReport) => ({
+    peers: await peerReports.of(othersOf(report)),
     nowMs: clock.nowMs(),
     rates: (group: string) => watch.rates(group),
     latencies: (group: string) => watch.latencies(group),
@@ -203,7 +206,11 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     const metrics = new Metrics();
     get("/stats", (request) => reportOfPeer(node, request) ?? jsonResponse(own(), 200, OF_OPERATORS));
     get("/metrics", (request) => metrics.answer(request, [{ labels: {}, report: own() }]));
-    addPage(() => nodeParts(own(), context()));
+    addPage(async () => {
+      // The peers first: this node's report is of the moment in which the page is made.
+      const shown = await context(own());
+      return await nodeParts(own(), shown);
+    });
     return;
   }
   const metrics = new Metrics(["worker"]);
@@ -227,7 +234,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
   });
   addPage(async () => {
     const { report, workers } = await gathered();
-    return await machineParts(machine, report, workers, context());
+    return await machineParts(machine, report, workers, await context(report));
   });
 }
 

@@ -16,6 +16,7 @@ import type {
 import { headlineOf } from "./findings.ts";
 import { latencyTable } from "./latency.ts";
 import { machineFindings, summed } from "./machine.ts";
+import { fleetFindings, type PeerReport } from "./peer-reports.ts";
 import type { PageParts } from "./page.ts";
 import { rateText, sparkline } from "./sparkline.ts";
 import { type Cell, type Html, table } from "./table.ts";
@@ -28,6 +29,8 @@ export interface PageContext {
   /** How long things took in the last minute. */
   readonly latencies: (group: string) => Latencies | undefined;
   readonly lines: readonly RecentLine[] | undefined;
+  /** What the other nodes told, by name. */
+  readonly peers: ReadonlyMap<string, PeerReport>;
 }
 
 /** Entries of the log that are shown. Chosen: about one screen. */
@@ -41,8 +44,8 @@ export async function nodeParts(report: NodeReport, context: PageContext): Promi
     title: name,
     groups: groupChoices(groups),
     parts: await textsOf({
-      verdict: verdict(findings, context.nowMs),
-      nodes: html`${nodeTable(report, context.nowMs)}${revisions(groups)}`,
+      verdict: verdict(fleetFindings(findings, context.peers), context.nowMs),
+      nodes: html`${nodeTable(report, context)}${revisions(groups)}`,
       groups: html`${groupTable(groups, context)}${latencyTable(groups, context.latencies)}`,
       events: eventList(groups, context.lines),
       inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>${fileLine(report)}
@@ -61,14 +64,15 @@ export async function machineParts(
 ): Promise<PageParts> {
   const groups = summed(own, workers);
   const up = workers.filter(({ report }) => report !== undefined).length;
-  const findings = machineFindings(workers, new Date(context.nowMs).toISOString());
+  const ofWorkers = machineFindings(workers, new Date(context.nowMs).toISOString());
+  const findings = fleetFindings(ofWorkers, context.peers);
   return {
     title: machine.name,
     groups: groupChoices(groups),
     parts: await textsOf({
       verdict: verdict(findings, context.nowMs),
       nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
-${nodeTable(own, context.nowMs)}${revisions(groups)}`,
+${nodeTable(own, context)}${revisions(groups)}`,
       // The plots would be those of one worker.
       groups: html`${groupTable(groups, { ...context, rates: undefined })}${latencyTable(groups, undefined)}`,
       events: eventList(groups, context.lines),
@@ -107,25 +111,31 @@ function verdict(findings: readonly Finding[], nowMs: number): Html {
 ${lines.length === 0 ? "" : html`<ul>${lines}</ul>`}`;
 }
 
-function nodeTable(report: NodeReport, nowMs: number): Html {
+/** The peers of all groups, each once. */
+function peersOf(report: NodeReport): ReadonlyMap<string, PeerRecord> {
+  const listed = Object.values(report.groups).flatMap(({ roster }) => roster?.peers ?? []);
+  return new Map(listed.map((peer) => [peer.name, peer]));
+}
+
+/** The names of the other nodes, sorted. */
+export function othersOf(report: NodeReport): string[] {
+  return [...peersOf(report).keys()].filter((name) => name !== report.name).sort();
+}
+
+function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext, "nowMs" | "peers">): Html {
   const { links = [], log, silent = [] } = report;
-  const peers = new Map(
-    Object.values(report.groups).flatMap(({ roster }) => roster?.peers ?? []).map((peer) => [
-      peer.name,
-      peer,
-    ]),
-  );
   const linkOf = (name: string) => {
     const link = links.find((each) => each.name === name)?.state ?? "none";
     return link === "open" && silent.some((each) => each.name === name && each.misses > 1) ? "silent" : link;
   };
-  const rows = [...peers.values()].sort((a, b) => a.name < b.name ? -1 : 1).map((peer): Cell[] => {
+  const rows = [...peersOf(report).values()].sort((a, b) => a.name < b.name ? -1 : 1).map((peer): Cell[] => {
     const isOwn = peer.name === report.name;
     const link = isOwn ? "this node" : linkOf(peer.name);
+    const figures = isOwn ? report : told.get(peer.name);
     const behindBy = isOwn ? 0 : log?.peers.find(({ name }) => name === peer.name)?.behindBy;
     return [
       isOwn ? html`<strong>${peer.name}</strong>` : html`<a href="${peer.url}/">${peer.name}</a>`,
-      isOwn && report.ready === false ? "not ready" : peer.state,
+      figures?.ready === false && peer.state === "serving" ? "not ready" : peer.state,
       isOwn || link === "open" ? link : html`<span class="error">${link}</span>`,
       spanText(nowMs - Date.parse(peer.joined)),
       peer.version,
@@ -134,8 +144,8 @@ function nodeTable(report: NodeReport, nowMs: number): Html {
       peer.weight,
       shareText(peer, report.groups),
       behindBy === undefined ? "" : behindBy,
-      isOwn ? hitRatio(Object.values(report.groups)) : "",
-      isOwn && report.memoryBytes !== undefined ? `${mebibytes(report.memoryBytes)} MiB` : "",
+      figures === undefined ? "" : hitRatio(Object.values(figures.groups)),
+      figures?.memoryBytes === undefined ? "" : `${mebibytes(figures.memoryBytes)} MiB`,
     ];
   });
   const heads = [
@@ -170,8 +180,7 @@ function revisions(groups: NodeReport["groups"]): Html {
   const texts = Object.entries(groups).map(([group, { roster }]) => `${group} ${roster?.revision ?? 0}`);
   return html`<p><small>Revision of the list of peers: ${
     texts.join(", ")
-  }. Hits and memory of another node stand on its own
-page.</small></p>`;
+  }. Other nodes are asked for their hits and memory every 2 s.</small></p>`;
 }
 
 function groupTable(
@@ -331,7 +340,7 @@ ${
   }`;
 }
 
-function hitRatio(groups: readonly GroupFigures[]): string {
+function hitRatio(groups: readonly Pick<GroupFigures, "gets" | "cacheHits">[]): string {
   const sum = (field: "gets" | "cacheHits") => groups.reduce((all, group) => all + (group[field] ?? 0), 0);
   return percent(sum("cacheHits"), sum("gets"));
 }

@@ -104,6 +104,10 @@ async function watchClusterBreak(browser: Browser, defer: Defer): Promise<void> 
   await page.locator("#look output").getByText("/a%2Fb%20c%3Fd").waitFor();
   for (let i = 0; i < 20; i++) await fetch(`${first.url}/cache/api/k${i % 8}`);
   await seen(page, "All is well.");
+  // The others tell their figures to the node that shows the page.
+  for (const { url } of [second, third]) {
+    await page.locator("tr", { hasText: nameOf({ url }) }).first().getByText(/^\d+ MiB$/).waitFor();
+  }
   await picture(page, "well-light");
   await page.setViewportSize(PHONE);
   await assertFits(page);

@@ -1,7 +1,7 @@
 /**
  * Spans for the SDK that the program has set, through OpenTelemetry's API package. Without one, `isOn` is all that runs.
  *
- * The API keeps what is set in one place of the process, so there is nothing to pass on to a node.
+ * The API keeps the SDK for the whole process, so a node needs no option for it.
  */
 import {
   type Context,

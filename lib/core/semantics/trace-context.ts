@@ -1,6 +1,6 @@
 /**
  * The fields by which a request is known in other programs: `X-Request-Id`, and those of W3C Trace Context
- * (https://www.w3.org/TR/trace-context/). What is not as it should be counts as not sent.
+ * (https://www.w3.org/TR/trace-context/). A malformed field counts as not sent.
  */
 import { Trace } from "../base/trace.ts";
 import { type Fields, without } from "./fields.ts";

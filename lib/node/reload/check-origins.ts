@@ -8,7 +8,7 @@ import { createOrigin, parseOrigin } from "../../origins/origin.ts";
 const CHECK_TIMEOUT_MS = 5_000;
 
 /**
- * Resolves when each origin may answer, as far as can be told now; within 5 s. A module is imported for that, into this
+ * Resolves when nothing is known that keeps an origin from answering; within 5 s. A module is imported for that, into this
  * process. The origins of groups that are not served are left alone.
  *
  * @throws ConfigError one can never answer: its module or its database is not there

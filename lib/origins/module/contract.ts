@@ -22,7 +22,7 @@ export interface LoadOptions {
   readonly stale: Stale | undefined;
   /**
    * The header fields that say which client's request the load is for, to be sent along with requests that it makes:
-   * `x-request-id`, `traceparent` and `tracestate`, as far as they are known.
+   * `x-request-id`, `traceparent` and `tracestate`, those that are known.
    */
   readonly trace: Readonly<Record<string, string>>;
 }

@@ -74,7 +74,7 @@
  *
  * - The greetings agree on one version (greeting.ts), and `Channel.version` keeps it. One release adds one version at most,
  *   for all that is new in it.
- * - A message of which its receiver may know nothing takes a type from 128 on, and is sent where the agreed version is 5 or
+ * - A message that its receiver may not know takes a type from 128 on, and is sent where the agreed version is 5 or
  *   more. It must change nothing that matters: a hint, a trace. An end of version 4 would take it for malformed.
  * - Any other new message takes a type number below 128 that no version used, and a new version. It is sent only where the
  *   agreed version has it.

@@ -203,6 +203,11 @@ test("under load, reloads fail no request on either runtime", needs, async (defe
     return node;
   }));
   await assembled(nodes, "hot");
+  // Of two that are listed at once neither may use its share of the origin's limit before the time of a load is over.
+  for (const node of nodes) {
+    const mayLoad = async () => await statusOf(node, `/cache/hot/${node.kind}`) === 200;
+    await until(mayLoad, 30_000, () => node.account("that hot may be loaded"));
+  }
   let [asked, isOver] = [0, false];
   const failures: string[] = [];
   const ask = async (node: NodeProcess, group: string, key: string) => {

@@ -11,6 +11,7 @@ import { parseAllDocuments } from "yaml";
 import { parseConfig } from "../../lib/config/parse.ts";
 import { root, temporaryDirectory } from "../support/node.ts";
 import { test } from "../support/test.ts";
+import { until } from "../support/until.ts";
 import { ask } from "../workers/support.ts";
 import { Cluster } from "./cluster.ts";
 import { compose, faultsOfCommand, read, unknownVariables } from "./files.ts";
@@ -167,7 +168,9 @@ test("nodes start as the manifests say, and one that died comes back under its n
   await cluster.listed(nodes);
   const { readinessProbe, livenessProbe, startupProbe } = containerOf("muster");
   for (const { httpGet } of [readinessProbe, livenessProbe, startupProbe]) {
-    assert.equal((await ask(`${nodes[0]!.url}${httpGet.path}`)).status, 200, httpGet.path);
+    // It is listed a moment before it is ready.
+    const isGood = async () => (await ask(`${nodes[0]!.url}${httpGet.path}`)).status === 200;
+    await until(isGood, 5_000, () => nodes[0]!.account(httpGet.path));
   }
   assert.equal((await ask(`${nodes[2]!.url}/define/roster`)).status, 200);
   await nodes[1]!.end("SIGKILL");

@@ -114,7 +114,10 @@ test(
     const words = ["piston", "cat", "nosuchword", "house", "rendezvous"];
     const traffic = async () => {
       while (!isOver) {
-        for (const word of words) await (await fetch(`${first.url}/define/${word}`)).text();
+        // At both: of each word one of them is not the owner, and asks the other.
+        for (const word of words) {
+          for (const { url } of [first, second]) await (await fetch(`${url}/define/${word}`)).text();
+        }
         await fetch(`${second.url}/cache/dict/cat`, { method: "PURGE" });
         await new Promise((resolve) => setTimeout(resolve, 200));
       }

@@ -52,6 +52,7 @@ if (isTypist) {
     const groups = await connection.jetstream().views.kv("peers-groups");
     await groups.put("wn", JSON.stringify({ origin: "wordnet:" }));
     for (const node of [first!, second!]) await node.line("serving the group wn as it is defined in NATS");
+    await assembled([first!, second!], "wn");
     const key = `/cache/wn/piston`;
     for (const node of [first!, second!]) assert.equal((await ask(node.url + key)).status, 200);
     const purged = await ask(`${first!.url}${key}?wait`, { method: "PURGE" });

@@ -1,6 +1,6 @@
 /** The one entry point. It exports nothing: Bun would serve a default export. */
-import { askForPermissions } from "./lib/runtime/permissions.ts";
-import { startWithSettings } from "./lib/runtime/settings.ts";
+import { askForPermissions } from "./lib/runtime/start/permissions.ts";
+import { startWithSettings } from "./lib/runtime/start/settings.ts";
 
 askForPermissions();
 // Before the rest is loaded, which takes ten times as long: this may replace the process by one with other settings.

@@ -24,9 +24,9 @@ import type { MachineFace, NodeFace, NodeReport, ServedGroup, ServedGroups, Serv
 import { answerPeer, healthOf, type PeersOptions } from "./peers.ts";
 import { notAllowed, problemResponse } from "./problem.ts";
 import { OF_OPERATORS } from "./security.ts";
-import { LiveFeed } from "./status/live.ts";
-import { lockedPage, type PageParts, statusPage } from "./status/page.ts";
-import { machineParts, nodeParts, othersOf } from "./status/parts.ts";
+import { LiveFeed } from "./status/page/live.ts";
+import { lockedPage, type PageParts, statusPage } from "./status/page/page.ts";
+import { machineParts, nodeParts, othersOf } from "./status/page/parts.ts";
 import { PeerReports } from "./status/peer-reports.ts";
 import { reportOf, reportWithFindings, unreachableOrigins, unreachablePeers } from "./status/report.ts";
 import { Watch } from "./status/watch.ts";

@@ -22,8 +22,8 @@ import { NatsLog } from "./log/nats-log.ts";
 import { Seal } from "./seal.ts";
 import { isStreamGone } from "./stream/stream.ts";
 import { StreamReader } from "./stream/stream-reader.ts";
-import type { DefinitionStore, DefinitionsView } from "../registry/definitions.ts";
-import type { Entry, PeerStore, StoreContact, StoreListener, View } from "../registry/store.ts";
+import type { DefinitionStore, DefinitionsView } from "../registry/store/definitions.ts";
+import type { Entry, PeerStore, StoreContact, StoreListener, View } from "../registry/store/store.ts";
 
 export interface NatsStoreOptions {
   /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */

@@ -4,7 +4,7 @@ import type { PeerRecord } from "../core/roster.ts";
 import type { LoopDelay } from "../core/measure/loop-delay.ts";
 import type { RouteAnswers } from "../http/counted.ts";
 import type { ConfigFigures, NodeFace, NodeFigures } from "../http/ports.ts";
-import type { PeerStore } from "../registry/store.ts";
+import type { PeerStore } from "../registry/store/store.ts";
 import { processUse } from "../runtime/process.ts";
 import type { DefinedGroups } from "./groups/defined-groups.ts";
 import type { Invalidations } from "./invalidations.ts";

@@ -7,12 +7,12 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { InvalidationLog } from "../core/invalidation/log.ts";
 import { bundledLogin, EmbeddedNats } from "../nats/server/embedded.ts";
-import { MemoryStream } from "../registry/memory-log.ts";
-import { MemoryStore } from "../registry/memory-store.ts";
+import { MemoryStream } from "../registry/store/memory-log.ts";
+import { MemoryStore } from "../registry/store/memory-store.ts";
 import { NatsStore } from "../nats/peer-store.ts";
 import { Seal } from "../nats/seal.ts";
-import type { DefinitionStore } from "../registry/definitions.ts";
-import type { PeerStore } from "../registry/store.ts";
+import type { DefinitionStore } from "../registry/store/definitions.ts";
+import type { PeerStore } from "../registry/store/store.ts";
 import { besideProgram } from "../runtime/packed.ts";
 import { environment, isReadableByAll, readTextFile } from "../runtime/process.ts";
 

@@ -3,7 +3,7 @@ import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { NameGuard, Standing } from "./name-guard.ts";
 import type { RosterReader } from "./roster-reader.ts";
-import { keyOf, listText, type PeerStore } from "./store.ts";
+import { keyOf, listText, type PeerStore } from "./store/store.ts";
 
 export interface CleanerOptions {
   readonly store: PeerStore;

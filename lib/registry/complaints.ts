@@ -1,6 +1,6 @@
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
-import { listText } from "./store.ts";
+import { listText } from "./store/store.ts";
 
 /** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. Chosen. */
 const rememberMs = 60_000;

@@ -2,7 +2,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { WrongRevisionError } from "../core/errors.ts";
 import { pause } from "../core/base/time/timeout.ts";
 import { type Backoff, backoffMs, type Random } from "../core/base/time/backoff.ts";
-import type { Entry, PeerStore } from "./store.ts";
+import type { Entry, PeerStore } from "./store/store.ts";
 
 /** Chosen: the whole leave has 0.5 s when a node stops. */
 const RETRY: Backoff = { firstMs: 100, mostMs: 1_000 };

@@ -12,7 +12,7 @@ import { Cleaner } from "./cleaner.ts";
 import { type IsAlive, NameGuard } from "./name-guard.ts";
 import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
-import { listText, type PeerStore, type View } from "./store.ts";
+import { listText, type PeerStore, type View } from "./store/store.ts";
 
 /** What a node's record says of one group. */
 export type GroupFacts = Pick<PeerRecord, "policy" | "origin">;

@@ -4,7 +4,7 @@ import { withTimeout } from "../core/base/time/timeout.ts";
 import { NameTakenError } from "../core/errors.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { recordIn } from "./record.ts";
-import { keyOf, type PeerStore } from "./store.ts";
+import { keyOf, type PeerStore } from "./store/store.ts";
 
 /** `free`: an earlier life left the record. `taken`: a live node is behind it. */
 export type Verdict = "free" | "taken";

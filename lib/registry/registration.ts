@@ -12,7 +12,7 @@ import { depart } from "./departure.ts";
 import type { NameGuard } from "./name-guard.ts";
 import { PutBackPace } from "./put-back-pace.ts";
 import { encodeRecord, isSameBytes, recordIn } from "./record.ts";
-import { type Entry, keyOf, listText, type PeerStore, type View } from "./store.ts";
+import { type Entry, keyOf, listText, type PeerStore, type View } from "./store/store.ts";
 
 export interface RegistrationOptions {
   readonly group: string;

@@ -6,7 +6,7 @@ import { type PeerRecord, type Roster, rosterOf } from "../core/roster.ts";
 import { Complaints, shownKey } from "./complaints.ts";
 import { parseRecord } from "./record.ts";
 import { rosterNews } from "./roster-news.ts";
-import { keyOf, listText, type View } from "./store.ts";
+import { keyOf, listText, type View } from "./store/store.ts";
 
 export interface RosterReaderOptions {
   readonly group: string;

@@ -2,7 +2,7 @@
 import { Bun, Deno, process } from "./globals.ts";
 import { readLines } from "./lines.ts";
 import { packing } from "./packed.ts";
-import { isAllPermitted } from "./settings.ts";
+import { isAllPermitted } from "./start/settings.ts";
 
 /** Whether packages come from npm's folder: then a twin must not fetch them into Deno's own cache. */
 const usesNodeModules = packing === "sources" && import.meta.resolve("hono").includes("/node_modules/hono/");

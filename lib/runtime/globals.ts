@@ -1,5 +1,5 @@
 /** The members of Bun and Deno that this folder uses: no type package describes both runtimes. */
-import type { Foreign } from "./execve.ts";
+import type { Foreign } from "./start/execve.ts";
 
 export interface BunServer {
   readonly port: number;

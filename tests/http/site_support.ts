@@ -11,7 +11,7 @@ import { Invalidations } from "../../lib/node/invalidations.ts";
 import { keepingForward } from "../../lib/node/groups/kept-answers.ts";
 import type { ServedGroup } from "../../lib/http/ports.ts";
 import { SiteOrigin } from "../../lib/origins/http/site-origin.ts";
-import { MemoryStream } from "../../lib/registry/memory-log.ts";
+import { MemoryStream } from "../../lib/registry/store/memory-log.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer } from "../support/test.ts";

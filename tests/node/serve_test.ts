@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import type { Config } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/parse.ts";
-import { askersOf } from "../../lib/registry/store.ts";
+import { askersOf } from "../../lib/registry/store/store.ts";
 import { Node } from "../../lib/node/node.ts";
 import { serviceOf } from "../../lib/node/groups/served-group.ts";
 import { asked } from "../../lib/core/ports.ts";
 import { PeerError } from "../../lib/core/errors.ts";
-import { MemoryStream } from "../../lib/registry/memory-log.ts";
-import { MemoryBucket } from "../../lib/registry/memory-store.ts";
+import { MemoryStream } from "../../lib/registry/store/memory-log.ts";
+import { MemoryBucket } from "../../lib/registry/store/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import { systemClock } from "../../lib/runtime/process.ts";
 import { MemoryLog } from "../support/log.ts";

@@ -1,9 +1,9 @@
 /** Groups that are added to a node and removed from it while it runs, on every store; with barriers where the order counts. */
 import assert from "node:assert/strict";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
-import { MemoryBucket } from "../../lib/registry/memory-store.ts";
+import { MemoryBucket } from "../../lib/registry/store/memory-store.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
-import type { PeerStore } from "../../lib/registry/store.ts";
+import type { PeerStore } from "../../lib/registry/store/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { type Defer, test } from "../support/test.ts";

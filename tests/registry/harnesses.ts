@@ -1,7 +1,7 @@
 /** The stores on which the contract is checked: memory, the same behind a pipe, and a real nats-server. */
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { connect } from "nats";
-import { MemoryBucket } from "../../lib/registry/memory-store.ts";
+import { MemoryBucket } from "../../lib/registry/store/memory-store.ts";
 import { NatsStore } from "../../lib/nats/peer-store.ts";
 import { MemoryLog } from "../support/log.ts";
 import { PipeStore, serveStore } from "../../lib/workers/pipe-store.ts";

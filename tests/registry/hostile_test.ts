@@ -1,7 +1,7 @@
 /** A bucket on a real server, with nonsense in it. Runs alone: thousands of records are read against a time limit. */
 import assert from "node:assert/strict";
 import { connect, headers, type NatsConnection } from "nats";
-import { maxKeysPerGroup } from "../../lib/registry/store.ts";
+import { maxKeysPerGroup } from "../../lib/registry/store/store.ts";
 import { startNats } from "../support/nats-server.ts";
 import { type Defer, test } from "../support/test.ts";
 import { Fleet, timed } from "./fleet.ts";

@@ -1,7 +1,7 @@
 /** A node's policy for a group stands in its record of that group, and in no other. */
 import assert from "node:assert/strict";
 import { Membership } from "../../lib/registry/membership.ts";
-import { MemoryBucket } from "../../lib/registry/memory-store.ts";
+import { MemoryBucket } from "../../lib/registry/store/memory-store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";

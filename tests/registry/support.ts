@@ -3,7 +3,7 @@ import { until as lookUntil } from "../support/until.ts";
 import type { Clock } from "../../lib/core/base/clock.ts";
 import type { PeerRecord, Roster } from "../../lib/core/roster.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
-import type { PeerStore, View } from "../../lib/registry/store.ts";
+import type { PeerStore, View } from "../../lib/registry/store/store.ts";
 import { MemoryLog } from "../support/log.ts";
 import type { Defer, Needs } from "../support/test.ts";
 

@@ -1,11 +1,11 @@
 /** The pipe between a worker and the log in its supervisor's memory, beyond the contract of a log. */
 import assert from "node:assert/strict";
 import { UnavailableError } from "../../lib/core/errors.ts";
-import { MemoryStream } from "../../lib/registry/memory-log.ts";
+import { MemoryStream } from "../../lib/registry/store/memory-log.ts";
 import { PipeLog, serveLog, type ToLog } from "../../lib/workers/pipe-log.ts";
 import { ManualClock, settle } from "../support/clock.ts";
 import { test } from "../support/test.ts";
-import { Recorder } from "../registry/log_harnesses.ts";
+import { Recorder } from "../registry/store/log_harnesses.ts";
 import { bytesOf } from "../registry/support.ts";
 
 /** A worker's log, the supervisor's end of it, and the messages of the worker. */

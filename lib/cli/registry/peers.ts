@@ -3,7 +3,7 @@ import type { Config } from "../../config/config.ts";
 import { pause } from "../../core/base/time/timeout.ts";
 import { UnavailableError } from "../../core/errors.ts";
 import type { Listed } from "../../nats/inspector.ts";
-import { groupOfList } from "../../registry/store.ts";
+import { groupOfList } from "../../registry/store/store.ts";
 import { inspect } from "./nats.ts";
 import { type Cell, coloured, plain, table } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";

@@ -10,7 +10,7 @@ import {
 import type { Clock } from "../../core/base/clock.ts";
 import { UnavailableError, WrongRevisionError } from "../../core/errors.ts";
 import { maxRecordBytes } from "../../registry/record.ts";
-import { type Entry, maxNamed } from "../../registry/store.ts";
+import { type Entry, maxNamed } from "../../registry/store/store.ts";
 import type { Seal } from "../seal.ts";
 import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "../stream/stream.ts";
 

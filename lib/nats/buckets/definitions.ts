@@ -5,7 +5,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { SayOnce } from "../../core/base/logs/say-once.ts";
 import { pause } from "../../core/base/time/timeout.ts";
-import { type DefinitionsView, maxDefinitionBytes, maxDefinitions } from "../../registry/definitions.ts";
+import { type DefinitionsView, maxDefinitionBytes, maxDefinitions } from "../../registry/store/definitions.ts";
 import { withAdvice } from "../advice.ts";
 import { isDelete } from "./bucket.ts";
 import { type Seal, SEAL_BYTES } from "../seal.ts";

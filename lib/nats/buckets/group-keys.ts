@@ -1,7 +1,7 @@
 /** The keys of one group in the bucket, as its stream gives them: bounded, and shown as views. */
 import { isDelete } from "./bucket.ts";
 import { maxRecordBytes, parseRecord } from "../../registry/record.ts";
-import { type Entry, maxKeysPerGroup, type View } from "../../registry/store.ts";
+import { type Entry, maxKeysPerGroup, type View } from "../../registry/store/store.ts";
 import { type Seal, SEAL_BYTES } from "../seal.ts";
 import type { StreamMessage } from "../stream/stream.ts";
 import type { Follower } from "../stream/stream-reader.ts";

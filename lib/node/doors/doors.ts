@@ -10,7 +10,7 @@ import type { MachineFace } from "../../http/ports.ts";
 import { PEER_PATH } from "../../peer/dialer.ts";
 import type { PeerHub } from "../../peer/hub.ts";
 import type { Fetch } from "../../runtime/globals.ts";
-import { listen, type Listener, webSocketUpgrade } from "../../runtime/serve.ts";
+import { listen, type Listener, webSocketUpgrade } from "../../runtime/server/serve.ts";
 import { InFlight } from "./in-flight.ts";
 import { PeerListener, PeerTls } from "./peer-listener.ts";
 

@@ -4,7 +4,7 @@ import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { readTextFile } from "../../runtime/process.ts";
-import { type Certificate, listen, type Listener } from "../../runtime/serve.ts";
+import { type Certificate, listen, type Listener } from "../../runtime/server/serve.ts";
 import type { Fetch } from "../../runtime/globals.ts";
 
 /** How often the files are read. Chosen: a certificate is renewed days before its end. */

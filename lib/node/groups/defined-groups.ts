@@ -5,7 +5,7 @@ import { UNSIGNED, UNSIGNED_FAULT } from "../../core/base/unsigned.ts";
 import type { Log } from "../../core/base/log.ts";
 import { ConfigError } from "../../core/errors.ts";
 import type { DefinitionsFigures } from "../../http/ports.ts";
-import { type DefinitionsView, maxDefinitionBytes } from "../../registry/definitions.ts";
+import { type DefinitionsView, maxDefinitionBytes } from "../../registry/store/definitions.ts";
 
 /** What of a node makes and ends groups. */
 export interface GroupKeeper {

@@ -1,4 +1,4 @@
-import { askersOf } from "../../registry/store.ts";
+import { askersOf } from "../../registry/store/store.ts";
 
 /**
  * In which lists of the registry a node stands, and which it follows. A group has two: the peers that serve it, and the nodes

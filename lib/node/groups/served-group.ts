@@ -27,7 +27,7 @@ import { originDigest, policyDigest } from "./policy-digest.ts";
 import type { PeerHub } from "../../peer/hub.ts";
 import type { PeerService } from "../../peer/service.ts";
 import { besideProgram } from "../../runtime/packed.ts";
-import { entryCosts, isHashFaster } from "../../runtime/settings.ts";
+import { entryCosts, isHashFaster } from "../../runtime/start/settings.ts";
 
 export interface Served extends ServedGroup {
   readonly group: Group;

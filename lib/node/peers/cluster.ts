@@ -12,7 +12,7 @@ import type { PeerService } from "../../peer/service.ts";
 import { type Identity, verify } from "../../peer/proof/keys.ts";
 import { dialTcp } from "../../peer/socket/tcp.ts";
 import { Membership } from "../../registry/membership.ts";
-import { groupOfList, type PeerStore } from "../../registry/store.ts";
+import { groupOfList, type PeerStore } from "../../registry/store/store.ts";
 import type { GroupLists } from "../groups/group-lists.ts";
 import { PolicyCheck } from "../groups/policy-check.ts";
 import { type Served, serviceOf } from "../groups/served-group.ts";

@@ -16,7 +16,7 @@ import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { Hono } from "hono";
 import { chained, unchained } from "../../../lib/http/fast/unchained.ts";
-import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
+import { isChunkedTextFaster, startWithSettings } from "../../../lib/runtime/start/settings.ts";
 import { groupName, keyOf, valueBytes, valueOf } from "../keys.ts";
 
 // As a node does: the limit is the runtime at its best.

@@ -9,7 +9,7 @@ import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
 import { hashOf } from "../../../lib/core/base/hash.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import type { Value } from "../../../lib/core/value.ts";
-import { isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
+import { isHashFaster, startWithSettings } from "../../../lib/runtime/start/settings.ts";
 import { quantile } from "../figures.ts";
 import { allGood, valueOf } from "../../core/support.ts";
 import { keyOf, valueBytes } from "../keys.ts";

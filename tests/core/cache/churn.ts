@@ -10,7 +10,7 @@ import { hashOf } from "../../../lib/core/base/hash.ts";
 import { costBy } from "../../../lib/core/cache/memory.ts";
 import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
 import { type About, PLAIN } from "../../../lib/core/value.ts";
-import { entryCosts, isHashFaster, startWithSettings } from "../../../lib/runtime/settings.ts";
+import { entryCosts, isHashFaster, startWithSettings } from "../../../lib/runtime/start/settings.ts";
 import { allGood, valueOf } from "../support.ts";
 
 export interface Churned {

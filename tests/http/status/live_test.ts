@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LiveFeed, MAX_LISTENERS, type Parts } from "../../../lib/http/status/live.ts";
+import { LiveFeed, MAX_LISTENERS, type Parts } from "../../../lib/http/status/page/live.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { type Defer, test } from "../../support/test.ts";
 

@@ -7,7 +7,7 @@ import { LogReader } from "../../../lib/nats/log/log-reader.ts";
 import { epochOf, type LogState, type LogStream } from "../../../lib/nats/log/log-stream.ts";
 import { Seal } from "../../../lib/nats/seal.ts";
 import type { StreamMessage } from "../../../lib/nats/stream/stream.ts";
-import { Recorder } from "../../registry/log_harnesses.ts";
+import { Recorder } from "../../registry/store/log_harnesses.ts";
 import { bytesOf } from "../../registry/support.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";

@@ -12,7 +12,7 @@ import { LogStream } from "../../../lib/nats/log/log-stream.ts";
 import type { NatsStoreOptions } from "../../../lib/nats/peer-store.ts";
 import { countsOf } from "../../registry/fleet.ts";
 import { lossyProxy } from "../../registry/harnesses.ts";
-import { administered, natsStoreOn, Recorder } from "../../registry/log_harnesses.ts";
+import { administered, natsStoreOn, Recorder } from "../../registry/store/log_harnesses.ts";
 import { bytesOf, realClock, until, Watcher } from "../../registry/support.ts";
 import { freePort } from "../../support/free-port.ts";
 import { startNats, startNatsCluster, temporaryFolder } from "../../support/nats-server.ts";

@@ -2,9 +2,9 @@
 import type { Clock } from "../../../lib/core/base/clock.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import type { InvalidationLog, LogFollower } from "../../../lib/core/invalidation/log.ts";
-import type { MemoryLog } from "../../../lib/registry/memory-log.ts";
-import type { MemoryStore } from "../../../lib/registry/memory-store.ts";
-import type { Entry, PeerStore, StoreListener, View } from "../../../lib/registry/store.ts";
+import type { MemoryLog } from "../../../lib/registry/store/memory-log.ts";
+import type { MemoryStore } from "../../../lib/registry/store/memory-store.ts";
+import type { Entry, PeerStore, StoreListener, View } from "../../../lib/registry/store/store.ts";
 import type { Network } from "./network.ts";
 
 /** From one look of a node at its lists to the next, as lib/nats/stream/lookout.ts has it. */

@@ -10,7 +10,7 @@ import { RosterPicker } from "../../../lib/core/placement/picker.ts";
 import type { PeerRecord, Roster } from "../../../lib/core/roster.ts";
 import { Invalidations } from "../../../lib/node/invalidations.ts";
 import { Membership } from "../../../lib/registry/membership.ts";
-import { askersOf } from "../../../lib/registry/store.ts";
+import { askersOf } from "../../../lib/registry/store/store.ts";
 import { FarLog, FarStore } from "./far.ts";
 import { SimLink } from "./link.ts";
 import type { World } from "./world.ts";

@@ -1,8 +1,8 @@
 /** Many nodes on one clock. */
 import type { Origin } from "../../../lib/core/ports.ts";
 import type { PeerRecord } from "../../../lib/core/roster.ts";
-import { MemoryStream } from "../../../lib/registry/memory-log.ts";
-import { MemoryBucket } from "../../../lib/registry/memory-store.ts";
+import { MemoryStream } from "../../../lib/registry/store/memory-log.ts";
+import { MemoryBucket } from "../../../lib/registry/store/memory-store.ts";
 import { seeded } from "../../core/liveness/world.ts";
 import { Network } from "./network.ts";
 import { SimNode } from "./node.ts";

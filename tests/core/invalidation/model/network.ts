@@ -1,11 +1,11 @@
 /** The network of the model: every message waits until the schedule delivers or loses it. */
-import { Cancel, type CancelSignal } from "../../../lib/core/base/cancel.ts";
-import type { Clock } from "../../../lib/core/base/clock.ts";
-import type { Reply } from "../../../lib/core/base/reply.ts";
-import { PeerError } from "../../../lib/core/errors.ts";
-import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
-import type { Ask, AskOptions, Entry, Peer, PushOptions } from "../../../lib/core/ports.ts";
-import type { Value } from "../../../lib/core/value.ts";
+import { Cancel, type CancelSignal } from "../../../../lib/core/base/cancel.ts";
+import type { Clock } from "../../../../lib/core/base/clock.ts";
+import type { Reply } from "../../../../lib/core/base/reply.ts";
+import { PeerError } from "../../../../lib/core/errors.ts";
+import { BLIND, type Label } from "../../../../lib/core/invalidation/label.ts";
+import type { Ask, AskOptions, Entry, Peer, PushOptions } from "../../../../lib/core/ports.ts";
+import type { Value } from "../../../../lib/core/value.ts";
 
 /** Something on its way. */
 export interface Item {

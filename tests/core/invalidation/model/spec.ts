@@ -2,8 +2,8 @@
  * The specification that the model is checked against: a plain history. An origin counts each key's value up when it
  * changes. The log has messages in one order. What a node was told is a list. No cache, label or flight is known here.
  */
-import type { Invalidation } from "../../../lib/core/invalidation/message.ts";
-import type { Tags } from "../../../lib/core/invalidation/tags.ts";
+import type { Invalidation } from "../../../../lib/core/invalidation/message.ts";
+import type { Tags } from "../../../../lib/core/invalidation/tags.ts";
 
 export const KEYS = ["a1", "a2", "b1", "b2"] as const;
 

@@ -1,7 +1,7 @@
 /** Settings of the runtime itself, made before it runs this program, and differences between the two runtimes. */
 import { readFileSync } from "node:fs";
 import { execve } from "./execve.ts";
-import { Bun, Deno, process } from "./globals.ts";
+import { Bun, Deno, process } from "../globals.ts";
 
 /** The runtime's name for the registry and the status: `bun 1.4.5`, `deno 2.9.5`. */
 export function runtimeName(): string {

@@ -1,4 +1,4 @@
-/** Many runs of the model: `bun run tests/core/invalidation/model-runs.ts [runs] [first seed]`. */
+/** Many runs of the model: `bun run tests/core/invalidation/model/runs.ts [runs] [first seed]`. */
 import { kindOf, planOf, run, shrink, tell } from "./model.ts";
 
 /** Chosen: shrinking takes a second. */

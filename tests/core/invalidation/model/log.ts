@@ -1,9 +1,9 @@
 /** The log of the model. Each node's view of it is told what the schedule says, when it says so. */
-import type { Label } from "../../../lib/core/invalidation/label.ts";
-import type { InvalidationLog, LogFollower } from "../../../lib/core/invalidation/log.ts";
-import { encodeInvalidation, type Invalidation } from "../../../lib/core/invalidation/message.ts";
-import { UnavailableError } from "../../../lib/core/errors.ts";
-import type { History, Published } from "./model-spec.ts";
+import type { Label } from "../../../../lib/core/invalidation/label.ts";
+import type { InvalidationLog, LogFollower } from "../../../../lib/core/invalidation/log.ts";
+import { encodeInvalidation, type Invalidation } from "../../../../lib/core/invalidation/message.ts";
+import { UnavailableError } from "../../../../lib/core/errors.ts";
+import type { History, Published } from "./spec.ts";
 
 export const GROUP = "g";
 

@@ -1,29 +1,29 @@
 /** A small cluster in one process. Each event happens when the schedule says so. Every answer of a node is checked. */
-import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";
-import { Cancel } from "../../../lib/core/base/cancel.ts";
+import { entryBytes } from "../../../../lib/core/cache/byte-cache.ts";
+import { Cancel } from "../../../../lib/core/base/cancel.ts";
 import {
   NotFoundError,
   OriginError,
   OriginTimeoutError,
   OverloadedError,
   UnservedError,
-} from "../../../lib/core/errors.ts";
-import type { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
-import { Group } from "../../../lib/core/group/group.ts";
-import type { Loaded } from "../../../lib/core/group/loaded.ts";
-import type { Label } from "../../../lib/core/invalidation/label.ts";
-import { type Invalidation, invalidationOf } from "../../../lib/core/invalidation/message.ts";
-import { LogPosition } from "../../../lib/core/invalidation/position.ts";
-import type { Ask, LoadContext, Origin, Peer } from "../../../lib/core/ports.ts";
-import { RosterPicker } from "../../../lib/core/placement/picker.ts";
-import { type PeerRecord, rosterOf } from "../../../lib/core/roster.ts";
-import { type Answer, isNothingHere, PLAIN, type Value } from "../../../lib/core/value.ts";
-import { ManualClock, settle } from "../../support/clock.ts";
-import { record } from "../cluster.ts";
-import { GROUP, ModelLog, ModelLogView } from "./model-log.ts";
-import { type Item, ModelNetwork, type Service, type Station } from "./model-network.ts";
-import { changed, covers, Demand, History, isThere, KEYS, type Load, type Published } from "./model-spec.ts";
-import { sayMessage, sayPublished, tagsOf, written } from "./model-spec.ts";
+} from "../../../../lib/core/errors.ts";
+import type { SharedBudget } from "../../../../lib/core/cache/shared-budget.ts";
+import { Group } from "../../../../lib/core/group/group.ts";
+import type { Loaded } from "../../../../lib/core/group/loaded.ts";
+import type { Label } from "../../../../lib/core/invalidation/label.ts";
+import { type Invalidation, invalidationOf } from "../../../../lib/core/invalidation/message.ts";
+import { LogPosition } from "../../../../lib/core/invalidation/position.ts";
+import type { Ask, LoadContext, Origin, Peer } from "../../../../lib/core/ports.ts";
+import { RosterPicker } from "../../../../lib/core/placement/picker.ts";
+import { type PeerRecord, rosterOf } from "../../../../lib/core/roster.ts";
+import { type Answer, isNothingHere, PLAIN, type Value } from "../../../../lib/core/value.ts";
+import { ManualClock, settle } from "../../../support/clock.ts";
+import { record } from "../../cluster.ts";
+import { GROUP, ModelLog, ModelLogView } from "./log.ts";
+import { type Item, ModelNetwork, type Service, type Station } from "./network.ts";
+import { changed, covers, Demand, History, isThere, KEYS, type Load, type Published } from "./spec.ts";
+import { sayMessage, sayPublished, tagsOf, written } from "./spec.ts";
 
 export interface Setup {
   readonly nodes: number;

@@ -1,5 +1,5 @@
 /** The permissions of Deno, for a user who gave none on the command line. */
-import { Deno, process } from "./globals.ts";
+import { Deno, process } from "../globals.ts";
 
 const NEEDED = ["net", "read", "env", "run"] as const;
 

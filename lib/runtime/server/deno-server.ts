@@ -2,9 +2,9 @@
  * The server under Deno, which has no time-outs, and ends when it cannot accept a connection. Only its end closes idle
  * connections: so this puts a new server in its place on the same port.
  */
-import type { Clock } from "../core/base/clock.ts";
-import type { Log } from "../core/base/log.ts";
-import { Deno, type DenoServer, type Fetch } from "./globals.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
+import { Deno, type DenoServer, type Fetch } from "../globals.ts";
 
 /** The port is free a moment after the former server has let go of it; measured: 8 ms. */
 const RETRY_MS = 2;

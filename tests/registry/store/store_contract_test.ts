@@ -1,9 +1,9 @@
 /** The promises of a store, checked in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
-import { UnavailableError, WrongRevisionError } from "../../lib/core/errors.ts";
-import { type Defer, type Needs, test } from "../support/test.ts";
-import { memory, nats, pipe } from "./harnesses.ts";
-import { bytesOf, type Harness, textOf, until, Watcher } from "./support.ts";
+import { UnavailableError, WrongRevisionError } from "../../../lib/core/errors.ts";
+import { type Defer, type Needs, test } from "../../support/test.ts";
+import { memory, nats, pipe } from "../harnesses.ts";
+import { bytesOf, type Harness, textOf, until, Watcher } from "../support.ts";
 
 for (const kind of [memory, pipe, nats]) {
   type Run = (harness: Harness, defer: Defer) => Promise<void>;

@@ -1,13 +1,13 @@
 /** The HTTP and WebSocket server, on either runtime. */
 import type { Context } from "hono";
 import type { UpgradeWebSocket, WSEvents } from "hono/ws";
-import type { Clock } from "../core/base/clock.ts";
-import type { Log } from "../core/base/log.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import type { Log } from "../../core/base/log.ts";
 import { bunServer, hurry, isAnswered, mayBeSilent } from "./bun-server.ts";
 import { RenewedServer } from "./deno-server.ts";
-import { Bun, type BunServer, type Fetch } from "./globals.ts";
-import { watchOpenFiles } from "./open-files.ts";
-import { systemClock } from "./process.ts";
+import { Bun, type BunServer, type Fetch } from "../globals.ts";
+import { watchOpenFiles } from "../open-files.ts";
+import { systemClock } from "../process.ts";
 
 /** A listening HTTP server. */
 export interface Listener {

@@ -3,11 +3,11 @@
  * and printed; its seed is all that is needed to see it again (`planOf`, `tell`).
  */
 import assert from "node:assert/strict";
-import { test } from "../../support/test.ts";
+import { test } from "../../../support/test.ts";
 import { planOf, type Result, run, shrink, type Tally, tell } from "./model.ts";
-import { type Fault, FAULTS } from "./model-faults.ts";
+import { type Fault, FAULTS } from "./faults.ts";
 
-/** Chosen: 4 s. 100,000 take two minutes: `bun run tests/core/invalidation/model-runs.ts 100000`. */
+/** Chosen: 4 s. 100,000 take two minutes: `bun run tests/core/invalidation/model/runs.ts 100000`. */
 const RUNS = Number(globalThis.process.env.MODEL_RUNS ?? 3_000);
 /** So many runs at most until a planted fault is found. */
 const MAX_RUNS_TO_A_FAULT = 1_000;

@@ -1,11 +1,11 @@
 /** What the log in memory does beyond the contract: it is bounded, and a test can have one node lag. */
 import assert from "node:assert/strict";
-import { MAX_MESSAGE_BYTES } from "../../lib/core/invalidation/message.ts";
-import { MemoryStream } from "../../lib/registry/memory-log.ts";
-import { ManualClock, settle } from "../support/clock.ts";
-import { test } from "../support/test.ts";
+import { MAX_MESSAGE_BYTES } from "../../../lib/core/invalidation/message.ts";
+import { MemoryStream } from "../../../lib/registry/store/memory-log.ts";
+import { ManualClock, settle } from "../../support/clock.ts";
+import { test } from "../../support/test.ts";
 import { Recorder } from "./log_harnesses.ts";
-import { bytesOf } from "./support.ts";
+import { bytesOf } from "../support.ts";
 
 async function followed(stream: MemoryStream) {
   const log = stream.open();

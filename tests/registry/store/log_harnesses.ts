@@ -1,15 +1,15 @@
 /** The logs on which the contract is checked: memory, the same behind a pipe, and a real nats-server. */
 import { connect } from "nats";
-import type { InvalidationLog, LogFollower } from "../../lib/core/invalidation/log.ts";
-import type { Label } from "../../lib/core/invalidation/label.ts";
-import { NatsStore } from "../../lib/nats/peer-store.ts";
-import { MemoryStream } from "../../lib/registry/memory-log.ts";
-import { PipeLog, serveLog } from "../../lib/workers/pipe-log.ts";
-import { MemoryLog as LogLines } from "../support/log.ts";
-import { startNats } from "../support/nats-server.ts";
-import type { Defer, Needs } from "../support/test.ts";
-import { lossyProxy } from "./harnesses.ts";
-import { realClock, textOf } from "./support.ts";
+import type { InvalidationLog, LogFollower } from "../../../lib/core/invalidation/log.ts";
+import type { Label } from "../../../lib/core/invalidation/label.ts";
+import { NatsStore } from "../../../lib/nats/peer-store.ts";
+import { MemoryStream } from "../../../lib/registry/store/memory-log.ts";
+import { PipeLog, serveLog } from "../../../lib/workers/pipe-log.ts";
+import { MemoryLog as LogLines } from "../../support/log.ts";
+import { startNats } from "../../support/nats-server.ts";
+import type { Defer, Needs } from "../../support/test.ts";
+import { lossyProxy } from "../harnesses.ts";
+import { realClock, textOf } from "../support.ts";
 
 /** One node's log. */
 export interface OpenedLog {

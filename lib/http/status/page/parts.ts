@@ -1,7 +1,7 @@
 /** The parts of the status page: the figures of `/stats` for people. All text is escaped; URLs were checked by the roster. */
 import { html, raw } from "hono/html";
-import type { Latencies } from "../../core/group/stats.ts";
-import type { PeerRecord } from "../../core/roster.ts";
+import type { Latencies } from "../../../core/group/stats.ts";
+import type { PeerRecord } from "../../../core/roster.ts";
 import type {
   Finding,
   GroupFigures,
@@ -12,15 +12,15 @@ import type {
   NodeReport,
   RecentLine,
   WorkerReport,
-} from "../ports.ts";
-import { headlineOf } from "./findings.ts";
+} from "../../ports.ts";
+import { headlineOf } from "../findings.ts";
 import { latencyTable } from "./latency.ts";
-import { machineFindings, summed } from "./machine.ts";
-import { fleetFindings, type PeerReport } from "./peer-reports.ts";
+import { machineFindings, summed } from "../machine.ts";
+import { fleetFindings, type PeerReport } from "../peer-reports.ts";
 import type { PageParts } from "./page.ts";
 import { rateText, sparkline } from "./sparkline.ts";
 import { type Cell, type Html, table } from "./table.ts";
-import type { Sampled } from "./watch.ts";
+import type { Sampled } from "../watch.ts";
 
 /** What a page shows beside a report. */
 export interface PageContext {

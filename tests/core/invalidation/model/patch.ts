@@ -1,5 +1,5 @@
 /** Reaching into the product: to watch it, and to plant faults. */
-import { SharedBudget } from "../../../lib/core/cache/shared-budget.ts";
+import { SharedBudget } from "../../../../lib/core/cache/shared-budget.ts";
 
 /** Watches what is stored, whatever fault is planted there. @returns what undoes it */
 export function watchStores(see: (caches: SharedBudget, key: string, store: () => boolean) => boolean): () => void {

@@ -1,12 +1,12 @@
 /**
- * Random interleavings of a small cluster, step by step, checked against a plain specification (model-spec.ts). A run
+ * Random interleavings of a small cluster, step by step, checked against a plain specification (spec.ts). A run
  * is made of its seed alone. One that fails is shrunk: steps are left out, and the setup is made plainer, while it still
  * fails.
  */
-import { type Invalidation, invalidationOf } from "../../../lib/core/invalidation/message.ts";
-import { watchStores } from "./model-patch.ts";
-import { KEYS } from "./model-spec.ts";
-import { LEFT, type Mistakes, sayMessage, type Setup, type Tally, World } from "./model-world.ts";
+import { type Invalidation, invalidationOf } from "../../../../lib/core/invalidation/message.ts";
+import { watchStores } from "./patch.ts";
+import { KEYS } from "./spec.ts";
+import { LEFT, type Mistakes, sayMessage, type Setup, type Tally, World } from "./world.ts";
 
 /** What may happen. The three numbers of a step say to whom, and how; each kind of step reads them in its own way. */
 const WEIGHTS = {

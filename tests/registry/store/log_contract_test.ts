@@ -1,10 +1,10 @@
 /** The promises of a log of invalidations, checked in memory, on the same behind a pipe, and on NATS. */
 import assert from "node:assert/strict";
-import { UnavailableError } from "../../lib/core/errors.ts";
-import { MAX_MESSAGE_BYTES } from "../../lib/core/invalidation/message.ts";
-import { test } from "../support/test.ts";
+import { UnavailableError } from "../../../lib/core/errors.ts";
+import { MAX_MESSAGE_BYTES } from "../../../lib/core/invalidation/message.ts";
+import { test } from "../../support/test.ts";
 import { type LogHarness, memory, nats, pipe, Recorder } from "./log_harnesses.ts";
-import { bytesOf, realClock, until } from "./support.ts";
+import { bytesOf, realClock, until } from "../support.ts";
 
 for (const kind of [memory, pipe, nats]) {
   const contract = (name: string, run: (harness: LogHarness) => Promise<void>): void =>

@@ -2,7 +2,7 @@
  * The registry of a node that runs alone (`--nats off`), and the stand-in for NATS in tests. It obeys the true rules:
  * the contract suite that runs on a real nats-server runs on it.
  */
-import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
+import { UnavailableError, WrongRevisionError } from "../../core/errors.ts";
 import type { Entry, PeerStore, StoreListener, View } from "./store.ts";
 import { maxNamed } from "./store.ts";
 

@@ -2,10 +2,10 @@
  * The log of invalidations of a machine that runs alone (`--nats off`), and the stand-in for JetStream in tests. It obeys
  * the true rules: the contract suite that runs on a real nats-server runs on it.
  */
-import type { Clock } from "../core/base/clock.ts";
-import { UnavailableError } from "../core/errors.ts";
-import { BLIND, type Label } from "../core/invalidation/label.ts";
-import type { InvalidationLog, LogFollower } from "../core/invalidation/log.ts";
+import type { Clock } from "../../core/base/clock.ts";
+import { UnavailableError } from "../../core/errors.ts";
+import { BLIND, type Label } from "../../core/invalidation/label.ts";
+import type { InvalidationLog, LogFollower } from "../../core/invalidation/log.ts";
 
 interface Message {
   readonly sequence: number;

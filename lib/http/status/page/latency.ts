@@ -1,8 +1,8 @@
 /** How long answers, hops and loads took, for people. */
 import { html } from "hono/html";
-import type { Latencies } from "../../core/group/stats.ts";
-import { type HistogramFigures, percentilesOf } from "../../core/measure/histogram.ts";
-import type { NodeReport } from "../ports.ts";
+import type { Latencies } from "../../../core/group/stats.ts";
+import { type HistogramFigures, percentilesOf } from "../../../core/measure/histogram.ts";
+import type { NodeReport } from "../../ports.ts";
 import { type Cell, type Html, table } from "./table.ts";
 
 const HEADS = [

@@ -1,8 +1,8 @@
 /** The live page: sends the parts of a page that have changed, as server-sent events. */
-import type { Clock } from "../../core/base/clock.ts";
-import type { CancelSignal } from "../../core/base/cancel.ts";
-import { problemResponse } from "../problem.ts";
-import { OF_OPERATORS } from "../security.ts";
+import type { Clock } from "../../../core/base/clock.ts";
+import type { CancelSignal } from "../../../core/base/cancel.ts";
+import { problemResponse } from "../../problem.ts";
+import { OF_OPERATORS } from "../../security.ts";
 
 /** The HTML of each part of a page, by the id of its element. */
 export type Parts = Readonly<Record<string, string>>;

@@ -1,16 +1,16 @@
 /** Faults that are planted on purpose, at least one for each rule. The model must find each: else it proves nothing. */
-import { ByteCache } from "../../../lib/core/cache/byte-cache.ts";
-import { Group } from "../../../lib/core/group/group.ts";
-import { BLIND, type Label } from "../../../lib/core/invalidation/label.ts";
-import { Mark, Marks } from "../../../lib/core/invalidation/marks.ts";
-import { LogPosition } from "../../../lib/core/invalidation/position.ts";
-import { type Labelled, Validity } from "../../../lib/core/invalidation/validity.ts";
-import { Failover } from "../../../lib/core/load/failover.ts";
-import { Flights } from "../../../lib/core/load/flights.ts";
-import { OriginLoads } from "../../../lib/core/load/origin-loads.ts";
-import { patch } from "./model-patch.ts";
+import { ByteCache } from "../../../../lib/core/cache/byte-cache.ts";
+import { Group } from "../../../../lib/core/group/group.ts";
+import { BLIND, type Label } from "../../../../lib/core/invalidation/label.ts";
+import { Mark, Marks } from "../../../../lib/core/invalidation/marks.ts";
+import { LogPosition } from "../../../../lib/core/invalidation/position.ts";
+import { type Labelled, Validity } from "../../../../lib/core/invalidation/validity.ts";
+import { Failover } from "../../../../lib/core/load/failover.ts";
+import { Flights } from "../../../../lib/core/load/flights.ts";
+import { OriginLoads } from "../../../../lib/core/load/origin-loads.ts";
+import { patch } from "./patch.ts";
 import type { ThemeName } from "./model.ts";
-import type { Mistakes } from "./model-world.ts";
+import type { Mistakes } from "./world.ts";
 
 export interface Fault {
   /** The number of the rule in lib/core/invalidation/README.md that it breaks. */

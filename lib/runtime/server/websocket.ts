@@ -1,4 +1,4 @@
-import { MAX_FRAME_BYTES } from "../core/base/limits.ts";
+import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
 /** What a peer that does not read may make this node hold, per connection; over it, the connection is closed. */
 const MAX_WEBSOCKET_BUFFERED_BYTES = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
 /** The status page as one document: it loads nothing but its own messages, and works without its script. */
 import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
-import { OF_OPERATORS } from "../security.ts";
+import { OF_OPERATORS } from "../../security.ts";
 import type { Parts } from "./live.ts";
 import { script } from "./script.ts";
 import { style } from "./style.ts";

@@ -1,6 +1,6 @@
 /** The server under Bun, with bounds on the time that a connection may be silent. */
 import { WEBSOCKET_OPTIONS } from "./websocket.ts";
-import { Bun, type BunServer, type Fetch } from "./globals.ts";
+import { Bun, type BunServer, type Fetch } from "../globals.ts";
 
 /** No bound: bodies go through to a site as they come, and no other route reads one. Bun's own bound is 128 MiB. */
 const MAX_REQUEST_BODY_BYTES = Number.MAX_SAFE_INTEGER;

@@ -6,15 +6,15 @@
  * | NotFoundError      | final: tell the client, ask no other node                   |
  * | OriginError        | final: tell the client, ask no other node                   |
  * | OriginTimeoutError | final: tell the client that the origin was too slow         |
- * | OriginUnreachable… | not the origin's word: the next in rank tries, once         |
+ * | OriginUnreachable… | fall back: the next in rank asks the origin, once           |
  * | OverloadedError    | final: tell the client to try again later                   |
- * | UnservedError      | the same, with its own reason                               |
+ * | UnservedError      | final: tell the client that no node serves the group now    |
  * | PassThroughError   | ask the origin for this one request, and stream its answer  |
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
  * | BehindError        | ask the origin for this one request, and keep nothing       |
  * | BadKeyError        | tell the client what is wrong with the key                  |
  * | ConfigError        | tell the operator what is wrong, exit with code 2           |
- * | NameTakenError     | tell the operator whose name it is, exit with code 1        |
+ * | NameTakenError     | tell the operator which node has the name, exit with code 1 |
  * | WrongRevisionError | lost a race in the registry: read again, decide again       |
  * | UnavailableError   | NATS gives no answer: try again later, or tell the client   |
  *
@@ -39,7 +39,7 @@ export class OriginTimeoutError extends OriginError {
   override readonly name = "OriginTimeoutError";
 }
 
-/** No answer of the origin began: refused, no route, no such name, no connection in time. Another node may reach it. */
+/** The origin did not begin to answer: refused, no route, no such name, no connection in time. Another node may reach it. */
 export class OriginUnreachableError extends OriginError {
   /** The name of the class. */
   override readonly name = "OriginUnreachableError";
@@ -51,12 +51,12 @@ export class OverloadedError extends Error {
   override readonly name: string = "OverloadedError";
 }
 
-/** This node does not serve the group, and no node that does can be reached now. The message is for the client. */
+/** This node does not serve the group, and it can reach no node that does. The message is for the client. */
 export class UnservedError extends OverloadedError {
   override readonly name = "UnservedError";
 }
 
-/** The answer is none that a node keeps, such as one over the longest value: each request is to ask for itself. */
+/** No node keeps this answer; for example, it is too long. Each request must ask the origin itself. */
 export class PassThroughError extends Error {
   override readonly name = "PassThroughError";
 }
@@ -66,12 +66,12 @@ export class PeerError extends Error {
   override readonly name = "PeerError";
 }
 
-/** A node has not applied an invalidation that the asker has, and could not catch up in time. */
+/** A node has not applied an invalidation that the asking node has applied, and it could not catch up in time. */
 export class BehindError extends Error {
   override readonly name = "BehindError";
 }
 
-/** A key that no node takes: empty, too long, with control characters, or not encodable. */
+/** Every node refuses this key: it is empty, too long, has control characters, or cannot be encoded. */
 export class BadKeyError extends Error {
   /** The name of the class. */
   override readonly name = "BadKeyError";
@@ -94,16 +94,16 @@ export class WrongRevisionError extends Error {
 }
 
 /**
- * NATS, or what stands in for it, is away, slow, or its answer was lost. A write may have been applied: read again and
- * compare before deciding.
+ * NATS, or the store in its place, is away or slow, or its answer was lost. A write may have been applied: read again
+ * and compare before deciding.
  */
 export class UnavailableError extends Error {
   /** The name of the class. */
   override readonly name = "UnavailableError";
-  /** Whether a write may have been applied, now or later; `false`: it was never sent, or it was refused. */
+  /** Whether the write may have been applied or may still be applied. `false`: it was never sent, or it was refused. */
   readonly isAmbiguous: boolean;
 
-  /** Ambiguous unless it says otherwise. */
+  /** Ambiguous by default, since most failures leave the outcome open. */
   constructor(message: string, { isAmbiguous = true, ...options }: ErrorOptions & { isAmbiguous?: boolean } = {}) {
     super(message, options);
     this.isAmbiguous = isAmbiguous;

@@ -1,4 +1,4 @@
-/** The ports of a group: an origin, other nodes, and the choice among them. */
+/** The ports of a group: its origin, the other nodes, and the picker that chooses among them. */
 import type { CancelSignal } from "./base/cancel.ts";
 import type { Reply } from "./base/reply.ts";
 import type { Trace } from "./base/trace.ts";
@@ -6,42 +6,42 @@ import { BLIND, type Label } from "./invalidation/label.ts";
 import type { Fields } from "./semantics/fields.ts";
 import type { Answer, Value } from "./value.ts";
 
-/** What a request says beside its key. Only sites look at it; for all other origins there is none. */
+/** The header fields of a request. Only sites use them; other origins get no `RequestHead`. */
 export interface RequestHead {
-  /** End to end, names in lower case. */
+  /** Without hop-by-hop fields; names in lower case. */
   readonly fields: Fields;
 }
 
-/** A load's part of the bytes that all loads may hold. */
+/** One load's share of the bytes that all loads together may hold. */
 export interface LoadingBody {
   /**
-   * The load holds so many bytes from now on, if that is more than before.
+   * The load holds `bytes` from now on, if that is more than before.
    *
-   * @returns what it must await before it reads on, if anything
+   * @returns a promise that the load must await before it reads on, if it has to wait
    * @throws OverloadedError (or rejects) there is no room; the signal's reason
    */
   hold(bytes: number, signal: CancelSignal): Promise<void> | undefined;
 }
 
-/** What a load may use beside the key. */
+/** What a load may use in addition to the key. */
 export interface LoadContext {
-  /** The value that has expired: an origin may be asked whether it is still good, and then gives it again. */
+  /** The expired value. An origin that can validate checks it, and returns it again if it is still good. */
   readonly stale?: Value | undefined;
   readonly request?: RequestHead | undefined;
-  /** Is told of the bytes of the body before they are read, where that may be many. @default nothing bounds them */
+  /** Origins with long bodies report the bytes here before they read them. @default no bound */
   readonly loading?: LoadingBody | undefined;
-  /** What the request that the load was begun for is known by. */
+  /** The trace of the request that started the load. */
   readonly trace?: Trace | undefined;
 }
 
 /** Where a value comes from on a miss (groupcache's Getter). */
 export interface Origin {
   /**
-   * @param signal aborted when no caller waits any more, or the load's deadline has passed
+   * @param signal aborted when no caller waits any more, or after the load's deadline
    * @throws NotFoundError there is no such value
    * @throws OriginTimeoutError the origin was too slow
    * @throws OverloadedError the origin is overloaded
-   * @throws PassThroughError the answer is not to be kept: it is to be asked for again, and streamed
+   * @throws PassThroughError the answer must not be kept: the caller asks again and streams it
    * @throws OriginError any other failure
    */
   load(key: string, signal: AbortSignal, context?: LoadContext): Promise<Answer>;
@@ -49,69 +49,69 @@ export interface Origin {
   close?(): Promise<void>;
 }
 
-/** A request that goes through to a site as it is. */
+/** A request that is forwarded to a site unchanged. */
 export interface ForwardedRequest {
   readonly method: string;
-  /** The rest of the path with its query, as received. */
+  /** The rest of the path with its query, byte for byte as received. */
   readonly key: string;
-  /** End to end. */
+  /** Without hop-by-hop fields. */
   readonly fields: Fields;
   readonly body: ReadableStream<Uint8Array> | null;
   readonly trace?: Trace | undefined;
 }
 
-/** The site's answer to it; the body is still coming. */
+/** The site's answer to a forwarded request. The body is still arriving. */
 export interface ForwardedAnswer {
   readonly status: number;
-  /** End to end, with `Content-Type` and `Content-Length`. */
+  /** Without hop-by-hop fields; with `Content-Type` and `Content-Length`. */
   readonly fields: Fields;
   readonly body: ReadableStream<Uint8Array>;
   /** Whether a cache could have kept it. */
   readonly isStorable: boolean;
-  /** What a cache may keep, with the body, and answer later GETs with; `undefined`: nothing. Never for the answer to a GET. */
+  /** A cache may keep this with the body, and answer later GETs with it. `undefined`: nothing, as always for a GET. */
   readonly kept?: Omit<Answer, "body"> | undefined;
 }
 
-/** Another node, as this node asks it. */
+/** Another node, as this node sees it when it asks. */
 export interface Peer {
   readonly name: string;
   /**
-   * When the peer said in its greeting that it held no value of the group, neither in memory nor in flight; its roster
-   * listed this node then. `undefined`: it held one, or is not connected. Later values do not count.
+   * When the peer greeted this node without any value of the group, in memory or in flight, while its roster listed
+   * this node. `undefined`: it held a value, or is not connected. Values that it got later do not change this.
    */
   emptyAtMs?(group: string): number | undefined;
   /** Asks the peer for a value. The peer answers as owner and never forwards. Never throws. */
   ask(group: string, key: string, ask: Ask): void;
   /**
-   * The peer's value in memory, or of a load in flight; the peer starts no load. `undefined`: it has none.
+   * The value that the peer has in memory or is loading now. The peer starts no load. `undefined`: it has none.
    *
    * @throws PeerError the peer could not be reached or was lost
    */
   peek(group: string, key: string, options: AskOptions): Promise<Value | undefined>;
   /**
-   * Pushes entries in one message. The peer takes those that it is to keep and has room for.
+   * Pushes entries in one message. The peer takes those that it must keep and has room for.
    *
-   * @param isWritten a client has written them: they displace what a load's value would
-   * @returns how many the peer took
+   * @param isWritten a client wrote them: they may evict whatever a loaded value may evict
+   * @returns the number of entries that the peer took
    * @throws PeerError as `peek`
    */
   push(group: string, entries: readonly Entry[], options: PushOptions): Promise<number>;
   /**
-   * Has the peer apply all invalidations up to the label, which it reads from the log if it has not.
+   * Makes the peer apply all invalidations up to the label. It reads missing ones from the log.
    *
-   * @returns where the peer is when it has got there, or when `timeoutMs` is over; so it may be short of the label
+   * @returns the peer's label when it got there or when `timeoutMs` was over, so it may be before `label`
    * @throws PeerError as `peek`
    */
   catchUp(label: Label, options: AskOptions): Promise<Label>;
 }
 
-/** The bounds of every question to a peer. */
+/** The limits of every question to a peer. */
 export interface AskOptions {
   readonly signal: CancelSignal;
   readonly timeoutMs: number;
   /**
-   * The value is arriving, in several parts; called with each. The peer then has until `untilMs` for the next one, whatever
-   * the ask's own time.
+   * Called with each part of a value that arrives in several parts. The peer has until `untilMs` to send the next part,
+   * even beyond the ask's own deadline.
    */
   arriving?(untilMs: number): void;
 }
@@ -121,20 +121,20 @@ export interface PushOptions extends AskOptions {
 }
 
 /**
- * A question for a value, and where its answer goes; the answer may come before `Peer.ask` returns. It is rejected with
- * NotFoundError, OriginError, OriginTimeoutError or OverloadedError (the owner's final answers), with PeerError (the peer
- * could not be reached or was lost: fall back), or with the signal's reason.
+ * A question for a value, and the receiver of its answer. The answer may come before `Peer.ask` returns. It is rejected
+ * with NotFoundError, OriginError, OriginTimeoutError or OverloadedError (final answers of the owner), with PeerError
+ * (the peer was lost or could not be reached: fall back), or with the signal's reason.
  */
 export interface Ask extends AskOptions, Reply<Value> {
-  /** What the client's request says beside the key; only for sites. */
+  /** The header fields of the client's request; only for sites. */
   readonly request?: RequestHead | undefined;
-  /** What the request is known by that the ask is made for. */
+  /** The trace of the request that this ask is for. */
   readonly trace?: Trace | undefined;
-  /** What the asker has applied. A peer that is behind it catches up before it answers, or rejects with BehindError. */
+  /** What the asking node has applied. A peer that is behind catches up before it answers, or rejects with BehindError. */
   readonly after: Label;
 }
 
-/** Asks, and waits by a promise. Not for hot paths. @throws the error that the ask is rejected with */
+/** Asks and returns a promise. Not for hot paths. @throws the error that the ask is rejected with */
 export function asked(
   { signal, timeoutMs, request, after = BLIND }: AskOptions & Pick<Ask, "request"> & Partial<Pick<Ask, "after">>,
   ask: (ask: Ask) => void,
@@ -144,7 +144,7 @@ export function asked(
   );
 }
 
-/** A key and its value, as they travel from node to node. */
+/** A key and its value, as one node sends them to another. */
 export interface Entry {
   readonly key: string;
   readonly value: Value;
@@ -154,18 +154,18 @@ export interface Entry {
 export interface PeerPicker {
   /** The key's owner. */
   pick(key: string): Peer | undefined;
-  /** The owner, then the nodes to ask in its place. At least one, `count` at most. */
+  /** The owner, then the nodes to ask in its place: at least one, at most `count`. */
   ranked(key: string, count: number): readonly (Peer | undefined)[];
-  /** As `ranked`, by the roster before the last change of owners. Empty when that was long ago. */
+  /** Like `ranked`, but by the roster before the last change of owners. Empty when that change was long ago. */
   rankedBefore(key: string, count: number): readonly (Peer | undefined)[];
   /**
-   * Other nodes that may hold the key's value: its owner, then its former owners, the latest first. A lost node is among
-   * them and fails when it is asked.
+   * Other nodes that may hold the key's value: its owner, then its former owners, the latest first. A lost node is
+   * included; asking it fails.
    */
   holders(key: string, count: number): readonly Peer[];
 }
 
-/** For a node on its own: it owns every key. */
+/** For a node that runs alone: it owns every key. */
 export const NoPeers: PeerPicker = {
   pick: () => undefined,
   ranked: () => [undefined],

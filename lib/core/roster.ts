@@ -1,15 +1,18 @@
 /** The peers of one group at one revision: an immutable value. Each registry change makes a new one. */
 
-/** `draining`: listed and reachable, but owner of no key. */
+/** `draining`: listed and reachable, but owns no key. */
 export type PeerState = "serving" | "draining";
 
 /** A node as the others see it: the registry's record under `<group>.<name>`, as JSON. */
 export interface PeerRecord {
   readonly name: string;
   readonly url: string;
-  /** A ULID made at each start: tells this life of a node from earlier ones. */
+  /** A ULID made at each start. It tells this life of the node from earlier ones. */
   readonly incarnation: string;
-  /** The Ed25519 public key of this life, raw in base64url: who connects in its name must sign with the private one. */
+  /**
+   * The Ed25519 public key of this life, raw in base64url. To connect under this name, a node must sign with the
+   * private key.
+   */
   readonly key: string;
   readonly state: PeerState;
   readonly weight: number;
@@ -20,7 +23,7 @@ export interface PeerRecord {
   readonly runtime: string;
   /** The node's policy for this group, in one line; `undefined` from older nodes. Only compared: it affects no routing. */
   readonly policy?: string | undefined;
-  /** Stands for the group's origin at the node: nodes with different ones share nothing. `undefined` from older nodes. */
+  /** A digest of the group's origin at the node. Nodes with different digests share nothing. `undefined` from older nodes. */
   readonly origin?: string | undefined;
 }
 
@@ -30,7 +33,7 @@ export interface Roster {
   readonly revision: number;
   /** Sorted by name (code units): equal rosters are equal arrays. */
   readonly peers: readonly PeerRecord[];
-  /** Nobody is listed, not even this node, which stands here in the place of a list. */
+  /** No peer is listed, not even this node. `peers` then holds this node alone, if it serves the group. */
   readonly isStandIn?: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What origins answer, caches hold and nodes send each other. */
+/** The values that origins answer, caches hold and nodes send each other. */
 import { boundedTimes, type OwnTimes } from "./lifetime/bounds.ts";
 import type { LifetimePolicy } from "./lifetime/policy.ts";
 import type { Label } from "./invalidation/label.ts";
@@ -7,26 +7,26 @@ import type { Times } from "./lifetime/times.ts";
 import type { Fields } from "./semantics/fields.ts";
 import type { Freshness } from "./semantics/freshness.ts";
 
-/** Which requests an answer is for, where it is not for all: those that say the same in the fields that `Vary` names. */
+/** Limits an answer to some requests: those with the same content in the fields that `Vary` names. */
 export interface Selection {
   /** In lower case, sorted. */
   readonly names: readonly string[];
-  /** What the request said in them, as `selectionOf` writes it. */
+  /** The request's content of these fields, as `selectionOf` writes it. */
   readonly says: string;
 }
 
 export { NO_TAGS, type Tags };
 
-/** What an origin answers. */
+/** An origin's answer to a load. */
 export interface Answer {
   readonly body: Uint8Array<ArrayBuffer>;
   /** Media type with parameters, e.g. `text/plain; charset=utf-8`. */
   readonly contentType: string;
   /** @default 200. 404: there is no such value */
   readonly status?: number;
-  /** What else the origin said, end to end: without `Content-Type` and what describes the transfer. @default none */
+  /** The origin's other header fields, without hop-by-hop fields, `Content-Type` and transfer fields. @default none */
   readonly fields?: Fields;
-  /** The origin's own word on how long it may be served. @default the group's policy */
+  /** How long the answer may be served, as the origin itself says. @default by the group's policy */
   readonly freshness?: Freshness;
   /** @default for every request */
   readonly selection?: Selection;
@@ -34,21 +34,21 @@ export interface Answer {
   readonly tags?: Tags;
 }
 
-/** What a client is told of a value beside its body. All values with nothing special share one object. */
+/** What a client gets with a value in addition to its body. All plain values share one object, to save memory. */
 export interface About extends OwnTimes {
-  /** 200, or what a site answered; 404: there is no such value. */
+  /** 200, or the status of a site's answer. 404: there is no such value. */
   readonly status: number;
   readonly fields: Fields;
-  /** What a client may name it by: the origin's own tag, or a strong one from the body; `undefined`: none. */
+  /** The entity tag for clients: the origin's own, or a strong one made from the body. `undefined`: none. */
   readonly etag: string | undefined;
   /** `undefined`: for every request. */
   readonly selection: Selection | undefined;
-  /** Whether it is for the one request only that it was loaded for: no cache keeps it, and no other request gets it. */
+  /** Whether only the request that loaded it may get it. No cache keeps such a value. */
   readonly isPrivate: boolean;
   readonly tags: Tags;
 }
 
-/** A value of a dictionary, or of code: a body, and nothing more to say. */
+/** A value of a dictionary or of a program: a body and nothing more. */
 export const PLAIN: About = Object.freeze({
   status: 200,
   fields: Object.freeze([]),
@@ -63,23 +63,23 @@ export const PLAIN: About = Object.freeze({
 /** "There is no such value", remembered. */
 export const NOTHING_HERE: About = Object.freeze({ ...PLAIN, status: 404 });
 
-/** An answer with its times: what caches hold and peers answer. Immutable, but for its label. */
+/** An answer with its times. Caches hold values, and peers answer with them. Immutable except for the label. */
 export interface Value extends Times {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
-  /** How long the origin took for it, in milliseconds: a value is refreshed the earlier the longer that is. */
+  /** How long the origin took to answer, in milliseconds. A longer load makes an early refresh likelier. */
   readonly loadMs: number;
   readonly about: About;
   /**
-   * No invalidation up to here has made it bad: where the node that loaded it was when that load began, or where a node was
-   * that has checked it since.
+   * No invalidation up to this label made the value bad. It is the label of the loading node when the load began, or of
+   * a node that checked the value later.
    */
   label: Label;
 }
 
 /**
- * A value that was loaded by another policy, that of another node or the group's former one, bounded by this one. A longer one
- * prolongs nothing: see lifetime/bounds.ts.
+ * Bounds a value by this policy. It was loaded under another one: that of another node, or the group's former policy. A
+ * more generous policy prolongs nothing: see lifetime/bounds.ts.
  */
 export function within(policy: LifetimePolicy, value: Value): Value {
   if (isMarker(value)) return value;
@@ -88,22 +88,22 @@ export function within(policy: LifetimePolicy, value: Value): Value {
   return times === value ? value : { ...value, ...times };
 }
 
-/** Whether it says no more than "there is no such value". */
+/** Whether the value says only "there is no such value". */
 export function isNothingHere({ about: { status, fields } }: Value): boolean {
   return status === 404 && fields.length === 0;
 }
 
-/** Whether the origin can be asked if it is still good. */
+/** Whether the origin can validate the value. */
 export function canBeValidated({ about: { fields } }: Value): boolean {
   return fields.some(([name]) => name === "etag" || name === "last-modified");
 }
 
-/** Says only that there are variants of a key, and by which fields they are told apart. */
+/** Whether the value is a marker. It says only that a key has variants, and which request fields select one. */
 export function isMarker({ about: { status } }: Value): boolean {
   return status === 0;
 }
 
-/** The marker beside the variants of a key. It lives as long as there is room. */
+/** The marker for the variants of a key. It stays until it is evicted. */
 export function markerOf({ bornAtMs, label, about: { selection } }: Value): Value {
   const markedBy = selection && { names: selection.names, says: "" };
   const about: About = { ...PLAIN, status: 0, selection: markedBy, hasOwnLifetime: true };

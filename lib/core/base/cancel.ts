@@ -1,4 +1,4 @@
-/** Cancellation for one object: an AbortController and its listeners cost a tenth of a fetch from a peer (measured). */
+/** Cancellation with one object. An AbortController with listeners costs a tenth of a fetch from a peer (measured). */
 
 /** A listener. An object may be added to a signal once. */
 export type CancelListener = (() => void) | { handleEvent(): void };
@@ -14,10 +14,10 @@ export interface CancelSignal {
 
 /** Signal and controller in one. */
 export class Cancel implements CancelSignal {
-  // Not `#`: each flight makes one, and engines are slow to add private fields to an object.
+  // Not `#`: each flight makes one of these, and engines add private fields slowly.
   private isAborted = false;
   private why: unknown = undefined;
-  /** Most signals have one listener; an array for it would cost as much as the signal. */
+  /** One listener, as most signals have no more; an array would cost as much as the signal. */
   private listener: CancelListener | undefined = undefined;
   private others: CancelListener[] | undefined = undefined;
   private platform: AbortController | undefined = undefined;

@@ -1,10 +1,10 @@
-/** Chosen: most values of a dictionary fit. */
+/** Chosen: enough for most values of a dictionary. */
 const FIRST_BYTES = 1024;
 
-/** Chosen: so few bytes are copied sooner than a view of them is made. */
+/** Chosen: for so few bytes a loop is faster than making a view. */
 const BYTE_BY_BYTE = 32;
 
-/** Bytes that come in pieces, in one buffer that doubles: many small pieces cost no more memory than one large one. */
+/** Collects pieces of bytes in one buffer that doubles. Many small pieces cost no more memory than one large piece. */
 export class GrowingBytes {
   #buffer = new Uint8Array(0);
   #length = 0;
@@ -32,7 +32,7 @@ export class GrowingBytes {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** All bytes so far, in a buffer of their length; it begins anew. */
+  /** All bytes so far, in a buffer of exactly their length. The collection is then empty. */
   take(): Uint8Array<ArrayBuffer> {
     // `slice`: a value must not keep a buffer of up to twice its length alive.
     const taken = this.#length === this.#buffer.length ? this.#buffer : this.#buffer.slice(0, this.#length);

@@ -10,8 +10,8 @@ export interface Log {
  * Writes one line.
  *
  * @param message for people
- * @param fields what the message does not say; a text line and a JSON line both print them
- * @param facts what the message says already, for machines: only a JSON line prints them
+ * @param fields more than the message says; text lines and JSON lines print them
+ * @param facts repeats parts of the message for machines; only JSON lines print them
  */
 export type LogCall = (message: string, fields?: LogFields, facts?: LogFields) => void;
 

@@ -1,6 +1,6 @@
 /**
- * Stands for bytes that do not carry the cluster's signature, where one is asked for; known by identity. The readers of
- * records, definitions and invalidations refuse it, and say so in these words.
+ * Replaces bytes that lack the required signature of the cluster. Compare it by identity. The readers of records,
+ * definitions and invalidations refuse it with the text below.
  */
 export const UNSIGNED: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 

@@ -1,25 +1,25 @@
 import { PrefixHash } from "./hash.ts";
 
-/** No key of a client holds it. */
+/** A client's key cannot contain it, as control characters are refused. */
 const MARK = "\n";
-/** What a variant's key has behind the key itself: the mark and 64 bits in hexadecimal. */
+/** The length that a variant adds to the key: the mark and 64 bits in hexadecimal. */
 export const VARIANT_KEY_BYTES = 1 + 16;
 
 const high = new PrefixHash("variant\0", 1);
 const low = new PrefixHash("variant\0", 2);
 
 /**
- * Where the answer to some requests for a key is kept, when it is not for all of them. Two requests that say different
- * things may get one key, so the finder of a value compares the request that it was for.
+ * The cache key of an answer that is only for some requests of a key. Different requests may get the same cache key by
+ * chance, so the reader must compare the value's selection with its request.
  *
- * @param says what such a request says in the fields that tell the answers apart
+ * @param says the request's content of the fields that select a variant
  */
 export function variantKey(key: string, says: string): string {
   const hex = (hash: number) => (hash >>> 0).toString(16).padStart(8, "0");
   return key + MARK + hex(high.hash(says)) + hex(low.hash(says));
 }
 
-/** The key that was asked for: all variants of it have one owner. */
+/** The client's key behind a cache key. All variants of a key have one owner. */
 export function primaryKey(cacheKey: string): string {
   const mark = cacheKey.lastIndexOf(MARK);
   return mark < 0 ? cacheKey : cacheKey.slice(0, mark);

@@ -1,10 +1,10 @@
 /**
- * A cache with exact bytes: quick-lru finds the entries, two lists choose the next victim.
+ * A cache that counts bytes exactly. quick-lru finds the entries; two lists choose the next victim.
  *
- * - quick-lru cannot choose: it bounds entries, not bytes. With a bound that is never reached it evicts in the order of
- *   insertion, the hottest key first.
+ * - quick-lru cannot choose the victim: it bounds entries, not bytes. With a bound that is never reached it evicts in
+ *   insertion order, so the hottest key first.
  * - Eviction approximates LRU with two second-chance lists, `#unread` and `#read`. A hit only writes a tick.
- * - The keys are shared out over 64 maps. An engine rehashes a map of a million entries as a whole, which takes tens of
+ * - The keys are spread over 64 maps. An engine rehashes a map of a million entries at once, which takes tens of
  *   milliseconds (measured).
  */
 import QuickLRU from "quick-lru";
@@ -18,13 +18,13 @@ import type { CostOf } from "./memory.ts";
 
 type Shard = QuickLRU<string | number, Entry>;
 
-/** Six fields at most: JavaScriptCore then gives it 64 bytes, one cache line. */
+/** At most six fields, so that JavaScriptCore gives an entry 64 bytes, one cache line. */
 interface Entry extends ListNode {
   readonly key: string;
   value: Value;
   /** UTF-8 bytes of the key plus bytes of the body. */
   readonly bytes: number;
-  /** The tick of the last read, or of the insertion. Negative: not read since it was appended to its list. */
+  /** The tick of the last read or of the insertion. Negative: not read since the entry was appended to its list. */
   usedAt: number;
 }
 
@@ -32,7 +32,7 @@ interface Entry extends ListNode {
 export interface CacheStats {
   /** Encoded: keys, bodies and header fields. */
   bytes: number;
-  /** What counts against the budget: see memory.ts. */
+  /** Their cost in memory, which counts against the budget: see memory.ts. */
   memoryBytes: number;
   items: number;
   gets: number;
@@ -40,19 +40,22 @@ export interface CacheStats {
   evictions: number;
 }
 
-/** Bits of a hash that choose the map. At a million entries each of 64 maps holds 16,000: a rehash takes 1 to 2 ms (measured). */
+/**
+ * The bits of a hash that choose the map. With a million entries each of 64 maps holds 16,000: a rehash takes 1 to 2 ms
+ * (measured).
+ */
 const SHARD_BITS = 6;
 const SHARDS = 1 << SHARD_BITS;
 const NONE: readonly Entry[] = [];
 /**
- * Eviction takes the candidate that has been idle for longer; the read one's idle time is multiplied by this. Found by
- * simulation: with 1 or less, a cache keeps an old hot set a little too long after it has shifted.
+ * Eviction takes the candidate with the longer idle time; that of the read candidate is multiplied by this factor.
+ * Found by simulation: with 1 or less, a cache keeps an old hot set a little too long after traffic shifted.
  */
 const READ_IDLE_FACTOR = 1.15;
 
 /**
- * Chosen: a look for expired entries ends after so many, and goes on from there the next time. A batch of a thousand entries
- * that find no room costs 0.1 s at most.
+ * A search for expired entries stops after this many and continues there the next time. Chosen: a batch of a thousand
+ * entries that find no room then costs at most 0.1 s.
  */
 const MAX_LOOKED_AT = 1_000;
 
@@ -67,18 +70,18 @@ export function entryBytes(key: string, { body, about: { fields } }: Value): num
 export class ByteCache {
   readonly #isHashed: boolean;
   readonly #costOf: CostOf;
-  // The bound is never reached: bytes bound this cache, and quick-lru then keeps one generation.
+  // quick-lru never reaches this bound, as bytes bound the cache. It then keeps one generation.
   readonly #shards = Array.from(
     { length: SHARDS },
     (): Shard => new QuickLRU({ maxSize: Number.MAX_SAFE_INTEGER }),
   );
-  /** Entries whose hash equals that of an entry in a map. Among a million entries about a hundred. */
+  /** Entries with the same hash as an entry in a map: about a hundred among a million entries. */
   readonly #collisions = new Map<number, readonly Entry[]>();
-  /** Entries not read since they came, the oldest first. */
+  /** Entries not read since they were stored, the oldest first. */
   readonly #unread = emptyList();
-  /** Entries that were read, in the order in which eviction last looked at them. */
+  /** Entries that were read, in the order in which eviction last examined them. */
   readonly #read = emptyList();
-  /** Grows at each insertion and each eviction: "read since" is exact between any two of them. */
+  /** Grows at each insertion and each eviction, so "read since" is exact between any two of them. */
   #tick = 1;
   #bytes = 0;
   #memoryBytes = 0;
@@ -86,19 +89,19 @@ export class ByteCache {
   #gets = 0;
   #hits = 0;
   #evictions = 0;
-  /** Entries that this eviction has passed over. */
+  /** The number of entries that this eviction skipped. */
   #looks = 0;
-  /** No entry is gone before. */
+  /** Before this time no entry is gone, as `goneAtMs` defines it. */
   #firstGoneMs = Infinity;
-  /** The same for the entries that this pass over the lists has seen, and those that have come since it began. */
+  /** The same for the entries that this pass over the lists has seen or that were stored since it began. */
   #seenGoneMs = Infinity;
-  /** Where the look for expired entries goes on: an entry, or the head of the list that it has come to. */
+  /** Where the search for expired entries continues: an entry, or the head of the current list. */
   #cursor: ListNode = this.#unread;
 
   /**
-   * @param isHashed whether maps are keyed by the hash of the key instead of the key. V8 interns a string before it looks
-   * it up in a map. At a million entries interning took a third of the time and caused the longest pause (measured).
-   * @param costOf what an entry counts. @default its encoded bytes
+   * @param isHashed whether maps use the key's hash in place of the key. V8 interns a string before it looks it up in a
+   * map. With a million entries interning took a third of the time and caused the longest pause (measured).
+   * @param costOf the cost of an entry. @default its encoded bytes
    */
   constructor(isHashed = false, costOf: CostOf = entryBytes) {
     this.#isHashed = isHashed;
@@ -109,7 +112,7 @@ export class ByteCache {
     return this.#bytes;
   }
 
-  /** What its entries cost in memory. */
+  /** The cost of all entries in memory. */
   get memoryBytes(): number {
     return this.#memoryBytes;
   }
@@ -130,9 +133,9 @@ export class ByteCache {
   }
 
   /**
-   * Finds a fresh value and counts the use. A value that nothing may serve any more is removed.
+   * Finds a fresh value and counts the use. Removes a value that may not be served at all any more.
    *
-   * @param label a value with another label must be checked first, and is not given. @default any will do
+   * @param label a value with another label is not returned, as it must be checked first. @default any label
    */
   get(key: string, nowMs: () => number, hash = hashOf(key), label?: Label): Value | undefined {
     this.#gets++;
@@ -150,7 +153,7 @@ export class ByteCache {
     return value;
   }
 
-  /** Counts a hit of a value that `get` did not give: a variant, a stale value, or one that had to be checked. */
+  /** Counts a hit of a value that `get` did not return: a variant, a stale value, or one that had to be checked. */
   use(key: string, hash = hashOf(key)): void {
     const entry = this.#find(key, hash);
     if (entry === undefined) return;
@@ -158,7 +161,7 @@ export class ByteCache {
     this.#hits++;
   }
 
-  /** Puts the same value with an earlier end in its place, if it is there. */
+  /** Replaces a stored value by the same value with an earlier end. Does nothing if the key is absent. */
   shorten(key: string, value: Value, hash = hashOf(key)): void {
     const entry = this.#find(key, hash);
     if (entry === undefined) return;
@@ -173,7 +176,7 @@ export class ByteCache {
     return this.#find(key, hash)?.value;
   }
 
-  /** Stores or replaces a value. The caller has made room before. */
+  /** Stores or replaces a value. The caller makes room first. */
   set(key: string, value: Value): void {
     const hash = hashOf(key);
     this.remove(key, hash);
@@ -212,28 +215,28 @@ export class ByteCache {
   /**
    * Evicts the longer idle of the two lists' candidates.
    *
-   * @param maxLooks how many entries that were read it may pass over in each list; the next one goes, read or not
-   * @returns how many entries it has looked at; 0 when the cache is empty
+   * @param maxLooks how many entries that were read it may skip in each list; then it evicts the next one, read or not
+   * @returns the number of entries examined; 0 when the cache is empty
    */
   evictOne(maxLooks = Infinity): number {
     if (this.#items === 0) return 0;
     this.#looks = 0;
     const unread = this.#candidate(this.#unread, maxLooks);
     const read = this.#candidate(this.#read, 2 * maxLooks);
-    // The look at `#unread` may have moved all its entries to `#read`: then only `read` is left.
+    // The search may have moved all entries of `#unread` to `#read`; then only `read` is left.
     const victim = unread === undefined || (read !== undefined && this.#isIdler(read, unread)) ? read : unread;
     this.#delete(victim!, hashOf(victim!.key));
     this.#evictions++;
-    // A read from now on counts as later than this look.
+    // So that a read from now on counts as later than this look.
     this.#tick++;
     return this.#looks + 1;
   }
 
   /**
-   * Removes one entry that nothing may serve any more. Lifetimes differ, so the entries are looked at in turn, a bounded
-   * number at each call.
+   * Removes one entry that may not be served any more. Lifetimes differ, so it examines the entries in turn, a bounded
+   * number per call.
    *
-   * @returns whether one was found
+   * @returns whether it found one
    */
   removeExpired(nowMs: number): boolean {
     for (let looked = 0; looked < MAX_LOOKED_AT && this.#firstGoneMs <= nowMs; looked++) {
@@ -253,7 +256,7 @@ export class ByteCache {
     return false;
   }
 
-  /** All entries were seen once: the bound is exact again. */
+  /** Every entry was seen once, so the bound is exact again. */
   #endPass(): void {
     this.#firstGoneMs = this.#seenGoneMs;
     this.#seenGoneMs = Infinity;
@@ -265,9 +268,9 @@ export class ByteCache {
     return this.#all();
   }
 
-  /** The keys of all entries, in parts of which each is read when it is asked for, so that none takes long. */
+  /** The keys of all entries in several parts. Each part is read on demand, so that no step takes long. */
   *keysInParts(): Generator<string[]> {
-    // First those that may move into a map meanwhile.
+    // Collisions first, as they may move into a map between two parts.
     yield [...this.#collisions.values()].flat().map(({ key }) => key);
     for (const shard of this.#shards) yield [...shard].map(([, { key }]) => key);
   }
@@ -286,9 +289,9 @@ export class ByteCache {
   }
 
   /**
-   * The first entry of a list not read since it was appended. Entries in front of it were read and move to `#read`.
+   * The first entry of a list that was not read since it was appended. Entries before it were read and move to `#read`.
    *
-   * @param maxLooks after so many looks in both lists, an entry that was read is taken, too
+   * @param maxLooks after this many entries in both lists, it takes an entry that was read, too
    */
   #candidate(list: ListNode, maxLooks: number): Entry | undefined {
     for (let first = list.next; first !== list; first = list.next) {
@@ -314,7 +317,7 @@ export class ByteCache {
     return this.#collisionsOf(hash).find((other) => other.key === key);
   }
 
-  /** Takes an entry out of its map. An entry with the same hash takes its place. */
+  /** Takes an entry out of its map. If another entry has the same hash, it moves into the map. */
   #unfind(entry: Entry, hash: number): void {
     const shard = this.#shardOf(hash);
     if (!this.#isHashed) return void shard.delete(entry.key);
@@ -343,7 +346,7 @@ export class ByteCache {
     this.#items--;
   }
 
-  /** The look for expired entries goes on behind it. */
+  /** Unlinks an entry; the search for expired entries then continues after it. */
   #unlink(entry: Entry): void {
     if (this.#cursor === entry) this.#cursor = entry.previous;
     unlink(entry);

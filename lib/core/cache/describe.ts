@@ -1,4 +1,4 @@
-/** What a node holds under a key, and what a get would make of it: for people who ask why. Looking changes nothing. */
+/** Explains to people what a node holds under a key and how a get would use it. It changes nothing. */
 import { hashOf } from "../base/hash.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import type { Standing } from "../invalidation/validity.ts";
@@ -10,8 +10,8 @@ import type { SharedBudget } from "./shared-budget.ts";
 import { cacheKeyFor, isFor } from "./variants.ts";
 
 /**
- * `fresh` is served; `stale` is served while it is refreshed; `on-error` only where the origin fails; `expired` not at all;
- * `invalidated` is dropped when somebody looks for it.
+ * `fresh`: served. `stale`: served during its refresh. `on-error`: served only when the origin fails. `expired`: never
+ * served. `invalidated`: dropped at the next lookup.
  */
 export type HeldState = "fresh" | "stale" | "on-error" | "expired" | "invalidated";
 
@@ -20,14 +20,14 @@ export interface Held {
   readonly from: "main" | "hot";
   readonly value: Value;
   readonly state: HeldState;
-  /** Until when it is fresh, soft invalidations counted; Unix milliseconds, or Infinity. */
+  /** The end of freshness, soft invalidations included; Unix milliseconds, or Infinity. */
   readonly freshUntilMs: number;
   readonly standing: Standing;
-  /** Encoded: its key, body and header fields. */
+  /** Encoded bytes of its key, body and header fields. */
   readonly bytes: number;
 }
 
-/** Why a get would be a hit, or a miss. */
+/** Why a get would be a hit or a miss. */
 export type Reason =
   | "fresh"
   | "stale"
@@ -45,13 +45,13 @@ export interface Finding {
   readonly held: readonly Held[];
 }
 
-/** Variants of one key that are shown. Chosen: more are no help to a reader. */
+/** The most variants of one key to show. Chosen: more do not help a reader. */
 export const MAX_VARIANTS = 32;
 
 /**
- * What a get finds. No use is counted, and nothing is dropped, so the next get finds the same.
+ * What a get finds. It counts no use and drops nothing, so the next get finds the same.
  *
- * O(1); O(n) in the entries of the caches for a key with variants, as no index leads from a key to them.
+ * O(1). For a key with variants O(n) in the entries of the caches, as there is no index from a key to its variants.
  */
 export function findingOf(
   caches: SharedBudget,
@@ -97,7 +97,7 @@ function variantsOf(caches: SharedBudget, key: string, nowMs: number): Held[] {
   return found;
 }
 
-/** `undefined`: nothing, or only the marker that leads to variants. */
+/** `undefined`: there is nothing, or only the marker of variants. */
 function heldUnder({ main, hot, validity }: SharedBudget, cacheKey: string, nowMs: number): Held | undefined {
   const hash = hashOf(cacheKey);
   const own = main.peek(cacheKey, hash);

@@ -4,12 +4,15 @@ import type { LifetimePolicy } from "../lifetime/policy.ts";
 import { type Value, within } from "../value.ts";
 import { cacheKeyOf, storeVariant } from "./variants.ts";
 
-/** Keys whose fetches are counted. Chosen: some 8,000 numbers; the key unfetched for longest is forgotten first. */
+/**
+ * The most keys whose fetches are counted. Chosen: some 8,000 numbers. The key with the oldest last fetch is forgotten
+ * first.
+ */
 const MAX_COUNTED_KEYS = 8_192;
 
 /**
- * The copies that this node keeps of values that others own. Spare room is filled with any value. When there is no room, only
- * a popular value displaces others.
+ * This node's copies of values that other nodes own. Any value may fill spare room. Without room, only a popular value
+ * evicts others.
  */
 export class HotCopies {
   readonly #caches: SharedBudget;
@@ -28,9 +31,9 @@ export class HotCopies {
   }
 
   /**
-   * Keeps a copy of a fetched value, if it is popular or there is room, and nothing better is held.
+   * Keeps a copy of a fetched value if it is popular or there is room, unless this node has a better value.
    *
-   * @returns whether it is kept as popular. Copies in spare room are evicted first, so they are not reported as stored
+   * @returns whether the copy is kept as popular. Copies in spare room are evicted first, so they are not reported as stored
    */
   keep(key: string, value: Value, nowMs: number): boolean {
     if (this.#afterFetches === 0) return false;
@@ -43,7 +46,7 @@ export class HotCopies {
     if (held === undefined) {
       if (!isPopular && !this.#caches.hasRoom(key, value)) return false;
     } else if (isBetter(held, value, nowMs)) return false;
-    // The body may be a view of a frame with many answers. The cache must not keep that frame alive.
+    // `slice`: the body may be a view of a frame with many answers. The cache must not keep that frame alive.
     const copy = { ...within(this.#lifetime, value), body: value.body.slice() };
     const store = (cacheKey: string, one: Value) => this.#caches.store(this.#caches.hot, cacheKey, one);
     return storeVariant(this.#caches, key, copy, store) && isPopular;
@@ -51,8 +54,8 @@ export class HotCopies {
 }
 
 /**
- * Whether the held value stays. This node may have become the owner during the fetch and loaded the value, and an answer that
- * was under way for long may be older than the copy.
+ * Whether the held value stays. This node may have become the owner during the fetch and loaded the value. A delayed
+ * answer may be older than the copy.
  */
 function isBetter({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Value, nowMs: number): boolean {
   if (held.freshUntilMs > nowMs) return from === "main" || held.bornAtMs > bornAtMs;

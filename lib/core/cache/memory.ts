@@ -1,31 +1,31 @@
 /**
- * What an entry costs in memory. Its encoded bytes say little about that: an empty value under a key of 5 characters takes 540
- * bytes on Bun, and on Deno a body of one byte takes 470 more than none. So the budget counts what this file says.
+ * The cost of an entry in memory. Its encoded bytes say little: an empty value under a key of 5 characters takes 540
+ * bytes on Bun, and on Deno a body of one byte takes 470 bytes more than no body. So the budget counts these costs.
  *
- * The figures come from `tests/core/cache/memory-table.ts`, which fills a cache and replaces all of it several times. They
- * hold what collectors have not freed yet: on both runtimes about as much again as is alive.
+ * The figures come from `tests/core/cache/memory-table.ts`, which fills a cache and replaces all of it several times.
+ * They include garbage that is not collected yet: on both runtimes about as much as the live data.
  */
 import { type About, NOTHING_HERE, PLAIN, type Value } from "../value.ts";
 
-/** What a runtime needs. */
+/** The memory that a runtime needs. */
 export interface EntryCosts {
-  /** For the entry, its place in a map, its value with the times, and the head of its body. */
+  /** For the entry, its place in a map, its value with the times, and the object around its body. */
   readonly entryBytes: number;
   /** For each byte of a body. */
   readonly perBodyByte: number;
 }
 
-/** The memory that an entry counts against the budget, in bytes. The same for the same key and value at any time. */
+/** The bytes of memory that an entry counts against the budget. Must be the same for the same key and value at any time. */
 export type CostOf = (key: string, value: Value) => number;
 
-/** Of the runtime that needs more. */
+/** The costs of the runtime that needs more memory. */
 export const MOST_COSTS: EntryCosts = { entryBytes: 1_800, perBodyByte: 2 };
 
-/** Strings have two bytes for each unit, if one of their units needs them. Derived. */
+/** Derived: a string takes two bytes per unit if any of its units needs two. */
 const BYTES_OF_UNIT = 2;
 /** An `About` that no other value shares. Measured. */
 const ABOUT_BYTES = 300;
-/** A field line or a tag, but for its text. Measured. */
+/** A field line or a tag, without its text. Measured. */
 const LINE_BYTES = 160;
 
 /** The cost of entries on a runtime. */
@@ -34,7 +34,7 @@ export function costBy({ entryBytes, perBodyByte }: EntryCosts): CostOf {
     entryBytes + BYTES_OF_UNIT * key.length + Math.ceil(perBodyByte * body.byteLength) + aboutBytes(about);
 }
 
-/** Values with nothing special share theirs. */
+/** Plain values share one `About`, so it costs them nothing. */
 function aboutBytes(about: About): number {
   if (about === PLAIN || about === NOTHING_HERE) return 0;
   const { fields, tags, etag = "", selection } = about;

@@ -10,9 +10,9 @@ import { isMarker, type Value, within } from "../value.ts";
 export interface BudgetOptions {
   /** See ByteCache. @default false */
   readonly isHashed?: boolean;
-  /** For the steps that bring the caches under their budget again. @default later stores have to */
+  /** Runs the steps that bring the caches back under their budget. @default later stores do it */
   readonly clock?: Clock;
-  /** What an entry counts against the budget. @default its memory, on the runtime that needs more */
+  /** The cost of an entry against the budget. @default its memory on the runtime that needs more */
   readonly costOf?: CostOf | undefined;
 }
 
@@ -23,18 +23,18 @@ export interface Found {
 }
 
 /**
- * Entries that one step evicts or passes over. Chosen: such a step takes 0.3 to 2 ms (measured), and an event loop that
- * waits for that long is not noticed.
+ * The most entries that one step evicts or skips. Chosen: such a step takes 0.3 to 2 ms (measured), a delay of the
+ * event loop that nobody notices.
  */
 export const MAX_LOOKED_AT_ONCE = 1_000;
 
 /**
- * A group's main and hot cache under one budget of bytes: what the entries cost in memory (memory.ts), not their encoded
- * bytes. A key is in one of them at most.
+ * A group's main and hot cache under one budget of bytes. It counts the entries' cost in memory (memory.ts), not their
+ * encoded bytes. A key is in at most one of the two caches.
  *
- * A store makes room by one bounded step. When that is not enough, it lets its value in all the same: the caches are then
- * over their budget, by this one value at most, until further steps have paid for it. Until then a store is refused that
- * does not free its own room. A smaller budget is paid for in the same way.
+ * A store makes room by one bounded step. If that is not enough, the value is stored anyway: the caches then exceed
+ * their budget, by at most this one value, until further steps freed enough. Until then, a store that does not free its
+ * own room is refused. A smaller budget is reached in the same way.
  */
 export class SharedBudget {
   readonly main: ByteCache;
@@ -44,11 +44,11 @@ export class SharedBudget {
   readonly #costOf: CostOf;
   /** Whether a step is due. */
   #isPaying = false;
-  /** Bounds what loads of the group's former policy store. */
+  /** Bounds the values that loads under the group's former policy store. */
   #lifetime: LifetimePolicy | undefined;
-  /** Whether it has held a marker: without one, each value is kept under the key that is asked for. */
+  /** Whether a marker was ever stored. Without one, each value is stored under the requested key itself. */
   hasVariants = false;
-  /** Which values are still good. What `find` gives, and what is stored, has been checked. */
+  /** Decides which values are still good. It has checked every value that `find` returns or that is stored. */
   readonly validity: Validity;
 
   /**
@@ -67,14 +67,14 @@ export class SharedBudget {
   }
 
   /**
-   * The value under a cache key, fresh or not, if it is good: one that is found to be bad is removed, and one that was
-   * softly invalidated is stale from here on. No use is counted.
+   * The good value under a cache key, fresh or not. A bad value is removed; a softly invalidated one becomes stale. No
+   * use is counted.
    */
   find(cacheKey: string, hash = hashOf(cacheKey)): Found | undefined {
     return this.validity.isBlind ? undefined : this.held(cacheKey, hash);
   }
 
-  /** The same, also while nothing may be served: for what is to take its place. */
+  /** Like `find`, but also while nothing may be served: a store compares the new value with it. */
   held(cacheKey: string, hash = hashOf(cacheKey)): Found | undefined {
     const { validity } = this;
     const own = this.main.peek(cacheKey, hash);
@@ -91,8 +91,8 @@ export class SharedBudget {
   /**
    * Stores a value in `cache`, and makes room.
    *
-   * @returns false when it is served, not stored: it is larger than the whole budget, an invalidation covers it, this node
-   * has a value of the key that is good up to a later label, or the caches are over their budget still
+   * @returns false when it is not stored: it exceeds the whole budget, an invalidation covers it, this node has a value
+   * of the key that is good up to a later label, or the caches still exceed their budget
    */
   store(cache: ByteCache, key: string, given: Value): boolean {
     const hash = hashOf(key);
@@ -101,7 +101,7 @@ export class SharedBudget {
     if (value === undefined) return false;
     const held = this.held(key, hash)?.value;
     if (held !== undefined && !isMarker(held) && this.validity.compare(held.label, value.label) > 0) return false;
-    // The old value is outdated, also when the new one is too large to keep.
+    // The old value is outdated even if the new one is too large to keep.
     this.main.remove(key, hash);
     this.hot.remove(key, hash);
     const bytes = this.#costOf(key, value);
@@ -116,7 +116,7 @@ export class SharedBudget {
     return true;
   }
 
-  /** Takes a value out of either cache. */
+  /** Removes a value from either cache. */
   remove(key: string): void {
     const hash = hashOf(key);
     this.main.remove(key, hash);
@@ -127,12 +127,12 @@ export class SharedBudget {
     return this.#budgetBytes;
   }
 
-  /** What all entries cost in memory. */
+  /** The cost of all entries in memory. */
   get memoryBytes(): number {
     return this.main.memoryBytes + this.hot.memoryBytes;
   }
 
-  /** Evicts what a smaller budget has no room for, in steps. @throws RangeError as the constructor */
+  /** Evicts in steps until a smaller budget is met. @throws RangeError as the constructor */
   resize(budgetBytes: number): void {
     mustBeBytes(budgetBytes);
     this.#budgetBytes = budgetBytes;
@@ -140,8 +140,8 @@ export class SharedBudget {
   }
 
   /**
-   * Another policy counts from now on: the values that are there live no longer than it says. All are looked at, in steps,
-   * so a million of them take some seconds. What a load by the former policy stores later is bounded, too.
+   * Applies another policy: stored values live no longer than it says. All are examined in steps, so a million of them
+   * take some seconds. Values that a load under the former policy stores later are bounded, too.
    */
   follow(lifetime: LifetimePolicy): void {
     this.#lifetime = lifetime;
@@ -162,7 +162,7 @@ export class SharedBudget {
     }
   }
 
-  /** One step, and then the next one. */
+  /** Does one step now and schedules the next. */
   #boundLater(lifetime: LifetimePolicy, each: Generator<void>): void {
     for (let left = MAX_LOOKED_AT_ONCE; left > 0; left--) {
       if (this.#lifetime !== lifetime || each.next().done === true) return;
@@ -177,14 +177,14 @@ export class SharedBudget {
   }
 
   /**
-   * Stores a value in the main cache if only hot copies and expired entries must go for it, and not too many of them.
+   * Stores a value in the main cache if it evicts only hot copies and expired entries, and not too many of them.
    *
    * @returns whether it was stored
    */
   storeWithoutLoss(key: string, value: Value, nowMs: number): boolean {
     const bytes = this.#costOf(key, value);
     const moreBytes = () => {
-      // The replaced value makes room.
+      // The value that it replaces frees its room.
       const present = this.main.peek(key);
       return present === undefined ? bytes : bytes - this.#costOf(key, present);
     };
@@ -200,7 +200,7 @@ export class SharedBudget {
     return this.memoryBytes + bytes <= this.budgetBytes;
   }
 
-  /** One step. @returns whether there is room for so many bytes now */
+  /** One step. @returns whether there is room for `bytes` now */
   #makeRoom(bytes: number): boolean {
     for (let left = MAX_LOOKED_AT_ONCE; !this.#fits(bytes); left -= this.#victim().evictOne(left)) {
       if (left <= 0) return false;
@@ -208,7 +208,7 @@ export class SharedBudget {
     return true;
   }
 
-  /** Further steps, each after the event loop has had its turn, until the caches are under their budget. */
+  /** Does further steps, one per turn of the event loop, until the caches are under their budget. */
   #payLater(): void {
     if (this.#isPaying || this.#clock === undefined) return;
     this.#isPaying = true;
@@ -218,7 +218,7 @@ export class SharedBudget {
     });
   }
 
-  /** The hot cache gives way while it is larger than an eighth of the main cache, as in groupcache. */
+  /** The cache to evict from: the hot cache while it is larger than an eighth of the main cache, as in groupcache. */
   #victim(): ByteCache {
     return this.hot.items > 0 && (this.hot.memoryBytes > this.main.memoryBytes / 8 || this.main.items === 0)
       ? this.hot

@@ -1,6 +1,6 @@
 /**
- * Answers that are not for every request (RFC 9111, section 4.1). A marker under the key says by which request fields they are
- * told apart; each answer is an entry of its own, under a key that is made of those fields.
+ * Answers for some requests only (RFC 9111, section 4.1). A marker under the key names the request fields that select
+ * an answer. Each answer is a separate entry under a key made from these fields.
  */
 import { hashOf } from "../base/hash.ts";
 import { variantKey } from "../base/variant-key.ts";
@@ -9,7 +9,7 @@ import { inLanguage, inWantedLanguage, languageOf, selectionOf } from "../semant
 import { isMarker, markerOf, type Value } from "../value.ts";
 import type { Found, SharedBudget } from "./shared-budget.ts";
 
-/** Whether a value is for this request: for what it says, or in the language that it wants most. */
+/** Whether a value is for this request: its selection matches, or it is in the language that the request wants most. */
 export function isFor(value: Value, request: RequestHead | undefined): boolean {
   const { selection } = value.about;
   if (selection === undefined) return true;
@@ -19,7 +19,7 @@ export function isFor(value: Value, request: RequestHead | undefined): boolean {
   return told !== undefined && told === inWantedLanguage(says);
 }
 
-/** The key under which this node would keep the value for this request. */
+/** The cache key of this node for the value of this request. */
 export function cacheKeyFor(caches: SharedBudget, key: string, request: RequestHead | undefined): string {
   if (!caches.hasVariants) return key;
   const { main, hot } = caches;
@@ -36,13 +36,13 @@ export function cacheKeyFor(caches: SharedBudget, key: string, request: RequestH
   return held !== undefined && isFor(held, request) ? other : own;
 }
 
-/** The key under which this value is kept. */
+/** The cache key of this value. */
 export function cacheKeyOf(key: string, value: Value): string {
   const { selection } = value.about;
   return selection === undefined || isMarker(value) ? key : variantKey(key, selection.says);
 }
 
-/** The value under a cache key, fresh or not, if it is good and for this request. No use is counted. */
+/** The value under a cache key, fresh or not, if it is good and for this request. Counts no use. */
 export function findFor(caches: SharedBudget, cacheKey: string, request: RequestHead | undefined): Found | undefined {
   const found = caches.find(cacheKey);
   return found === undefined || isMarker(found.value) || !isFor(found.value, request) ? undefined : found;
@@ -51,8 +51,8 @@ export function findFor(caches: SharedBudget, cacheKey: string, request: Request
 /**
  * Stores a value, and the marker that leads to it.
  *
- * @param store puts one entry into a cache of the group; returns whether it is stored
- * @returns whether the value is stored, and can be found
+ * @param store puts one entry into a cache of the group; returns whether it was stored
+ * @returns whether the value was stored and can be found
  */
 export function storeVariant(
   { main, hot }: SharedBudget,
@@ -63,18 +63,18 @@ export function storeVariant(
   const { selection } = value.about;
   if (selection === undefined || isMarker(value)) return store(key, value);
   const present = (main.peek(key) ?? hot.peek(key))?.about.selection;
-  // The latest answer says by which fields they are told apart from now on.
+  // The latest answer decides which request fields select a variant from now on.
   const isKnown = present !== undefined && present.names.join() === selection.names.join();
   if (!isKnown && !store(key, markerOf(value))) return false;
   const cacheKey = cacheKeyOf(key, value);
-  // One more entry for a language, not for each request: the latest answer in it.
+  // One more entry per language, not per request: it holds the latest answer in that language.
   const told = saidByLanguage(value);
   if (told !== undefined && variantKey(key, told) !== cacheKey) store(variantKey(key, told), value);
   return store(cacheKey, value);
 }
 
-/** What the requests say that want the language of this answer most; `undefined`: it is not told apart by its language. */
+/** The selection of requests that want this answer's language most. `undefined`: its language does not select it. */
 function saidByLanguage({ about: { status, fields, selection } }: Value): string | undefined {
-  // Only of a representation is it sure that the origin has it in this language.
+  // Only a 200 proves that the origin has the resource in this language.
   return status === 200 && selection !== undefined ? inLanguage(selection.says, languageOf(fields)) : undefined;
 }

@@ -1,4 +1,4 @@
-/** A group's keys, for people who ask why a get is a hit or a miss. */
+/** Explains to people why a get of a key is a hit or a miss. */
 import { type Finding, findingOf } from "../cache/describe.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
 import { cacheKeyFor } from "../cache/variants.ts";
@@ -6,11 +6,11 @@ import type { Label } from "../invalidation/label.ts";
 import type { PassedKeys } from "../lifetime/passed-keys.ts";
 import type { PeerPicker, RequestHead } from "../ports.ts";
 
-/** A key at this node. */
+/** A key as this node sees it. */
 export interface Description extends Finding {
   /** The key's nodes by rank, the owner first, at most {@link MAX_RANKED}; `undefined` is this node. */
   readonly owners: readonly (string | undefined)[];
-  /** Whether the requests for the key go through one by one for now, as its answers may not be shared. */
+  /** Whether each request for the key now goes to the origin separately, as its answers may not be shared. */
   readonly isPassed: boolean;
   /** Whether a load or a fetch of the key is in flight. */
   readonly isLoading: boolean;
@@ -18,10 +18,10 @@ export interface Description extends Finding {
   readonly applied: Label;
 }
 
-/** Ranked nodes of a key that are told. Chosen: two may hold it, and a few more may have been asked. */
+/** The most nodes of a key to name. Chosen: two may hold its value, and a few more may have been asked. */
 export const MAX_RANKED = 4;
 
-/** Where a group looks. */
+/** The parts of a group that the description reads. */
 export interface Looked {
   readonly caches: SharedBudget;
   readonly picker: PeerPicker;
@@ -30,7 +30,7 @@ export interface Looked {
   readonly isLoading: (cacheKey: string) => boolean;
 }
 
-/** What a get of the key would find. Leaves no trace: no use is counted, and nothing is refreshed or dropped. */
+/** What a get of the key would find. It changes nothing: it counts no use, and refreshes or drops nothing. */
 export function describe(
   key: string,
   request: RequestHead | undefined,

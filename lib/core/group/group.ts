@@ -34,43 +34,43 @@ import { SoftTimeout } from "./soft-timeout.ts";
 import { type GroupStats, latenciesOf, newCounters } from "./stats.ts";
 
 const MAX_FLIGHTS = 10_000;
-/** Chosen: what a fetch has left when the owner has timed out, for the peeks and the load in the owner's place. */
+/** Chosen: extra time of a fetch after the owner timed out, for the peeks and the load in the owner's place. */
 const FETCH_MARGIN_MS = 1_000;
-/** The longest that a get waits for this node to apply what the asker has. */
+/** The longest time that a get waits until this node has applied what the asking node has applied. */
 const CATCH_UP_MS = 250;
 
 /**
  * One named cache of this node. It knows no NATS, no HTTP and no runtime, and never asks whether there is a cluster (see
  * NoPeers).
  *
- * A get goes this way; each step names what does it:
+ * The steps of a get, each with the code that does it:
  *
  * 1. `lookup`: the main or the hot cache has the value. Nothing is awaited.
  * 2. `load`: the picker names the key's owner. One flight per key serves all callers.
- * 3. This node owns the key: `OwnerLoads.make` takes the value from the main cache, else from a node that owned the key
- *    before, else from the origin. It stays in the main cache (`Keeping`).
+ * 3. This node owns the key: `OwnerLoads.make` takes the value from the main cache, else from a former owner of the
+ *    key, else from the origin. The main cache keeps it (`Keeping`).
  * 4. A peer owns the key: `Failover.fetch` asks it. The owner answers by `lookupAsOwner` and `loadAsOwner`, which do step 1
  *    and step 3 and never ask another owner. The value may stay in the hot cache.
- * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's place.
- *    So it does when a node, the owner or this one, cannot reach the origin: the next in rank tries then, once.
+ * 5. The owner cannot be reached: failover asks the next in rank. When that is this node, it does step 3 in the owner's
+ *    place. When the owner or this node cannot reach the origin, the next in rank tries, once.
  *
- * A value that has expired is served where its times allow it: at once while it is renewed in the background (`Refreshes`),
- * or in the place of an origin that fails or is slow (`Keeping`, `SoftTimeout`). An answer that no cache may keep goes to the
- * request that it was loaded for; for a while after it, each request for that key loads for itself (`LoneLoads`).
+ * An expired value is served where its times allow it: at once during a background refresh (`Refreshes`), or when the
+ * origin fails or is slow (`Keeping`, `SoftTimeout`). An answer that no cache may keep goes only to the request that
+ * loaded it. For a while after it, each request for that key loads for itself (`LoneLoads`).
  *
- * Values are checked against the invalidations that this node has applied wherever they are found or stored
- * (`SharedBudget`). A load that one of them covers answers those who asked before, and is not stored (`Flights`). A get of a
- * peer that has applied more waits until this node has caught up.
+ * `SharedBudget` checks every value that it finds or stores against the invalidations that this node has applied. A
+ * load that an invalidation covers answers only earlier requests, and is not stored (`Flights`). A get from a peer that
+ * has applied more waits until this node has caught up.
  */
 export class Group {
   readonly name: string;
-  /** For the group that takes the place of this one. */
+  /** For the group that replaces this one. */
   readonly memory: GroupMemory;
-  /** Which values are still good, by the invalidations that are applied here or that wait for the log. */
+  /** Decides which values are still good, by the invalidations that are applied here or that wait for the log. */
   readonly validity: Validity;
   /** The keys whose answers may not be shared. */
   readonly passed: PassedKeys;
-  /** Counts the answers to clients; they are made at the HTTP edge. */
+  /** Counts the answers to clients. The HTTP edge makes these answers. */
   readonly answers: AnswerMeter;
   readonly #hops: SpanMeter;
   readonly #originLoads: SpanMeter;
@@ -176,7 +176,7 @@ export class Group {
       refuse: (cacheKey, { value }, waiter) => this.#notShared(primaryKey(cacheKey), value, waiter, true),
       goesOn: (cacheKey, error, waiter) => this.#goesOn(cacheKey, error, waiter),
     });
-    // A fetch may time out at the owner, and then needs the time for a load in the owner's place.
+    // After a time-out at the owner, a fetch still needs time for a load in the owner's place.
     const fetches = new Flights<Loaded>({
       ...shared,
       timeoutMs: 2 * loadTimeoutMs + FETCH_MARGIN_MS,
@@ -185,7 +185,7 @@ export class Group {
     return [loads, fetches];
   }
 
-  /** What this node has in memory. Synchronous: a hit awaits nothing. */
+  /** Finds the value in this node's memory. Synchronous: a hit awaits nothing. */
   lookup(key: string, request?: RequestHead): Hit | undefined {
     this.#counters.gets++;
     const hash = hashOf(key);
@@ -198,7 +198,7 @@ export class Group {
     return { value, from: own === undefined ? "hot" : "main" };
   }
 
-  /** A get whose lookup found nothing: makes the value when this node owns the key, else fetches it from its owner. */
+  /** The rest of a get after a miss: makes the value if this node owns the key, else fetches it from the owner. */
   load(key: string, waiter: Waiter<Loaded>): void {
     if (this.#gate?.isOpen === false) return this.#gate.hold(waiter, () => this.load(key, waiter));
     this.#counters.loads++;
@@ -222,10 +222,10 @@ export class Group {
   /**
    * Lookup, then load. May ask a peer.
    *
-   * @param options.after gives nothing that an invalidation up to this label covers
-   * @param options.trace what the request is known by
-   * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's reason when
-   * the caller left
+   * @param options.after returns no value that an invalidation up to this label covers
+   * @param options.trace the identity of the request
+   * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError; the signal's
+   * reason after the caller left
    */
   async get(
     key: string,
@@ -239,13 +239,13 @@ export class Group {
     return found(await promised(signal, (waiter) => this.load(key, waiter), undefined, trace), key);
   }
 
-  /** `lookup` for a peer that takes this node for the owner. */
+  /** `lookup` for a peer that asks this node as the owner. */
   lookupAsOwner(key: string, request?: RequestHead, after?: Label): Hit | undefined {
     this.#counters.serverRequests++;
     return after === undefined || this.validity.has(after) ? this.lookup(key, request) : undefined;
   }
 
-  /** The rest of a peer's get. Never asks another owner. Fails as `get`. */
+  /** The rest of a peer's get after a miss. Never asks another owner. Fails as `get`. */
   loadAsOwner(key: string, ask: Ask): void {
     const reached = this.validity.reach(ask.after, CATCH_UP_MS);
     if (reached !== true) return void this.#answerLater(reached, key, ask);
@@ -253,12 +253,12 @@ export class Group {
     this.#loadAsOwner(key, this.#softTimeout.bound(key, new PeerWaiter(ask)));
   }
 
-  /** Whether this node has applied all up to the label; catches up first, for 250 ms at most. */
+  /** Whether this node has applied everything up to the label. It first catches up, for at most 250 ms. */
   reach(label: Label): true | Promise<boolean> {
     return this.validity.reach(label, CATCH_UP_MS);
   }
 
-  /** Asks the origin for this one request, and keeps nothing: this node, or the owner, is behind. Fails as `get`. */
+  /** Asks the origin for this one request and keeps nothing, because this node or the owner is behind. Fails as `get`. */
   loadUnkept(key: string, waiter: Waiter<Loaded>): void {
     if (this.#isWriteOnly) return waiter.reject(new OverloadedError("a node is behind, and there is no origin to ask"));
     this.#lone.once(key, waiter);
@@ -281,9 +281,9 @@ export class Group {
   }
 
   /**
-   * What a peer can take over from this node: a value in memory, or from a load in flight. Starts no load and asks no node.
-   * A flight that still asks other nodes is joined at the owner only; else two nodes could wait for each other. The owner
-   * gives a stale value that may be served on error, too: a node in its place is not to ask the origin besides.
+   * A value for a peer from memory or from a load in flight. It starts no load and asks no node. Only the owner joins a
+   * flight that still asks other nodes; else two nodes could wait for each other. The owner also gives a value usable
+   * on error, so that a node in its place does not ask the origin too.
    */
   peek(key: string, options: { signal: CancelSignal }): Value | undefined | Promise<Value | undefined> {
     const hash = hashOf(key);
@@ -301,7 +301,7 @@ export class Group {
     return loaded.then(({ value }) => isForAll(value) ? usable(value) : undefined, () => undefined);
   }
 
-  /** What a get of the key would find here. Leaves no trace: no use is counted, and nothing is refreshed or dropped. */
+  /** What a get of the key would find here. It changes nothing: it counts no use, and refreshes or drops nothing. */
   describe(key: string, request?: RequestHead): Description {
     const isLoading = (cacheKey: string) => this.#loads.has(cacheKey) || this.#fetches.has(cacheKey);
     const { passed } = this;
@@ -314,38 +314,41 @@ export class Group {
     });
   }
 
-  /** The entries of the main cache, in no order, with their encoded bytes; a variant under its own key. O(n). */
+  /** The entries of the main cache, in no order, with their encoded bytes. A variant has its own cache key. O(n). */
   resident(): readonly { readonly key: string; readonly bytes: number }[] {
     return this.#caches.main.entries().map(({ key, value }) => ({ key, bytes: entryBytes(key, value) }));
   }
 
-  /** A request is about to change the key. The caller ends the watch. `undefined`: too many are under way. */
+  /**
+   * To be called before a request changes the key. The caller must end the watch. `undefined`: there are too many
+   * watches.
+   */
   watch(key: string): KeyWatch | undefined {
     return this.#watches.begin(key, this.validity.applied);
   }
 
-  /** The value of an answer that came from the origin by another way than a load. @param spentMs how long it took */
+  /** Makes a value from an origin's answer that did not come from a load. @param spentMs how long the answer took */
   valueOf(answer: Answer, spentMs: number, label: Label): Value {
     return this.#origin.valueOf(answer, spentMs, label);
   }
 
-  /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
+  /** Takes those of a peer's pushed entries that this node must keep, if there is room. @returns how many were taken */
   accept(entries: readonly Entry[], from: string, isWritten = false): number {
     return this.#keeping.accept(entries, from, isWritten);
   }
 
-  /** Keeps a value that a client has written, if there is room, and sends it to the nodes that are to have it besides. */
+  /** Keeps a value that a client wrote, if there is room, and sends it to the other nodes that must have it. */
   keepWritten(key: string, value: Value): boolean {
     return this.#keeping.keepAsOwner(key, value);
   }
 
-  /** Another group of this name takes its place: what it has begun goes on, and it begins nothing of itself. */
+  /** To be called when another group of this name replaces it. Work in flight continues; it starts no background work. */
   retire(): void {
     this.#keeping.stopRebalance();
     this.#watches.retire();
   }
 
-  /** The log is not told to this group any more. */
+  /** Stops reading the log of invalidations. */
   close(): void {
     this.memory.position.remove(this.name);
     this.validity.close();
@@ -357,10 +360,10 @@ export class Group {
   }
 
   /**
-   * Hands over all values when this node is to own nothing any more, and the values that it still loads for peers which do
-   * not know that yet. Ends when done or aborted. Never rejects.
+   * Hands over all values before this node stops owning keys. It includes values that it still loads for peers without
+   * the new roster. Ends when done or aborted. Never rejects.
    *
-   * @param unasked resolves when all peers should know
+   * @param unasked resolves when all peers should know that this node owns nothing
    */
   drain(signal: AbortSignal, unasked: Promise<void>): Promise<void> {
     return this.#keeping.drain(signal, async () => {
@@ -369,12 +372,12 @@ export class Group {
     });
   }
 
-  /** Since when this node has not reached the origin, in Unix milliseconds; `undefined`: it does, or has not asked. */
+  /** Since when this node cannot reach the origin, in Unix milliseconds. `undefined`: it reaches it, or has not asked it. */
   get originLostAtMs(): number | undefined {
     return this.#reachability.lostAtMs;
   }
 
-  /** Whether this node has nothing that a peer could look for, neither in memory nor in flight. */
+  /** Whether this node has no value for a peer, neither in memory nor in flight. */
   get isEmpty(): boolean {
     return this.#caches.main.items === 0 && this.#caches.hot.items === 0 && this.#loads.size === 0;
   }
@@ -397,7 +400,7 @@ export class Group {
     };
   }
 
-  /** A variant, or a stale value that may be served. */
+  /** Finds a variant, or a stale value that may be served. */
   #lookFurther(key: string, hash: number, request: RequestHead | undefined): Hit | undefined {
     const { main, hot } = this.#caches;
     if (main.peek(key, hash) === undefined && hot.peek(key, hash) === undefined) return undefined;
@@ -418,7 +421,7 @@ export class Group {
     return hit;
   }
 
-  /** Later gets of these keys join no flight that began before; what is in memory of the named ones goes at once. */
+  /** Makes later gets of covered keys start new flights. Removes the values of `keys` from memory at once. */
   #covered(isCovered: (key: string) => boolean, keys: readonly string[]): void {
     for (const flights of [this.#loads, this.#fetches]) flights.detach((cacheKey) => isCovered(primaryKey(cacheKey)));
     this.#watches.covered(isCovered, this.validity.after);
@@ -427,7 +430,9 @@ export class Group {
 
   async #answerLater(reached: Promise<boolean>, key: string, ask: Ask): Promise<void> {
     try {
-      if (!await reached) return ask.reject(new BehindError("it has not applied what the asker has"));
+      if (!await reached) {
+        return ask.reject(new BehindError("it has not applied all invalidations that the asking node has"));
+      }
       const hit = this.lookup(key, ask.request);
       if (hit !== undefined) return ask.resolve(hit.value);
       this.#counters.loads++;
@@ -437,7 +442,10 @@ export class Group {
     }
   }
 
-  /** @param isOwn whether the waiter may wait for another node then: it is no peer's, which would wait for this node */
+  /**
+   * @param isOwn whether the waiter is this node's own. Only then may it wait for another node: a peer already waits
+   * for this one
+   */
   #loadAsOwner(key: string, waiter: Waiter<Loaded>, isOwn = false): void {
     if (this.validity.mayBePending(key)) return this.#lone.pending(key, waiter);
     waiter.mayGoOn = isOwn;
@@ -450,8 +458,8 @@ export class Group {
   }
 
   /**
-   * This node owns the key and has not reached the origin: the next in rank loads it. A fetch, as peers may wait for the load
-   * that has failed, and none for this.
+   * This node owns the key but cannot reach the origin, so the next in rank loads it. It is a fetch, not a load: peers
+   * may wait for loads of this node, but never for its fetches.
    */
   #goesOn(cacheKey: string, error: unknown, waiter: Waiter<Loaded>): boolean {
     if (!(error instanceof OriginUnreachableError)) return false;
@@ -463,7 +471,7 @@ export class Group {
     return true;
   }
 
-  /** Not counted: the fetch that led here is the load. */
+  /** Counts no load, as the fetch that led here is already counted as one. */
   #loadInPlaceOfOwner(
     key: string,
     signal: CancelSignal,
@@ -477,7 +485,7 @@ export class Group {
     return promised(signal, wait, request, trace);
   }
 
-  /** The result of a flight is for another request than this waiter's. */
+  /** Called when a flight's result is not for this waiter's request. */
   #notShared(key: string, { about }: Value, waiter: Waiter<Loaded>, isOwn: boolean): void {
     if (!about.isPrivate) return isOwn ? this.#loadAsOwner(key, waiter, waiter.mayGoOn) : this.load(key, waiter);
     this.#lone.alone(key, waiter);

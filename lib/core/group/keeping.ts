@@ -1,4 +1,4 @@
-/** What a group keeps of the values that come to this node, and which other nodes it sends them to. */
+/** Decides which incoming values a group keeps, and to which other nodes it sends them. */
 import { cacheKeyFor, cacheKeyOf, findFor, storeVariant } from "../cache/variants.ts";
 import { HotCopies } from "../cache/hot-copies.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
@@ -18,9 +18,9 @@ import { type Value, within } from "../value.ts";
 import { asLoaded, type Loaded } from "./loaded.ts";
 
 export interface KeepingOptions {
-  /** The caches, and by whose rules values move between nodes. */
+  /** The caches and the rules for moving values between nodes. */
   readonly handoff: HandoffOptions;
-  /** Told which keys have got a fresh value, and asked whether a stale one may stand in for a failed load. */
+  /** Learns which keys got a fresh value, and decides whether a stale value may replace a failed load. */
   readonly origin: OriginLoads;
   /** The keys whose answers may not be shared. */
   readonly passed: PassedKeys;
@@ -31,8 +31,8 @@ export interface KeepingOptions {
 }
 
 /**
- * Values come from the origin (`loaded`), from peers that were asked (`received`, `keepFromPeer`), from peers that push
- * (`accept`), and from clients that write (`keepAsOwner`). One that an invalidation covers is never kept.
+ * Values come from the origin (`loaded`), from peers that this node asked (`received`, `keepFromPeer`), from peers that
+ * push (`accept`), and from clients that write (`keepAsOwner`). A value that an invalidation covers is never kept.
  */
 export class Keeping {
   readonly #options: KeepingOptions;
@@ -66,11 +66,11 @@ export class Keeping {
     return value && { value, source: "main", stored: true };
   }
 
-  /** What the origin has just said. An answer that is not kept still ends the one before it, unless the origin has failed. */
+  /** Takes the origin's new answer. Even if it is not kept, it removes the older value, unless the origin failed. */
   loaded(key: string, value: Value, hasOlder: boolean): boolean {
     const { handoff, passed } = this.#options;
     if (value.about.isPrivate) passed.add(key);
-    // The key has changed again since the load began. The cache holds something newer by now.
+    // The key was invalidated after the load began, so the cache may already hold a newer value.
     if (this.#validity.isCovered(key, value)) return false;
     if (isWorthKeeping(value, handoff.clock.nowMs())) return this.keepAsOwner(key, value);
     if (hasOlder && !isFailureStatus(value.about.status)) this.#caches.remove(cacheKeyOf(key, value));
@@ -78,14 +78,14 @@ export class Keeping {
   }
 
   /**
-   * The owner has answered: by its word, the value is good up to `after` at least.
+   * Takes the owner's answer. The owner vouches that the value is good at least up to `after`.
    *
-   * @returns `undefined`: the value was not made for this ask, and this node's policy does not let it be served. It is kept all
-   * the same where it may yet stand in for an origin that fails, or be validated
+   * @returns `undefined`: the value is older than this ask, and this node's policy forbids serving it. It may still be
+   * kept, for use when the origin fails or for validation
    */
   received(key: string, given: Value, { after, askedAtMs, isElsewhere }: ReceivedBy): Loaded | undefined {
     const { handoff: { picker, clock, lifetime }, origin, passed, isServed } = this.#options;
-    // A node that has seen no log asks for nothing: the answer then says nothing about its labels.
+    // A node that has seen no log asks with an empty label, so the answer vouches for nothing.
     const isLower = after.epoch > 0 && this.#validity.compare(given.label, after) < 0;
     const bounded = within(lifetime, given);
     const value = isLower ? { ...bounded, label: after } : bounded;
@@ -104,17 +104,17 @@ export class Keeping {
     return answer(false);
   }
 
-  /** A peer has given the value: the owner keeps it as its own, another node as a hot copy. @returns whether it does */
+  /** Keeps a peer's value: the owner in its main cache, another node as a hot copy. @returns whether it is kept */
   keepFromPeer(key: string, value: Value, isOwner: boolean): boolean {
     return isOwner ? this.keepAsOwner(key, value) : this.#copies.keep(key, value, this.#options.handoff.clock.nowMs());
   }
 
-  /** A marker of variants, as the former owner has it. */
+  /** Keeps a former owner's marker of variants. */
   keepMarker(key: string, marker: Value): void {
     this.#storeInMain(key, marker);
   }
 
-  /** Also sends the value to the nodes that are to have it besides. @returns whether this node keeps it */
+  /** Also sends the value to the other nodes that must have it. @returns whether this node keeps it */
   keepAsOwner(key: string, given: Value): boolean {
     const value = this.#validity.check(key, given);
     if (value === undefined) return false;
@@ -123,7 +123,7 @@ export class Keeping {
     return storeVariant(this.#caches, key, value, this.#storeInMain);
   }
 
-  /** Takes the entries that a peer pushes and this node is to keep, if there is room. @returns how many were taken */
+  /** Takes those of a peer's pushed entries that this node must keep, if there is room. @returns how many were taken */
   accept(entries: readonly Entry[], from: string, isWritten: boolean): number {
     const { handoff } = this.#options;
     const taken = accept(entries, from, handoff, isWritten);
@@ -132,7 +132,7 @@ export class Keeping {
     return taken;
   }
 
-  /** A load has failed, here or at the owner: this node may have a copy that may be served then. */
+  /** After a failed load, here or at the owner: this node's copy, if it has one that may be served then. */
   standIn(cacheKey: string, error: unknown, request: RequestHead | undefined): Loaded | undefined {
     if (error instanceof NotFoundError) this.#forgetStale(cacheKey);
     const hit = findFor(this.#caches, cacheKey, request);
@@ -155,7 +155,7 @@ export class Keeping {
     return this.#drain.run(signal, landed);
   }
 
-  /** The owner has nothing that could be kept in the place of this copy. A fresh one has come meanwhile. */
+  /** Removes a stale copy: the owner has no value to replace it. A copy that became fresh meanwhile stays. */
   #forgetStale(cacheKey: string): void {
     const held = this.#caches.find(cacheKey)?.value;
     if (held !== undefined && this.fresh(held) === undefined) this.#caches.remove(cacheKey);

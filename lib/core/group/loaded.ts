@@ -1,4 +1,4 @@
-/** What a get finds. */
+/** The results of a get. */
 import { NotFoundError } from "../errors.ts";
 import { isNothingHere, type Value } from "../value.ts";
 
@@ -21,7 +21,7 @@ export function asLoaded({ value, from }: Hit): Loaded {
   return { value, source: from, stored: true };
 }
 
-/** @throws NotFoundError it is remembered that there is no such value */
+/** @throws NotFoundError "not found" is remembered for the key */
 export function found(loaded: Loaded, key: string): Loaded {
   if (isNothingHere(loaded.value)) throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
   return loaded;

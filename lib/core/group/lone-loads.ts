@@ -1,4 +1,7 @@
-/** Loads that not every caller may share: of answers that no cache may keep, and of keys whose change no log has ordered yet. */
+/**
+ * Loads that not all callers may share: answers that no cache may keep, and keys with a change that the log has not
+ * taken yet.
+ */
 import type { Validity } from "../invalidation/validity.ts";
 import type { PassedKeys } from "../lifetime/passed-keys.ts";
 import type { Waiter } from "../load/flights.ts";
@@ -15,7 +18,7 @@ export interface LoneLoadsOptions {
   readonly isServed: boolean;
 }
 
-/** Their flights stand in the group's tables under keys that no other get has. Nothing is kept of what they bring. */
+/** Their flights are in the group's tables under keys that no other get uses. No cache keeps their results. */
 export class LoneLoads {
   readonly #options: LoneLoadsOptions;
   #count = 0;
@@ -24,7 +27,7 @@ export class LoneLoads {
     this.#options = options;
   }
 
-  /** For one request, whose answer is not shared. An answer that could be ends that. */
+  /** Loads for one request. The first answer that may be shared ends the separate loads of this key. */
   alone(key: string, waiter: Waiter<Loaded>): void {
     const { isServed, passed } = this.#options;
     if (!isServed) return this.#fetchAlone(key, waiter);
@@ -33,18 +36,18 @@ export class LoneLoads {
     });
   }
 
-  /** The key has changed, which no peer knows: from the origin, in a flight that began since then. */
+  /** The key has a change that no peer knows: asks the origin, in a flight that began after the change. */
   pending(key: string, waiter: Waiter<Loaded>): void {
     this.#loadUnder(`${key}\n!${this.#options.validity.pendingCount}`, key, waiter);
   }
 
-  /** From the origin, in a flight that no other joins. @param loaded told of the value before the waiter is */
+  /** Asks the origin in a flight that nobody else joins. @param loaded gets the value before the waiter does */
   once(key: string, waiter: Waiter<Loaded>, loaded?: (value: Value) => void): void {
-    // No key ends so, and no other load has this number.
+    // No key ends like this, and no other load has this number.
     this.#loadUnder(`${key}\n#${this.#count++}`, key, waiter, loaded);
   }
 
-  /** As `alone`, where only the owner may ask the origin. */
+  /** As `alone`, for a node that may not ask the origin: it asks the owner. */
   #fetchAlone(key: string, waiter: Waiter<Loaded>): void {
     const { picker, failover, fetches, counters } = this.#options.ways;
     const { request } = waiter;

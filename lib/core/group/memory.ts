@@ -1,4 +1,4 @@
-/** What a group holds outlives a change of its options. */
+/** A group's memory. It outlives a change of the group's options. */
 import { SharedBudget } from "../cache/shared-budget.ts";
 import { DEFAULT_LIFETIME } from "../lifetime/policy.ts";
 import { LogPosition } from "../invalidation/position.ts";
@@ -6,9 +6,9 @@ import { Validity } from "../invalidation/validity.ts";
 import type { GroupMemory, GroupOptions } from "./options.ts";
 
 /**
- * A new memory, or that of the group which is taken over.
+ * Makes a new memory, or takes over that of the former group.
  *
- * @param onCovered told of each invalidation, and of the loss of the log: see ValidityOptions
+ * @param onCovered called at each invalidation, and when the log is lost: see ValidityOptions
  */
 export function memoryOf(
   { name, clock, budgetBytes, isHashed = false, costOf, maxBlindMs = null, ...options }: GroupOptions,

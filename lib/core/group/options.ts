@@ -13,7 +13,7 @@ import type { Origin, PeerPicker } from "../ports.ts";
 /** The caches of a group, and its place in the log of invalidations. */
 export interface GroupMemory {
   readonly position: LogPosition;
-  /** With the rules by which their values are still good. */
+  /** Both caches, with the check whether their values are still good. */
   readonly caches: SharedBudget;
 }
 
@@ -23,51 +23,51 @@ export interface GroupOptions {
   readonly origin: Origin;
   readonly picker: PeerPicker;
   readonly clock: Clock;
-  /** For the main and the hot cache together: what their entries cost in memory, in bytes. See cache/memory.ts. */
+  /** For the main and the hot cache together: the bytes of memory that their entries may cost. See cache/memory.ts. */
   readonly budgetBytes: number;
   /** Whether the caches find entries by the hash of their key: see ByteCache. @default false */
   readonly isHashed?: boolean;
-  /** What an entry counts against the budget: see cache/memory.ts. @default as on the runtime that needs more */
+  /** The cost of an entry against the budget: see cache/memory.ts. @default as on the runtime that needs more */
   readonly costOf?: CostOf;
   /** For how long values may be served. @default DEFAULT_LIFETIME */
   readonly lifetime?: Partial<LifetimePolicy>;
-  /** Where this node is in the log of invalidations. @default nothing is ever invalidated */
+  /** This node's position in the log of invalidations. @default nothing is ever invalidated */
   readonly position?: LogPosition;
-  /** Without contact with the log for so long, in milliseconds, the caches are not used; null: they are. @default null */
+  /** After this long without contact to the log, in milliseconds, the caches are not used. null: no limit. @default null */
   readonly maxBlindMs?: number | null;
-  /** The group of this name so far: this one goes on with its values. @default it begins empty */
+  /** The former group of this name: the new group takes over its values. @default it begins empty */
   readonly takesOver?: { readonly memory: GroupMemory } | undefined;
-  /** Whether it is only written to, so that what no node holds can be had nowhere. @default false */
+  /** Whether the group has no origin and is only written to: a value that no node holds does not exist. @default false */
   readonly isWriteOnly?: boolean;
-  /** Whether this node reaches the origin. @default it finds out, and tells nobody */
+  /** Tracks whether this node reaches the origin. @default the group's own tracker, without a watcher */
   readonly reachability?: Reachability;
-  /** Told how each load from the origin ended. @default nobody is */
+  /** Records how each load from the origin ended. @default none */
   readonly health?: OriginHealth | undefined;
   /**
-   * Whether this node serves the group. If not, it asks the peers that do, and its origin refuses every load; the picker never
-   * picks this node.
+   * Whether this node serves the group. If not, it asks the peers that serve it, its origin refuses every load, and the
+   * picker never picks this node.
    *
    * @default true
    */
   readonly isServed?: boolean;
-  /** Holds this node's own misses while it is closed; what peers ask does not wait. @default nothing is held */
+  /** Holds this node's own misses while it is closed. Asks that come from peers do not wait. @default no gate */
   readonly gate?: StartGate | undefined;
   /** How long a load from the origin may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   /** On how many nodes each value is kept, 1 or 2. @default 1 */
   readonly replicas?: number;
   /**
-   * A key fetched from its owner this many times recently is popular: its hot copy may displace others. Spare room is filled
-   * with any copy. 0: no hot copies. @default 2
+   * A key that was fetched from its owner this many times recently is popular: its hot copy may evict others. Any copy
+   * may fill spare room. 0: no hot copies. @default 2
    */
   readonly hotAfterFetches?: number;
   /** The most loads in flight, and the most fetches from peers in flight. @default 10_000 */
   readonly maxFlights?: number;
-  /** Bounds the bodies that all groups of this process are loading. @default nothing does */
+  /** Bounds the bodies that all groups of this process are loading. @default no bound */
   readonly loading?: LoadingBytes | undefined;
-  /** Records each ask of a peer and each load. @default nobody does */
+  /** Records each ask of a peer and each load. @default no records */
   readonly tracing?: Tracing | undefined;
-  /** Makes an entity tag for a body that came without one, for HTTP origins. @default none is made */
+  /** Makes an entity tag for a body that came without one, for HTTP origins. @default no tag */
   readonly etagOf?: (body: Uint8Array<ArrayBuffer>) => string;
   /** From 0 to 1. @default Math.random */
   readonly random?: () => number;

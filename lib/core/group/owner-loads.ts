@@ -1,4 +1,4 @@
-/** Loads of keys that this node owns, or loads in the owner's place. */
+/** Loads of keys that this node owns or loads in the owner's place. */
 import { cacheKeyFor, cacheKeyOf, findFor, isFor } from "../cache/variants.ts";
 import { NotFoundError, PassThroughError } from "../errors.ts";
 import type { HandoffOptions } from "../handoff/options.ts";
@@ -29,7 +29,7 @@ export class OwnerLoads {
     this.#peeks = new Peeks(options.handoff);
   }
 
-  /** What came while the owner was asked in vain, else a former owner's value, else the origin's. Fails as `fromOrigin`. */
+  /** A value that was stored meanwhile, else a former owner's value, else the origin's. Fails as `fromOrigin`. */
   async make(
     key: string,
     cacheKey: string,
@@ -52,20 +52,20 @@ export class OwnerLoads {
     return this.#peeks.ask(cacheKey, flight)?.then(async (found) => {
       let value = found;
       if (value !== undefined && isMarker(value)) {
-        // There are variants: the one for this request is asked for by its own key.
+        // The key has variants, so ask for this request's variant by its own cache key.
         keeping.keepMarker(key, value);
         value = await this.#peeks.ask(cacheKeyFor(caches, key, request), flight);
       }
       const present = keeping.present(key, request);
       if (present !== undefined || value === undefined || !isFor(value, request)) return present;
       if (caches.validity.isCovered(key, value)) return undefined;
-      // In the place of an owner that is slow or lost: the value stays with that owner, and this node keeps a copy.
+      // If this node only stands in for the owner, it keeps a hot copy, not the owned value.
       const stored = keeping.keepFromPeer(key, value, picker.pick(key) === undefined);
       return { value, source: "peer", stored };
     });
   }
 
-  /** Asks the origin, and keeps what it says. Fails as OriginLoads does. */
+  /** Asks the origin and keeps its answer. Fails as OriginLoads does. */
   async fromOrigin(
     key: string,
     cacheKey: string,
@@ -84,13 +84,13 @@ export class OwnerLoads {
     try {
       const { value, isStandIn } = await origin.load(key, cacheKey, flight, label, () => find()?.value, request);
       if (isStandIn) return { value, source: find()?.from ?? "main", stored: true };
-      // Kept even without waiters, since the origin has done the work. But another load may have stored a newer value.
+      // Keep the answer even without waiters, since the origin did the work. But another load may have stored a newer value.
       const held = findFor(caches, cacheKeyOf(key, value), request)?.value;
       const stored = !isOutdated(held) && keeping.loaded(key, value, held !== undefined);
       return { value, source: "origin", stored };
     } catch (error) {
       if (error instanceof PassThroughError) passed.add(key);
-      // A later change of the key covers this answer, too.
+      // An invalidation since the load began also covers this "not found".
       const isCovered = validity.isCovered(key, { label, freshUntilMs: Infinity, about: PLAIN });
       if (error instanceof NotFoundError && !isCovered && !isOutdated(find()?.value)) caches.remove(cacheKey);
       throw error;

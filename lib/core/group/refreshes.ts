@@ -1,4 +1,4 @@
-/** Values that are renewed while they are served: stale ones, and popular ones before they expire. */
+/** Refreshes values while they are served: stale values, and popular values before they expire. */
 import type { Clock } from "../base/clock.ts";
 import { RecentLooks } from "../lifetime/recent-looks.ts";
 import { isDueEarly } from "../lifetime/times.ts";
@@ -8,7 +8,7 @@ import type { Value } from "../value.ts";
 import type { Loaded } from "./loaded.ts";
 import type { Ways } from "./ways.ts";
 
-/** Chosen: from one look of this node at a value's owner to the next, while its own copy is stale. */
+/** Chosen: the pause between two asks of a value's owner while this node's own copy is stale. */
 const REFRESH_PAUSE_MS = 250;
 
 export interface RefreshesOptions {
@@ -28,13 +28,13 @@ export class Refreshes {
     this.#looks = new RecentLooks(options.clock);
   }
 
-  /** Begins one for a fresh value that should not expire, with a chance that grows towards its end. */
+  /** Begins a refresh of a fresh value with a probability that grows towards its end. */
   beginIfDue(key: string, cacheKey: string, value: Value, request: RequestHead | undefined): void {
     const { clock, random } = this.#options;
     if (isDueEarly(clock.nowMs(), value.freshUntilMs, value.loadMs, random)) this.begin(key, cacheKey, value, request);
   }
 
-  /** One load in the whole cluster, at the owner; this node's own look at the owner is none. */
+  /** Begins a refresh. Only the owner loads, once in the whole cluster; any other node just asks the owner. */
   begin(key: string, cacheKey: string, value: Value, request: RequestHead | undefined): void {
     const { ways: { picker, origin, owner, failover, loads, fetches, counters }, clock } = this.#options;
     if (origin.isBackingOff(cacheKey)) return;
@@ -44,7 +44,7 @@ export class Refreshes {
       if (loads.has(cacheKey)) return;
       counters.refreshes++;
       loads.fly(cacheKey, background, (flight) => {
-        // A fresh one is refreshed ahead of its end: any other node has the same at best.
+        // A fresh value is refreshed early. Other nodes have the same value at best, so do not ask them.
         const isFresh = value.freshUntilMs > clock.nowMs();
         flight.follow(
           isFresh ? owner.fromOrigin(key, cacheKey, flight, request) : owner.make(key, cacheKey, flight, request),

@@ -1,4 +1,4 @@
-/** A stale value in the place of a load that takes too long. */
+/** Serves a stale value when a load takes too long. */
 import type { Clock } from "../base/clock.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
 import { cacheKeyFor, findFor } from "../cache/variants.ts";
@@ -9,7 +9,7 @@ import { asLoaded, type Loaded } from "./loaded.ts";
 import type { GroupCounters } from "./stats.ts";
 
 export interface SoftTimeoutOptions {
-  /** Of the group's policy; null: every load is waited for. */
+  /** From the group's policy. null: always wait for the load. */
   readonly softTimeoutMs: number | null;
   readonly caches: SharedBudget;
   readonly clock: Clock;
@@ -24,7 +24,7 @@ export class SoftTimeout {
     this.#options = options;
   }
 
-  /** The waiter, or one in its place that takes the stale value after the time if this node has one. */
+  /** The waiter itself, or a wrapper that takes the stale value after the soft timeout if this node has one. */
   bound(key: string, waiter: Waiter<Loaded>): Waiter<Loaded> {
     const { softTimeoutMs, caches, clock, counters } = this.#options;
     if (softTimeoutMs === null || waiter.signal?.aborted) return waiter;

@@ -5,53 +5,53 @@ import type { Told, ValidityStats } from "../invalidation/validity.ts";
 import type { OriginStats } from "../load/origin-loads.ts";
 import { type HistogramFigures, type Percentiles, percentilesOf } from "../measure/histogram.ts";
 
-/** What a group counts, under groupcache's names. */
+/** The counters of a group, under groupcache's names. */
 export interface GroupCounters extends FailoverStats, HandoffStats, OriginStats {
   gets: number;
   cacheHits: number;
-  /** Hits on a value that was being refreshed, or had to be. */
+  /** Hits on a stale value, which was being refreshed or needed a refresh. */
   staleHits: number;
-  /** Refreshes that a hit has begun: of a stale value, or ahead of its end. */
+  /** Refreshes that a hit began: of a stale value, or of a fresh one before its end. */
   refreshes: number;
   /** Gets that neither cache answered. */
   loads: number;
-  /** Loads that were made, each for all its waiters. */
+  /** Loads that were really made, each for all its waiters. */
   loadsDeduped: number;
   serverRequests: number;
 }
 
-/** What a group has done and holds. */
+/** A group's counters and contents. */
 export interface GroupStats extends GroupCounters {
   mainCache: CacheStats;
   hotCache: CacheStats;
-  /** 1 while this node has no way to the origin, else 0. */
+  /** 1 while this node cannot reach the origin, else 0. */
   originUnreachable: number;
-  /** What the group has applied of the log of invalidations, and the latest of it. */
+  /** The invalidations that the group has applied, and the latest of them. */
   invalidation: ValidityStats & { readonly last: readonly Told[] };
-  /** How long things took since the group began. */
+  /** The latencies since the group began. */
   latency: Latencies;
   /** The answers to clients, by status. */
   answers: Readonly<Record<string, number>>;
 }
 
-/** How long things took in a group, each as a histogram with two percentiles of it for people. */
+/** The latencies of a group, each as a histogram with two percentiles for people. */
 export interface Latencies {
   /** From a request to the head of its answer. */
   readonly client: HistogramFigures & Percentiles;
   /** From an ask of a peer to its reply or its failure. */
   readonly hop: HistogramFigures & Percentiles;
-  /** From a question to the origin to the end of its answer, with the wait at the guard. */
+  /** From a request to the origin to the end of its answer, including the wait at the guard. */
   readonly origin: HistogramFigures & Percentiles;
 }
 
-/** With the percentiles that follow from the histograms. */
+/** Adds the percentiles to the histograms. */
 export function latenciesOf(figures: Readonly<Record<keyof Latencies, HistogramFigures>>): Latencies {
   const withPercentiles = (one: HistogramFigures) => ({ ...one, ...percentilesOf(one) });
   const { client, hop, origin } = figures;
   return { client: withPercentiles(client), hop: withPercentiles(hop), origin: withPercentiles(origin) };
 }
 
-/** Counters that all stand at 0. */
+/** New counters, all 0. */
 export function newCounters(): GroupCounters {
   return {
     gets: 0,

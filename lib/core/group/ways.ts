@@ -6,7 +6,7 @@ import type { Loaded } from "./loaded.ts";
 import type { OwnerLoads } from "./owner-loads.ts";
 import type { GroupCounters } from "./stats.ts";
 
-/** A group's ways to a value that is not in memory: the parts by which a get, a refresh and a load alone go. */
+/** The parts of a group that find a value outside its memory; gets, refreshes and lone loads share them. */
 export interface Ways {
   readonly picker: PeerPicker;
   readonly origin: OriginLoads;
@@ -15,8 +15,8 @@ export interface Ways {
   /** For keys that peers own. */
   readonly failover: Failover<Loaded>;
   /**
-   * Two tables: a peer's request never waits for a flight that itself waits for a peer. Else two nodes with different
-   * rosters could wait for each other for ever (mailgun/groupcache issue 72).
+   * Two tables, as a peer's request must never wait for a flight that itself waits for a peer. Otherwise two nodes with
+   * different rosters could wait for each other forever (mailgun/groupcache issue 72).
    */
   readonly loads: Flights<Loaded>;
   readonly fetches: Flights<Loaded>;

@@ -6,13 +6,13 @@ import type { Entry, PeerPicker } from "../ports.ts";
 import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
-/** Chosen: a value looks younger by the time it was under way, so birth times this close are the same load. */
+/** Chosen: a value looks younger by its travel time, so birth times this close mean the same load. */
 const SAME_BIRTH_MS = 100;
 
 /**
- * Takes the entries that a peer pushes and this node is to keep. A handed-over value displaces only hot copies and expired
- * entries, and is refused when there is no room. A second copy, which has to be there, displaces what any value does; so
- * does a value that a client has written.
+ * Takes those of a peer's pushed entries that this node must keep. A handed-over value evicts only hot copies and
+ * expired entries; without room it is refused. A second copy is required, so it may evict like a loaded value; so may a
+ * value that a client wrote.
  *
  * @returns how many entries were taken
  */
@@ -42,8 +42,8 @@ export function accept(
 }
 
 /**
- * Whether what this node has is from the same load, or a later one. A hot copy gives way to the same load, which is to be in
- * the main cache; but not where it has become stale here, by a soft invalidation, earlier than at the sender.
+ * Whether this node's value is from the same load or a later one. A hot copy yields to a value of the same load, which
+ * belongs in the main cache. It stays if a soft invalidation made it stale here earlier than at the sender.
  */
 function isAsGood({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Value): boolean {
   if (from === "main") return held.bornAtMs >= bornAtMs;
@@ -51,7 +51,10 @@ function isAsGood({ value: held, from }: Found, { bornAtMs, freshUntilMs }: Valu
   return held.bornAtMs + SAME_BIRTH_MS >= bornAtMs && held.freshUntilMs < freshUntilMs;
 }
 
-/** Whether this node ranks among the key's owners without the sender, which may be leaving before this roster shows it. */
+/**
+ * Whether this node is among the key's owners when the sender is left out, as the sender may be leaving unseen by this
+ * roster.
+ */
 function isToKeep(key: string, from: string, picker: PeerPicker, replicas: number): boolean {
   const others = picker.ranked(key, replicas + 1).filter((peer) => peer?.name !== from);
   return others.slice(0, replicas).includes(undefined);

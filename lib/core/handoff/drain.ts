@@ -4,13 +4,13 @@ import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 import type { Pusher } from "./push.ts";
 
-/** Chosen: a node that stops has little time; values that are not taken twice are loaded anew. */
+/** Chosen: a stopping node has little time. Values that are refused twice will be loaded again. */
 const DRAIN_TRIES = 2;
-/** Values loaded during the drain, and their encoded bytes; one more is not handed over. Chosen. */
+/** The most values loaded during the drain to hand over, and their encoded bytes. Chosen. */
 const MAX_LATE_ENTRIES = 10_000;
 const MAX_LATE_BYTES = 64 * 1024 * 1024;
 
-/** Hands this node's values to their next owners, when it is to own nothing any more. */
+/** Hands this node's values to their next owners before it stops owning keys. */
 export class Drain {
   readonly #options: HandoffOptions;
   readonly #pusher: Pusher;
@@ -27,7 +27,7 @@ export class Drain {
     return this.#late !== undefined;
   }
 
-  /** A value was loaded after the drain has begun: hands it over too. */
+  /** Adds a value that was loaded after the drain began: it is handed over, too. */
   add(key: string, value: Value): void {
     const bytes = entryBytes(key, value);
     if (this.#late!.length >= MAX_LATE_ENTRIES || this.#lateBytes + bytes > MAX_LATE_BYTES) return;
@@ -39,7 +39,7 @@ export class Drain {
    * Pushes the main cache, the most recently used entries first, then the hot copies of keys that this node came to own when
    * their owner was lost, then the values loaded meanwhile. Ends when done or aborted. Never rejects.
    *
-   * @param landed resolves when no peer asks this node any more, and its loads in flight have ended
+   * @param landed called after the first push; resolves when no peer asks this node any more and its loads in flight have ended
    */
   async run(signal: AbortSignal, landed: () => Promise<unknown>): Promise<void> {
     const { picker, caches } = this.#options;

@@ -1,21 +1,21 @@
 /**
- * Handoff: values move with their keys. A new owner asks the former owners before the origin (peek.ts); a node that leaves
- * sends its values to the next owners (drain.ts); with two replicas a second node keeps a copy (replicas.ts).
+ * Handoff: values move with their keys. A new owner asks the former owners before the origin (peek.ts). A leaving node
+ * sends its values to the next owners (drain.ts). With two replicas a second node keeps a copy (replicas.ts).
  *
- * So a deploy costs the origin nothing. No answer depends on it: when a handoff fails, the origin is asked.
+ * So a deploy causes no origin loads. No answer depends on a handoff: when it fails, the origin is asked.
  */
 import type { Clock } from "../base/clock.ts";
 import type { SharedBudget } from "../cache/shared-budget.ts";
 import type { LifetimePolicy } from "../lifetime/policy.ts";
 import type { PeerPicker } from "../ports.ts";
 
-/** What the parts of one group's handoff share. */
+/** The options that all handoff parts of a group share. */
 export interface HandoffOptions {
   readonly group: string;
   readonly picker: PeerPicker;
   readonly caches: SharedBudget;
   readonly clock: Clock;
-  /** Bounds the lifetime of what other nodes send. */
+  /** Bounds the lifetime of values from other nodes. */
   readonly lifetime: LifetimePolicy;
   /** How long a load may take, its peeks included, in milliseconds. */
   readonly loadTimeoutMs: number;
@@ -25,7 +25,7 @@ export interface HandoffOptions {
   readonly stats: HandoffStats;
 }
 
-/** What handoff counts. */
+/** The counters of handoff. */
 export interface HandoffStats {
   /** Misses for which other nodes were asked before the origin. */
   peeks: number;

@@ -1,4 +1,4 @@
-/** Asking other nodes for a value that they may hold already, before the origin is asked. */
+/** Asks other nodes for a value that they may already hold, before the origin is asked. */
 import { Breaker } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
 import { atDeadline } from "../base/time/deadlines.ts";
@@ -9,28 +9,28 @@ import { type Value, within } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
 /**
- * Former owners that are asked, all at once. While five nodes became 25, a key without a get had 1.5 more owners on average.
- * One key in 20,000 had 8 more, one in 10^15 had 16 (Bernoulli trials with 1/i, i from 6).
+ * The most former owners to ask, all at once. Derived: while 5 nodes become 25, a key without a get has 1.5 more owners
+ * on average. One key in 20,000 has 8 more, one in 10^15 has 16 (Bernoulli trials with 1/i, i from 6).
  */
 const MAX_FORMER_OWNERS = 16;
-/** Chosen: twice as many, the nodes that may have a hot copy included. */
+/** Chosen: twice as many, for all nodes including those that may have a hot copy. */
 const MAX_PEEKED = 32;
 /**
- * The longest that peeks may delay a load. A peek is an answer from memory, so they take this long only when a node stands
- * still, which its eviction ends within seconds, or when the machine is too busy to ask the origin twice. Chosen.
+ * The longest time that peeks may delay a load. Chosen: a peek is answered from memory. It takes this long only if a
+ * node stands still (it is evicted within seconds) or the machine is too busy to ask the origin twice.
  */
 const MAX_PEEK_MS = 2_000;
-/** Chosen: of a load's own time at most a quarter, since the origin must be asked as well. */
+/** Chosen: at most a quarter of a load's time, since the origin must be asked as well. */
 const MAX_PEEK_SHARE = 0.25;
-/** Chosen: a busy machine may be silent once. A node that is passed over wrongly costs a load from the origin. */
+/** Chosen: a busy machine may be silent once. Wrongly skipping a node costs a load from the origin. */
 const TOLERATED_SILENCES = 1;
 
 /** One group's peeks. */
 export class Peeks {
   readonly options: HandoffOptions;
-  /** For one peek, and for all peeks of one miss. */
+  /** The time for one peek, and for all peeks of one miss together. */
   readonly timeoutMs: number;
-  /** A node that has let peeks wait in vain is passed over for a while. */
+  /** A node that did not answer peeks is skipped for a while. */
   readonly breakers = new WeakMemo<Peer, Breaker>(() => new Breaker({ tolerated: TOLERATED_SILENCES }));
 
   constructor(options: HandoffOptions) {
@@ -39,9 +39,9 @@ export class Peeks {
   }
 
   /**
-   * Asks the nodes that may hold the value, all at once; the first fresh value wins. So does a stale one of the owner that
-   * may be served on error: the owner is there, and asks the origin itself. `undefined` at once: no node can hold it. A
-   * promise of `undefined`: no node has it. Never rejects.
+   * Asks all nodes that may hold the value at once. The first fresh value wins; so does the owner's stale value that is
+   * usable on error, as the owner asks the origin itself. `undefined`: no node can hold the value. A promise of
+   * `undefined`: no node has it. Never rejects.
    */
   ask(key: string, signal: CancelSignal): Promise<Value | undefined> | undefined {
     const { picker, stats } = this.options;
@@ -52,13 +52,13 @@ export class Peeks {
   }
 }
 
-/** A peek without an answer yet. */
+/** A peek that has no answer yet. */
 interface Waiting {
   readonly breaker: Breaker;
   readonly askedAtMs: number;
 }
 
-/** The peeks for one miss, until the first value has come. */
+/** The peeks for one miss, until the first value comes. */
 class PeekRound {
   readonly #peeks: Peeks;
   readonly #key: string;
@@ -110,7 +110,7 @@ class PeekRound {
     this.#ask(this.#peeks.options.picker.ranked(this.#key, MAX_PEEKED));
   }
 
-  /** One peek, from the question to what follows from its answer. Never rejects. */
+  /** Asks one peer and handles its answer. Never rejects. */
   async #peek(peer: Peer, waiting: Waiting): Promise<void> {
     const { group, clock, lifetime, picker } = this.#peeks.options;
     let found: Value | undefined;
@@ -133,7 +133,7 @@ class PeekRound {
     } else waiting.breaker.succeeded(clock.nowMs());
     const value = found && within(lifetime, found);
     const nowMs = clock.nowMs();
-    // The owner renews what has expired there. What has expired by this node's policy only, it does not.
+    // The owner refreshes a value that expired there, but not one that expired only by this node's policy.
     const isRenewed = peer === picker.pick(this.#key) && found !== undefined && found.freshUntilMs <= nowMs;
     if (value !== undefined && (value.freshUntilMs > nowMs || isRenewed && isUsableOnError(value, nowMs))) {
       this.#end(value);
@@ -144,7 +144,7 @@ class PeekRound {
     return atDeadline(this.#peeks.options.clock, delayMs, () => this.#timeOut());
   }
 
-  /** A value comes in parts over a slow path: it spares a load, as any other. */
+  /** A value that arrives in parts over a slow path gets more time, as it saves a load. */
   #arriving(untilMs: number): void {
     if (this.#over.signal.aborted) return;
     this.#cancelTimer();
@@ -157,7 +157,7 @@ class PeekRound {
   }
 
   #fail({ breaker, askedAtMs }: Waiting): void {
-    // If the node has answered other peeks meanwhile, one load there is slow, not the node.
+    // If the node answered other peeks meanwhile, only one load there is slow, not the node.
     if (!breaker.hasSucceededSince(askedAtMs)) breaker.failed(askedAtMs, this.#peeks.options.clock.nowMs());
   }
 

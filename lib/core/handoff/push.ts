@@ -1,4 +1,4 @@
-/** Pushing entries to other nodes, in batches. */
+/** Pushes entries to other nodes in batches. */
 import { entryBytes } from "../cache/byte-cache.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import { pause } from "../base/time/timeout.ts";
@@ -7,21 +7,21 @@ import { isMarker } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 
 export interface PushOptions {
-  /** The peer that is to have a key, looked up before each try, since owners may change. `undefined`: drop the entry. */
+  /** The peer that gets the key; asked before each try, since owners may change. `undefined`: drop the entry. */
   readonly target: (key: string) => Peer | undefined;
   readonly signal: AbortSignal;
-  /** After so many tries in a row without progress the rest is given up: it will be loaded anew. */
+  /** After this many tries in a row without progress the rest is given up; it will be loaded again. */
   readonly tries: number;
 }
 
-/** Chosen: a batch is stored within milliseconds; a peer that takes longer is stalled. */
+/** Chosen: a peer stores a batch within milliseconds; one that takes this long is stalled. */
 const PUSH_TIMEOUT_MS = 2_000;
-/** Chosen: from one try to the next. */
+/** The pause between two tries. Chosen. */
 const RETRY_AFTER_MS = 500;
-/** Chosen: small enough that a push does not hold up the answers behind it. */
+/** Chosen: small enough that a push does not delay the answers behind it. */
 const MAX_BATCH_BYTES = 256 * 1024;
 const MAX_BATCH_ENTRIES = 1_000;
-/** The event loop gets a turn after so many: targets for half a million entries take half a second (measured). */
+/** After this many the event loop gets a turn: finding targets for half a million entries takes half a second (measured). */
 const TARGETS_AT_ONCE = 1_000;
 
 /** Pushes the entries of one group. */
@@ -46,7 +46,7 @@ export class Pusher {
   }
 
   /**
-   * Sends one batch at a time to each peer: the memory in flight is bounded by the peers, not by the entries.
+   * Sends one batch at a time to each peer, so the memory in flight depends on the number of peers, not of entries.
    *
    * @returns the entries whose target did not take them
    */
@@ -69,7 +69,7 @@ export class Pusher {
     return left.flat();
   }
 
-  /** @returns the entries that are left when a push fails or the signal aborts */
+  /** @returns the entries that remain when a push fails or the signal aborts */
   async #pushTo(peer: Peer, entries: readonly Entry[], signal: AbortSignal): Promise<readonly Entry[]> {
     const { group, stats, caches: { validity } } = this.#options;
     for (let at = 0; at < entries.length;) {
@@ -79,7 +79,7 @@ export class Pusher {
         const { key, value: held } = entries[at]!;
         bytes += entryBytes(key, held);
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
-        // An invalidation may have come since it was collected. A value that passes is sent with a later label.
+        // An invalidation may have come since the entry was collected. A value that passes the check gets a later label.
         const value = isMarker(held) ? held : validity.check(primaryKey(key), held);
         if (value !== undefined) batch.push({ key, value });
       }

@@ -4,16 +4,15 @@ import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 import type { Pusher } from "./push.ts";
 
-/** Chosen: 5 s of tries. A lost peer is evicted by then, and another becomes the second owner. */
+/** Chosen: 5 s of tries. By then a lost peer is evicted, and another peer becomes the second owner. */
 const COPY_TRIES = 10;
 /**
- * Copies of fresh values in flight, and their encoded bytes. One more is not sent: the value then has no second copy.
- * Chosen.
+ * The most copies of fresh values in flight, and their encoded bytes. Above it a value gets no second copy. Chosen.
  */
 const MAX_COPIES_IN_FLIGHT = 1_000;
 const MAX_COPY_BYTES_IN_FLIGHT = 64 * 1024 * 1024;
 
-/** The second copies of a group that keeps each value on two nodes: the owner and the next in rank. */
+/** The second copies of a group with two replicas: the owner and the next in rank keep each value. */
 export class Replicas {
   readonly #options: HandoffOptions;
   readonly #pusher: Pusher;
@@ -29,7 +28,7 @@ export class Replicas {
     this.#pusher = pusher;
   }
 
-  /** Sends a fresh value to the key's other owner, once. Waits for nothing. */
+  /** Sends a fresh value to the key's other owner, once, without waiting. */
   send(key: string, value: Value): void {
     const { picker, replicas } = this.#options;
     if (replicas < 2 || this.#copiesInFlight >= MAX_COPIES_IN_FLIGHT) return;
@@ -46,7 +45,7 @@ export class Replicas {
     }
   }
 
-  /** After a change of owners: sends each key to its new second owner. A later change begins anew. Never rejects. */
+  /** After a change of owners: sends each key to its new second owner. A later change starts it again. Never rejects. */
   async rebalance(): Promise<void> {
     const { caches, replicas } = this.#options;
     this.stop();
@@ -65,14 +64,14 @@ export class Replicas {
     this.#rebalance.abort();
   }
 
-  /** The other owner of a key that this node owns too, unless that peer has its copy from before. */
+  /** The other owner of a key that this node also owns, unless that peer already has its copy. */
   #newOwner(key: string, wasBehind: boolean): Peer | undefined {
     const { picker, replicas } = this.#options;
     const owners = picker.ranked(key, replicas);
     if (owners.length < replicas || !owners.includes(undefined)) return undefined;
     const other = owners.find((peer) => peer !== undefined)!;
     const before = picker.rankedBefore(key, replicas);
-    // Compares the peer, not its name: a node that has restarted holds nothing.
+    // Compares the peer object, not its name: a restarted node holds nothing.
     const hadIt = !wasBehind && before.length === replicas && before.includes(other);
     return hadIt ? undefined : other;
   }

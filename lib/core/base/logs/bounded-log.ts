@@ -1,27 +1,27 @@
-/** A log that nobody can flood: a stranger, a client or a peer may cause its lines. */
+/** A log that cannot be flooded: a stranger, a client or a peer may cause its lines. */
 import type { Clock } from "../clock.ts";
 import type { Log, LogCall, LogFields } from "../log.ts";
 
-/** The span for which lines are counted, in milliseconds. Chosen: a flood is told about while it lasts. */
+/** The span for which lines are counted, in milliseconds. Chosen: short enough to report a flood while it lasts. */
 export const SPAN_MS = 60_000;
-/** The longest text in a line, in characters; the rest is cut. Chosen: two addresses and a reason need far less. */
+/** The longest text in a line, in characters; the rest is cut. Chosen: two addresses and a reason are much shorter. */
 const MAX_TEXT_CHARS = 1_000;
 /** The longest list in a field; the rest is left out. Chosen: more peers than most fleets have. */
 const MAX_LIST_ITEMS = 256;
 
 export interface BoundedLogOptions {
   readonly clock: Clock;
-  /** The most lines in a minute; those of level debug are not counted. */
+  /** The most lines in a minute. Lines of level debug do not count. */
   readonly maxLinesPerMinute: number;
-  /** What the lines are about, for the one that tells how many were left out. */
+  /** The subject of the lines. The line that counts the omitted ones names it. */
   readonly about: string;
   /** The longest text in a line, in characters. @default 1,000 */
   readonly maxTextChars?: number;
 }
 
 /**
- * Passes on a bounded number of lines a minute. When the minute is over, one line tells how many more there were. Each
- * subject of a node has a bound of its own, so that a flood in one hides nothing of another.
+ * Passes on a bounded number of lines a minute. After that minute, one line says how many were left out. Each subject
+ * of a node has its own bound, so a flood in one subject hides no other.
  */
 export function boundedLog(
   log: Log,
@@ -53,7 +53,7 @@ export function boundedLog(
   };
 }
 
-/** A value of a field. An error stays one, as logs print it in their own way. */
+/** Shortens a field's value. An error stays an error, as logs print errors in their own way. */
 function shortened(value: unknown, maxTextChars: number): unknown {
   if (Array.isArray(value)) return value.slice(0, MAX_LIST_ITEMS);
   if (value instanceof Error) return shortError(value, maxTextChars);

@@ -1,17 +1,20 @@
-/** Lines for a reader that may be slow, such as a pipe: written in batches, never waited for, and dropped beyond a bound. */
+/**
+ * A queue of lines for a slow reader, such as a pipe. It writes in batches, blocks no caller, and drops lines over a
+ * bound.
+ */
 import type { Clock } from "../clock.ts";
 
 export interface LineQueueOptions {
-  /** Writes whole lines. Resolves when the system has taken all of them; rejects when nobody will read any more. */
+  /** Writes whole lines. Resolves when the system has taken them all; rejects when the reader is gone. */
   readonly write: (lines: string) => Promise<void>;
-  /** The most bytes of one write. @default 4,096: what a pipe takes as one, so that processes with one output can share it */
+  /** The most bytes of one write. @default 4,096: a pipe writes them undivided, so several processes can share one output */
   readonly batchBytes?: number;
   /** The most bytes that wait. @default 1 MiB */
   readonly maxWaitingBytes?: number;
   readonly clock: Clock;
-  /** Told once when lines begin to be dropped, and once, with their number, when none are dropped any more. */
+  /** Called once when dropping begins, and once with the number of dropped lines when it ends. */
   readonly onDropped: (dropped: number | undefined) => void;
-  /** Told once that nobody will read any more. */
+  /** Called once when the reader is gone. */
   readonly onBroken: (error: unknown) => void;
 }
 
@@ -19,7 +22,7 @@ export interface LineQueueOptions {
 const BATCH_BYTES = 4_096;
 /** Chosen: some 5,000 lines. */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** Chosen: lines of so long share a write, and nobody who looks on notices. */
+/** Chosen: lines of 50 ms share a write; a person who watches does not notice the delay. */
 const GATHER_MS = 50;
 
 /** Keeps lines until they are written. */
@@ -27,7 +30,7 @@ export class LineQueue {
   readonly #options: LineQueueOptions;
   readonly #batchBytes: number;
   readonly #maxWaitingBytes: number;
-  /** Each at most a batch long; the last one grows. */
+  /** Each at most `batchBytes` long. New lines go to the last one. */
   #batches: string[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
@@ -41,7 +44,7 @@ export class LineQueue {
     this.#maxWaitingBytes = options.maxWaitingBytes ?? MAX_WAITING_BYTES;
   }
 
-  /** @param line one or more, of ASCII, so that the length is the bytes; with its line feed, and no longer than a batch */
+  /** @param line one or more lines in ASCII (so length equals bytes), with line feeds, no longer than a batch */
   add(line: string): void {
     if (this.#isBroken) return;
     const { length } = line;
@@ -55,7 +58,7 @@ export class LineQueue {
     else this.#cancelGathering ??= this.#options.clock.after(GATHER_MS, () => this.#begin());
   }
 
-  /** Resolves when all lines are written, or nobody reads any more. Never rejects. */
+  /** Resolves when all lines are written or the reader is gone. Never rejects. */
   async flushed(): Promise<void> {
     this.#begin();
     await this.#writing;

@@ -2,27 +2,27 @@ import type { Clock } from "../clock.ts";
 
 export interface SayOnceOptions {
   readonly clock: Clock;
-  /** The most texts that are remembered. While they are, no other text is news. */
+  /** The most texts to remember. While so many are remembered, no other text is news. */
   readonly maxSaid: number;
-  /** How long a text counts as said, in milliseconds. @default for ever */
+  /** How long a text counts as said, in milliseconds. @default forever */
   readonly forMs?: number;
   /**
-   * Told how many texts were no news because so many are remembered: ten minutes after the first of them, so that the log
-   * gets one line about them. @default nobody
+   * Called with the number of texts that were no news because `maxSaid` was reached. It is called ten minutes after the
+   * first of them, so the log gets one line about them. @default no call
    */
   readonly onMore?: (count: number) => void;
 }
 
-/** When the texts that were left out are told, after the first of them. Chosen. */
+/** The delay from the first omitted text to the line about all of them. Chosen. */
 const TELL_AFTER_MS = 600_000;
 
 /**
- * Remembers which texts were logged, so that each is logged once. Bounded: texts from strangers must fill neither the memory
- * nor the log. A forgotten text is news again, so a text that a peer can make it forget needs a bounded log, too.
+ * Remembers logged texts, so that each is logged once. Bounded: texts from strangers must not fill the memory or the
+ * log. A forgotten text is news again. If a peer can cause that, the log must be bounded, too.
  */
 export class SayOnce {
   readonly #options: SayOnceOptions;
-  /** Each text and until when it counts as said, in the order of saying. */
+  /** Each text with the time until which it counts as said; the oldest first. */
   readonly #saidUntilMs = new Map<string, number>();
   #leftOut = 0;
 
@@ -30,7 +30,7 @@ export class SayOnce {
     this.#options = options;
   }
 
-  /** Whether the text was not said yet. It counts as said from now on. */
+  /** Whether the text is new. It counts as said from now on. */
   isNews(text: string): boolean {
     const { clock, maxSaid, forMs = Infinity } = this.#options;
     const nowMs = clock.nowMs();

@@ -1,16 +1,16 @@
-/** An element of a table, found by a number. Several elements may share one. */
+/** An element of a table, found by its number. Several elements may have the same number. */
 export interface TableNode<T> {
   readonly number: number;
-  /** The next one in its bucket. Only the table uses it. */
+  /** The next element in its bucket. Only the table uses it. */
   follower: T | undefined;
 }
 
-/** Derived: for 10,000 elements, the most flights, ten to a bucket. */
+/** Derived: ten per bucket at 10,000 elements, the most flights. */
 const BUCKETS = 1024;
 
 /**
- * A hash table with separate chaining, whose links are fields of its elements. Inserting and deleting allocate nothing. Why
- * not a Map: see intrusive-list.ts.
+ * A hash table with separate chaining; the elements hold the links. Inserting and deleting allocate nothing. Why not a
+ * Map: see intrusive-list.ts.
  */
 export class IntrusiveTable<T extends TableNode<T>> {
   readonly #buckets: (T | undefined)[] = new Array(BUCKETS).fill(undefined);
@@ -30,7 +30,7 @@ export class IntrusiveTable<T extends TableNode<T>> {
     return having(one.number, one.follower);
   }
 
-  /** Adds an element that is in no table. */
+  /** Adds an element. It must be in no table. */
   add(one: T): void {
     const bucket = one.number & (BUCKETS - 1);
     one.follower = this.#buckets[bucket];

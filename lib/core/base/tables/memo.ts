@@ -1,6 +1,6 @@
 import QuickLRU from "quick-lru";
 
-/** Keeps what was made of a thing for the next time; bounded by entries. */
+/** Keeps results of `make` by their argument; bounded by entries. */
 export class Memo<K extends NonNullable<unknown>, V extends NonNullable<unknown>> {
   readonly #made: QuickLRU<K, V>;
   readonly #make: (from: K) => V;
@@ -18,7 +18,7 @@ export class Memo<K extends NonNullable<unknown>, V extends NonNullable<unknown>
   }
 }
 
-/** Keeps what was made for an object for as long as that object lives, such as the circuit breaker of a peer. */
+/** Keeps one result per object, such as a peer's circuit breaker, for as long as the object lives. */
 export class WeakMemo<K extends WeakKey, V extends NonNullable<unknown>> {
   readonly #made = new WeakMap<K, V>();
   readonly #make: (from: K) => V;

@@ -1,25 +1,25 @@
 /**
- * Deadlines for answers: one, or many on one timer. A process that stood still runs its timers before it reads its sockets,
- * where answers may lie that came in time. So a late timer lets the process read first.
+ * Deadlines for answers: one, or many on one timer. A process that stood still runs its timers before it reads its
+ * sockets, but answers that came in time may wait there. So a late timer lets the process read first.
  */
 import type { Clock } from "../clock.ts";
 
-/** A timer this late means that this process stood still. Chosen: several turns of a busy event loop. */
+/** A timer that is this late shows that the process stood still. Chosen: several turns of a busy event loop. */
 const LATE_MS = 50;
 /** The time to read the sockets. Chosen: some turns of the event loop. */
 const READ_MS = 20;
 /**
- * A wait that ends so late says nothing about the peer: this process was stopped, or its event loop was blocked. Chosen:
- * five times LATE_MS, since a busy node whose timers are often 50 ms late must still find dead peers.
+ * A wait that ends this late says nothing about the peer: this process was stopped, or its event loop was blocked.
+ * Chosen: five times LATE_MS, since a busy node with timers that are often 50 ms late must still find dead peers.
  */
 const STOOD_STILL_MS = 250;
-/** Chosen. A peer may name a deadline in 49 days, and a timer of more than 24.8 days fires at once, for ever. */
+/** Chosen. A peer may name a deadline in 49 days, but a timer of more than 24.8 days fires at once, again and again. */
 const MAX_DELAY_MS = 60_000;
 
 /**
- * Calls `action` after `delayMs` milliseconds; a little later if this process stood still meanwhile.
+ * Calls `action` after `delayMs` milliseconds, or a little later if this process stood still.
  *
- * @returns a function that cancels it, and may be called too late
+ * @returns a function that cancels it; a late call does nothing
  */
 export function atDeadline(clock: Clock, delayMs: number, action: () => void): () => void {
   const dueMs = clock.nowMs() + delayMs;
@@ -33,7 +33,7 @@ export function atDeadline(clock: Clock, delayMs: number, action: () => void): (
 /**
  * Starts to measure a wait that should take at most `mostMs` milliseconds.
  *
- * @returns whether this process stood still meanwhile, for so long that the end of the wait says nothing about the peer
+ * @returns a function that tells whether this process stood still so long that the end of the wait says nothing about the peer
  */
 export function standstillSince(clock: Clock, mostMs: number): () => boolean {
   const latestMs = clock.nowMs() + mostMs + STOOD_STILL_MS;
@@ -41,12 +41,12 @@ export function standstillSince(clock: Clock, mostMs: number): () => boolean {
 }
 
 /**
- * One timer for all deadlines of a kind: a timer for each would cost more than the work that it bounds. It is set to the
- * earliest deadline. An answer does not unset it; the next sweep finds nothing overdue.
+ * One timer for all deadlines of a kind, since a timer for each costs more than the work that it limits. It is set to
+ * the earliest deadline. An answer does not clear it; the next sweep then finds nothing overdue.
  */
 export class Deadlines {
   readonly #clock: Clock;
-  /** Ends overdue work. Returns the earliest deadline left, or Infinity. */
+  /** Ends overdue work. Returns the earliest remaining deadline, or Infinity. */
   readonly #sweep: (nowMs: number) => number;
   #atMs = Infinity;
   #cancel: (() => void) | undefined;

@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.ts";
 
 /**
- * Resolves to the result of `work`, or to `late` when `timeoutMs` passes first. A late result is dropped. The work goes on
- * until its own bounds end it.
+ * Resolves to the result of `work`, or to `late` after `timeoutMs`. A late result is dropped. The work continues until
+ * its own limits end it.
  *
  * @param work may also throw synchronously
  * @throws the error of `work`, if it fails in time

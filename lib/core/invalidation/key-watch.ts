@@ -1,12 +1,12 @@
-/** Requests that change a key while the log goes on: whether anything else has changed it meanwhile. */
+/** Watches a key while a request changes it: did anything else change the key at the same time? */
 import { areSame, type Label } from "./label.ts";
 
-/** The most keys that are watched at a time. Chosen: as many as requests go to one origin at once. */
+/** The most keys watched at a time. Chosen: as many as there are requests to one origin at once. */
 const MAX_WATCHES = 1_024;
 
-/** One key, from the beginning of a request that changes it. */
+/** The watch of one key, from the start of a request that changes it. */
 export class KeyWatch {
-  /** Where this node was then: whatever is labelled so was good before the request. */
+  /** This node's label at the start: a value with this label was good before the request. */
   readonly begun: Label;
   readonly #end: () => void;
   #first: Label | undefined;
@@ -17,12 +17,12 @@ export class KeyWatch {
     this.#end = end;
   }
 
-  /** A message at `label` covers the key. */
+  /** To be called when a message at `label` covers the key. */
   told(label: Label): void {
     this.#first ??= label;
   }
 
-  /** The log is not told to this watch any more. */
+  /** To be called when this watch gets no more messages of the log. */
   spoil(): void {
     this.#isSpoilt = true;
   }
@@ -30,8 +30,8 @@ export class KeyWatch {
   /**
    * Ends the watch.
    *
-   * @param own the place in the log of the request's own change, which is applied here
-   * @returns whether no other change of the key stands before it in the log
+   * @param own the label of the request's own change; this node has applied it
+   * @returns whether no other change of the key came before it in the log
    */
   isAlone(own: Label): boolean {
     this.#end();
@@ -60,7 +60,7 @@ export class KeyWatches {
     for (const [watch, key] of this.#watches) if (isCovered(key)) watch.told(label);
   }
 
-  /** Another group reads the log in this one's place. */
+  /** To be called when another group reads the log in place of this one. */
   retire(): void {
     this.#isOver = true;
     for (const watch of this.#watches.keys()) watch.spoil();

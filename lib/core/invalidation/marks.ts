@@ -1,7 +1,7 @@
-/** What was invalidated by name, and when: in bounded memory. Where a bound is reached, too much counts as invalidated. */
+/** Records invalidations by name in bounded memory. At a bound, too much counts as invalidated, never too little. */
 import { hashOf, utf8Bytes } from "../base/hash.ts";
 
-/** A soft invalidation: values that are older than `sequence` are stale since `atMs`. */
+/** A soft invalidation: values with a label before `sequence` are stale since `atMs`. */
 interface Soft {
   readonly sequence: number;
   readonly atMs: number;
@@ -9,7 +9,7 @@ interface Soft {
 
 /** The invalidations of one name. */
 export class Mark {
-  /** The last hard one; 0: there was none. */
+  /** The sequence of the last hard one; 0: there was none. */
   hard = 0;
   /** The soft ones after it, the oldest first. */
   #softs: readonly Soft[] = NO_SOFTS;
@@ -18,7 +18,7 @@ export class Mark {
     return this.#softs.length > 0;
   }
 
-  /** The last one, of either kind. */
+  /** The sequence of the last one of either kind. */
   get last(): number {
     return this.#softs.at(-1)?.sequence ?? this.hard;
   }
@@ -28,7 +28,7 @@ export class Mark {
     this.#softs = NO_SOFTS;
   }
 
-  /** Where there are too many, the oldest two become one: what is between them counts as stale since the older one. */
+  /** If there are too many, the oldest two merge: values between them count as stale since the older one. */
   addSoft(sequence: number, atMs: number): void {
     const softs = [...this.#softs, { sequence, atMs }];
     if (softs.length > MAX_SOFTS) softs.splice(0, 2, { sequence: softs[1]!.sequence, atMs: softs[0]!.atMs });
@@ -37,7 +37,7 @@ export class Mark {
 
   /** Since when a value that was good at `sequence` is stale; Infinity: it is not. */
   staleSinceMs(sequence: number): number {
-    // The first that covers it, not the last: repeated soft ones prolong nothing.
+    // The first one that covers the value counts, so repeated soft invalidations prolong nothing.
     for (const soft of this.#softs) if (soft.sequence > sequence) return soft.atMs;
     return Infinity;
   }
@@ -49,16 +49,19 @@ const MAX_SOFTS = 8;
 /** Chosen: a minute of 250 invalidations a second. */
 export const MAX_MARKS = 16_384;
 const MAX_MARK_BYTES = 4 * 1024 * 1024;
-/** Dropped marks share this many numbers. Chosen: 512 KiB; with as many dropped names, a third of all others stay apart. */
+/**
+ * Dropped marks share this many slots. Chosen: 512 KiB. After as many dropped names, a third of all other names share
+ * no slot.
+ */
 const DROPPED_SLOTS = 65_536;
 
 /** The marks of many names. */
 export class Marks {
-  /** The one that was added longest ago first. */
+  /** In the order of adding, the oldest first. */
   readonly #marks = new Map<string, Mark>();
   readonly #maxMarks: number;
   #bytes = 0;
-  /** For each hash of a name, the last invalidation of the dropped names that have it; a soft one counts as hard. */
+  /** Per slot, the last invalidation of the dropped names in it. A soft one counts as hard. */
   #dropped: Float64Array | undefined;
   #lastDropped = 0;
 
@@ -70,7 +73,7 @@ export class Marks {
     return this.#marks.size === 0 && this.#dropped === undefined;
   }
 
-  /** Of any name that was dropped: the last invalidation. */
+  /** The last invalidation of any dropped name. */
   get lastDropped(): number {
     return this.#lastDropped;
   }
@@ -83,13 +86,13 @@ export class Marks {
     return this.#marks.get(name);
   }
 
-  /** The last hard invalidation of this name, or of a dropped one that cannot be told from it. */
+  /** The last hard invalidation of this name, or of a dropped name in the same slot. */
   hardOf(name: string): number {
     const hard = this.#marks.get(name)?.hard ?? 0;
     return this.#dropped === undefined ? hard : Math.max(hard, this.#dropped[slotOf(name)]!);
   }
 
-  /** @returns the names that were dropped for it */
+  /** @returns the names that were dropped to make room */
   add(name: string, sequence: number, softAtMs: number | undefined): readonly string[] {
     const mark = this.#marks.get(name) ?? new Mark();
     if (!this.#marks.delete(name)) this.#bytes += utf8Bytes(name);

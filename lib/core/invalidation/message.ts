@@ -3,7 +3,7 @@ import { MAX_KEY_BYTES } from "../base/limits.ts";
 import { utf8Bytes } from "../base/hash.ts";
 import { UNSIGNED, UNSIGNED_FAULT } from "../base/unsigned.ts";
 
-/** What is no longer good. A value is covered when one of the four says so. */
+/** An invalidation. It covers a value if any of its four parts does. */
 export interface Invalidation {
   readonly keys: readonly string[];
   readonly prefixes: readonly string[];
@@ -13,14 +13,14 @@ export interface Invalidation {
   readonly soft: boolean;
 }
 
-/** Keys, prefixes and tags of one message. Chosen: one message must not hold up a node. */
+/** The most keys, prefixes and tags of one message together. Chosen: one message must not block a node. */
 export const MAX_NAMES = 1_000;
-/** Chosen: all names of a message at a quarter of their longest. */
+/** Chosen: enough for all names of a message at a quarter of their maximum length. */
 export const MAX_MESSAGE_BYTES = 256 * 1024;
 /** The longest tag, in bytes of UTF-8. */
 export const MAX_TAG_BYTES = MAX_KEY_BYTES;
 
-/** Of what a stranger wrote, a message shows so much. Chosen. */
+/** Error messages show this much of a stranger's text. Chosen. */
 const MAX_SHOWN_UNITS = 64;
 
 const NONE: readonly string[] = Object.freeze([]);
@@ -28,12 +28,12 @@ const FIELDS: ReadonlySet<string> = new Set(["keys", "prefixes", "tags", "all", 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** One with the fields that are given. */
+/** Makes an invalidation from the given fields and defaults. */
 export function invalidationOf(given: Partial<Invalidation>): Invalidation {
   return { keys: NONE, prefixes: NONE, tags: NONE, all: false, soft: false, ...given };
 }
 
-/** @throws TypeError in words for whoever wrote it: unsigned, not JSON, an unknown field, nothing named, or too much */
+/** @throws TypeError in words for its author: unsigned, not JSON, an unknown field, nothing named, or too much */
 export function parseInvalidation(data: Uint8Array): Invalidation {
   if (data === UNSIGNED) throw new TypeError(UNSIGNED_FAULT);
   if (data.byteLength > MAX_MESSAGE_BYTES) throw new TypeError(`it is longer than ${MAX_MESSAGE_BYTES} bytes`);
@@ -46,7 +46,7 @@ export function parseInvalidation(data: Uint8Array): Invalidation {
   return checkedInvalidation(json);
 }
 
-/** The same for JSON that was parsed. @throws TypeError */
+/** The same for parsed JSON. @throws TypeError */
 export function checkedInvalidation(json: unknown): Invalidation {
   if (typeof json !== "object" || json === null || Array.isArray(json)) throw new TypeError("it is not a JSON object");
   const given = json as Record<string, unknown>;
@@ -86,7 +86,7 @@ function namesIn(given: Record<string, unknown>, field: string): readonly string
   if (names === undefined) return NONE;
   if (!Array.isArray(names)) throw new TypeError(`${field} is not a list`);
   for (const name of names) {
-    // The top page of a site has the empty key. The empty prefix begins every key: "all" says that plainly.
+    // The top page of a site has the empty key. The empty prefix would cover every key: "all" must say that openly.
     if (typeof name !== "string" || (name === "" && field !== "keys")) {
       throw new TypeError(`${field} has an entry that is no text, or empty`);
     }

@@ -1,4 +1,4 @@
-/** How far this node is in the log of invalidations: the part of it that all groups share. */
+/** This node's position in the log of invalidations, shared by all groups. */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { SayOnce } from "../base/logs/say-once.ts";
@@ -7,52 +7,52 @@ import { BLIND, type Label } from "./label.ts";
 import type { InvalidationLog, LogFollower } from "./log.ts";
 import { type Invalidation, parseInvalidation } from "./message.ts";
 
-/** A group, as the log is told to it. */
+/** A group that receives the messages of the log. */
 export interface LogReader {
-  /** The node is at this label, and nothing before it can be vouched for. */
+  /** The node is now at this label. Earlier messages may have been missed, so no earlier value is known to be good. */
   restarted(label: Label): void;
-  /** The node has moved on. */
+  /** The node's label has moved on. */
   moved(): void;
-  /** After `moved`: the message there is about this group; `undefined`: it cannot be read. */
+  /** Called after `moved` if the message at this label is about this group. `undefined`: it cannot be read. */
   told(label: Label, message: Invalidation | undefined, data: Uint8Array): void;
-  /** Contact with the log, or its loss. */
+  /** Called at contact with the log, and at its loss. */
   touched(): void;
 }
 
 export interface LogPositionOptions {
   readonly clock: Clock;
-  /** @default none: the node is blind for good */
+  /** @default no log: the node's label never moves */
   readonly log?: InvalidationLog;
-  /** For messages that cannot be read. */
+  /** Gets complaints about messages that cannot be read. */
   readonly say?: Log;
-  /** The position has moved. */
+  /** Called when the position has moved. */
   readonly onMoved?: (label: Label) => void;
-  /** The log can be read, for the first time or again. */
+  /** Called when the log can be read, for the first time or again. */
   readonly onContact?: () => void;
 }
 
-/** Who waits for a label. */
+/** A caller that waits for a label. */
 interface Waiting {
   readonly label: Label;
   readonly resolve: (isReached: boolean) => void;
 }
 
-/** Most different complaints about messages that are told. Chosen: anybody may publish by hand. */
+/** The most different complaints about messages to log. Chosen: anybody may publish by hand. */
 const MAX_COMPLAINTS = 8;
-/** Chosen: the bound of all flights and asks of a node is in this range. */
+/** Chosen: about the bound of all flights and asks of a node. */
 const MAX_WAITING = 20_000;
 
-/** One node's place in the log, and the groups to which the messages go. */
+/** One node's position in the log. It passes the messages on to the groups. */
 export class LogPosition implements LogFollower {
-  /** How long messages had been in the log when they were applied here. */
+  /** The ages of messages when this node applied them. */
   readonly lag = new Histogram();
   readonly #options: LogPositionOptions;
   readonly #groups = new Map<string, LogReader>();
   readonly #waiting = new Set<Waiting>();
   readonly #complaints: SayOnce;
-  /** How far everything is applied. Only this class makes labels for it, so equal ones are the same object. */
+  /** Everything up to here is applied. Only this class makes such labels, so equal labels are the same object. */
   #label: Label = BLIND;
-  /** What was labelled before the first contact counts as being at the start of this life of the log. */
+  /** Whether values labelled before the first contact count as labelled at the start of this life of the log. */
   #keepsBlind = true;
   #isAway = true;
   #contactMs: number;
@@ -73,13 +73,13 @@ export class LogPosition implements LogFollower {
     return this.#options.log !== undefined && this.#isAway;
   }
 
-  /** Whether the log can get out of touch: there is one, and it is not this machine's own. */
+  /** Whether contact to the log can be lost: there is a log, and it is not in this machine's memory. */
   get canBeBlind(): boolean {
     const { log } = this.#options;
     return log !== undefined && log.isLocal !== true;
   }
 
-  /** For how long nothing is known of the log, in milliseconds: 0 where it is this machine's own. */
+  /** How long this node has known nothing of the log, in milliseconds. 0 if the log is in this machine's memory. */
   get blindMs(): number {
     return this.canBeBlind ? Math.max(0, this.#options.clock.nowMs() - this.#contactMs) : 0;
   }
@@ -94,22 +94,25 @@ export class LogPosition implements LogFollower {
     this.#groups.delete(group);
   }
 
-  /** Where a label is in this life of the log; -1: it is of another life, older than all that counts here. */
+  /** The sequence of a label in this life of the log. -1: it is of another life, so it is before all labels of this one. */
   numberOf({ epoch, sequence }: Label): number {
     if (epoch === this.#label.epoch) return sequence;
     return epoch === 0 && this.#keepsBlind ? 0 : -1;
   }
 
   /**
-   * Whether everything up to the label is applied here. A node that has not been in touch with the log asks for what stands
-   * in it now: a node that is out of touch does not know that either, unless it has never been in touch itself.
+   * Whether everything up to the label is applied here. A node that never had contact asks for the current end of the
+   * log. A node out of contact does not know that end either, unless it never had contact itself.
    */
   has({ epoch, sequence }: Label): boolean {
     if (epoch === 0) return this.#label.epoch === 0 || !this.isAway;
     return epoch === this.#label.epoch && sequence <= this.#label.sequence;
   }
 
-  /** `true` when the label is applied here; else this catches up, for `timeoutMs` at most, and tells whether it has. */
+  /**
+   * `true` if the label is applied here. Else it catches up, for at most `timeoutMs`, and resolves to whether it
+   * succeeded.
+   */
   reach(label: Label, timeoutMs: number): true | Promise<boolean> {
     if (this.has(label)) return true;
     const { clock, log } = this.#options;
@@ -175,7 +178,7 @@ export class LogPosition implements LogFollower {
     }
   }
 
-  /** Of an earlier life of the log: no node will ever come there. */
+  /** Whether the label is of an earlier life of the log: no node will ever reach it. */
   #isPast({ epoch }: Label): boolean {
     return epoch !== 0 && epoch < this.#label.epoch;
   }
@@ -185,7 +188,7 @@ export class LogPosition implements LogFollower {
     this.#options.onMoved?.(this.#label);
   }
 
-  /** A message by hand may be anything. It is passed over, and said. */
+  /** A message published by hand may be anything. An unreadable one is logged and skipped. */
   #parsed(group: string, sequence: number, data: Uint8Array): Invalidation | undefined {
     try {
       return parseInvalidation(data);

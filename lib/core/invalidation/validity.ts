@@ -1,4 +1,4 @@
-/** Which values of a group are still good, by what this node has applied of the log. */
+/** Decides which values of a group are still good, by the invalidations that this node has applied. */
 import type { Clock } from "../base/clock.ts";
 import { BLIND, type Label } from "./label.ts";
 import { Mark, Marks } from "./marks.ts";
@@ -6,7 +6,7 @@ import type { Invalidation } from "./message.ts";
 import type { LogPosition, LogReader } from "./position.ts";
 import type { Tags } from "./tags.ts";
 
-/** What of a value matters here. */
+/** The parts of a value that matter here. */
 export interface Labelled {
   label: Label;
   readonly freshUntilMs: number;
@@ -16,18 +16,21 @@ export interface Labelled {
 export interface ValidityOptions {
   readonly position: LogPosition;
   readonly clock: Clock;
-  /** Without contact with the log for so long, in milliseconds, no value counts as good; null: they do. @default null */
+  /** After this long without contact to the log, in milliseconds, no value counts as good. null: no limit. @default null */
   readonly maxBlindMs?: number | null | undefined;
-  /** A message about the group has been applied, or all was lost: loads of the covered keys must not be joined any more. */
+  /**
+   * Called when a message about the group was applied, or the log was lost. No later get may join a load of a covered
+   * key.
+   */
   readonly onCovered?: ((isCovered: (key: string) => boolean, keys: readonly string[]) => void) | undefined;
 }
 
-/** What this counts. */
+/** The counters of one group's invalidations. */
 export interface ValidityStats {
-  /** Messages that were applied, and that could not be read. */
+  /** Messages that were applied, and messages that could not be read. */
   applied: number;
   refused: number;
-  /** Values that were found to be no longer good: dropped, or made stale. */
+  /** Values that a check found bad and dropped, or made stale. */
   dropped: number;
   softened: number;
 }
@@ -39,26 +42,32 @@ export interface Told {
   readonly message: string;
 }
 
-/** How a value stands against the invalidations that this node has applied. */
+/** How the invalidations that this node has applied affect a value. */
 export interface Standing {
-  /** A hard one covers it. */
+  /** A hard invalidation covers it. */
   readonly isBad: boolean;
-  /** A change covers it that the log has not taken yet. */
+  /** A pending change covers it: the log has not taken that change yet. */
   readonly isPending: boolean;
-  /** Since when a soft one has made it stale, in Unix milliseconds; Infinity: none has. */
+  /** Since when it is stale by a soft invalidation, in Unix milliseconds; Infinity: it is not. */
   readonly staleSinceMs: number;
-  /** The sequence of the last invalidation that touches it, or of the point from which this node vouches for values. */
+  /** The sequence of the last invalidation that touches it, or of the point from which this node missed no message. */
   readonly last: number;
 }
 
-/** Prefixes are tried one length after the other, so they are few. Chosen. */
+/** The most prefixes. Chosen: a check tries each length of a prefix in turn, so they must be few. */
 const MAX_PREFIXES = 1_024;
-/** Messages that are kept to be shown, and how much of each. Chosen. */
+/** The most messages to keep for display, and the characters of each. Chosen. */
 const MAX_TOLD = 10;
 const MAX_TOLD_CHARACTERS = 200;
-/** With more prefixes in a message all loads in flight count as covered. 1,000 for 10,000 loads took 0.2 to 1 s (measured). */
+/**
+ * If a message has more prefixes, all loads in flight count as covered. 1,000 prefixes for 10,000 loads took 0.2 to 1 s
+ * (measured).
+ */
 const MAX_COMPARED = 16;
-/** Changes made here that the log has not taken yet. Chosen; with more, all is covered until it takes them. */
+/**
+ * The most pending changes of this node, which the log has not taken yet. Chosen. With more, all values are covered
+ * until it takes them.
+ */
 const MAX_PENDING = 1_000;
 
 const decoder = new TextDecoder();
@@ -67,14 +76,14 @@ const decoder = new TextDecoder();
  * The rules:
  *
  * - A value is good while its label is at least the last invalidation that covers it. A soft one makes it stale instead.
- * - A value that was just checked is good up to where this node is: its label is raised, so the next look at it is one
- *   comparison of references.
- * - Nothing is done to covered values when a message comes. They are found out when somebody looks at them.
+ * - A checked value is good up to this node's label. Its own label is raised to that, so the next check compares two
+ *   references.
+ * - A message does nothing to covered values when it comes. The next lookup finds out about them.
  */
 export class Validity implements LogReader {
-  /** What the label of a value must be that needs no check. */
+  /** A value with this label needs no check. */
   label: Label;
-  /** The node is here, as far as this group goes: the last message about it, or the start of what can be vouched for. */
+  /** The label of the last message about this group, or the point from which this node missed no message. */
   after: Label;
   readonly stats: ValidityStats = { applied: 0, refused: 0, dropped: 0, softened: 0 };
   #options: ValidityOptions;
@@ -85,9 +94,9 @@ export class Validity implements LogReader {
   /** How many prefixes have each length. */
   readonly #prefixLengths = new Map<number, number>();
   #all = new Mark();
-  /** The last invalidation of any tag: values with too many tags to keep are covered by every one. */
+  /** The last invalidation of any tag. Values with too many tags to keep are covered by every tag. */
   #lastOfTags = 0;
-  /** Covered from here on until `settlePending`: no clock and no log has ordered them. */
+  /** Changes that the log has not ordered yet. They cover values from now until `settlePending`. */
   readonly #pending = new Set<Invalidation>();
   #pendingCount = 0;
   #latest: readonly Told[] = [];
@@ -98,19 +107,19 @@ export class Validity implements LogReader {
     this.#options = options;
     this.#position = options.position;
     this.label = options.position.label;
-    // A group that begins now holds nothing that is older.
+    // A new group holds no older values.
     this.after = options.position.label;
     this.#all.addHard(this.after.sequence);
     this.touched();
   }
 
-  /** Another group goes on with the values, by another policy. */
+  /** Another group takes over the values, with another policy. */
   changeHands({ maxBlindMs, onCovered }: Pick<ValidityOptions, "maxBlindMs" | "onCovered">): void {
     this.#options = { ...this.#options, maxBlindMs, onCovered };
     this.touched();
   }
 
-  /** How far everything is applied: the label of a load that begins now. */
+  /** Everything up to here is applied. A load that begins now gets this label. */
   get applied(): Label {
     return this.#position.label;
   }
@@ -120,7 +129,7 @@ export class Validity implements LogReader {
     return this.#position.isAway;
   }
 
-  /** The messages that were applied, the latest first; ten at most. */
+  /** The latest messages about the group, the newest first; ten at most. */
   get latest(): readonly Told[] {
     return this.#latest;
   }
@@ -133,15 +142,15 @@ export class Validity implements LogReader {
     return this.#position.reach(label, timeoutMs);
   }
 
-  /** Compares two labels; a label of another life of the log is before all of this one. */
+  /** Compares two labels. A label of another life of the log is before all labels of this life. */
   compare(one: Label, other: Label): number {
     return this.#position.numberOf(one) - this.#position.numberOf(other);
   }
 
   /**
-   * The value if it is good, its label raised; a stale copy of it if it was softly invalidated; `undefined` if it is bad.
+   * The value with its label raised, if it is good; a stale copy, if it was softly invalidated; `undefined`, if it is bad.
    *
-   * @param key as clients ask for it
+   * @param key the client's key, not a cache key
    */
   check<V extends Labelled>(key: string, value: V): V | undefined {
     const number = this.#position.numberOf(value.label);
@@ -155,7 +164,7 @@ export class Validity implements LogReader {
     return raised({ ...value, freshUntilMs: staleSinceMs }, number, label);
   }
 
-  /** Whether an invalidation that is applied here covers the value: it is bad, or stale for it. Leaves no trace. */
+  /** Whether an invalidation makes the value bad or stale here. It changes nothing. */
   isCovered(key: string, value: Labelled): boolean {
     const number = this.#position.numberOf(value.label);
     if (this.#isPending(key, value)) return true;
@@ -164,7 +173,7 @@ export class Validity implements LogReader {
     return this.#hard(key, tags) > number || this.#staleSinceMs(key, tags, number) < value.freshUntilMs;
   }
 
-  /** What `check` goes by, for people. Leaves no trace: nothing is counted, and no label is raised. */
+  /** Explains to people what `check` decides by. It changes nothing: no counter, no label. */
   standing(key: string, value: Labelled): Standing {
     const number = this.#position.numberOf(value.label);
     const { tags } = value.about;
@@ -177,29 +186,30 @@ export class Validity implements LogReader {
   }
 
   /**
-   * Whether nothing may be served from the caches: the log has been out of touch for too long. The values are kept: they
-   * are good again if it turns out that nothing was missed.
+   * Whether the caches may serve nothing, as contact to the log was lost for too long. They keep their values, which
+   * are good again if no message was missed.
    */
   get isBlind(): boolean {
     return this.#isBlind;
   }
 
-  /** A change that no log has ordered, as it is away: what it covers is bad here until `settlePending`. */
+  /** Adds a change that the log cannot order, as it is away. Covered values are bad here until `settlePending`. */
   addPending(message: Invalidation): void {
     this.#pendingCount++;
     this.#pending.add(this.#pending.size < MAX_PENDING ? message : ALL);
     this.#match();
-    // This node does not move on by it, so later gets could not be told from earlier ones: they join none of these.
+    // The node's label does not move, so labels cannot tell later gets from earlier ones. Later gets must join no load
+    // in flight.
     if (message.tags.length > 0) this.#options.onCovered?.(() => true, message.keys);
     else this.#tellCovered(message);
   }
 
-  /** How many changes have waited for the log so far. */
+  /** The number of changes that have been added as pending so far. */
   get pendingCount(): number {
     return this.#pendingCount;
   }
 
-  /** Whether a change that waits for the log may cover the key's value, whose tags nobody knows before it is loaded. */
+  /** Whether a pending change may cover the key's value. The value's tags are unknown before it is loaded. */
   mayBePending(key: string): boolean {
     if (this.#pending.size === 0) return false;
     for (const { all, keys, prefixes, tags } of this.#pending) {
@@ -210,12 +220,12 @@ export class Validity implements LogReader {
     return false;
   }
 
-  /** The changes that wait for the log. */
+  /** The pending changes. */
   get pending(): readonly Invalidation[] {
     return [...this.#pending];
   }
 
-  /** The log has taken the change, and this node has applied it. */
+  /** To be called when the log has taken a pending change and this node has applied it. */
   settlePending(message: Invalidation): void {
     this.#pending.delete(message);
     this.#match();
@@ -264,7 +274,7 @@ export class Validity implements LogReader {
     this.#isBlind = leftMs <= 0;
     this.#match();
     if (this.#isBlind || leftMs === Infinity) return;
-    // A little late: at exactly that age the values still count.
+    // One millisecond later: at exactly that age the values still count.
     this.#cancelBlind = clock.after(leftMs + 1, () => this.touched());
   }
 
@@ -273,7 +283,7 @@ export class Validity implements LogReader {
     this.#cancelBlind?.();
   }
 
-  /** Values need no check if they were checked where this node is; while anything stands against that, all are checked. */
+  /** Values with this node's current label need no check, unless the node is blind or changes are pending. */
   #match(): void {
     this.label = this.#isBlind || this.#pending.size > 0 ? UNMATCHED : this.#position.label;
   }
@@ -283,11 +293,11 @@ export class Validity implements LogReader {
     const named = new Set(keys);
     const areAll = all || prefixes.length > MAX_COMPARED;
     const isCovered = (key: string) => areAll || named.has(key) || prefixes.some((prefix) => key.startsWith(prefix));
-    // What a load's tags are is not known before it ends: see Group.
+    // A load's tags are unknown before it ends, so tags alone detach no load: see Group.
     if (all || named.size > 0 || prefixes.length > 0) this.#options.onCovered?.(isCovered, keys);
   }
 
-  /** Whether a change covers the value that no other node knows of yet: a few names, and none but in an outage. */
+  /** Whether a pending change covers the value. There are only a few of these, and only during an outage. */
   #isPending(key: string, { about: { tags } }: Labelled): boolean {
     if (this.#pending.size === 0) return false;
     for (const message of this.#pending) {
@@ -315,7 +325,7 @@ export class Validity implements LogReader {
     return hard;
   }
 
-  /** Since when a value is stale for a soft invalidation. */
+  /** Since when a value is stale by a soft invalidation. */
   #staleSinceMs(key: string, tags: Tags, number: number): number {
     let sinceMs = this.#all.staleSinceMs(number);
     const look = (mark: Mark | undefined) => {
@@ -353,13 +363,13 @@ export class Validity implements LogReader {
   }
 }
 
-/** The label is raised to where this node is, unless the value comes from a node that is ahead. */
+/** Raises the value's label to this node's label, unless the value comes from a node that is ahead. */
 function raised<V extends Labelled>(value: V, number: number, label: Label): V {
   if (number <= label.sequence) value.label = label;
   return value;
 }
 
-/** No value has it. */
+/** A label that no value has, so every value is checked. */
 const UNMATCHED: Label = Object.freeze({ ...BLIND });
 const ALL: Invalidation = Object.freeze({ keys: [], prefixes: [], tags: [], all: true, soft: false });
 const NO_KEYS: readonly string[] = Object.freeze([]);

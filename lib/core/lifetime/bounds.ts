@@ -1,22 +1,22 @@
 /**
- * Values that come from other nodes, whatever the way: an owner's answer, what a former owner still has, a handed-over value, a
- * second copy, a written one. This node's own policy bounds them, as nodes may be given different ones.
+ * Bounds every value from another node: an owner's answer, a former owner's value, a handed-over value, a second copy,
+ * a written value. This node's policy bounds them, as the policies of nodes may differ.
  */
 import type { LifetimePolicy } from "./policy.ts";
 import { isUsableOnError, isUsableStale, type Times } from "./times.ts";
 
-/** Which of a value's times its origin has named itself. The policy of the node that loaded it gave the others. */
+/** Which of a value's times came from its origin. The others came from the policy of the node that loaded it. */
 export interface OwnTimes {
   readonly hasOwnLifetime: boolean;
   readonly hasOwnStale: boolean;
 }
 
 /**
- * The times for which this node may serve a value: of each end, the sooner one. A lifetime is counted from the value's birth,
- * so the time at the other node counts. What the origin has named stays, if this node honours that.
+ * The times for which this node may serve a value: the earlier of both ends in each case. A lifetime starts at the
+ * value's birth, so the time at the other node counts. Times from the origin stay, if this node honours them.
  *
- * @param lifetimeMs how long this node's policy lets such a value live; null: without end
- * @returns `given` itself, if it ends soon enough. So it is where both nodes have the same policy
+ * @param lifetimeMs the lifetime of such a value by this node's policy; null: without end
+ * @returns `given` itself, if it ends early enough, as always when both nodes have the same policy
  */
 export function boundedTimes(given: Times, own: OwnTimes, policy: LifetimePolicy, lifetimeMs: number | null): Times {
   const { honourOrigin, staleWhileRevalidateMs: whileRevalidateMs, staleIfErrorMs: ifErrorMs } = policy;
@@ -24,7 +24,7 @@ export function boundedTimes(given: Times, own: OwnTimes, policy: LifetimePolicy
   const isOwn = lifetimeMs === null || own.hasOwnLifetime && honourOrigin;
   const ownUntilMs = isOwn ? givenUntilMs : bornAtMs + lifetimeMs;
   const freshUntilMs = Math.min(givenUntilMs, ownUntilMs);
-  // Without end: it is never stale.
+  // A value without end is never stale.
   if (freshUntilMs === Infinity) return given;
   const staleMs = (givenMs: number, policyMs: number) => {
     if (own.hasOwnStale && honourOrigin) return givenMs;
@@ -40,8 +40,8 @@ export function boundedTimes(given: Times, own: OwnTimes, policy: LifetimePolicy
 }
 
 /**
- * Whether the other node may still serve a value in its present state, and this one may not: the policies differ. A value
- * that has ended at the other node too was given for a reason that holds here as well.
+ * Whether the other node may still serve a value in its present state and this node may not, because the policies
+ * differ. A value that has ended at the other node, too, was sent for a reason that also holds here.
  */
 export function isTooOldHere(given: Times, bounded: Times, nowMs: number): boolean {
   if (bounded === given || isServed(bounded, nowMs)) return false;

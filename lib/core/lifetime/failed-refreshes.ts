@@ -2,9 +2,9 @@ import QuickLRU from "quick-lru";
 import { type Backoff, backoffMs } from "../base/time/backoff.ts";
 import type { Clock } from "../base/clock.ts";
 
-/** Between two tries to refresh one key whose origin fails. */
+/** The pause between two refreshes of a key whose origin fails. */
 const RETRY: Backoff = { firstMs: 1_000, mostMs: 30_000 };
-/** Chosen: quick-lru keeps up to twice as many; a key that is forgotten is tried once more than it should. */
+/** Chosen. quick-lru keeps up to twice as many. A forgotten key costs one refresh too many. */
 const MAX_KEYS = 8_192;
 
 interface Failure {
@@ -13,7 +13,7 @@ interface Failure {
   readonly error: unknown;
 }
 
-/** Keys whose last load failed while there was a stale value to serve: the origin is asked for each only now and then. */
+/** Keys whose last load failed while a stale value could be served. The origin is asked for each only now and then. */
 export class FailedRefreshes {
   readonly #clock: Clock;
   readonly #failed = new QuickLRU<string, Failure>({ maxSize: MAX_KEYS });
@@ -22,7 +22,7 @@ export class FailedRefreshes {
     this.#clock = clock;
   }
 
-  /** What the last try failed with, while the next one is not due yet. */
+  /** The error of the last refresh, until the next one is due. */
   errorOf(key: string): unknown {
     const failure = this.#failed.size === 0 ? undefined : this.#failed.get(key);
     return failure !== undefined && failure.untilMs > this.#clock.nowMs() ? failure.error : undefined;

@@ -1,9 +1,9 @@
 import QuickLRU from "quick-lru";
 import type { Clock } from "../base/clock.ts";
 
-/** For how long the requests for a key whose answer may not be shared go to the origin one by one: as Varnish's hit-for-miss. */
+/** How long requests go to the origin separately after an answer that may not be shared, like Varnish's hit-for-miss. */
 const PASS_MS = 120_000;
-/** Chosen; quick-lru keeps up to twice as many. A key that is forgotten costs its waiters one wait in vain. */
+/** Chosen. quick-lru keeps up to twice as many. A forgotten key costs its waiters one useless wait. */
 const MAX_KEYS = 65_536;
 
 /** Keys whose answers may not be shared, each for a while. */

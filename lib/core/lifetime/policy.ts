@@ -1,20 +1,20 @@
-/** For how long the values of a group may be served, where the origin does not say so itself. */
+/** How long the values of a group may be served, where the origin itself does not say. */
 export interface LifetimePolicy {
   /** Lifetime, in milliseconds; null: until it is evicted. */
   readonly ttlMs: number | null;
-  /** Share by which lifetimes are shortened at random, 0 to 1: what was loaded together does not expire together. */
+  /** The largest random share to shorten lifetimes by, 0 to 1, so that values loaded together do not expire together. */
   readonly ttlJitter: number;
-  /** After that, for how long a value is served while one load in the whole cluster refreshes it, in milliseconds. */
+  /** How long after its lifetime a value is served while one load in the whole cluster refreshes it, in milliseconds. */
   readonly staleWhileRevalidateMs: number;
-  /** After the lifetime, for how long a value is served because the origin fails, in milliseconds. */
+  /** How long after its lifetime a value is served when the origin fails, in milliseconds. */
   readonly staleIfErrorMs: number;
-  /** A load that takes longer than this is answered with a stale value that may be served; null: it is waited for. */
+  /** After this time of a load, in milliseconds, a stale value that may be served is the answer. null: wait for the load. */
   readonly softTimeoutMs: number | null;
   /** Whether popular values are refreshed shortly before they expire. */
   readonly refreshAhead: boolean;
   /** How long "not found" is remembered, in milliseconds. */
   readonly negativeTtlMs: number;
-  /** Whether an HTTP origin's own words on freshness come first. */
+  /** Whether an HTTP origin's own freshness has priority. */
   readonly honourOrigin: boolean;
 }
 

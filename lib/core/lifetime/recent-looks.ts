@@ -1,10 +1,10 @@
 import QuickLRU from "quick-lru";
 import type { Clock } from "../base/clock.ts";
 
-/** Chosen; quick-lru keeps up to twice as many. A key that is forgotten costs one look too many. */
+/** Chosen. quick-lru keeps up to twice as many. A forgotten key costs one ask too many. */
 const MAX_KEYS = 65_536;
 
-/** When this node has last looked at the owner for a refresh of its own copy, by key. */
+/** When this node last asked the owner to refresh its own copy, by key. */
 export class RecentLooks {
   readonly #clock: Clock;
   readonly #lookedAtMs = new QuickLRU<string, number>({ maxSize: MAX_KEYS });
@@ -13,7 +13,7 @@ export class RecentLooks {
     this.#clock = clock;
   }
 
-  /** Whether this is the first look for the key in `pauseMs`. */
+  /** Whether this is the first ask for the key within `pauseMs`. */
   isFirst(key: string, pauseMs: number): boolean {
     const nowMs = this.#clock.nowMs();
     if (nowMs - (this.#lookedAtMs.get(key) ?? -Infinity) < pauseMs) return false;

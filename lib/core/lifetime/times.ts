@@ -1,25 +1,25 @@
-/** Until when a value may be served, and for what reason. Times in Unix milliseconds of this node's clock. */
+/** Until when a value may be served, and why. Times are in Unix milliseconds of this node's clock. */
 export interface Times {
   /** When the origin gave the value. */
   readonly bornAtMs: number;
-  /** Until when it is served without asking anybody; `Infinity`: until it is evicted. */
+  /** Until when it is served without asking another node or the origin. `Infinity`: until it is evicted. */
   readonly freshUntilMs: number;
-  /** After that, for how long it is served while one load in the whole cluster refreshes it. */
+  /** How long after `freshUntilMs` it is served while one load in the whole cluster refreshes it. */
   readonly staleWhileRevalidateMs: number;
-  /** After `freshUntilMs`, for how long it is served because the origin fails. */
+  /** How long after `freshUntilMs` it is served when the origin fails. */
   readonly staleIfErrorMs: number;
 }
 
-/** The same, counted from one moment. Nodes send each other these, as their clocks differ. */
+/** The same as durations from one moment. Nodes send these to each other, as their clocks differ. */
 export interface Spans {
   readonly ageMs: number;
-  /** Below zero: it has been stale for so long. */
+  /** Negative: how long it has been stale. */
   readonly freshMs: number;
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
 }
 
-/** The times of a value for which these spans begin at `nowMs`. */
+/** The times of a value whose spans start at `nowMs`. */
 export function timesFrom(nowMs: number, { ageMs, freshMs, staleWhileRevalidateMs, staleIfErrorMs }: Spans): Times {
   return { bornAtMs: nowMs - ageMs, freshUntilMs: nowMs + freshMs, staleWhileRevalidateMs, staleIfErrorMs };
 }
@@ -29,12 +29,12 @@ export function isUsableStale({ freshUntilMs, staleWhileRevalidateMs }: Times, n
   return freshUntilMs + staleWhileRevalidateMs > nowMs;
 }
 
-/** Whether it may be served because the origin fails. */
+/** Whether it may be served when the origin fails. */
 export function isUsableOnError({ freshUntilMs, staleIfErrorMs }: Times, nowMs: number): boolean {
   return freshUntilMs + staleIfErrorMs > nowMs;
 }
 
-/** When nothing may serve the value any more. */
+/** When the value may not be served at all any more. */
 export function goneAtMs({ freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs }: Times): number {
   return freshUntilMs + Math.max(staleWhileRevalidateMs, staleIfErrorMs);
 }
@@ -45,9 +45,9 @@ export function jittered(lifetimeMs: number, jitter: number, random: () => numbe
 }
 
 /**
- * Whether a get refreshes a value that is still fresh: the nearer its end and the longer its load, the likelier; so of many
- * gets one comes before the end. XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
- * Prevention", VLDB 2015), with beta 1.
+ * Whether a get refreshes a still fresh value: likelier near its end and for a long load. So one of many gets refreshes
+ * it before the end. XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB
+ * 2015), with beta 1.
  *
  * @param loadMs how long the last load took
  */

@@ -1,4 +1,4 @@
-/** What happens to a suspect: a round of indirect probes, and eviction if a rule allows it. */
+/** Decides about a suspect: a round of indirect probes, then eviction if a rule allows it. */
 import { standstillSince } from "../base/time/deadlines.ts";
 import { withTimeout } from "../base/time/timeout.ts";
 import { probeIndirectly } from "./indirect-probe.ts";
@@ -9,9 +9,9 @@ import type { ProbeState } from "./probe.ts";
 import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
 import type { ReturnedLives } from "./returned-lives.ts";
 
-/** At most so many others are asked about a suspect. Chosen: a sample, so that the work does not grow with the cluster. */
+/** The most nodes to ask about a suspect. Chosen: a sample, so that the work does not grow with the cluster. */
 const INDIRECT_PROBERS = 5;
-/** Then an eviction counts as failed; if it was carried out, the next roster tells. Chosen. */
+/** After this time an eviction counts as failed. If it happened after all, the next roster shows it. Chosen. */
 const EVICT_TIMEOUT_MS = 5_000;
 
 /** The cluster as this node sees it now. */
@@ -31,13 +31,13 @@ interface EvictionRuleOptions {
 }
 
 /**
- * The rules of evidence: rules 6 to 14 of README.md in this folder, which gives their reasons and tests. This node has
- * missed the suspect's answers itself, so it has one vote, "dead". The suspect has none.
+ * The rules for evictions: rules 6 to 14 of README.md in this folder, which gives their reasons and tests. This node
+ * missed the suspect's answers itself, so it has one vote, "dead". The suspect has no vote.
  */
 export class EvictionRule {
   readonly #options: EvictionRuleOptions;
   readonly #staleRecords = new StaleRecords();
-  /** When a peer last answered this node; undefined: none ever has. */
+  /** When a peer last answered this node; undefined: no peer ever answered. */
   #heardAtMs: number | undefined;
   #rounds = 0;
   #evictions = 0;
@@ -46,7 +46,7 @@ export class EvictionRule {
     this.#options = options;
   }
 
-  /** Rounds in which others were asked. */
+  /** The number of rounds in which other nodes were asked. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -55,7 +55,7 @@ export class EvictionRule {
     return this.#evictions;
   }
 
-  /** To be called when the peers of the view have changed. */
+  /** To be called after the peers of the view have changed. */
   rosterChanged(): void {
     const { liveness, view } = this.#options;
     this.#staleRecords.see(view.peers.values(), liveness.isRegistryAway());
@@ -66,11 +66,11 @@ export class EvictionRule {
     this.#heardAtMs = this.#options.liveness.clock.nowMs();
   }
 
-  /** One round about a suspect; the next one is due after as many further misses. Never rejects. */
+  /** Runs one round about a suspect. The next one is due after as many further misses. Never rejects. */
   async decide(suspect: ProbeState): Promise<void> {
     const { clock, isRegistryAway, isListed } = this.#options.liveness;
     this.#logOnce(suspect);
-    // The next miss tries again.
+    // The next miss starts another attempt.
     if (isRegistryAway() || this.#waitMsFor(suspect) > 0) return;
     const { streak } = suspect;
     // An indirect prober needs the time of a probe before it can say "dead".
@@ -88,7 +88,7 @@ export class EvictionRule {
   async #reasonToEvict(suspect: ProbeState, timeoutMs: number): Promise<string | undefined> {
     const { isLaterRound, silent } = suspect;
     const { record } = suspect.peer;
-    // Another suspect would only be silent.
+    // Do not ask other suspects, as they would probably be silent.
     for (const other of this.#options.view.states.values()) if (other.isSuspect) silent.add(other.peer.record.name);
     let probers = this.#probersOf(record.name, INDIRECT_PROBERS, isLaterRound ? silent : undefined);
     const wereAllSilent = probers.length === 0;
@@ -109,12 +109,12 @@ export class EvictionRule {
     return isMajority(1 + dead, total) ? `${1 + dead} of ${total} nodes agree` : undefined;
   }
 
-  /** No other node shares a group with the suspect. */
+  /** For a suspect that shares no group with another node. */
   #reasonInPair(suspect: ProbeState): string | undefined {
     return this.#hearsOutsiders(suspect) === false ? this.#reasonIfStale(suspect) : "no other node lists it";
   }
 
-  /** @param options.wereAllSilent whether all nodes that list the suspect were silent before, and are again */
+  /** @param options.wereAllSilent whether all nodes that list the suspect were silent before this round, too */
   #reasonInSilence(suspect: ProbeState, { wereAllSilent }: { wereAllSilent: boolean }): string | undefined {
     return wereAllSilent && this.#hearsOutsiders(suspect) === true
       ? "the nodes that list it are silent, others answer"
@@ -127,13 +127,13 @@ export class EvictionRule {
   }
 
   /**
-   * Whether this node hears peers that share no group with the suspect, so that it is not cut off itself; undefined:
-   * there are none.
+   * Whether this node hears peers that share no group with the suspect. If so, this node is not cut off. undefined:
+   * there are no such peers.
    */
   #hearsOutsiders({ peer }: ProbeState): boolean | undefined {
     const { liveness, polling, view } = this.#options;
     if (this.#probersOf(peer.record.name, view.peers.size).length === view.peers.size - 1) return undefined;
-    // A node that is cut off has heard nothing for twice as long by its second round.
+    // By its second round, a node that is cut off has heard nothing for twice this time.
     const suspicionMs = polling.pollMisses * SILENT_INTERVALS * polling.pollIntervalMs;
     return liveness.clock.nowMs() - (this.#heardAtMs ?? -Infinity) <= suspicionMs;
   }
@@ -156,7 +156,7 @@ export class EvictionRule {
       const facts = { peer: name, incarnation, reason };
       log.info(`evicted ${name} (incarnation ${incarnation}) from the peer lists: ${reason}`, {}, facts);
     }
-    // Another node was first, or the peer came back: the next roster tells. If it does not, the misses count from zero.
+    // If another node was first or the peer came back, the next roster shows it. If not, the misses count from zero.
     if (this.#isCurrent(suspect)) suspect.reset();
   }
 
@@ -189,14 +189,14 @@ function isMajority(votes: number, total: number): boolean {
 }
 
 /**
- * Records that a cluster left behind when it died whole: listed when this node first saw the lists, and ever since. The
- * time in a record does not count, as another machine's clock wrote it.
+ * Records that a cluster left behind when all its nodes died. They were listed when this node first saw the lists, and
+ * ever since. The time in a record does not count, as another machine's clock wrote it.
  */
 class StaleRecords {
   readonly #lives = new Set<string>();
   #hasSeenRegistry = false;
 
-  /** Takes notice of the peers that are listed now. */
+  /** Notes the peers that are listed now. */
   see(peers: Iterable<ProbedPeer>, isRegistryAway: boolean): void {
     const listed = new Set([...peers].map(({ record }) => lifeOf(record)));
     // A peer that was evicted and put itself back is alive.

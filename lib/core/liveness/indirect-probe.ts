@@ -1,4 +1,4 @@
-/** Indirect probes: this node asks others to probe its suspect, and probes the suspects of others. */
+/** Indirect probes: this node asks others to probe its suspect, and probes suspects for others. */
 import type { Clock } from "../base/clock.ts";
 import { withTimeout } from "../base/time/timeout.ts";
 import { PeerError } from "../errors.ts";
@@ -6,21 +6,21 @@ import type { Probes } from "./probe.ts";
 import { lifeOf, type ProbedPeer, type Suspect } from "./probed-peer.ts";
 import type { ReturnedLives } from "./returned-lives.ts";
 
-/** What the indirect probers of a suspect said. */
+/** The answers of a suspect's indirect probers. */
 export interface Findings {
   readonly asked: number;
-  /** How many said that the suspect is dead, or alive. */
+  /** How many gave an answer, "dead" or "alive". */
   readonly answered: number;
   readonly dead: number;
-  /** The probers that could not be asked, or could not say. Incomplete when enough of them said "dead" before. */
+  /** The probers that could not be asked or could not tell. Incomplete if enough others said "dead" first. */
   readonly silent: readonly string[];
 }
 
 /**
- * Asks all probers at once. It ends when enough of them have said "dead", or when each has answered or had `timeoutMs`.
- * Never rejects.
+ * Asks all probers at once. It ends when enough of them said "dead", or when each one answered or its `timeoutMs` is
+ * over. Never rejects.
  *
- * @param options.isEnough whether so many "dead" settle the matter
+ * @param options.isEnough whether this number of "dead" votes is enough
  */
 export function probeIndirectly(
   suspect: Suspect,
@@ -51,16 +51,16 @@ export interface IndirectProberOptions {
   readonly self: Suspect;
   readonly probes: Probes;
   readonly returned: ReturnedLives;
-  /** A suspect has at most so long to answer, whatever the asking node would wait. */
+  /** The longest time for a suspect to answer, even if the asking node would wait longer. */
   readonly timeoutMs: number;
-  /** A listed peer, as it stands now. */
+  /** A listed peer in its current state. */
   readonly peerOf: (name: string) => ProbedPeer | undefined;
-  /** Whether this node is listed. Peers refuse an unlisted node, so it would take them all for dead. */
+  /** Whether this node is listed. Peers refuse an unlisted node, so all of them would look dead. */
   readonly isListed: () => boolean;
   readonly onAnswer: (peer: ProbedPeer) => void;
 }
 
-/** Suspects that this node probes for others at once. Chosen: a bound on the work that peers can cause. */
+/** The most suspects that this node probes for others at once. Chosen: it limits the work that peers can cause. */
 const MAX_AT_ONCE = 64;
 
 /** Probes suspects for other nodes. */
@@ -73,10 +73,10 @@ export class IndirectProber {
   }
 
   /**
-   * Probes the suspect once, now, or joins the probe that is in flight.
+   * Probes the suspect once, now, or joins a probe in flight.
    *
    * @returns whether the suspect answered
-   * @throws PeerError this node cannot say
+   * @throws PeerError this node cannot tell
    */
   async probe(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
     const { self, probes, returned, isListed, onAnswer } = this.#options;
@@ -90,7 +90,7 @@ export class IndirectProber {
       onAnswer(peer);
       return true;
     }
-    // The lists may have changed meanwhile.
+    // Checks again, as the lists may have changed during the probe.
     this.#find(suspect);
     if (outcome === "void") throw cannotSay(suspect, "this node could not probe it");
     if (!isListed()) throw cannotSay(suspect, "this node is not listed itself");

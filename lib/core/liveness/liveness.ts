@@ -1,4 +1,4 @@
-/** Finds dead peers over the path that requests take, and evicts them when other nodes agree. */
+/** Finds dead peers over the same connections as requests, and evicts them when other nodes agree. */
 import { EvictionRule, type View } from "./eviction-rule.ts";
 import { IndirectProber } from "./indirect-probe.ts";
 import { type LivenessOptions, type LivenessStats, pollingOf, type PollingOptions } from "./options.ts";
@@ -10,15 +10,15 @@ import { ReturnedLives } from "./returned-lives.ts";
 
 export type { ProbedPeer, Suspect } from "./probed-peer.ts";
 
-/** Peers probed beyond those of the plan. Chosen: a bound for the work while many peers are dead. */
+/** The most peers to probe in addition to the plan. Chosen: it limits the work while many peers are dead. */
 const MAX_EXTRA = 64;
-/** At every second tick, one more peer is probed, each in its turn. Chosen. */
+/** At every second tick one more peer is probed, each in turn. Chosen. */
 const TICKS_PER_TURN = 2;
-/** A peer that answered so many intervals ago is in reach. Chosen: one probe may be missed. */
+/** A peer that answered within this many intervals is in reach. Chosen: it may miss one probe. */
 const LATELY_INTERVALS = 2;
 
 /**
- * Probes peers, and tells which of them are suspects: rules 1 to 5 of README.md in this folder, which gives their reasons
+ * Probes peers and finds the suspects among them: rules 1 to 5 of README.md in this folder, which gives their reasons
  * and tests. `EvictionRule` decides about a suspect.
  */
 export class Liveness {
@@ -31,7 +31,7 @@ export class Liveness {
   readonly #returned: ReturnedLives;
   readonly #view: View;
   #phase: "new" | "running" | "stopped" = "new";
-  /** The peer that was last probed in its turn. */
+  /** The name of the last peer that was probed in turn. */
   #lastInTurn = "";
 
   /** @throws RangeError as `pollingOf` does */
@@ -66,7 +66,7 @@ export class Liveness {
     this.rosterChanged();
   }
 
-  /** Ends all probing; probes and rounds in flight have no effect any more. */
+  /** Ends all probing. Probes and rounds in flight have no further effect. */
   stop(): void {
     this.#phase = "stopped";
     this.#timer.stop();
@@ -74,7 +74,7 @@ export class Liveness {
     this.#view.states.clear();
   }
 
-  /** To be called at each change of a roster: probes the peers that are listed now. O(N) per new name. */
+  /** To be called at each change of a roster. Then it probes the peers that are listed now. O(N) per new name. */
   rosterChanged(): void {
     if (this.#phase !== "running") return;
     const options = this.#options;
@@ -91,7 +91,7 @@ export class Liveness {
     const isListed = options.isListed();
     for (const [name, state] of view.states) {
       state.isExtra = !targets.has(name);
-      // A streak of misses is followed to its end, or each change of the plan would begin a new count.
+      // Follow a streak of misses to its end. Otherwise each change of the plan would restart the count.
       if (state.isExtra && state.misses === 0) this.#drop(state);
       else if (!isListed) state.reset();
     }
@@ -101,8 +101,8 @@ export class Liveness {
   }
 
   /**
-   * To be called when a peer has written its record again in the same life, after the rosters were told: it put itself back,
-   * or changed its state.
+   * To be called when a peer wrote its record again in the same life (it put itself back or changed its state), after
+   * the rosters are up to date.
    */
   wroteAgain(suspect: Suspect): void {
     const peer = this.#view.peers.get(suspect.name);
@@ -110,14 +110,14 @@ export class Liveness {
   }
 
   /**
-   * To be called when this node puts itself back: most nodes took it for dead, so it may be the one that is cut off, and
-   * has no vote about peers that it does not reach.
+   * To be called when this node puts itself back. Most nodes took it for dead, so it may itself be cut off. It has no
+   * vote about peers that it does not reach.
    */
   putBack(): void {
     for (const peer of this.#view.peers.values()) this.#waitFor(peer);
   }
 
-  /** To be called when a connection to a peer has opened. */
+  /** To be called after a connection to a peer opened. */
   reached(suspect: Suspect): void {
     this.#returned.reached(suspect);
   }
@@ -131,8 +131,8 @@ export class Liveness {
    * Probes a suspect for another node, once, now, over this node's own connection.
    *
    * @returns whether the suspect answered
-   * @throws PeerError this node cannot say: it does not list the suspect in this life, is not listed itself, or has too
-   * much to do. The asking node counts that as silence, not as "dead"
+   * @throws PeerError this node cannot tell: it does not list the suspect in this life, is not listed itself, or is too
+   * busy. The asking node counts that as silence, not as "dead"
    */
   probeIndirectly(suspect: Suspect, options: { timeoutMs: number }): Promise<boolean> {
     return this.#indirectProber.probe(suspect, options);
@@ -150,11 +150,11 @@ export class Liveness {
     const state = this.#view.states.get(peer.record.name);
     if (state === undefined ? peer.isOpen : this.#hasAnsweredLately(state)) return;
     this.#returned.returned(peer.record);
-    // A list may come without the moment in which the peer was not listed: what was missed before does not count.
+    // The view may have skipped the time when the peer was not listed. Earlier misses do not count.
     state?.reset();
   }
 
-  /** A connection that is open says less: it may be half dead. */
+  /** An open connection proves less, as it may be half dead. */
   #hasAnsweredLately({ lastAnsweredAtMs = -Infinity }: ProbeState): boolean {
     return this.#options.clock.nowMs() - lastAnsweredAtMs <= LATELY_INTERVALS * this.#polling.pollIntervalMs;
   }
@@ -178,7 +178,7 @@ export class Liveness {
     if (isExtra && [...states.values()].filter((state) => state.isExtra).length >= MAX_EXTRA) return;
     const state = new ProbeState(peer, { isExtra, missesOfSuspect: this.#polling.pollMisses });
     states.set(name, state);
-    // The reason for an extra probe may pass, so it does not wait for the tick.
+    // The reason for an extra probe may be short-lived, so probe before the next tick.
     if (isExtra) this.#probeAt(state, this.#options.clock.nowMs());
   }
 
@@ -198,7 +198,7 @@ export class Liveness {
 
   #addNextInTurn(): void {
     const { names } = this.#view.plan;
-    // Each node starts at a random place, or all nodes would probe the same peer.
+    // Start at a random peer. Otherwise all nodes would probe the same one.
     if (this.#lastInTurn === "") this.#lastInTurn = names[Math.floor(this.#options.random() * names.length)] ?? "";
     this.#lastInTurn = names.find((name) => name > this.#lastInTurn) ?? names[0]!;
     this.#add(this.#lastInTurn, { isExtra: true });

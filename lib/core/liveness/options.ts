@@ -1,4 +1,4 @@
-/** What liveness needs to run, and what it tells of itself. */
+/** The options and the statistics of liveness. */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { PeerRecord } from "../roster.ts";
@@ -7,11 +7,11 @@ import type { ProbedPeer, Suspect } from "./probed-peer.ts";
 
 /** The pace of probes, under the names of the command's options. */
 export interface PollingOptions {
-  /** From one probe of a peer to the next, in milliseconds; half of it while the peer does not answer. @default 800 */
+  /** The interval between two probes of a peer, in milliseconds; half of it while the peer does not answer. @default 800 */
   readonly pollIntervalMs?: number;
   /** How long a probed peer may take to answer, in milliseconds. @default 250 */
   readonly pollTimeoutMs?: number;
-  /** Probes without an answer, in a row, that make a suspect. @default 6 */
+  /** How many probes in a row without an answer make a suspect. @default 6 */
   readonly pollMisses?: number;
   /** Each interval is shortened by a random part of it, up to this share; 0 to 1. @default 0.1 */
   readonly pollJitter?: number;
@@ -23,11 +23,11 @@ export interface LivenessOptions {
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
   readonly log: Log;
-  /** All other listed peers, over all groups, each name once, as they stand now. */
+  /** All other peers that are listed now, over all groups, each name once. */
   readonly peers: () => readonly ProbedPeer[];
-  /** The list of each of this node's groups, as it stands now, with or without this node. */
+  /** The current list of each of this node's groups, with or without this node. */
   readonly lists: () => readonly (readonly Suspect[])[];
-  /** Whether this node stands in all its peer lists, as the rosters show it (and not as it last wrote it). */
+  /** Whether all of this node's peer lists contain it, by the rosters (not by its last write). */
   readonly isListed: () => boolean;
   readonly isRegistryAway: () => boolean;
   /**
@@ -36,21 +36,21 @@ export interface LivenessOptions {
    * @returns false: the race was lost, the record is of another life, or the outcome is unknown
    */
   readonly evict: (suspect: PeerRecord) => Promise<boolean>;
-  /** Called when a peer has answered, in the life that is listed. @default nothing */
+  /** Called when a peer answers in the listed life. @default nothing */
   readonly onAnswer?: (record: PeerRecord) => void;
   readonly options?: PollingOptions;
 }
 
 export interface LivenessStats {
   readonly probed: readonly ProbeStats[];
-  /** How often this node asked others about a suspect. */
+  /** How many times this node asked others about a suspect. */
   readonly rounds: number;
   /** Suspects that this node evicted. */
   readonly evictions: number;
 }
 
 /**
- * Fills in the defaults, which find a killed process within 3 s and bear a standstill of 2 s (measured by the timing tests).
+ * Fills in the defaults. They find a killed process within 3 s and tolerate a standstill of 2 s (measured by the timing tests).
  *
  * @throws RangeError a time or a count is not positive, or the jitter is no share
  */

@@ -1,10 +1,10 @@
-/** Which nodes probe which peers. */
+/** Decides which nodes probe which peers. */
 import { PrefixHash } from "../base/hash.ts";
 import { Rendezvous } from "../placement/rendezvous.ts";
 
 /**
- * So many others probe each peer in each of its groups. Chosen: the work of the cluster grows with N only, and a peer can
- * die together with two of its probers.
+ * How many others probe each peer in each of its groups. Chosen: the work of the cluster grows only with N, and a peer
+ * may die together with two of its probers.
  */
 export const PROBERS = 3;
 
@@ -23,10 +23,10 @@ interface ListPlan extends Ranking {
 }
 
 /**
- * The probers of each peer, for the lists of all groups of this node; immutable.
+ * The probers of each peer, for the lists of all groups of this node. Immutable.
  *
- * - Each list has a plan of its own, by rendezvous over its names. All nodes of a group read the same list, so they make
- *   the same plan: each of them knows the probers of a peer, and one change of the list moves few of them.
+ * - Each list has its own plan, by rendezvous over its names. All nodes of a group read the same list, so they make the
+ *   same plan and know the probers of each peer. One change of the list changes few probers.
  * - A plan over all names would differ from node to node, as each node reads only the lists of its own groups.
  */
 export class ProbePlan {
@@ -37,10 +37,10 @@ export class ProbePlan {
   readonly names: readonly string[];
 
   /**
-   * O(N) for a list in which few names have changed, O(N²) for one that is new. Lists of the same names share their work.
+   * O(N) for a list in which few names changed, O(N²) for a new one. Lists of the same names share their work.
    *
-   * @param lists the names in each group, this node's among them; each once in a list, in any order
-   * @param former the plan before this one, with its lists in the same order; what has not changed is taken over
+   * @param lists the names in each group, including this node's; each once in a list, in any order
+   * @param former the plan before this one, with its lists in the same order; unchanged parts are reused
    */
   constructor(lists: Iterable<readonly string[]>, former?: ProbePlan) {
     const plans = new Map<string, ListPlan>();
@@ -64,25 +64,25 @@ export class ProbePlan {
   }
 
   /**
-   * The first `count` probers of a target, in the target's rank: nodes that share a group with it, so they list it too.
+   * The first `count` probers of a target, by the target's rank: nodes that share a group with it, so they also list it.
    *
    * @param without names to leave out
    */
   probersOf(target: string, count: number, without: ReadonlySet<string> = new Set()): string[] {
     const plans = [...this.#plans.values()].filter(({ names }) => names.includes(target));
     const first = new Set(plans.flatMap((plan) => firstInRank(plan, target, count, without)));
-    // The first of all lists are among the first of each, and rank as in one list.
+    // The first over all lists are among the first of each list. Ranking them again gives the order over all lists.
     return plans.length === 1 ? [...first] : firstInRank(rankingOf([...first].sort()), target, count, without);
   }
 }
 
-/** @param names sorted by code units, as in rosters: ties go to the earlier name, so the order must be the same everywhere */
+/** @param names sorted by code units, as in rosters. A tie goes to the earlier name, so all nodes need the same order */
 function rankingOf(names: readonly string[]): Ranking {
-  // A peer's weight is its share of the keys; a heavy peer is no harder to probe.
+  // All weights are 1: a weight is a share of keys, and a heavy peer is no harder to probe.
   return { names, rendezvous: new Rendezvous(names.map((name) => ({ name, weight: 1 }))) };
 }
 
-/** @param former a plan for nearly the same names, if there is one */
+/** @param former a plan for almost the same names, if there is one */
 function listPlanOf(names: readonly string[], former: ListPlan | undefined): ListPlan {
   const ranking = rankingOf(names);
   const places = new Map(names.map((name, place) => [name, place]));
@@ -104,7 +104,7 @@ function listPlanOf(names: readonly string[], former: ListPlan | undefined): Lis
   return { ...ranking, probers, targets };
 }
 
-/** The first in rank, when they were the first before these names came: no other name can be among them. */
+/** The first in rank after new names joined. Only the former first ones and the new names can be among them. */
 function withNewcomers(
   { names, rendezvous }: Ranking,
   target: string,

@@ -1,8 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 
-/** A tick that is due within this share of the interval may be taken early. Chosen: it at most doubles the probes. */
+/** A tick that is due within this share of the interval may come early. Chosen: this at most doubles the probes. */
 const EARLY_SHARE = 0.5;
-/** From one probe of a silent peer to the next, in intervals. Chosen: a live peer answers nearly every probe. */
+/** The time between two probes of a silent peer, in intervals. Chosen: a live peer answers nearly every probe. */
 export const SILENT_INTERVALS = 0.5;
 
 export interface ProbeTimerOptions {
@@ -10,13 +10,13 @@ export interface ProbeTimerOptions {
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
   readonly intervalMs: number;
-  /** Each interval is shortened by a random part of it, up to this share. */
+  /** Each interval is shortened by a random part of up to this share. */
   readonly jitter: number;
-  /** Called at each tick, with the time at which the tick was due. */
+  /** Called at each tick, with the time when the tick was due. */
   readonly onTick: (dueMs: number) => void;
 }
 
-/** One timer for all regular probes of a node, since an idle process pays for each time that it wakes. */
+/** One timer for all regular probes of a node, since each wake-up costs an idle process. */
 export class ProbeTimer {
   readonly #options: ProbeTimerOptions;
   #cancel: (() => void) | undefined;
@@ -32,7 +32,7 @@ export class ProbeTimer {
     return this.#ticks;
   }
 
-  /** The first tick comes after a random part of the interval: soon, and not for all nodes at once. */
+  /** The first tick comes after a random part of the interval, so not for all nodes at once. */
   start(): void {
     if (this.#cancel !== undefined) return;
     const { clock, random, intervalMs } = this.#options;
@@ -44,7 +44,7 @@ export class ProbeTimer {
     this.#cancel = undefined;
   }
 
-  /** To be called when the process is awake for another reason: it takes a tick that is due soon now. */
+  /** To be called when the process is awake for another reason. A tick that is due soon then comes now. */
   soon(): void {
     const nowMs = this.#options.clock.nowMs();
     if (this.#cancel === undefined || this.#dueMs - nowMs > EARLY_SHARE * this.#options.intervalMs) return;
@@ -54,9 +54,9 @@ export class ProbeTimer {
   }
 
   /**
-   * When the next probe is due. It counts from `dueMs`, when the last one was due, so that late timers do not add up.
+   * When the next probe is due. It counts from `dueMs`, the due time of the last one, so that delays of timers do not add up.
    *
-   * @param intervals how many to wait; 0.5 is half of one
+   * @param intervals how many intervals to wait; 0.5 is half of one
    */
   dueAfter(dueMs: number, intervals = 1): number {
     const { clock, random, intervalMs, jitter } = this.#options;

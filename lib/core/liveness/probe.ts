@@ -1,14 +1,14 @@
-/** Direct probes: how a probe of a peer ended, and how many probes in a row the peer has missed. */
+/** Direct probes: the outcome of each probe of a peer, and how many in a row the peer missed. */
 import type { Clock } from "../base/clock.ts";
 import { standstillSince } from "../base/time/deadlines.ts";
 import { withTimeout } from "../base/time/timeout.ts";
 import { PeerError } from "../errors.ts";
 import { lifeOf, type ProbedPeer } from "./probed-peer.ts";
 
-/** `void`: there was no answer, for a reason on this node's side. */
+/** `void`: there was no answer, but the reason was on this node's side. */
 export type ProbeOutcome = "answered" | "missed" | "void";
 
-/** The probes in flight: one per peer and life, shared by all callers. */
+/** The probes in flight: one per life of a peer, shared by all callers. */
 export class Probes {
   readonly #clock: Clock;
   readonly #inFlight = new Map<string, Promise<ProbeOutcome>>();
@@ -17,7 +17,7 @@ export class Probes {
     this.#clock = clock;
   }
 
-  /** Probes the peer, or joins the probe that is in flight. Never throws. */
+  /** Probes the peer or joins a probe in flight. Never throws. */
   probe(peer: ProbedPeer, timeoutMs: number): Promise<ProbeOutcome> {
     const life = lifeOf(peer.record);
     const before = this.#inFlight.get(life);
@@ -39,44 +39,47 @@ export class Probes {
   }
 }
 
-/** What this node tells of one probed peer. */
+/** The statistics of one probed peer. */
 export interface ProbeStats {
   readonly name: string;
   readonly incarnation: string;
   /** Probes without an answer, in a row. */
   readonly misses: number;
-  /** Milliseconds since the Unix epoch; null when the peer has not answered since this node began to probe it. */
+  /** In Unix milliseconds; null if the peer has not answered since this node began to probe it. */
   readonly lastAnsweredAtMs: number | null;
 }
 
 /** The probes of one peer, in one life of that peer. */
 export class ProbeState {
-  /** As the hub has it now: the same life, perhaps in another state. */
+  /** The hub's current object for this life; its state may have changed. */
   peer: ProbedPeer;
-  /** Probed for a passing reason: the plan does not name this node as a prober of the peer. */
+  /** Whether it is probed for a temporary reason, not by the plan. */
   isExtra: boolean;
   misses = 0;
-  /** The next round about this peer is due at so many misses. */
+  /** The number of misses at which the next round about this peer is due. */
   roundAtMisses: number;
-  /** Whether this streak has had a round: then the peer has missed twice as many probes as make a suspect. */
+  /**
+   * Whether this streak already had a round. At a later round the peer has missed at least twice as many probes as make
+   * a suspect.
+   */
   isLaterRound = false;
-  /** Counts the streaks of misses: a finding about one streak says nothing about the next. */
+  /** Counts the streaks of misses, as a result about one streak says nothing about the next. */
   streak = 0;
-  /** Whether the log has its line about this silence. */
+  /** Whether this silence was logged. */
   isLogged = false;
   /** Whether a round or an eviction is under way. */
   isDeciding = false;
-  /** Indirect probers that gave no answer about this peer; a later round asks others instead. */
+  /** Indirect probers that gave no answer about this peer. A later round asks others instead. */
   readonly silent = new Set<string>();
   lastAnsweredAtMs: number | undefined;
-  /** Probed at the next tick. Otherwise a probe is in flight, or due at a time of its own. */
+  /** Whether it is probed at the next tick. If not, a probe is in flight or has its own due time. */
   isOnTick = true;
-  /** When the last probe was due; or the next one, if it has a time of its own. */
+  /** When the last probe was due, or the next one if it has its own due time. */
   dueMs = 0;
   cancel: () => void = () => {};
   readonly #missesOfSuspect: number;
 
-  /** @param options.missesOfSuspect how many misses in a row make a suspect */
+  /** @param options.missesOfSuspect the number of misses in a row that makes a suspect */
   constructor(peer: ProbedPeer, options: { isExtra: boolean; missesOfSuspect: number }) {
     this.peer = peer;
     this.isExtra = options.isExtra;
@@ -96,7 +99,7 @@ export class ProbeState {
     this.silent.clear();
   }
 
-  /** The round ended: the next one is due after as many further misses. */
+  /** To be called when a round ends. The next one is due after as many further misses. */
   endRound(): void {
     this.isLaterRound = true;
     this.roundAtMisses = this.misses + this.#missesOfSuspect;

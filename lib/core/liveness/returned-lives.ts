@@ -3,11 +3,11 @@ import type { Clock } from "../base/clock.ts";
 import { lifeOf, type Suspect } from "./probed-peer.ts";
 
 /**
- * From a return to this node's next vote. Chosen: a peer that is out of reach costs one change of the lists in so long,
- * and one that died meanwhile costs no more than that, as asks pass over it.
+ * The time from a peer's return to this node's next vote about it. Chosen: an unreachable peer then causes one change
+ * of the lists per wait. If it died, waiting costs little, as asks skip it.
  */
 const PATIENCE: Backoff = { firstMs: 60_000, mostMs: 600_000 };
-/** Lives that are remembered; the oldest gives way. Chosen: as many as a list has peers at most. */
+/** The most lives to remember; the oldest is forgotten first. Chosen: the most peers of one list. */
 const MAX_LIVES = 1_000;
 
 interface Returned {
@@ -16,20 +16,20 @@ interface Returned {
 }
 
 /**
- * Lives that this node does not reach, though they wrote their record again, and so live and reach NATS; or though this node
- * did, after the others took it for dead. Not to reach them is no sign of their death. So this node does not vote "dead" for
- * a while, which doubles with each return.
+ * Lives that this node does not reach although they returned: they wrote their record again, so they live and reach
+ * NATS. Or this node itself returned after others took it for dead. Then silence is no sign of death, so this node does
+ * not vote "dead" for a while. The wait doubles with each return.
  */
 export class ReturnedLives {
   readonly #clock: Clock;
-  /** The one that returned first comes first. */
+  /** In the order of the returns, the oldest first. */
   readonly #lives = new Map<string, Returned>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** The life returned, or this node did. While this node waits already, that is no further return. */
+  /** To be called when the life or this node returned. During a wait it counts as no further return. */
   returned(suspect: Suspect): void {
     if (this.waitMs(suspect) > 0) return;
     const life = lifeOf(suspect);
@@ -40,12 +40,12 @@ export class ReturnedLives {
     this.#lives.set(life, { returns, untilMs: this.#clock.nowMs() + backoffMs(returns - 1, PATIENCE) });
   }
 
-  /** This node has reached the life: from now on its silence counts again. */
+  /** To be called when this node reached the life. From now on its silence counts again. */
   reached(suspect: Suspect): void {
     this.#lives.delete(lifeOf(suspect));
   }
 
-  /** For how long this node does not vote "dead" about the life; 0: it may. */
+  /** How long this node may not vote "dead" about the life; 0: it may. */
   waitMs(suspect: Suspect): number {
     const { untilMs = 0 } = this.#lives.get(lifeOf(suspect)) ?? {};
     return Math.max(0, untilMs - this.#clock.nowMs());

@@ -1,9 +1,9 @@
 /**
- * Fetches a value from the owner, or from the next in rank when the owner cannot be reached. Every node picks the same next
- * in rank, so one load still serves the cluster. An owner that is only slow is hedged: see hedging.ts.
+ * Fetches a value from the owner, or from the next in rank when the owner cannot be reached. Every node picks the same next in
+ * rank, so one load still serves the cluster. If the owner is only slow, a second peer is asked, too: see hedging.ts.
  *
- * A node that cannot reach the origin speaks for itself only: the next in rank tries in its place. That is one more load for a
- * key in the whole cluster, since every node goes on to the same one; if that one has no way to the origin either, it ends.
+ * One node that cannot reach the origin proves little, so the next in rank tries in its place. That is one more load per key in
+ * the whole cluster, as every node tries the same next one. If that node cannot reach the origin either, the get fails.
  */
 import { SLOW_FAILURE_MS } from "../base/time/breaker.ts";
 import type { CancelSignal } from "../base/cancel.ts";
@@ -32,27 +32,27 @@ export interface FailoverOptions<T> {
   readonly group: string;
   readonly picker: PeerPicker;
   readonly clock: Clock;
-  /** For one ask, in milliseconds. */
+  /** The time for one ask, in milliseconds. */
   readonly timeoutMs: number;
-  /** Counts here. */
+  /** The counters to increment. */
   readonly stats: FailoverStats;
-  /** Told how long each ask took, answered or failed. @default nobody is */
+  /** Records the duration of each ask, answered or failed. @default none */
   readonly spans?: SpanMeter;
   /**
-   * What a flight resolves to when a peer has sent the value; `undefined`: this node may not serve it, and loads for itself.
+   * The result of a flight for a value that a peer sent. `undefined`: this node may not serve the value and loads for itself.
    */
   readonly received: (key: string, value: Value, ask: ReceivedBy) => T | undefined;
-  /** What this node has applied: given to an ask when it begins, and back to `received`. */
+  /** What this node has applied. Each ask carries it, and `received` gets it back. */
   readonly after: () => Label;
-  /** What stands in for the owner's final error, such as an old copy; `undefined`: nothing does. */
+  /** The result to use in place of the owner's final error, such as an old copy; `undefined`: none. */
   readonly standIn: (key: string, error: unknown, request: RequestHead | undefined) => T | undefined;
-  /** This node's own load, which nobody keeps: the peer that answers for the key is behind this node. */
+  /** This node's own load without storing, for when the asked peer is behind this node. */
   readonly loadUnkept: LoadHere<T>;
-  /** Whether this node may ask the origin; if not, `loadHere` finds what other nodes have, or fails. @default true */
+  /** Whether this node may ask the origin. If not, `loadHere` finds values of other nodes or fails. @default true */
   readonly mayLoadHere?: boolean;
-  /** This node's own load, in the place of an owner that cannot be reached or is slow. */
+  /** This node's own load in place of an owner that is slow or cannot be reached. */
   readonly loadHere: LoadHere<T>;
-  /** Records each ask. @default nobody does */
+  /** Records each ask. @default no records */
   readonly tracing?: Tracing | undefined;
 }
 
@@ -64,7 +64,7 @@ type LoadHere<T> = (
   trace: Trace | undefined,
 ) => Promise<T>;
 
-/** The ask that a value answers. */
+/** The ask that led to a value. */
 export interface ReceivedBy {
   readonly after: Label;
   readonly askedAtMs: number;
@@ -72,32 +72,32 @@ export interface ReceivedBy {
   readonly isElsewhere: boolean;
 }
 
-/** What failover counts. */
+/** The counters of failover. */
 export interface FailoverStats {
   /** Values that a peer delivered. */
   peerLoads: number;
-  /** Asks of peers that failed and made this node ask another. */
+  /** Asks of peers that failed, so that this node asked another node. */
   peerErrors: number;
-  /** Second asks, because the first one was slow. */
+  /** Second asks because the first one was slow. */
   hedges: number;
-  /** Asks of peers that had not applied what this node has, and could not catch up in time. */
+  /** Asks of peers that were behind this node and could not catch up in time. */
   behindPeers: number;
 }
 
-/** Chosen: after so many waits in vain, one after another, this node loads by itself. */
+/** Chosen: after this many useless waits in a row, this node loads by itself. */
 const MAX_WAITS = 3;
 /**
- * After so many peers that could not be asked, this node loads by itself. Finding the next costs no time. With half the
- * fleet dead, one key in 65,536 has 16 dead peers in front (2^16).
+ * After this many peers that could not be asked, this node loads by itself. Chosen: finding the next costs no time, and
+ * with half the fleet dead, one key in 65,536 (2^16) has 16 dead peers in front.
  */
 const MAX_PASSED_OVER = 16;
 
-/** The peers that were asked for a key in vain, or passed over. */
+/** The peers that were asked for a key without success, or skipped. */
 interface Tried {
   readonly names: ReadonlySet<string>;
   /** How many of them kept the caller waiting. */
   readonly waits: number;
-  /** Why the first node that tried to load has not reached the origin. The next one that tries is the last. */
+  /** The error of the first node that tried to load but could not reach the origin. The next node that tries is the last. */
   readonly unreachable: OriginUnreachableError | undefined;
   /** Whether that node is this one. */
   readonly hasLoadedHere: boolean;
@@ -114,7 +114,7 @@ function loadedHere(tried: Tried, unreachable: OriginUnreachableError): Tried {
   return { ...tried, unreachable, hasLoadedHere: true };
 }
 
-/** The ask of the owner, or of the next in rank when the owner failed. It can be hedged. */
+/** The ask of the owner, or of the next in rank after the owner failed. It can be hedged. */
 class PrimaryAsk<T> implements Ask, Hedgeable {
   previous: ListNode = this;
   next: ListNode = this;
@@ -210,7 +210,7 @@ class HedgeAsk<T> implements Ask {
   }
 }
 
-/** One group's way to the peers that answer for its keys. */
+/** One group's asks of the peers that own its keys. */
 export class Failover<T> {
   readonly timeoutMs: number;
   readonly after: () => Label;
@@ -226,30 +226,30 @@ export class Failover<T> {
   }
 
   /**
-   * Asks the owner for a value and ends the flight with it, or with the owner's final error. If the owner cannot be reached,
-   * asks the next in rank, by the roster of that moment. No promise per step: that would cost more than the ask.
+   * Asks the owner for a value and ends the flight with it or with the owner's final error. If the owner cannot be
+   * reached, asks the next in rank by the roster of that moment. No promise per step: it would cost more than the ask.
    */
   fetch(owner: Peer, key: string, flight: Flight<T>, request?: RequestHead): void {
     this.#hedging.earn();
     this.#ask(owner, key, request, flight, NONE_TRIED);
   }
 
-  /** Whether another node could be asked for the key in this node's place. */
+  /** Whether another node could be asked for the key in place of this one. */
   hasOther(key: string): boolean {
     return this.#options.picker.ranked(key, 2).some((peer) => peer !== undefined);
   }
 
-  /** As `fetch`, for a key that this node owns: the next in rank loads it, as this node has not reached the origin. */
+  /** Like `fetch`, for a key that this node owns: the next in rank loads it, as this node cannot reach the origin. */
   fetchElsewhere(key: string, unreachable: OriginUnreachableError, flight: Flight<T>, request?: RequestHead): void {
     this.#askNext(key, request, flight, loadedHere(NONE_TRIED, unreachable));
   }
 
-  /** For asks: one begins. @returns the time, for when it ends */
+  /** Called by an ask when it begins. @returns the start time, to be given back at its end */
   begin(): number {
     return this.#options.spans?.begin() ?? NaN;
   }
 
-  /** For asks: a value has come, `by` the primary ask or its hedge. The first one counts. */
+  /** Called by an ask when a value came from the primary ask or its hedge (`by`). The first value counts. */
   answered(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, value: Value): void {
     const { clock, received, stats, spans } = this.#options;
     const nowMs = clock.nowMs();
@@ -270,15 +270,15 @@ export class Failover<T> {
   }
 
   /**
-   * For asks: a value is arriving in parts. A peer that sends is not silent, so it is not hedged. Should it stop, there is
-   * still the time for a load in its place.
+   * Called by an ask when a value arrives in parts. A peer that sends is not silent, so it is not hedged. If it stops,
+   * there is still time for a load in its place.
    */
   arriving(ask: PrimaryAsk<T>, by: PrimaryAsk<T> | HedgeAsk<T>, untilMs: number): void {
     if (by === ask) this.#hedging.forget(ask);
     ask.signal.keepUntil(untilMs + this.timeoutMs);
   }
 
-  /** For asks: the primary ask has failed. */
+  /** Called by the primary ask when it failed. */
   failed(ask: PrimaryAsk<T>, error: unknown): void {
     const { peer, key, request, signal: flight, tried, askedAtMs } = ask;
     this.noteFailure(ask, error);
@@ -316,16 +316,16 @@ export class Failover<T> {
     else flight.resolve(standIn);
   }
 
-  /** For asks: tells the peer's breaker. */
+  /** Called by an ask to report its failure to the peer's breaker. */
   noteFailure({ asked, askedAtMs, begunMs, signal }: PrimaryAsk<T> | HedgeAsk<T>, error: unknown): void {
     const nowMs = this.#options.clock.nowMs();
-    // What its waiters have cancelled says nothing about the peer.
+    // An ask that its waiters cancelled says nothing about the peer.
     if (!signal.aborted) this.#options.spans?.end(begunMs, nowMs - askedAtMs);
     if (error instanceof PeerError) asked.breaker.failed(askedAtMs, nowMs);
     else if (isAnswer(error)) asked.breaker.succeeded(nowMs);
   }
 
-  /** Asks `peer`; while its breaker is open, the next in rank. `undefined`: it is this node's turn. */
+  /** Asks `peer`, or the next in rank while its breaker is open. `undefined`: it is this node's turn. */
   #ask(
     peer: Peer | undefined,
     key: string,
@@ -345,7 +345,7 @@ export class Failover<T> {
       tried = withTried(tried, peer, false);
       peer = this.#next(key, tried);
     }
-    // The last word is that of the nodes which serve the group, where this one does not.
+    // If this node does not serve the group, the answer of a serving node is final.
     const isLast = tried.hasLoadedHere || tried.unreachable !== undefined && !mayLoadHere;
     if (isLast) this.#failedFinally(key, request, flight, tried.unreachable);
     else this.#loadHere(key, request, flight, tried);
@@ -365,7 +365,7 @@ export class Failover<T> {
     return tracing.isOn ? new RecordedAsk(ask, tracing, group, key, { "muster.peer": name }) : ask;
   }
 
-  /** The first in rank that was not tried. `undefined`: this node, or none is left after it. */
+  /** The first in rank that was not tried. `undefined`: it is this node, or no node is left. */
   #next(key: string, { names, hasLoadedHere }: Tried): Peer | undefined {
     const ranked = this.#options.picker.ranked(key, names.size + (hasLoadedHere ? 2 : 1));
     return hasLoadedHere
@@ -373,7 +373,7 @@ export class Failover<T> {
       : firstNotTried(ranked, names);
   }
 
-  /** @returns whether the ask had not ended before */
+  /** @returns whether the ask was still open */
   #end(ask: PrimaryAsk<T>): boolean {
     this.#hedging.forget(ask);
     if (ask.isOver) return false;
@@ -381,7 +381,10 @@ export class Failover<T> {
     return true;
   }
 
-  /** Asks the next in rank as well, if hedges are left. It looks at the owner first: a slow origin is not asked twice. */
+  /**
+   * Also asks the next in rank, if hedges are left. That node peeks at the owner first, so a slow origin is not asked
+   * twice.
+   */
   #hedge(ask: PrimaryAsk<T>, nowMs: number): void {
     const { peer: slow, key, request, signal, tried } = ask;
     const { group, picker, stats, loadHere, mayLoadHere = true } = this.#options;
@@ -398,7 +401,7 @@ export class Failover<T> {
   }
 }
 
-/** Whether the peer itself has said so. The end of the time, or of this node's room, says nothing about the peer. */
+/** Whether the peer itself sent this error. A time-out or an overload of this node says nothing about the peer. */
 function isAnswer(error: unknown): boolean {
   return error instanceof NotFoundError || error instanceof PassThroughError || error instanceof BehindError ||
     error instanceof OriginError && !(error instanceof OriginTimeoutError);

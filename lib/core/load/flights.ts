@@ -1,8 +1,8 @@
 /**
  * Singleflight: one load in flight per key, shared by all its waiters.
  *
- * A waiter that leaves cancels nothing for the others. A flight is cancelled when its last waiter has left (as in tailscale's
- * util/singleflight), or when its own deadline has passed.
+ * A waiter that leaves cancels nothing for the others. A flight is cancelled when its last waiter leaves (as in
+ * tailscale's util/singleflight) or at its own deadline.
  */
 import { Cancel, type CancelSignal } from "../base/cancel.ts";
 import { IntrusiveTable, type TableNode } from "../base/tables/intrusive-table.ts";
@@ -16,19 +16,19 @@ import { Deadlines } from "../base/time/deadlines.ts";
 import type { Ask, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 
-/** One load in flight, as its maker sees it: aborted when no waiter is left, or when its deadline has passed. */
+/** One load in flight, as its loader sees it. It is aborted when no waiter is left, or at its deadline. */
 export interface Flight<T> extends CancelSignal, Reply<T> {
-  /** That of the waiter which the flight was begun for: one load is a part of one trace. */
+  /** The trace of the waiter that started the flight: one load belongs to one trace. */
   readonly trace: Trace | undefined;
-  /** It may last until then, if that is later than its deadline. */
+  /** Extends the deadline to `untilMs`, if that is later. */
   keepUntil(untilMs: number): void;
-  /** Resolves or rejects as this work does. */
+  /** Ends with the result or the error of `work`. */
   follow(work: Promise<T>): void;
   /** The same signal for an API that needs a real AbortSignal, such as `fetch`. */
   abortSignal(): AbortSignal;
 }
 
-/** Is its own signal: one object per load instead of two. */
+/** A flight that is its own signal: one object per load instead of two. */
 class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFlight<T>> {
   readonly key: string;
   /** The hash of the key. */
@@ -36,9 +36,9 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   follower: LoadInFlight<T> | undefined = undefined;
   deadlineMs: number;
   private readonly flights: Flights<T>;
-  /** The waiter that the flight was begun for. */
+  /** The waiter that started the flight. */
   readonly initiator: Waiter<T>;
-  /** How far the node had applied the log of invalidations when the flight began. */
+  /** The node's label in the log of invalidations when the flight began. */
   readonly begun: Label;
   /** Empty once the flight has ended or all waiters have left. */
   waiters: Waiter<T>[] = [];
@@ -84,20 +84,23 @@ class LoadInFlight<T> extends Cancel implements Flight<T>, TableNode<LoadInFligh
   }
 }
 
-/** A caller that waits for one flight. It is its own abort listener. */
+/** A caller that waits for one flight. It is its own abort listener, to save an object. */
 export abstract class Waiter<T> implements Reply<T> {
   /** When it aborts, this waiter is rejected with the reason; the others wait on. */
   readonly signal: CancelSignal | undefined;
-  /** What its request says beside the key, where that matters. */
+  /** The header fields of its request, where they matter. */
   readonly request: RequestHead | undefined;
-  /** What its request is known by in logs and traces. */
+  /** The trace of its request. */
   readonly trace: Trace | undefined;
   private flight: LoadInFlight<T> | undefined = undefined;
-  /** Whether nothing was applied from the beginning of its flight until it came: whatever the flight brings is for it. */
+  /**
+   * Whether the node applied no invalidation between the start of the flight and this waiter's arrival. Then it may get
+   * any result.
+   */
   hasAskedBefore = true;
-  /** Whether it may wait for something else after an error of its flight: see `goesOn` of the flights. */
+  /** Whether another load may take over this waiter after an error of its flight: see `goesOn` of the options. */
   mayGoOn = false;
-  /** Whether it joined a flight that was begun for another waiter (RFC 9211, section 2.6). */
+  /** Whether it joined a flight that another waiter started (RFC 9211, section 2.6). */
   isCollapsed = false;
 
   constructor(signal: CancelSignal | undefined, request?: RequestHead, trace?: Trace) {
@@ -111,7 +114,7 @@ export abstract class Waiter<T> implements Reply<T> {
     return false;
   }
 
-  /** Whether it is told of any result, as it has no request of its own. */
+  /** Whether it gets any result, as it has no request of its own. */
   get isOnlooker(): boolean {
     return false;
   }
@@ -155,7 +158,7 @@ class PromiseWaiter<T> extends Waiter<T> {
   }
 }
 
-/** Waits by a promise. Not for hot paths. */
+/** Waits and returns a promise. Not for hot paths. */
 export function promised<T>(
   signal: CancelSignal | undefined,
   wait: (waiter: Waiter<T>) => void,
@@ -175,7 +178,7 @@ class Onlooker<T> extends PromiseWaiter<T> {
   }
 }
 
-/** Waits for nothing: it keeps a flight going for its own sake, such as a refresh. */
+/** Ignores the result. It only keeps a flight alive, such as a refresh. */
 export class BackgroundWaiter<T> extends Waiter<T> {
   constructor(request: RequestHead | undefined) {
     super(undefined, request);
@@ -185,7 +188,7 @@ export class BackgroundWaiter<T> extends Waiter<T> {
   reject(): void {}
 }
 
-/** A peer that waits for a flight. It is answered first: more waiters wait behind it, at the peer. */
+/** A peer that waits for a flight. It is answered first, as more waiters wait at the peer. */
 export class PeerWaiter<T extends { readonly value: Value }> extends Waiter<T> {
   private readonly ask: Ask;
 
@@ -211,24 +214,24 @@ export interface FlightOptions<T> {
   readonly clock: Clock;
   /** How long a flight may last, in milliseconds. */
   readonly timeoutMs: number;
-  /** The most flights at once; one more is refused. */
+  /** The most flights at once. Further ones are refused. */
   readonly maxFlights: number;
-  /** How far this node has applied the log of invalidations. @default nothing is ever invalidated */
+  /** This node's label in the log of invalidations. @default nothing is ever invalidated */
   readonly applied?: () => Label;
-  /** Whether a result is for this waiter, too, and not only for the one that the flight was begun for. @default always */
+  /** Whether a result is also for this waiter, not only for the one that started the flight. @default always */
   readonly isFor?: (key: string, result: T, waiter: Waiter<T>) => boolean;
-  /** What becomes of a waiter whom the result is not for. @default nothing, which nobody may rely on */
+  /** Handles a waiter that the result is not for. Required if `isFor` is given. @default the waiter gets no result */
   readonly refuse?: (key: string, result: T, waiter: Waiter<T>) => void;
-  /** Takes over a waiter with `mayGoOn` whose flight has failed. @returns whether it does @default the waiter gets the error */
+  /** May take over a waiter with `mayGoOn` whose flight failed. @returns whether it did @default it gets the error */
   readonly goesOn?: (key: string, error: unknown, waiter: Waiter<T>) => boolean;
-  /** What stands in for a flight that takes too long, or one too many. @default nothing: its waiters get the error */
+  /** A result to use when a flight takes too long or is one too many. @default none: the waiters get the error */
   readonly standIn?: (key: string, error: Error, request: RequestHead | undefined) => T | undefined;
 }
 
 /** The flights of one kind, by key. */
 export class Flights<T> {
   readonly #options: FlightOptions<T>;
-  /** Flights that no later caller joins. */
+  /** Flights that later callers must not join. */
   readonly #detached = new Set<LoadInFlight<T>>();
   readonly #flights = new IntrusiveTable<LoadInFlight<T>>();
   /** One timer for all deadlines. */
@@ -298,9 +301,9 @@ export class Flights<T> {
   }
 
   /**
-   * Looks on at the flight of `key`: whatever it brings, and for whichever request.
+   * Observes the flight of `key`, whatever its result and whichever request it is for.
    *
-   * @returns its result, with its errors and the signal's reason; `undefined`: there is no such flight
+   * @returns its result; rejects with its error or the signal's reason. `undefined`: there is no such flight
    */
   lookOn(key: string, signal: CancelSignal): Promise<T> | undefined {
     const flight = this.#find(key, hashOf(key));
@@ -311,12 +314,12 @@ export class Flights<T> {
     });
   }
 
-  /** Resolves when the flights of these keys have ended, in any way, or the signal aborts. Never rejects. */
+  /** Resolves when the flights of these keys have ended in any way, or when the signal aborts. Never rejects. */
   async ended(keys: readonly string[], signal: CancelSignal): Promise<void> {
     await Promise.allSettled(keys.map((key) => this.lookOn(key, signal)));
   }
 
-  /** Lets later callers for these keys start anew. Those who wait get what they wait for. */
+  /** Makes later callers for these keys start new flights. Present waiters still get the result of theirs. */
   detach(isMeant: (key: string) => boolean): void {
     for (const flight of this.#flights.all()) {
       if (isMeant(flight.key) && this.#flights.delete(flight)) this.#detached.add(flight);
@@ -324,7 +327,7 @@ export class Flights<T> {
   }
 
   /**
-   * For flights: takes one out of the table, if it is still there.
+   * Called by a flight: removes it from the table, if it is still there.
    *
    * @returns the waiters that are left
    */
@@ -336,7 +339,7 @@ export class Flights<T> {
     return waiters;
   }
 
-  /** For flights: a waiter leaves. */
+  /** Called by a flight when a waiter leaves. */
   leave(waiter: Waiter<T>, flight: LoadInFlight<T>): void {
     const at = flight.waiters.indexOf(waiter);
     if (at < 0) return;
@@ -344,7 +347,7 @@ export class Flights<T> {
     const reason = waiter.signal!.reason;
     waiter.reject(reason);
     if (flight.waiters.length > 0) return;
-    // Out of the table first: a new caller must not join a flight that is being cancelled.
+    // Remove it from the table first: a new caller must not join a flight that is being cancelled.
     this.end(flight);
     flight.abort(reason);
   }
@@ -361,7 +364,7 @@ export class Flights<T> {
     waiter.board(flight, this.applied());
   }
 
-  /** @returns the earliest deadline left, or Infinity */
+  /** @returns the earliest remaining deadline, or Infinity */
   #endOverdue(nowMs: number): number {
     let nextMs = Infinity;
     for (const flight of [...this.#flights.all(), ...this.#detached]) {

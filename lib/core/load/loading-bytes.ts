@@ -12,15 +12,15 @@ export interface LoadingBytesOptions {
   readonly maxWaitMs?: number;
 }
 
-/** Chosen: eight of the longest values at a time, and 2,000 bodies of 64 KiB. */
+/** Chosen: room for eight of the longest values at a time, or 2,000 bodies of 64 KiB. */
 const MAX_LOADING_BYTES = 128 * 1024 * 1024;
-/** Chosen: a client that is told to come again after this is better off than one that waits until its load's deadline. */
+/** Chosen: for a client, an early "try again" is better than a wait until the load's deadline. */
 const MAX_WAIT_MS = 2_000;
 
 /**
- * Bounds what all loads of a process hold together of bodies that are on their way. A load that holds nothing yet waits for
- * its first bytes, first come, first served, and not for long. One that holds bytes never waits for more: it gets them at
- * once or fails. So no two loads wait for each other.
+ * Bounds the bytes of unfinished bodies that all loads of a process hold together. A load without bytes waits for its
+ * first ones, in order of arrival and not for long. A load with bytes never waits for more: it gets them at once or
+ * fails. So no two loads wait for each other.
  */
 export class LoadingBytes {
   readonly #clock: Clock;
@@ -35,24 +35,24 @@ export class LoadingBytes {
     this.#maxWaitMs = maxWaitMs;
   }
 
-  /** What all loads hold now. */
+  /** The bytes that all loads hold now. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** For a load that begins now. Its owner ends it, whatever comes of the load. */
+  /** Makes the part of a load that begins now. The caller must end it, whatever the result of the load. */
   begin(): LoadingPart {
     return new LoadingPart(this);
   }
 
-  /** For bodies: takes bytes at once. A load has room for any body when no other holds any. */
+  /** Called by a part: takes bytes at once. A load may hold any body if no other load holds bytes. */
   take(bytes: number): boolean {
     if (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes) return false;
     this.#bytes += bytes;
     return true;
   }
 
-  /** For bodies: takes the first bytes, after those that have waited for longer. */
+  /** Called by a part: takes its first bytes, after the parts that have waited for longer. */
   takeInTurn(bytes: number, signal: CancelSignal): Promise<void> | undefined {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (!isLinked(this.#queue) && this.take(bytes)) return undefined;
@@ -65,7 +65,7 @@ export class LoadingBytes {
       const fail = (error: unknown) => {
         leave();
         reject(error);
-        // It may have been in the way of smaller ones.
+        // It may have blocked smaller ones behind it.
         this.#serve();
       };
       const waiting = new Waiting(bytes, () => {
@@ -78,13 +78,13 @@ export class LoadingBytes {
     });
   }
 
-  /** For bodies: gives bytes back. */
+  /** Called by a part: gives bytes back. */
   release(bytes: number): void {
     this.#bytes -= bytes;
     this.#serve();
   }
 
-  /** For bodies. */
+  /** Called by a part. */
   overloaded(): OverloadedError {
     return new OverloadedError(`loads in flight hold ${this.#bytes} bytes already`);
   }
@@ -98,7 +98,7 @@ export class LoadingBytes {
   }
 }
 
-/** The part of one load. */
+/** One load's part of the bytes. */
 export class LoadingPart implements LoadingBody {
   readonly #all: LoadingBytes;
   #bytes = 0;
@@ -130,7 +130,7 @@ export class LoadingPart implements LoadingBody {
   #first(bytes: number, turn: Promise<void> | undefined): Promise<void> | undefined {
     if (turn === undefined) return void (this.#bytes = bytes);
     return turn.then(() => {
-      // The load may have ended in the same moment.
+      // The load may have ended at the same moment.
       if (this.#hasEnded) this.#all.release(bytes);
       else this.#bytes = bytes;
     });

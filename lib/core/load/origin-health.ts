@@ -1,28 +1,28 @@
 import type { Clock } from "../base/clock.ts";
 
-/** Loads are counted over this span and the one before. Chosen: a fault that is over is no news half a minute later. */
+/** Loads are counted over this span and the one before. Chosen: a fault that ended half a minute ago is no news. */
 const SPAN_MS = 15_000;
-/** Chosen: below that, some keys fail and not the origin. */
+/** Chosen: below this share, some keys fail, not the origin. */
 const FAILING_SHARE = 0.05;
-/** For how long the last load counts, if it failed and none came after it. Chosen. */
+/** How long the last load counts if it failed and no other followed. Chosen. */
 const LAST_COUNTS_MS = 600_000;
 /** Chosen: a reason is one sentence. */
 const MAX_REASON_CHARS = 300;
 
-/** How the origin has answered lately. */
+/** The origin's recent answers. */
 export interface OriginHealthFigures {
-  /** Loads that ended in the last 15 to 30 s, and those of them that failed. "Not found" is no failure. */
+  /** Loads that ended in the last 15 to 30 s, and how many of them failed. "Not found" is no failure. */
   readonly loads: number;
   readonly failures: number;
   /** Failures since the last load that succeeded. */
   readonly failuresInRow: number;
-  /** In Unix milliseconds, while it fails: the last load failed, or one in twenty did. */
+  /** In Unix milliseconds, while it fails: the last load failed, or at least one in twenty did. */
   readonly failingSinceMs?: number;
-  /** The latest failure, whenever it was. */
+  /** The latest failure, however old. */
   readonly lastFailure?: { readonly atMs: number; readonly reason: string };
 }
 
-/** How a group's origin answers, by the loads of this node. Told of each load, so never of a hit. */
+/** The health of a group's origin, by this node's loads. Called at each load, never at a hit. */
 export class OriginHealth {
   readonly #clock: Clock;
   #spanSinceMs = -Infinity;
@@ -73,7 +73,10 @@ export class OriginHealth {
     return this.#inRow > 0 && nowMs - this.#lastFailure!.atMs < LAST_COUNTS_MS;
   }
 
-  /** Whether it failed until now is looked at before the load counts: a later failure begins anew. */
+  /**
+   * Checks whether the origin was failing before it counts the load, as a failure after a good time starts a new span
+   * of failures.
+   */
   #count(failures: 0 | 1): number {
     const nowMs = this.#clock.nowMs();
     this.#roll(nowMs);

@@ -22,59 +22,62 @@ import type { LoadingBytes } from "./loading-bytes.ts";
 import type { OriginHealth } from "./origin-health.ts";
 import type { Reachability } from "./reachability.ts";
 
-/** Chosen: an origin uses a handful; quick-lru keeps up to twice as many. */
+/** Chosen: an origin uses only a few. quick-lru keeps up to twice as many. */
 const MAX_CONTENT_TYPES = 128;
 const EMPTY = new Uint8Array(0);
 
-/** What loads from the origin count. */
+/** The counters of loads from the origin. */
 export interface OriginStats {
   localLoads: number;
   localLoadErrs: number;
-  /** Requests to the origin, whatever came of them. */
+  /** Requests to the origin, whatever their result. */
   originLoads: number;
-  /** Loads that a stale value stood in for, because the origin failed. */
+  /** Loads that a stale value replaced because the origin failed. */
   staleOnError: number;
 }
 
 export interface OriginLoadsOptions {
   readonly origin: Origin;
-  /** Whether it stands for an origin that this node must not ask: it refuses, and no request is counted. @default false */
+  /** Whether this node must not ask the origin. Then every load is refused and not counted. @default false */
   readonly isBarred?: boolean;
   readonly clock: Clock;
   readonly lifetime: LifetimePolicy;
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
-  /** Whether this node reaches the origin: told of each load, and asked before it. */
+  /** Tracks whether this node reaches the origin. It is asked before each load and gets each result. */
   readonly reachability: Reachability;
-  /** Told how each load ended. @default nobody is */
+  /** Records how each load ended. @default none */
   readonly health?: OriginHealth | undefined;
-  /** Makes an entity tag for a body. @default none is made */
+  /** Makes an entity tag for a body. @default no tag */
   readonly etagOf?: ((body: Uint8Array<ArrayBuffer>) => string) | undefined;
-  /** Bounds the bodies that are on their way, together with those of other groups. @default nothing does */
+  /** Bounds unfinished bodies, together with those of other groups. @default no bound */
   readonly loading?: LoadingBytes | undefined;
   /** The name of the group, for spans. @default none */
   readonly group?: string;
-  /** Records each load. @default nobody does */
+  /** Records each load. @default no records */
   readonly tracing?: Tracing | undefined;
-  /** Counts here. */
+  /** The counters to increment. */
   readonly stats: OriginStats;
-  /** Told how long each load took, with its wait at the guard, whatever came of it. @default nobody is */
+  /** Records the duration of each load, including its wait at the guard, whatever its result. @default none */
   readonly spans?: SpanMeter;
 }
 
-/** What became of a load: the origin's value, or the stale one that stands in for it. */
+/** The result of a load: the origin's value, or a stale one in its place. */
 export interface FromOrigin {
   readonly value: Value;
   readonly isStandIn: boolean;
 }
 
-/** One group's requests to its origin: from its answers to values with their times, and what stands in when it fails. */
+/**
+ * One group's requests to its origin. Makes values with their times from its answers, and finds stale values when it
+ * fails.
+ */
 export class OriginLoads {
   readonly #options: OriginLoadsOptions;
   readonly #failed: FailedRefreshes;
-  /** One string per content type: each answer to a peer compares it with the last one. */
+  /** Keeps one string object per content type, as each answer to a peer compares it with the last one. */
   readonly #contentTypes = new Memo<string, string>(MAX_CONTENT_TYPES, (type) => type);
-  /** The keys that the origin is being asked for now, each with its load. */
+  /** The cache keys that the origin is being asked for now, each with its load. */
   readonly #inFlight = new Map<string, Flight<unknown>>();
 
   constructor(options: OriginLoadsOptions) {
@@ -91,18 +94,16 @@ export class OriginLoads {
     return [...this.#inFlight.keys()];
   }
 
-  /** Whether a refresh of this key has failed lately: the next try is not due yet. */
+  /** Whether a refresh of this key failed recently and the next one is not due yet. */
   isBackingOff(cacheKey: string): boolean {
     return this.#failed.errorOf(cacheKey) !== undefined;
   }
 
   /**
-   * Asks the origin. When it fails, is too slow or refuses, a stale value stands in that may be served then, and the key
-   * backs off.
+   * Asks the origin. If it fails, is too slow or refuses, a usable stale value is the result, and the key backs off.
    *
-   * @param label how far this node has applied the log of invalidations as the load begins
-   * @param held what this node has for the key, which may change while the origin is asked; the origin may say that it is
-   * still good
+   * @param label this node's label in the log of invalidations when the load begins
+   * @param held this node's value for the key, which may change during the load; the origin may validate it
    * @throws NotFoundError, OriginError, OriginTimeoutError, OriginUnreachableError, OverloadedError, PassThroughError
    */
   async load(
@@ -124,22 +125,22 @@ export class OriginLoads {
       if (error === undefined) this.succeeded(cacheKey);
       return (error && asStandIn(this.failed(cacheKey, error, held()))) ?? { value, isStandIn: false };
     } catch (error) {
-      // The end of a flight by its deadline was told before: see Group.
+      // After a flight's deadline, its waiters already got a stale value or the error: see Group.
       const standIn = flight.aborted ? undefined : asStandIn(this.failed(cacheKey, error, held()));
       if (standIn === undefined) throw error;
       return standIn;
     }
   }
 
-  /** The value that is served in place of a load while the key backs off. */
+  /** The value to serve in place of a load while the key backs off. */
   heldBack(cacheKey: string, held: Value | undefined): Value | undefined {
     return held !== undefined && this.isBackingOff(cacheKey) ? this.#standIn(held) : undefined;
   }
 
   /**
-   * A load has failed. A key backs off if there is a value that is to be refreshed; else each get tries again.
+   * To be called when a load failed. A key backs off if there is a stale value to refresh; else each get tries again.
    *
-   * @returns the value that stands in, if it may be served then
+   * @returns the stale value to serve, if it may be served now
    */
   failed(cacheKey: string, error: unknown, held: Value | undefined): Value | undefined {
     if (held === undefined || !(error instanceof OriginError || error instanceof OverloadedError)) return undefined;
@@ -147,7 +148,7 @@ export class OriginLoads {
     return this.#standIn(held);
   }
 
-  /** A fresh value has come. */
+  /** To be called when a fresh value came. */
   succeeded(cacheKey: string): void {
     this.#failed.succeeded(cacheKey);
   }
@@ -186,7 +187,7 @@ export class OriginLoads {
       else health?.succeeded();
       return this.valueOf(answer, clock.nowMs() - askedAtMs, label);
     } catch (error) {
-      // A load that was cancelled by its waiters is no error of the origin.
+      // A load that its waiters cancelled is no error of the origin.
       if (!flight.aborted || flight.reason instanceof OriginTimeoutError) stats.localLoadErrs++;
       if (!flight.aborted) tell(reachability, error, askedAtMs);
       if (health !== undefined && !isBarred) tellHealth(health, error, flight);
@@ -194,7 +195,7 @@ export class OriginLoads {
       return this.#remembered(clock.nowMs() - askedAtMs, label);
     } finally {
       loading?.end();
-      // What its waiters have cancelled says nothing about the origin.
+      // A load that its waiters cancelled says nothing about the origin.
       const isCancelled = flight.aborted && !(flight.reason instanceof OriginTimeoutError);
       if (!isBarred && !isCancelled) spans?.end(begun, clock.nowMs() - askedAtMs);
       // A cancelled load may end after the next one has begun.
@@ -202,7 +203,7 @@ export class OriginLoads {
     }
   }
 
-  /** The origin's answer, with a span while anybody records. */
+  /** The origin's answer, with a span if spans are recorded. */
   #answer(key: string, flight: Flight<unknown>, context: LoadContext): Promise<Answer> {
     const { origin, tracing = NO_TRACING } = this.#options;
     const load = (trace: Trace | undefined) => origin.load(key, flight.abortSignal(), { ...context, trace });
@@ -226,7 +227,7 @@ export class OriginLoads {
     }
   }
 
-  /** A "not found" that is not to be remembered. A site's 404 has a body or fields, and is an answer like any other. */
+  /** Whether it is a "not found" that must not be remembered. A site's 404 has a body or fields and is an ordinary answer. */
   #isNothing({ body, fields, freshness }: Answer): boolean {
     return body.length === 0 && fields === undefined && (freshness === undefined || freshness.freshMs <= 0);
   }
@@ -238,14 +239,14 @@ export class OriginLoads {
     return { body: EMPTY, contentType: "", loadMs, about: NOTHING_HERE, ...times, label };
   }
 
-  /** What an answer of the origin comes to, from now on. @param loadMs how long it took */
+  /** Makes a value of the origin's answer; its times start now. @param loadMs how long the origin took */
   valueOf(answer: Answer, loadMs: number, label: Label): Value {
     const { clock } = this.#options;
     const freshness = answer.freshness ?? this.#ownFreshness();
     const contentType = this.#contentTypes.get(answer.contentType);
     const { bornAtMs, freshUntilMs, staleWhileRevalidateMs, staleIfErrorMs } = timesFrom(clock.nowMs(), freshness);
     const about = this.#aboutOf(answer);
-    // Written out: an object made by spreading is slower to read at each hit.
+    // All fields are listed, as an object made by spreading is slower to read at each hit.
     return {
       body: answer.body,
       contentType,
@@ -259,7 +260,7 @@ export class OriginLoads {
     };
   }
 
-  /** By the group's policy alone. */
+  /** The freshness by the group's policy alone. */
   #ownFreshness(): Freshness {
     const { lifetime: { ttlMs, ttlJitter, staleWhileRevalidateMs, staleIfErrorMs }, random } = this.#options;
     const freshMs = jittered(ttlMs ?? Infinity, ttlJitter, random);
@@ -277,7 +278,7 @@ export class OriginLoads {
   }
 }
 
-/** Tells how a load ended. A time-out and a refusal of the guard say nothing about the way to the origin. */
+/** Reports how a load ended. A time-out or a refusal of the guard does not show whether the origin can be reached. */
 function tell(reachability: Reachability, error: unknown, askedAtMs: number): void {
   if (error instanceof OriginUnreachableError) reachability.failed(askedAtMs, error.message);
   else if (error instanceof OriginTimeoutError) return;
@@ -286,7 +287,7 @@ function tell(reachability: Reachability, error: unknown, askedAtMs: number): vo
   }
 }
 
-/** Tells how a load ended. What its waiters cancelled, and what the guard refused, says nothing about the origin. */
+/** Reports how a load ended. A load that its waiters cancelled or the guard refused says nothing about the origin. */
 function tellHealth(health: OriginHealth, error: unknown, flight: Flight<unknown>): void {
   const fault = flight.aborted ? flight.reason : error;
   if (fault instanceof OriginTimeoutError) health.failed(flight.aborted ? "no answer in time" : fault.message);
@@ -295,12 +296,12 @@ function tellHealth(health: OriginHealth, error: unknown, flight: Flight<unknown
   else if (fault instanceof NotFoundError || fault instanceof PassThroughError) health.succeeded();
 }
 
-/** Whether a cache would gain anything from keeping it. */
+/** Whether keeping the value is of any use. */
 export function isWorthKeeping(value: Value, nowMs: number): boolean {
   return !value.about.isPrivate && (goneAtMs(value) > nowMs || canBeValidated(value));
 }
 
-/** Whether such an answer counts as a failure while there is a stale value to serve (RFC 5861, section 4). */
+/** Whether this status counts as a failure while there is a stale value to serve (RFC 5861, section 4). */
 export function isFailureStatus(status: number): boolean {
   return status === 500 || status === 502 || status === 503 || status === 504;
 }

@@ -4,7 +4,7 @@ import type { Label } from "../invalidation/label.ts";
 import type { Ask, RequestHead } from "../ports.ts";
 import type { Value } from "../value.ts";
 
-/** An ask with a span of its own, which ends with the reply. Made only while anybody records. */
+/** An ask with its own span, which ends with the reply. Only made while spans are recorded. */
 export class RecordedAsk implements Ask {
   readonly signal: CancelSignal;
   readonly timeoutMs: number;
@@ -14,7 +14,7 @@ export class RecordedAsk implements Ask {
   readonly #ask: Ask;
   readonly #span: Span;
 
-  /** @param kind `hop` at the node that asks, `serve` at the one that is asked */
+  /** @param kind `hop` at the asking node, `serve` at the asked node */
   constructor(
     ask: Ask,
     tracing: Tracing,

@@ -3,8 +3,8 @@ import type { CancelListener } from "../base/cancel.ts";
 import { Waiter } from "./flights.ts";
 
 /**
- * A waiter that takes a stale value when the load takes too long. It stays with the flight, so that the load goes on for
- * those who come later.
+ * A waiter that takes a stale value when the load takes too long. It stays in the flight, so that the load continues
+ * for later gets.
  */
 export class SoftWaiter<T> extends Waiter<T> {
   readonly #inner: Waiter<T>;
@@ -12,7 +12,10 @@ export class SoftWaiter<T> extends Waiter<T> {
   readonly #left: CancelListener = () => this.#end()?.reject(this.#inner.signal!.reason);
   #isOver = false;
 
-  /** @param stale what may be served after `softTimeoutMs`; `undefined`: nothing may any more, and the load is waited for */
+  /**
+   * @param stale finds the value to serve after `softTimeoutMs`; `undefined`: there is none, so the waiter waits for
+   * the load
+   */
   constructor(inner: Waiter<T>, clock: Clock, softTimeoutMs: number, stale: () => T | undefined) {
     super(undefined, inner.request, inner.trace);
     this.#inner = inner;
@@ -36,7 +39,7 @@ export class SoftWaiter<T> extends Waiter<T> {
     this.#end()?.reject(error);
   }
 
-  /** @returns the waiter to tell, if it was not told yet */
+  /** @returns the inner waiter, if it has no result yet */
   #end(): Waiter<T> | undefined {
     if (this.#isOver) return undefined;
     this.#isOver = true;

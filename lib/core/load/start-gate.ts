@@ -1,23 +1,23 @@
-/** Holds the misses of a node that does not know its peers yet: each would be a load that another node has done already. */
+/** Holds the misses of a node that does not know its peers yet. Each would be a load that another node has already done. */
 import type { Clock } from "../base/clock.ts";
 import type { CancelListener } from "../base/cancel.ts";
 import { OverloadedError } from "../errors.ts";
 import type { Waiter } from "./flights.ts";
 
-/** Chosen: the connections that a node of two cores serves at once; a waiter takes some hundred bytes. */
+/** Chosen: as many as the connections that a node with two cores serves at once. A waiter takes some hundred bytes. */
 const MAX_HELD = 10_000;
-/** Chosen: a client waits no longer than for a load by the default options (`loadTimeoutMs`). */
+/** Chosen: as long as a load may take by default (`loadTimeoutMs`). */
 const MAX_HELD_MS = 10_000;
 
 export interface StartGateOptions {
   readonly clock: Clock;
-  /** The most misses that wait; one more is refused. @default 10_000 */
+  /** The most misses that wait; further ones are refused. @default 10_000 */
   readonly maxHeld?: number;
-  /** After so long it opens by itself, in milliseconds. @default 10_000 */
+  /** The time after which it opens by itself, in milliseconds. @default 10_000 */
   readonly maxHeldMs?: number;
 }
 
-/** Closed at first; opens once, for good. */
+/** A gate that is closed at first and opens once, for good. */
 export class StartGate {
   readonly #maxHeld: number;
   readonly #held = new Set<() => void>();
@@ -33,14 +33,14 @@ export class StartGate {
     return this.#isOpen;
   }
 
-  /** How many misses wait now. */
+  /** The number of misses that wait now. */
   get held(): number {
     return this.#held.size;
   }
 
   /**
-   * Calls `go` when the gate opens. A waiter that leaves before is rejected with its signal's reason, and one too many with
-   * an OverloadedError. To be called while the gate is closed.
+   * Calls `go` when the gate opens. A waiter that leaves before is rejected with its signal's reason, one too many with
+   * an OverloadedError. Only to be called while the gate is closed.
    */
   hold<T>(waiter: Waiter<T>, go: () => void): void {
     const { signal } = waiter;
@@ -64,7 +64,7 @@ export class StartGate {
     this.#held.add(goOn);
   }
 
-  /** All that wait go on, in the order in which they came. Idempotent. */
+  /** Lets all waiters go on, in order of arrival. Idempotent. */
   open(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;

@@ -1,8 +1,8 @@
-/** How long things took: counts in buckets, so that one more costs a few additions and the figures of nodes can be added up. */
+/** A histogram of durations: counting one costs a few additions, and the figures of several nodes can be added up. */
 
 /**
- * The upper ends of the buckets, in seconds; what took longer stands in one more. Chosen: 1, 2.5, 5 of each power of ten,
- * from a fast hop to a load that times out.
+ * The upper ends of the buckets, in seconds; one more bucket is for longer times. Chosen: 1, 2.5 and 5 of each power of
+ * ten, from a fast hop to a load that times out.
  */
 export const BOUNDS_SECONDS: readonly number[] = [
   ...[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05],
@@ -15,11 +15,11 @@ const NAMES: readonly string[] = [...BOUNDS_SECONDS.map(String), "+Inf"];
 export interface HistogramFigures {
   readonly count: number;
   readonly sumSeconds: number;
-  /** How many are in each bucket, by its upper end in seconds or `+Inf`; empty ones are left out. Not cumulative. */
+  /** The count of each bucket, by its upper end in seconds or `+Inf`. Empty buckets are left out. Not cumulative. */
   readonly buckets: Readonly<Record<string, number>>;
 }
 
-/** Figures for people, who read no buckets: two percentiles in milliseconds, `undefined` where nothing is counted. */
+/** Figures for people, who do not read buckets: two percentiles in milliseconds; `undefined` without a count. */
 export interface Percentiles {
   readonly p50Ms?: number;
   readonly p99Ms?: number;
@@ -30,7 +30,7 @@ export class Histogram {
   readonly #counts = new Float64Array(BOUNDS_MS.length + 1);
   #sumMs = 0;
 
-  /** Counts one that took so long, in milliseconds. Most are short, so the search begins at the bottom. */
+  /** Counts one duration in milliseconds. Most are short, so the search begins at the shortest bucket. */
   observe(tookMs: number): void {
     let at = 0;
     while (at < BOUNDS_MS.length && tookMs > BOUNDS_MS[at]!) at++;
@@ -49,7 +49,7 @@ export class Histogram {
   }
 }
 
-/** What was counted from one moment to a later one; all of it where counting began anew in between. */
+/** The counts between two moments; all counts of `now` if counting restarted in between. */
 export function since(before: HistogramFigures | undefined, now: HistogramFigures): HistogramFigures {
   if (before === undefined || NAMES.some((name) => (now.buckets[name] ?? 0) < (before.buckets[name] ?? 0))) return now;
   const buckets = Object.fromEntries(
@@ -68,15 +68,15 @@ export function added(all: readonly HistogramFigures[]): HistogramFigures {
   return { count: sum("count"), sumSeconds: sum("sumSeconds"), buckets };
 }
 
-/** How many took at most so long, for each bound in seconds and `+Inf`: the form that Prometheus has. */
+/** The cumulative counts per bound in seconds and `+Inf`, as Prometheus has them. */
 export function cumulative({ buckets }: HistogramFigures): [bound: string, count: number][] {
   let count = 0;
   return NAMES.map((name) => [name, count += buckets[name] ?? 0]);
 }
 
 /**
- * The time within which the share was done, in milliseconds: between the ends of its bucket in proportion, as Prometheus'
- * `histogram_quantile` has it. `undefined`: nothing is counted.
+ * The quantile for `share`, in milliseconds: interpolated inside its bucket, as by Prometheus' `histogram_quantile`.
+ * `undefined`: nothing was counted.
  */
 export function quantileMs(figures: HistogramFigures, share: number): number | undefined {
   const counts = cumulative(figures).map(([, count]) => count);
@@ -95,7 +95,7 @@ export function percentilesOf(figures: HistogramFigures): Percentiles {
   return p50Ms === undefined || p99Ms === undefined ? {} : { p50Ms: rounded(p50Ms), p99Ms: rounded(p99Ms) };
 }
 
-/** Buckets are wide, so more digits would say nothing. */
+/** Rounds, as buckets are wide and more digits would say nothing. */
 function rounded(ms: number): number {
   return Number(ms.toPrecision(3));
 }

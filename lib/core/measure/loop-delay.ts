@@ -1,14 +1,17 @@
 /**
- * How late this process runs what is due: the delay of its event loop. `monitorEventLoopDelay` of `node:perf_hooks` would
- * measure it more finely, but on Bun 1.4 and Deno 2.9 it gives zeros (tried).
+ * The delay of this process's event loop: how late its timers run. `monitorEventLoopDelay` of `node:perf_hooks` would
+ * measure it more finely, but on Bun 1.4 and Deno 2.9 it returns zeros (tried).
  */
 import { type Clock, fineClock } from "../base/clock.ts";
 import { Histogram } from "./histogram.ts";
 
-/** From one look to the next. Chosen: a loop that stands still for so long is always seen, and ten timers a second cost nothing. */
+/**
+ * The interval between two looks. Chosen: it always sees a standstill of this length, and ten timers a second cost
+ * nothing.
+ */
 const LOOK_EVERY_MS = 100;
 
-/** Looks again and again, until `stop`. */
+/** Measures the delay regularly until `stop`. */
 export class LoopDelay {
   readonly histogram = new Histogram();
   readonly #clock: Clock;

@@ -1,4 +1,4 @@
-/** Which nodes may hold a key's value because they owned the key under an earlier roster. */
+/** Finds nodes that may hold a key's value because they owned the key under an earlier roster. */
 import type { Clock } from "../base/clock.ts";
 import type { Peer } from "../ports.ts";
 import type { PeerRecord, Roster } from "../roster.ts";
@@ -6,13 +6,16 @@ import { type Ownership, ownershipOf, type Reach } from "./ownership.ts";
 import { type Members, RosterTable } from "./roster-table.ts";
 import { unreachable } from "./unreachable.ts";
 
-/** Chosen: rosters that are remembered. A long memory is cheap: only keys that changed owners are looked for elsewhere. */
+/** The most rosters to remember. Chosen: a long memory is cheap, as only keys with a changed owner are searched elsewhere. */
 const MAX_FORMER = 128;
-/** Chosen: after five minutes the values of a former owner were asked for, or are cold. */
+/** Chosen: after five minutes a former owner's values were already asked for, or are cold. */
 const FORMER_FOR_MS = 300_000;
-/** Chosen: names of lost nodes, the latest ones. */
+/** The most names of lost nodes to remember, the latest ones. Chosen. */
 const MAX_LOST = 100;
-/** The table of nodes is made anew when it has so many more than twice those that serve. Chosen: names seldom change. */
+/**
+ * The table of nodes is rebuilt when it has this many nodes more than twice the serving ones. Chosen: names rarely
+ * change.
+ */
 const SPARE_PLACES = 256;
 
 /** One earlier roster. */
@@ -31,9 +34,9 @@ export class FormerOwners {
   /** The latest first. */
   #former: readonly Former[] = [];
   #table = new RosterTable();
-  /** By the latest of them. */
+  /** The ownership by the latest of them. */
   #last: Ownership | undefined;
-  /** Nodes that left the roster without draining: dead, or taken to be dead. */
+  /** Nodes that left the roster without draining: dead, or taken for dead. */
   #lost: ReadonlySet<string> = new Set();
   #wasListed = false;
   #hasStoodAside = false;
@@ -45,9 +48,9 @@ export class FormerOwners {
   }
 
   /**
-   * The owners have changed.
+   * To be called when the owners change.
    *
-   * @param before what was valid until now
+   * @param before the ownership until now
    * @param serving the serving peers of the new roster
    */
   changed(before: Ownership, roster: Roster, serving: readonly PeerRecord[]): void {
@@ -72,7 +75,10 @@ export class FormerOwners {
     this.#lost = new Set(missing.slice(-MAX_LOST));
   }
 
-  /** Other nodes may have loaded this node's keys in its place. From now on a node that said it was empty is asked too. */
+  /**
+   * Other nodes may have loaded this node's keys in its place. So from now on nodes that said they were empty are
+   * asked, too.
+   */
   standAside(): void {
     this.#hasStoodAside = true;
   }
@@ -99,7 +105,7 @@ export class FormerOwners {
       if (name === undefined || name === this.#reach.selfName || found.some((peer) => peer.name === name)) continue;
       const peer = this.#reached(name);
       const emptyAtMs = peer?.emptyAtMs?.(this.#group) ?? -Infinity;
-      // A node that was empty after it had lost the key holds nothing from that time.
+      // A node that was empty after it lost the key holds no value from its time as the owner.
       if (peer === undefined || emptyAtMs >= sinceMs && !this.#hasStoodAside) continue;
       found.push(peer);
     }
@@ -107,8 +113,8 @@ export class FormerOwners {
   }
 
   /**
-   * A node as it is reached today, as it may have restarted. A lost node is returned too: its failure tells the caller that
-   * values are lost. A node that has drained is not: it has handed over its values.
+   * The node's current connection, as it may have restarted. A lost node is returned, too: its failure tells the caller
+   * that values are lost. A drained node is not, as it has handed over its values.
    */
   #reached(name: string): Peer | undefined {
     return this.#reach.peerOf(name) ?? (this.#lost.has(name) ? unreachable(name) : undefined);
@@ -124,7 +130,7 @@ export class FormerOwners {
     return this.#former.filter(({ untilMs }) => untilMs > nowMs);
   }
 
-  /** Forgets the nodes that are in no remembered roster any more, when they may be many. */
+  /** Forgets the nodes that are in no remembered roster, when there may be many of them. */
   #compact(serving: number): void {
     if (this.#table.size <= 2 * serving + SPARE_PLACES) return;
     const [before, after] = [this.#table, new RosterTable()];
@@ -136,9 +142,9 @@ export class FormerOwners {
   }
 
   /**
-   * The rosters before this node was listed, which it never saw: the list without itself, then without the nodes that joined
-   * shortly before, one after another. Those may be empty too, with the value further back. The joining times stand on
-   * several nodes' clocks; an error costs a peek or a load.
+   * The rosters before this node was listed, which it never saw: the list without itself, then also without the nodes
+   * that joined shortly before, one after another. Those may be empty too, with the value at an earlier owner. Joining
+   * times come from several clocks; an error costs a peek or a load.
    */
   #predecessors(self: PeerRecord, others: readonly PeerRecord[]): Members[] {
     const sinceMs = Date.parse(self.joined) - FORMER_FOR_MS;

@@ -15,11 +15,11 @@ export interface Ownership {
 /** How this node reaches the others. */
 export interface Reach {
   readonly selfName: string;
-  /** A node as it is reached now; `undefined`: not at all. */
+  /** The current connection to a node; `undefined`: there is none. */
   readonly peerOf: (name: string) => Peer | undefined;
 }
 
-/** The ownership under a roster with these serving peers. */
+/** Makes the ownership for a roster with these serving peers. */
 export function ownershipOf(records: readonly PeerRecord[], { selfName, peerOf }: Reach): Ownership {
   return {
     rendezvous: new Rendezvous(records),

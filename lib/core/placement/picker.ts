@@ -10,7 +10,7 @@ import { unreachable } from "./unreachable.ts";
 const NOBODY: readonly Peer[] = [];
 
 export interface PickerOptions {
-  /** Whether this node may own keys; if not, it is never picked, whatever the roster says. @default true */
+  /** Whether this node may own keys. If not, it is never picked, even if the roster lists it. @default true */
   readonly isOwner?: boolean;
 }
 
@@ -19,13 +19,13 @@ export class RosterPicker implements PeerPicker {
   readonly #hash: PrefixHash;
   readonly #reach: Reach;
   readonly #former: FormerOwners;
-  /** Owns the keys where nobody is listed; `undefined` is this node. */
+  /** The owner of all keys while no peer is listed; `undefined` is this node. */
   readonly #last: Peer | undefined;
   #ownership: Ownership;
 
   /**
-   * @param group its name is hashed in front of every key, so that each group shares out its keys in its own way
-   * @param peerOf a node as it is reached now; `undefined`: not at all
+   * @param group its name is hashed in front of every key, so that each group distributes its keys differently
+   * @param peerOf the current connection to a node; `undefined`: there is none
    */
   constructor(
     group: string,
@@ -42,17 +42,17 @@ export class RosterPicker implements PeerPicker {
   }
 
   /**
-   * Takes a new roster. Gets in flight keep the peers that they have asked.
+   * Takes a new roster. Gets in flight keep the peers that they asked.
    *
    * @returns whether the owner of any key may have changed
    */
   swap(roster: Roster): boolean {
     const before = this.#ownership;
     const { selfName } = this.#reach;
-    // An earlier life of a node that is no owner any more may still be listed.
+    // The roster may still list an earlier life of this node that could own keys.
     const isOwner = ({ name }: PeerRecord) => this.#last === undefined || name !== selfName;
     const serving = roster.peers.filter((peer) => peer.state === "serving" && isOwner(peer));
-    // Built anew even when the owners stay: a peer may be reached by another connection now.
+    // Always rebuilt, even if the owners stay: a peer may now have another connection.
     const next = ownershipOf(serving, this.#reach);
     const isChange = !isSame(before.records, serving);
     if (isChange) this.#former.changed(before, roster, serving);
@@ -60,7 +60,7 @@ export class RosterPicker implements PeerPicker {
     return isChange;
   }
 
-  /** This node passes a key on, or may have been passed over: other nodes may load its keys in its place. */
+  /** To be called when this node passes a key on or may have been skipped: other nodes may load its keys in its place. */
   standAside(): void {
     this.#former.standAside();
   }
@@ -89,7 +89,7 @@ export class RosterPicker implements PeerPicker {
   }
 }
 
-/** Whether two rosters give every key the same owner, in the same life. */
+/** Whether two rosters give every key the same life of the same owner. */
 function isSame(a: readonly PeerRecord[], b: readonly PeerRecord[]): boolean {
   return a.length === b.length && a.every(({ name, weight, incarnation }, i) => {
     const other = b[i]!;

@@ -5,14 +5,14 @@
  *
  * Weights follow Schindelhauer and Schomaker (2005): -weight / ln(u) gives each peer its share in proportion to its weight.
  *
- * The code uses only integer arithmetic and the four basic operations on doubles: Bun (JavaScriptCore) and Deno (V8) must
- * agree to the last bit, and their `Math.log` may differ.
+ * The code uses only integer arithmetic and the four basic operations on doubles. Bun (JavaScriptCore) and Deno (V8)
+ * must agree to the last bit, but their `Math.log` may differ.
  */
 import { fold, PrefixHash, stir, unstir } from "../base/hash.ts";
 
 export interface Contender {
   readonly name: string;
-  /** Its share of the keys, relative to the others; above 0. */
+  /** Its share of the keys relative to the others; above 0. */
   readonly weight: number;
 }
 
@@ -21,18 +21,18 @@ const nameHash = new PrefixHash("", 0x6d757374);
 /** The owners of all keys among one set of contenders. Immutable. */
 export class Rendezvous {
   /**
-   * One folded seed per contender. The key's hash is folded too, so that no pair has to be. Padded with the first seed to a
-   * multiple of four, as `owner` reads four at a time.
+   * One folded seed per contender. The key's hash is folded once too, which saves folding each pair. Padded with the
+   * first seed to a multiple of four, as `owner` reads four at a time.
    */
   readonly #seeds: Int32Array;
-  /** The contender of a seed; of two with the same seed, the earlier one. Empty when weights decide. */
+  /** The contender of each seed; of two with the same seed, the earlier one. Empty when weights decide. */
   readonly #indices: ReadonlyMap<number, number>;
   /** How many contenders there are. */
   readonly size: number;
-  /** Undefined when all weights are equal: then the integer score decides, without a logarithm. */
+  /** Undefined if all weights are equal: then the integer score decides, without a logarithm. */
   readonly #weights: Float64Array | undefined;
 
-  /** @param contenders in the same order on every node, since a tie goes to the earlier one */
+  /** @param contenders in the same order on every node, as a tie goes to the earlier one */
   constructor(contenders: readonly Contender[]) {
     this.size = contenders.length;
     const seeds = contenders.map(({ name }) => fold(nameHash.hash(name)));
@@ -45,10 +45,10 @@ export class Rendezvous {
   }
 
   /**
-   * The index of the contender that owns a key of this hash; -1 when there is none.
+   * The index of the contender that owns a key with this hash; -1 without contenders.
    *
-   * The loop computes only the highest score; the owner's seed follows from it, since every mixing step can be undone.
-   * JavaScriptCore compiles that without a branch: 0.8 of the time for 100 contenders (measured).
+   * The loop computes only the highest score. The owner's seed follows from it, as every mixing step is invertible.
+   * JavaScriptCore compiles this loop without a branch: 0.8 of the time for 100 contenders (measured).
    */
   owner(hash: number): number {
     if (this.#weights !== undefined) return this.ranked(hash, 1)[0] ?? -1;
@@ -56,7 +56,7 @@ export class Rendezvous {
     const seeds = this.#seeds;
     const folded = fold(hash);
     let highest = -0x80000000;
-    // Four at a time: one loop check for four, and the processor overlaps them.
+    // Four at a time: they share one loop check, and the processor overlaps them.
     for (let i = 0; i < seeds.length; i += 4) {
       const a = signedScore(stir(folded ^ seeds[i]!));
       const b = signedScore(stir(folded ^ seeds[i + 1]!));
@@ -67,7 +67,7 @@ export class Rendezvous {
     return this.#indices.get(folded ^ unstir(fold(highest ^ 0x80000000)))!;
   }
 
-  /** The indices of the `count` highest scores, the owner first; all of them when there are fewer. */
+  /** The indices of the `count` highest scores, the owner first; all indices if there are fewer. */
   ranked(hash: number, count: number): number[] {
     const wanted = Math.min(count, this.size);
     const indices: number[] = [];
@@ -87,14 +87,14 @@ export class Rendezvous {
     return indices;
   }
 
-  /** As `ranked`, among a few of them. @param indices in rising order */
+  /** Like `ranked`, among a few contenders. @param indices in rising order */
   rankedAmong(hash: number, count: number, indices: readonly number[]): number[] {
     const folded = fold(hash);
     const scored = indices.map((index) => ({ index, score: this.#score(folded, index) }));
     return scored.sort((a, b) => b.score - a.score).slice(0, count).map(({ index }) => index);
   }
 
-  /** The index of the one that owns a key of this hash among those that count; -1 when none does. */
+  /** The index of the owner of a key with this hash among the contenders that `counts` admits; -1 if there are none. */
   ownerAmong(hash: number, counts: (index: number) => boolean): number {
     const folded = fold(hash);
     let owner = -1;
@@ -112,12 +112,12 @@ export class Rendezvous {
   #score(folded: number, index: number): number {
     const score = signedScore(stir(folded ^ this.#seeds[index]!));
     if (this.#weights === undefined) return score;
-    // u in (0, 1) rises with the score: equal weights rank alike on both paths.
+    // u in (0, 1) rises with the score, so equal weights rank alike on both paths.
     return this.#weights[index]! / -lnOfFraction((score ^ 0x80000000) >>> 0);
   }
 }
 
-/** Maps unsigned 32-bit scores to signed integers in the same order: engines compare those without a conversion. */
+/** Maps unsigned 32-bit scores to signed integers in the same order, as engines compare these without a conversion. */
 function signedScore(stirred: number): number {
   return fold(stirred) ^ 0x80000000;
 }

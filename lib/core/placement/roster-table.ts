@@ -1,21 +1,21 @@
-/** Many rosters that hold nearly the same nodes, in little room: a bit for each node in each roster. */
+/** Stores many rosters of nearly the same nodes in little memory: one bit for each node in each roster. */
 import { type Contender, Rendezvous } from "./rendezvous.ts";
 
-/** The nodes of one roster: the bit of a node's place in the table. Immutable. */
+/** The nodes of one roster, as bits by a node's index in the table. Immutable. */
 export type Members = Uint32Array;
 
-/** Tried before all nodes are looked at. Chosen: the rosters differ little, so one of the first is nearly always in each. */
+/** The ranks to try before all nodes are searched. Chosen: rosters differ little, so each nearly always has one of these. */
 const FIRST_RANKS = 16;
 
-/** The nodes of all its rosters, each weight of a node for itself. It only grows: the one who uses it begins a new one. */
+/** The nodes of all its rosters; a node with two weights counts as two. The table only grows, so its user must replace it. */
 export class RosterTable {
   readonly #contenders: Contender[] = [];
-  /** The place of each, by weight and name. */
+  /** The index of each, by weight and name. */
   readonly #places = new Map<string, number>();
-  /** Over all nodes, in the order of their places; `undefined` since one was added. */
+  /** Over all nodes, in the order of their indices. `undefined` after a node was added. */
   #rendezvous: Rendezvous | undefined;
 
-  /** How many nodes it has. */
+  /** The number of its nodes. */
   get size(): number {
     return this.#contenders.length;
   }
@@ -42,8 +42,8 @@ export class RosterTable {
   }
 
   /**
-   * The names of the owners of a key of this hash in each roster, in their order; `undefined` for a roster without nodes.
-   * Two nodes with one score may rank here as they did not in their roster: the caller may ask the wrong one of them.
+   * The name of the owner of a key with this hash in each roster, in order; `undefined` for a roster without nodes. Two
+   * nodes with the same score may rank differently here than in their roster: then the caller asks the wrong one.
    */
   *owners(hash: number, rosters: Iterable<Members>): Iterable<string | undefined> {
     const rendezvous = this.#rendezvous ??= new Rendezvous(this.#contenders);
@@ -65,7 +65,7 @@ export class RosterTable {
   }
 }
 
-/** A roster that is older than the node's place has no bit for it. */
+/** A roster that is older than the node's index has no bit for it. */
 function has(members: Members, place: number): boolean {
   return ((members[place >>> 5] ?? 0) >>> (place & 31) & 1) === 1;
 }

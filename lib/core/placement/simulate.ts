@@ -1,9 +1,9 @@
-/** Which keys would have another owner with other nodes, by the same rendezvous hashing that gives them their owners. */
+/** Computes which keys would have another owner among other nodes, by the same rendezvous hashing as for real owners. */
 import { PrefixHash } from "../base/hash.ts";
 import { primaryKey } from "../base/variant-key.ts";
 import { type Contender, Rendezvous } from "./rendezvous.ts";
 
-/** The owners of a group's keys among some nodes. */
+/** The owners of a group's keys among given nodes. */
 export class Owners {
   readonly #hash: PrefixHash;
   readonly #names: readonly string[];
@@ -11,20 +11,20 @@ export class Owners {
 
   /** @param contenders in any order */
   constructor(group: string, contenders: readonly Contender[]) {
-    // As in a roster: of two with one score the first wins.
+    // Sorted as in a roster: of two with the same score the first wins.
     const sorted = [...contenders].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
     this.#hash = new PrefixHash(`${group}\0`);
     this.#names = sorted.map(({ name }) => name);
     this.#rendezvous = new Rendezvous(sorted);
   }
 
-  /** The name of a key's owner; `undefined`: there are no nodes. @param cacheKey a variant goes with its key */
+  /** The name of a key's owner; `undefined`: there are no nodes. @param cacheKey a variant has the owner of its key */
   of(cacheKey: string): string | undefined {
     return this.#names[this.#rendezvous.owner(this.#hash.hash(primaryKey(cacheKey)))];
   }
 }
 
-/** What a node holds as owner, and how much of it would have another owner. Bytes are encoded. */
+/** The entries that a node holds as their owner, and how many of them would have another owner. Bytes are encoded. */
 export interface Moved {
   keys: number;
   bytes: number;
@@ -32,7 +32,7 @@ export interface Moved {
   movedBytes: number;
 }
 
-/** Adds one entry of the node `self` to the sum. What it does not own now is no part of it: the owner counts that. */
+/** Adds one entry of the node `self` to the sum, unless another node owns it now: that node counts it. */
 export function count(
   sum: Moved,
   { key, bytes }: { readonly key: string; readonly bytes: number },

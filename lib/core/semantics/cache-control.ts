@@ -1,14 +1,17 @@
 import { parseDictionary } from "structured-headers";
 import { type Fields, linesOf, membersOf } from "./fields.ts";
 
-/** Directives by name in lower case; `true` for one without an argument. The first of two counts (RFC 9111, 4.2.1). */
+/**
+ * Directives by name in lower case; `true` without an argument. Of two with the same name the first counts (RFC 9111,
+ * 4.2.1).
+ */
 export type Directives = ReadonlyMap<string, string | true>;
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** The largest that is told apart (RFC 9111, section 1.2.2): 68 years. */
+/** The largest number of seconds, 68 years; larger ones count as this (RFC 9111, section 1.2.2). */
 export const MAX_SECONDS = 2 ** 31;
 
-/** Reads `Cache-Control` (RFC 9111, section 5.2). A member that is no directive is passed over, as an unknown one is. */
+/** Reads `Cache-Control` (RFC 9111, section 5.2). Skips malformed members, as unknown directives are ignored too. */
 export function cacheControlOf(fields: Fields): Directives {
   const found = new Map<string, string | true>();
   for (const member of membersOf(linesOf(fields, "cache-control").join(","))) {
@@ -23,7 +26,7 @@ export function cacheControlOf(fields: Fields): Directives {
 /**
  * Reads `CDN-Cache-Control` (RFC 9213), a dictionary of structured fields (RFC 9651).
  *
- * @returns `undefined` where it is absent, empty or malformed: then `Cache-Control` and `Expires` count
+ * @returns `undefined` if it is absent, empty or malformed: then `Cache-Control` and `Expires` count
  */
 export function targetedCacheControlOf(fields: Fields): Directives | undefined {
   const lines = linesOf(fields, "cdn-cache-control");
@@ -31,7 +34,7 @@ export function targetedCacheControlOf(fields: Fields): Directives | undefined {
   try {
     const found = new Map<string, string | true>();
     for (const [name, [item]] of parseDictionary(lines.join(", "))) {
-      // A number as a string or a token is no number here, and the directive is one that nobody knows (section 2.1).
+      // A number as a string or a token is no number here: the directive counts as unknown (section 2.1).
       if (item === true || typeof item === "number" || typeof item === "string") {
         found.set(name, item === true ? true : typeof item === "number" ? String(item) : `"${item}"`);
       }
@@ -43,8 +46,8 @@ export function targetedCacheControlOf(fields: Fields): Directives | undefined {
 }
 
 /**
- * The argument of a directive as delta-seconds, in seconds; `undefined` where the directive is absent. One that is no whole
- * number makes an answer stale: 0 (RFC 9111, section 4.2.1).
+ * The argument of a directive as delta-seconds, in seconds; `undefined` if the directive is absent. 0 for an argument
+ * that is no whole number, as it makes an answer stale (RFC 9111, section 4.2.1).
  */
 export function secondsOf(directives: Directives, name: string): number | undefined {
   const value = directives.get(name);

@@ -1,8 +1,11 @@
-/** Validators, both ways: what the origin is asked with, and what a client's conditions come to (RFC 9110, section 13). */
+/**
+ * Validators in both directions: conditions for the origin, and the evaluation of a client's conditions (RFC 9110,
+ * section 13).
+ */
 import { parseHttpDate } from "./dates.ts";
 import { type Fields, has, linesOf, membersOf, valueOf, without } from "./fields.ts";
 
-/** Fields of a stored answer that a 304 does not replace: they describe the body that is stored (RFC 9111, section 3.2). */
+/** Fields of a stored answer that a 304 does not replace, as they describe the stored body (RFC 9111, section 3.2). */
 const OF_THE_BODY: ReadonlySet<string> = new Set([
   "content-encoding",
   "content-length",
@@ -10,7 +13,7 @@ const OF_THE_BODY: ReadonlySet<string> = new Set([
   "content-range",
   "content-type",
 ]);
-/** Conditions of a client. The cache answers them from its stored value; a validation of its own does not send them on. */
+/** Conditions of a client. The cache evaluates them on its stored value, and does not send them on in its own validation. */
 const CONDITIONS: ReadonlySet<string> = new Set([
   "if-match",
   "if-none-match",
@@ -19,12 +22,12 @@ const CONDITIONS: ReadonlySet<string> = new Set([
   "if-range",
 ]);
 
-/** The request fields without a client's conditions and ranges: a stored answer is whole. */
+/** The request fields without a client's conditions and ranges, as a stored answer must be whole. */
 export function unconditional(requestFields: Fields): Fields {
   return without(requestFields, new Set([...CONDITIONS, "range"]));
 }
 
-/** The conditions by which the origin may say that a stored answer is still good; empty where it has no validator. */
+/** The conditions to validate a stored answer at the origin; empty if it has no validator. */
 export function validatorsOf(stored: Fields): Fields {
   const conditions: [string, string][] = [];
   const [etag] = linesOf(stored, "etag");
@@ -34,13 +37,13 @@ export function validatorsOf(stored: Fields): Fields {
   return conditions;
 }
 
-/** The fields of a stored answer that a 304 has freshened: each name that the 304 has replaces the stored lines. */
+/** The fields of a stored answer after a 304: each name in the 304 replaces the stored lines of that name. */
 export function freshened(stored: Fields, notModified: Fields): Fields {
   const newer = without(notModified, OF_THE_BODY);
   return [...without(stored, new Set(newer.map(([name]) => name))), ...newer];
 }
 
-/** Whether a 304 is about this stored answer (RFC 9111, section 4.3.4): it names the same entity tag, or none. */
+/** Whether a 304 is about this stored answer: it has the same entity tag, or none (RFC 9111, section 4.3.4). */
 export function isAbout(stored: Fields, notModified: Fields): boolean {
   const [told] = linesOf(notModified, "etag");
   const [held] = linesOf(stored, "etag");
@@ -48,10 +51,10 @@ export function isAbout(stored: Fields, notModified: Fields): boolean {
 }
 
 /**
- * Whether a client that has what it says needs no body (RFC 9110, section 13.2.2). `If-None-Match` goes before
- * `If-Modified-Since`; entity tags are compared weakly (section 8.8.3.2).
+ * Whether the client's conditions allow a 304 without a body (RFC 9110, section 13.2.2). `If-None-Match` has priority
+ * over `If-Modified-Since`; entity tags are compared weakly (section 8.8.3.2).
  *
- * @param stored fields of the answer, with its `ETag` and `Last-Modified`
+ * @param stored the fields of the answer, with its `ETag` and `Last-Modified`
  */
 export function isNotModified(requestFields: Fields, stored: Fields, nowMs: number): boolean {
   const tags = valueOf(requestFields, "if-none-match");
@@ -61,7 +64,7 @@ export function isNotModified(requestFields: Fields, stored: Fields, nowMs: numb
     return held !== undefined && membersOf(tags).some((tag) => weakly(tag) === weakly(held));
   }
   const [since] = linesOf(requestFields, "if-modified-since");
-  // RFC 9111, section 4.3.2: without the one, the other.
+  // Without `Last-Modified`, `Date` counts (RFC 9111, section 4.3.2).
   const [modified] = [...linesOf(stored, "last-modified"), ...linesOf(stored, "date")];
   if (since === undefined || has(requestFields, "range") && has(requestFields, "if-range")) return false;
   const sinceMs = parseHttpDate(since, nowMs);

@@ -1,7 +1,7 @@
-/** HTTP fields as data: lines in the order of the message, names in lower case, values as they came without outer spaces. */
+/** HTTP fields as data: lines in the order of the message, names in lower case, values unchanged but without outer spaces. */
 export type Fields = readonly (readonly [name: string, value: string])[];
 
-// A name is a token, in lower case here. A value has no control characters but the tab, and is Latin-1.
+// A name is a token, here in lower case. A value is Latin-1 without control characters except the tab.
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // deno-lint-ignore no-control-regex
 const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*$/;
@@ -12,17 +12,17 @@ export function isFieldName(text: string): boolean {
 }
 
 /**
- * Whether a text may be the value of a field (RFC 9110, section 5.5). Both runtimes throw at some others, and Deno's process
- * ends at a control character in an answer. So every value is checked by this where it comes in: from a client, a peer, an
- * origin or a program.
+ * Whether a text may be the value of a field (RFC 9110, section 5.5). Both runtimes throw at some other texts, and a
+ * control character in an answer ends Deno's process. So every value from a client, a peer, an origin or a program is
+ * checked.
  */
 export function isFieldValue(text: string): boolean {
   return FIELD_VALUE.test(text);
 }
 
 /**
- * Fields of one connection (RFC 9110, section 7.6.1), and those that a shared cache never passes on. `Connection` may name
- * more. Proxy credentials are meant for this hop (section 11.7).
+ * Fields of one connection (RFC 9110, section 7.6.1), and fields that a shared cache never passes on. `Connection` may
+ * name more. Proxy credentials are for this hop only (section 11.7).
  */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
@@ -38,34 +38,34 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "http2-settings",
 ]);
 
-/** The values of every line of one name, in order. */
+/** The values of all lines with this name, in order. */
 export function linesOf(fields: Fields, name: string): string[] {
   return fields.filter(([other]) => other === name).map(([, value]) => value);
 }
 
-/** All lines of one name as one list (RFC 9110, section 5.3); `undefined` without any. */
+/** All lines with this name as one list (RFC 9110, section 5.3); `undefined` if there are none. */
 export function valueOf(fields: Fields, name: string): string | undefined {
   const lines = linesOf(fields, name);
   return lines.length === 0 ? undefined : lines.join(", ");
 }
 
-/** Whether there is a line of that name. */
+/** Whether there is a line with this name. */
 export function has(fields: Fields, name: string): boolean {
   return fields.some(([other]) => other === name);
 }
 
-/** The fields without those of the names in `names`. */
+/** The fields without those in `names`. */
 export function without(fields: Fields, names: ReadonlySet<string>): Fields {
   return fields.some(([name]) => names.has(name)) ? fields.filter(([name]) => !names.has(name)) : fields;
 }
 
-/** The fields that go on to the next hop: no hop-by-hop fields, and none that `Connection` names. */
+/** The fields for the next hop: without hop-by-hop fields and those that `Connection` names. */
 export function endToEnd(fields: Fields): Fields {
   const named = membersOf(linesOf(fields, "connection").join(",")).map((name) => name.toLowerCase());
   return without(fields, new Set([...HOP_BY_HOP, ...named]));
 }
 
-/** The members of a comma-separated list (RFC 9110, section 5.6.1), quoted strings kept whole, empty ones left out. */
+/** The members of a comma-separated list (RFC 9110, section 5.6.1). Keeps quoted strings whole; leaves empty members out. */
 export function membersOf(list: string): string[] {
   const members = list.match(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g) ?? [];
   return members.map((member) => member.trim()).filter((member) => member !== "");

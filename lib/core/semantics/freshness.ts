@@ -1,4 +1,4 @@
-/** What an answer of an HTTP origin may be kept and served for (RFC 9111, 9213, 5861). Fields and a clock in, decision out. */
+/** Decides how long an answer of an HTTP origin may be kept and served (RFC 9111, 9213, 5861), from fields and a clock. */
 import { cacheControlOf, type Directives, MAX_SECONDS, secondsOf, targetedCacheControlOf } from "./cache-control.ts";
 import { parseHttpDate } from "./dates.ts";
 import { type Fields, has, linesOf, valueOf } from "./fields.ts";
@@ -8,46 +8,49 @@ export interface Exchange {
   readonly requestFields: Fields;
   readonly status: number;
   readonly fields: Fields;
-  /** When the request left and when the head of the answer came, by one clock. */
+  /** When the request was sent and when the head of the answer came, by the same clock. */
   readonly requestedAtMs: number;
   readonly receivedAtMs: number;
-  /** How far that clock is ahead of the origin's. @default 0 */
+  /** How far this clock is ahead of the origin's. @default 0 */
   readonly clockAheadMs?: number;
 }
 
-/** What the group's policy adds to the origin's word. */
+/** The parts of the group's policy that matter for freshness. */
 export interface FreshnessPolicy {
-  /** Whether the origin's own words count at all. */
+  /** Whether the origin's own freshness counts at all. */
   readonly honourOrigin: boolean;
-  /** Where the origin names no lifetime; null: it has none. */
+  /** The lifetime where the origin gives none, in milliseconds; null: no lifetime. */
   readonly ttlMs: number | null;
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
-  /** Whether `Last-Modified` gives a lifetime where nothing else does (RFC 9111, section 4.2.2). */
+  /** Whether `Last-Modified` gives a heuristic lifetime if nothing else does (RFC 9111, section 4.2.2). */
   readonly hasHeuristics: boolean;
   /** Whether an answer with `Set-Cookie` is kept. */
   readonly keepsCookies: boolean;
 }
 
-/** Durations from the moment at which the answer came. */
+/** Durations from the moment when the answer came. */
 export interface Freshness {
-  /** Whether a shared cache may keep it. What may not be kept may not be shared among those who wait for it either. */
+  /** Whether a shared cache may keep the answer. If not, it may not be shared among waiters either. */
   readonly isStorable: boolean;
   /** How old it was already. */
   readonly ageMs: number;
-  /** How long it may be served without asking the origin. Below zero: it has been stale for so long when it came. */
+  /** How long it may be served without asking the origin. Negative: how long it had been stale when it came. */
   readonly freshMs: number;
-  /** After that end, for how long while it is refreshed, and for how long while the origin fails. */
+  /** How long after that it may be served during a refresh, and how long when the origin fails. */
   readonly staleWhileRevalidateMs: number;
   readonly staleIfErrorMs: number;
-  /** Whether the origin itself named the lifetime, and one of the times after it. If not, the group's policy gave them. */
+  /** Whether the origin itself gave the lifetime, and at least one of the stale times. If not, the group's policy did. */
   readonly hasOwnLifetime: boolean;
   readonly hasOwnStale: boolean;
 }
 
-/** Cacheable by default (RFC 9110, section 15.1); without 206, which is no whole value. */
+/** Statuses that are cacheable by default (RFC 9110, section 15.1), without 206, as a part is no whole value. */
 const HEURISTIC_STATUSES: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
-/** Those whose caching this code knows (`must-understand`, RFC 9111, section 5.2.2.3): the final ones of RFC 9110. */
+/**
+ * Statuses whose caching rules this code knows (`must-understand`, RFC 9111, section 5.2.2.3): the final ones of RFC
+ * 9110.
+ */
 const UNDERSTOOD_STATUSES: ReadonlySet<number> = new Set([
   ...[
     200,
@@ -76,10 +79,10 @@ const UNDERSTOOD_STATUSES: ReadonlySet<number> = new Set([
   ],
   ...[410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505],
 ]);
-/** Parts and "not modified" are answers to one request, and 1xx is no answer yet. */
+/** Parts and "not modified" answer only one request. 1xx is not listed, as it is no answer yet. */
 const NEVER_STORED: ReadonlySet<number> = new Set([206, 304, 416]);
 const HEURISTIC_SHARE = 0.1;
-/** Chosen: what nobody gave a lifetime is looked at once a day. */
+/** Chosen: an answer without any given lifetime is checked at least once a day. */
 const MAX_HEURISTIC_MS = 86_400_000;
 
 /** The lifetime and the storability of an answer to a GET. */
@@ -92,7 +95,7 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
   const lifetimeMs = explicitMs ?? heuristicLifetimeMs(exchange, directives, policy) ?? policy.ttlMs ??
     defaultMs(policy);
   const isValidatedAlways = directives.has("no-cache");
-  // s-maxage means proxy-revalidate as well (RFC 9111, section 5.2.2.10).
+  // s-maxage implies proxy-revalidate (RFC 9111, section 5.2.2.10).
   const isNeverStale = isValidatedAlways || directives.has("must-revalidate") || directives.has("proxy-revalidate") ||
     directives.has("s-maxage");
   const stale = (name: string, otherwiseMs: number) => {
@@ -111,8 +114,8 @@ export function freshnessOf(exchange: Exchange, policy: FreshnessPolicy): Freshn
 }
 
 /**
- * Whether the origin itself says for how long the answer may be served (RFC 9111, section 4.2.1). The answer to a POST is
- * not kept otherwise (RFC 9110, section 9.3.3).
+ * Whether the origin itself gives a lifetime (RFC 9111, section 4.2.1). Without one, the answer to a POST is not kept
+ * (RFC 9110, section 9.3.3).
  */
 export function hasExplicitLifetime(fields: Fields): boolean {
   const targeted = targetedCacheControlOf(fields);
@@ -120,12 +123,12 @@ export function hasExplicitLifetime(fields: Fields): boolean {
   return directives.has("s-maxage") || directives.has("max-age") || targeted === undefined && has(fields, "expires");
 }
 
-/** A key that is put into a template lives until it is evicted; an answer of a site without a lifetime is looked at again. */
+/** Without a lifetime, a template's value lives until it is evicted; a site's answer is stale at once. */
 function defaultMs({ hasHeuristics }: FreshnessPolicy): number {
   return hasHeuristics ? 0 : Infinity;
 }
 
-/** RFC 9111, section 3, and what shared caches must leave alone. */
+/** Applies RFC 9111, section 3, and the rules for shared caches. */
 function mayStore(
   { requestFields, status, fields }: Exchange,
   directives: Directives,
@@ -147,17 +150,17 @@ function hasReasonToStore({ status, fields }: Exchange, directives: Directives, 
     has(fields, "expires");
   if (isExplicit) return true;
   if (!HEURISTIC_STATUSES.has(status)) return false;
-  // Nothing to serve it for and nothing to validate it by: it would only take room.
+  // Without a lifetime and a validator, an answer would only take room.
   return !policy.hasHeuristics || policy.ttlMs !== null || has(fields, "etag") || has(fields, "last-modified");
 }
 
-/** RFC 9111, section 4.2.3. */
+/** By RFC 9111, section 4.2.3. */
 function initialAgeMs({ fields, requestedAtMs, receivedAtMs, clockAheadMs = 0 }: Exchange): number {
   const dateMs = dateOf(fields, receivedAtMs);
   const sinceDateMs = dateMs === undefined ? 0 : receivedAtMs - clockAheadMs - dateMs;
-  // A date has whole seconds: less than one says nothing.
+  // A date has whole seconds, so a difference below one second says nothing.
   const apparentMs = sinceDateMs < 1_000 ? 0 : sinceDateMs;
-  // Of a list the first member counts; one that is no whole number is ignored (section 5.1).
+  // The first member of a list counts; anything but a whole number is ignored (section 5.1).
   const told = linesOf(fields, "age")[0]?.split(",")[0]?.trim() ?? "";
   const toldMs = /^\d+$/.test(told) ? Math.min(Number(told), MAX_SECONDS) * 1_000 : 0;
   return Math.max(apparentMs, toldMs + Math.max(0, receivedAtMs - requestedAtMs));
@@ -168,14 +171,14 @@ function dateOf(fields: Fields, nowMs: number): number | undefined {
   return date === undefined ? undefined : parseHttpDate(date, nowMs);
 }
 
-/** RFC 9111, section 4.2.1; a targeted field puts `Expires` out of force, too (RFC 9213, section 2.2). */
+/** By RFC 9111, section 4.2.1. A targeted field also overrides `Expires` (RFC 9213, section 2.2). */
 function explicitLifetimeMs(exchange: Exchange, directives: Directives, isTargeted: boolean): number | undefined {
   const seconds = secondsOf(directives, "s-maxage") ?? secondsOf(directives, "max-age");
   if (seconds !== undefined) return seconds * 1_000;
   const { fields, receivedAtMs } = exchange;
   const expires = isTargeted ? undefined : valueOf(fields, "expires");
   if (expires === undefined) return undefined;
-  // Two of them join into no date: an invalid one, such as 0, means "already expired" (section 5.3).
+  // Two joined lines are no date. An invalid date, such as 0, means "already expired" (section 5.3).
   const expiresMs = parseHttpDate(expires, receivedAtMs);
   return expiresMs === undefined ? 0 : Math.max(0, expiresMs - (dateOf(fields, receivedAtMs) ?? receivedAtMs));
 }

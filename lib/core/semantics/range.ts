@@ -1,14 +1,14 @@
 /** One range of bytes (RFC 9110, section 14). */
 
 export type RangeRequest =
-  /** No range, another unit, a malformed one or several: the whole body is the answer (section 14.2 lets a server choose). */
+  /** The whole body: for no range, another unit, a malformed range or several ranges (section 14.2 lets a server choose). */
   | { readonly kind: "whole" }
   | { readonly kind: "part"; readonly start: number; readonly end: number }
   | { readonly kind: "unsatisfiable" };
 
 const WHOLE: RangeRequest = { kind: "whole" };
 
-/** @param total bytes of the whole body. `end` is the place behind the last byte */
+/** @param total bytes of the whole body. `end` of the result is exclusive */
 export function rangeOf(value: string | undefined, total: number): RangeRequest {
   const parts = /^bytes=\s*(\d*)-(\d*)\s*$/i.exec(value ?? "");
   if (parts === null) return WHOLE;

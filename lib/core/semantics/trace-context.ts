@@ -1,6 +1,6 @@
 /**
- * The fields by which a request is known in other programs: `X-Request-Id`, and those of W3C Trace Context
- * (https://www.w3.org/TR/trace-context/). A malformed field counts as not sent.
+ * The fields that identify a request in other programs: `X-Request-Id`, and those of W3C Trace Context
+ * (https://www.w3.org/TR/trace-context/). A malformed field is ignored.
  */
 import { Trace } from "../base/trace.ts";
 import { type Fields, without } from "./fields.ts";
@@ -8,12 +8,15 @@ import { type Fields, without } from "./fields.ts";
 /** The fields of a {@linkcode Trace}. */
 export const TRACE_FIELDS: ReadonlySet<string> = new Set(["x-request-id", "traceparent", "tracestate"]);
 
-/** What proxies and libraries make: ULIDs, UUIDs, hexadecimal and base64. Nothing that a log or a shell takes for its own. */
+/**
+ * The ids that proxies and libraries make: ULIDs, UUIDs, hexadecimal and base64. No characters with a meaning in logs
+ * or shells.
+ */
 const REQUEST_ID = /^[A-Za-z0-9._~+/=:@-]{1,128}$/;
-/** Version, trace, span and flags. Later versions may have more behind them. */
+/** Version, trace, span and flags. Later versions may add parts after them. */
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:$|-)/;
 const ZEROS = /^0+$/;
-/** The length that everybody must pass on (section 3.3.1.5). */
+/** The length that every program must pass on (section 3.3.1.5). */
 const MAX_TRACESTATE_CHARS = 512;
 const MAX_MEMBERS = 32;
 const MEMBER = /^[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
@@ -25,7 +28,7 @@ export interface SpanName {
   readonly flags: number;
 }
 
-/** @returns `undefined` for an id that no node passes on */
+/** @returns `undefined` for an id that nodes do not pass on */
 export function requestIdIn(text: string | null | undefined): string | undefined {
   return text != null && REQUEST_ID.test(text) ? text : undefined;
 }
@@ -36,16 +39,16 @@ export function spanNameIn(traceparent: string): SpanName | undefined {
   const isLong = traceparent.length > 55;
   if (version === undefined || version === "ff" || version === "00" && isLong) return undefined;
   if (ZEROS.test(traceId) || ZEROS.test(spanId)) return undefined;
-  // Version 00 knows two flags: sampled, and that the id is random. Others must not be passed on.
+  // Version 00 knows two flags: sampled and random id. Other flags must not be passed on.
   return { traceId, spanId, flags: parseInt(flags, 16) & 3 };
 }
 
-/** As version 00 writes it, which is the only one yet. */
+/** In the format of version 00, the only one so far. */
 export function traceparentOf({ traceId, spanId, flags }: SpanName): string {
   return `00-${traceId}-${spanId}-0${flags}`;
 }
 
-/** @returns the members, without empty ones; `undefined` for a list that is none, or has no member */
+/** @returns the members without empty ones; `undefined` for a malformed list or one without members */
 export function tracestateIn(text: string | null | undefined): string | undefined {
   if (text == null || text.length > MAX_TRACESTATE_CHARS) return undefined;
   const members = text.split(",").map((member) => member.trim()).filter((member) => member !== "");
@@ -55,7 +58,7 @@ export function tracestateIn(text: string | null | undefined): string | undefine
   return members.join(",");
 }
 
-/** @returns `undefined`: none of the three says anything */
+/** @returns `undefined`: none of the three is valid */
 export function traceIn(
   requestId: string | null | undefined,
   traceparent: string | null | undefined,
@@ -78,12 +81,12 @@ export function traceFields({ requestId, traceparent, tracestate }: Trace): Fiel
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
 
-/** The same by name, for programs. */
+/** The same fields by name, for programs. */
 export function traceRecord(trace: Trace | undefined): Readonly<Record<string, string>> {
   return trace === undefined ? NONE : Object.fromEntries(traceFields(trace));
 }
 
-/** Puts a request's trace in the place of what a client has sent for it. */
+/** Replaces a client's trace fields by the request's trace. */
 export function tracedBy(trace: Trace | undefined, fields: Fields): Fields {
   return trace === undefined ? fields : [...without(fields, TRACE_FIELDS), ...traceFields(trace)];
 }

@@ -1,23 +1,23 @@
-/** Which stored answer serves which request (RFC 9111, section 4.1). */
+/** Decides which stored answer serves which request (RFC 9111, section 4.1). */
 import { type Fields, linesOf, membersOf } from "./fields.ts";
 
-/** Between a name and what is said in it, and between two names. */
+/** Separators: between a name and its value, and between two names. */
 const SAYS = "\u0001=";
 const NEXT = "\u0002";
-/** Language ranges but for the wildcard (RFC 4647, section 2.1); tags have the same form. */
+/** Language ranges without the wildcard (RFC 4647, section 2.1). Language tags have the same form. */
 const LANGUAGE = /^[a-z]{1,8}(?:-[a-z0-9]{1,8})*$/;
 
-/** The request fields that `Vary` names, in lower case, sorted, each once; empty without `Vary`. `*` is not among them. */
+/** The request fields that `Vary` names, in lower case, sorted, each once, without `*`. Empty without `Vary`. */
 export function varyingNames(fields: Fields): readonly string[] {
   const names = membersOf(linesOf(fields, "vary").join(",")).map((name) => name.toLowerCase());
   return [...new Set(names)].filter((name) => name !== "*").sort();
 }
 
 /**
- * What a request says in the named fields, as one string without control characters but U+0001 and U+0002: two requests
- * agree where it is the same. White space around commas, and whether a list stands in one line or in two, do not count.
- * Nor does the case of languages (RFC 5646, section 2.1.1), or the order of those with the same weight (RFC 9110, section
- * 12.4.2).
+ * A request's content of the named fields as one string; its only control characters are U+0001 and U+0002. Equal
+ * strings mean that requests agree. These differences do not count: white space around commas, lists over several
+ * lines, the case of languages (RFC 5646, section 2.1.1), the order of languages with the same weight (RFC 9110,
+ * section 12.4.2).
  */
 export function selectionOf(names: readonly string[], requestFields: Fields): string {
   return names.map((name) => {
@@ -29,12 +29,12 @@ export function selectionOf(names: readonly string[], requestFields: Fields): st
 }
 
 /**
- * What a request says, with the one language that it wants most in place of all that it would take. Lookup (RFC 4647,
- * section 3.4) goes from the heaviest range down and ends at the first match. So where there is an answer in that very
- * language, the other ranges change nothing.
+ * Reduces a selection to the language that the request wants most. Lookup (RFC 4647, section 3.4) starts at the
+ * heaviest range and ends at the first match. So if there is an answer in exactly that language, the other ranges do
+ * not matter.
  *
  * @param says as `selectionOf` writes it
- * @returns `undefined` where two languages are wanted alike, or any will do, or the request names none
+ * @returns `undefined` if the request wants two languages equally, accepts any, or names none
  */
 export function inWantedLanguage(says: string): string | undefined {
   const [heaviest, next] = saidOf(says)?.split(",").map((range) => range.split(";q=")) ?? [];
@@ -45,10 +45,10 @@ export function inWantedLanguage(says: string): string | undefined {
 }
 
 /**
- * What a request says that wants this language most, and agrees with `says` otherwise: an answer in that language is for
- * it, whichever request it was loaded for.
+ * The selection of a request that wants this language most and otherwise agrees with `says`. An answer in that language
+ * is for it, even if another request loaded the answer.
  *
- * @returns `undefined` for no language, or where `says` does not tell answers apart by theirs
+ * @returns `undefined` for no language, or if the language is not part of `says`
  */
 export function inLanguage(says: string, language: string | undefined): string | undefined {
   const said = saidOf(says);
@@ -56,7 +56,7 @@ export function inLanguage(says: string, language: string | undefined): string |
   return partsOf(says).map((part) => part.startsWith(ACCEPT_LANGUAGE) ? ACCEPT_LANGUAGE + language : part).join(NEXT);
 }
 
-/** The language of an answer in lower case (RFC 9110, section 8.5); `undefined`: it does not say, or is for several. */
+/** The language of an answer in lower case (RFC 9110, section 8.5); `undefined`: it names none or several. */
 export function languageOf(fields: Fields): string | undefined {
   const [language, another] = membersOf(linesOf(fields, "content-language").join(","));
   return another === undefined ? language?.toLowerCase() : undefined;
@@ -72,7 +72,7 @@ function saidOf(says: string): string | undefined {
   return partsOf(says).find((part) => part.startsWith(ACCEPT_LANGUAGE))?.slice(ACCEPT_LANGUAGE.length);
 }
 
-/** Language ranges in lower case, the heaviest first, those of one weight by name. */
+/** Language ranges in lower case, the heaviest first, equal weights by name. */
 function byWeight(members: readonly string[]): string[] {
   const weighted = members.map((member) => {
     const [range = "", ...parameters] = member.toLowerCase().split(";").map((part) => part.trim());

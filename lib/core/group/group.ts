@@ -430,9 +430,7 @@ export class Group {
 
   async #answerLater(reached: Promise<boolean>, key: string, ask: Ask): Promise<void> {
     try {
-      if (!await reached) {
-        return ask.reject(new BehindError("it has not applied all invalidations that the asking node has"));
-      }
+      if (!await reached) return ask.reject(new BehindError("it has not applied what the asking node has"));
       const hit = this.lookup(key, ask.request);
       if (hit !== undefined) return ask.resolve(hit.value);
       this.#counters.loads++;

@@ -1,4 +1,4 @@
-/** Deletes the records of dead peers and of lives that are over, each at the revision that it was read at. */
+/** Deletes the records of dead peers and of ended lives, each at the revision at which it was read. */
 import type { Log } from "../core/base/log.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { NameGuard, Standing } from "./name-guard.ts";
@@ -9,7 +9,7 @@ export interface CleanerOptions {
   readonly store: PeerStore;
   readonly log: Log;
   readonly guard: NameGuard;
-  /** False for this node itself, and while nobody may be evicted. */
+  /** False for this node itself, and while no peer may be evicted. */
   readonly mayEvict: (record: PeerRecord) => boolean;
   /** The lists of this node's groups, by group. */
   readonly readers: () => readonly (readonly [group: string, reader: RosterReader])[];
@@ -18,16 +18,16 @@ export interface CleanerOptions {
 /** Evicts peers from the lists of this node's groups. */
 export class Cleaner {
   readonly #options: CleanerOptions;
-  /** Keys whose earlier life is being asked. */
+  /** Keys with an earlier life that is being asked now. */
   readonly #asking = new Set<string>();
-  /** By key: the revision of the earlier life that the log has told of as a second live node. */
+  /** By key: the revision of an earlier life that was already logged as a second live node. */
   readonly #said = new Map<string, number>();
 
   constructor(options: CleanerOptions) {
     this.#options = options;
   }
 
-  /** @returns whether this call is known to have removed all records of this life. Never rejects. */
+  /** @returns whether this call removed all records of this life for certain. Never rejects. */
   async evict(record: PeerRecord): Promise<boolean> {
     if (!this.#options.mayEvict(record)) return false;
     const evictions: Promise<boolean>[] = [];
@@ -38,13 +38,13 @@ export class Cleaner {
     return evictions.length > 0 && (await Promise.all(evictions)).every((isGone) => isGone);
   }
 
-  /** Evicts the earlier lives of a peer that has answered in this one. Never rejects. */
+  /** Evicts the earlier lives of a peer that answered in a later one. Never rejects. */
   async evictEarlierLives(later: PeerRecord): Promise<void> {
     const { readers } = this.#options;
     await Promise.all(readers().map(([group, reader]) => this.evictEarlierLifeIn(group, reader, later)));
   }
 
-  /** As `evictEarlierLives`, in one list. */
+  /** Like `evictEarlierLives`, in one list. */
   async evictEarlierLifeIn(group: string, reader: RosterReader, later: PeerRecord): Promise<void> {
     const earlier = reader.earlierLife(later);
     if (earlier !== undefined) await this.#evictEarlierLife({ group, ...earlier }, later);
@@ -56,7 +56,7 @@ export class Cleaner {
     const key = keyOf(group, record.name);
     if (this.#asking.has(key) || guard.takenMs(earlier) > 0) return;
     this.#asking.add(key);
-    // The record may be another node's that serves other groups and was given the same name.
+    // Ask first: the record may be of another node with the same name that serves other groups.
     const verdict = await guard.ask(earlier);
     this.#asking.delete(key);
     if (verdict === "free") {

@@ -2,16 +2,19 @@ import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { listText } from "./store/store.ts";
 
-/** How long a fault that is gone stays said, so that one that comes and goes is not a line each time. Chosen. */
+/** How long a fault counts as logged after it is gone, so that a recurring fault is not logged each time. Chosen. */
 const rememberMs = 60_000;
 
-/** One kind of fault: the rule that was broken. The texts of the rules are this program's own, and few. */
+/** One kind of fault: a broken rule. The texts of the rules are this program's own, so there are few. */
 interface Said {
   count: number;
   atMs: number;
 }
 
-/** Logs which records of a group are no peer records: a line for each kind, and another at a hundred times as many. */
+/**
+ * Logs the broken records of a group: one line for each kind of fault, and another when there are a hundred times as
+ * many.
+ */
 export class Complaints {
   readonly #group: string;
   readonly #clock: Clock;
@@ -24,13 +27,13 @@ export class Complaints {
     this.#log = log;
   }
 
-  /** @param read all keys of the group; those with a `fault` are the broken ones */
+  /** @param read all keys of the group; broken records have a `fault` */
   say(read: ReadonlyMap<string, { readonly revision: number; readonly fault?: string }>): void {
     const kinds = new Map<string, { count: number; key: string; revision: number }>();
     for (const [key, { fault, revision }] of read) {
       if (fault === undefined) continue;
       const kind = kinds.get(fault);
-      // The line names the latest record: an operator can still read that one.
+      // The line names the latest record, as an operator can still read it.
       if (kind === undefined) kinds.set(fault, { count: 1, key, revision });
       else Object.assign(kind, { count: kind.count + 1, ...(revision > kind.revision ? { key, revision } : {}) });
     }
@@ -53,7 +56,7 @@ export class Complaints {
   }
 }
 
-/** Anybody may have written the key: it is shown in plain letters, and not at any length. */
+/** Makes a key safe for logs, as anybody may have written it: plain letters, bounded length. */
 export function shownKey(key: string): string {
   return key.replace(/[^\x21-\x7e]/g, "?").slice(0, 200);
 }

@@ -1,17 +1,17 @@
-/** A question to another node at its own URL. */
+/** Asks another node at its own URL. */
 import { Buffer } from "node:buffer";
 import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
 import type { LookupFunction } from "node:net";
 
-/** Chosen: the statistics of a thousand peers in some groups are less. */
+/** Chosen: the statistics of a thousand peers in several groups are shorter. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /**
- * The JSON behind a URL of another node. Not by `fetch`: that obeys `HTTP_PROXY`, even for this very machine, which links to
- * peers do not; and behind Bun's bound of fetches it would wait for origins.
+ * Gets JSON from a URL of another node. It does not use `fetch`, which obeys `HTTP_PROXY`, even for this machine,
+ * unlike the links to peers. And because of Bun's limit of fetches it would wait behind requests to origins.
  *
- * @throws Error no answer in time, a status other than 200, too long, or no JSON
+ * @throws Error no answer in time, a status other than 200, too long an answer, or no JSON
  */
 export function getJson(
   url: string,

@@ -1,6 +1,6 @@
 /**
- * The peers of each group as this node knows them, and this node's own place among them. Requests never wait for the
- * registry: they read the roster that stands, and a new one comes whole.
+ * The peers of each group as this node knows them, and this node's own record among them. Requests never wait for the
+ * registry: they read the current roster, and a new one replaces it as a whole.
  */
 import type { Random } from "../core/base/time/backoff.ts";
 import type { Clock } from "../core/base/clock.ts";
@@ -14,52 +14,60 @@ import { Registration } from "./registration.ts";
 import { RosterReader } from "./roster-reader.ts";
 import { listText, type PeerStore, type View } from "./store/store.ts";
 
-/** What a node's record says of one group. */
+/** The part of a node's record that is about one group. */
 export type GroupFacts = Pick<PeerRecord, "policy" | "origin">;
 
 export interface MembershipOptions {
   readonly store: PeerStore;
-  /** The groups that this node serves from the start: it is listed in each, and in no other until one is added. */
+  /** The groups that this node serves from the start. It is listed in these, and in others only after `addGroup`. */
   readonly groups: readonly string[];
-  /** Lists that it reads and is not listed in, from the start. @default none */
+  /** Lists that it reads from the start without being listed in them. @default none */
   readonly watched?: readonly string[];
   /** This node, as it wants to be listed. */
   readonly self: PeerRecord;
-  /** What else is listed of this node in a group. @default nothing */
+  /** Further facts for this node's record in a group. @default none */
   readonly factsOf?: (group: string) => GroupFacts | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Whether a node with this record's incarnation answers at its URL. Asked about a record under this node's name, and about
-   * one under a name that a later life has as well. Five seconds without an answer, or an error, count as no.
+   * Whether a node with this record's incarnation answers at its URL. It is asked about a record under this node's
+   * name, and about an earlier life of a listed name. Five seconds without an answer, or an error, count as no.
    */
   readonly isAlive: IsAlive;
-  /** Why this node must not connect to the URL of a record, which is then ignored. @default nothing forbids any */
+  /** Why this node must not connect to the URL of a record. Such a record is ignored. @default all are allowed */
   readonly faultOf?: (url: string) => string | undefined;
-  /** Called with each roster that differs from the one before in its peers or its revision. */
+  /** Called with each roster that differs from the last one in its peers or its revision. */
   readonly onRoster: (roster: Roster) => void;
-  /** Called when a list has been read for the first time, and when the registry was found to be away. @default nothing */
+  /** Called after the first read of a list, and when the registry is found to be away. @default nothing */
   readonly onKnown?: () => void;
-  /** Called after `onRoster` for each peer that has written its record again in the same life: it lives. @default nothing */
+  /**
+   * Called after `onRoster` for each peer that wrote its record again in the same life, as this proves that it lives.
+   *
+   * @default nothing
+   */
   readonly onWroteAgain?: (record: PeerRecord) => void;
-  /** Called before this node writes a record again that was taken out or overwritten. @default nothing */
+  /** Called before this node writes its record again after it was removed or overwritten. @default nothing */
   readonly onPutBack?: (group: string) => void;
   /** Called whenever `joined(group)` changes. */
   readonly onListed?: (group: string, isListed: boolean) => void;
-  /** How long a peer stays listed after its record was lost with the bucket; it may put itself back. @default 10_000 */
+  /**
+   * How long a peer stays listed after its record was lost with the bucket, in milliseconds: it may put itself back.
+   *
+   * @default 10_000
+   */
   readonly lostGraceMs?: number;
   /** @default Math.random */
   readonly random?: Random;
 }
 
-/** Ignored records that are told of each list. Chosen: the first few say what to mend. */
+/** The most ignored records to report per list. Chosen: the first few show what to repair. */
 const MAX_IGNORED_SHOWN = 20;
 
 interface Part {
   /** `undefined`: this node only watches the list. */
   readonly registration: Registration | undefined;
   readonly reader: RosterReader;
-  /** Resolves when an earlier removal of the same group is over; `undefined`: there is none. */
+  /** Resolves when an earlier removal of the same group has ended; `undefined`: there is none. */
   readonly isFree: Promise<unknown> | undefined;
 }
 
@@ -70,14 +78,14 @@ interface Departure {
 
 /** This node's membership in all its groups. */
 export class Membership {
-  /** Resolves when another live node had this one's name at the start. Pending for ever otherwise. */
+  /** Resolves if another live node has this node's name at the start. Otherwise it stays pending forever. */
   readonly failed: Promise<NameTakenError>;
   readonly #options: MembershipOptions;
   readonly #failed = Promise.withResolvers<NameTakenError>();
   readonly #guard: NameGuard;
   readonly #cleaner: Cleaner;
   readonly #parts = new Map<string, Part>();
-  /** Removals that are not known to be done: they go on until they are, or until the group is added again. */
+  /** Removals in progress. Each continues until it is known to be done or the group is added again. */
   readonly #departures = new Map<string, Departure>();
   #self: PeerRecord;
   #isStarted = false;
@@ -101,12 +109,12 @@ export class Membership {
     for (const list of watched) this.watchList(list);
   }
 
-  /** The lists that this node is to stand in. */
+  /** The lists that must contain this node. */
   get #joining(): string[] {
     return [...this.#parts].filter(([, { registration }]) => registration !== undefined).map(([group]) => group);
   }
 
-  /** Joins every group, now or as soon as the registry can be reached, and follows their lists. To be called once. */
+  /** Joins every group, now or as soon as the registry can be reached, and follows its list. To be called once. */
   start(): void {
     const { store } = this.#options;
     this.#isStarted = true;
@@ -119,8 +127,8 @@ export class Membership {
   }
 
   /**
-   * Serves one more group: follows its list and, after `start`, joins it. The removal of the same group may still be under
-   * way; it is ended first. A node that leaves, or has left, joins nothing any more.
+   * Serves one more group: follows its list and, after `start`, joins it. If a removal of the same group is in
+   * progress, it ends first. A node that leaves or has left joins no group.
    *
    * @throws TypeError the group is served already, or other nodes would refuse this node's record in it
    */
@@ -134,7 +142,7 @@ export class Membership {
   }
 
   /**
-   * Reads one more list without standing in it. A record of an earlier life of this node is taken out.
+   * Reads one more list without being in it. It removes a record of an earlier life of this node.
    *
    * @throws TypeError the list is read already
    */
@@ -154,8 +162,8 @@ export class Membership {
   }
 
   /**
-   * Ends the group's list, and takes this node out of it if it stands there. Resolves to whether the record is known to be
-   * gone within `timeoutMs`; a removal that takes longer goes on until it is done, NATS away or not.
+   * Stops following the group's list, and removes this node's record from it. Resolves to whether the record is known
+   * to be gone within `timeoutMs`. A longer removal continues until it is done, even if NATS is away.
    *
    * @throws RangeError the group is not served
    */
@@ -188,36 +196,35 @@ export class Membership {
     return outcome === "removed" || outcome === "absent";
   }
 
-  /** Whether this node reads the list: it was added, and not removed since. */
+  /** Whether this node reads the list: it was added and not removed since. */
   has(group: string): boolean {
     return this.#parts.has(group);
   }
 
-  /** Records of all lists that are no peer records, and why; 20 at most of each list. */
+  /** The broken records of all lists and their faults; at most 20 per list. */
   get ignored(): { readonly key: string; readonly fault: string }[] {
     return [...this.#parts.values()].flatMap(({ reader }) => reader.ignored(MAX_IGNORED_SHOWN));
   }
 
-  /** Whether the registry cannot be reached at the moment, or was not yet. */
+  /** Whether the registry cannot be reached now, or was not reached yet. */
   get isAway(): boolean {
     return this.#isAway;
   }
 
-  /** Whether the registry was tried and cannot be reached at the moment. */
+  /** Whether the registry was tried and cannot be reached now. */
   get isKnownAway(): boolean {
     return this.#isAwaySaid;
   }
 
-  /** Whether the list was read, in this life of the node. @throws RangeError it was not added */
+  /** Whether this life of the node has read the list. @throws RangeError the list was not added */
   isRead(list: string): boolean {
     return this.#of(list).reader.isRead;
   }
 
   /**
-   * Whether this node is listed in `group` as it wants to be. While the registry is away: whether it was. Of a list that is
-   * only watched: whether it was read.
-   * False from when its record is seen to be gone or overwritten until it is put back: at once the first time, then after
-   * 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
+   * Whether this node is listed in `group` as wanted; while the registry is away, whether it was; for a watched list,
+   * whether it was read. False after its record was lost or overwritten, until it is put back: at once the first time,
+   * then after 0.5 s, 1 s, 2 s and so on up to 30 s, and at once again after a quiet minute.
    *
    * @throws RangeError the group is not served
    */
@@ -227,20 +234,20 @@ export class Membership {
   }
 
   /**
-   * This node and a peer reach each other again: a record of this node that waits to be put back is written now, as the
-   * cause of its loss may be over.
+   * To be called when this node and a peer reach each other again. A record of this node that waits to be put back is
+   * written now, as the cause of its loss may have ended.
    */
   reachedPeer(): void {
     for (const { registration } of this.#parts.values()) registration?.endRest();
   }
 
-  /** Has the lists looked at now: a peer knows something newer. */
+  /** Reads the lists now, as a peer knows something newer. */
   hurry(): void {
     if (!this.#isClosed) this.#options.store.hurry();
   }
 
   /**
-   * The list that stands; before the registry was heard, this node alone at revision 0.
+   * The current list. Before the first answer of the registry: this node alone at revision 0.
    *
    * @throws RangeError the group is not served
    */
@@ -249,8 +256,8 @@ export class Membership {
   }
 
   /**
-   * Has this node listed with another state in every group; resolves to whether that was so within `timeoutMs`. If not (the
-   * registry is away, or the record was just evicted and is not due yet), the record takes the state when it can be written.
+   * Changes this node's state in every group. Resolves to whether it was listed so within `timeoutMs`. If not (the registry is
+   * away, or the record was just evicted and is not due yet), the record gets the state when it can be written.
    */
   async setState(state: PeerState, timeoutMs: number): Promise<boolean> {
     this.#self = { ...this.#self, state };
@@ -261,8 +268,8 @@ export class Membership {
   }
 
   /**
-   * Takes this node out of every list, and puts it back into none from the call on; resolves to whether it is known to
-   * be out of all of them within `timeoutMs`. Rosters go on coming until `close`.
+   * Removes this node from every list, and never puts it back. Resolves to whether it is known to be out of all lists
+   * within `timeoutMs`. New rosters still come until `close`.
    */
   async leave(timeoutMs: number): Promise<boolean> {
     this.#isLeaving = true;
@@ -273,26 +280,26 @@ export class Membership {
   }
 
   /**
-   * Takes a dead peer out of every list of this node that has it in this very life. Each record is deleted at the revision
-   * that the roster was read at, so a record that came back or changed in between survives.
+   * Removes this life of a dead peer from every list of this node. Each record is deleted at the revision at which the
+   * roster was read, so a record that came back or changed in between survives.
    *
-   * @returns whether this call is known to have removed all its records. False at once for this node itself, for a peer
-   * that is not listed, and while the registry is away. False also for a lost race (the peer came back, or another node was
-   * faster) and for a lost answer: the next roster tells. Never rejects.
+   * @returns whether this call removed all its records for certain. False at once for this node itself, for an unlisted
+   * peer, and while the registry is away. Also false for a lost race (the peer came back, or another node was faster)
+   * and for a lost answer: the next roster shows the outcome. Never rejects.
    */
   evict(record: PeerRecord): Promise<boolean> {
     return this.#cleaner.evict(record);
   }
 
   /**
-   * Takes the earlier lives of a peer that has answered in this one out of the other lists: the peer came back after a
-   * crash without some of its groups. Nobody probes such a life, as all connections are to the latest. Never rejects.
+   * Removes earlier lives of a peer that answered in a later one: the peer came back after a crash without some of its
+   * groups. No node probes an earlier life, as all connections are to the latest. Never rejects.
    */
   evictEarlierLives(record: PeerRecord): Promise<void> {
     return this.#cleaner.evictEarlierLives(record);
   }
 
-  /** Ends everything and closes the store; a record that still stands stays. Never throws. */
+  /** Ends everything and closes the store. A record that is still listed stays. Never throws. */
   async close(): Promise<void> {
     this.#isLeaving = this.#isClosed = true;
     for (const { registration, reader } of this.#parts.values()) {
@@ -311,13 +318,16 @@ export class Membership {
     reader.apply(view);
     if (!wasRead) this.#options.onKnown?.();
     if (registration === undefined) return this.#watched(view.group, reader, wasRead);
-    // The list is read before this node adds itself: a listed node is asked for keys, and must know which peers to ask.
+    // Read the list before this node adds itself: a listed node is asked for keys and must know which peers to ask.
     if (registration.isStarted) registration.observe(view);
     else if (isFree === undefined) registration.start();
     else void isFree.then(() => registration.start());
   }
 
-  /** This node's earlier life may have served what it now asks for: nobody else may be there to take it out. */
+  /**
+   * This node's earlier life may have served a group that it now only asks for. No other node may be there to remove
+   * that record.
+   */
   #watched(list: string, reader: RosterReader, wasRead: boolean): void {
     if (!wasRead) this.#options.onListed?.(list, true);
     if (!this.#isAway && !this.#isLeaving) void this.#cleaner.evictEarlierLifeIn(list, reader, this.#self);
@@ -344,7 +354,7 @@ export class Membership {
       onNameTaken: (error) => this.#failed.resolve(error),
       onPutBack: () => onPutBack?.(group),
       onListed: (isListed) => {
-        // Of a group that is being removed, its removal has told.
+        // The removal of a group calls `onListed` itself.
         if (this.#parts.get(group)?.registration === registration) onListed?.(group, isListed);
       },
     });
@@ -352,9 +362,9 @@ export class Membership {
   }
 
   /**
-   * Lists this node anew in a group, as what its record says there has changed. Resolves to whether that is known to be done.
+   * Writes this node's record in a group again after its facts changed. Resolves to whether this is known to be done.
    *
-   * @throws RangeError the node is not to stand in that list
+   * @throws RangeError this node is not in the group
    */
   async relist(group: string, timeoutMs: number): Promise<boolean> {
     const registration = this.#parts.get(group)?.registration;

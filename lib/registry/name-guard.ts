@@ -1,4 +1,4 @@
-/** Two nodes with one name: decides whether a record belongs to another live node, or is what an earlier life left. */
+/** Handles two nodes with one name: decides whether a record belongs to another live node or to an earlier life. */
 import type { Clock } from "../core/base/clock.ts";
 import { withTimeout } from "../core/base/time/timeout.ts";
 import { NameTakenError } from "../core/errors.ts";
@@ -6,10 +6,10 @@ import type { PeerRecord } from "../core/roster.ts";
 import { recordIn } from "./record.ts";
 import { keyOf, type PeerStore } from "./store/store.ts";
 
-/** `free`: an earlier life left the record. `taken`: a live node is behind it. */
+/** `free`: an earlier life left the record. `taken`: a live node owns it. */
 export type Verdict = "free" | "taken";
 
-/** Whether the node of this record proves within `timeoutMs`, at its URL, that it has the record's key; no errors. */
+/** Whether the node of this record proves at its URL, within `timeoutMs`, that it has the record's key. Never rejects. */
 export type IsAlive = (record: PeerRecord, timeoutMs: number) => Promise<boolean>;
 
 /** A record of a group at one revision. */
@@ -23,25 +23,25 @@ export interface NameGuardOptions {
   readonly store: PeerStore;
   readonly clock: Clock;
   readonly isAlive: IsAlive;
-  /** Of this node. */
+  /** This node's name. */
   readonly name: string;
   /** The groups that this node serves. */
   readonly groups: () => readonly string[];
 }
 
-/** A live node may stand still for so long and keeps its name: swapping, garbage collection, a busy core. Chosen. */
+/** A live node that stands still for this long keeps its name (swapping, garbage collection, a busy core). Chosen. */
 const IS_ALIVE_TIMEOUT_MS = 5_000;
-/** How long an answer of "taken" holds, so that not every change in the group asks the other node again. Chosen. */
+/** How long the answer "taken" holds, so that not every change in the group asks the other node again. Chosen. */
 const TAKEN_FOR_MS = 30_000;
-/** Most answers that are remembered. Chosen: over 1,000 collisions at once nothing can be put right by asking. */
+/** The most answers to remember. Chosen: with over 1,000 collisions at once, asking does not help. */
 const MAX_TAKEN = 1_000;
-/** Most lives under one name that are asked, all at once; a silent host costs five seconds. Chosen. */
+/** The most lives of one name to ask, all at once; a silent host costs five seconds. Chosen. */
 const MAX_ASKED = 16;
 
-/** Asks the nodes behind records, and remembers which are alive. */
+/** Asks the nodes of records and remembers which are alive. */
 export class NameGuard {
   readonly #options: NameGuardOptions;
-  /** By key: the revision that a live node stands at, and until when that counts. */
+  /** By key: the revision of a live node's record, and until when this counts. */
   readonly #taken = new Map<string, { readonly revision: number; readonly untilMs: number }>();
   #elsewhere: Promise<NameTakenError | undefined> | undefined;
 
@@ -49,36 +49,36 @@ export class NameGuard {
     this.#options = options;
   }
 
-  /** How long the record is known to be a live node's, in ms; 0 when the node has to be asked. */
+  /** How long the record still counts as a live node's, in ms; 0 if the node must be asked. */
   takenMs({ group, record, revision }: Standing): number {
     const taken = this.#taken.get(keyOf(group, record.name));
     return taken?.revision === revision ? Math.max(0, taken.untilMs - this.#options.clock.nowMs()) : 0;
   }
 
-  /** Asks the node behind the record. No answer within five seconds, or an error, means that there is none. */
+  /** Asks the node of the record. No answer within five seconds, or an error, means that the name is free. */
   async ask(standing: Standing): Promise<Verdict> {
     if (await this.#isAlive(standing.record)) return this.#remember(standing);
     this.#taken.delete(keyOf(standing.group, standing.record.name));
     return "free";
   }
 
-  /** The error for a record that is known to be a live node's, which holds for a while from now on. */
+  /** The error for a record that is known to be a live node's. From now on it counts as such for a while. */
   liveNode(standing: Standing): NameTakenError {
     this.#remember(standing);
     return takenBy(standing, "; the two cannot reach each other");
   }
 
   /**
-   * Whether this node may write over a record under its own name.
+   * Whether this node may overwrite a record under its own name.
    *
-   * @param self this node as it wants to be listed
-   * @param hasStood whether this node was listed there before: then the record came after its own
-   * @returns the error that says why not; `undefined`: it may
+   * @param self this node's wanted record
+   * @param hasStood whether this node was listed there before; if so, the record is later than its own
+   * @returns the error with the reason if it may not; `undefined`: it may
    */
   async objection(standing: Standing, self: PeerRecord, hasStood: boolean): Promise<NameTakenError | undefined> {
     const { record } = standing;
     if (record.incarnation === self.incarnation) return undefined;
-    // Both nodes advertise the same address, each on its own machine: a question would come back to this node.
+    // Do not ask if both nodes advertise the same address, each on its own machine: the question would reach this node.
     const isSameAddress = hasStood && new URL(self.url).origin === record.url && record.incarnation > self.incarnation;
     const verdict = isSameAddress ? this.#remember(standing) : await this.ask(standing);
     if (verdict === "free") return undefined;
@@ -89,12 +89,12 @@ export class NameGuard {
   }
 
   /**
-   * Whether another live node has this node's name in a group that this node does not serve. This node would not notice it,
-   * but a node that serves both groups would take the two for one and drop the one that started first.
+   * Finds another live node with this node's name in a group that this node does not serve. This node would not notice
+   * it. But a node that serves both groups would take the two for one and drop the one that started first.
    *
-   * Looks once for all groups: a node that comes later finds this one, and gives way.
+   * It looks once for all groups: a node that starts later finds this one and gives up the name.
    *
-   * @throws UnavailableError the store did not answer; to be asked again
+   * @throws UnavailableError the store did not answer; call it again
    */
   elsewhere(): Promise<NameTakenError | undefined> {
     return this.#elsewhere ??= this.#lookElsewhere().catch((error) => {

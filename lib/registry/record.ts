@@ -1,4 +1,4 @@
-/** A record in the registry, under `<group>.<name>`: JSON in UTF-8. Anybody may write there, so it is checked when read. */
+/** A record in the registry, under `<group>.<name>`: JSON in UTF-8. Anybody may write there, so it is checked on reading. */
 import { Buffer } from "node:buffer";
 import * as v from "valibot";
 import { UNSIGNED, UNSIGNED_FAULT } from "../core/base/unsigned.ts";
@@ -6,7 +6,7 @@ import type { PeerRecord } from "../core/roster.ts";
 
 /** Chosen: a node's own record takes about 500 bytes (measured). */
 export const maxRecordBytes = 4_096;
-/** The rule of --weight: above it one peer would own nearly all keys. */
+/** The limit of --weight: above it one peer would own nearly all keys. */
 export const maxWeight = 100;
 
 const text = (maxLength: number) =>
@@ -32,9 +32,9 @@ const schema = v.object({
 });
 
 /**
- * Reads the record under `key`. Unknown fields are dropped, so that newer nodes may add some.
+ * Reads the record under `key`. It drops unknown fields, so that newer nodes may add some.
  *
- * @throws TypeError with the first rule that it breaks; safe to log.
+ * @throws TypeError with the first broken rule; safe to log.
  */
 export function parseRecord(group: string, key: string, bytes: Uint8Array): PeerRecord {
   if (bytes === UNSIGNED) throw new TypeError(UNSIGNED_FAULT);
@@ -48,14 +48,14 @@ export function parseRecord(group: string, key: string, bytes: Uint8Array): Peer
   const result = v.safeParse(schema, json, { abortEarly: true, abortPipeEarly: true });
   if (!result.success) throw new TypeError(reasonOf(result.issues[0]));
   if (`${group}.${result.output.name}` !== key) throw new TypeError("its name is not the one in its key");
-  // Peers compare and connect to it: one spelling, without the slash that URL adds.
+  // Normalize the URL to one spelling, without the slash that URL adds, as peers compare it and connect to it.
   return Object.freeze({ ...result.output, url: new URL(result.output.url).origin });
 }
 
 /**
  * The bytes to write for a record.
  *
- * @throws TypeError when `parseRecord` would refuse it: this node was set up wrongly.
+ * @throws TypeError if `parseRecord` would refuse it: this node is configured wrongly.
  */
 export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   const { name, url, incarnation, key, state, weight, zone, joined, version, runtime, policy, origin } = record;
@@ -70,7 +70,7 @@ export function encodeRecord(group: string, record: PeerRecord): Uint8Array {
   return bytes;
 }
 
-/** As `parseRecord`; `undefined` for bytes that no node would read as a peer. */
+/** Like `parseRecord`, but `undefined` for bytes that are no valid record. */
 export function recordIn(group: string, key: string, bytes: Uint8Array): PeerRecord | undefined {
   try {
     return parseRecord(group, key, bytes);
@@ -79,7 +79,7 @@ export function recordIn(group: string, key: string, bytes: Uint8Array): PeerRec
   }
 }
 
-/** Whether the two are the same, byte for byte; `undefined` is the same as nothing. */
+/** Whether the two are equal, byte for byte. `undefined` equals no bytes. */
 export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array): boolean {
   if (left === undefined || left.byteLength !== right.byteLength) return false;
   return left.every((byte, index) => byte === right[index]);
@@ -87,19 +87,19 @@ export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array): bo
 
 function reasonOf(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue);
-  // Never the value: anybody wrote it, and it may be long or hold control characters. The messages here name the rule.
+  // Name the rule, never the value: anybody may have written it, and it may be long or contain control characters.
   const rule = issue.message.startsWith("not ") ? issue.message : `expected ${issue.expected ?? issue.type}`;
   return path === null ? rule : `${path}: ${rule}`;
 }
 
-/** One spelling only: two that are the same key would look like two lives. */
+/** Accepts only one spelling, as two spellings of a key would look like two lives. */
 function isKey(input: string): boolean {
   return /^[\w-]{43}$/.test(input) && Buffer.from(input, "base64url").toString("base64url") === input;
 }
 
-/** Scheme, host and port only: credentials would leak into logs, and a path would be lost on the way. */
+/** Accepts only scheme, host and port: credentials would leak into logs, and a path would be ignored. */
 function isPlainHttpUrl(input: string): boolean {
-  // URL forgives spaces, tabs, backslashes and a bare `?`: no node writes a record that needs forgiving.
+  // URL tolerates spaces, tabs, backslashes and a bare `?`, but no node writes such a record.
   if (!/^https?:\/\/[A-Za-z0-9.:\-[\]_]+\/?$/.test(input)) return false;
   try {
     const url = new URL(input);

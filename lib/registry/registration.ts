@@ -1,6 +1,6 @@
 /**
- * This node's own record in one group: written as wanted, and kept so, until the node leaves. Each step reads the key from
- * the leader and decides on that alone; after a failure the next step reads again.
+ * Writes this node's record in one group and keeps it as wanted until the node leaves. Each step reads the key from the
+ * leader and decides only by that; after a failure the next step reads again.
  */
 import type { Clock } from "../core/base/clock.ts";
 import { type NameTakenError, WrongRevisionError } from "../core/errors.ts";
@@ -21,25 +21,25 @@ export interface RegistrationOptions {
   readonly log: Log;
   readonly random: Random;
   readonly guard: NameGuard;
-  /** The group was added to a node that was running: another live node under its name there does not end the node. */
+  /** Whether the group was added to a running node: another live node under its name there does not end this node. */
   readonly isAddedLater: boolean;
-  /** A removal of this node from the group was cut short: its record may still be there. */
+  /** Whether a removal of this node from the group was cut short: its record may still be there. */
   readonly mayStand: boolean;
-  /** Whether the store is known to be out of reach, and that was said. */
+  /** Whether the store is known to be out of reach, and this was logged. */
   readonly isAway: () => boolean;
-  /** Another live node had the name when this one came. */
+  /** Called if another live node had the name when this node came. */
   readonly onNameTaken: (error: NameTakenError) => void;
   /** Called before the record is put back. */
   readonly onPutBack: () => void;
-  /** `isListed` has changed. */
+  /** Called when `isListed` has changed. */
   readonly onListed: (isListed: boolean) => void;
 }
 
 /** Chosen. */
 const RETRY: Backoff = { firstMs: 100, mostMs: 2_000 };
-/** How long a view may be behind a write that was answered, before the leader is asked. Chosen. */
+/** How long a view may lag behind an answered write before the leader is asked. Chosen. */
 const LAG_MS = 2_000;
-/** Lives that are remembered as replaced. Chosen: two nodes of one name need one. */
+/** The most replaced lives to remember. Chosen: two nodes with one name need one. */
 const MAX_REPLACED = 16;
 
 /** This node's record in one group. */
@@ -55,25 +55,25 @@ export class Registration {
   #cancelRetry = (): void => {};
   #cancelLagCheck: (() => void) | undefined;
   #failures = 0;
-  /** Of this node's record, as last read or written; `undefined` while it is not known to be there. */
+  /** The revision of this node's record, as last read or written; `undefined` while it is not known to be listed. */
   #revision: number | undefined;
   #epoch: string | undefined;
   #hasStood = false;
-  /** Whether the log has its line about this loss: otherwise each try that fails would add one. */
+  /** Whether this loss was logged. Without it each failed attempt would log a line. */
   #isLossSaid = false;
-  /** The wanted record has changed since it was last listed: the record there may be this node's former one. */
+  /** Whether the wanted record changed since it was last listed: the listed one may be this node's former record. */
   #isChanging = false;
   readonly #pace = new PutBackPace();
-  /** Whether a lost record waits for its turn to be put back. */
+  /** Whether a lost record waits until it may be put back. */
   #isResting = false;
-  /** The revision that a write of this node replaces, while its answer has not come: it may still be applied. */
+  /** The revision that an unanswered write of this node replaces. That write may still be applied. */
   #unanswered: number | undefined;
   #saidTaken: number | undefined;
-  /** Lives under this node's name whose records it replaced, and the revision of each; the latest last. */
+  /** Lives under this node's name with a record that it replaced, and the revision of each; the latest last. */
   readonly #replaced = new Map<string, number>();
   #waiters: (() => void)[] = [];
 
-  /** @throws TypeError for a record that other nodes would refuse */
+  /** @throws TypeError other nodes would refuse the record */
   constructor(record: PeerRecord, options: RegistrationOptions) {
     this.#options = options;
     this.#key = keyOf(options.group, record.name);
@@ -85,7 +85,7 @@ export class Registration {
     return this.#isStarted;
   }
 
-  /** Whether this node knows its record to stand in the registry as wanted. */
+  /** Whether this node knows that the registry holds its record as wanted. */
   get isListed(): boolean {
     return this.#revision !== undefined;
   }
@@ -97,7 +97,7 @@ export class Registration {
     this.#poke();
   }
 
-  /** Wants another record from now on; resolves to whether it was in the registry within `timeoutMs`. */
+  /** Changes the wanted record. Resolves to whether the registry held it within `timeoutMs`. */
   async change(record: PeerRecord, timeoutMs: number): Promise<boolean> {
     this.#wanted = record;
     this.#bytes = encodeRecord(this.#options.group, record);
@@ -121,7 +121,7 @@ export class Registration {
     if (own !== undefined && isSameBytes(own.value, this.#bytes) && !isBehind) {
       this.#cancelLagCheck?.();
       this.#cancelLagCheck = undefined;
-      // Seen, so it is listed, even if the answer to the write was lost. A step in flight decides by itself.
+      // The record was seen, so it is listed, even if the answer to the write was lost. A running step decides by itself.
       if (!this.#isRunning) this.#stands(own.revision);
       return;
     }
@@ -132,24 +132,24 @@ export class Registration {
       });
       return;
     }
-    // A key without even a marker may have been left out of a list that is too long: the leader knows.
+    // A key without even a marker may have been left out of a list that is too long. So ask the leader.
     if (isNewBucket || own !== undefined) this.#setRevision(undefined);
     this.#poke();
   }
 
-  /** Ends the wait of a lost record for its turn, at most once in a while. */
+  /** Ends the wait of a lost record, at most once in a while. */
   endRest(): void {
     if (!this.#isResting || !this.#pace.endRest(this.#options.clock.nowMs())) return;
     this.#poke();
   }
 
-  /** The store is back: ends a long wait. */
+  /** To be called when the store is back: shortens a long wait. */
   hurry(): void {
     if (this.#failures === 0 || this.#isRunning) return;
     this.#later(this.#options.random() * RETRY.firstMs * 5);
   }
 
-  /** Stops putting the record back, also when a write is in flight. */
+  /** Stops putting the record back, even if a write is in flight. */
   close(): void {
     this.#ending.abort();
     this.#cancelRetry();
@@ -157,7 +157,7 @@ export class Registration {
     for (const resolve of this.#waiters.splice(0)) resolve();
   }
 
-  /** Takes the record out before the node exits; resolves to whether it is known to be gone within `timeoutMs`. */
+  /** Removes the record before the node exits. Resolves to whether it is known to be gone within `timeoutMs`. */
   async leave(timeoutMs: number): Promise<boolean> {
     const { clock, group, log } = this.#options;
     const late = new AbortController();
@@ -169,7 +169,7 @@ export class Registration {
     return outcome !== "late";
   }
 
-  /** Takes the record out, and tries again until it is known to be gone or `late` is aborted. Nothing puts it back. */
+  /** Removes the record, and tries again until it is known to be gone or `late` is aborted. Never puts it back. */
   async depart(late: AbortSignal, why = ""): Promise<"removed" | "absent" | "late"> {
     const { store, clock, random, group, log, mayStand } = this.#options;
     this.close();
@@ -214,10 +214,10 @@ export class Registration {
       this.#failures = 0;
     } catch (error) {
       if (this.#ending.signal.aborted) return;
-      // A lost race is decided again soon; a store that is away is left alone for longer and longer.
+      // After a lost race decide again soon. While the store is away the waits grow.
       const { group, log, random, isAway } = this.#options;
       this.#later(backoffMs(this.#failures++, RETRY, random));
-      // A short trouble is not worth a line, and an outage has its own.
+      // A short trouble is not worth a line, and an outage is logged elsewhere.
       if (this.#failures === 5 && !isAway()) {
         const reason = (error as Error).message;
         log.warn(`still cannot list myself in ${group}, trying again: ${reason}`, {}, { group, reason });
@@ -271,7 +271,7 @@ export class Registration {
     });
   }
 
-  /** Whether the record under this node's key may be replaced: it is its own, or no live node is behind it. */
+  /** Whether the record under this node's key may be replaced: it is this node's own, or no live node has it. */
   async #mayTakeOver(record: PeerRecord, revision: number): Promise<boolean> {
     if (record.incarnation === this.#wanted.incarnation) return true;
     const { log, group, guard, isAddedLater } = this.#options;
@@ -281,7 +281,7 @@ export class Registration {
       this.#later(takenMs);
       return false;
     }
-    // Only a live node writes again what was replaced, be it out of reach from here.
+    // Only a live node writes a replaced record again, even if this node cannot reach it.
     const isAlive = revision > (this.#replaced.get(record.incarnation) ?? Infinity);
     const error = isAlive ? guard.liveNode(standing) : await guard.objection(standing, this.#wanted, this.#hasStood);
     if (this.#ending.signal.aborted) return false;
@@ -296,7 +296,8 @@ export class Registration {
       this.#giveUp(error);
       return false;
     }
-    // It came while this node was cut off. Two nodes that overwrite each other would help nobody.
+    // The other node came while this node was cut off. Do not overwrite its record: two nodes would overwrite each
+    // other forever.
     if (this.#saidTaken !== revision) log.error(error.message, {}, fields);
     this.#saidTaken = revision;
     this.#later(guard.takenMs(standing));
@@ -320,7 +321,7 @@ export class Registration {
     this.close();
   }
 
-  /** The peer in the entry; `undefined` for none, or for bytes that no node would read as a peer. */
+  /** The peer in the entry; `undefined` for no bytes or an invalid record. */
   #ownerOf(entry: Entry): PeerRecord | undefined {
     return entry.value === undefined ? undefined : recordIn(this.#options.group, this.#key, entry.value);
   }

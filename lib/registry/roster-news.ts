@@ -1,21 +1,21 @@
-/** A new list of peers in the words of the log. */
+/** Describes a new list of peers for the log. */
 import type { PeerRecord, Roster } from "../core/roster.ts";
 
 /**
- * A longer list is told by what has changed. Chosen: a line of it has two thousand characters. A rolling restart of N nodes
- * is 3N lists, so whole ones would take N² URLs in the log of each node.
+ * Of a longer list only the changes are logged. Chosen: a line of this length has two thousand characters. A rolling
+ * restart of N nodes makes 3N lists, so whole lists would put N² URLs into each node's log.
  */
 const MOST_WHOLE = 64;
-/** More of a kind are told by their number. Chosen. */
+/** The most peers of one kind to name; more are only counted. Chosen. */
 const MOST_NAMED = 8;
 
 export interface RosterNews {
   readonly text: string;
-  /** For a log of JSON: either all `peers`, or how many there are and whose records came, went and changed. */
+  /** For JSON logs: either all `peers`, or their number and the added, removed and changed ones. */
   readonly facts: Readonly<Record<string, number | readonly string[]>>;
 }
 
-/** @param next a list with the same peers has other records of them, such as of one that is draining now */
+/** @param next a list with the same peers has changed records, for example of a peer that is draining now */
 export function rosterNews(former: Roster, next: Roster): RosterNews {
   const { peers } = next;
   if (peers.length <= MOST_WHOLE) return { text: urlsOf(peers).join(" "), facts: { peers: urlsOf(peers) } };

@@ -1,4 +1,4 @@
-/** Turns views of one group into rosters: checks the records, logs broken ones once, and keeps peers whose record was lost. */
+/** Turns views of one group into rosters. Checks the records, logs broken ones once, and keeps peers with a lost record. */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
@@ -10,20 +10,20 @@ import { keyOf, listText, type View } from "./store/store.ts";
 
 export interface RosterReaderOptions {
   readonly group: string;
-  /** Stands in the place of an empty list; `undefined`: nobody does, as this node only watches the list. */
+  /** Replaces an empty list; `undefined`: an empty list stays empty, as this node only watches it. */
   readonly self: PeerRecord | undefined;
   readonly clock: Clock;
   readonly log: Log;
-  /** How long a peer stays listed whose record vanished without a delete. */
+  /** How long a peer stays listed after its record vanished without a delete. */
   readonly lostGraceMs: number;
-  /** Why a node must not connect to the URL of a record; such a record is ignored. This node's own is not asked about. */
+  /** Why a node must not connect to the URL of a record; such a record is ignored. Not called for this node's own record. */
   readonly faultOf?: ((url: string) => string | undefined) | undefined;
   readonly onRoster: (roster: Roster) => void;
-  /** Called after `onRoster` for each peer that has written its record again, in the life that this node saw before. */
+  /** Called after `onRoster` for each peer that wrote its record again in the same life. */
   readonly onWroteAgain?: ((record: PeerRecord) => void) | undefined;
 }
 
-/** Most peers of one group; later ones are not listed. Chosen: ten times the largest cluster that is tried. */
+/** The most peers of one group; later ones are not listed. Chosen: ten times the largest cluster in the tests. */
 export const maxPeers = 1_000;
 
 /** A write of a peer. */
@@ -35,29 +35,29 @@ interface Write {
 interface Read {
   readonly revision: number;
   readonly value: Uint8Array;
-  /** `undefined` for a record that does not parse: `fault` says why. */
+  /** `undefined` for a broken record: `fault` says why. */
   readonly record: PeerRecord | undefined;
   readonly fault?: string;
 }
 
-/** The roster of one group, from the views of the store. */
+/** Makes the roster of one group from the views of the store. */
 export class RosterReader {
   readonly #options: RosterReaderOptions;
   #roster: Roster;
   #epoch: string | undefined;
   #revision = 0;
   #read = new Map<string, Read>();
-  /** The last write under each key that the bucket knows, deleted since or not: a view may leave the delete out. */
+  /** The last write under each key that the bucket knows, even if deleted since: a view may not show the delete. */
   #writes: ReadonlyMap<string, Write> = new Map();
   /**
-   * Peers whose record vanished without the marker of a delete: the bucket was lost, or purged. They are alive and about to
-   * put themselves back. Dropping them at once would hand all their keys to others for a moment.
+   * Peers with a record that vanished without a delete marker: the bucket was lost or purged. They probably live and
+   * will put themselves back. Dropping them at once would move all their keys to others for a moment.
    */
   #lost = new Map<string, { readonly record: PeerRecord; untilMs: number }>();
   #cancelGrace: (() => void) | undefined;
   readonly #complaints: Complaints;
   #isOverfull = false;
-  /** Whether no peer is listed, not even this node. */
+  /** Whether the list is empty: not even this node is in it. */
   #isEmpty = true;
   #isAway = false;
   #isClosed = false;
@@ -68,7 +68,7 @@ export class RosterReader {
     this.#roster = { ...rosterOf(options.group, 0, this.#standIn), isStandIn: true };
   }
 
-  /** Whether the list was read, in this life of the node. */
+  /** Whether this life of the node has read the list. */
   get isRead(): boolean {
     return this.#epoch !== undefined;
   }
@@ -83,7 +83,7 @@ export class RosterReader {
     for (const [key, { value, revision }] of view.entries) {
       if (value === undefined) continue;
       const known = former.get(key);
-      // The bytes count too: a server that lost its last writes in a crash gives out their revisions again.
+      // Compare the bytes too: a server that lost its last writes in a crash uses their revisions again.
       const isKnown = known?.revision === revision && Buffer.compare(known.value, value) === 0;
       read.set(key, isKnown ? known : this.#parse(key, value, revision));
     }
@@ -102,7 +102,7 @@ export class RosterReader {
     for (const record of again) this.#options.onWroteAgain?.(record);
   }
 
-  /** @returns the peers that have written again, in one life of the bucket and of the peer */
+  /** @returns the peers that wrote again within the same life of the bucket and of the peer */
   #noteWrites({ epoch, entries }: View, read: ReadonlyMap<string, Read>): PeerRecord[] {
     const writes = new Map<string, Write>();
     const again: PeerRecord[] = [];
@@ -120,7 +120,7 @@ export class RosterReader {
     return again;
   }
 
-  /** The records that are ignored, each with the rule that it breaks; the first `most`. */
+  /** The first `most` ignored records, each with the rule that it breaks. */
   ignored(most: number): { key: string; fault: string }[] {
     const found: { key: string; fault: string }[] = [];
     for (const [key, { fault }] of this.#read) {
@@ -130,20 +130,20 @@ export class RosterReader {
     return found;
   }
 
-  /** The revision of the record that stands for this life of that peer; `undefined` when none does. */
+  /** The revision of the record of this life of the peer; `undefined` if it is not listed. */
   revisionOf({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): number | undefined {
     const read = this.#read.get(keyOf(this.#options.group, name));
     return read?.record?.incarnation === incarnation ? read.revision : undefined;
   }
 
-  /** The record of an earlier life of that peer. Incarnations are ULIDs, so an earlier one is smaller. */
+  /** The record of an earlier life of the peer. Incarnations are ULIDs, so an earlier one is smaller. */
   earlierLife({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">) {
     const { record, revision } = this.#read.get(keyOf(this.#options.group, name)) ?? {};
     if (record === undefined || revision === undefined || record.incarnation >= incarnation) return undefined;
     return { record, revision };
   }
 
-  /** While the store is away no peer can put itself back, so none is given up. */
+  /** Tells whether the store is away. Then no peer can put itself back, so no lost peer is dropped. */
   setAway(isAway: boolean): void {
     this.#isAway = isAway;
   }
@@ -183,10 +183,10 @@ export class RosterReader {
       log.warn(message, {}, { group, records: present.length });
     }
     this.#isOverfull = isOverfull;
-    // By revision: every node keeps the same ones, and a flood does not wash away the peers before it.
+    // Sort by revision, so that every node keeps the same peers and a flood of records does not displace earlier ones.
     if (isOverfull) present.sort((a, b) => a.revision - b.revision).length = maxPeers;
     const peers = [...present, ...this.#lost.values()].map(({ record }) => record!).slice(0, maxPeers);
-    // With an empty list nobody would load anything, so a node that serves the group serves alone.
+    // With an empty list no node would own a key, so a node that serves the group serves alone.
     const isEmpty = peers.length === 0;
     const next: Roster = {
       ...rosterOf(group, this.#revision, isEmpty ? this.#standIn : peers),

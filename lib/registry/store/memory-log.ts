@@ -1,6 +1,6 @@
 /**
- * The log of invalidations of a machine that runs alone (`--nats off`), and the stand-in for JetStream in tests. It obeys
- * the true rules: the contract suite that runs on a real nats-server runs on it.
+ * The log of invalidations for a machine that runs alone (`--nats off`), and a fake JetStream for tests. It obeys the
+ * real rules: it passes the same contract suite as a real nats-server.
  */
 import type { Clock } from "../../core/base/clock.ts";
 import { UnavailableError } from "../../core/errors.ts";
@@ -11,15 +11,15 @@ interface Message {
   readonly sequence: number;
   readonly group: string;
   readonly data: Uint8Array;
-  /** When it came, in Unix milliseconds. */
+  /** When the log took it, in Unix milliseconds. */
   readonly atMs: number;
 }
 
-/** Both chosen: followers are told within a turn of the event loop, so only tests need more than a few. */
+/** Both chosen: followers get messages within a turn of the event loop, so only tests need more than a few. */
 const MAX_MESSAGES = 10_000;
 const MAX_BYTES = 16 * 1024 * 1024;
 
-/** The log that the nodes of a machine, or of a test, share, in place of a server. Some methods break it on purpose. */
+/** The log that the nodes of a machine or a test share in place of a server. Some methods break it on purpose. */
 export class MemoryStream {
   readonly #clock: Clock;
   readonly #maxMessages: number;
@@ -31,14 +31,14 @@ export class MemoryStream {
   #keptBytes = 0;
   #isAway = false;
 
-  /** @param options.maxMessages how many are kept; a follower that lags by more has a gap. @default 10_000 */
+  /** @param options.maxMessages how many messages are kept; a follower that lags by more has a gap. @default 10_000 */
   constructor(clock: Clock, { maxMessages = MAX_MESSAGES }: { maxMessages?: number } = {}) {
     this.#clock = clock;
     this.#maxMessages = maxMessages;
     this.#epoch = this.#nowMicros();
   }
 
-  /** One more node's log on this stream. */
+  /** Opens this stream for one more node. */
   open(): MemoryLog {
     return new MemoryLog(this, this.#clock);
   }
@@ -47,12 +47,12 @@ export class MemoryStream {
     return this.#isAway;
   }
 
-  /** Of the last message. */
+  /** The label of the last message. */
   get label(): Label {
     return { epoch: this.#epoch, sequence: this.#last };
   }
 
-  /** What came after the sequence; `undefined`: some of it is no longer kept. */
+  /** The messages after the sequence; `undefined`: some of them are no longer kept. */
   after(sequence: number): readonly Message[] | undefined {
     if (sequence > this.#last || sequence < this.#last - this.#kept.length) return undefined;
     return this.#kept.slice(this.#kept.length - (this.#last - sequence));
@@ -74,7 +74,7 @@ export class MemoryStream {
     this.#followers.delete(follower);
   }
 
-  /** As when the server is killed. */
+  /** Simulates a killed server. */
   goAway(): void {
     this.#isAway = true;
     this.#tell();
@@ -85,14 +85,14 @@ export class MemoryStream {
     this.#tell();
   }
 
-  /** As when the stream is deleted and made again: another life. */
+  /** Simulates a stream that is deleted and made again: another life. */
   lose(): void {
     this.#epoch = Math.max(this.#epoch + 1, this.#nowMicros());
     this.#last = 0;
     this.forget();
   }
 
-  /** As when the oldest messages have expired, or were purged. @param count @default all */
+  /** Simulates that the oldest messages expired or were purged. @param count @default all */
   forget(count = this.#kept.length): void {
     for (let i = 0; i < count && this.#kept.length > 0; i++) this.#drop();
     this.#tell();
@@ -123,7 +123,7 @@ export class MemoryLog implements InvalidationLog {
   #isClosed = false;
   /** The look that is due. */
   #look: Promise<void> | undefined;
-  /** While the node lags; resolves when it does no more. */
+  /** Set while the node lags; resolves when it no longer does. */
   #held: PromiseWithResolvers<void> | undefined;
 
   constructor(stream: MemoryStream, clock: Clock) {
@@ -153,14 +153,14 @@ export class MemoryLog implements InvalidationLog {
     return this.look();
   }
 
-  /** Lets go of the log: nothing is told from now on. */
+  /** Stops following: the follower is not called from now on. */
   close(): void {
     this.#isClosed = true;
     this.#stream.exit(this);
     this.release();
   }
 
-  /** The follower lags from now on: it is told nothing until `release`. */
+  /** Makes the follower lag: it is not called until `release`. */
   hold(): void {
     this.#held ??= Promise.withResolvers();
   }
@@ -170,12 +170,12 @@ export class MemoryLog implements InvalidationLog {
     this.#held = undefined;
   }
 
-  /** The next message is added, but the answer is lost. */
+  /** The next message will be added, but its answer lost. */
   loseNextAnswer(): void {
     this.#isAnswerLost = true;
   }
 
-  /** Tells the follower what there is. A little later, as a network would: its caller finishes first. */
+  /** Delivers the messages to the follower a little later, as a network would: the caller finishes first. */
   look(): Promise<void> {
     return this.#look ??= Promise.resolve().then(async () => {
       while (this.#held !== undefined) await this.#held.promise;

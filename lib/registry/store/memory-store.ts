@@ -1,6 +1,6 @@
 /**
- * The registry of a node that runs alone (`--nats off`), and the stand-in for NATS in tests. It obeys the true rules:
- * the contract suite that runs on a real nats-server runs on it.
+ * The registry of a node that runs alone (`--nats off`), and a fake NATS for tests. It obeys the real rules: it passes
+ * the same contract suite as a real nats-server.
  */
 import { UnavailableError, WrongRevisionError } from "../../core/errors.ts";
 import type { Entry, PeerStore, StoreListener, View } from "./store.ts";
@@ -8,17 +8,17 @@ import { maxNamed } from "./store.ts";
 
 const never: Entry = { value: undefined, revision: 0 };
 
-/** The bucket that the nodes of a test share, in place of a server. Some methods break it on purpose. */
+/** The bucket that the nodes of a test share in place of a server. Some methods break it on purpose. */
 export class MemoryBucket {
   #epoch = 1;
   #revision = 0;
   readonly #entries = new Map<string, Entry>();
   readonly #watchers = new Set<MemoryStore>();
-  /** The view of each group since the last change: all watchers are told the same one. */
+  /** The view of each group since the last change. All watchers get the same object. */
   readonly #views = new Map<string, View>();
   #isAway = false;
 
-  /** One more node's store on this bucket. */
+  /** Opens this bucket for one more node. */
   open(): MemoryStore {
     return new MemoryStore(this);
   }
@@ -35,7 +35,7 @@ export class MemoryBucket {
     return this.#entries;
   }
 
-  /** One group's keys, as they stand now. */
+  /** One group's keys now. */
   view(group: string): View {
     const known = this.#views.get(group);
     if (known !== undefined) return known;
@@ -63,7 +63,7 @@ export class MemoryBucket {
     this.#watchers.delete(watcher);
   }
 
-  /** As when the server is killed: reads and writes fail, watches go blind. */
+  /** Simulates a killed server: reads and writes fail, watches are silent. */
   goAway(): void {
     if (this.#isAway) return;
     this.#isAway = true;
@@ -75,7 +75,7 @@ export class MemoryBucket {
     for (const watcher of this.#watchers) watcher.find();
   }
 
-  /** As when the bucket is deleted and made again. */
+  /** Simulates a bucket that is deleted and made again. */
   loseBucket(): void {
     this.#epoch++;
     this.#revision = 0;
@@ -83,7 +83,7 @@ export class MemoryBucket {
     this.#tell();
   }
 
-  /** As when an operator purges a key from the stream: not even a marker is left. */
+  /** Simulates an operator who purges a key from the stream: not even a marker is left. */
   dropPurge(key: string): void {
     this.#entries.delete(key);
     this.#tell();
@@ -95,7 +95,7 @@ export class MemoryBucket {
   }
 }
 
-/** One node's connection to a bucket in memory; by default a bucket of its own, for a node that runs alone. */
+/** One node's connection to a bucket in memory. By default it has its own bucket, for a node that runs alone. */
 export class MemoryStore implements PeerStore {
   readonly #bucket: MemoryBucket;
   readonly #groups = new Set<string>();
@@ -128,7 +128,7 @@ export class MemoryStore implements PeerStore {
     return this.#write(key, undefined, replaces);
   }
 
-  /** Nothing is ever late here. */
+  /** Does nothing, as no view is ever late here. */
   hurry(): void {}
 
   watch(listener: StoreListener): void {
@@ -142,7 +142,7 @@ export class MemoryStore implements PeerStore {
   follow(group: string): void {
     if (this.#groups.has(group)) return;
     this.#groups.add(group);
-    // `watch` shows the groups that are followed by then.
+    // Before `watch` there is nothing to do: `watch` shows all groups that are followed.
     if (this.#listener === undefined) return;
     this.#later(() => {
       if (!this.#bucket.isAway) this.#show(group);
@@ -158,12 +158,12 @@ export class MemoryStore implements PeerStore {
     this.#bucket.exit(this);
   }
 
-  /** The next write is applied, but its answer is lost. */
+  /** The next write will be applied, but its answer lost. */
   loseNextAnswer(): void {
     this.#isAnswerLost = true;
   }
 
-  // The bucket calls these. Each lets its caller finish first, as a network would.
+  // The bucket calls the methods below. Each lets its caller finish first, as a network would.
 
   lose(): void {
     this.#later(() => this.#listener?.onAway("the bucket was told to be away"));

@@ -1,33 +1,33 @@
 /**
- * The port between membership and the store of the records: a key-value bucket in which every write names the revision
- * that it replaces (Doozer's `rev`). Three stores obey it, and one contract suite holds them to it: lib/nats/peer-store.ts
- * (NATS KV), memory-store.ts, and lib/workers/pipe-store.ts (the same memory behind a pipe).
+ * The port between membership and the store of records: a key-value bucket in which every write names the revision that
+ * it replaces (Doozer's `rev`). Three stores implement it and pass one contract suite: lib/nats/peer-store.ts (NATS
+ * KV), memory-store.ts, and lib/workers/pipe-store.ts (the same memory behind a pipe).
  *
  * The rules:
- * - Each write takes the next number of one sequence that all keys share: its revision. A delete is a write too, and
- *   leaves a marker that holds the key's last revision.
- * - A write names the key's last revision, 0 for a key that the bucket has never seen. Any other number loses.
- * - A watch is level-triggered: it tells whole views, never single events, so a missed view does no harm.
+ * - Each write gets the next number of one sequence for all keys: its revision. A delete is a write, too: it leaves a
+ *   marker with the key's last revision.
+ * - A write names the key's last revision, or 0 for a new key. A write with any other number fails.
+ * - A watch is level-triggered: it delivers whole views, never single events, so a missed view does no harm.
  */
 
 /** The last write to a key. */
 export interface Entry {
-  /** The bytes; `undefined` after a delete, and for a key that was never written. */
+  /** The bytes; `undefined` after a delete and for a key that was never written. */
   readonly value: Uint8Array | undefined;
   /** The sequence number of that write; 0 for a key that was never written. */
   readonly revision: number;
 }
 
 /**
- * One group's keys, as they stand at one moment.
+ * One group's keys at one moment.
  *
- * `revision` is the greatest revision of the group's keys, markers of deletes included. It follows from the bucket alone, so
- * a node that starts late names the same number as one that saw every change. When an operator purges markers or records,
+ * `revision` is the greatest revision of the group's keys, delete markers included. It depends only on the bucket, so a
+ * node that starts late has the same number as a node that saw every change. If an operator purges markers or records,
  * the number may go back, on every node.
  */
 export interface View {
   readonly group: string;
-  /** Names this life of the bucket: revisions of different epochs cannot be compared. */
+  /** Identifies this life of the bucket. Revisions of different epochs cannot be compared. */
   readonly epoch: string;
   readonly revision: number;
   /** Whole keys (`dict.127-0-0-1-8000`) and their last writes, deletes included. Only valid until the listener returns. */
@@ -35,94 +35,97 @@ export interface View {
 }
 
 export interface StoreListener {
-  /** A view that differs from the one before, or the same again after a doubt. */
+  /** Called with a view that differs from the last one, or with the same view again after a doubt. */
   onView(view: View): void;
-  /** The store cannot be reached: the last views stand until `onBack`. Called once per outage, and before the first contact. */
+  /**
+   * The store cannot be reached: the last views stay valid until `onBack`. Called once per outage, and before the first
+   * contact.
+   */
   onAway(reason: string): void;
-  /** The store was reached, for the first time or again, and the views of all groups that are followed were told. */
+  /** The store was reached, for the first time or again, and the views of all followed groups were delivered. */
   onBack(): void;
 }
 
-/** How a node reaches the store. */
+/** A node's contact to the store. */
 export interface StoreContact {
   readonly isConnected: boolean;
-  /** Since when it has been so, in Unix milliseconds. */
+  /** Since when, in Unix milliseconds. */
   readonly sinceMs: number;
-  /** How long the latest question took, in milliseconds; `undefined`: none has been answered. */
+  /** How long the latest question took, in milliseconds; `undefined`: none was answered yet. */
   readonly roundTripMs: number | undefined;
-  /** Connections that worked so far. */
+  /** The number of connections that worked so far. */
   readonly connections: number;
 }
 
 export interface PeerStore {
-  /** Absent where there is no connection that could be lost. */
+  /** Absent if there is no connection that could be lost. */
   readonly contact?: StoreContact;
-  /** How long an answer is on its way at least, in ms. Absent where that is no time. */
+  /** The shortest time that an answer takes, in ms. Absent if it takes no time. */
   readonly roundTripMs?: number;
   /**
-   * The key's last write, as the leader knows it: a write may rest on it.
+   * The key's last write, read from the leader, so that a write may depend on it.
    *
    * @throws UnavailableError
    */
   read(key: string): Promise<Entry>;
   /**
-   * The records under that name in every group of the bucket, by whole key, as the leader knows them; of more than
-   * `maxNamed` only some. Absent where all nodes that share the store serve the same groups.
+   * The records under this name in every group of the bucket, by whole key, read from the leader; of more than
+   * `maxNamed` only some. Absent if all nodes that share the store serve the same groups.
    *
    * @throws UnavailableError
    */
   named?(name: string): Promise<ReadonlyMap<string, Uint8Array>>;
   /**
-   * Writes `value` where the key's last revision is `replaces` (0: the key was never written); gives the new revision.
+   * Writes `value` if the key's last revision is `replaces` (0: the key was never written). Resolves to the new revision.
    *
    * @throws WrongRevisionError another write came in between: nothing was written
-   * @throws UnavailableError the write may or may not have been applied, now or later
+   * @throws UnavailableError the write may have been applied or may be applied later
    */
   put(key: string, value: Uint8Array, replaces: number): Promise<number>;
   /**
-   * Leaves a marker where the key's last revision is `replaces`; gives the marker's revision. A key without a value may be
-   * deleted too: then every write that names `replaces` and is still in flight fails.
+   * Leaves a marker if the key's last revision is `replaces`. Resolves to the marker's revision. A key without a value
+   * may be deleted, too: then every write in flight that names `replaces` fails.
    *
    * @throws WrongRevisionError, UnavailableError as for `put`
    */
   delete(key: string, replaces: number): Promise<number>;
-  /** Starts telling the listener; to be called once. It is told nothing before this returns, nor after `close`. */
+  /** Starts calling the listener. To be called once. The listener is not called before this returns, nor after `close`. */
   watch(listener: StoreListener): void;
   /**
-   * Has the listener told of this group's keys: first of all of them, as soon as they can be read, then of each change.
-   * Before `watch` or after it; a group that is followed already is left alone.
+   * Delivers this group's views to the listener: first all its keys, as soon as they can be read, then each change. May
+   * be called before or after `watch`. Does nothing for a group that is already followed.
    */
   follow(group: string): void;
-  /** The listener is told nothing more of this group, from now on until it is followed again. */
+  /** Delivers nothing more of this group until it is followed again. */
   unfollow(group: string): void;
-  /** Looks now, not when the next look is due: there may be news that the watch has not told. */
+  /** Looks now, not only when the next look is due, as there may be news that the watch did not deliver. */
   hurry(): void;
-  /** Ends the watch and lets go of connections, also while it is still connecting. Never throws. */
+  /** Ends the watch and closes connections, even while it is still connecting. Never throws. */
   close(): Promise<void>;
 }
 
-/** One group's key for one peer. */
+/** The key of one peer's record in one group. */
 export function keyOf(group: string, name: string): string {
   return `${group}.${name}`;
 }
 
-/** The list of the nodes that ask for a group without serving it. No group has such a name. */
+/** The list of the nodes that ask for a group without serving it. No group can have such a name. */
 export function askersOf(group: string): string {
   return `=${group}`;
 }
 
-/** The group that a list is of, be it the group's peer list or that of its askers. */
+/** The group of a list, which is the group's peer list or the list of its askers. */
 export function groupOfList(list: string): string {
   return list.startsWith("=") ? list.slice(1) : list;
 }
 
-/** A list in the words of the log. */
+/** A list's name for the log. */
 export function listText(list: string): string {
   return list.startsWith("=") ? `list of nodes that ask for ${list.slice(1)}` : `peer list of ${list}`;
 }
 
-/** Most groups in which one name is looked for. Chosen: anybody may write into the bucket. */
+/** The most groups in which one name is searched. Chosen: anybody may write into the bucket. */
 export const maxNamed = 100;
 
-/** Most keys of one group that are held, deleted ones included; further ones count for the revision only. Chosen. */
+/** The most keys of one group to hold, deleted ones included; further ones count only for the revision. Chosen. */
 export const maxKeysPerGroup = 10_000;

@@ -14,32 +14,32 @@ export const PEER_PATH = "/_peer";
 /** The status of the answer to an upgrade that is refused. */
 const REFUSED = 403;
 
-/** Connects to the URL; the socket is open once both ends have proved who they are. @throws TypeError not a URL */
+/** Connects to the URL. The socket opens after both ends have proved their identity. @throws TypeError not a URL */
 export type OpenSocket = (url: string, introduction: Introduction) => SocketLike;
 
 export interface DialerOptions {
-  /** As the peer advertises it. */
+  /** The URL that the peer advertises. */
   readonly url: string;
   readonly openSocket: OpenSocket;
-  /** For one try. */
+  /** Makes the introduction for one attempt. */
   readonly introduce: () => Introduction;
   readonly protocol: ProtocolRange;
   readonly hello: () => OwnGreeting;
-  /** Checks that the right peer has answered; a refusal closes the connection. */
+  /** Checks that the right peer answered. A refusal closes the connection. */
   readonly check: (welcome: PeerGreeting) => Refusal | undefined;
   readonly clock: Clock;
   readonly limits: PeerLimits;
   /** 0 to 1: spreads the retries of many dialers. */
   readonly random: () => number;
-  /** The peer has welcomed this node: the socket is the callee's. */
+  /** Called when the peer welcomed this node. The callee then owns the socket. */
   readonly onOpen: (socket: SocketLike, welcome: PeerGreeting, hello: OwnGreeting) => void;
-  /** This try has failed; another one follows. */
+  /** Called when an attempt failed. Another one follows. */
   readonly onFailure: (refusal: Refusal) => void;
 }
 
 /**
- * Dials one peer until it welcomes this node, and again after `redial`. The delays grow, with jitter; a peer that does not
- * know this node yet is dialed again with the shortest one.
+ * Dials one peer until it welcomes this node, and again after `redial`. The delays grow, with jitter. A peer that does
+ * not know this node yet is dialed again after the shortest delay.
  */
 export class Dialer {
   readonly #options: DialerOptions;
@@ -84,11 +84,11 @@ export class Dialer {
     });
   }
 
-  /** The open connection was lost. */
+  /** To be called when the open connection was lost. */
   redial(): void {
     if (this.#stopped) return;
     const { clock, limits, random } = this.#options;
-    // A connection that is lost as soon as it is open must not be dialed in a tight loop.
+    // If connections are lost as soon as they open, do not dial in a tight loop.
     if (clock.nowMs() - this.#openedAtMs >= limits.steadyMs) this.#failures = 0;
     this.#openedAtMs = Infinity;
     const pace = { firstMs: limits.firstRetryMs, mostMs: limits.lastRetryMs };
@@ -97,7 +97,7 @@ export class Dialer {
     this.#cancelTimer = clock.after(backoffMs(this.#failures++, pace, random), () => this.dial());
   }
 
-  /** Dials now instead of later, if the last try is `firstRetryMs` ago. */
+  /** Dials now instead of later, if the last attempt was at least `firstRetryMs` ago. */
   hurry(): void {
     const { clock, limits } = this.#options;
     if (!this.#isWaiting || clock.nowMs() - this.#dialedAtMs < limits.firstRetryMs) return;
@@ -127,7 +127,8 @@ export class Dialer {
   #fail(refusal: Refusal): void {
     this.#socket?.close(CloseCode.done, refusal.code);
     this.#socket = undefined;
-    // It held the proof for a while, and should hold the next one: it then welcomes this node as soon as its roster has it.
+    // The peer held the proof for a while. Dial again soon so that it holds the next one: it then welcomes this node as
+    // soon as its roster lists it.
     const { clock, limits } = this.#options;
     if (refusal.code === "stranger" && clock.nowMs() - this.#dialedAtMs >= limits.heldAskMs) this.#failures = 0;
     this.redial();
@@ -135,14 +136,14 @@ export class Dialer {
   }
 }
 
-/** A refused upgrade comes without a reason. It is a sign of life only of a peer that has proved itself before. */
+/** A refused upgrade has no reason. It is a sign of life only if the peer proved itself before. */
 function refusalOf({ isPeer }: Introduction, reason: string, status: number | undefined): Refusal {
   if (isPeer === false) return { code: "impostor", detail: reason };
   if (status !== REFUSED || !isPeer) return { code: "unreachable", detail: reason };
   return { code: "stranger", detail: "it does not list this node yet, or lists a later life of it" };
 }
 
-/** @throws TypeError no URL */
+/** @throws TypeError not a URL */
 function peerUrl(url: string): string {
   const target = new URL(PEER_PATH, url);
   target.protocol = target.protocol === "https:" ? "wss:" : "ws:";

@@ -25,31 +25,35 @@ import { checkLabel } from "./wire/labels.ts";
 
 export interface PeerHubOptions {
   readonly self: Self;
-  /** The key pair of this life; its public key stands in this node's record. */
+  /** The key pair of this life. This node's record holds its public key. */
   readonly identity: Identity;
   /** @default verify (proof/keys.ts) */
   readonly verify?: Verify;
-  /** The groups that this node has from the start; `addGroup` and `removeGroup` change them. */
+  /** The groups that this node has at the start. `addGroup` and `removeGroup` change them. */
   readonly groups: readonly string[];
-  /** The revision of each group's roster now; peers are told it. */
+  /** The current revision of each group's roster. Greetings and announcements tell it to peers. */
   readonly revisions: () => Readonly<Record<string, number>>;
   /**
-   * Whether this node has nothing of a group, in memory or in flight; peers are told it. Called for groups that this node
-   * has, from the constructor or `addGroup` on.
+   * Whether this node has no value of a group, in memory or in flight. Greetings and announcements tell it to peers.
+   * Called only for groups that this node has, from the constructor or `addGroup` on.
    *
    * @default never
    */
   readonly isEmpty?: (group: string) => boolean;
   readonly service: PeerService;
-  /** One that the roster does not list wants to connect: called again and again while it does. @default nothing */
+  /** Called again and again while an unlisted node wants to connect. @default nothing */
   readonly onUnlisted?: () => void;
-  /** A peer was reached: a connection has opened, or the peer says that it does not list this node. @default nothing */
+  /**
+   * Called when a peer was reached: a connection opened, or the peer says that it does not list this node.
+   *
+   * @default nothing
+   */
   readonly onReached?: (record: PeerRecord) => void;
-  /** A peer has probed this node; the hub has replied. @default nothing */
+  /** Called after a peer probed this node and the hub replied. @default nothing */
   readonly onProbed?: () => void;
   /**
-   * Called once each time when no link is connecting any more: each is open, or down, or was given up. Also after a
-   * `setPeers` that leaves no link at all. Never called within `setPeers`. Must not throw.
+   * Called once each time when no link is connecting any more: each is open, down or given up. Also called after a
+   * `setPeers` that leaves no link. Never called within `setPeers`. Must not throw.
    *
    * @param isWhole whether every link is open
    * @default nothing
@@ -57,23 +61,23 @@ export interface PeerHubOptions {
   readonly onSettled?: (isWhole: boolean) => void;
   readonly clock: Clock;
   readonly log: Log;
-  /** @default dialTcp, which trusts the system's authorities */
+  /** @default dialTcp with the system's authorities */
   readonly openSocket?: OpenSocket;
-  /** @default setImmediate: runs after the sockets that are readable now, so that one frame takes the asks of all */
+  /** @default setImmediate: runs after all sockets that are readable now, so that one frame takes the asks of all of them */
   readonly schedule?: Schedule;
   /** @default Math.random */
   readonly random?: () => number;
   readonly limits?: Partial<PeerLimits>;
-  /** The protocol versions that this node speaks: a test plays another release. @default PROTOCOL */
+  /** The protocol versions that this node speaks. Tests use others to act as another release. @default PROTOCOL */
   readonly protocol?: ProtocolRange;
 }
 
 export interface LinkStats {
   readonly name: string;
   readonly state: LinkState;
-  /** Connections so far, with the open one. */
+  /** The number of connections so far, including the open one. */
   readonly opens: number;
-  /** This and the figures below belong to the open connection; 0 when there is none. */
+  /** This and the figures below are for the open connection; 0 without one. */
   readonly asked: number;
   readonly answered: number;
   readonly asksInFlight: number;
@@ -91,15 +95,15 @@ export class PeerHub {
   readonly #groups: OwnGroups;
   readonly #onSettled: (isWhole: boolean) => void;
   #links: ReadonlyMap<string, Link> = new Map();
-  /** Links to peers that left, which finish their asks. */
+  /** Links to peers that left. They finish their asks. */
   readonly #retired = new Set<Link>();
-  /** The last life of each peer that left the roster, by its name; the one that left first comes first. */
+  /** The last life of each peer that left the roster, by name, in the order of leaving. */
   readonly #former = new Map<string, string>();
-  /** What `announceApplied` was told last. */
+  /** The last label given to `announceApplied`. */
   #applied: Label | undefined;
   #closed = false;
   #isSettled = false;
-  /** Whether its links have settled since this node started. */
+  /** Whether links have settled since this node started. */
   #knowsPeers = false;
   #isReviewing = false;
   #welcomedAtMs = Infinity;
@@ -154,11 +158,11 @@ export class PeerHub {
   }
 
   /**
-   * From now on this node asks and is asked for the group as well. Every peer is told, now or in the next greeting.
-   * A group that is there already is left as it is.
+   * From now on this node also asks and is asked for the group. It tells every peer now or in the next greeting. Adding
+   * a group again changes nothing.
    *
-   * @throws RangeError the name has not 1 to 256 well-formed characters, or no greeting could hold the groups; nothing
-   * has changed then
+   * @throws RangeError the name does not have 1 to 256 well-formed characters, or no greeting could hold the groups;
+   * then nothing has changed
    */
   addGroup(name: string): void {
     if (this.#groups.add(name)) this.#announceGroups();
@@ -170,19 +174,19 @@ export class PeerHub {
   }
 
   /**
-   * From now on asks for the group fail with a PeerError, this node's at once and the peers' by a reply. Asks in flight
-   * get their replies. A group that is not there is no error.
+   * From now on asks for the group fail with a PeerError: this node's at once, the peers' by a reply. Asks in flight
+   * get their replies. Removing an absent group is no error.
    */
   removeGroup(name: string): void {
     if (this.#groups.remove(name)) this.#announceGroups();
   }
 
   /**
-   * Replaces the peers: those of all groups, this node among them or not. The latest life of a peer counts. The groups hear
-   * one after the other that a peer has started anew, and the link made for the first of them must stay.
+   * Replaces the peers of all groups; the records may include this node. The latest life of a peer counts. Groups learn
+   * of a peer's restart one after the other, and the link made for the first of them must stay.
    *
-   * A peer that is gone and was draining before has said goodbye: its link finishes the asks in flight. Any other peer
-   * that is gone was evicted: its asks fail at once, so that they fall back.
+   * A missing peer that was draining has left properly, so its link finishes the asks in flight. Any other missing peer
+   * was evicted: its asks fail at once, so that they fall back.
    */
   setPeers(records: readonly PeerRecord[]): void {
     if (this.#closed) return;
@@ -194,7 +198,7 @@ export class PeerHub {
       if (name === this.#context.self.name) continue;
       const known = links.get(name);
       if (known !== undefined) {
-        // A node drains in all its groups at once, whichever roster tells of it first.
+        // A node drains in all its groups at once, so the first roster that shows it counts.
         if (record.state === "draining") known.learn(record);
         continue;
       }
@@ -203,7 +207,7 @@ export class PeerHub {
         link.learn(record);
         links.set(name, link);
       } else {
-        link?.close("it has started anew");
+        link?.close("it has restarted");
         links.set(name, this.#linkTo(record));
         isChange = true;
       }
@@ -213,7 +217,7 @@ export class PeerHub {
       if (links.has(name)) continue;
       this.#remember(link.record);
       if (link.record.state === "draining") this.#retire(link);
-      else link.close("it was taken off the roster");
+      else link.close("it was removed from the roster");
     }
     this.#gate.review();
     if (isChange || links.size === 0) this.#isSettled = false;
@@ -226,10 +230,10 @@ export class PeerHub {
   }
 
   /**
-   * Tells all connected peers where this node is in the log of invalidations; a peer that connects later is told then. The
-   * same label again tells nothing.
+   * Tells this node's label in the log of invalidations to all connected peers, and to later ones when they connect.
+   * Does nothing for the same label again.
    *
-   * @throws RangeError the label's numbers are not whole, or are below 0
+   * @throws RangeError the label's numbers are not whole or are below 0
    */
   announceApplied(label: Label): void {
     if (this.#applied !== undefined && areSame(this.#applied, label)) return;
@@ -239,8 +243,8 @@ export class PeerHub {
   }
 
   /**
-   * Where the connected peers are in the log, by their names: what each has told last, by an announcement or in reply to a
-   * catch-up. A peer that has told nothing on its connection is not in it.
+   * The labels of the connected peers by name: the last one that each told, by an announcement or in reply to a
+   * catch-up. Without peers that told none on their connection.
    */
   applied(): ReadonlyMap<string, Label> {
     const labels = new Map<string, Label>();
@@ -248,31 +252,31 @@ export class PeerHub {
     return labels;
   }
 
-  /** As `peer`, to be probed. */
+  /** Like `peer`, for probes. */
   link(name: string): ProbedPeer | undefined {
     return this.#links.get(name);
   }
 
-  /** Where a peer takes HTTP requests; `undefined` while there is no open connection to it. */
+  /** The URL where a peer takes HTTP requests; `undefined` while there is no open connection to it. */
   urlOf(name: string): string | undefined {
     const link = this.#links.get(name);
     return link?.state === "open" ? link.record.url : undefined;
   }
 
-  /** Every peer that the roster lists, but this node. */
+  /** Every peer that the roster lists, except this node. */
   probed(): ProbedPeer[] {
     return [...this.#links.values()];
   }
 
-  /** Whether `onSettled` was called and no link has been connecting since. */
+  /** Whether `onSettled` was called, and no link has been connecting since. */
   get isSettled(): boolean {
     return this.#isSettled;
   }
 
   /**
-   * The answer to a claim: fields for a 426 at PEER_PATH (proof/fields.ts). None when the request makes no claim.
+   * The answer to a claim: header fields for a 426 at PEER_PATH (proof/fields.ts). None if the request makes no claim.
    *
-   * @param fields those of a request that asks for no upgrade
+   * @param fields the header fields of a request without an upgrade
    */
   async challenge(fields: Headers): Promise<Record<string, string>> {
     const challenge = fields.has("origin") ? undefined : await this.#gate.challenge(fields.get(CLAIM));
@@ -280,16 +284,16 @@ export class PeerHub {
   }
 
   /**
-   * Resolves to who wants to upgrade, once it has proved to be a peer; to nothing when it has not, within `heldProofMs`.
+   * Resolves to the node that wants to upgrade, when it has proved to be a peer; to nothing if it did not within `heldProofMs`.
    *
-   * @param fields those of the request to upgrade. A web page's have `Origin`, and are refused
-   * @param gone the client has given up
+   * @param fields the header fields of the upgrade request. A web page sends `Origin` and is refused
+   * @param gone aborted when the client gives up
    */
   async admit(fields: Headers, gone?: CancelSignal): Promise<Self | undefined> {
     return fields.has("origin") ? undefined : await this.#gate.admit(fields.get(PROOF), gone);
   }
 
-  /** Events of one connection that was upgraded for `admitted`, as Hono has them. */
+  /** The event handlers, in Hono's form, of one connection that was upgraded for `admitted`. */
   endpoint(admitted: Self): WSEvents {
     return acceptEvents((socket) => this.#reception.enter(socket, admitted));
   }
@@ -318,8 +322,8 @@ export class PeerHub {
   }
 
   /**
-   * Takes no more peers and asks, finishes the asks in flight, each link within its bound, and closes. To be called when
-   * this node is off the roster.
+   * Takes no more peers and asks, finishes the asks in flight, each link within its bound, and closes. To be called
+   * when this node has left the roster.
    */
   async drain(): Promise<void> {
     const links = [...this.#links.values()];
@@ -347,7 +351,10 @@ export class PeerHub {
     for (const link of this.#retired) link.announceGroups();
   }
 
-  /** Calls `onSettled` in a microtask, if no link is connecting then: a caller of the hub is never called back at once. */
+  /**
+   * Calls `onSettled` if no link is connecting. It uses a microtask, so that no caller of the hub is called back
+   * synchronously.
+   */
   #reviewSettled(): void {
     if (this.#closed) return;
     if (this.#welcomedAtMs === Infinity) this.#noteWelcome();
@@ -358,14 +365,14 @@ export class PeerHub {
         this.#isReviewing = false;
         if (this.#closed || this.#isConnecting) return;
         this.#isSettled = true;
-        // A node starts with no link at all, before it has read a list.
+        // Without links this node may only have started: it may not have read a list yet.
         this.#knowsPeers ||= this.#links.size > 0;
         this.#onSettled([...this.#links.values()].every(({ state }) => state === "open"));
       });
     }
   }
 
-  /** From the first welcome on, the peers that still refuse this node are waited for less long. */
+  /** After the first welcome, waits less long for peers that still refuse this node. */
   #noteWelcome(): void {
     const { clock, limits } = this.#context;
     if ([...this.#links.values()].every(({ state }) => state !== "open")) return;
@@ -412,7 +419,8 @@ export class PeerHub {
       return { welcome: groups.greeting(hello.incarnation) };
     }
     const detail = `${self.name} does not list ${hello.name} in its life ${hello.incarnation}`;
-    // The roster has changed since the proof. Incarnations are ULIDs, so they sort by time: an earlier life does not come back.
+    // The roster changed after the proof. Incarnations are ULIDs, which sort by time: if a later life is listed, this
+    // one is over.
     return refuse(record !== undefined && record.incarnation > hello.incarnation ? "outlived" : "stranger", detail);
   }
 }
@@ -421,7 +429,7 @@ function refuse(code: string, detail: string): { refuse: Refusal } {
   return { refuse: { code, detail } };
 }
 
-/** State, weight and zone may change while a connection is open. */
+/** Compares only life, URL and key: state, weight and zone may change while a connection is open. */
 function isSameLife(a: PeerRecord, b: PeerRecord): boolean {
   return a.incarnation === b.incarnation && a.url === b.url && a.key === b.key;
 }

@@ -1,86 +1,98 @@
-/** Every bound of the peer transport, in one place; tests make them smaller. Chosen, where no reason is given. */
+/** Every bound of the peer transport, in one place; tests make them smaller. Chosen, if there is no other reason. */
 export interface PeerLimits {
-  /** Gets, peeks and catch-ups in flight per link, and those that wait for it to open; further ones fail with OverloadedError. */
+  /**
+   * Gets, peeks and catch-ups in flight per link, and those that wait until it opens; further ones fail with
+   * OverloadedError.
+   */
   readonly asksInFlight: number;
   /** Probes, indirect probes and pushes in flight per link. */
   readonly membershipInFlight: number;
-  /** A peer's gets and peeks that this node works on; further ones get the reply "overloaded". */
+  /** A peer's gets and peeks that this node works on at a time; further ones get the reply "overloaded". */
   readonly incomingInFlight: number;
   /** A frame of this size is sent at once, without waiting for the end of the tick. */
   readonly batchBytes: number;
-  /** With more unsent bytes in the socket, it is full: values and pushes wait as references, not as encoded bytes. */
+  /** With more unsent bytes the socket counts as full: values and pushes then wait as references, not as encoded bytes. */
   readonly socketBytes: number;
-  /** Encoded messages that may wait behind a full socket; beyond it the link is given up. */
+  /** Bytes of encoded messages that may wait behind a full socket; with more, the connection is closed. */
   readonly backlogBytes: number;
-  /** A value or a push with longer bodies travels in pieces of this length, others in one message. */
+  /** Values and pushes with longer bodies travel in pieces of this length, others in one message. */
   readonly pieceBytes: number;
-  /** Pieces that are under way to the peer and not acknowledged: at least so many bytes, which is where it begins. */
+  /** The smallest window, which is also the first one: bytes of pieces sent to the peer and not acknowledged yet. */
   readonly windowBytes: number;
-  /** And at most so many. */
+  /** The largest window. */
   readonly maxWindowBytes: number;
   /**
-   * The window grows while pieces are acknowledged at most so much later than the quickest was, and shrinks when they take
-   * twice as much longer: so long at most stands in front of a probe, here and in the system's buffers. Other links of this
+   * The window grows while acknowledgements come at most this much later than the quickest one, and shrinks when they
+   * come twice as late. So a probe waits at most about this long, here and in the system's buffers. Other links of this
    * node may share the path, and a probe has 250 ms.
    */
   readonly pieceDelayMs: number;
-  /** An ask whose value, or whose push, moves on in pieces may take so long after the last piece, whatever its own time. */
+  /** An ask whose value or push travels in pieces may take this long after the last piece, even beyond its own time. */
   readonly pieceStallMs: number;
-  /** But so long in all: the longest value over some 2 Mbit/s. */
+  /** The longest time of such an ask in all. Derived: the longest value over some 2 Mbit/s. */
   readonly transferMs: number;
-  /** Bodies of values that may wait behind a full socket or leave in pieces; beyond it a get gets the reply "overloaded". */
+  /**
+   * Bytes of value bodies that may wait behind a full socket or leave in pieces; with more, a get gets the reply
+   * "overloaded".
+   */
   readonly valueBacklogBytes: number;
-  /** Bodies of pushes that may wait behind a full socket or leave in pieces, but for the first; beyond it a push is refused. */
+  /**
+   * Bytes of push bodies that may wait behind a full socket or leave in pieces, after the first push; with more, a push
+   * is refused.
+   */
   readonly pushBacklogBytes: number;
-  /** A full socket that takes nothing for so long is given up. */
+  /** A full socket that takes nothing for this long is closed. */
   readonly stallMs: number;
   /**
-   * Misses in a row, with no frame from the peer between them, that make a connection dead (silence.ts). At the pace of
-   * probes that is some 5 s: twice the misses that make a suspect. So a peer that stood still is evicted, or goes on,
-   * over the connection that it has.
+   * So many misses in a row, without a frame from the peer between them, make a connection dead (silence.ts). With
+   * probes this takes some 5 s, twice the misses of a suspect. So a peer that stood still is evicted first, or
+   * continues on the same connection.
    */
   readonly silentMisses: number;
-  /** Misses within so long count as one. The time-out of a probe. */
+  /** Misses within this time count as one. Derived: the time-out of a probe. */
   readonly silentMissMs: number;
-  /** How often a full socket is looked at: WebSocket has no event for it. */
+  /** How often a full socket is checked, as WebSocket has no event for it. */
   readonly drainPollMs: number;
-  /** How long a link to a peer that is new in the roster counts as connecting. */
+  /** How long a link to a new peer of the roster counts as connecting. */
   readonly firstOpenMs: number;
   /**
-   * How long gets wait for a peer that came to a cluster which this node knew before: the next in rank had its keys until
-   * then. A node that starts waits for `firstOpenMs`, as its peers have their keys already.
+   * How long gets wait for a new peer of a cluster that this node already knew: the next in rank had its keys until
+   * then. A starting node waits for `firstOpenMs`, as its peers already have their keys.
    */
   readonly newPeerMs: number;
-  /** Lives that left the roster and are remembered, as one that returns is no new peer. */
+  /** How many lives that left the roster are remembered, as a returning life is no new peer. */
   readonly formerLives: number;
-  /** From the start of a dial, or from an accepted socket, to the greeting. */
+  /** The longest time from a dial or an accepted socket to the greeting. */
   readonly greetingMs: number;
-  /** How long a challenge may be answered; over `heldProofMs`. */
+  /** How long a challenge may be answered; longer than `heldProofMs`. */
   readonly challengeMs: number;
-  /** Challenges that were answered rightly and cannot be again; beyond it nobody is admitted for `challengeMs`. */
+  /**
+   * Correctly answered challenges to remember, as each may be answered once; with more, no peer is admitted for
+   * `challengeMs`.
+   */
   readonly usedChallenges: number;
-  /** Challenges that are being signed, some 60 us each; beyond it none is made. */
+  /** Challenges that are being signed at a time, some 60 us each; with more, no challenge is made. */
   readonly signing: number;
-  /** How long a proof waits for the roster to list its sender; under `greetingMs`. */
+  /** How long a proof waits until the roster lists its sender; shorter than `greetingMs`. */
   readonly heldProofMs: number;
-  /** While a proof is held, the roster is read again so often: it may be this node's roster that is old. */
+  /** The interval between reads of the roster while a proof is held, as this node's roster may be old. */
   readonly heldAskMs: number;
-  /** A node that waits for so long to be dialed by a new peer says hello itself. */
+  /** If a new peer does not dial within this time, this node says hello itself. */
   readonly knockAfterMs: number;
-  /** A link counts as connecting for so long while the peer is alive and does not list this node. NATS may need 10 s to tell. */
+  /** How long a link counts as connecting while the peer lives but does not list this node. NATS may need 10 s to tell it. */
   readonly unknownMs: number;
   /**
-   * The same once another peer has welcomed this node: NATS tells then. The one that refuses has probably lost NATS, and lists
-   * this node when it has it again. It reads its list anew every `heldAskMs` meanwhile, which may take a second over a long way.
+   * The same after another peer has welcomed this node, which shows that NATS works. The refusing peer has probably
+   * lost NATS and lists this node later. It reads its list every `heldAskMs`, which may take a second over a long path.
    */
   readonly lateUnknownMs: number;
-  /** Requests to upgrade that wait for their proof, and accepted sockets that have not been welcomed; the oldest gives way. */
+  /** Upgrade requests whose proof is held, and accepted sockets without a welcome; one more displaces the oldest. */
   readonly strangers: number;
   readonly firstRetryMs: number;
   readonly lastRetryMs: number;
-  /** After a connection that lasted so long, the next retry is a first one. */
+  /** After a connection of this length, the next retry counts as the first. */
   readonly steadyMs: number;
-  /** How long the link to a peer that left the roster may finish its asks. */
+  /** How long the link to a peer that left the roster may take to finish its asks. */
   readonly lingerMs: number;
 }
 

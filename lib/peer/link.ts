@@ -16,8 +16,8 @@ import type { ProtocolRange } from "./wire/frames.ts";
 import { isSignOfLife, type PeerGreeting, type Refusal, type Self } from "./wire/greeting.ts";
 
 /**
- * `connecting`: the peer is new; asks wait for it, for a bounded time.
- * `open`: both ends have greeted. `down`: asks fail at once, until it opens again.
+ * `connecting`: the peer is new; asks wait for it for a bounded time. `open`: both ends have greeted. `down`: asks fail
+ * at once until it opens again.
  */
 export type LinkState = "connecting" | "open" | "down";
 
@@ -28,43 +28,43 @@ export interface LinkContext extends ChannelContext {
   readonly protocol: ProtocolRange;
   readonly openSocket: OpenSocket;
   readonly random: () => number;
-  /** Where this node is in the log of invalidations, by its last announcement. */
+  /** This node's label in the log of invalidations, by its last announcement. */
   readonly applied: () => Label | undefined;
-  /** `isConnecting` of a link may have changed. */
+  /** Called when `isConnecting` of a link may have changed. */
   readonly onChange: () => void;
-  /** When a peer welcomed this node for the first time; Infinity: none has. */
+  /** When a peer welcomed this node for the first time; Infinity: no peer has. */
   readonly welcomedAtMs: () => number;
-  /** The peer was reached: a connection has opened, or the peer says that it does not list this node. */
+  /** Called when the peer was reached: a connection opened, or the peer says that it does not list this node. */
   readonly onReached: (record: PeerRecord) => void;
 }
 
-/** How a peer came to be on the roster. */
+/** How the peer came onto the roster. */
 export interface LinkOptions {
-  /** Gets wait so long for the first connection. */
+  /** How long gets wait for the first connection. */
   readonly waitMs: number;
-  /** It left the roster in this life and is back: most nodes could not reach it. Its link is down until it opens. */
+  /** Whether this life left the roster and is back: most nodes could not reach it. Its link is down until it opens. */
   readonly isReturn: boolean;
 }
 
-/** Refusals, and faults, that the log tells of per link: both come from the other end. Chosen. */
+/** The most different refusals, and faults, to log per link; both come from the other end. Chosen. */
 const MAX_SAID = 16;
 
-/** The part of a probe's time after which other bytes of the peer count as its answer. Chosen. */
+/** The share of a probe's time after which other bytes of the peer count as its answer. Chosen. */
 const SHARE_OF_PROBE = 0.95;
 
-/** In each pair of nodes the one with the smaller name dials, so that there is one connection, and no race for it. */
+/** In each pair of nodes the one with the smaller name dials, so that there is one connection and no race for it. */
 export function dials(self: string, peer: string): boolean {
   return self < peer;
 }
 
-/** One peer in one of its lives: the connection to it, or the attempts to have one. */
+/** One life of a peer: the connection to it, or the attempts to connect. */
 export class Link implements Peer, ProbedPeer {
   readonly name: string;
   readonly #context: LinkContext;
-  /** The end that waits to be dialed has one as well, until then: its hello tells a peer that does not know of it. */
+  /** The end that waits to be dialed also has a dialer until then: its hello makes it known to the peer. */
   readonly #dialer: Dialer;
   readonly #refusalsSaid: SayOnce;
-  /** Kept over connections: a peer that breaks the rules may do so at each. */
+  /** Kept over all connections, as a peer may break the rules on each of them. */
   readonly #faultsSaid: SayOnce;
   #record: PeerRecord;
   #state: LinkState = "connecting";
@@ -73,14 +73,14 @@ export class Link implements Peer, ProbedPeer {
   #closed = false;
   readonly #opening: Opening;
   readonly #sinceMs: number;
-  /** Gets that come until then wait until then. */
+  /** Gets that come before this time wait until this time. */
   readonly #waitUntilMs: number;
   #cancelFirstOpen: () => void;
   #cancelKnock = (): void => {};
-  /** The peer is alive and refused the last try: it does not know of this node yet. */
+  /** Whether the peer lives but refused the last attempt, as it does not list this node yet. */
   #isUnknownThere = false;
   #cancelUnknown = (): void => {};
-  /** The connection to a peer that left, which finishes its asks. */
+  /** The connection to a peer that left. It finishes its asks. */
   #retired: Channel | undefined;
   opens = 0;
 
@@ -110,7 +110,7 @@ export class Link implements Peer, ProbedPeer {
     return this.#record;
   }
 
-  /** Its state, weight and zone may change under a standing connection. */
+  /** Takes a newer record. State, weight and zone may change while a connection is open. */
   learn(record: PeerRecord): void {
     this.#record = record;
   }
@@ -119,7 +119,7 @@ export class Link implements Peer, ProbedPeer {
     return this.#state;
   }
 
-  /** Whether it may open soon: the peer is new; or it is alive and has not heard of this node yet, within a bound. */
+  /** Whether it may open soon: the peer is new, or it lives but does not list this node yet, for a bounded time. */
   get isConnecting(): boolean {
     const isWaitedFor = this.#isUnknownThere && this.#context.clock.nowMs() < this.#unknownUntilMs;
     return this.#state === "connecting" || isWaitedFor;
@@ -140,9 +140,9 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Asks the peer as owner. The ask is rejected with the owner's final answers; BehindError when the peer is behind the ask;
-   * PeerError when the peer cannot be reached, is lost or is silent; OverloadedError when too many asks are in flight; the
-   * signal's reason when it aborts.
+   * Asks the peer as owner. The ask is rejected with the owner's final answers; BehindError if the peer is behind the
+   * ask; PeerError if the peer cannot be reached, is lost or silent; OverloadedError if too many asks are in flight;
+   * the signal's reason when it aborts.
    */
   ask(group: string, key: string, ask: Ask): void {
     const channel = this.#channel;
@@ -162,14 +162,14 @@ export class Link implements Peer, ProbedPeer {
     ).then((value) => ask.resolve(value), (error) => ask.reject(error));
   }
 
-  /** When the peer said that it had nothing of the group, if it did so on the open connection. */
+  /** When the peer said on the open connection that it had no value of the group, if it did. */
   emptyAtMs(group: string): number | undefined {
     return this.#channel?.emptyAtMs(group);
   }
 
   /**
-   * The value that the peer has in memory or is loading. It does not wait for a peer that is down, as a peek only spares
-   * a load. It waits for a link that is connecting: a node that joins looks for its values while its links open.
+   * The value that the peer has in memory or is loading. It does not wait for a link that is down, as a peek only saves
+   * a load. It waits for a link that is connecting, as a joining node looks for its values while its links open.
    *
    * @throws PeerError, BadKeyError; the signal's reason when it aborts
    */
@@ -178,8 +178,8 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Hands over at most MAX_ENTRIES entries, of MAX_PUSH_BYTES together; resolves with how many the peer took. Leaves out
-   * entries that no frame can hold. Waits as a peek does: in a rolling restart the next owner has often just come back.
+   * Hands over at most MAX_ENTRIES entries, of MAX_PUSH_BYTES together. Resolves to the number that the peer took. Leaves out
+   * entries that no frame can hold. Waits like a peek: in a rolling restart the next owner has often just come back.
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
@@ -188,8 +188,8 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Resolves to where the peer is, when it has got to the label, or shortly before the time is over. Waits for the
-   * connection as a peek does.
+   * Resolves to the peer's label when it has reached `label`, or shortly before the time is over. Waits for the
+   * connection like a peek.
    *
    * @throws PeerError; the signal's reason when it aborts
    */
@@ -197,12 +197,12 @@ export class Link implements Peer, ProbedPeer {
     return this.#onceOpen(options, (channel, timeoutMs) => channel.catchUp(label, { ...options, timeoutMs }));
   }
 
-  /** Where the peer is, by what it has told last over the open connection, if it has. */
+  /** The last label that the peer told over the open connection, if it told one. */
   get applied(): Label | undefined {
     return this.#channel?.applied;
   }
 
-  /** Tells the peer where this node is, if the link is open. */
+  /** Tells this node's label to the peer, if the link is open. */
   announceApplied(label: Label): void {
     this.#channel?.announceApplied(label);
   }
@@ -215,10 +215,10 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Resolves when the peer has replied, in this life; a refusal because it does not know this node is a reply, too. Fails
-   * at once when the link is down, and dials it without further delay, so that the next probe has fresh evidence.
+   * Resolves when the peer replied in this life; a refusal because it does not list this node is a reply, too. If the
+   * link is down, it fails and dials at once, so that the next probe has fresh evidence.
    *
-   * @throws PeerError; OverloadedError so many asks are in flight that it was not sent
+   * @throws PeerError; OverloadedError it was not sent, as too many asks are in flight
    */
   probe({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     const channel = this.#channel;
@@ -240,8 +240,8 @@ export class Link implements Peer, ProbedPeer {
   }
 
   /**
-   * Takes a connection, dialed or accepted, on which both ends have greeted. It replaces the one before, which may be half
-   * dead.
+   * Takes a dialed or accepted connection on which both ends have greeted. It replaces the former one, which may be
+   * half dead.
    */
   open(socket: SocketLike, greeting: PeerGreeting, own: OwnGreeting): void {
     this.#channel?.close(CloseCode.replaced, "replaced by a newer connection");
@@ -260,7 +260,7 @@ export class Link implements Peer, ProbedPeer {
     this.#cancelFirstOpen();
     this.#refusalsSaid.forget();
     this.#context.log.debug(`peer ${this.name}: connected`, {}, { peer: this.name });
-    // The groups may have changed since this node greeted; the asks that waited may be for a new one.
+    // The groups may have changed since this node's greeting, and asks that waited may be for a new group.
     channel.announceGroups();
     const applied = this.#context.applied();
     if (applied !== undefined) channel.announceApplied(applied);
@@ -269,12 +269,12 @@ export class Link implements Peer, ProbedPeer {
     this.#context.onReached(this.#record);
   }
 
-  /** Tells the peer how this node's groups have changed. */
+  /** Tells the peer the changes of this node's groups. */
   announceGroups(): void {
     (this.#channel ?? this.#retired)?.announceGroups();
   }
 
-  /** The peer has left the roster: finishes the asks in flight, within a bound, and closes. Idempotent. */
+  /** To be called when the peer left the roster: finishes the asks in flight within a bound, then closes. Idempotent. */
   retire(onClosed: () => void): void {
     const channel = this.#channel;
     this.#stop("it left the roster");
@@ -307,7 +307,7 @@ export class Link implements Peer, ProbedPeer {
     this.#dialer.stop();
   }
 
-  /** Gets no longer wait for it; peeks, pushes and catch-ups still do, within their own time. */
+  /** From now on gets do not wait for it. Peeks, pushes and catch-ups still do, within their own time. */
   #late(reason: string): void {
     this.#state = "down";
     this.#downBecause = reason;
@@ -341,7 +341,7 @@ export class Link implements Peer, ProbedPeer {
 
   #probeOver(channel: Channel, timeoutMs: number): Promise<void> {
     const { incarnation } = channel.remote;
-    // Who probes waits no longer either: the channel says first whether anything has come from the peer meanwhile.
+    // Less than the prober's own time: first the channel checks whether other bytes came from the peer meanwhile.
     if (incarnation === this.#record.incarnation) return channel.probe(timeoutMs * SHARE_OF_PROBE);
     return Promise.reject(
       new PeerError(`${this.name} is in its life ${incarnation}, not the one that the roster lists`),
@@ -372,7 +372,7 @@ export class Link implements Peer, ProbedPeer {
 
   #checkWelcome({ name, incarnation, expects }: PeerGreeting): Refusal | undefined {
     const { self } = this.#context;
-    if (!this.#isDialing) return { code: "malformed", detail: `${name} was to dial, not to welcome` };
+    if (!this.#isDialing) return { code: "malformed", detail: `${name} should dial, not welcome` };
     if (name === this.name && incarnation === this.record.incarnation && expects === self.incarnation) return undefined;
     return { code: "incarnation", detail: `${this.record.url} is ${name} in its life ${incarnation}` };
   }
@@ -380,7 +380,7 @@ export class Link implements Peer, ProbedPeer {
   #dialFailed(refusal: Refusal): void {
     if (this.#closed) return;
     const { code, detail } = refusal;
-    // The peer can be reached, but its roster may not list this node yet: asks go on waiting.
+    // The peer can be reached, but its roster may not list this node yet: asks continue to wait.
     if (isSignOfLife(refusal)) {
       this.#setUnknownThere(true);
       this.#context.onChange();

@@ -3,7 +3,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { PeerError } from "../core/errors.ts";
 import type { Channel } from "./channel/channel.ts";
 
-/** The first connection to a new peer, and the asks that wait for it, each within its own time. */
+/** The first connection to a new peer, and the asks that wait for it, each within its own time limit. */
 export class Opening {
   readonly #peer: string;
   readonly #clock: Clock;
@@ -21,12 +21,12 @@ export class Opening {
     return this.#waiters;
   }
 
-  /** Whether it was opened or has failed. */
+  /** Whether it opened or failed. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
-  /** Counts once; so does `fail`. The first of them counts. */
+  /** The first call of `open` or `fail` counts. */
   open(channel: Channel): void {
     this.#isOver = true;
     this.#opened.resolve(channel);
@@ -38,10 +38,10 @@ export class Opening {
   }
 
   /**
-   * Waits, then asks with the time that is left.
+   * Waits, then asks with the remaining time.
    *
-   * @param untilMs the end of the wait, if `timeoutMs` does not end it before
-   * @throws PeerError it failed, or was not open in time; the signal's reason when it aborts; what `ask` throws
+   * @param untilMs the end of the wait, if `timeoutMs` does not end it earlier
+   * @throws PeerError it failed or did not open in time; the signal's reason when it aborts; the errors of `ask`
    */
   wait<T>(
     { signal, timeoutMs }: { signal?: CancelSignal; timeoutMs: number },

@@ -3,15 +3,15 @@ import { MessageType, PROTOCOL, type ProtocolRange } from "./wire/frames.ts";
 import type { Greeting, Self } from "./wire/greeting.ts";
 import { FrameWriter } from "./wire/writer.ts";
 
-/** A group of this node. One that was removed and added again is another object, and gets another id from each channel. */
+/** A group of this node. After a removal and a new addition it is another object, and each channel gives it another id. */
 export interface OwnGroup {
   readonly name: string;
 }
 
-/** A greeting of this node, and the groups that it announces: the group at index `i` has the id `i`. */
+/** A greeting of this node and the groups that it announces. The group at index `i` has the id `i`. */
 export interface OwnGreeting {
   readonly json: Greeting & {
-    /** Fills the greeting up. */
+    /** Pads the greeting. */
     readonly unused?: string;
   };
   readonly groups: readonly OwnGroup[];
@@ -22,22 +22,22 @@ export interface OwnGroupsOptions {
   /** @default PROTOCOL */
   readonly protocol?: ProtocolRange;
   readonly names: readonly string[];
-  /** The revision of each group's roster now; 0 where there is none. */
+  /** The current revision of each group's roster; 0 if there is none. */
   readonly revisions: () => Readonly<Record<string, number>>;
-  /** Whether this node has nothing of a group, in memory or in flight. Called for groups of the set only. */
+  /** Whether this node has no value of a group, in memory or in flight. Only called for groups of the set. */
   readonly isEmpty: (group: string) => boolean;
 }
 
 /**
- * Greetings have at least so many bytes: more than one packet takes on any path between hosts. Where only small packets
- * arrive, as with a wrong MTU under an overlay, probes would arrive and values would not: such a path must never open.
+ * The shortest greeting: longer than one packet on any path between hosts. On a path that drops large packets, as with
+ * a wrong MTU under an overlay, probes would arrive but values would not. So such a path must not open.
  */
 const MIN_GREETING_BYTES = 2_048;
 
-/** The longest that the registry takes; greetings name the peer's. */
+/** The longest incarnation that the registry accepts, as greetings name the peer's incarnation. */
 const LONGEST_INCARNATION = "x".repeat(64);
 
-/** The groups of this node, which may change while it runs; never more than a greeting can hold. */
+/** The groups of this node. They may change while it runs; there are never more than a greeting can hold. */
 export class OwnGroups {
   readonly #options: OwnGroupsOptions;
   readonly #groups = new Map<string, OwnGroup>();
@@ -57,11 +57,11 @@ export class OwnGroups {
   }
 
   /**
-   * Adding a group that is there changes nothing.
+   * Adding a group again changes nothing.
    *
    * @returns whether the set has changed
-   * @throws RangeError the name has not 1 to 256 well-formed characters, or no greeting could hold the groups; nothing
-   * has changed then
+   * @throws RangeError the name does not have 1 to 256 well-formed characters, or no greeting could hold the groups;
+   * then nothing has changed
    */
   add(name: string): boolean {
     if (this.#groups.has(name)) return false;
@@ -80,13 +80,13 @@ export class OwnGroups {
     return this.#groups.delete(name);
   }
 
-  /** What a peer is told of the group as things stand now. */
+  /** The current news about the group for a peer. */
   newsOf({ name }: OwnGroup): { name: string; revision: number; isEmpty: boolean } {
     const { revisions, isEmpty } = this.#options;
     return { name, revision: revisions()[name] ?? 0, isEmpty: isEmpty(name) };
   }
 
-  /** The greeting for the peer in its life `expects`, as things stand now. */
+  /** The current greeting for the life `expects` of a peer. */
   greeting(expects: string): OwnGreeting {
     const groups = [...this.#groups.values()];
     const revisions = this.#options.revisions();

@@ -8,7 +8,7 @@ import { type Greeting, isRefusal, type PeerGreeting, readHello, type Refusal, t
 import { MessageType, type ProtocolRange } from "./wire/frames.ts";
 import { FrameWriter } from "./wire/writer.ts";
 
-/** The answer to a hello by the roster of now. */
+/** The answer to a hello, by the current roster. */
 export type Verdict = { readonly welcome: OwnGreeting } | { readonly refuse: Refusal };
 
 export interface ReceptionOptions {
@@ -26,13 +26,13 @@ interface Guest {
   readonly cancelTimer: () => void;
 }
 
-/** Names and codes of refusals that the log has told in SAID_FOR_MS. Chosen: room for each peer of a large cluster. */
+/** The most different refusals (name and code) to log within SAID_FOR_MS. Chosen: room for each peer of a large cluster. */
 const MAX_SAID = 256;
 const SAID_FOR_MS = 600_000;
 
 /**
- * Accepted sockets of peers that have proved who they are and have not said hello yet. Their number is bounded, and the
- * oldest gives way.
+ * Accepted sockets of peers that have proved their identity but have not said hello yet. Their number is bounded; one
+ * more displaces the oldest.
  */
 export class Reception {
   readonly #options: ReceptionOptions;
@@ -50,7 +50,7 @@ export class Reception {
     return this.#guests.size;
   }
 
-  /** @param proved who is at the other end */
+  /** @param proved the node at the other end */
   enter(socket: SocketLike, proved: Self): void {
     const { clock, limits } = this.#options;
     if (this.#closed) return socket.close(CloseCode.removed, "closing");
@@ -95,7 +95,7 @@ export class Reception {
 
   #refuse(guest: Guest, refusal: Refusal): void {
     const { name } = guest.proved;
-    // A peer that must wait to be dialed has only made itself known: no news for the log.
+    // Do not log "direction": a peer that waits to be dialed only made itself known.
     if (refusal.code !== "direction" && this.#said.isNews(`${name}: ${refusal.code}`)) {
       const { code, detail } = refusal;
       const message = `refused a connection from ${name}: ${code}: ${detail}`;

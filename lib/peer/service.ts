@@ -1,4 +1,4 @@
-/** What connections need of the node that they belong to. */
+/** The ports of connections to their own node. */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import type { Trace } from "../core/base/trace.ts";
@@ -9,14 +9,14 @@ import type { Value } from "../core/value.ts";
 import type { PeerLimits } from "./limits.ts";
 import type { OwnGroups } from "./own-groups.ts";
 
-/** Calls `action` once, after everything that is ready now has run. */
+/** Calls `action` once, after all work that is ready now has run. */
 export type Schedule = (action: () => void) => void;
 
-/** What each channel is given. */
+/** The context that all channels get. */
 export interface ChannelContext {
   readonly groups: OwnGroups;
   readonly service: PeerService;
-  /** The peer at the other end has probed this node; the channel has replied already. */
+  /** Called when the peer at the other end probed this node; the channel has already replied. */
   readonly onProbed: () => void;
   readonly clock: Clock;
   readonly schedule: Schedule;
@@ -25,20 +25,20 @@ export interface ChannelContext {
 }
 
 /**
- * What this node does for its peers. Only peers of the roster reach it, over a connection on which both ends have
- * greeted, and only for groups that both ends have. It does not check that the peer is listed in that very group.
+ * The answers of this node to its peers. Only peers of the roster reach it, over a connection on which both ends have
+ * greeted, and only for groups that both ends have. It does not check whether the peer is listed in this group.
  *
- * A reply that is ready before the call returns leaves at the end of the frame that asked. `signal` is made when it is
- * first read.
+ * A reply that is ready before the call returns is sent at the end of the asking frame. `signal` is made at its first
+ * use.
  */
 export interface PeerService {
   /**
-   * The value of a get, if it is in memory. It takes no options object, so that a hit does not cost one.
+   * The value of a get, if it is in memory. It takes no options object, to save one at each hit.
    *
-   * @param request what the client's request says beside the key; only for sites
-   * @param after what the asker has applied. Nothing is found while this node is behind it
-   * @param trace what the request is known by that the ask is made for
-   * @default nothing: `get` is called at once
+   * @param request the header fields of the client's request; only for sites
+   * @param after the asking node's label. While this node is behind it, the lookup finds nothing
+   * @param trace the trace of the request that the ask is for
+   * @default finds nothing: `get` is called at once
    */
   lookup?(
     group: string,
@@ -48,39 +48,40 @@ export interface PeerService {
     trace: Trace | undefined,
   ): Value | undefined;
   /**
-   * Whether the peer `from` has no part in the group, though both have it: its gets and peeks fail with PeerError, and of what
-   * it pushes nothing is taken. It may not know that yet.
+   * Whether this node shares no values of the group with the peer `from`, though both have the group. Then the peer's
+   * gets and peeks fail with PeerError, and its pushes are not taken. The peer may not know that yet.
    *
    * @default no peer
    */
   isStranger?(group: string, from: string): boolean;
   /**
-   * Replies as the owner, when the lookup found nothing.
+   * Replies as the owner after a lookup without a result.
    *
-   * @param ask has the same request and label; rejected with the group's errors; BehindError: this node could not catch up
-   * with the label; PeerError lets the asker fall back
+   * @param ask has the same request and label; rejected with the group's errors; BehindError: this node could not catch
+   * up with the label; PeerError makes the asking node fall back
    */
   get(group: string, key: string, ask: Ask): void;
   /**
-   * A value in memory, or one that is being loaded; starts no load.
+   * A value in memory or one that is being loaded. Starts no load.
    *
-   * @throws the group's errors; the asker takes each for "nothing here"
+   * @throws the group's errors; the asking node takes each for "nothing here"
    * @default nothing
    */
   peek?(group: string, key: string, options: AskOptions): Value | undefined | Promise<Value | undefined>;
   /**
-   * Takes those of the entries of peer `from` that this node is to keep and has room for.
+   * Takes those entries of peer `from` that this node must keep and has room for.
    *
-   * @param isWritten a client has written them: they displace what a load's value would
-   * @returns how many it took
+   * @param isWritten a client wrote them: they may evict whatever a loaded value may evict
+   * @returns the number of entries that it took
    * @default 0
    */
   push?(group: string, entries: readonly Entry[], from: string, isWritten: boolean): number;
   /**
-   * Applies all invalidations up to the label, which it reads from the log if it has not.
+   * Applies all invalidations up to the label. It reads missing ones from the log.
    *
-   * @param options.timeoutMs at most 10 s. It must reply by then, be it there or not: a later reply is dropped
-   * @returns where this node is when it has got there, or when the time is over
+   * @param options.timeoutMs at most 10 s. It must reply within this time even if it has not reached the label; a later
+   * reply is dropped
+   * @returns this node's label when it got there or when the time is over
    * @throws PeerError it cannot tell
    * @default BLIND at once
    */

@@ -21,7 +21,7 @@ import { ToldLabel } from "./told-label.ts";
 /** Why a connection ended; `isFault`: the peer broke the rules. */
 export type OnLost = (reason: string, isFault: boolean) => void;
 
-/** Asks and replies, both ways, over one connection on which both ends have greeted. */
+/** Asks and replies in both directions over one connection on which both ends have greeted. */
 export class Channel implements SocketHandler {
   readonly remote: PeerGreeting;
   readonly #socket: SocketLike;
@@ -42,7 +42,7 @@ export class Channel implements SocketHandler {
 
   /**
    * @param remote the peer's greeting
-   * @param own this node's greeting on the same connection; `announceGroups` brings it up to date
+   * @param own this node's greeting on the same connection; `announceGroups` sends later changes
    */
   constructor(
     socket: SocketLike,
@@ -80,14 +80,14 @@ export class Channel implements SocketHandler {
     return this.remote.version;
   }
 
-  /** When the peer announced the group, if it said that it had nothing of it. */
+  /** When the peer announced the group, if it then had no value of it. */
   emptyAtMs(group: string): number | undefined {
     return this.#remoteGroups.emptyAtMs(group);
   }
 
   /**
-   * Tells the peer which groups this node has added and removed since it was last told. An ask that is in flight for a
-   * removed group gets its reply. When the connection has no group id left, it ends, and a new one takes its place.
+   * Tells the peer which groups this node added and removed since the last announcement. An ask in flight for a removed
+   * group gets its reply. When the connection has no group id left, it ends and a new one replaces it.
    */
   announceGroups(): void {
     if (this.#closedBecause !== undefined) return;
@@ -95,25 +95,25 @@ export class Channel implements SocketHandler {
     if (!this.#ownGroups.announce(this.#outbox)) this.#giveUp(CloseCode.replaced, "no group id is left on it");
   }
 
-  /** Where the peer is in the log of invalidations, by what it has told last; `undefined`: it has told nothing yet. */
+  /** The last label in the log of invalidations that the peer told; `undefined`: it told none yet. */
   get applied(): Label | undefined {
     return this.#told.label;
   }
 
-  /** Tells the peer where this node is. */
+  /** Tells this node's label to the peer. */
   announceApplied(label: Label): void {
     if (this.#closedBecause === undefined) this.#outbox.applied(label);
   }
 
-  /** Groups that this connection keeps in memory: this node's and the peer's. */
+  /** How many groups this connection keeps in memory: this node's and the peer's. */
   get groups(): { own: number; remote: number } {
     return { own: this.#ownGroups.size, remote: this.#remoteGroups.size };
   }
 
   /**
-   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with PassThroughError when
-   * the request's fields cannot travel; with the signal's reason when it aborts.
-   * Neither this nor the asks below ever throw synchronously.
+   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with
+   * PassThroughError if the request's fields cannot be sent; with the signal's reason when it aborts. This and the asks
+   * below never throw synchronously.
    */
   get(group: string, key: string, ask: Ask): void {
     this.#outgoing.get(group, key, ask);
@@ -135,11 +135,10 @@ export class Channel implements SocketHandler {
   }
 
   /**
-   * The channel at the other end replies by itself. A probe queues behind the messages before it: behind a full socket it
-   * times out, and so would the gets that wait there. Bytes that arrive are an answer as well: a reply may be late on a slow
-   * path.
+   * The channel at the other end replies by itself. A probe waits behind earlier messages. Behind a full socket it
+   * times out, as the gets there would. Arriving bytes count as an answer, too, as a reply may be late on a slow path.
    *
-   * @throws PeerError; OverloadedError so many asks are in flight that it was not sent
+   * @throws PeerError; OverloadedError it was not sent, as too many asks are in flight
    */
   probe(timeoutMs: number): Promise<void> {
     const before = this.framesIn;
@@ -149,7 +148,7 @@ export class Channel implements SocketHandler {
     });
   }
 
-  /** Bytes of memory for messages of the peer that have come in part. */
+  /** Bytes of memory for the peer's messages that have arrived in part. */
   get arrivingBytes(): number {
     return this.#pieces.heldBytes;
   }
@@ -189,7 +188,7 @@ export class Channel implements SocketHandler {
     this.#socket.close(code, reason);
   }
 
-  /** Calls back, once, when no ask is in flight or the connection has ended; at once if so now. */
+  /** Calls `action` once, when no ask is in flight or the connection has ended; at once if this is already so. */
   whenIdle(action: () => void): void {
     this.#onIdle = action;
     this.#checkIdle();
@@ -219,7 +218,7 @@ export class Channel implements SocketHandler {
       this.#onLost(reason, true);
       return;
     }
-    // Replies that are ready leave at once, unless other replies to this frame may still join them in this tick.
+    // Send ready replies at once, unless other replies to this frame may still join them in this tick.
     this.#outbox.uncork(this.#incoming.working <= workingBefore);
     this.#checkIdle();
   }

@@ -1,9 +1,9 @@
-/** Groups as one connection names them: each end numbers its own, and never uses a number again. */
+/** The numbers of groups on one connection: each end numbers its own groups and never uses a number again. */
 import type { OwnGroup, OwnGroups } from "../own-groups.ts";
 import { type GroupNews, MAX_GROUP_ID, MAX_GROUPS } from "../wire/frames.ts";
 import type { Outbox } from "./outbox.ts";
 
-/** The ids under which this node's asks name its groups. */
+/** The ids of this node's groups in its asks. */
 export class OwnGroupIds {
   readonly #groups: OwnGroups;
   /** The announced groups, by name. */
@@ -28,9 +28,9 @@ export class OwnGroupIds {
   }
 
   /**
-   * Announces what has changed since the last time, or since the greeting.
+   * Announces the changes since the last call, or since the greeting.
    *
-   * @returns false when the connection has no id left for a new group
+   * @returns false if the connection has no id left for a new group
    */
   announce(outbox: Outbox): boolean {
     for (const [name, { group, id }] of this.#announced) {
@@ -52,9 +52,9 @@ export class OwnGroupIds {
 /** A group of the peer. */
 export interface RemoteGroup {
   readonly name: string;
-  /** When the peer said that it had nothing of the group, if it did. */
+  /** When the peer said that it had no value of the group, if it did. */
   readonly emptyAtMs: number | undefined;
-  /** Whether this node has the group as well. */
+  /** Whether this node also has the group. */
   isServed: boolean;
 }
 
@@ -65,7 +65,7 @@ export class RemoteGroups {
   readonly #byName = new Map<string, RemoteGroup>();
   #highestId = -1;
 
-  /** @param greeted as the peer's greeting tells, which was checked as `add` checks */
+  /** @param greeted the groups of the peer's greeting, already checked like `add` does */
   constructor(own: OwnGroups, greeted: readonly GroupNews[], nowMs: number) {
     this.#own = own;
     for (const group of greeted) this.#put(group, nowMs);
@@ -76,17 +76,17 @@ export class RemoteGroups {
     return this.#byId.size;
   }
 
-  /** The group that the peer's asks name so; `undefined` when it was removed, or never announced. */
+  /** The group with this id in the peer's asks; `undefined` if it was removed or never announced. */
   get(id: number): RemoteGroup | undefined {
     return this.#byId.get(id);
   }
 
-  /** Whether the peer has announced this id on the connection, be the group there still or not. */
+  /** Whether the peer ever announced this id on the connection, even if the group was removed since. */
   wasAnnounced(id: number): boolean {
     return id <= this.#highestId;
   }
 
-  /** When the peer said that it had nothing of the group; `undefined` when it had something or does not have the group. */
+  /** When the peer said that it had no value of the group; `undefined` if it had one or does not have the group. */
   emptyAtMs(name: string): number | undefined {
     return this.#byName.get(name)?.emptyAtMs;
   }
@@ -107,7 +107,7 @@ export class RemoteGroups {
     this.#byName.delete(group.name);
   }
 
-  /** This node's own groups have changed. */
+  /** To be called when this node's own groups have changed. */
   review(): void {
     for (const group of this.#byId.values()) group.isServed = this.#own.get(group.name) !== undefined;
   }

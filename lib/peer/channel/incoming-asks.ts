@@ -12,24 +12,24 @@ import type { RemoteGroups } from "./groups.ts";
 import type { Outbox } from "./outbox.ts";
 import type { ToldLabel } from "./told-label.ts";
 
-/** Suspects that this node probes for one peer at a time, and how long each may take, whatever the peer says. Chosen. */
+/** The most suspects to probe for one peer at a time, and the longest time for each, even if the peer allows more. Chosen. */
 const MAX_INDIRECT_PROBES = 64;
 const MAX_INDIRECT_PROBE_MS = 10_000;
-/** Catch-ups that this node works on for one peer at a time, and how long each may take, whatever the peer says. Chosen. */
+/** The most catch-ups for one peer at a time, and the longest time for each, even if the peer allows more. Chosen. */
 const MAX_CATCH_UPS = 64;
 const MAX_CATCH_UP_MS = 10_000;
 /**
- * The service replies to a catch-up within its time; only a defect makes the channel reply in its place, so much later.
- * Chosen: half of what askers keep for the way back.
+ * The service replies to a catch-up within its time. If a defect makes it late, the channel replies in its place after
+ * this further share of the time. Chosen: half of the share that asking nodes keep for the way back.
  */
 const LATE_SHARE = 0.05;
 
-/** An ask of the peer that this node works on; also the options that the service sees. */
+/** An ask of the peer that this node works on. It is also the options object for the service. */
 class IncomingAsk implements AskOptions {
   readonly type: AskType;
   readonly timeoutMs: number;
   readonly deadlineMs: number;
-  // Not `#`: one is made for each ask, and engines are slow to give an object such fields.
+  // Not `#`: each ask makes one of these, and engines add private fields slowly.
   private cancel: Cancel | undefined = undefined;
 
   constructor(type: AskType, timeoutMs: number, deadlineMs: number) {
@@ -104,21 +104,21 @@ export class IncomingAsks implements AskVisitor {
   /** The asks in flight, by their ids. */
   readonly #asks = new Map<number, IncomingAsk>();
   #closedBecause: string | undefined;
-  /** Gets and peeks that have not settled, abandoned ones included: the bound is on work, not on ids. */
+  /** Unsettled gets and peeks, abandoned ones included, as the bound is on work, not on ids. */
   #working = 0;
   readonly #abandonedEnded = () => void this.#working--;
   readonly #onGetSettled: OnGetSettled = (ask, value, error) => {
     if (value === undefined) this.#failed(ask.number, ask, error);
     else this.#succeeded(ask.number, ask, value);
   };
-  /** What a get is known by that comes next. */
+  /** The trace of the get that comes next. */
   #traced: { readonly id: number; readonly trace: Trace | undefined } | undefined;
   #indirectProbes = 0;
   #catchUps = 0;
   /** Gets and peeks so far. */
   answered = 0;
 
-  /** @param onSettled called when an ask has its reply later than at the end of its frame */
+  /** @param onSettled called when an ask got its reply after the end of its frame */
   constructor(
     remote: string,
     groups: RemoteGroups,
@@ -137,17 +137,17 @@ export class IncomingAsks implements AskVisitor {
     this.#onSettled = onSettled;
   }
 
-  /** Asks that have no reply yet. */
+  /** The number of asks without a reply. */
   get inFlight(): number {
     return this.#asks.size;
   }
 
-  /** Work that has not settled. */
+  /** The number of unsettled gets and peeks. */
   get working(): number {
     return this.#working + this.#indirectProbes + this.#catchUps;
   }
 
-  // An ask that stands behind the end of the connection in its frame is not worked on.
+  // An ask after a message that ends the connection, in the same frame, is ignored.
 
   onTraced(id: number, trace: Trace | undefined): string | void {
     if (this.#closedBecause !== undefined) return this.#closedBecause;
@@ -242,13 +242,13 @@ export class IncomingAsks implements AskVisitor {
 
   onCancel(id: number): void {
     const ask = this.#asks.get(id);
-    // Its reply crossed the cancel on the way, unless it waits for the socket.
+    // The reply may still wait for the socket; else it crossed the cancel on the way.
     if (ask === undefined) return this.#outbox.drop(id);
     this.#asks.delete(id);
     ask.abort(new DOMException("the peer that asked has gone away", "AbortError"));
   }
 
-  /** Replies to the asks that are overdue. @returns the earliest deadline left, or Infinity */
+  /** Replies to overdue asks. @returns the earliest remaining deadline, or Infinity */
   endOverdue(nowMs: number): number {
     let nextMs = Infinity;
     for (const [id, ask] of this.#asks) {
@@ -259,7 +259,7 @@ export class IncomingAsks implements AskVisitor {
         if (ask.type === MessageType.get) this.#outbox.failure(id, FailureCode.originTimeout, error.message);
         else if (ask.type === MessageType.peek) this.#outbox.bare(MessageType.nothing, id);
         else this.#outbox.failure(id, FailureCode.unavailable, "cannot tell in time");
-        // Last: the end of its work may leave the connection idle, which may close it.
+        // Abort last: the end of this work may make the connection idle and close it.
         ask.abort(error);
       }
     }
@@ -270,7 +270,7 @@ export class IncomingAsks implements AskVisitor {
     this.#closedBecause = reason;
     const gone = new DOMException("the peer that asked was lost", "AbortError");
     const all = [...this.#asks.values()];
-    // First: work that is aborted may reject its ask at once, which must not be replied to.
+    // Clear first: aborted work may reject its ask at once, and then there must be no reply.
     this.#asks.clear();
     for (const ask of all) ask.abort(gone);
   }
@@ -329,7 +329,7 @@ export class IncomingAsks implements AskVisitor {
     }
   }
 
-  /** Once: the ask after it may have the same id, after a cancel. */
+  /** Only valid once, as after a cancel the next ask may have the same id. */
   #traceOf(id: number): Trace | undefined {
     const traced = this.#traced;
     if (traced === undefined) return undefined;
@@ -345,7 +345,7 @@ export class IncomingAsks implements AskVisitor {
     this.#work(id, ask, result);
   }
 
-  /** @param lastsMs how long the channel waits for the service, which is given `timeoutMs` */
+  /** @param lastsMs how long the channel waits for the service; the service itself gets `timeoutMs` */
   #newAsk(type: AskType, timeoutMs: number, lastsMs = timeoutMs): IncomingAsk {
     return new IncomingAsk(type, timeoutMs, this.#context.clock.nowMs() + lastsMs);
   }
@@ -378,19 +378,19 @@ export class IncomingAsks implements AskVisitor {
 
   /** @returns whether the peer still waits for the reply */
   #settle(id: number, ask: IncomingAsk): boolean {
-    // The id may be in use again, after a cancel.
+    // After a cancel the id may be in use again.
     const isAwaited = this.#asks.get(id) === ask && this.#asks.delete(id);
     if (ask.type === MessageType.indirectProbe) this.#indirectProbes--;
     else if (ask.type === MessageType.catchUp) this.#catchUps--;
     else if (isAwaited) this.#working--;
-    // Counted until the frame is read: else a frame full of gets and their cancels would pass the bound.
+    // Count it until the frame is read. Otherwise a frame full of gets and their cancels would bypass the bound.
     else queueMicrotask(this.#abandonedEnded);
     return isAwaited;
   }
 
   /**
-   * A reply that took a while leaves ahead of the rest of the tick: at the peer, others may wait for it. A reply that was
-   * at hand leaves with the others of its frame.
+   * A late reply is sent before the rest of the tick, as callers at the peer may wait for it. An immediate reply is
+   * sent with the others of its frame.
    */
   #replied(): void {
     if (this.#outbox.isCorked) return;
@@ -419,7 +419,7 @@ export class IncomingAsks implements AskVisitor {
     );
   }
 
-  /** The group was removed at one of the ends, or this node never had it; an id that was never announced is a breach. */
+  /** One of the ends removed the group, or this node never had it. An id that was never announced is malformed. */
   #unknownGroup(kind: string, id: number, groupId: number): string | void {
     if (!this.#groups.wasAnnounced(groupId)) return `malformed ${kind}: group ${groupId} was never announced`;
     const group = this.#groups.get(groupId);

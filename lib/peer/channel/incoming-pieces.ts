@@ -17,18 +17,21 @@ interface Arrival {
   readonly type: PartedType;
   readonly id: number;
   readonly bytes: number;
-  /** `undefined`: nobody waits for it any more. Its pieces are still acknowledged. */
+  /** `undefined`: this node no longer waits for it. Its pieces are still acknowledged. */
   payload: Uint8Array<ArrayBuffer> | undefined;
   readonly beganMs: number;
   movedMs: number;
-  /** Bytes of the payload that have come. */
+  /** Bytes of the payload that have arrived. */
   gotBytes: number;
 }
 
-/** The peer waits no longer than that for its acknowledgements, so its pieces come sooner, or not at all. */
+/**
+ * This node waits this many times longer for pieces than the peer waits for acknowledgements. By then they came, or
+ * never will.
+ */
 const STALLS = 2;
 
-/** Puts the peer's big messages together, each in one buffer of its announced length. */
+/** Assembles the peer's long messages, each in one buffer of its announced length. */
 export class IncomingPieces implements PieceVisitor {
   readonly #context: ChannelContext;
   readonly #outbox: Outbox;
@@ -40,7 +43,7 @@ export class IncomingPieces implements PieceVisitor {
   #bytes = 0;
   #closedBecause: string | undefined;
 
-  /** @param onStalled called when a message that has begun does not go on */
+  /** @param onStalled called when a begun message stalls */
   constructor(
     context: ChannelContext,
     outbox: Outbox,
@@ -57,7 +60,7 @@ export class IncomingPieces implements PieceVisitor {
     this.#onStalled = onStalled;
   }
 
-  /** Bytes of memory that messages hold which have not come as a whole. */
+  /** Bytes of memory that incomplete messages hold. */
   get heldBytes(): number {
     return this.#bytes;
   }
@@ -112,7 +115,7 @@ export class IncomingPieces implements PieceVisitor {
     this.#forget(transfer, arrival);
   }
 
-  /** Tells when one has not gone on for too long, or has taken too long. @returns the earliest deadline left, or Infinity */
+  /** Reports a message that has stalled or has taken too long. @returns the earliest remaining deadline, or Infinity */
   endOverdue(nowMs: number): number {
     let nextMs = Infinity;
     for (const arrival of this.#arrivals.values()) nextMs = Math.min(nextMs, this.#deadlineOf(arrival));
@@ -127,7 +130,7 @@ export class IncomingPieces implements PieceVisitor {
     this.#bytes = 0;
   }
 
-  /** Asks for it to go on, where this node waits for it. @returns whether; or why the connection must close */
+  /** Extends the ask that waits for the message. @returns whether one still waits; or why the connection must close */
   #isWanted({ type, id, beganMs }: Arrival, nowMs: number): boolean | string {
     return type === MessageType.push || this.#replies.arrives(id, nowMs, beganMs);
   }

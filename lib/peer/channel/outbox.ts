@@ -11,15 +11,15 @@ import type { Schedule } from "../service.ts";
 import { CloseCode, type SocketLike } from "../socket/socket.ts";
 import { OutgoingPieces } from "./outgoing-pieces.ts";
 
-/** Where it is told how a push gets on. */
+/** Receives the progress of a push. */
 export interface PushReply {
-  /** The errors of `push`, when it could not be sent at once. */
+  /** Receives the errors of a push that was not sent at once. */
   readonly onFailed: (error: unknown) => void;
-  /** The peer has taken a piece of it. @param beganMs when the first one left */
+  /** Called when the peer has taken a piece of it. @param beganMs when the first piece was sent */
   readonly onMoved: (nowMs: number, beganMs: number) => void;
 }
 
-/** A value or a push that waits, not yet encoded, for the socket to have room. */
+/** A value or a push that waits, not encoded yet, for room in the socket. */
 type Waiting =
   | { readonly id: number; readonly value: Value; readonly bytes: number }
   | {
@@ -32,9 +32,9 @@ type Waiting =
   };
 
 /**
- * The messages that leave over one socket. Messages of one tick gather in one frame. While the socket is full, values
- * and pushes wait as references, so that a slow reader costs no copies; other messages wait encoded. A reader that takes
- * nothing for `stallMs` is given up. What is longer than a piece leaves in pieces, after all else: see outgoing-pieces.ts.
+ * The messages to send over one socket. The messages of one tick share one frame. While the socket is full, values and pushes
+ * wait as references, so that a slow reader costs no copies; other messages wait encoded. After `stallMs` without progress the
+ * connection is given up. Longer messages are sent in pieces, after all others: see outgoing-pieces.ts.
  */
 export class Outbox {
   readonly #socket: SocketLike;
@@ -69,7 +69,7 @@ export class Outbox {
   frames = 0;
   bytes = 0;
 
-  /** @param onDrained called when no message waits behind the socket any more */
+  /** @param onDrained called when no message waits for the socket any more */
   constructor(
     socket: SocketLike,
     clock: Clock,
@@ -88,29 +88,29 @@ export class Outbox {
     this.#pieces = new OutgoingPieces(clock, limits, () => this.#stalled());
   }
 
-  /** @throws BadKeyError, RangeError the key, or the label, cannot travel; nothing was written then */
+  /** @throws BadKeyError, RangeError the key or the label cannot be sent; then nothing was written */
   get(id: number, group: number, timeoutMs: number, after: Label, key: string): void {
     this.#writer.get(id, group, timeoutMs, after, key);
     this.#wrote();
   }
 
-  /** @throws BadKeyError the key cannot travel; nothing was written then */
+  /** @throws BadKeyError the key cannot be sent; then nothing was written */
   peek(id: number, group: number, timeoutMs: number, key: string): void {
     this.#writer.peek(id, group, timeoutMs, key);
     this.#wrote();
   }
 
   /**
-   * A get with what the client's request says beside the key.
+   * A get with the header fields of the client's request.
    *
-   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot travel. Nothing was written then
+   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot be sent. Then nothing was written
    */
   getFor(id: number, group: number, timeoutMs: number, after: Label, key: string, request: RequestHead): void {
     this.#writer.getFor(id, group, timeoutMs, after, key, request);
     this.#wrote();
   }
 
-  /** In front of the get or getFor of this id. */
+  /** To be called just before the get or getFor with this id. */
   traced(id: number, trace: Trace): void {
     this.#writer.traced(id, trace);
     this.#wrote();
@@ -121,7 +121,7 @@ export class Outbox {
     this.#wrote();
   }
 
-  /** @throws RangeError the suspect's name or incarnation cannot travel; nothing was written then */
+  /** @throws RangeError the suspect's name or incarnation cannot be sent; then nothing was written */
   indirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): void {
     this.#writer.indirectProbe(id, timeoutMs, name, incarnation);
     this.#wrote();
@@ -138,9 +138,9 @@ export class Outbox {
   }
 
   /**
-   * @throws RangeError more than one message holds; BadKeyError a key that cannot travel; PeerError too much waits behind
-   * the full socket. Nothing was written then
-   * @param reply takes the first two errors of a push that had to wait
+   * @throws RangeError more than one message can hold; BadKeyError a key that cannot be sent; PeerError too much waits
+   * behind the full socket. Then nothing was written
+   * @param reply gets the first two errors of a push that had to wait
    */
   push(id: number, group: number, entries: readonly Entry[], isWritten: boolean, reply: PushReply): void {
     const bytes = entries.reduce((sum, { value }) => sum + value.body.length, 0);
@@ -161,7 +161,7 @@ export class Outbox {
     this.#waitingPushBytes += bytes;
   }
 
-  /** @throws RangeError the label cannot travel; nothing was written then */
+  /** @throws RangeError the label cannot be sent; then nothing was written */
   catchUp(id: number, timeoutMs: number, label: Label): void {
     this.#writer.catchUp(id, timeoutMs, label);
     this.#wrote();
@@ -194,7 +194,7 @@ export class Outbox {
     this.#wrote();
   }
 
-  /** Replies "overloaded" in its place when too much waits behind the full socket. */
+  /** Replies "overloaded" instead if too much waits behind the full socket. */
   value(id: number, value: Value): void {
     const bytes = value.body.length;
     const isParted = bytes > this.#pieceBytes;
@@ -213,7 +213,7 @@ export class Outbox {
     this.#waitingValueBytes += bytes;
   }
 
-  /** Messages wait for `uncork`. A full batch leaves all the same. */
+  /** Makes messages wait for `uncork`. A full batch is still sent. */
   cork(): void {
     this.#corked = true;
   }
@@ -229,14 +229,14 @@ export class Outbox {
     return this.#corked;
   }
 
-  /** Takes back a value that waits for the socket, or leaves in pieces. */
+  /** Withdraws a value that waits for the socket or is sent in pieces. */
   drop(id: number): void {
     const at = this.#waiting.findIndex((one) => "value" in one && one.id === id);
     if (at >= 0) this.#waitingValueBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
     else this.#dropPieces(MessageType.value, id);
   }
 
-  /** Takes back a push that waits for the socket, or leaves in pieces. */
+  /** Withdraws a push that waits for the socket or is sent in pieces. */
   dropPush(id: number): void {
     const at = this.#waiting.findIndex((one) => !("value" in one) && one.id === id);
     if (at < 0) return this.#dropPieces(MessageType.push, id);
@@ -244,7 +244,7 @@ export class Outbox {
     this.#waitingPushBytes -= this.#waiting.splice(at, 1)[0]!.bytes;
   }
 
-  /** The peer has taken a piece. @returns why the connection must close, or nothing */
+  /** To be called when the peer has taken a piece. @returns why the connection must close, or nothing */
   pieceTaken(transfer: number): string | void {
     const fault = this.#pieces.taken(transfer);
     if (fault !== undefined) return fault;
@@ -252,19 +252,19 @@ export class Outbox {
     if (this.#pieces.isIdle) this.#onDrained();
   }
 
-  /** Whether encoded messages wait behind a full socket, or pieces for the peer to take them. */
+  /** Whether encoded messages wait behind a full socket, or pieces wait until the peer takes others. */
   get isStuck(): boolean {
     return this.#full && this.#writer.length > 0 || !this.#pieces.isIdle;
   }
 
-  /** Values that wait behind a full socket, or leave in pieces. */
+  /** The number of values that wait behind a full socket or are sent in pieces. */
   get backlog(): number {
     return this.#waiting.length - this.#waitingPushes + this.#pieces.held.values;
   }
 
   /**
-   * Sends as soon as the promises that are due have settled, ahead of the rest of this turn of the event loop: requests at
-   * the peer wait for this reply, and must not wait for all the requests of this node as well.
+   * Sends as soon as the due promises have settled, before the rest of this turn of the event loop. Requests at the
+   * peer wait for this reply and must not wait for all requests of this node, too.
    */
   flushSoon(): void {
     if (this.#isFlushingSoon || this.#corked || this.#isEmpty) return;
@@ -272,7 +272,7 @@ export class Outbox {
     queueMicrotask(this.#flushNow);
   }
 
-  /** Sends the messages so far, unless the socket is full, and then as many pieces as may leave. */
+  /** Sends the messages so far, unless the socket is full; then as many pieces as allowed. */
   flush(): void {
     if (this.#closed || this.#full) return;
     if (this.#writer.length > 0) this.#send();
@@ -307,7 +307,7 @@ export class Outbox {
     this.#wrote();
   }
 
-  /** Final: the value would be the same at any other peer. */
+  /** Sends a final failure, as any other peer would fail with this value, too. */
   #valueFailed(id: number, error: unknown): void {
     const code = error instanceof PassThroughError ? FailureCode.passThrough : FailureCode.originFailed;
     this.failure(id, code, error instanceof Error ? error.message : "no value");

@@ -16,21 +16,21 @@ import type { Outbox } from "./outbox.ts";
 import type { ToldLabel } from "./told-label.ts";
 
 /**
- * The share of an ask's time that is kept for the way back. An owner whose origin is slow says so within the asker's time
- * (final); only a silent owner makes the asker fall back. Chosen, as is its bound: a hop takes well under 250 ms.
+ * The share of an ask's time for the way back. So an owner with a slow origin can say so in time, which is final; the
+ * asking node falls back only if the owner is silent. Chosen, like its bound: a hop takes well under 250 ms.
  */
 const WAY_BACK_SHARE = 0.1;
 const MAX_WAY_BACK_MS = 250;
 const ONCE = { once: true };
 const MISFIT = "malformed reply: of another kind than its ask";
 
-/** What a reply may hold: a value or nothing, a yes or no, a count, a label. */
+/** The content of a reply: a value or nothing, yes or no, a count, a label. */
 type Result = Value | Label | boolean | number | undefined | void;
 
-/** Where the result of an ask goes, and who is told that a value is arriving. */
+/** The receiver of an ask's result and of the news that a value is arriving. */
 type ResultReply = Reply<Result> & Pick<Ask, "arriving">;
 
-/** An ask in flight. It is its own abort listener: a closure per ask would cost more than the ask. */
+/** An ask in flight. It is its own abort listener, as a closure per ask would cost more than the ask. */
 class OutgoingAsk implements TableNode<OutgoingAsk> {
   readonly type: AskType;
   /** Its id in frames. */
@@ -75,19 +75,19 @@ export class OutgoingAsks implements ReplyVisitor {
   readonly #asks = new IntrusiveTable<OutgoingAsk>();
   readonly #abandon = (ask: OutgoingAsk) => this.#abandoned(ask);
   /**
-   * Those that clients cause: gets, peeks and catch-ups. The other asks have a bound of their own, so that a busy peer
-   * does not look dead.
+   * Asks that clients cause: gets, peeks and catch-ups. Other asks have a separate bound, so that a busy peer does not
+   * look dead.
    */
   #clientAsks = 0;
   #nextId = 1;
   #closedBecause: string | undefined;
   /** Gets and peeks so far. */
   asked = 0;
-  /** Asks so far, of any kind, that had no reply in time. */
+  /** Asks of any kind so far that had no reply in time. */
   overdue = 0;
 
   /**
-   * @param isTraced whether the peer takes `traced`
+   * @param isTraced whether the peer knows `traced`
    * @param onSettled called when an ask was abandoned
    */
   constructor(
@@ -115,8 +115,8 @@ export class OutgoingAsks implements ReplyVisitor {
   }
 
   /**
-   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with PassThroughError when
-   * the request's fields cannot travel; with the signal's reason when it aborts.
+   * Rejected with the owner's final answers, BehindError, PeerError, OverloadedError, BadKeyError; with
+   * PassThroughError if the request's fields cannot be sent; with the signal's reason when it aborts.
    */
   get(group: string, key: string, ask: Ask): void {
     this.#askFor(MessageType.get, group, key, ask.after, ask, ask, ask);
@@ -130,7 +130,7 @@ export class OutgoingAsks implements ReplyVisitor {
     });
   }
 
-  /** @throws PeerError; OverloadedError so many asks are in flight that it was not sent */
+  /** @throws PeerError; OverloadedError it was not sent, as too many asks are in flight */
   probe(timeoutMs: number): Promise<void> {
     return this.#askOf(MessageType.probe, timeoutMs, undefined, (id) => this.#outbox.bare(MessageType.probe, id));
   }
@@ -143,7 +143,7 @@ export class OutgoingAsks implements ReplyVisitor {
   }
 
   /**
-   * Leaves out entries that no frame can hold, for the sake of the others.
+   * Leaves out entries that no frame can hold, so that the others arrive.
    *
    * @throws PeerError; RangeError more than fits into one message; the signal's reason when it aborts
    */
@@ -169,14 +169,14 @@ export class OutgoingAsks implements ReplyVisitor {
     });
   }
 
-  // A reply to an ask that was abandoned is ignored.
+  // Replies to abandoned asks are ignored.
 
   onValue(id: number, value: Value): string | void {
     const ask = this.#asks.first(id);
     if (ask === undefined) return;
     if (ask.type !== MessageType.get && ask.type !== MessageType.peek) return MISFIT;
     this.#forget(ask);
-    // A peeked value goes into a cache, so its body is copied out of the frame; a value from a get is seldom kept.
+    // A peeked value goes into a cache, so copy its body out of the frame. A value from a get is rarely kept.
     ask.reply.resolve(ask.type === MessageType.peek ? { ...value, body: value.body.slice() } : value);
   }
 
@@ -197,16 +197,16 @@ export class OutgoingAsks implements ReplyVisitor {
   }
 
   onCaughtUp(id: number, label: Label): string | void {
-    // It tells where the peer is, whether its ask still waits or not.
+    // The label tells the peer's position even if its ask no longer waits.
     this.#told.replied(label);
     return this.#onReply(MessageType.catchUp, id, label);
   }
 
   /**
-   * A part of a value has come in pieces: its ask goes on, whatever its own time.
+   * To be called for each piece of a value: its ask continues even beyond its own time.
    *
-   * @param beganMs when the first part came
-   * @returns whether it is still wanted; or why the connection must close
+   * @param beganMs when the first piece came
+   * @returns whether the value is still wanted; or why the connection must close
    */
   arrives(id: number, nowMs: number, beganMs: number): boolean | string {
     const ask = this.#asks.first(id);
@@ -217,7 +217,10 @@ export class OutgoingAsks implements ReplyVisitor {
     return true;
   }
 
-  /** Bytes of a long message move: a peer that they come from, or that takes them, is alive. Its reply stands behind them. */
+  /**
+   * To be called when bytes of a long message move, in or out. This proves that the peer lives; its reply waits behind
+   * them.
+   */
   heard(): void {
     if (this.#asks.size === this.#clientAsks) return;
     for (const ask of this.#asks.all()) {
@@ -230,12 +233,12 @@ export class OutgoingAsks implements ReplyVisitor {
     if (ask === undefined) return;
     this.#forget(ask);
     const error = errorOf(code, detail, this.#remote);
-    // Only a get has final answers. For other asks every failure means that this peer cannot help.
+    // Only a get has final answers. For other asks each failure means that this peer cannot help.
     const isFinal = ask.type === MessageType.get || error instanceof PeerError;
     ask.reply.reject(isFinal ? error : new PeerError(`${this.#remote}: ${detail}`));
   }
 
-  /** Rejects the asks that are overdue. @returns the earliest deadline left, or Infinity */
+  /** Rejects overdue asks. @returns the earliest remaining deadline, or Infinity */
   endOverdue(nowMs: number): number {
     let nextMs = Infinity;
     for (const ask of this.#asks.all()) {
@@ -251,7 +254,7 @@ export class OutgoingAsks implements ReplyVisitor {
 
   close(reason: string): void {
     this.#closedBecause = reason;
-    // A rejected ask may abandon others, which are then forgotten already.
+    // A rejected ask may abandon others, so check that each is still there.
     for (const ask of this.#asks.all()) if (this.#forget(ask)) ask.reply.reject(this.#lostError(reason));
   }
 
@@ -324,7 +327,7 @@ export class OutgoingAsks implements ReplyVisitor {
     signal: CancelSignal | undefined,
     reply: ResultReply,
   ): void {
-    // The write may have found the socket dead.
+    // The write may have found a dead socket.
     if (this.#closedBecause !== undefined) return reply.reject(this.#lostError(this.#closedBecause));
     const deadlineMs = this.#context.clock.nowMs() + timeoutMs;
     const ask = new OutgoingAsk(type, id, deadlineMs, signal, reply, this.#abandon);
@@ -334,14 +337,14 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#deadlines.cover(deadlineMs);
   }
 
-  /** Puts the deadline off, within the bound for a transfer that began then. @returns the deadline */
+  /** Extends the deadline, within the bound for a transfer that began at `beganMs`. @returns the deadline */
   #goesOn(ask: OutgoingAsk | undefined, nowMs: number, beganMs: number): number {
     if (ask === undefined) return nowMs;
     const { pieceStallMs, transferMs } = this.#context.limits;
     return ask.deadlineMs = Math.max(ask.deadlineMs, Math.min(nowMs + pieceStallMs, beganMs + transferMs));
   }
 
-  /** Any reply but a value or a failure. */
+  /** Handles any reply except a value or a failure. */
   #onReply(type: AskType, id: number, result: Result): string | void {
     const ask = this.#asks.first(id);
     if (ask === undefined) return;
@@ -372,7 +375,7 @@ export class OutgoingAsks implements ReplyVisitor {
     this.#onSettled();
   }
 
-  /** The peer replies to probes and pushes as it reads them: a cancel would spare it no work. */
+  /** Sends no cancel for probes and pushes: the peer replies when it reads them, so a cancel would save no work. */
   #cancel({ type, number }: OutgoingAsk): void {
     if (type === MessageType.push) this.#outbox.dropPush(number);
     else if (type !== MessageType.probe) this.#outbox.bare(MessageType.cancel, number);
@@ -383,7 +386,7 @@ export class OutgoingAsks implements ReplyVisitor {
   }
 }
 
-/** Asks by a promise: for all asks but gets. */
+/** Asks and returns a promise; for all asks except gets. */
 function promised<T extends Result>(ask: (reply: Reply<Result>) => void): Promise<T> {
   return new Promise<T>((resolve, reject) => ask({ resolve: resolve as Reply<Result>["resolve"], reject: reject }));
 }
@@ -396,7 +399,7 @@ function timeWithoutWayBack(timeoutMs: number): number {
   return timeoutMs - Math.min(timeoutMs * WAY_BACK_SHARE, MAX_WAY_BACK_MS);
 }
 
-/** Groups come and go: an ask may have waited for the connection while its group was removed. */
+/** The group may have been removed while an ask waited for the connection. */
 function noSuchGroup(group: string): PeerError {
   return new PeerError(`Cannot ask for group ${group} as this node does not have it`);
 }

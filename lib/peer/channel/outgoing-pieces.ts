@@ -8,24 +8,24 @@ import type { FrameWriter, Payload } from "../wire/writer.ts";
 export interface PartedMessage {
   readonly type: PartedType;
   readonly id: number;
-  /** Of its bodies. */
+  /** The bytes of its bodies. */
   readonly bodyBytes: number;
-  /** Called when its turn has come. @throws it cannot travel */
+  /** Called when its turn comes. @throws it cannot be sent */
   readonly encode: (nowMs: number) => Payload;
-  /** Takes the error of `encode`. */
+  /** Gets the error of `encode`. */
   readonly onFailed: (error: unknown) => void;
-  /** The peer has taken a piece. @param beganMs when the first one left */
+  /** Called when the peer has taken a piece. @param beganMs when the first piece was sent */
   readonly onMoved?: (nowMs: number, beganMs: number) => void;
 }
 
-/** A message that is on its way in pieces. */
+/** A message that is being sent in pieces. */
 interface Transfer {
   readonly number: number;
   readonly message: PartedMessage;
   readonly payload: Payload;
   readonly bytes: number;
   readonly beganMs: number;
-  /** Bytes of the payload that have left. */
+  /** Bytes of the payload that were sent. */
   sentBytes: number;
 }
 
@@ -36,29 +36,29 @@ interface Sent {
 }
 
 /**
- * Big messages, which leave piece by piece and in turns, with everything else between the pieces. The peer acknowledges each
- * piece, and a bounded number of bytes is under way: the system's own buffers hold megabytes, and what stands in them is in
- * front of every probe. A peer that acknowledges nothing for `stallMs` is given up.
+ * Sends long messages piece by piece, in turns; all other messages go between the pieces. The peer acknowledges each
+ * piece, and the bytes in flight are bounded: the system's buffers hold megabytes, and every probe would wait behind
+ * them. A peer that acknowledges nothing for `stallMs` is given up.
  */
 export class OutgoingPieces {
   readonly #clock: Clock;
   readonly #limits: PeerLimits;
   readonly #onStalled: () => void;
-  /** Those that have not begun. */
+  /** Messages that have not begun. */
   readonly #waiting: PartedMessage[] = [];
-  /** Those under way; the first one has the next turn. */
+  /** Messages in progress; the first one has the next turn. */
   readonly #transfers: Transfer[] = [];
   #transferBytes = 0;
-  /** Pieces that are not acknowledged, in their order. */
+  /** Unacknowledged pieces in order. */
   readonly #sent: Sent[] = [];
   #sentBytes = 0;
   #windowBytes: number;
-  /** The shortest time that a piece took to be acknowledged: that of the empty path. */
+  /** The shortest time from a piece to its acknowledgement: the time of the empty path. */
   #leastMs = Infinity;
   #nextNumber = 1;
   #movedAtMs = 0;
   #cancelStall: (() => void) | undefined;
-  /** Values and pushes that have not left as a whole, and the bytes of their bodies. */
+  /** Values and pushes that are not sent completely, and the bytes of their bodies. */
   readonly held = { values: 0, valueBytes: 0, pushes: 0, pushBytes: 0 };
 
   constructor(clock: Clock, limits: PeerLimits, onStalled: () => void) {
@@ -68,17 +68,17 @@ export class OutgoingPieces {
     this.#windowBytes = limits.windowBytes;
   }
 
-  /** Whether a piece may leave now. */
+  /** Whether a piece may be sent now. */
   get isReady(): boolean {
     return (this.#transfers.length > 0 || this.#waiting.length > 0) && this.#sentBytes < this.#windowBytes;
   }
 
-  /** Whether everything has left and is acknowledged. */
+  /** Whether everything was sent and acknowledged. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#transfers.length === 0 && this.#sent.length === 0;
   }
 
-  /** How many bytes may be under way now. */
+  /** How many bytes may be in flight now. */
   get windowBytes(): number {
     return this.#windowBytes;
   }
@@ -88,7 +88,7 @@ export class OutgoingPieces {
     this.#count(message, 1);
   }
 
-  /** Writes the piece whose turn it is. @returns false: none may leave now */
+  /** Writes the next piece. @returns false: none may be sent now */
   write(writer: FrameWriter): boolean {
     if (!this.isReady) return false;
     this.#begin();
@@ -111,7 +111,7 @@ export class OutgoingPieces {
     return true;
   }
 
-  /** The peer has taken a piece. @returns why the connection must close, or nothing */
+  /** To be called when the peer has taken a piece. @returns why the connection must close, or nothing */
   taken(number: number): string | void {
     const sent = this.#sent[0];
     if (sent === undefined || sent.transfer.number !== number) return "malformed pieceTaken: not the next piece";
@@ -128,7 +128,7 @@ export class OutgoingPieces {
     sent.transfer.message.onMoved?.(nowMs, sent.transfer.beganMs);
   }
 
-  /** Takes a message back. @returns its transfer, which the peer must be told of, if a part of it has left */
+  /** Withdraws a message. @returns its transfer, if a part was already sent: then the peer must be told */
   drop(type: PartedType, id: number): number | undefined {
     const isIt = (message: PartedMessage) => message.type === type && message.id === id;
     const at = this.#transfers.findIndex(({ message }) => isIt(message));
@@ -152,8 +152,8 @@ export class OutgoingPieces {
   }
 
   /**
-   * Begins as many as the peer takes at a time, in their order. The first piece of a new one leaves next: its times count
-   * from then, and a short message need not wait for a turn of all the others.
+   * Begins as many messages as the peer takes at a time, in order. The first piece of a new one is sent next: its times
+   * count from then, and a short message need not wait for a turn of all others.
    */
   #begin(): void {
     let begun = 0;
@@ -192,7 +192,7 @@ export class OutgoingPieces {
     }
   }
 
-  /** A process that stood still reads the acknowledgements first: see deadlines.ts. */
+  /** Watches for a stall. A process that stood still reads the acknowledgements first: see deadlines.ts. */
   #watch(nowMs: number): void {
     if (this.#sent.length === 1) this.#movedAtMs = nowMs;
     this.#cancelStall ??= atDeadline(this.#clock, this.#limits.stallMs, () => this.#checkStall());

@@ -1,20 +1,20 @@
 import type { PeerLimits } from "../limits.ts";
 
-/** The traffic of a connection, both ways, since it was opened. */
+/** The traffic of a connection in both directions since it opened. */
 export interface Progress {
   readonly framesIn: number;
   readonly bytesOut: number;
-  /** The part of `bytesOut` that the system has not taken yet. */
+  /** The bytes of `bytesOut` that the system has not taken yet. */
   readonly unsentBytes: number;
 }
 
 /**
- * Finds out that a connection is dead when TCP does not tell. A path may drop all packets (a firewall forgot the
- * connection, an address moved): writes succeed, and TCP gives up after 15 minutes.
+ * Finds a dead connection when TCP does not report it. A path may drop all packets, for example when a firewall forgot
+ * the connection or an address moved. Then writes succeed, and TCP gives up only after 15 minutes.
  *
  * A live peer replies to each ask in time, at least with a failure. An overdue ask is a miss. `silentMisses` in a row,
- * with no frame from the peer between them, make the connection dead. Misses within `silentMissMs` count as one: many
- * asks of one moment tell no more than one ask, and so do the asks that were overdue while this node stood still.
+ * without a frame from the peer between them, make the connection dead. Misses within `silentMissMs` count as one, as
+ * many asks at one moment, or during a standstill of this node, prove no more than one ask.
  */
 export class Silence {
   readonly #limits: Pick<PeerLimits, "silentMisses" | "silentMissMs">;
@@ -30,7 +30,7 @@ export class Silence {
   /** To be called when an ask was overdue. @returns whether the connection is dead */
   missed(nowMs: number, { framesIn, bytesOut, unsentBytes }: Progress): boolean {
     const takenBytes = bytesOut - unsentBytes;
-    // On a slow path the ask may still be under way. The system's buffer hides that, but for bytes that it has not taken.
+    // On a slow path the ask may still be in transit. The system's buffer hides that, except for bytes that it has not taken.
     const isMoving = unsentBytes > 0 && takenBytes > this.#takenBytes;
     const isAlive = framesIn !== this.#framesIn || isMoving;
     this.#framesIn = framesIn;

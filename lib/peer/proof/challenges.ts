@@ -6,31 +6,31 @@ export interface ChallengesOptions {
   readonly clock: Clock;
   /** How long a challenge may be answered. */
   readonly validMs: number;
-  /** The most challenges that are remembered as used; while they are, no other is taken. */
+  /** The most used challenges to remember. While so many are remembered, no other is accepted. */
   readonly maxUsed: number;
 }
 
 const TIME_BYTES = 6;
 const RANDOM_BYTES = 16;
-/** Chosen: of SHA-256's 32. */
+/** Chosen: half of SHA-256's 32 bytes. */
 const MAC_BYTES = 16;
 const SAID_BYTES = TIME_BYTES + RANDOM_BYTES;
 
 /**
- * Challenges that each can be answered once. One that was only asked for takes no memory: it carries its time and a code
+ * Challenges that can be answered once each. An unanswered challenge takes no memory: it carries its time and a code
  * that only this node can make.
  */
 export class Challenges {
   readonly #options: ChallengesOptions;
   readonly #secret = randomBytes(32);
-  /** Until when each must be remembered, the earliest use first. */
+  /** Until when each must be remembered; the earliest use first. */
   readonly #used = new Map<string, number>();
 
   constructor(options: ChallengesOptions) {
     this.#options = options;
   }
 
-  /** Time, random bytes and code: 38 bytes in base64url. */
+  /** Makes a challenge: time, random bytes and code, 38 bytes in base64url. */
   make(): string {
     const said = Buffer.alloc(SAID_BYTES);
     said.writeUIntBE(Math.floor(this.#options.clock.nowMs()), 0, TIME_BYTES);
@@ -38,19 +38,19 @@ export class Challenges {
     return Buffer.concat([said, this.#codeOf(said)]).toString("base64url");
   }
 
-  /** Whether this node made it, not long ago, and it was not used. */
+  /** Whether this node made the challenge recently, and it was not used. */
   isOpen(challenge: string): boolean {
     const bytes = Buffer.from(challenge, "base64url");
-    // One challenge has one spelling: it is remembered by that.
+    // Accept only one spelling of a challenge, as used ones are remembered by their text.
     if (bytes.length !== SAID_BYTES + MAC_BYTES || bytes.toString("base64url") !== challenge) return false;
     const said = bytes.subarray(0, SAID_BYTES);
     if (!timingSafeEqual(this.#codeOf(said), bytes.subarray(SAID_BYTES))) return false;
     const ageMs = this.#options.clock.nowMs() - said.readUIntBE(0, TIME_BYTES);
-    // The time was rounded down; a clock that was set back makes it wait.
+    // The time was rounded down, so an age below 0 means that the clock was set back: the challenge is then not valid yet.
     return ageMs >= 0 && ageMs < this.#options.validMs && !this.#used.has(challenge);
   }
 
-  /** Whether it was open; it is not from now on. */
+  /** Whether the challenge was open. From now on it counts as used. */
   use(challenge: string): boolean {
     const { clock, validMs, maxUsed } = this.#options;
     const nowMs = clock.nowMs();

@@ -1,13 +1,13 @@
 /**
- * What two nodes tell each other before the upgrade, in header fields of one connection:
+ * The messages of two nodes before the upgrade, in header fields on one connection:
  *
  *     dialer    GET /_peer              Muster-Claim: name incarnation nonce
  *     acceptor  426                     Muster-Challenge: challenge signature
  *     dialer    GET /_peer, upgrade     Muster-Proof: name incarnation nonce challenge signature
  *     acceptor  101, or 403 without a reason
  *
- * Each signature covers both names, both lives, the dialer's nonce and the acceptor's challenge, under a heading of its
- * own: so neither serves as the other, nor for another pair of nodes, nor a second time.
+ * Each signature covers both names, both lives, the dialer's nonce and the acceptor's challenge, under its own heading.
+ * So it cannot be used as the other signature, for another pair of nodes, or a second time.
  */
 import type { Self } from "../wire/greeting.ts";
 
@@ -15,7 +15,7 @@ export const CLAIM = "muster-claim";
 export const CHALLENGE = "muster-challenge";
 export const PROOF = "muster-proof";
 
-/** Who dials, with a nonce that no other dial has. */
+/** The dialing node, with a nonce that no other dial uses. */
 export interface Claim extends Self {
   /** 16 random bytes in base64url. */
   readonly nonce: string;
@@ -23,18 +23,18 @@ export interface Claim extends Self {
 
 /** The acceptor's answer to a claim. */
 export interface Challenge {
-  /** As `Challenges` makes it: 38 bytes in base64url. */
+  /** From `Challenges`: 38 bytes in base64url. */
   readonly challenge: string;
-  /** 64 bytes in base64url, as in a proof. */
+  /** 64 bytes in base64url, like in a proof. */
   readonly signature: string;
 }
 
-/** What the dialer knows then. */
+/** The dialer's proof: its claim, the challenge and its signature. */
 export interface Proof extends Claim, Challenge {}
 
-/** Longer fields are not looked at. The longest that a node sends has 406 characters. */
+/** The longest field to read. Chosen: the longest that a node sends has 406 characters. */
 const MAX_FIELD_UNITS = 512;
-/** Names and incarnations as in a record (registry/record.ts). */
+/** With names and incarnations as in a record (registry/record.ts). */
 const CLAIM_SHAPE = "([\\w-]{1,128}) ([\\w-]{1,64}) ([\\w-]{22})";
 const CHALLENGE_SHAPE = "([\\w-]{51}) ([\\w-]{86})";
 const CLAIM_FIELD = new RegExp(`^${CLAIM_SHAPE}$`);
@@ -65,12 +65,12 @@ export function readProof(field: string | null | undefined): Proof | undefined {
   return read && { name: read[1]!, incarnation: read[2]!, nonce: read[3]!, challenge: read[4]!, signature: read[5]! };
 }
 
-/** What the acceptor signs. */
+/** The text that the acceptor signs. */
 export function challengeText(claim: Claim, acceptor: Self, challenge: string): string {
   return textOf("muster peer challenge 1", claim, acceptor, challenge);
 }
 
-/** What the dialer signs. */
+/** The text that the dialer signs. */
 export function proofText(claim: Claim, acceptor: Self, challenge: string): string {
   return textOf("muster peer proof 1", claim, acceptor, challenge);
 }

@@ -10,34 +10,34 @@ import type { Prover } from "./introduction.ts";
 
 export interface GateOptions {
   readonly prover: Prover;
-  /** The key of the peer in this life, by the roster of now. */
+  /** The key of this life of the peer, by the current roster. */
   readonly keyOf: (peer: Self) => string | undefined;
-  /** Called every `heldAskMs` while one waits whom the roster does not list: this node's roster may be old. */
+  /** Called every `heldAskMs` while an unlisted node waits, as this node's roster may be old. */
   readonly onHeld: () => void;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: PeerLimits;
 }
 
-/** One who wants to connect. */
+/** A node that wants to connect. */
 interface Guest {
   readonly proof: Proof;
-  /** The key that its signature was checked with last, or is being checked with. */
+  /** The key of the last or the running check of its signature. */
   key: string | undefined;
   isChecking: boolean;
   leave: (isAdmitted: boolean) => void;
 }
 
 /**
- * Names come from strangers, who may send a new one each time. So the log has at most MAX_SAID lines about refusals in
- * SAID_FOR_MS, and the memory as many texts. Chosen: room for a large cluster under a wrong name, and no flood.
+ * The most lines about refusals to log within SAID_FOR_MS, and texts to remember: strangers may send a new name each
+ * time. Chosen: enough for a large cluster with a wrong name, but no flood.
  */
 const MAX_SAID = 256;
 const SAID_FOR_MS = 600_000;
 
 /**
- * Admits to the upgrade who has proved to be a peer of the roster. A node that joins may dial before the roster tells of
- * it, so a proof is held for a moment. A wrong one is held as long, so that the time tells nobody who is listed.
+ * Admits a node to the upgrade if it proves to be a peer of the roster. A joining node may dial before the roster lists
+ * it, so a proof is held for a moment. A wrong proof is held as long, so that the time does not reveal listed names.
  */
 export class Gate {
   readonly #options: GateOptions;
@@ -56,7 +56,7 @@ export class Gate {
     this.#said = new SayOnce({ clock, maxSaid: MAX_SAID, forMs: SAID_FOR_MS });
   }
 
-  /** Resolves to the challenge for a claim, signed; to nothing when it is no claim, or too many are being signed. */
+  /** Resolves to a signed challenge for a claim; to nothing if it is no claim or too many are being signed. */
   async challenge(field: string | null): Promise<string | undefined> {
     const { prover: { self, identity }, limits } = this.#options;
     const claim = readClaim(field);
@@ -71,9 +71,9 @@ export class Gate {
   }
 
   /**
-   * Resolves to the peer that has proved itself; to nothing when it has not.
+   * Resolves to the peer if it has proved itself, else to nothing.
    *
-   * @param gone the client has given up
+   * @param gone aborted when the client gives up
    */
   admit(field: string | null, gone?: CancelSignal): Promise<Self | undefined> {
     const { clock, limits } = this.#options;
@@ -98,19 +98,22 @@ export class Gate {
     });
   }
 
-  /** The roster has changed: who waits is looked at again. */
+  /** To be called when the roster has changed: checks the waiting nodes again. */
   review(): void {
     for (const guest of [...this.#guests]) this.#consider(guest);
   }
 
-  /** Refuses all who wait and all who come. Idempotent. */
+  /** Refuses all waiting and all later nodes. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#cancelAsk?.();
     for (const guest of [...this.#guests]) guest.leave(false);
   }
 
-  /** Of those whom nobody lists, or whose signature is wrong: a crowd of them must not push out a peer that is being checked. */
+  /**
+   * The oldest unlisted guest or guest with a wrong signature: a crowd of them must not displace a peer that is being
+   * checked.
+   */
   #oldest(): Guest {
     const [first] = this.#guests;
     for (const guest of this.#guests) if (!guest.isChecking) return guest;
@@ -121,7 +124,7 @@ export class Gate {
     if (guest.isChecking) return;
     const key = this.#options.keyOf(guest.proof);
     if (key === undefined) return this.#askSoon();
-    if (key === guest.key) return; // its signature is wrong
+    if (key === guest.key) return; // the signature is wrong
     guest.key = key;
     guest.isChecking = true;
     void this.#check(guest, key);
@@ -132,7 +135,7 @@ export class Gate {
     const { proof } = guest;
     const isRight = await verify(key, proofText(proof, self, proof.challenge), proof.signature);
     guest.isChecking = false;
-    // It may have gone, or given way, or this node may be stopping.
+    // During the check it may have left or been displaced, or this node may be stopping.
     if (!this.#guests.has(guest)) return;
     if (keyOf(proof) !== key) {
       guest.key = undefined;
@@ -147,7 +150,7 @@ export class Gate {
     const code = isListed ? "signature" : "stranger";
     if (this.#said.isNews(`${name}: ${code}`)) {
       const detail = isListed
-        ? `it has not the key that the roster has of ${name}`
+        ? `it does not have the key that the roster lists for ${name}`
         : `the roster does not list ${name} in its life ${incarnation}`;
       const message = `refused a connection from ${name}: ${code}: ${detail}`;
       this.#options.log.warn(message, {}, { peer: name, code, detail });

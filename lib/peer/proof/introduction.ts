@@ -4,14 +4,14 @@ import type { Self } from "../wire/greeting.ts";
 import { challengeText, type Claim, fieldOf, proofText, readChallenge } from "./fields.ts";
 import type { Identity, Verify } from "./keys.ts";
 
-/** How this node makes itself known to others, and checks who they are. */
+/** How this node proves its identity to others and checks theirs. */
 export interface Prover {
   readonly self: Self;
   readonly identity: Identity;
   readonly verify: Verify;
 }
 
-/** One dial before the upgrade: a socket carries the fields (fields.ts). */
+/** The part of one dial before the upgrade. A socket carries the fields (fields.ts). */
 export class Introduction {
   /** The field of the first request. */
   readonly claim: string;
@@ -28,13 +28,13 @@ export class Introduction {
     this.claim = fieldOf(this.#claim);
   }
 
-  /** Whether the end that was dialed has proved that it is the peer; `undefined` before it has answered. */
+  /** Whether the dialed end has proved to be the peer; `undefined` before its answer. */
   get isPeer(): boolean | undefined {
     return this.#isPeer;
   }
 
   /**
-   * Resolves to the field of the upgrade; to nothing when the answer does not come from the peer. Never rejects.
+   * Resolves to the field for the upgrade; to nothing if the answer does not come from the peer. Never rejects.
    *
    * @param field the challenge in the answer to the claim
    */

@@ -1,4 +1,4 @@
-/** Asks whether the node of a record still runs. */
+/** Finds out whether the node of a record still runs. */
 import { get as getPlain } from "node:http";
 import { get as getSecure } from "node:https";
 import { ANYWHERE, type PeerNetworks } from "../../config/texts/networks.ts";
@@ -7,9 +7,9 @@ import { PEER_PATH } from "../dialer.ts";
 import { CHALLENGE, CLAIM } from "./fields.ts";
 import { Introduction, type Prover } from "./introduction.ts";
 
-/** How it may be asked. */
+/** The limits of the question. */
 export interface AskOptions {
-  /** A closed port says no at once; only a silent host costs the time. */
+  /** A closed port answers at once; only a silent host costs this time. */
   readonly timeoutMs: number;
   /** @default all */
   readonly networks?: PeerNetworks;
@@ -18,8 +18,8 @@ export interface AskOptions {
 }
 
 /**
- * Whether the node of this record answers at its URL: with a challenge that only it can sign (fields.ts). Names and lives are
- * no secret, so who has got its address meanwhile could tell them, too. Never rejects.
+ * Whether the node of this record answers at its URL with a challenge that only this node can sign (fields.ts). Name
+ * and incarnation prove nothing: they are no secret, and another node may have its address now. Never rejects.
  */
 export async function isAlive(prover: Prover, record: PeerRecord, options: AskOptions): Promise<boolean> {
   const { timeoutMs, networks = ANYWHERE, ca } = options;
@@ -30,7 +30,7 @@ export async function isAlive(prover: Prover, record: PeerRecord, options: AskOp
   return introduction.isPeer === true;
 }
 
-/** The field in the answer to the claim; `undefined` for any other answer, and for none. */
+/** The field in the answer to the claim; `undefined` for any other answer or none. */
 function challengeAt(url: string, claim: string, timeoutMs: number, rest: object): Promise<string | undefined> {
   return new Promise((resolve) => {
     const get = url.startsWith("https:") ? getSecure : getPlain;

@@ -1,7 +1,7 @@
 /** The key pair of one life of a node. */
 import { Buffer } from "node:buffer";
 
-/** Proves by signatures that this node is the one whose record holds `key`. */
+/** Proves by signatures that this node owns the record with `key`. */
 export interface Identity {
   /** The raw public key, 32 bytes in base64url. */
   readonly key: string;
@@ -9,12 +9,12 @@ export interface Identity {
   sign(text: string): Promise<string>;
 }
 
-/** Whether the signature over the text is by the owner of the key; `false` for anything that is no key or signature. */
+/** Whether the owner of the key signed the text. `false` for an invalid key or signature. */
 export type Verify = (key: string, text: string, signature: string) => Promise<boolean>;
 
 const ALGORITHM = { name: "Ed25519" }; // RFC 8032
 
-/** A new key pair. The private key cannot be read, not even by this program. */
+/** Makes a key pair. Nothing can read the private key, not even this program. */
 export async function makeIdentity(): Promise<Identity> {
   const pair = await crypto.subtle.generateKey(ALGORITHM, false, ["sign", "verify"]) as CryptoKeyPair;
   const raw = await crypto.subtle.exportKey("raw", pair.publicKey);

@@ -1,33 +1,33 @@
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 
-/** An HTTP/1.1 answer, as far as a dialer needs it. */
+/** The parts of an HTTP/1.1 answer that a dialer needs. */
 export interface HttpAnswer {
   readonly status: number;
-  /** By their names in small letters; of several fields of one name the last. */
+  /** By name in lower case; the last one of several with the same name. */
   readonly fields: ReadonlyMap<string, string>;
-  /** The server takes no further request on the connection. */
+  /** Whether the server takes no further request on the connection. */
   readonly isLast: boolean;
-  /** The bytes behind it. */
+  /** The bytes after the answer. */
   readonly rest: Uint8Array<ArrayBuffer>;
 }
 
-/** Head and body together. Chosen: an answer takes some 500 bytes. */
+/** The longest answer, head and body. Chosen: a real one takes some 500 bytes. */
 const MAX_ANSWER_BYTES = 16 * 1024;
 
-/** What the head says. */
+/** The content of the head. */
 interface Head extends Omit<HttpAnswer, "rest"> {
-  /** Where the bytes behind the answer begin. */
+  /** Where the bytes after the answer begin. */
   readonly bodyEnd: number;
 }
 
-/** Reads one answer. Its body is read and dropped; it must have a length. Each byte is looked at once, in any chunks. */
+/** Reads one answer in any chunks; it looks at each byte once. The body must have a length; it is dropped. */
 export class AnswerReader {
   readonly #seen = new GrowingBytes();
-  /** From where the end of the head is looked for. */
+  /** Where to continue the search for the end of the head. */
   #from = 0;
   #head: Head | undefined;
 
-  /** @returns the answer once it is whole; why it cannot be one; or nothing */
+  /** @returns the complete answer; a string with its fault; or nothing yet */
   read(chunk: Uint8Array<ArrayBuffer>): HttpAnswer | string | undefined {
     this.#seen.append(chunk);
     const seen = this.#seen.view();
@@ -48,11 +48,11 @@ export class AnswerReader {
 
 const latin1 = new TextDecoder("latin1");
 
-/** @param end where the empty line begins. @returns why it can be none, or the head */
+/** @param end where the empty line begins. @returns the head, or a string with its fault */
 function headOf(seen: Uint8Array, end: number): Head | string {
   const [first, ...lines] = latin1.decode(seen.subarray(0, end)).split("\r\n");
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(first!)?.[1]);
-  if (Number.isNaN(status)) return "the answer is no HTTP";
+  if (Number.isNaN(status)) return "the answer is not HTTP";
   const fields = new Map(lines.map((line) => {
     const colon = line.indexOf(":");
     return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];

@@ -1,4 +1,4 @@
-/** WebSocket messages as a client writes and reads them (RFC 6455, section 5). */
+/** Writes and reads WebSocket messages for a client (RFC 6455, section 5). */
 import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
 /** RFC 6455, 5.5. */
@@ -11,19 +11,19 @@ export const Opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 
 
 /** Chosen. */
 const FIRST_SLAB_BYTES = 16 * 1024;
-/** Chosen: an idle connection keeps no more than this; longer messages get memory of their own. */
+/** Chosen: an idle connection keeps at most this much. Longer messages get separate memory. */
 const MAX_SLAB_BYTES = 512 * 1024;
 
 /**
- * Makes whole masked messages (RFC 6455, 5.2 and 5.3), back to back in memory that is used again. New memory must be
- * cleared, faulted in and collected: with batches of values that was a fifth of the owner's CPU time under Deno.
+ * Makes whole masked messages (RFC 6455, 5.2 and 5.3), back to back in reused memory. New memory must be cleared,
+ * faulted in and collected: with batches of values this took a fifth of the owner's CPU time under Deno.
  */
 export class MessageWriter {
   #bytes = new Uint8Array(0);
   #words = new Int32Array(0);
   #used = 0;
 
-  /** To be called when all messages so far were written or copied: the next ones use their memory. */
+  /** To be called when all messages so far were written or copied. The next messages use their memory. */
   reuse(): void {
     this.#used = 0;
   }
@@ -32,7 +32,7 @@ export class MessageWriter {
   message(opcode: number, payload: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const length = payload.length;
     const headBytes = length < 126 ? 6 : length < 65536 ? 8 : 14;
-    // Aligned, so that the payload begins on a word's border.
+    // Aligned, so that the payload starts at a word.
     const neededBytes = 16 + length + 3 & ~3;
     if (this.#used + neededBytes > this.#bytes.length) {
       const twice = Math.min(2 * this.#bytes.length, MAX_SLAB_BYTES);
@@ -45,7 +45,7 @@ export class MessageWriter {
     this.#used += neededBytes;
     bytes[start] = FIN | opcode;
     bytes[start + 1] = MASKED | (headBytes === 6 ? length : headBytes === 8 ? 126 : 127);
-    // The long forms of the length, the last byte first.
+    // The long form of the length, the last byte first.
     for (let at = payloadStart - 5, rest = length; at > start + 1; at--, rest = Math.floor(rest / 256)) {
       bytes[at] = rest;
     }
@@ -53,14 +53,14 @@ export class MessageWriter {
     const firstWord = payloadStart / 4;
     words[firstWord - 1] = mask;
     bytes.set(payload, payloadStart);
-    // The runtimes support only little-endian machines; the mask above is written the same way.
+    // Words are little-endian, as both runtimes support only such machines, and so is the mask above.
     const endWord = firstWord + (length + 3 >> 2);
     for (let i = firstWord; i < endWord; i++) words[i]! ^= mask;
     if (neededBytes > MAX_SLAB_BYTES) this.#setSlab(0);
     return bytes.subarray(start, payloadStart + length);
   }
 
-  /** Messages in the last slab may still wait to be written, so it is left as it is. */
+  /** Takes a new slab. Messages in the last one may still wait to be written, so it stays unchanged. */
   #setSlab(bytes: number): void {
     this.#bytes = new Uint8Array(bytes);
     this.#words = new Int32Array(this.#bytes.buffer);
@@ -71,7 +71,7 @@ export class MessageWriter {
 const masks = new Int32Array(256);
 let masksUsed = masks.length;
 
-/** From the system's entropy, as the RFC demands; fetched in bulk. */
+/** A mask from the system's entropy, as the RFC demands; read in bulk to save calls. */
 function nextMask(): number {
   if (masksUsed === masks.length) {
     crypto.getRandomValues(masks);
@@ -80,16 +80,16 @@ function nextMask(): number {
   return masks[masksUsed++]!;
 }
 
-/** Cuts the stream into messages. A message that lies whole in its chunk is a view of the chunk; others are copies. */
+/** Cuts the stream into messages. A message inside one chunk is a view of the chunk; others are copies. */
 export class MessageReader {
   readonly #onMessage: (opcode: number, payload: Uint8Array<ArrayBuffer>) => void;
   /** An unmasked header has at most 10 bytes. */
   readonly #head = new Uint8Array(10);
   #headBytes = 0;
-  /** The payload so far, of a message that comes in several chunks. */
+  /** The payload so far of a message that comes in several chunks. */
   #payload: Uint8Array<ArrayBuffer> | undefined;
   #payloadBytes = 0;
-  /** The type and the parts so far, of a message in fragments. */
+  /** The type and the parts so far of a message in fragments. */
   #fragmentOpcode = 0;
   #fragments: Uint8Array<ArrayBuffer>[] = [];
   #fragmentBytes = 0;
@@ -99,7 +99,7 @@ export class MessageReader {
   }
 
   /**
-   * @param chunk must not be changed afterwards: messages are views of it
+   * @param chunk must not change afterwards, as messages are views of it
    * @returns why the connection must end, or nothing
    */
   read(chunk: Uint8Array<ArrayBuffer>): string | undefined {
@@ -135,7 +135,7 @@ export class MessageReader {
     return undefined;
   }
 
-  /** The length of the header, as far as its first two bytes tell. */
+  /** The length of the header, by its bytes so far. */
   #headLength(): number {
     if (this.#headBytes < 2) return 2;
     const short = this.#head[1]! & 0x7f;
@@ -168,7 +168,7 @@ export class MessageReader {
     }
     if (opcode !== Opcode.continuation) this.#fragmentOpcode = opcode;
     if (isFinal && this.#fragments.length === 0) return void this.#onMessage(opcode, payload);
-    // A copy: a small fragment would keep its whole chunk alive.
+    // Copy it: a small fragment would keep its whole chunk alive.
     this.#fragments.push(payload.slice());
     this.#fragmentBytes += payload.length;
     if (this.#fragments.length > MAX_FRAGMENTS) return "malformed WebSocket frame: too many fragments";

@@ -2,25 +2,25 @@
 import type { WSContext, WSEvents } from "hono/ws";
 import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
-/** Takes the events of a socket. It is replaced when the connection goes from greeting to asking. No method throws. */
+/** Receives the events of a socket. It is replaced when a connection has finished greeting. No method throws. */
 export interface SocketHandler {
-  /** The socket may be written. Comes at most once, before any frame. */
+  /** The socket may be written. Called at most once, before any frame. */
   opened(): void;
-  /** `undefined`: not a binary message within bounds. The handler may keep the frame. */
+  /** A frame came. `undefined`: it was no binary message within bounds. The handler may keep the frame. */
   received(frame: Uint8Array<ArrayBuffer> | undefined): void;
   /**
-   * Comes once, when the connection is lost or the other end closes it; never after `close` at this end.
+   * Called once, when the connection is lost or the other end closes it. Never called after `close` at this end.
    *
-   * @param status of the HTTP answer that refused the upgrade
+   * @param status the status of the HTTP answer that refused the upgrade
    */
   closed(reason: string, status?: number): void;
 }
 
 export interface SocketLike {
   handler: SocketHandler;
-  /** Copies the frame before it returns. `false`: it could not be sent, and the connection is dead. */
+  /** Sends a frame, and copies it before it returns. `false`: the frame could not be sent and the connection is dead. */
   send(frame: Uint8Array<ArrayBuffer>): boolean;
-  /** Idempotent. The handler gets no further event. */
+  /** Closes the socket. The handler gets no further event. Idempotent. */
   close(code: number, reason: string): void;
   /** Bytes accepted by `send` that the system has not taken yet. */
   readonly bufferedBytes: number;
@@ -39,7 +39,7 @@ export const CloseCode = {
 
 export const DEAF: SocketHandler = { opened() {}, received() {}, closed() {} };
 
-/** The parts of a runtime's socket that are used; the runtimes count unsent bytes under different names. */
+/** The used parts of a runtime's socket. The runtimes count unsent bytes under different names. */
 interface RawSocket {
   send(frame: Uint8Array<ArrayBuffer>): unknown;
   close(code: number, reason: string): void;
@@ -73,7 +73,7 @@ class AcceptedSocket implements SocketLike {
     try {
       this.#raw.close(code, reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?"));
     } catch {
-      // It is closed already.
+      // The socket is already closed.
     }
   }
 
@@ -96,7 +96,7 @@ class AcceptedSocket implements SocketLike {
   }
 }
 
-/** The events for Hono's `upgradeWebSocket`; `accept` is called with the socket once it is open. */
+/** The event handlers for Hono's `upgradeWebSocket`. They call `accept` with the socket once it is open. */
 export function acceptEvents(accept: (socket: SocketLike) => void): WSEvents {
   let socket: AcceptedSocket | undefined;
   return {

@@ -1,12 +1,12 @@
 /**
  * The dialing end: a WebSocket client (RFC 6455) over a TCP socket, with Nagle's algorithm off.
  *
- * The runtime's own WebSocket is too slow on Deno 2.9. It sends the header of a message over 1 KiB on its own and leaves
- * Nagle's algorithm on, so the payload waits 40 ms for the peer's delayed ACK. Measured: 1,450 asks/s over a link that
- * carries a hundred times as many.
+ * The runtime's own WebSocket is too slow on Deno 2.9. It sends the header of a message over 1 KiB separately and
+ * leaves Nagle's algorithm on, so the payload waits 40 ms for the peer's delayed ACK. Measured: 1,450 asks/s over a
+ * link that can carry a hundred times as many.
  *
- * Before the upgrade both ends prove who they are (proof/fields.ts), over the same TCP connection: who answers the upgrade is
- * then who answered the claim.
+ * Before the upgrade both ends prove their identity (proof/fields.ts) over the same TCP connection. So the node that
+ * answers the upgrade is the node that answered the claim.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -20,18 +20,18 @@ import { MessageReader, MessageWriter, Opcode } from "./rfc6455.ts";
 import { CloseCode, DEAF, type SocketHandler, type SocketLike } from "./socket.ts";
 
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, 1.3
-/** Chosen: how long a peer may take to read the end of a connection. */
+/** How long a peer may take to read the end of a connection. Chosen. */
 const CLOSING_MS = 1_000;
-/** Chosen: TCP probes an idle connection after so long. */
+/** After this idle time TCP probes the connection. Chosen. */
 const KEEP_ALIVE_MS = 15_000;
-/** With more unsent bytes, pings get no pong: a peer that sends pings and does not read would fill the memory. Chosen. */
+/** With more unsent bytes pings get no pong, as a peer that sends pings and does not read would fill the memory. Chosen. */
 const PONG_UNSENT_BYTES = 64 * 1024;
 const encoder = new TextEncoder();
 
 /**
- * Dials `ws:` or `wss:`. Failures come to the handler's `closed`.
+ * Dials `ws:` or `wss:`. Failures go to the handler's `closed`.
  *
- * @param networks the addresses that may be connected to; a name counts by what it resolves to
+ * @param networks the allowed addresses; a host name is checked by its resolved address
  * @param ca the authorities to trust, in PEM. @default the system's
  * @throws TypeError not a URL; Error an address that is not allowed
  */
@@ -45,7 +45,8 @@ export function dialTcp(
   const isSecure = target.protocol === "wss:";
   const host = target.hostname.replace(/^\[|\]$/g, "");
   const port = Number(target.port) || (isSecure ? 443 : 80);
-  // An IP address is no server name (RFC 6066, 3): the runtimes throw at one. Without, they check the certificate for `host`.
+  // An IP address is no server name (RFC 6066, 3): the runtimes throw at one. Without a name they check the certificate
+  // for `host`.
   const servername = isIP(host) === 0 ? host : undefined;
   const fault = networks.faultOf(url);
   if (fault !== undefined) throw new Error(fault);
@@ -60,7 +61,7 @@ class TcpSocket implements SocketLike {
   readonly #key = randomBytes(16).toString("base64");
   readonly #target: URL;
   readonly #introduction: Pick<Introduction, "claim" | "answer">;
-  /** The answer that is awaited; `undefined` while this end is to speak, and once it is open. */
+  /** Reads the expected answer; `undefined` while it is this end's turn, and after the connection is open. */
   #answer: AnswerReader | undefined;
   #isProving = false;
   #isOpen = false;
@@ -99,14 +100,14 @@ class TcpSocket implements SocketLike {
     if (!isOpen) return void this.#raw.destroy();
     const payload = encoder.encode(`..${reason.slice(0, 120).replace(/[^\x20-\x7e]/g, "?")}`);
     new DataView(payload.buffer).setUint16(0, code);
-    // A peer that reads gets the frames sent before; a peer that does not must not keep the socket.
+    // A peer that reads gets all earlier frames. A peer that does not read must not keep the socket.
     this.#raw.end(this.#writer.message(Opcode.close, payload));
-    // Not the socket's own timer: it starts again with every byte that the peer goes on sending.
+    // Not the socket's own timer, as every byte from the peer restarts it.
     const timer = setTimeout(() => this.#raw.destroy(), CLOSING_MS);
     this.#raw.once("close", () => clearTimeout(timer));
   }
 
-  /** Not every ping needs a pong (RFC 6455, 5.5.3): the unsent frames are a sign of life, too. */
+  /** Answers a ping. Not every ping needs a pong (RFC 6455, 5.5.3), as unsent frames will be a sign of life, too. */
   #pong(payload: Uint8Array<ArrayBuffer>): void {
     if (this.#raw.writableLength < PONG_UNSENT_BYTES) this.#write(Opcode.pong, payload);
   }
@@ -146,7 +147,7 @@ class TcpSocket implements SocketLike {
     if (fault !== undefined) this.#lost(fault);
   }
 
-  /** The first answer brings a challenge; a second one that is no upgrade is a refusal. */
+  /** The first answer contains a challenge. A second answer that is no upgrade is a refusal. */
   #answered({ status, fields, isLast, rest }: HttpAnswer): void {
     if (this.#isProving) return this.#lost(`the upgrade was answered with ${status}`, status);
     if (status !== 426) return this.#lost(`the claim was answered with ${status}`);
@@ -158,7 +159,7 @@ class TcpSocket implements SocketLike {
   async #prove(challenge: string | undefined): Promise<void> {
     const proof = await this.#introduction.answer(challenge);
     if (this.#gone) return;
-    if (proof === undefined) return this.#lost("another node answers there: it has not the key of the peer");
+    if (proof === undefined) return this.#lost("another node answers there: it does not have the peer's key");
     this.#request(
       `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${this.#key}\r\n` +
         `Sec-WebSocket-Version: 13\r\n${PROOF}: ${proof}\r\n`,

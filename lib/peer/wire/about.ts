@@ -1,6 +1,6 @@
 /**
- * What a value says beside its body, and a request beside its key, as they travel: JSON. Both ends check the same rules, so
- * a node never sends what its peer takes for malformed.
+ * The JSON form of a value's `about` and of a request's header fields between nodes. Both ends check the same rules, so
+ * a node never sends a block that its peer takes for malformed.
  */
 import * as v from "valibot";
 import { utf8Bytes } from "../../core/base/hash.ts";
@@ -10,9 +10,9 @@ import { MAX_NAMES, MAX_TAG_BYTES } from "../../core/invalidation/message.ts";
 import { NO_TAGS, type Tags } from "../../core/invalidation/tags.ts";
 import { type About, PLAIN } from "../../core/value.ts";
 
-/** The longest block that travels, in bytes; it bounds every part. Chosen: twice the header fields that origins keep. */
+/** The longest block, in bytes; this limits every part of it. Chosen: twice the header fields that origins keep. */
 export const MAX_ABOUT_BYTES = 64 * 1024;
-/** Header lines of one message, and names in one `Vary`. Chosen: over the 2,000 lines that node:http reads. */
+/** The most header lines of one message, and names in one `Vary`. Chosen: more than the 2,000 lines that node:http reads. */
 export const MAX_FIELDS = 2_048;
 
 const encoder = new TextEncoder();
@@ -23,7 +23,7 @@ const fieldsSchema = v.custom<Fields>(areFields);
 const tagsSchema = v.custom<Tags>(areTags);
 const fieldValue = v.pipe(v.string(), v.check(isFieldValue));
 const aboutSchema = v.object({
-  // 0 is a marker. A final status is 200 to 599: runtimes make no response of another one.
+  // 0 is a marker. A final status is 200 to 599, as runtimes make no response with another one.
   status: v.pipe(v.number(), v.integer(), v.check((status) => status === 0 || status >= 200 && status <= 599)),
   fields: v.optional(fieldsSchema, []),
   etag: v.optional(fieldValue),
@@ -36,8 +36,8 @@ const aboutSchema = v.object({
 });
 
 /**
- * Blocks of values that peers ask for often. Measured: encoding took a third of an owner's time under a load of hops.
- * No budget counts them, so they are few and short: with twice the number, 4 MiB at most. Chosen.
+ * The most encoded blocks to keep, for values that peers ask for often: encoding took a third of an owner's time under a load
+ * of hops (measured). Chosen: no budget counts them, so they are few and short, at most 4 MiB with twice this number.
  */
 const MAX_KEPT_BLOCKS = 2_048;
 const MAX_KEPT_BYTES = 1_024;
@@ -50,7 +50,7 @@ const kept = new Memo<About, Block>(MAX_KEPT_BLOCKS, (about) => {
   return bytes === undefined || bytes.length > MAX_KEPT_BYTES ? TOO_LONG_TO_KEEP : { bytes };
 });
 
-/** @returns no bytes for a value that has nothing special; `undefined` for one that cannot travel */
+/** @returns no bytes for a plain value; `undefined` for one that cannot be sent */
 export function encodeAbout(about: About): Uint8Array<ArrayBuffer> | undefined {
   if (about === PLAIN) return NOTHING;
   const block = kept.get(about);
@@ -83,7 +83,7 @@ export function decodeAbout(bytes: Uint8Array<ArrayBuffer>, start: number, end: 
   return { status, fields, etag, selection, hasOwnLifetime: own, hasOwnStale: ownStale, isPrivate, tags };
 }
 
-/** @returns `undefined` for fields that cannot travel */
+/** @returns `undefined` for fields that cannot be sent */
 export function encodeFields(fields: Fields): Uint8Array<ArrayBuffer> | undefined {
   return areFields(fields) ? bounded(fields) : undefined;
 }
@@ -93,7 +93,7 @@ export function decodeFields(bytes: Uint8Array<ArrayBuffer>, start: number, end:
   return parse(fieldsSchema, bytes, start, end);
 }
 
-/** By hand: it runs for each request to a site that another node owns. */
+/** Without a schema, as it runs for each request to a site that another node owns. */
 function areFields(given: unknown): given is Fields {
   if (!Array.isArray(given) || given.length > MAX_FIELDS) return false;
   for (const line of given) {
@@ -105,7 +105,7 @@ function areFields(given: unknown): given is Fields {
   return true;
 }
 
-/** One message of the log may name as many tags, each as long. */
+/** The same limits as for the tags of one message of the log. */
 function areTags(given: unknown): given is Tags {
   if (given === "any") return true;
   if (!Array.isArray(given) || given.length < 1 || given.length > MAX_NAMES) return false;

@@ -1,8 +1,8 @@
 /**
- * Turns a group's errors into failure codes and back: the asker gets the class that the owner threw.
+ * Turns a group's errors into failure codes and back: the asking node gets the class that the owner threw.
  *
- * An error outside the group's contract is a defect of the owner. It travels as a final OriginError: the next in rank
- * would run the same code on the same key. Its text stays in the owner's log.
+ * An error outside the group's contract is a defect of the owner. It is sent as a final OriginError, as the next in
+ * rank would run the same code on the same key. Its text stays in the owner's log.
  */
 import {
   BadKeyError,
@@ -31,7 +31,7 @@ export function codeOf(error: unknown): FailureCode | undefined {
   return undefined;
 }
 
-/** The error class behind a failure code, so that a caller reacts as to an error of its own. */
+/** The error for a failure code, so that a caller reacts as to a local error. */
 export function errorOf(code: FailureCode, detail: string, peer: string): Error {
   switch (code) {
     case FailureCode.notFound:

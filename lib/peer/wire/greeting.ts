@@ -1,8 +1,8 @@
 /**
- * The greetings: each end says its name, its life, its groups and the protocol versions that it speaks.
+ * The greetings: each end tells its name, its life, its groups and its protocol versions.
  *
- * The peer with the smaller name dials. It says hello; the other end says welcome or refuses. A node that waits to be
- * dialed, in vain, says hello as well: it is refused, but the peer hears of it. Hello and welcome have the same content.
+ * The peer with the smaller name dials and says hello; the other end says welcome or refuses. A node that waits too long to be
+ * dialed also says hello: it is refused, but the peer then knows of it. Hello and welcome have the same content.
  */
 import * as v from "valibot";
 import { MAX_NAME_UNITS } from "../../core/base/limits.ts";
@@ -16,15 +16,15 @@ const RangeSchema = v.pipe(
   v.check(({ min, max }) => min <= max, "protocol.min is over protocol.max"),
 );
 
-/** Of a greeting, the one field that every version has. Protocol 1 had a bare number there. */
+/** The one field that greetings of every version have. In protocol 1 it was a plain number. */
 const ProtocolSchema = v.object({ protocol: v.union([v.number(), RangeSchema]) });
 
-/** Fields that it does not name are ignored: a newer release may have more. */
+/** Further fields are ignored, as a newer release may have more. */
 const GreetingSchema = v.object({
   protocol: RangeSchema,
   name: text,
   incarnation: text,
-  /** The incarnation of the peer that is meant: another node on its port must not answer for it. */
+  /** The incarnation of the intended peer: another node on its port must not answer in its place. */
   expects: text,
   /** See GroupNews in frames.ts. */
   groups: v.pipe(
@@ -41,7 +41,7 @@ const GreetingSchema = v.object({
 });
 export type Greeting = v.InferOutput<typeof GreetingSchema>;
 
-/** A peer's greeting, with the protocol version that both ends speak from then on. */
+/** A peer's greeting, with the protocol version that both ends now speak. */
 export interface PeerGreeting extends Greeting {
   readonly version: number;
 }
@@ -53,19 +53,19 @@ const RefusalSchema = v.object({
 });
 export type Refusal = v.InferOutput<typeof RefusalSchema>;
 
-/** How a node introduces itself in every greeting. */
+/** A node's identity in every greeting. */
 export interface Self {
   readonly name: string;
   readonly incarnation: string;
 }
 
-/** The newest version that both ends speak; `undefined` when there is none. */
+/** The newest version that both ends speak; `undefined` if there is none. */
 export function commonVersion(own: ProtocolRange, peer: ProtocolRange): number | undefined {
   const newest = Math.min(own.max, peer.max);
   return newest >= own.min && newest >= peer.min ? newest : undefined;
 }
 
-/** The version is looked at first: the rest of a greeting of another protocol may have another shape. */
+/** Checks the version first, as greetings of another protocol may have another shape. */
 function parseGreeting(json: unknown, own: ProtocolRange): PeerGreeting | Refusal {
   const told = v.safeParse(ProtocolSchema, json);
   if (!told.success) return { code: "malformed", detail: "no greeting" };
@@ -84,8 +84,8 @@ function noCommonVersion(own: ProtocolRange, peer: ProtocolRange): Refusal {
 }
 
 /**
- * Whether the refusal comes from the peer that was meant, in its life. It is alive, but does not know this node yet; or it
- * knows this node and will dial.
+ * Whether the refusal comes from the intended life of the peer. It lives but does not know this node yet, or it knows
+ * this node and will dial.
  */
 export function isSignOfLife({ code }: Refusal): boolean {
   return code === "stranger" || code === "direction";
@@ -96,14 +96,14 @@ export function isRefusal(answer: PeerGreeting | Refusal): answer is Refusal {
   return "code" in answer;
 }
 
-/** The hello in a dialer's first frame. */
+/** Reads the hello in a dialer's first frame. */
 export function readHello(frame: Uint8Array<ArrayBuffer> | undefined, own: ProtocolRange): PeerGreeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;
   return read.type === MessageType.hello ? parseGreeting(read.json, own) : { code: "malformed", detail: "not a hello" };
 }
 
-/** The welcome or refusal in the first frame of the end that was dialed. */
+/** Reads the welcome or refusal in the first frame of the dialed end. */
 export function readAnswer(frame: Uint8Array<ArrayBuffer> | undefined, own: ProtocolRange): PeerGreeting | Refusal {
   const read = readFirstFrame(frame);
   if ("code" in read) return read;

@@ -1,15 +1,15 @@
-/** Labels as they travel: two numbers. */
+/** Labels in frames: two numbers each. */
 import { BLIND, type Label } from "../../core/invalidation/label.ts";
 
 /**
- * A hit compares labels by identity, and a million values must not hold a million labels. So the last labels that were read
- * or written are kept, each in the slot of its sequence's low bits, and equal numbers are read as the object that is there.
- * Chosen: far more than the labels that come at one time.
+ * A hit compares labels by identity, and a million values must not hold a million labels. So each slot keeps the last
+ * label with these low bits of the sequence, and equal numbers are read as this object. Chosen: far more slots than
+ * labels in use at one time.
  */
 const SLOTS = 256;
 const kept: Label[] = new Array(SLOTS).fill(BLIND);
 
-/** @returns BLIND itself for its numbers; `undefined` for numbers that no node writes */
+/** @returns the object BLIND for its numbers; `undefined` for numbers that no node writes */
 export function readLabel(view: DataView, at: number): Label | undefined {
   const epoch = view.getFloat64(at, true);
   const sequence = view.getFloat64(at + 8, true);
@@ -20,11 +20,11 @@ export function readLabel(view: DataView, at: number): Label | undefined {
   return kept[slot] = sharedOf({ epoch, sequence });
 }
 
-/** @throws RangeError its numbers are not whole, or are below 0; nothing was written then */
+/** @throws RangeError its numbers are not whole or are below 0; then nothing was written */
 export function writeLabel(view: DataView, at: number, label: Label): void {
   const { epoch, sequence } = label;
   const slot = sequence & (SLOTS - 1);
-  // The reply to a get often has the label that the get had: it is then read as this node's own object.
+  // The reply to a get often has the get's label. Keep it, so that it is then read as this node's own object.
   if (kept[slot] !== label) {
     checkLabel(label);
     kept[slot] = sharedOf(label);

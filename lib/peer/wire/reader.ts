@@ -1,4 +1,4 @@
-/** Reads the frames that writer.ts writes; the layout stands in frames.ts. */
+/** Reads the frames that writer.ts writes; frames.ts describes the layout. */
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES, MAX_FRAME_BYTES, MAX_NAME_UNITS } from "../../core/base/limits.ts";
 import type { Entry } from "../../core/ports.ts";
 import { traceIn } from "../../core/semantics/trace-context.ts";
@@ -46,10 +46,10 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenientDecoder = new TextDecoder();
 
 /**
- * Reads a frame of a connection on which both ends have greeted, calling the visitors message by message. Never throws,
+ * Reads a frame of a connection on which both ends have greeted, and calls the visitors for each message. Never throws,
  * whatever the bytes.
  *
- * @param nowMs by the clock on which the times of values are to stand
+ * @param nowMs by the clock for the times of values
  * @returns why the connection must be closed, or nothing
  */
 export function readFrame(
@@ -80,10 +80,10 @@ export function readFrame(
 }
 
 /**
- * Reads a value or a push that came in pieces, calling the visitor of its kind. Never throws.
+ * Reads a value or a push that came in pieces, and calls the visitor of its kind. Never throws.
  *
- * @param payload in memory of its own, which a value's body keeps alive
- * @param nowMs when the message began to arrive, by the clock on which the times of values are to stand
+ * @param payload in its own memory, which a value's body keeps alive
+ * @param nowMs when the message began to arrive, by the clock for the times of values
  * @returns why the connection must be closed, or nothing
  */
 export function readWhole(
@@ -100,9 +100,9 @@ export function readWhole(
 }
 
 /**
- * The one message of a first frame: a hello, a welcome or a refusal. Never throws.
+ * Reads the only message of a first frame: a hello, a welcome or a refusal. Never throws.
  *
- * @returns the message, or why there is none
+ * @returns the message, or why it is none
  */
 export function readGreeting(bytes: Uint8Array<ArrayBuffer>): { type: number; json: unknown } | string {
   const [type] = bytes;
@@ -116,11 +116,11 @@ export function readGreeting(bytes: Uint8Array<ArrayBuffer>): { type: number; js
   try {
     return { type, json: JSON.parse(decoder.decode(bytes.subarray(HEADER_BYTES))) };
   } catch {
-    return "malformed greeting: no JSON";
+    return "malformed greeting: not JSON";
   }
 }
 
-/** The messages that a busy connection is full of come first. */
+/** Reads one message. The most frequent types come first. */
 function readMessage(
   bytes: Uint8Array<ArrayBuffer>,
   view: DataView,
@@ -166,7 +166,7 @@ function readMessage(
   }
 }
 
-/** What a message in pieces consists of. */
+/** Reads the parts of a message in pieces. */
 function readPiece(
   bytes: Uint8Array<ArrayBuffer>,
   view: DataView,
@@ -197,7 +197,7 @@ function readPiece(
   }
 }
 
-/** The messages of a fixed size. */
+/** Reads the messages of a fixed size. */
 function readSmall(
   view: DataView,
   type: number,
@@ -238,7 +238,7 @@ function readSmall(
     case MessageType.groupRemoved:
       return (length !== 2 ? "malformed groupRemoved" : asks.onGroupRemoved(view.getUint16(start, true))) ?? undefined;
     default:
-      // Of a release that knows more. No peer of version 4 sends one, so the agreed version need not be looked at.
+      // A later release may send it. No peer of version 4 does, so the agreed version need not be checked.
       return type >= FIRST_OPTIONAL_TYPE ? undefined : `malformed frame: unknown message type ${type}`;
   }
 }
@@ -260,7 +260,7 @@ function readGroupAdded(
   return asks.onGroupAdded({ id: view.getUint16(start, true), name, revision, isEmpty: emptyByte === 1 }) ?? undefined;
 }
 
-/** What another end has not checked counts as not said: it is no reason to lose the connection. */
+/** A bad trace counts as none. It is no reason to close the connection. */
 function readTraced(
   bytes: Uint8Array<ArrayBuffer>,
   id: number,
@@ -366,10 +366,10 @@ function readValue(
 }
 
 /**
- * The parts stand back to back, within the frame, and none is too long. Many arguments, and one object: this runs for each
- * reply of a peer.
+ * The parts are back to back within the frame, and none is too long. Many arguments and one object, as this runs for
+ * each reply of a peer.
  *
- * @returns the value, or why there is none
+ * @returns the value, or why it is malformed
  */
 function valueAt(
   bytes: Uint8Array<ArrayBuffer>,
@@ -393,7 +393,7 @@ function valueAt(
   const label = readLabel(view, timesAt + TIMES_BYTES);
   if (label === undefined) return "no label";
   const contentType = decodeContentType(bytes, typeAt, aboutAt);
-  if (contentType === undefined) return "the content type can stand in no header";
+  if (contentType === undefined) return "the content type is not allowed in a header";
   const about = decodeAbout(bytes, aboutAt, bodyAt);
   if (about === undefined) return "status, fields or tags are not as nodes write them";
   return {
@@ -435,7 +435,7 @@ function isName(text: string | undefined): text is string {
   return text !== undefined && text.length > 0 && text.length <= MAX_NAME_UNITS;
 }
 
-/** Reads all entries before the visitor sees one: a push is good as a whole, or not at all. */
+/** Reads all entries before the visitor gets one, as a push is valid as a whole or not at all. */
 function readPush(
   bytes: Uint8Array<ArrayBuffer>,
   view: DataView,

@@ -35,27 +35,27 @@ import {
   VALUE_HEAD_BYTES,
 } from "./frames.ts";
 
-/** Chosen: a greeting or a few asks. It doubles as frames need it; most links of a large cluster never send more. */
+/** Chosen: enough for a greeting or a few asks; most links of a large cluster never send more. It doubles on demand. */
 const INITIAL_CAPACITY_BYTES = 512;
-/** Chosen: the memory of a batch that grew beyond this is given back when it was sent. */
+/** If a batch grew beyond this, its memory is released after sending. Chosen. */
 const KEPT_CAPACITY_BYTES = 1024 * 1024;
 const MAX_U32 = 0xffff_ffff;
 
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
-/** The payload of a message that travels in pieces: what stands in front of the body, and the body itself, not copied. */
+/** The payload of a message in pieces: the part before the body, and the body itself without a copy. */
 export interface Payload {
   readonly head: Uint8Array<ArrayBuffer>;
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
-/** Collects messages into one frame, in memory that the next frame uses again. */
+/** Collects messages into one frame, in memory that the next frame reuses. */
 export class FrameWriter {
   #bytes = new Uint8Array(INITIAL_CAPACITY_BYTES);
   #view = new DataView(this.#bytes.buffer);
   #length = 0;
-  /** Values share few content types, one string each: the last one is not encoded again. */
+  /** The last encoded content type. Values share few of them, one string each, so the same one is not encoded again. */
   #contentType = "";
   #contentTypeBytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
@@ -64,7 +64,7 @@ export class FrameWriter {
     return this.#length;
   }
 
-  /** The frame so far, valid until the next write: the sender must copy it (WebSocket's `send` does). */
+  /** The frame so far, valid until the next write. The sender must copy it, as WebSocket's `send` does. */
   take(): Uint8Array<ArrayBuffer> {
     const frame = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -75,7 +75,7 @@ export class FrameWriter {
     return frame;
   }
 
-  /** @throws RangeError longer than MAX_GREETING_BYTES */
+  /** @throws RangeError it is longer than MAX_GREETING_BYTES */
   greeting(type: number, json: unknown): void {
     const text = encoder.encode(JSON.stringify(json));
     if (text.length > MAX_GREETING_BYTES) {
@@ -89,8 +89,8 @@ export class FrameWriter {
   }
 
   /**
-   * @throws BadKeyError the key is empty, too long, or no well-formed string; RangeError the label's numbers are not whole,
-   * or are below 0. Nothing was written then
+   * @throws BadKeyError the key is empty, too long or not well-formed; RangeError the label's numbers are not whole or
+   * are below 0. Then nothing was written
    */
   get(id: number, group: number, timeoutMs: number, after: Label, key: string): void {
     // A unit of UTF-16 is at most three bytes of UTF-8.
@@ -103,7 +103,7 @@ export class FrameWriter {
     this.#finish(MessageType.get, id, GET_HEAD_BYTES + keyBytes);
   }
 
-  /** @throws BadKeyError as `get`; nothing was written then */
+  /** @throws BadKeyError as `get`; then nothing was written */
   peek(id: number, group: number, timeoutMs: number, key: string): void {
     this.#reserve(PEEK_HEAD_BYTES + Math.min(key.length, MAX_CACHE_KEY_BYTES) * 3);
     const start = this.#length + HEADER_BYTES;
@@ -114,9 +114,9 @@ export class FrameWriter {
   }
 
   /**
-   * A get with what the client's request says beside the key.
+   * A get with the header fields of the client's request.
    *
-   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot travel. Nothing was written then
+   * @throws BadKeyError, RangeError as `get`; PassThroughError the fields cannot be sent. Then nothing was written
    */
   getFor(id: number, group: number, timeoutMs: number, after: Label, key: string, { fields }: RequestHead): void {
     const said = encodeFields(fields);
@@ -133,7 +133,7 @@ export class FrameWriter {
     this.#finish(MessageType.getFor, id, GET_FOR_HEAD_BYTES + keyBytes + said.length);
   }
 
-  /** @param trace as core/semantics/trace-context.ts takes it, so it is short, and ASCII */
+  /** @param trace as core/semantics/trace-context.ts accepts it, so it is short and ASCII */
   traced(id: number, { requestId = "", traceparent = "", tracestate = "" }: Trace): void {
     const text = encoder.encode(`${requestId}\n${traceparent}\n${tracestate}`);
     this.#reserve(text.length);
@@ -148,9 +148,9 @@ export class FrameWriter {
   }
 
   /**
-   * @param nowMs by the clock on which the value's times stand
-   * @throws RangeError the value does not fit into a frame, or its times or its label cannot travel; PassThroughError its
-   * header fields or tags cannot travel. Nothing was written then
+   * @param nowMs by the clock of the value's times
+   * @throws RangeError the value does not fit into a frame, or its times or its label cannot be sent; PassThroughError
+   * its header fields or tags cannot be sent. Then nothing was written
    */
   value(id: number, value: Value, nowMs: number): void {
     const type = this.#encodeContentType(value.contentType);
@@ -171,7 +171,7 @@ export class FrameWriter {
     this.#finish(MessageType.value, id, payloadBytes);
   }
 
-  /** @throws RangeError the name or the incarnation is empty or too long; nothing was written then */
+  /** @throws RangeError the name or the incarnation is empty or too long; then nothing was written */
   indirectProbe(id: number, timeoutMs: number, name: string, incarnation: string): void {
     for (const text of [name, incarnation]) {
       if (text.length < 1 || text.length > MAX_NAME_UNITS) {
@@ -197,9 +197,9 @@ export class FrameWriter {
   }
 
   /**
-   * @param nowMs by the clock on which the values' times stand
-   * @throws RangeError too many entries, more than MAX_PUSH_BYTES, or as `value`; BadKeyError as `get`; PassThroughError as
-   * `value`. Nothing was written then
+   * @param nowMs by the clock of the values' times
+   * @throws RangeError too many entries, more than MAX_PUSH_BYTES, or as `value`; BadKeyError as `get`;
+   * PassThroughError as `value`. Then nothing was written
    */
   push(id: number, group: number, entries: readonly Entry[], isWritten: boolean, nowMs: number): void {
     if (entries.length < 1 || entries.length > MAX_ENTRIES) {
@@ -222,7 +222,7 @@ export class FrameWriter {
     this.#finish(MessageType.push, id, at - start);
   }
 
-  /** @param bytes of the whole payload, which follows in pieces */
+  /** @param bytes the length of the whole payload, which follows in pieces */
   parted(transfer: number, type: PartedType, id: number, bytes: number): void {
     this.#reserve(PARTED_BYTES);
     const start = this.#length + HEADER_BYTES;
@@ -232,7 +232,7 @@ export class FrameWriter {
     this.#finish(MessageType.parted, transfer, PARTED_BYTES);
   }
 
-  /** A piece of both parts, back to back. */
+  /** Writes a piece, which consists of both parts back to back. */
   piece(transfer: number, head: Uint8Array<ArrayBuffer>, body: Uint8Array<ArrayBuffer>): void {
     const length = head.length + body.length;
     this.#reserve(length);
@@ -248,7 +248,7 @@ export class FrameWriter {
     this.#finish(MessageType.taken, id, 4);
   }
 
-  /** @throws RangeError as `get`; nothing was written then */
+  /** @throws RangeError as `get`; then nothing was written */
   catchUp(id: number, timeoutMs: number, label: Label): void {
     this.#reserve(CATCH_UP_BYTES);
     const start = this.#length + HEADER_BYTES;
@@ -257,12 +257,12 @@ export class FrameWriter {
     this.#finish(MessageType.catchUp, id, CATCH_UP_BYTES);
   }
 
-  /** @throws RangeError as `get`; nothing was written then */
+  /** @throws RangeError as `get`; then nothing was written */
   caughtUp(id: number, label: Label): void {
     this.#labelOnly(MessageType.caughtUp, id, label);
   }
 
-  /** @throws RangeError as `get`; nothing was written then */
+  /** @throws RangeError as `get`; then nothing was written */
   applied(label: Label): void {
     this.#labelOnly(MessageType.applied, 0, label);
   }
@@ -300,7 +300,7 @@ export class FrameWriter {
     this.#finish(type, id, LABEL_BYTES);
   }
 
-  /** Reserves the entry's memory first, and moves the entries before it along. @returns where the entry ends */
+  /** Reserves the entry's memory first, which may move the entries before it. @returns where the entry ends */
   #writeEntry(start: number, { key, value }: Entry, nowMs: number): number {
     const type = this.#encodeContentType(value.contentType);
     const about = aboutBytes(value.about);
@@ -345,7 +345,7 @@ export class FrameWriter {
     return this.#contentTypeBytes;
   }
 
-  /** Keys are mostly short and ASCII, for which a loop beats the call into the runtime. */
+  /** Keys are mostly short and ASCII; for these a loop is faster than the call into the runtime. */
   #writeKey(at: number, key: string): number {
     const bytes = this.#bytes;
     const units = key.length;
@@ -369,7 +369,7 @@ export class FrameWriter {
     this.#grow(this.#length, this.#length + HEADER_BYTES + payloadBytes);
   }
 
-  /** @param used the first bytes, which are kept */
+  /** @param used how many first bytes to keep */
   #grow(used: number, needed: number): void {
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
@@ -395,24 +395,24 @@ export function canTravel({ body, contentType, about }: Value): boolean {
 }
 
 /**
- * A value's payload, for pieces.
+ * Makes a value's payload for pieces.
  *
- * @param nowMs by the clock on which the value's times stand
+ * @param nowMs by the clock of the value's times
  * @throws RangeError, PassThroughError as `FrameWriter.value`
  */
 export function valuePayload(value: Value, nowMs: number): Payload {
   const { body } = value;
   checkSizes(body.length, 0);
   const writer = new FrameWriter();
-  // The body stands last, and its length is what is left of the message.
+  // The body comes last, and the rest of the message's length is its length.
   writer.value(0, { ...value, body: NOTHING }, nowMs);
   return { head: writer.take().subarray(HEADER_BYTES), body };
 }
 
 /**
- * A push's payload, for pieces. The body of a single entry is not copied; those of several are.
+ * Makes a push's payload for pieces. The body of a single entry is not copied; those of several entries are.
  *
- * @param nowMs by the clock on which the values' times stand
+ * @param nowMs by the clock of the values' times
  * @throws RangeError, BadKeyError, PassThroughError as `FrameWriter.push`
  */
 export function pushPayload(group: number, entries: readonly Entry[], isWritten: boolean, nowMs: number): Payload {
@@ -436,12 +436,12 @@ function wholeMs(timeoutMs: number): number {
   return Math.max(0, Math.min(MAX_U32, Math.ceil(timeoutMs)));
 }
 
-/** Longer than the longest finite time: without end. */
+/** A time that is longer than the longest finite time counts as without end. */
 function span(ms: number): number {
   return ms > MAX_SPAN_MS ? Infinity : ms;
 }
 
-/** @throws PassThroughError it cannot travel: each request is to ask the origin for itself */
+/** @throws PassThroughError it cannot be sent: each request must ask the origin itself */
 function aboutBytes(about: About): Uint8Array<ArrayBuffer> {
   const bytes = encodeAbout(about);
   if (bytes === undefined) throw new PassThroughError("the value has header fields or tags that peers do not take");

@@ -175,7 +175,7 @@ test("a wrong signature does not make the node read its roster again, and is ver
   assert.equal(said.result, undefined);
   assert.deepEqual(asked, []);
   assert.deepEqual(log.lines, [
-    "warn refused a connection from a: signature: it has not the key that the roster has of a",
+    "warn refused a connection from a: signature: it does not have the key that the roster lists for a",
   ]);
 });
 

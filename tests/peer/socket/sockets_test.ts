@@ -269,7 +269,7 @@ test("a server that speaks no WebSocket is refused with a reason", async (defer)
   const answers: [string[], RegExp][] = [
     [["HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"], /the claim was answered with 404/],
     [["HTTP/1.1 101 Switching Protocols\r\n\r\n"], /the claim was answered with 101/],
-    [["+OK hello\r\n\r\n"], /no HTTP/],
+    [["+OK hello\r\n\r\n"], /not HTTP/],
     [["x".repeat(20_000)], /too long/],
     [["HTTP/1.1 426 Upgrade Required\r\n\r\n"], /did not wait/],
     [["HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"], /did not wait/],
@@ -278,7 +278,7 @@ test("a server that speaks no WebSocket is refused with a reason", async (defer)
     [[ok, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"], /the upgrade was answered with 403/],
     [[ok, ok], /the upgrade was answered with 426/],
     [[ok, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: wrong\r\n\r\n"], /wrong key/],
-    [[ok, "+OK hello\r\n\r\n"], /no HTTP/],
+    [[ok, "+OK hello\r\n\r\n"], /not HTTP/],
     [[ok, "x".repeat(20_000)], /too long/],
   ];
   for (const [texts, expected] of answers) {

@@ -772,8 +772,8 @@ test("a first frame holds one greeting and nothing else", () => {
   assert.equal(readGreeting(new Uint8Array(0)), "no greeting in the first frame");
   assert.equal(readGreeting(new Uint8Array([MessageType.get, 0, 0])), "no greeting in the first frame");
   assert.equal(readGreeting(bytes(1, 0, 0)), "malformed greeting");
-  assert.equal(readGreeting(bytes(1, 0, 0, 0, 123)), "malformed greeting: no JSON");
-  assert.equal(readGreeting(bytes(1, 0, 0, 0, 0xff)), "malformed greeting: no JSON");
+  assert.equal(readGreeting(bytes(1, 0, 0, 0, 123)), "malformed greeting: not JSON");
+  assert.equal(readGreeting(bytes(1, 0, 0, 0, 0xff)), "malformed greeting: not JSON");
   assert.equal(readGreeting(bytes(3, 0, 0, 0, 123, 125)), "malformed greeting", "a length of its own");
   writer.greeting(MessageType.hello, {});
   writer.bare(MessageType.probe, 1);
@@ -843,7 +843,7 @@ test("a push that breaks the layout is refused whole, with its reason", () => {
   assert.match(reason({ bodyBytes: MAX_BODY_BYTES }), /longer than its message/);
   assert.match(reason({ bodyBytes: 1 }), /more bytes than entries/);
   assert.match(reason({ rest: [0xff, 98, 1, 2] }), /not UTF-8/);
-  assert.match(reason({ rest: [97, 0xff, 1, 2] }), /content type can stand in no header/);
+  assert.match(reason({ rest: [97, 0xff, 1, 2] }), /content type is not allowed in a header/);
 });
 
 test("a content type that no header can carry is refused in a value and in a push, and is not sent", () => {
@@ -854,7 +854,7 @@ test("a content type that no header can carry is refused in a value and in a pus
       if (isPush) writer.push(1, 0, [{ key: "k", value: bad }], false, NOW_MS);
       else writer.value(1, bad, NOW_MS);
       const recorder = new Recorder();
-      assert.match(readAll(writer.take().slice(), recorder) ?? "read", /content type can stand in no header/);
+      assert.match(readAll(writer.take().slice(), recorder) ?? "read", /content type is not allowed in a header/);
       assert.deepEqual(recorder.read, [], `${code} ${isPush}`);
     }
     assert.equal(canTravel(bad), false);

@@ -1,6 +1,6 @@
-/** What an operator does about a fault of NATS. The server and nats.js only say what is wrong. */
+/** Tells an operator what to do about a fault of NATS. The server and nats.js only say what is wrong. */
 
-/** By the words of nats-server 2.9 to 2.14 (server/errors.json), of nats.js 2.29, and of this folder. */
+/** Keyed by texts of nats-server 2.9 to 2.14 (server/errors.json), of nats.js 2.29, and of this folder. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/no JetStream answers|JetStream not enabled/i, "turn JetStream on (nats-server -js), and for this account"],
   [
@@ -14,7 +14,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
-/** The reason, and what to do where waiting does not help. */
+/** Adds to the reason what to do, if waiting does not help. */
 export function withAdvice(reason: string): string {
   const advice = ADVICE.find(([words]) => words.test(reason))?.[1];
   return advice === undefined ? reason : `${reason}; ${advice}`;

@@ -1,4 +1,4 @@
-/** A look at NATS that changes nothing there: for commands, not for nodes. */
+/** Reads NATS without changing anything; for commands, not for nodes. */
 import { ErrorCode, headers, type JetStreamManager, type NatsConnection, type StreamInfo } from "nats";
 import type { NatsLogin } from "../config/texts/nats-login.ts";
 import type { Clock } from "../core/base/clock.ts";
@@ -20,19 +20,19 @@ export interface InspectorOptions {
   readonly seal: Seal;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** For one question, in ms. */
+  /** The time for one question, in ms. */
   readonly timeoutMs: number;
 }
 
-/** A stream as its leader describes it. */
+/** The facts about a stream, from its leader. */
 export interface StreamFacts {
   readonly name: string;
   readonly messages: number;
   readonly replicas: number;
   readonly isOnDisk: boolean;
-  /** The servers of a replicated stream that do not follow its leader, by name. */
+  /** The names of the servers of a replicated stream that do not keep up with its leader. */
   readonly lagging: readonly string[];
-  /** By how much the server's clock is ahead of this machine's, in ms; `undefined`: the server is too old to tell. */
+  /** How far the server's clock is ahead of this machine's, in ms; `undefined`: the server is too old to tell. */
   readonly clockAheadMs: number | undefined;
 }
 
@@ -41,20 +41,20 @@ export interface Listed {
   readonly group: string;
   readonly name: string;
   readonly revision: number;
-  /** Either the record, or why it is none. */
+  /** Either the record or its fault. */
   readonly record?: PeerRecord;
   readonly fault?: string;
 }
 
-/** Whether this login may write somewhere. */
+/** Whether this login may write to a subject. */
 export type Right = "yes" | "no" | "unknown";
 
-/** No message has this number, so a write that names it is refused, unless the login may not write at all. */
+/** No message has this number, so the stream refuses a write that names it; a login without the right is refused earlier. */
 const NO_REVISION = Number.MAX_SAFE_INTEGER;
 const WRONG_REVISION_CODES: ReadonlySet<unknown> = new Set([10071, 10164]);
-/** How often what was read is compared with the stream, in ms. Chosen. */
+/** How often the read keys are compared with the stream, in ms. Chosen. */
 const CHECK_MS = 3_000;
-/** Keys that are listed. Chosen: as many as a node holds of one group. */
+/** The most keys to list. Chosen: as many as a node holds of one group. */
 const MAX_LISTED = 10_000;
 
 /** One connection. */
@@ -67,7 +67,7 @@ export class Inspector {
     this.#options = options;
   }
 
-  /** @throws UnavailableError no server greets, or none takes the login; TypeError for URLs that cannot be used */
+  /** @throws UnavailableError no server greets, or none accepts the login; TypeError for invalid URLs */
   static async open(options: InspectorOptions): Promise<Inspector> {
     const { urls, login, clock, signal, timeoutMs } = options;
     const target = { ...parseNatsUrls(urls), login };
@@ -80,22 +80,22 @@ export class Inspector {
     }
   }
 
-  /** The server that answers. */
+  /** The connected server. */
   get server(): { readonly name: string; readonly version: string } {
     const { server_name: name = "", version = "" } = this.#connection.info ?? {};
     return { name, version };
   }
 
-  /** Resolves when the connection is lost, to the reason. */
+  /** Resolves to the reason when the connection is lost. */
   async lost(): Promise<string> {
     const error = await this.#connection.closed();
     return error instanceof Error ? error.message : "the connection was closed";
   }
 
   /**
-   * The streams that nodes use, those that are there: the list of peers, invalidations, defined groups.
+   * The existing streams among those of the nodes: the list of peers, invalidations, defined groups.
    *
-   * @throws UnavailableError JetStream is off, or this login may not ask it
+   * @throws UnavailableError JetStream is off, or this login may not use it
    */
   async streams(): Promise<ReadonlyMap<"peers" | "invalidations" | "groups", StreamFacts>> {
     const { bucket } = this.#options;
@@ -108,7 +108,7 @@ export class Inspector {
     return new Map(found.flatMap(([what, facts]) => facts === undefined ? [] : [[what, facts]]));
   }
 
-  /** Whether this login may write a record of `name`, and an invalidation; nothing is written. */
+  /** Whether this login may write a record of `name` and an invalidation. It writes nothing. */
   async mayWrite(group: string, name: string): Promise<{ readonly peers: Right; readonly invalidations: Right }> {
     const { bucket } = this.#options;
     const [peers, invalidations] = await Promise.all([
@@ -119,10 +119,10 @@ export class Inspector {
   }
 
   /**
-   * Reads every list, and with `onChange` goes on until the signal is aborted.
+   * Reads every list. With `onChange` it continues until the signal is aborted.
    *
    * @param onChange the keys that changed since the last call, in order; a key without record and fault was deleted
-   * @throws UnavailableError also when there is no such bucket, or the connection is lost
+   * @throws UnavailableError also if there is no such bucket or the connection is lost
    */
   async listed(onChange?: (changes: readonly Listed[]) => void): Promise<readonly Listed[]> {
     const { bucket, clock, timeoutMs, seal, signal } = this.#options;
@@ -179,7 +179,7 @@ export class Inspector {
     const manager = await this.#manager();
     const askedMs = clock.nowMs();
     try {
-      // The server's answer has the time since 2.10; the client's type does not name it.
+      // Since 2.10 the server's answer has the time; the client's type lacks it.
       const info = await manager.streams.info(name) as StreamInfo & { readonly ts?: string };
       const theirsMs = Date.parse(info.ts ?? "");
       const oursMs = (askedMs + clock.nowMs()) / 2;
@@ -213,7 +213,7 @@ export class Inspector {
   }
 }
 
-/** All keys of the bucket; anybody may write there, so they are bounded. */
+/** All keys of the bucket, bounded, as anybody may write there. */
 class Keys implements Follower {
   readonly #prefix: string;
   readonly #seal: Seal;

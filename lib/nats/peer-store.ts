@@ -1,7 +1,7 @@
 /**
- * The registry in NATS KV, and the log of invalidations over the same connection. One connection per node; start and
- * reconnect are one path: connect, open the bucket, read every group, then check every few seconds until something breaks,
- * and begin again. Nothing survives from a broken connection, so none of its writes can be sent late.
+ * The registry in NATS KV, and the log of invalidations over the same connection. Start and reconnect are one path:
+ * connect, open the bucket, read every group, check every few seconds until something breaks, and begin again. Nothing
+ * survives a broken connection, so none of its writes can be sent late.
  */
 import { UnavailableError } from "../core/errors.ts";
 import type { NatsConnection } from "nats";
@@ -26,11 +26,11 @@ import type { DefinitionStore, DefinitionsView } from "../registry/store/definit
 import type { Entry, PeerStore, StoreContact, StoreListener, View } from "../registry/store/store.ts";
 
 export interface NatsStoreOptions {
-  /** `nats://host:port`, with `user:password@` or `token@` where the server wants it. */
+  /** `nats://host:port`, with `user:password@` or `token@` if the server requires it. */
   readonly urls: readonly string[];
   /** The files of the login, if it is not in the URLs. @default none */
   readonly login?: NatsLogin;
-  /** Signs what is written and checks what is read. @default nothing is signed */
+  /** Signs written messages and checks read ones. @default no signatures */
   readonly seal?: Seal;
   /** @default "peers" */
   readonly bucket?: string;
@@ -41,32 +41,32 @@ export interface NatsStoreOptions {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * How long one question may take at least, in ms: eight round trips where those take longer, and 10 s at most. While a
-   * cluster chooses a leader it answers nothing: better ask again.
+   * The least time for one question, in ms. The time is eight round trips if these take longer, but at most 10 s. A
+   * cluster answers nothing while it chooses a leader, so it is better to ask again.
    *
    * @default 1_000
    */
   readonly requestTimeoutMs?: number;
-  /** How often the reader is compared with the stream, in ms, give or take a fifth. @default 3_000 */
+  /** How often the reader is compared with the stream, in ms, plus or minus a fifth. @default 3_000 */
   readonly checkIntervalMs?: number;
   /** The same for the log of invalidations. @default `checkIntervalMs` */
   readonly logCheckIntervalMs?: number;
-  /** Longest wait between two tries to connect, in ms. @default 1_000 */
+  /** The longest wait between two attempts to connect, in ms. @default 1_000 */
   readonly retryMostMs?: number;
   /** @default Math.random */
   readonly random?: Random;
 }
 
-/** First wait between two tries to connect. Chosen. */
+/** The first wait between two attempts to connect. Chosen. */
 const RETRY_FIRST_MS = 200;
-/** Chosen: a node that stops has little time. */
+/** Chosen: a stopping node has little time. */
 const CLOSE_TIMEOUT_MS = 1_000;
-/** One check may fail while the stream chooses a leader. */
+/** So many failed checks in a row end the connection. Chosen: one may fail while the stream chooses a leader. */
 const MAX_FAILED_CHECKS = 2;
-/** Most reasons that are logged of one outage; some are texts of a server. Chosen. */
+/** The most reasons to log per outage, as some are texts of a server. Chosen. */
 const MAX_REASONS = 8;
 
-/** The bucket behind one connection, and the groups that are read from it. */
+/** The bucket of one connection, and the groups that are read from it. */
 class Session {
   readonly reader: StreamReader;
   readonly bucket: NatsBucket;
@@ -95,7 +95,7 @@ class Session {
   }
 }
 
-/** The peer store in NATS KV, and the log in JetStream; both are reached from `watch` until `close`. */
+/** The peer store in NATS KV and the log in JetStream. It keeps a connection from `watch` until `close`. */
 export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   readonly #options: Required<NatsStoreOptions>;
   readonly #target: NatsTarget;
@@ -105,20 +105,20 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
   readonly #log: NatsLog;
   readonly #definitions: NatsDefinitions;
   #listener: StoreListener | undefined;
-  /** The one connection that works, if any. */
+  /** The working connection, if there is one. */
   #session: Session | undefined;
   #isAway = false;
   #roundTripMs = 0;
   readonly #fineMs: () => number;
   #contact: StoreContact;
-  /** Why NATS is away, this time. */
+  /** The logged reasons of this outage. */
   readonly #reasons: SayOnce;
   #running: Promise<void> | undefined;
   #saidDifference: string | undefined;
-  /** Ends the wait for the next check or the next try to connect. */
+  /** Ends the wait for the next check or the next attempt to connect. */
   #hurry = new AbortController();
 
-  /** @throws TypeError for URLs that cannot be used */
+  /** @throws TypeError for invalid URLs */
   constructor(options: NatsStoreOptions) {
     this.#target = { ...parseNatsUrls(options.urls), login: options.login ?? {} };
     this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
@@ -142,7 +142,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     this.#definitions = new NatsDefinitions(this.#options);
   }
 
-  /** To the server of the last connection. */
+  /** The round trip to the server of the last connection. */
   get roundTripMs(): number {
     return this.#roundTripMs;
   }
@@ -209,13 +209,13 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     this.#definitions.detach();
     this.#hurry.abort();
     if (this.#running === undefined) return;
-    // A connection that is being made to a silent server cannot be cancelled: it is closed when it comes.
+    // Connecting to a silent server cannot be cancelled: such a connection is closed when it comes.
     const running = this.#running;
     await withTimeout(this.#options.clock, CLOSE_TIMEOUT_MS, () => running, undefined);
   }
 
   async #ask<T>(question: (bucket: NatsBucket) => Promise<T>): Promise<T> {
-    // A write must not wait for a connection: it would be sent when this node no longer wants it.
+    // A write must not wait for a connection: it might be sent when this node no longer wants it.
     if (this.#session === undefined) throw new UnavailableError("not connected to NATS");
     try {
       return await question(this.#session.bucket);
@@ -248,14 +248,14 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     }
   }
 
-  /** One connection, from its beginning to its end; gives the reason of the end. */
+  /** Runs one connection from start to end. Resolves to the reason of its end. */
   async #connected(onWorking: () => void): Promise<string> {
     const { connectionName: name, requestTimeoutMs: timeoutMs, clock } = this.#options;
     const how = { name, timeoutMs, clock, signal: this.#closing.signal };
     const { connection, requestTimeoutMs, roundTripMs } = await connectOnce(this.#target, this.#gossip, how);
     let session: Session | undefined;
     try {
-      // A connection cannot be cancelled while it is being made; it may have come too late.
+      // Connecting cannot be cancelled, so the connection may have come too late.
       if (this.#closing.signal.aborted) return "closed";
       learnGossip(connection, this.#gossip);
       this.#roundTripMs = roundTripMs;
@@ -263,7 +263,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       this.#sayDifference(bucket.difference);
       session = new Session(bucket, this.#options.seal, clock, (view) => this.#show(view), () => this.#hurry.abort());
       for (const group of this.#groups) session.follow(group);
-      // Reads and writes work from here on: a node that a view does not list may act on that view at once.
+      // Allow reads and writes before the first view: a node that the view does not list may act on it at once.
       this.#session = session;
       this.#log.attach(connection, requestTimeoutMs);
       this.#definitions.attach(connection, requestTimeoutMs);
@@ -285,7 +285,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     if (!this.#closing.signal.aborted) this.#listener?.onView(view);
   }
 
-  /** Checks what was read, again and again, until the connection is lost or tells nothing any more. */
+  /** Checks the read keys again and again, until the connection is lost or does not answer any more. */
   async #attend(connection: NatsConnection, reader: StreamReader): Promise<string> {
     const { clock, checkIntervalMs, random } = this.#options;
     let lost: string | undefined;
@@ -305,7 +305,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
         await reader.check();
         failedChecks = 0;
       } catch (error) {
-        // The next session makes it again.
+        // The next session makes the bucket again.
         if (isStreamGone(error)) return `the bucket ${this.#options.bucket} is gone`;
         if (++failedChecks >= MAX_FAILED_CHECKS) return reasonOf(error);
       }
@@ -315,7 +315,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     return lost ?? "closed";
   }
 
-  /** A ping and its answer. */
+  /** Measures a ping. */
   async #measure(connection: NatsConnection): Promise<void> {
     const askedMs = this.#fineMs();
     try {
@@ -343,7 +343,7 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
     this.#listener?.onBack();
   }
 
-  /** The server opens a bucket of other settings without a word. */
+  /** Logs other settings of the bucket, as the server opens such a bucket without an error. */
   #sayDifference(difference: string | undefined): void {
     if (difference !== undefined && difference !== this.#saidDifference) {
       const { bucket, log } = this.#options;

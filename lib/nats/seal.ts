@@ -1,47 +1,47 @@
 /**
- * The cluster's secret (`--secret-file`): what a node writes to NATS carries an HMAC, and what it reads there without a
- * right one counts for nothing. So a login at NATS alone makes nobody a peer, defines no group, and drops no value.
+ * The cluster's secret (`--secret-file`): everything that a node writes to NATS carries an HMAC, and it ignores everything
+ * there without a valid one. So a login at NATS alone makes no program a peer, defines no group and drops no value.
  *
- * The code is the last field of the JSON, `,"mac":"…"}`. It covers the subject, so a text is good under one key only, and
- * every byte of the JSON before it.
+ * The code is the last field of the JSON, `,"mac":"…"}`. It covers every byte of the JSON before it, and the subject,
+ * so a text is valid under one key only.
  */
 import { Buffer } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { UNSIGNED } from "../core/base/unsigned.ts";
 
-/** Bytes that a signature adds to a text. */
+/** How many bytes a signature adds to a text. */
 export const SEAL_BYTES = ',"mac":""'.length + 43;
-/** Chosen: SHA-256 as characters, and room for the white space that an editor adds behind. */
+/** SHA-256 in base64url, and room for white space that an editor adds at the end; its 8 characters are chosen. */
 const MAC = /,"mac":"([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"\}\s{0,8}$/;
 const MAX_TAIL_BYTES = SEAL_BYTES + 16;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Signs what is written, and checks what is read. */
+/** Signs written messages and checks read ones. */
 export class Seal {
   readonly #secrets: readonly string[];
 
-  /** @param secrets the first signs; any of them verifies; none: nothing is signed, and signatures are not looked at */
+  /** @param secrets the first one signs, any of them verifies; without secrets nothing is signed or checked */
   constructor(secrets: readonly string[] = []) {
     this.#secrets = secrets;
   }
 
   /**
-   * A JSON object with the signature.
+   * Adds the signature to a JSON object.
    *
-   * @param subject the NATS subject under which it is written
-   * @throws TypeError it ends as no object with a field does
+   * @param subject the NATS subject of the message
+   * @throws TypeError it does not end like an object with a field
    */
   sign(subject: string, data: Uint8Array): Uint8Array {
     const [secret] = this.#secrets;
     if (secret === undefined) return data;
     const text = decoder.decode(data).trimEnd();
-    if (!/[^{\s]\s*\}$/.test(text)) throw new TypeError("Cannot sign what is no JSON object with a field");
+    if (!/[^{\s]\s*\}$/.test(text)) throw new TypeError("Cannot sign a text that is no JSON object with a field");
     const mac = codeOf(secret, subject, encoder.encode(text)).toString("base64url");
     return encoder.encode(`${text.slice(0, -1)},"mac":"${mac}"}`);
   }
 
-  /** The JSON without its signature; `UNSIGNED` when there is none, or a wrong one. */
+  /** The JSON without its signature; `UNSIGNED` if it has none or a wrong one. */
   open(subject: string, data: Uint8Array): Uint8Array {
     const tail = data.subarray(Math.max(0, data.byteLength - MAX_TAIL_BYTES));
     const found = MAC.exec(Buffer.from(tail).toString("latin1"));
@@ -55,7 +55,7 @@ export class Seal {
   }
 }
 
-/** Neither a subject nor anything else that NATS takes as a key holds a zero. */
+/** The zero separates subject and text, as no subject or key of NATS contains one. */
 function codeOf(secret: string, subject: string, text: Uint8Array) {
   return createHmac("sha256", secret).update(`muster 1\0${subject}\0`).update(text).digest();
 }

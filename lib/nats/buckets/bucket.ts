@@ -1,4 +1,4 @@
-/** Reads and writes in one KV bucket over one connection: NATS's answers in, the port's errors out. */
+/** Reads and writes one KV bucket over one connection, and turns NATS's answers into the port's errors. */
 import {
   headers,
   type JetStreamClient,
@@ -14,14 +14,14 @@ import { type Entry, maxNamed } from "../../registry/store/store.ts";
 import type { Seal } from "../seal.ts";
 import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "../stream/stream.ts";
 
-/** How the server says that the named revision is not the last one; the second comes from replicated streams. */
+/** The server's codes for "the named revision is not the last one". The second comes from replicated streams. */
 const WRONG_REVISION_CODES: ReadonlySet<unknown> = new Set([10071, 10164]);
-/** The longest message in a bucket that a node makes: twice the longest record, so that its headers fit. */
+/** The longest message of a bucket that a node makes. Derived: twice the longest record, so that headers fit. */
 const MAX_MESSAGE_BYTES = 2 * maxRecordBytes;
 
 export interface BucketOptions {
   readonly bucket: string;
-  /** How many servers keep it. */
+  /** The number of servers that keep it. */
   readonly replicas: number;
   /** How long one question to the server may take, in ms. */
   readonly requestTimeoutMs: number;
@@ -29,14 +29,14 @@ export interface BucketOptions {
   readonly seal: Seal;
 }
 
-/** The KV bucket behind one connection: opening, reading and writing by revision. */
+/** The KV bucket over one connection: opens it, and reads and writes by revision. */
 export class NatsBucket {
   readonly stream: NatsStream;
-  /** Names this life of the bucket. */
+  /** Identifies this life of the bucket. */
   readonly epoch: string;
-  /** Which of its settings are not as this node would have made them, in words; `undefined` when all are. */
+  /** In words, the settings that differ from those that this node would make; `undefined` if none does. */
   readonly difference: string | undefined;
-  /** What stands before a key in the stream's subjects. */
+  /** The part of the stream's subjects before a key. */
   readonly prefix: string;
   readonly #js: JetStreamClient;
   readonly #options: BucketOptions;
@@ -51,16 +51,16 @@ export class NatsBucket {
   }
 
   /**
-   * Opens the bucket, and makes it where there is none.
+   * Opens the bucket, or makes it if there is none.
    *
-   * @throws UnavailableError also when the server is too old to keep its promises with several replicas
+   * @throws UnavailableError also if the server is too old to keep revisions apart with several replicas
    */
   static async open(connection: NatsConnection, options: BucketOptions): Promise<NatsBucket> {
     const { bucket, replicas, requestTimeoutMs, clock } = options;
     const version = connection.info?.version ?? "";
     try {
       mustKeepRevisions(version, replicas);
-      // Each question less is one less that can be lost while a cluster chooses its leaders.
+      // `checkAPI` off: each question less is one less that can be lost while a cluster chooses its leaders.
       const js = connection.jetstream({ timeout: requestTimeoutMs, checkAPI: false });
       const manager = await js.jetstreamManager();
       const info = await infoOrMade(js, manager, options);
@@ -73,7 +73,7 @@ export class NatsBucket {
   }
 
   /**
-   * The last write to a key, as the leader knows it.
+   * The last write to a key, read from the leader.
    *
    * @throws UnavailableError
    */
@@ -86,7 +86,7 @@ export class NatsBucket {
   }
 
   /**
-   * The records under that name in every group, by whole key; of more than `maxNamed` only some.
+   * The records under this name in every group, by whole key; of more than `maxNamed` only some.
    *
    * @throws UnavailableError
    */
@@ -109,8 +109,8 @@ export class NatsBucket {
     return this.#write(key, undefined, replaces);
   }
 
-  // Straight to the stream: the client's `delete` and `update` read a revision of 0 as "no condition" or throw, and its
-  // `create` decides on the answer of any replica.
+  // Writes directly to the stream: the client's `delete` and `update` take revision 0 as "no condition" or throw, and
+  // its `create` decides by the answer of any replica.
   async #write(key: string, value: Uint8Array | undefined, replaces: number): Promise<number> {
     const { bucket, requestTimeoutMs: timeout } = this.#options;
     const marks = headers();
@@ -131,7 +131,7 @@ export class NatsBucket {
   }
 }
 
-/** The stream of the bucket; made where there is none. */
+/** The stream of the bucket. Makes it if there is none. */
 async function infoOrMade(js: JetStreamClient, manager: JetStreamManager, options: BucketOptions): Promise<StreamInfo> {
   const { bucket, replicas, requestTimeoutMs: timeout } = options;
   try {
@@ -160,12 +160,15 @@ function differenceOf(info: StreamInfo, wantedReplicas: number): string | undefi
   return differences.length === 0 ? undefined : differences.join("; ");
 }
 
-/** Whether a KV operation header stands for a delete. */
+/** Whether a KV operation header means a delete. */
 export function isDelete(operation: string): boolean {
   return operation === "DEL" || operation === "PURGE";
 }
 
-/** Measured: 2.9.10 acknowledged 2,680 conditional writes to a replicated bucket; only 2,396 were distinct. */
+/**
+ * Refuses old servers: 2.9.10 acknowledged 2,680 conditional writes to a replicated bucket, of which only 2,396 were
+ * distinct (measured).
+ */
 function mustKeepRevisions(version: string, replicas: number): void {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (replicas <= 1 || major > 2 || (major === 2 && minor >= 10)) return;

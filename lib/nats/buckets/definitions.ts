@@ -1,4 +1,7 @@
-/** The groups that operators define: the bucket `<bucket>-groups`, over the connections that come and go. It fails alone. */
+/**
+ * The groups that operators define, from the bucket `<bucket>-groups`, over changing connections. Its faults affect
+ * nothing else.
+ */
 import { type JetStreamClient, type NatsConnection, StorageType } from "nats";
 import type { Random } from "../../core/base/time/backoff.ts";
 import type { Clock } from "../../core/base/clock.ts";
@@ -13,7 +16,7 @@ import { isStreamGone, NatsStream, type StreamMessage, unavailable } from "../st
 import { type Follower, StreamReader } from "../stream/stream-reader.ts";
 
 export interface NatsDefinitionsOptions {
-  /** Of the peers; `-groups` is added. */
+  /** The bucket of the peers; `-groups` is added. */
   readonly bucket: string;
   readonly replicas: number;
   readonly checkIntervalMs: number;
@@ -23,9 +26,9 @@ export interface NatsDefinitionsOptions {
   readonly seal: Seal;
 }
 
-/** Versions of a definition that `nats kv history` shows. Chosen. */
+/** How many versions of a definition `nats kv history` shows. Chosen. */
 const HISTORY = 10;
-/** Most reasons that are logged of one outage. Chosen. */
+/** The most reasons to log per outage. Chosen. */
 const MAX_REASONS = 8;
 const TOO_LONG = new Uint8Array(maxDefinitionBytes + 1);
 
@@ -37,7 +40,7 @@ interface Session {
   isOver: boolean;
 }
 
-/** One node's view of the bucket; connections are lent to it. */
+/** One node's view of the bucket. It borrows connections. */
 export class NatsDefinitions {
   readonly #options: NatsDefinitionsOptions;
   readonly #reasons: SayOnce;
@@ -49,20 +52,20 @@ export class NatsDefinitions {
     this.#reasons = new SayOnce({ clock: options.clock, maxSaid: MAX_REASONS });
   }
 
-  /** @throws TypeError it is followed already */
+  /** @throws TypeError it is already followed */
   follow(onView: (view: DefinitionsView) => void): void {
     if (this.#onView !== undefined) throw new TypeError("Cannot follow the definitions twice");
     this.#onView = onView;
     if (this.#session !== undefined) void this.#attend(this.#session);
   }
 
-  /** Takes a connection, until `detach`. @param requestTimeoutMs how long a question over it may take */
+  /** Uses a connection until `detach`. @param requestTimeoutMs how long a question over it may take */
   attach(connection: NatsConnection, requestTimeoutMs: number): void {
     const session = this.#session = { connection, requestTimeoutMs, hurry: new AbortController(), isOver: false };
     if (this.#onView !== undefined) void this.#attend(session);
   }
 
-  /** The connection is lost, or the node stops. */
+  /** To be called when the connection is lost or the node stops. */
   detach(): void {
     const session = this.#session;
     this.#session = undefined;
@@ -72,7 +75,7 @@ export class NatsDefinitions {
     session.hurry.abort();
   }
 
-  /** Looks, again and again, until the session is over. Never rejects. */
+  /** Looks again and again until the session ends. Never rejects. */
   async #attend(session: Session): Promise<void> {
     const { clock, checkIntervalMs, random, log, bucket } = this.#options;
     while (!session.isOver) {
@@ -121,7 +124,7 @@ export class NatsDefinitions {
     }
   }
 
-  /** The server opens a bucket that is there with the settings that it has. */
+  /** Makes the bucket. The server opens an existing one with its own settings. */
   async #make(js: JetStreamClient, timeout: number): Promise<void> {
     const { bucket, replicas } = this.#options;
     const maxValueSize = 2 * maxDefinitionBytes;

@@ -1,4 +1,4 @@
-/** The keys of one group in the bucket, as its stream gives them: bounded, and shown as views. */
+/** The keys of one group in the bucket, from its stream: bounded, and delivered as views. */
 import { isDelete } from "./bucket.ts";
 import { maxRecordBytes, parseRecord } from "../../registry/record.ts";
 import { type Entry, maxKeysPerGroup, type View } from "../../registry/store/store.ts";
@@ -8,22 +8,22 @@ import type { Follower } from "../stream/stream-reader.ts";
 
 export interface GroupKeysOptions {
   readonly group: string;
-  /** What stands before the keys in the stream's subjects, such as `$KV.peers.`. */
+  /** The part of the stream's subjects before the keys, such as `$KV.peers.`. */
   readonly prefix: string;
   readonly seal: Seal;
   readonly onView: (view: View) => void;
 }
 
-/** Stands for every value that is too long, so that a bucket full of them takes no memory: it is refused as they are. */
+/** Replaces every value that is too long, so that a bucket full of them takes no memory. It is refused like them. */
 const TOO_LONG = new Uint8Array(maxRecordBytes + 1);
 
-/** What one group holds; the view before stands until a fresh one is whole. */
+/** The keys of one group. The last view stays valid until a new one is complete. */
 export class GroupKeys implements Follower {
   readonly #options: GroupKeysOptions;
   #entries = new Map<string, Entry>();
   #epoch = "";
   #revision = 0;
-  /** From how many refused keys on it is worth looking again for room. */
+  /** The number of refused keys from which another search for room is useful. */
   #refused = 0;
   #lookAgainAt = 0;
 
@@ -38,7 +38,7 @@ export class GroupKeys implements Follower {
     this.#refused = this.#lookAgainAt = 0;
   }
 
-  /** Takes only what fits: anybody may write a million keys, or values of a megabyte, into a bucket that is open to all. */
+  /** Takes only messages that fit: anybody may write a million keys, or values of a megabyte, into an open bucket. */
   take({ subject, sequence, header, data }: StreamMessage): void {
     const key = subject.slice(this.#options.prefix.length);
     this.#revision = sequence;
@@ -66,8 +66,8 @@ export class GroupKeys implements Follower {
   }
 
   /**
-   * Makes room where it can: markers of deletes (peers that came and went over the years) and broken records give way. A look
-   * costs a pass over all keys, so after one that found no room the next `maxKeysPerGroup / 10` keys are refused unseen.
+   * Makes room if it can: it drops delete markers (peers that came and went over the years) and broken records. A search is a
+   * pass over all keys. So after one without success the next `maxKeysPerGroup / 10` keys are refused without a search.
    */
   #hasRoom(): boolean {
     if (++this.#refused < this.#lookAgainAt) return false;
@@ -75,7 +75,7 @@ export class GroupKeys implements Follower {
     for (const [key, { value }] of this.#entries) {
       const fault = value === undefined ? "deleted" : faultOf(this.#options.group, key, value);
       if (fault === undefined) continue;
-      // One of each kind stays, so that it is complained about.
+      // Keep one of each kind, so that the fault is logged.
       if (value === undefined || faults.has(fault)) this.#entries.delete(key);
       else faults.add(fault);
     }

@@ -1,4 +1,4 @@
-/** How a node reaches NATS: the URLs of `--nats`, and one connection to a server that greets. */
+/** Connects a node to NATS: the URLs of `--nats`, and one connection to a server that greets. */
 import { UnavailableError } from "../../core/errors.ts";
 import { isIP } from "node:net";
 import { type ConnectionOptions, ErrorCode, type NatsConnection } from "nats";
@@ -13,22 +13,22 @@ import { passLostErrors } from "./lost-errors.ts";
 export interface NatsTarget {
   /** `host:port`, at least one. */
   readonly servers: readonly string[];
-  /** As the URLs say. */
+  /** From the URLs. */
   readonly auth: Pick<ConnectionOptions, "user" | "pass" | "token" | "tls">;
   /** @default none */
   readonly login?: NatsLogin;
 }
 
-/** What is left of a connection that the server has ended by an alert, on one runtime or the other. */
+/** The errors of a connection that the server ended by a TLS alert, on the two runtimes. */
 const CUT = /^(read|write) E[A-Z]+$|^received fatal alert/;
-/** Most servers of a cluster that are remembered beside the named ones. Chosen. */
+/** The most servers of a cluster to remember in addition to the configured ones. Chosen. */
 const maxGossip = 16;
 
 /**
- * Reads `nats://host:port` URLs; `tls://` asks for TLS. The first `user:password@` or `token@` counts for all of them:
+ * Reads `nats://host:port` URLs; `tls://` requires TLS. The first `user:password@` or `token@` counts for all URLs, as
  * nats.js takes one login.
  *
- * @throws TypeError for an empty list, another scheme, or something that is no URL; never repeats credentials.
+ * @throws TypeError for an empty list, another scheme or an invalid URL; its message never contains credentials.
  */
 export function parseNatsUrls(urls: readonly string[]): NatsTarget {
   if (urls.length === 0) throw new TypeError("Cannot reach NATS without a URL");
@@ -56,18 +56,18 @@ function parseNatsUrl(input: string): URL {
   return url;
 }
 
-/** A connection, and how long a question over it may take. */
+/** A connection and the time limit of questions over it. */
 export interface Connected {
   readonly connection: NatsConnection;
-  /** The least time, or more where the round trip to this server is long. In ms. */
+  /** The time limit of a question, in ms: the least time, or more if the round trip to this server is long. */
   readonly requestTimeoutMs: number;
-  /** As the greeting came, in ms: it takes two, that of the connection and that of its first bytes. */
+  /** The round trip in ms, by the greeting: it takes two round trips, one to connect and one for the first bytes. */
   readonly roundTripMs: number;
 }
 
-/** Chosen: what a question may take in round trips. A new connection takes three, with TLS up to six. */
+/** The time limit of a question in round trips. Chosen: a new connection takes three, with TLS up to six. */
 const TIMEOUT_ROUND_TRIPS = 8;
-/** Chosen: a server that is further away than this is as good as away. */
+/** The most for it. Chosen: a server with longer round trips is as bad as no server. */
 const MAX_TIMEOUT_MS = 10_000;
 
 function timeoutOf(roundTripMs: number, leastMs: number): number {
@@ -75,13 +75,14 @@ function timeoutOf(roundTripMs: number, leastMs: number): number {
 }
 
 /**
- * Connects once, to the first of the servers that greets and takes the login. The reconnecting of nats.js stays off: it
- * cannot be cancelled while it waits for the first connection, and after a later one it sends writes that were given up long
- * before. The caller tries again.
+ * Connects once, to the first server that greets and accepts the login. The caller tries again. The reconnecting of
+ * nats.js stays off: it cannot be cancelled while it waits for the first connection, and after a later one it sends
+ * writes that were given up long before.
  *
- * @param how.timeoutMs how long a question may take at least; a server has twice that to greet
- * @throws UnavailableError when no server greets, or `signal` is aborted
- * @throws UnavailableError also when none of them takes the login, or a file of it cannot be read; NatsError for other faults
+ * @param how.timeoutMs the least time limit of a question; a server has twice this time to greet
+ * @throws UnavailableError if no server greets or `signal` is aborted
+ * @throws UnavailableError also if no server accepts the login, or a file of the login cannot be read; NatsError for
+ * other faults
  */
 export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string>, how: {
   name: string;
@@ -126,7 +127,7 @@ function connectTo(
 ): Promise<NatsConnection> {
   const { hostname } = new URL(`nats://${server}`);
   const host = hostname.replace(/^\[|\]$/g, "");
-  // An address that the cluster has named is checked against the name that was configured, as nats.js does.
+  // The certificate of an address from the cluster is checked against the configured name, as nats.js does.
   const isGossip = !target.servers.includes(server);
   const name = isName(host) ? host : isGossip ? target.servers.map(hostOf).find(isName) : undefined;
   // Without a host Deno checks the certificate of an address against the name "localhost".
@@ -135,12 +136,12 @@ function connectTo(
     ...login,
     ...(tls != null && { tls }),
     servers: [server],
-    // The client would ask DNS itself, pass over the hosts file, and try one of the addresses only.
+    // The client would ask DNS itself, ignore the hosts file, and try only one of the addresses.
     resolve: false,
     name: how.name,
     timeout: how.timeoutMs,
     reconnect: false,
-    // Two pings without an answer: a server that stalls with its sockets open is noticed in 15 s at most.
+    // Two pings without an answer: so a server that stalls with open sockets is noticed in at most 15 s.
     pingInterval: 5_000,
     maxPingOut: 2,
   });
@@ -153,7 +154,7 @@ function inRandomOrder<T>(all: readonly T[]): T[] {
   return all.map((one) => ({ one, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ one }) => one);
 }
 
-/** Says what to do, where the client's own words do not: "Authorization Violation", "write EPIPE". */
+/** Explains errors for which the client's text is not enough: "Authorization Violation", "write EPIPE". */
 function explained({ servers, login = {} }: NatsTarget, isTls: boolean, fault: unknown): unknown {
   const where = `the NATS server at ${servers.join(", ")}`;
   const { code, message } = fault as { code?: unknown; message?: string };
@@ -173,8 +174,8 @@ function explained({ servers, login = {} }: NatsTarget, isTls: boolean, fault: u
 }
 
 /**
- * Remembers the other servers of the cluster for when the named ones are down; forgets those first that it has not heard of
- * for the longest time.
+ * Remembers the other servers of the cluster for a time when the configured ones are down. Forgets first the servers
+ * that were not named for the longest time.
  */
 export function learnGossip(connection: NatsConnection, gossip: Set<string>): void {
   for (const url of connection.info?.connect_urls ?? []) {

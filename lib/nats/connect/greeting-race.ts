@@ -1,10 +1,10 @@
-/** Which of several NATS servers greets first: a server that swallows packets must not hold up the others. */
+/** Finds which of several NATS servers greets first. A server behind a path that drops packets must not delay the others. */
 import type { Clock } from "../../core/base/clock.ts";
 import { greets } from "./presence.ts";
 
 /**
- * How long one server is looked at alone. Chosen as in RFC 8305 ("happy eyeballs", section 5: the connection attempt
- * delay): longer than most round trips, and short beside the start of a node.
+ * The delay before the next server is tried, too. Chosen as in RFC 8305 ("happy eyeballs", section 5: the connection
+ * attempt delay): longer than most round trips, and short compared with the start of a node.
  */
 const NEXT_LOOK_MS = 250;
 
@@ -24,7 +24,7 @@ export interface RaceOptions {
   readonly signal: AbortSignal;
 }
 
-/** Looks at servers in their order: at the next one 250 ms after the one before, or as soon as that one has failed. */
+/** Tries servers in order: the next one 250 ms after the one before, or as soon as that one failed. */
 export class GreetingRace {
   readonly #options: RaceOptions;
   readonly #unseen: string[];
@@ -35,7 +35,7 @@ export class GreetingRace {
   #cancelNext = (): void => {};
   #wake = (): void => {};
 
-  /** @param servers `host:port`; none is looked at before `next` */
+  /** @param servers `host:port`; none is tried before `next` */
   constructor(servers: readonly string[], options: RaceOptions) {
     this.#options = options;
     this.#unseen = [...servers];
@@ -43,14 +43,14 @@ export class GreetingRace {
     if (options.signal.aborted) this.close();
   }
 
-  /** The next server that greets; `undefined` when none is left, or the race has ended. One call at a time. Never rejects. */
+  /** The next server that greets; `undefined` if none is left or the race has ended. One call at a time. Never rejects. */
   async next(): Promise<Greeted | undefined> {
     if (this.#greeted.length === 0) this.#look();
     while (this.#greeted.length === 0 && this.#looks > 0) await new Promise<void>((wake) => this.#wake = wake);
     return this.#ending.signal.aborted ? undefined : this.#greeted.shift();
   }
 
-  /** Closes the connections of all looks that have not ended. Idempotent. */
+  /** Closes the connections of all attempts that have not ended. Idempotent. */
   close(): void {
     this.#options.signal.removeEventListener("abort", this.#close);
     this.#cancelNext();
@@ -69,7 +69,7 @@ export class GreetingRace {
       this.#looks--;
       if (tookMs === undefined) this.#look();
       else {
-        // No further look unless the caller asks for another server.
+        // Try no further server unless the caller asks for one.
         this.#cancelNext();
         this.#greeted.push({ server, tookMs });
       }

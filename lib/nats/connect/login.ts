@@ -1,18 +1,21 @@
-/** Reads the files of a login and makes of them what nats.js takes, anew for each connection: files may be replaced. */
+/**
+ * Reads the files of a login and makes options of nats.js from them. It reads them for each connection, as files may be
+ * replaced.
+ */
 import { readFile } from "node:fs/promises";
 import { type ConnectionOptions, credsAuthenticator, nkeyAuthenticator, type TlsOptions } from "nats";
 import type { NatsLogin } from "../../config/texts/nats-login.ts";
 import { UnavailableError } from "../../core/errors.ts";
 
-/** A longer file is a wrong one. Chosen: a chain of certificates is a few kilobytes. */
+/** A longer file must be a wrong one. Chosen: a chain of certificates has a few kilobytes. */
 const MAX_FILE_CHARS = 1024 * 1024;
 const SEED = /^SU[A-Z2-7]{56}(?=\s*$)/m;
 const encoder = new TextEncoder();
 
 /**
- * What of `ConnectionOptions` says who this node is.
+ * The part of `ConnectionOptions` that identifies this node.
  *
- * @throws UnavailableError a file that cannot be read, or does not hold what it should; it names the file only
+ * @throws UnavailableError a file cannot be read or has the wrong content; the message names only the file
  */
 export async function readLogin(files: NatsLogin): Promise<Pick<ConnectionOptions, "authenticator" | "tls">> {
   const tls = await readTls(files);
@@ -51,9 +54,9 @@ async function readAuthenticator(files: NatsLogin): Promise<ConnectionOptions["a
 }
 
 /**
- * The seed in the store of the bundled server; `undefined` while there is none.
+ * The seed in the store of the bundled server; `undefined` if there is none yet.
  *
- * @throws UnavailableError it cannot be read, or is none
+ * @throws UnavailableError it cannot be read or is no seed
  */
 export async function bundledSeed(path: string): Promise<string | undefined> {
   try {

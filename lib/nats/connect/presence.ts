@@ -1,25 +1,25 @@
-/** Looks whether a NATS server greets at an address. */
+/** Finds out whether a NATS server greets at an address. */
 import { connect } from "node:net";
 import type { Authenticator } from "nats";
 import type { Clock } from "../../core/base/clock.ts";
 
-/** `other`: something took the connection, but did not greet as a NATS server does. */
+/** `other`: a program accepted the connection but did not greet like a NATS server. */
 export type Presence = "nats" | "other" | "nobody";
 
 export interface Sight {
   readonly presence: Presence;
-  /** The name of a `nats`; empty for the rest. */
+  /** The name of a `nats`; empty for others. */
   readonly serverName: string;
-  /** Resolves when the connection has ended: the server is gone, refused it, or `close` was called. */
+  /** Resolves when the connection has ended: the server is gone or refused it, or `close` was called. */
   readonly lost: Promise<void>;
   /**
-   * Keeps the connection of a `nats` open. When the server ends, in whatever way, the kernel tells at once, so nobody has to
-   * poll; and a death between two connections of the NATS client is not missed.
+   * Keeps the connection of a `nats` open. When the server ends in any way, the kernel tells at once, so no polling is
+   * needed. And a death between two connections of the NATS client is not missed.
    *
-   * @param login answers the server's challenge; a server that wants another one ends the connection
+   * @param login answers the server's challenge; a server that requires another login ends the connection
    */
   hold(login?: Authenticator): void;
-  /** Ends the connection; may be called late. */
+  /** Ends the connection. A late call does nothing. */
   close(): void;
 }
 
@@ -30,17 +30,20 @@ export interface LookOptions {
   readonly clock: Clock;
   /** How long a greeting may take, in ms. @default 2_000 */
   readonly timeoutMs?: number;
-  /** Gives the look up: `other`. */
+  /** Ends the attempt with `other`. */
   readonly signal?: AbortSignal;
 }
 
-/** INFO of a large cluster is a few kilobytes; a server that sends more without a line's end is no NATS server. */
+/**
+ * The longest greeting. Chosen: INFO of a large cluster has a few kilobytes; a server that sends more without a line
+ * end is no NATS server.
+ */
 export const MAX_GREETING_BYTES = 64 * 1024;
-/** Of a connection that is held: a PING of 6 bytes every two minutes, and an INFO now and then. Chosen. */
+/** The most bytes on a held connection. Chosen: a server sends a PING of 6 bytes every two minutes, and sometimes an INFO. */
 const MAX_HELD_BYTES = 1024 * 1024;
 
 /**
- * Connects, and tells which kind of server answers. Never rejects.
+ * Connects and finds out which kind of server answers. Never rejects.
  *
  * Source: https://docs.nats.io/reference/reference-protocols/nats-protocol (the server speaks first: `INFO {...}`)
  */
@@ -49,7 +52,7 @@ export function lookAt(options: LookOptions): Promise<Sight> {
   const socket = connect(port, host);
   const lost = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   const close = (): void => void socket.destroy();
-  // Without CONNECT, and PONG to its pings, the server would end the connection as a stale one.
+  // Send CONNECT, and PONG to its pings. Otherwise the server would end the connection as stale.
   let nonce: string | undefined;
   const hold = (login?: Authenticator): void => {
     const connect = { verbose: false, pedantic: false, name: "muster: is it there", ...login?.(nonce) };
@@ -83,7 +86,7 @@ export function lookAt(options: LookOptions): Promise<Sight> {
       const [line] = lines;
       if (line === undefined) return;
       const greeting = greetingIn(line);
-      // A NATS server says one line, and then it is the client's turn.
+      // A NATS server sends one line, and then it is the client's turn.
       if (greeting === undefined || lines.length > 1 || unread !== "") return giveUp();
       nonce = greeting.nonce;
       settle("nats", greeting.serverName);
@@ -94,9 +97,9 @@ export function lookAt(options: LookOptions): Promise<Sight> {
 }
 
 /**
- * How long the NATS server at `server` (`host:port`, IPv6 in brackets) took to greet, in ms; `undefined`: none greets. Asked
- * before each connection: nats.js leaks the socket when a server takes the connection and stays silent (stopped, or out of
- * files), and a node tries again and again. Never rejects.
+ * How long the NATS server at `server` (`host:port`, IPv6 in brackets) took to greet, in ms; `undefined`: none greets.
+ * To be called before each connection: nats.js leaks the socket if a server accepts the connection and stays silent
+ * (stopped, or out of files), and a node tries again and again. Never rejects.
  */
 export async function greets(
   server: string,
@@ -110,7 +113,7 @@ export async function greets(
   return sight.presence === "nats" ? how.clock.nowMs() - sinceMs : undefined;
 }
 
-/** A server's first line; `undefined` for a line that no NATS server greets with. */
+/** Reads a server's first line; `undefined` if it is no greeting of a NATS server. */
 function greetingIn(line: string): { serverName: string; nonce: string | undefined } | undefined {
   if (!line.startsWith("INFO {")) return undefined;
   try {

@@ -1,7 +1,7 @@
 /**
- * The client's transport, with a bound on what a server may say before it is known to be one. nats.js 2.29.3 puts all of a
- * greeting together anew at each chunk, without a bound, and leaves the socket open when it gives up. A program on the port
- * that never ends its line held a node up for 4 to 6 s at a time (measured on both runtimes), and filled its memory.
+ * The client's transport, with a bound on the bytes before the end of the greeting. nats.js 2.29.3 joins the whole
+ * greeting again at each chunk, without a bound, and leaves the socket open when it gives up. A program on the port
+ * that never ends its line blocked a node for 4 to 6 s at a time (measured on both runtimes) and filled its memory.
  */
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "nats";
@@ -9,22 +9,22 @@ import { NatsConnectionImpl, setTransportFactory } from "nats/lib/nats-base-clie
 import { nodeResolveHost, NodeTransport } from "nats/lib/src/node_transport.js";
 import { MAX_GREETING_BYTES } from "./presence.ts";
 
-/** One try to connect: its sockets, to be closed when it has failed. */
+/** One attempt to connect. Its sockets must be closed if it fails. */
 interface Try {
   readonly sockets: Set<Socket>;
 }
 
 class BoundedTransport extends NodeTransport {
-  /** Called by the client, with the options of `connect`. */
+  /** Called by the client with the options of `connect`. */
   override async connect(place: Parameters<NodeTransport["connect"]>[0], options: ConnectionOptions): Promise<void> {
-    // The factory is the module's own: a connection of somebody else in this process may have come by this transport.
+    // The transport factory is global in the module, so other code in this process may also connect by this transport.
     const { sockets } = options as ConnectionOptions & Partial<Try>;
     const dial = this.dial.bind(this);
     this.dial = async (to) => {
       const socket = await dial(to) as Socket;
       sockets?.add(socket);
       let bytes = 0;
-      // The client takes all listeners off once it has the greeting, this one too.
+      // The client removes all listeners after the greeting, including this one.
       socket.on("data", (chunk: Uint8Array) => {
         bytes += chunk.byteLength;
         if (bytes > MAX_GREETING_BYTES) socket.destroy(new Error("the server's greeting is too long"));
@@ -35,7 +35,7 @@ class BoundedTransport extends NodeTransport {
   }
 }
 
-/** `connect` of nats.js, which leaves no socket behind when it fails. @throws as that does */
+/** `connect` of nats.js, but without open sockets after a failure. @throws as `connect` */
 export async function connectBounded(options: ConnectionOptions): Promise<NatsConnection> {
   setTransportFactory({ factory: () => new BoundedTransport(), dnsResolveFn: nodeResolveHost });
   const sockets = new Set<Socket>();

@@ -1,6 +1,6 @@
 /**
- * Reads the stream of invalidations over one connection, from where the connection before got. It differs from the reader
- * of the list of peers: history is not read, every message counts, and a missing one is a gap.
+ * Reads the stream of invalidations over one connection, from where the former connection ended. Unlike the reader of
+ * the list of peers, it reads no history, every message counts, and a missing one is a gap.
  */
 import type { Clock } from "../../core/base/clock.ts";
 import { UnavailableError } from "../../core/errors.ts";
@@ -11,39 +11,39 @@ import { epochOf, type LogState, type LogStream } from "./log-stream.ts";
 import type { Seal } from "../seal.ts";
 import type { StreamMessage } from "../stream/stream.ts";
 
-/** Every message of the stream, also one under a subject that somebody has added: its number counts. */
+/** Every message of the stream, even under a subject that somebody added, as its number counts. */
 const ALL = ">";
 
-/** What was told so far; it outlives the connections. */
+/** The progress of the follower; it outlives the connections. */
 export interface Telling extends LogFollower {
-  /** The last that was told. */
+  /** The last label that the follower got. */
   readonly label: Label;
-  /** The next message is none of ours: the follower hears of it by the next `settled`. */
+  /** The next message is not for groups. The follower learns its number by the next `settled`. */
   pass(sequence: number): void;
 }
 
 export interface LogReaderOptions {
   readonly log: LogStream;
-  /** What stands before the name of the group in a subject. */
+  /** The part of a subject before the group's name. */
   readonly prefix: string;
   readonly seal: Seal;
   readonly clock: Clock;
   readonly told: Telling;
-  /** What each look finds. */
+  /** Called with the result of each look. */
   readonly onState: (state: LogState) => void;
-  /** A look failed: another is wanted soon. */
+  /** Called when a look failed: another one should follow soon. */
   readonly onDoubt: () => void;
 }
 
-/** What comes into the stream, over one connection. */
+/** Reads the stream over one connection. */
 export class LogReader {
   readonly #options: LogReaderOptions;
   readonly #lookout: Lookout;
   /** The look in flight. */
   #current: Promise<unknown> = Promise.resolve();
-  /** The one that all wait for who came after it was sent. */
+  /** The next look: all callers wait for it that came after the current one was sent. */
   #next: Promise<boolean> | undefined;
-  /** The last look found fewer messages than were told. */
+  /** Whether the last look found fewer messages than the follower got. */
   #wasBehind = false;
   #isClosed = false;
 
@@ -55,7 +55,7 @@ export class LogReader {
   }
 
   /**
-   * Asks the leader, and tells what came. Calls while a look is in flight share the next one.
+   * Asks the leader and delivers new messages. Calls during a look share the next one.
    *
    * @returns whether there was news
    * @throws UnavailableError
@@ -90,12 +90,12 @@ export class LogReader {
     if (!isSameLife || firstSequence > before.sequence + 1) {
       told.restart({ epoch, sequence: lastSequence });
     } else if (lastSequence > before.sequence) {
-      // Both times are the leader's, so that no other clock counts.
+      // Both times are from the leader, so that no other clock matters.
       const ageOf = ({ time }: StreamMessage) =>
         serverMs && Math.max(0, serverMs - epochOf(time) / 1_000) + clock.nowMs() - answeredAtMs;
       await log.stream.after(before.sequence, ALL, lastSequence, (message) => this.#take(message, ageOf));
       if (this.#isClosed) return false;
-      // Between what was told and the last one, messages were deleted.
+      // Messages between the last delivered one and the last of the stream were deleted.
       if (told.label.sequence < lastSequence) told.restart({ epoch, sequence: lastSequence });
     }
     told.settled(told.label.sequence, askedAtMs);
@@ -103,8 +103,8 @@ export class LogReader {
   }
 
   /**
-   * Whether the stream has lost its last messages, as when its server's machine crashed. A leader that has just lost its
-   * place may say so too: only a second answer counts.
+   * Whether the stream has lost its last messages, for example in a crash of its server's machine. A leader that was
+   * just replaced may also answer so, so only a second answer counts.
    *
    * @throws UnavailableError at the first such answer
    */
@@ -117,23 +117,23 @@ export class LogReader {
   }
 
   /**
-   * Its next messages would have the numbers of lost ones, and a value that was good up to a lost one would seem to be good
-   * after a new one. So the stream is made anew, which all nodes notice.
+   * The next messages would get the numbers of lost ones. Then a value that was good up to a lost message would seem to
+   * be good up to a new one. So the stream is made again, which all nodes notice.
    *
-   * @throws UnavailableError always: the next look makes it
+   * @throws UnavailableError always: the next look makes the stream
    */
   async #endLife(): Promise<never> {
     const isGone = await this.#options.log.remove();
-    const what = isGone ? "it is made anew" : "it must be deleted, which this node may not do";
+    const what = isGone ? "it is made again" : "it must be deleted, which this node may not do";
     throw new UnavailableError(`the stream of invalidations has lost messages: ${what}`);
   }
 
-  /** After a gap it takes nothing more: the messages after it are for the next look, or for nobody. */
+  /** After a gap it takes nothing more. The next look gets the messages after it, if they are still needed. */
   #take(message: StreamMessage, ageOf: (message: StreamMessage) => number | undefined): void {
     const { sequence, subject, data } = message;
     const { told, prefix, seal } = this.#options;
     if (this.#isClosed || sequence !== told.label.sequence + 1) return;
-    // One that does not verify is told as such: all nodes move on by it alike.
+    // A message with a bad signature is delivered as `UNSIGNED`, so that it moves all nodes on alike.
     if (subject.startsWith(prefix)) {
       told.take(sequence, subject.slice(prefix.length), seal.open(subject, data), ageOf(message));
     } else told.pass(sequence);

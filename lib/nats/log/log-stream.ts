@@ -1,4 +1,4 @@
-/** The stream of invalidations over one connection: made where there is none, looked at, and written to. */
+/** The stream of invalidations over one connection: makes it if there is none, reads its state, and writes to it. */
 import {
   DiscardPolicy,
   ErrorCode,
@@ -16,36 +16,39 @@ import { MAX_MESSAGE_BYTES } from "../../core/invalidation/message.ts";
 import { codeOf, NatsStream, NO_STREAM_CODE, unavailable } from "../stream/stream.ts";
 
 export interface LogStreamOptions {
-  /** The bucket whose name the stream's begins with. */
+  /** The bucket. The stream's name begins with its name. */
   readonly bucket: string;
-  /** How many servers keep the stream, if this node makes it. */
+  /** The number of servers that keep the stream, if this node makes it. */
   readonly replicas: number;
   /** How long one question to the server may take, in ms. */
   readonly requestTimeoutMs: number;
   readonly clock: Clock;
 }
 
-/** What the leader knows of the stream. */
+/** The leader's state of the stream. */
 export interface LogState {
-  /** This life of the stream: when it was made, in whole microseconds since 1970. */
+  /** This life of the stream: its creation time in whole microseconds since 1970. */
   readonly epoch: number;
-  /** The first message that it still has; after the last when it has none. */
+  /** The first message that it still has; the number after the last one if it has none. */
   readonly firstSequence: number;
   readonly lastSequence: number;
-  /** The leader's clock when it said so, in Unix milliseconds; `undefined` before nats-server 2.10. */
+  /** The leader's clock at its answer, in Unix milliseconds; `undefined` before nats-server 2.10. */
   readonly serverMs: number | undefined;
-  /** Which of its settings are not as this node would have made them, in words; `undefined` when all are. */
+  /** In words, the settings that differ from those that this node would make; `undefined` if none does. */
   readonly difference: string | undefined;
 }
 
-/** All chosen: a node that was away for less misses nothing, and ten thousand invalidations a minute fit in. */
+/**
+ * All chosen: a node that was away for a shorter time misses nothing, and there is room for ten thousand invalidations
+ * a minute.
+ */
 const MAX_AGE_MS = 60 * 60 * 1_000;
 const MAX_MESSAGES = 1_000_000;
-/** Of disk on each server that keeps it. NATS sets it apart, so it must fit in what small servers have. */
+/** The disk space on each server that keeps it. NATS reserves it, so it must fit on small servers. */
 const MAX_BYTES = 256 * 1024 * 1024;
-/** Another node has made the stream, with other settings. */
+/** The server's code for an existing stream with other settings. */
 const IN_USE_CODE = 10058;
-/** Codes of nats.js for what the server, or the client itself, has refused to take. */
+/** Codes of nats.js for a message that the server or the client itself refused. */
 const REFUSALS: ReadonlySet<unknown> = new Set([
   ErrorCode.NoResponders,
   ErrorCode.PermissionsViolation,
@@ -57,12 +60,12 @@ export function logStreamName(bucket: string): string {
   return `${bucket}-invalidations`;
 }
 
-/** What stands before the name of the group in a subject. */
+/** The part of a subject before the group's name. */
 export function logPrefix(bucket: string): string {
   return `${bucket}.invalidate.`;
 }
 
-/** The stream behind one connection. */
+/** The stream over one connection. */
 export class LogStream {
   readonly stream: NatsStream;
   readonly #connection: NatsConnection;
@@ -79,14 +82,14 @@ export class LogStream {
     this.stream = new NatsStream({ connection, manager, name: logStreamName(bucket), clock, requestTimeoutMs });
   }
 
-  /** Asks nothing yet. */
+  /** Sends no question yet. */
   static async over(connection: NatsConnection, options: LogStreamOptions): Promise<LogStream> {
     const manager = await connection.jetstreamManager({ timeout: options.requestTimeoutMs, checkAPI: false });
     return new LogStream(connection, manager, options);
   }
 
   /**
-   * The stream as its leader sees it; made where there is none.
+   * The stream's state from its leader. Makes the stream if there is none.
    *
    * @throws UnavailableError
    */
@@ -101,9 +104,9 @@ export class LogStream {
   }
 
   /**
-   * Adds a message to that life of the stream; gives its sequence.
+   * Adds a message to this life of the stream. Resolves to its sequence.
    *
-   * @throws UnavailableError as `InvalidationLog.publish` says
+   * @throws UnavailableError as `InvalidationLog.publish`
    */
   async publish(group: string, data: Uint8Array, epoch: number): Promise<number> {
     const { bucket, requestTimeoutMs: timeout } = this.#options;
@@ -118,12 +121,12 @@ export class LogStream {
       throw new UnavailableError(`NATS has not said whether it took the invalidation: ${message}`, { cause: error });
     }
     if (await this.#epochNow() !== epoch) {
-      throw new UnavailableError("the stream of invalidations was made anew at that moment");
+      throw new UnavailableError("the stream of invalidations was made again at that moment");
     }
     return sequence;
   }
 
-  /** The acknowledgement of a message does not name the life of the stream. */
+  /** Asks for the life of the stream, as the acknowledgement of a message does not name it. */
   async #epochNow(): Promise<number> {
     try {
       return epochOf((await this.stream.info()).created);
@@ -133,7 +136,7 @@ export class LogStream {
     }
   }
 
-  /** Deletes the stream. @returns whether NATS has done it */
+  /** Deletes the stream. @returns whether NATS did it */
   async remove(): Promise<boolean> {
     try {
       return await this.#manager.streams.delete(logStreamName(this.#options.bucket));
@@ -162,8 +165,8 @@ export class LogStream {
 }
 
 /**
- * The time of the server, such as `2026-01-31T12:00:00.123456789Z`, in whole microseconds since 1970. `Date` knows only
- * milliseconds, in which a stream may be deleted and made again.
+ * The server's time, such as `2026-01-31T12:00:00.123456789Z`, in whole microseconds since 1970. `Date` has only
+ * milliseconds, and within one millisecond a stream may be deleted and made again.
  *
  * @throws UnavailableError it is no such time
  */

@@ -1,4 +1,4 @@
-/** The log of invalidations in JetStream, over the connections that come and go. It fails alone: the list of peers stands. */
+/** The log of invalidations in JetStream, over changing connections. Its faults do not affect the list of peers. */
 import type { NatsConnection } from "nats";
 import type { Random } from "../../core/base/time/backoff.ts";
 import type { Log } from "../../core/base/log.ts";
@@ -14,34 +14,37 @@ import { logPrefix, type LogState, LogStream, logStreamName, type LogStreamOptio
 
 export interface NatsLogOptions extends Omit<LogStreamOptions, "requestTimeoutMs"> {
   readonly log: Log;
-  /** How often the reader is compared with the stream, in ms, give or take a fifth. */
+  /** How often the reader is compared with the stream, in ms, plus or minus a fifth. */
   readonly logCheckIntervalMs: number;
   readonly random: Random;
   readonly seal: Seal;
 }
 
-/** One check may fail while the stream chooses a leader. */
+/**
+ * After so many failed checks in a row invalidations count as away. Chosen: one may fail while the stream chooses a
+ * leader.
+ */
 const MAX_FAILED_CHECKS = 2;
-/** Most reasons that are logged of one outage; some are texts of a server. Chosen. */
+/** The most reasons to log per outage, as some are texts of a server. Chosen. */
 const MAX_REASONS = 8;
 
-/** One connection's part. */
+/** The state of one connection. */
 interface Session {
   readonly connection: NatsConnection;
   readonly requestTimeoutMs: number;
   log?: LogStream;
   reader?: LogReader;
-  /** The life of the stream that was seen last. */
+  /** The last seen life of the stream. */
   epoch?: number;
   /** Ends the wait for the next check. */
   hurry: AbortController;
   isOver: boolean;
 }
 
-/** The log of one node; connections are lent to it. */
+/** The log of one node. It borrows connections. */
 export class NatsLog implements InvalidationLog {
   readonly #options: NatsLogOptions;
-  /** Why invalidations are away while NATS is not, this time. */
+  /** The logged reasons why invalidations are away now while NATS is not. */
   readonly #reasons: SayOnce;
   #isSaid = false;
   #told: Told | undefined;
@@ -68,7 +71,7 @@ export class NatsLog implements InvalidationLog {
     try {
       return { epoch, sequence: await log.publish(group, this.#sealed(group, data), epoch) };
     } catch (error) {
-      // The stream may be gone: a look makes it again.
+      // The stream may be gone; the next look makes it again.
       hurry?.abort();
       throw error;
     }
@@ -87,14 +90,14 @@ export class NatsLog implements InvalidationLog {
     }
   }
 
-  /** Takes a connection, until `detach`. @param requestTimeoutMs how long a question over it may take */
+  /** Uses a connection until `detach`. @param requestTimeoutMs how long a question over it may take */
   attach(connection: NatsConnection, requestTimeoutMs: number): void {
     if (this.#isClosed) return;
     const session = this.#session = { connection, requestTimeoutMs, hurry: new AbortController(), isOver: false };
     if (this.#told !== undefined) void this.#attend(session, this.#told);
   }
 
-  /** The connection is lost, or none was found. */
+  /** To be called when the connection is lost or none was found. */
   detach(): void {
     const session = this.#session;
     this.#session = undefined;
@@ -106,14 +109,14 @@ export class NatsLog implements InvalidationLog {
     this.#told?.away();
   }
 
-  /** Nothing is told from now on. */
+  /** Stops calling the follower. */
   close(): void {
     this.#isClosed = true;
     this.#told?.close();
     this.detach();
   }
 
-  /** Looks, again and again, until the session is over. Never rejects. */
+  /** Looks again and again until the session ends. Never rejects. */
   async #attend(session: Session, told: Told): Promise<void> {
     const { clock, logCheckIntervalMs, random } = this.#options;
     let failed = 0;
@@ -149,7 +152,7 @@ export class NatsLog implements InvalidationLog {
     return reader;
   }
 
-  /** The list of peers may work where the stream cannot be made or read: other rights, or no room. */
+  /** Logs the outage: the list of peers may work although the stream cannot be made or read (other rights, or no room). */
   #setAway(error: unknown, told: Told): void {
     const reason = withAdvice(error instanceof Error ? error.message : String(error));
     if (this.#reasons.isNews(reason)) {
@@ -165,7 +168,7 @@ export class NatsLog implements InvalidationLog {
     this.#isSaid = false;
   }
 
-  /** Somebody else has made the stream, or changed it. */
+  /** Logs other settings, as somebody else may have made or changed the stream. */
   #sayDifference(difference: string | undefined): void {
     if (difference !== undefined && difference !== this.#saidDifference) {
       const stream = this.#stream;
@@ -179,7 +182,7 @@ export class NatsLog implements InvalidationLog {
   }
 }
 
-/** Passes on what is told, remembers how far it got, and says once that the log is away. */
+/** Passes calls on to the follower, remembers its progress, and reports once that the log is away. */
 class Told implements Telling {
   label: Label = BLIND;
   #follower: LogFollower | undefined;

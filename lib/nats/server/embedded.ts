@@ -1,4 +1,4 @@
-/** The nats-server that a node starts where none listens, so that two terminals work on a fresh machine. */
+/** The nats-server that a node starts if none listens, so that two terminals work on a fresh machine. */
 import { randomUUID } from "node:crypto";
 import { backoffMs } from "../../core/base/time/backoff.ts";
 import type { Clock } from "../../core/base/clock.ts";
@@ -24,31 +24,34 @@ export interface EmbeddedOptions {
   log: Log;
 }
 
-/** Where the store of a bundled server keeps its login: the seed of an NKEY, for this user's eyes only. */
+/** The file with the login of a bundled server in its store: the seed of an NKEY, readable only by this user. */
 export function bundledLogin(storeDir: string): string {
   return `${storeDir}/nkey`;
 }
 
-/** The pauses between two tries, chosen: from 0.05 s to 2 s. */
+/** The pauses between two attempts: from 0.05 s to 2 s. Chosen. */
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
-/** While another node starts the server: it is not crowded, and a take-over still takes under a second. */
+/**
+ * The pause while another node starts the server. Chosen: it does not disturb the start, and a take-over still takes
+ * under a second.
+ */
 const LOCKED_PAUSE_MS = 250;
-/** While this node's own server starts, which takes about 50 ms. */
+/** The pause while this node's own server starts, which takes about 50 ms. Chosen. */
 const STARTING_PAUSE_MS = 20;
-/** After so long a stay a server is not one that comes and goes. Chosen. */
+/** A server that stays this long counts as stable, not as coming and going. Chosen. */
 const STABLE_MS = 5_000;
-/** A shorter trouble is part of a start or a take-over, and not worth a line. Chosen. */
+/** A shorter trouble is part of a start or a take-over and not worth a line. Chosen. */
 const TROUBLE_MS = 1_500;
-/** A start that takes longer is worth a line. Chosen. */
+/** A longer start is worth a line. Chosen. */
 const SLOW_START_MS = 10_000;
-/** Most reasons that are logged of one time without a server. Chosen. */
+/** The most reasons to log during one time without a server. Chosen. */
 const MAX_SAID = 8;
 
 /**
- * Keeps a NATS server on 127.0.0.1: uses the one that is there, else starts one, and starts another when it goes. A server
- * never outlives its node, not even one that is killed with SIGKILL. When several nodes see it go, the one that gets the
- * lock in the store's folder starts the next on the same store, and the others use it.
+ * Keeps a NATS server on 127.0.0.1: it uses an existing one, else starts one, and starts another when it ends. A server
+ * never outlives its node, not even a node that is killed with SIGKILL. When several nodes see it end, the node that
+ * gets the lock in the store's folder starts the next one on the same store, and the others use it.
  */
 export class EmbeddedNats {
   #port: number;
@@ -64,14 +67,14 @@ export class EmbeddedNats {
   #child: ServerChild | undefined;
   #sight: Sight | undefined;
   #endPause = (): void => {};
-  /** The last child that was seen serving; another one ended before it served. */
+  /** The last child that was seen serving. Any other child ended before it served. */
   #served: ServerChild | undefined;
   #serverName = `muster-${randomUUID()}`;
   #pauses = 0;
   #shortStays = 0;
-  /** Since when there is no server, and the reasons that were logged: they may take turns, and change at every try. */
+  /** Since when there is no server, and the logged reasons: they may alternate and change at every attempt. */
   #trouble: { readonly sinceMs: number; readonly said: SayOnce } | undefined;
-  /** Since when the child has neither listened nor ended. */
+  /** Since when the child neither listens nor ends. */
   #undecidedSinceMs: number | undefined;
 
   constructor(options: EmbeddedOptions) {
@@ -85,10 +88,10 @@ export class EmbeddedNats {
   }
 
   /**
-   * Resolves when a NATS server listens, or when it is clear that none can be started, which is logged. Goes on watching in
-   * either case, until `stop`. Never rejects.
+   * Resolves when a NATS server listens, or when it is clear that none can be started, which is logged. In both cases
+   * it watches until `stop`. Never rejects.
    *
-   * @throws TypeError when it was started before.
+   * @throws TypeError if it was started before.
    */
   start(): Promise<void> {
     if (this.#watching !== undefined) throw new TypeError("Cannot start the embedded NATS server twice");
@@ -98,8 +101,8 @@ export class EmbeddedNats {
   }
 
   /**
-   * Ends the server if this node started it, and resolves when its process is gone, within 4 s. To be called last: the
-   * node must have left the registry before.
+   * Ends the server if this node started it. Resolves when its process is gone, within 4 s. To be called last, after
+   * the node has left the registry.
    */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -128,7 +131,7 @@ export class EmbeddedNats {
     await this.#child?.end();
   }
 
-  /** Waits until the server that is there is gone. */
+  /** Waits until the present server is gone. */
   async #hold(sight: Sight): Promise<void> {
     const seed = await this.#heldSeed();
     if (this.#isStopping) return sight.close();
@@ -144,13 +147,13 @@ export class EmbeddedNats {
     this.#settleStart();
     const sinceMs = this.#clock.nowMs();
     await sight.lost;
-    // No pause after a long stay, so that a take-over is quick; ever longer ones when it comes and goes.
+    // No pause after a long stay, so that a take-over is quick; longer and longer pauses if servers come and go.
     this.#pauses = this.#clock.nowMs() - sinceMs >= STABLE_MS ? this.#shortStays = 0 : this.#shortStays++;
     if (this.#pauses > 0) await this.#pause(LONGEST_PAUSE_MS);
     this.#pauses = 0;
   }
 
-  /** The store's login; where it cannot be read, the server refuses this node, and its store says why. */
+  /** The store's login. If it cannot be read, the server refuses this node, and the peer store logs why. */
   async #heldSeed(): Promise<string | undefined> {
     return await bundledSeed(bundledLogin(this.#storeDir)).catch(() => undefined);
   }
@@ -175,7 +178,7 @@ export class EmbeddedNats {
   async #startServer(): Promise<void> {
     const before = this.#child;
     if (before !== undefined && !before.isOver) {
-      // It is starting, or ending: it closes its port before it releases the store.
+      // It is starting or ending: an ending server closes its port before it releases the store.
       const nowMs = this.#clock.nowMs();
       this.#undecidedSinceMs ??= nowMs;
       if (nowMs - this.#undecidedSinceMs < SLOW_START_MS) return await this.#pause(STARTING_PAUSE_MS);
@@ -187,7 +190,7 @@ export class EmbeddedNats {
     if (before !== undefined && before !== this.#served) {
       const code = await before.exited;
       const reason = before.errors || `see ${this.#storeDir}/nats-server.log`;
-      // Perhaps no fault: a server with another store may have been faster on this port.
+      // This may be no fault: a server with another store may have been faster on this port.
       return await this.#suffer(`nats-server has ended with exit code ${code} instead of serving: ${reason}`);
     }
     const where = { port: this.#port, storeDir: this.#storeDir, searchPath: this.#searchPath };
@@ -212,7 +215,7 @@ export class EmbeddedNats {
     await this.#refused(await child.exited, child.errors);
   }
 
-  /** The login of the store, or one to be written there. @throws UnavailableError the file there is none */
+  /** The login of the store, or a new one for it. @throws UnavailableError the file there has no login */
   async #login(): Promise<{ seed: string; publicKey: string }> {
     const seed = await bundledSeed(bundledLogin(this.#storeDir));
     const pair = seed === undefined ? nkeys.createUser() : nkeys.fromSeed(new TextEncoder().encode(seed));
@@ -229,7 +232,7 @@ export class EmbeddedNats {
           LOCKED_PAUSE_MS,
         );
       case refusals.otherLogin:
-        // Another process has just written it: it is read again.
+        // Another process has just written it, so the next attempt reads it again.
         return await this.#suffer(
           `${nothing} ${bundledLogin(this.#storeDir)} is not what this node has read there`,
           SLOW_START_MS,
@@ -250,7 +253,7 @@ export class EmbeddedNats {
     }
   }
 
-  /** When there has been no server for a while: logs the reason once, and lets `start` resolve. Then pauses. */
+  /** After a while without a server it logs the reason once and lets `start` resolve. Then it pauses. */
   async #suffer(message: string, patienceMs = TROUBLE_MS, longestMs = LONGEST_PAUSE_MS): Promise<void> {
     if (this.#isStopping) return;
     const nowMs = this.#clock.nowMs();
@@ -263,7 +266,7 @@ export class EmbeddedNats {
     await this.#pause(longestMs);
   }
 
-  /** Ever longer up to `longestMs`, with jitter, so that several nodes do not stay in step; ended by `stop`. */
+  /** A pause that grows up to `longestMs`, with jitter, so that several nodes do not stay in step. `stop` ends it. */
   #pause(longestMs: number): Promise<void> {
     if (this.#isStopping) return Promise.resolve();
     const delayMs = backoffMs(this.#pauses++, { firstMs: FIRST_PAUSE_MS, mostMs: longestMs }, Math.random);

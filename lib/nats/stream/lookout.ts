@@ -1,40 +1,40 @@
-/** When to look at a stream: at each bell, and a few times after it, but never more often than the pace. */
+/** Decides when to look at a stream: at each bell and a few times after it, but never faster than the pace. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { NatsStream } from "./stream.ts";
 
 export interface LookoutOptions {
   readonly stream: NatsStream;
-  /** What rings the bell: a subject or a pattern. */
+  /** The subject or pattern that rings the bell. */
   readonly subject: string;
   readonly clock: Clock;
   /** Looks once. Resolves to whether there was news. */
   readonly look: () => Promise<boolean>;
-  /** A look failed. */
+  /** Called when a look failed. */
   readonly onDoubt: () => void;
 }
 
 /**
- * Least time between two looks, in ms. Chosen: a burst of joins is many changes, and each look costs the leader two
- * requests and each follower a pass over its list.
+ * The least time between two looks, in ms. Chosen: a burst of joins makes many changes, and each look costs the leader
+ * two requests and each follower a pass over its list.
  */
 const PACE_MS = 25;
-/** The same after a look that found nothing. Chosen: nobody can have a node ask more than a hundred times a second. */
+/** The same after a look without news. Chosen: nobody can make a node ask more than a hundred times a second. */
 const PACE_WITHOUT_NEWS_MS = 10;
 /**
- * The looks after a bell, until one finds something, in ms of rest before each. Derived: a bell is ahead of its message by
- * well under 1 ms on one server and by 1 to 3 ms among three; a loaded one may take 100 ms. A refused write costs all four.
+ * The looks after a bell until one finds news, each as ms of rest before it. Derived: a bell comes well under 1 ms before its
+ * message on one server, 1 to 3 ms with three, and perhaps 100 ms under load. A refused write costs all four looks.
  */
 const AFTER_BELL_MS: readonly number[] = [0, 10, 50, 200];
-/** After news one look more: a bell that would have rung between two subscriptions is not heard. Chosen, as above. */
+/** One more look after news, as a bell between two subscriptions is not heard. Chosen, as above. */
 const AFTER_NEWS_MS: readonly number[] = [100];
 
-/** The bell of one subject, and the looks that follow from it. */
+/** The bell of one subject and the looks that it causes. */
 export class Lookout {
   readonly #options: LookoutOptions;
   #unring: (() => void) | undefined;
-  /** The looks that are still to come, each with its rest before it. */
+  /** The remaining looks, each as the rest before it. */
   #looks: readonly number[] = [];
-  /** No look before then. */
+  /** The earliest time of the next look. */
   #earliestMs = -Infinity;
   #cancelLook: (() => void) | undefined;
   #isClosed = false;
@@ -43,7 +43,7 @@ export class Lookout {
     this.#options = options;
   }
 
-  /** Hears the bell from now on. To be called before a question is sent: what is published after it is then heard of. */
+  /** Listens for the bell from now on. To be called before a question is sent, so that later messages are noticed. */
   listen(): void {
     if (this.#isClosed) return;
     const { stream, subject } = this.#options;
@@ -82,7 +82,7 @@ export class Lookout {
     this.listen();
     try {
       const isNews = await look();
-      // Where a look takes long, NATS or this node is busy: the pause is as long, so that looks do not add to it.
+      // If a look takes long, NATS or this node is busy. Then pause as long, so that looks do not add load.
       const endedMs = clock.nowMs();
       const paceMs = isNews ? PACE_MS : PACE_WITHOUT_NEWS_MS;
       this.#earliestMs = endedMs + Math.max(paceMs, endedMs - beganMs);

@@ -1,49 +1,52 @@
 /**
- * Follows some subjects of a JetStream stream. Level-triggered: every look asks the leader what came after the last known
- * message, so a missed event does no harm. Three things start a look:
+ * Follows some subjects of a JetStream stream. It is level-triggered: every look asks the leader for the messages after
+ * the last known one, so a missed event does no harm. Three things start a look:
  *
- * - a bell: a plain subscription to the same subjects, which tells nothing but "look";
- * - a few looks after each bell, since a bell rings before its message is stored;
- * - a check every few seconds, which compares the stream's own figures and also finds purges and a stream made anew.
+ * - a bell: a plain subscription to the same subjects, whose messages only say "look";
+ * - a few looks after each bell, as a bell rings before its message is stored;
+ * - a check every few seconds, which compares the stream's own figures and also finds purges and a stream that was made again.
  *
- * No JetStream consumer is used. A consumer lives on one server of a cluster and dies silently with it, and NATS may place
- * new ones on a dead server for 10 s and more.
+ * It uses no JetStream consumer. A consumer lives on one server of a cluster and dies silently with it, and for 10 s or
+ * more NATS may place new ones on a dead server.
  */
 import type { StreamInfo } from "nats";
 import type { Clock } from "../../core/base/clock.ts";
 import { Lookout } from "./lookout.ts";
 import type { NatsStream, StreamMessage } from "./stream.ts";
 
-/** What becomes of the messages of one subject. */
+/** Receives the messages of one subject. */
 export interface Follower {
-  /** All messages will be given again, from the first on: `epoch` names this life of the stream. */
+  /** All messages will come again, from the first on. `epoch` identifies this life of the stream. */
   begin(epoch: string): void;
-  /** The next message, in the order of the stream. */
+  /** The next message in the order of the stream. */
   take(message: StreamMessage): void;
-  /** Everything that the leader had when it was asked has been taken. */
+  /** All messages that the leader had at the question were taken. */
   settle(): void;
-  /** Whether it holds a message up to `lastSequence` whose subject is not among those that the stream still has. */
+  /** Whether it holds a message up to `lastSequence` with a subject that the stream no longer has. */
   misses(lastSequence: number, subjects: ReadonlySet<string>): boolean;
 }
 
 export interface StreamReaderOptions {
   readonly stream: NatsStream;
   readonly clock: Clock;
-  /** Names the life of the stream that was just opened: when it was made. */
+  /** Identifies the life of the just opened stream, by its creation time. */
   readonly epoch: string;
-  /** A look failed, or found fewer messages than before: a check is wanted soon. */
+  /** Called when a look failed or found fewer messages than before: a check should follow soon. */
   readonly onDoubt: () => void;
 }
 
-/** Most rounds of a first read in which the leader names ever newer messages; later ones are news like any other. */
+/**
+ * The most rounds of a first read, if the leader names newer messages each time. Later messages are ordinary news.
+ * Chosen.
+ */
 const MOST_ROUNDS = 8;
 
-/** Follows any number of subjects of one stream over one connection. */
+/** Follows several subjects of one stream over one connection. */
 export class StreamReader {
   readonly #options: StreamReaderOptions;
   readonly #lines = new Map<string, Line>();
   #epoch: string;
-  /** The stream's figures at the last check that found all well. */
+  /** The stream's figures at the last successful check. */
   #passed = "";
 
   constructor(options: StreamReaderOptions) {
@@ -52,9 +55,9 @@ export class StreamReader {
   }
 
   /**
-   * Reads everything under the subject, then follows it. A read that fails is tried again by the next check.
+   * Reads everything under the subject, then follows it. The next check repeats a failed read.
    *
-   * @throws TypeError the subject is followed already
+   * @throws TypeError the subject is already followed
    */
   follow(subject: string, follower: Follower): void {
     if (this.#lines.has(subject)) throw new TypeError(`Cannot follow ${subject} twice`);
@@ -64,14 +67,14 @@ export class StreamReader {
     line.first.catch(this.#options.onDoubt);
   }
 
-  /** Nothing more is given to its follower from now on. */
+  /** Stops calling the subject's follower. */
   unfollow(subject: string): void {
     this.#lines.get(subject)?.close();
     this.#lines.delete(subject);
   }
 
   /**
-   * Resolves when every subject that is followed now has been read once.
+   * Resolves when every subject that is followed now was read once.
    *
    * @throws UnavailableError
    */
@@ -80,8 +83,8 @@ export class StreamReader {
   }
 
   /**
-   * Compares the stream with the messages that were read, and reads new or doubtful ones. Without a change since the last
-   * check this is one small question; the subjects, which may be thousands, are listed only after a change.
+   * Compares the stream with the messages that were read, and reads new or doubtful ones. Without a change since the
+   * last check this is one small question. Only after a change it lists the subjects, which may be thousands.
    *
    * @throws UnavailableError
    */
@@ -91,7 +94,7 @@ export class StreamReader {
     await Promise.all(lines.map((line) => line.isIdle));
     const figures = figuresOf(await stream.info());
     if (lines.length === 0 || (figures === this.#passed && lines.every((line) => line.isWhole))) return;
-    // Taken before the question: what a bell brings meanwhile may be newer than the answer.
+    // Get this before the question, as messages after a bell may be newer than the answer.
     const known = lines.map((line) => line.sequence);
     const info = await stream.info(lines.length === 1 ? lines[0]!.subject : ">");
     const subjects = new Set(Object.keys(info.state.subjects ?? {}));
@@ -105,7 +108,7 @@ export class StreamReader {
   }
 }
 
-/** Changes with every write, delete and purge. */
+/** Figures that change with every write, delete and purge. */
 function figuresOf({ created, state }: StreamInfo): string {
   return [created, state.first_seq, state.last_seq, state.messages, state.num_deleted ?? 0].join(" ");
 }
@@ -116,11 +119,11 @@ class Line {
   first: Promise<void> = Promise.resolve();
   readonly #follower: Follower;
   readonly #options: StreamReaderOptions;
-  /** The life of the stream in which everything was read; `undefined`: not everything was. */
+  /** The life of the stream that was read completely; `undefined`: none yet. */
   #epoch: string | undefined;
-  /** Of the last message that was taken. */
+  /** The sequence of the last taken message. */
   #sequence = 0;
-  /** Reads come one after the other. */
+  /** The last read; reads run one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #lookout: Lookout;
   #isClosed = false;
@@ -145,14 +148,14 @@ class Line {
     return this.#sequence;
   }
 
-  /** Takes everything from the first message on. @throws UnavailableError */
+  /** Reads everything from the first message on. @throws UnavailableError */
   readAll(epoch: string): Promise<void> {
     return this.#inTurn(async () => {
       this.#epoch = undefined;
       this.#sequence = 0;
       this.#lookout.listen();
       this.#follower.begin(epoch);
-      // A key that is written while it is read moves to the end: only a round that finds nothing has seen all.
+      // A key that is written during the read moves to the end, so only a round without news has seen all.
       for (let round = 0; round < MOST_ROUNDS; round++) if (!await this.#catchUp()) break;
       if (this.#isClosed) return;
       this.#epoch = epoch;
@@ -161,9 +164,9 @@ class Line {
   }
 
   /**
-   * Reads new messages, or everything if the stream's figures or subjects contradict the messages that are held.
+   * Reads new messages, or everything if the stream's figures or subjects contradict the held messages.
    *
-   * @param known the last sequence that was taken before `info` was asked for
+   * @param known the last sequence taken before the question for `info`
    * @throws UnavailableError
    */
   async check(info: StreamInfo, subjects: ReadonlySet<string>, known: number): Promise<void> {
@@ -185,7 +188,7 @@ class Line {
     return await result;
   }
 
-  /** Whether there was news. */
+  /** Looks once. @returns whether there was news */
   async #look(): Promise<boolean> {
     const isNews = await this.#inTurn(async () => {
       if (this.#epoch === undefined) return false;
@@ -196,7 +199,7 @@ class Line {
     return isNews === true;
   }
 
-  /** One question to the leader, and the messages up to its answer. @throws UnavailableError */
+  /** Asks the leader once and reads the messages up to its answer. @throws UnavailableError */
   async #catchUp(): Promise<boolean> {
     const { stream, onDoubt } = this.#options;
     const last = await stream.last(this.subject);

@@ -1,4 +1,4 @@
-/** Reads of one JetStream stream over one connection: what its leader knows, and a bell that rings when a message comes. */
+/** Reads one JetStream stream over one connection: from its leader, and by a bell that rings when a message comes. */
 import { UnavailableError } from "../../core/errors.ts";
 import {
   createInbox,
@@ -12,9 +12,12 @@ import type { Clock } from "../../core/base/clock.ts";
 import { atDeadline } from "../../core/base/time/deadlines.ts";
 
 const NO_MESSAGE_CODE = 10037;
-/** The server's number for a stream that does not exist. */
+/** The server's error code for a missing stream. */
 export const NO_STREAM_CODE = 10059;
-/** One answer to a batch: few enough that the server does not take this node for a slow consumer (it buffers 64 MiB). */
+/**
+ * The most messages of one batch. Chosen: few enough that the server does not take this node for a slow consumer (it
+ * buffers 64 MiB).
+ */
 const BATCH_MESSAGES = 1_024;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
@@ -24,7 +27,7 @@ export interface StreamMessage {
   /** Its number in the stream, from 1. */
   readonly sequence: number;
   readonly header: { get(name: string): string };
-  /** When its leader took it, in the server's own words. */
+  /** When its leader took it, as the server writes it. */
   readonly time: string;
   readonly data: Uint8Array;
 }
@@ -38,10 +41,10 @@ export interface StreamOptions {
   readonly requestTimeoutMs: number;
 }
 
-/** A stream behind one connection. */
+/** A stream over one connection. */
 export class NatsStream {
   readonly #options: StreamOptions;
-  /** Whether batches are worth asking for: nats-server has them since 2.11, and a stream must allow direct gets. */
+  /** Whether batches may work: nats-server has them since 2.11, and the stream must allow direct gets. */
   #canBatch = true;
 
   constructor(options: StreamOptions) {
@@ -49,9 +52,9 @@ export class NatsStream {
   }
 
   /**
-   * The stream as its leader sees it.
+   * The stream's information from its leader.
    *
-   * @param subject lists the matching subjects too; none when left out
+   * @param subject also lists the matching subjects. @default no subjects
    * @throws UnavailableError
    */
   async info(subject?: string): Promise<StreamInfo> {
@@ -64,7 +67,7 @@ export class NatsStream {
   }
 
   /**
-   * The last message under a subject, as the leader knows it. The client's own direct get may ask a replica that lags.
+   * The last message under a subject, read from the leader. The client's own direct get may ask a lagging replica.
    *
    * @throws UnavailableError
    */
@@ -73,8 +76,8 @@ export class NatsStream {
   }
 
   /**
-   * Gives the messages later than `sequence` in their order, up to at least `upTo`, which must be a sequence that the
-   * leader has named. Any replica may answer a batch; where it falls short, the leader gives the rest one by one.
+   * Delivers the messages after `sequence` in order, up to at least `upTo`, which must be a sequence from the leader.
+   * Any replica may answer a batch. If it lacks messages, the leader gives the rest one by one.
    *
    * @throws UnavailableError
    */
@@ -91,7 +94,7 @@ export class NatsStream {
       isLagging = at === before;
     }
     while (at < upTo) {
-      // The server's own request; the client's types name only two of its three forms.
+      // The server's request has three forms; the client's types know only two.
       const next = await this.#ofLeader({ seq: at + 1, next_by_subj: subject } as unknown as MsgRequest);
       if (next === undefined) return;
       takeNext(next);
@@ -99,10 +102,10 @@ export class NatsStream {
   }
 
   /**
-   * Calls `onRing` once, when a message is published under the subject. It may not be stored yet, and it may be refused.
-   * Heard once only: in a burst each message would otherwise go to every node twice, as a bell and as an answer.
+   * Calls `onRing` once when a message is published under the subject. The message may not be stored yet and may be
+   * refused. Only once: in a burst each message would otherwise go to every node twice, as a bell and as an answer.
    *
-   * @returns what takes the bell down
+   * @returns a function that removes the bell
    */
   ring(subject: string, onRing: () => void): () => void {
     const { connection } = this.#options;
@@ -128,9 +131,9 @@ export class NatsStream {
   }
 
   /**
-   * One direct get of many messages; the client has none that takes messages without a body, as deletes are.
+   * One direct get of many messages. The client's own one refuses messages without a body, such as deletes.
    *
-   * @returns whether another one is worth asking for
+   * @returns whether another batch may help
    */
   #batch(sequence: number, subject: string, take: (message: StreamMessage) => void): Promise<boolean> {
     const { connection, name, clock, requestTimeoutMs } = this.#options;
@@ -150,10 +153,10 @@ export class NatsStream {
         });
       const hear = (message: Msg): void => {
         const code = message.headers?.code ?? 0;
-        // 204: that was all; 404: there is none.
+        // 204: end of the batch; 404: no message.
         if (code !== 0) return end(code === 204 || code === 404);
         const stored = storedIn(message);
-        // An older server answers with one message and ends in silence.
+        // An older server answers with one message and then nothing.
         if (stored === undefined || !message.headers!.has("Nats-Num-Pending")) return end(false);
         heard++;
         take(stored);
@@ -175,23 +178,23 @@ function storedIn({ headers, data }: Msg): StreamMessage | undefined {
   return { subject, sequence, header: headers, data, time };
 }
 
-/** The server's own number for a fault of JetStream. */
+/** The server's error code of JetStream. */
 export function codeOf(error: unknown): unknown {
   return (error as { api_error?: { err_code?: unknown } } | undefined)?.api_error?.err_code;
 }
 
-/** Whether the error says that there is no stream: nobody made it yet, or somebody deleted it. */
+/** Whether the error says that the stream is missing: it was not made yet, or it was deleted. */
 export function isStreamGone(error: unknown): boolean {
   const cause = error instanceof UnavailableError ? error.cause : error;
   return codeOf(cause) === NO_STREAM_CODE || isUnheard(cause);
 }
 
-/** Whether nobody listens to what was asked: JetStream is off, or the stream gone. */
+/** Whether no server listens to the question: JetStream is off, or the stream is gone. */
 function isUnheard(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === "503";
 }
 
-/** Any error of NATS, as the port tells it. */
+/** Turns any error of NATS into the port's error. */
 export function unavailable(error: unknown): UnavailableError {
   if (error instanceof UnavailableError) return error;
   if (isUnheard(error)) return new UnavailableError("no JetStream answers", { cause: error });

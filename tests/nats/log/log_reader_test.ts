@@ -210,7 +210,7 @@ test("a stream that has lost its last messages is made anew, when it says so twi
   await assert.rejects(reader.look(), /must be deleted/);
   await assert.rejects(reader.look(), /fewer messages than before/);
   log.mayRemove = true;
-  await assert.rejects(reader.look(), /made anew/);
+  await assert.rejects(reader.look(), /made again/);
   assert.deepEqual(told.events, ["settled 5"], "its numbers are not told for others");
   await reader.look();
   assert.deepEqual([told.events, told.label], [["settled 5", "restart 0", "settled 0"], { epoch: 8, sequence: 0 }]);

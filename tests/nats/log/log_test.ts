@@ -131,7 +131,7 @@ test("a message that another life of the stream took has no label that could mis
     await jsm.streams.add(config);
   });
   const { epoch } = recorder.label;
-  await assert.rejects(store.publish("dict", bytesOf("one")), rejectsWith(true, /made anew/));
+  await assert.rejects(store.publish("dict", bytesOf("one")), rejectsWith(true, /made again/));
   await until("the new life", () => recorder.label.epoch > epoch && recorder.isSettled);
   await store.publish("dict", bytesOf("two"));
   await until("it", () => recorder.label.sequence === 2);

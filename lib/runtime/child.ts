@@ -1,10 +1,10 @@
-/** Starts this program again as a child process: a machine starts its workers so. */
+/** Starts this program again as a child process, for the workers of a machine. */
 import { Bun, Deno, process } from "./globals.ts";
 import { readLines } from "./lines.ts";
 import { packing } from "./packed.ts";
 import { isAllPermitted } from "./start/settings.ts";
 
-/** Whether packages come from npm's folder: then a twin must not fetch them into Deno's own cache. */
+/** Whether packages come from npm's folder. If so, a twin must not fetch them into Deno's own cache. */
 const usesNodeModules = packing === "sources" && import.meta.resolve("hono").includes("/node_modules/hono/");
 
 /** This program, started again. */
@@ -19,11 +19,11 @@ export interface Twin {
 }
 
 /**
- * Starts this program with other arguments. The child gets a session of its own: Ctrl+C reaches every process of the
- * terminal's foreground group, but the child stops only when it is told to. It shares this process's standard error.
+ * Starts this program with other arguments. The child gets its own session: Ctrl+C reaches every process of the
+ * terminal's foreground group, but only this process may stop the child. It shares this process's standard error.
  *
- * Under Deno the child has all permissions if this process has them, else those of deno.json (`-P`). These permit only
- * /bin/sh, which passes this process's environment on.
+ * Under Deno the child gets all permissions if this process has them, else those of deno.json (`-P`). These permit only
+ * /bin/sh, which passes on this process's environment.
  *
  * @param onLine gets each line that the child writes to standard output
  * @throws Error the runtime does not permit it
@@ -37,7 +37,7 @@ export function startTwin(args: readonly string[], onLine: (line: string) => voi
       : [process.execPath, "run", ...process.execArgv, main, ...args];
     const child = Bun.spawn(command, { ...streams, stdin: "pipe", stdout: "pipe" });
     void readLines(child.stdout, onLine);
-    // Throws, now or later, if the child has just ended.
+    // If the child has just ended, this throws now or later.
     const write = (text: string): void =>
       void (async () => {
         child.stdin.write(text);

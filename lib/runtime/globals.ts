@@ -1,26 +1,26 @@
-/** The members of Bun and Deno that this folder uses: no type package describes both runtimes. */
+/** The members of Bun and Deno that this folder uses, as no type package describes both runtimes. */
 import type { Foreign } from "./start/execve.ts";
 
 export interface BunServer {
   readonly port: number;
   stop(closeActiveConnections?: boolean): Promise<void>;
-  /** Ends the connections that have had an answer and ask for nothing; spares those that have never asked. */
+  /** Ends the connections that got an answer and wait for nothing. Connections without any request yet stay. */
   closeIdleConnections(): void;
-  /** How long the request's connection may be silent, until the next request comes on it. */
+  /** Sets how long the request's connection may be silent, until the next request comes on it. */
   timeout(request: Request, seconds: number): void;
-  /** `null`: the answer has been sent, or cannot be sent any more. */
+  /** `null`: the answer was sent or can no longer be sent. */
   requestIP(request: Request): { readonly address: string } | null;
 }
 export interface DenoServer {
   readonly addr: { port: number };
-  /** Fails when the server has ended by itself, as it does when it cannot accept a connection. */
+  /** Fails when the server ends by itself, as it does when it cannot accept a connection. */
   readonly finished: Promise<void>;
   shutdown(): Promise<void>;
 }
 /** Answers a request; under Bun `env` is the server. */
 export type Fetch = (request: Request, env?: unknown) => Response | Promise<Response>;
 
-/** A child process with its standard input and output on pipes, as both runtimes have it. */
+/** A child process with pipes for standard input and output, on both runtimes. */
 interface Child {
   readonly pid: number;
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;

@@ -1,8 +1,8 @@
 /**
- * Whole lines to standard output, without ever keeping this process waiting for their reader.
+ * Writes whole lines to standard output and never blocks this process when their reader is slow.
  *
- * Measured with a reader that stands still: `process.stdout` stops the event loop on Deno, and Bun's `Bun.write` does on Bun;
- * the calls below do not. What other processes write to the same pipe does not get between, up to 4,096 bytes.
+ * Measured with a reader that stands still: `process.stdout` stops the event loop on Deno, and `Bun.write` stops it on
+ * Bun; the calls below do not. Up to 4,096 bytes are not mixed with the output of other processes on the same pipe.
  */
 import { write } from "node:fs";
 import type { Clock } from "../core/base/clock.ts";
@@ -10,10 +10,13 @@ import { Deno } from "./globals.ts";
 import { systemClock } from "./process.ts";
 
 const STDOUT = 1;
-/** A pipe that another program has set not to block is full. Chosen: a reader that stands still is asked seldom. */
+/**
+ * The pause when a pipe is full that another program made non-blocking. Chosen: rare enough while a reader stands
+ * still.
+ */
 const RETRY_MS = 10;
 
-/** Resolves when the system has taken all of it. @throws Error nobody will read it any more */
+/** Resolves when the system has taken all of the text. @throws Error the reader is gone */
 export async function writeLines(text: string, clock: Clock = systemClock): Promise<void> {
   let rest: Uint8Array<ArrayBuffer> = new TextEncoder().encode(text);
   while (rest.byteLength > 0) {

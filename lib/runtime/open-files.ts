@@ -1,6 +1,6 @@
 /**
- * Bounds the files that a node has open, nearly all of which are connections. Neither runtime's server bounds its
- * connections, and at the limit of the system Bun's server spins and Deno's ends.
+ * Bounds the open files of a node; nearly all are connections. Neither runtime's server bounds its connections. At the
+ * limit of the system Bun's server spins and Deno's ends.
  */
 import { closeSync, openSync, readFileSync } from "node:fs";
 import type { Clock } from "../core/base/clock.ts";
@@ -9,29 +9,29 @@ import { Deno } from "./globals.ts";
 import { isAllPermitted } from "./start/settings.ts";
 
 /**
- * Whatever the system allows. Chosen: on Deno so many clients that send half of a head of 64 KiB cost 1 GiB; 10,000 idle
- * ones cost 58 MiB there, and 2 MiB on Bun (measured).
+ * The most open files, even if the system allows more. Chosen: on Deno so many clients that each send half of a head of
+ * 64 KiB cost 1 GiB; 10,000 idle clients cost 58 MiB there, and 2 MiB on Bun (measured).
  */
 const MAX_OPEN_FILES = 16_384;
-/** Files that clients must leave for peers, NATS and origins. Chosen: an eighth of the limit, and no more than this. */
+/** The most files to keep free for peers, NATS and origins. Chosen: an eighth of the limit, at most this. */
 const MAX_KEPT_FREE = 256;
-/** Chosen: below it the log tells the limit at start. */
+/** Below this limit the log says so at start. Chosen. */
 const LOW_LIMIT = 4_096;
-/** How often a look is taken: it opens and closes one file, 10 us. */
+/** The interval between two looks. Chosen: a look opens and closes one file, which takes 10 us. */
 const LOOK_EVERY_MS = 250;
 
 let isLimitTold = false;
 
-/** `undefined`: not asked for yet. On Deno without `-A` the answer costs a child process. */
+/** `undefined`: not read yet. Kept, as on Deno without `-A` reading it costs a child process. */
 let knownLimit: { readonly files: number | undefined } | undefined;
 
-/** How many files this process may have open; `undefined` where the system does not say. */
+/** How many files this process may have open; `undefined` if the system does not tell. */
 export function openFileLimit(): number | undefined {
   knownLimit ??= { files: readLimit() };
   return knownLimit.files;
 }
 
-/** How many files are open, or a few less, and how many are too many. */
+/** How many files are open (or a few less), and how many may be. */
 export function openFilesNow(): { readonly open: number; readonly max: number } {
   const limit = openFileLimit();
   return { open: lowestFreeFile() ?? limit ?? 0, max: maxOpenFiles(limit) };
@@ -42,19 +42,19 @@ function readLimit(): number | undefined {
   return text === undefined ? undefined : Number(text);
 }
 
-/** How many open files are too many. @param limit the system's */
+/** From this number on, too many files are open. @param limit the system's */
 export function maxOpenFiles(limit: number | undefined): number {
   if (limit === undefined) return MAX_OPEN_FILES;
   return Math.min(MAX_OPEN_FILES, limit - Math.min(MAX_KEPT_FREE, Math.ceil(limit / 8)));
 }
 
 /**
- * Calls `relieve` whenever too many files are open, and tells the log the first time.
+ * Calls `relieve` whenever too many files are open, and logs the first time.
  *
  * @param relieve ends the connections that wait for nothing
- * @param lowestFree the number that the next file would get; `undefined`: the limit is reached
- * @param patience so many looks in a row must find too many
- * @returns ends the watch
+ * @param lowestFree the number that the next opened file would get; `undefined`: the limit is reached
+ * @param patience this many looks in a row must find too many
+ * @returns a function that ends the watch
  */
 export function watchOpenFiles(
   relieve: () => void,
@@ -90,24 +90,27 @@ export function watchOpenFiles(
   return () => cancel();
 }
 
-/** The system gives the lowest free number to a new file: so many files are open, or a few less. */
+/** The system gives the lowest free number to a new file, so about this many files are open, or a few less. */
 function lowestFreeFile(): number | undefined {
   try {
     const file = openSync("/dev/null", "r");
     closeSync(file);
     return file;
   } catch (error) {
-    // Another failure tells nothing about the limit.
+    // Any other failure says nothing about the limit.
     return (error as { code?: string }).code === "EMFILE" ? undefined : 0;
   }
 }
 
-/** A file of `/proc/self`. Deno permits only a child to read one, unless it runs with `-A`; a child inherits what it tells. */
+/**
+ * Reads a file of `/proc/self`. Without `-A` Deno lets only a child process read one; the child inherits the facts that
+ * it tells.
+ */
 export function ownFile(name: "limits" | "status"): string {
   const file = `/proc/self/${name}`;
   try {
     if (Deno === undefined || isAllPermitted()) return readFileSync(file, "utf8");
-    // Without the permission a terminal would show a prompt.
+    // Ask first: without the permission a terminal would show a prompt.
     if (Deno.permissions.querySync({ name: "run", command: "/bin/sh" }).state !== "granted") return "";
     const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", `cat ${file}`], stderr: "null" }).outputSync();
     return new TextDecoder().decode(stdout);

@@ -1,28 +1,28 @@
-/** Whether this program was packed into one file, and where the files lie that it then reads. */
+/** Whether this program is packed into one file, and where the files beside it are. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Bun, Deno, process } from "./globals.ts";
 
 /**
- * `sources`: from this repository, or from a package of it. `bundle`: all of it in one file of JavaScript. `executable`: that
- * file together with the runtime.
+ * `sources`: from this repository or a package of it. `bundle`: one file of JavaScript. `executable`: that file
+ * together with the runtime.
  */
 export type Packing = "sources" | "bundle" | "executable";
 
-/** How this program was packed, by where a module finds itself: in a bundle all modules are one file. */
+/** How this program is packed, by the URL of this module: in a bundle all modules are one file. */
 export const packing: Packing = packingOf(import.meta.url, Deno?.build.standalone === true);
 
-/** @param url of the module in lib/runtime/packed.ts, as it finds itself */
+/** @param url the URL of the module in lib/runtime/packed.ts, as that module sees it */
 export function packingOf(url: string, isStandalone: boolean): Packing {
-  // Bun's executables hold their file in a folder that is not on any disk.
+  // Bun's executables hold their file in a virtual folder.
   if (isStandalone || (Bun !== undefined && /\/(\$bunfs|~BUN)\//.test(url))) return "executable";
   return /\/runtime\/packed\.[jt]s$/.test(url) ? "sources" : "bundle";
 }
 
 /**
- * A file or folder that was laid beside the bundle or the executable. `undefined`: there is none, and what it stands for
- * comes from where the packages are.
+ * The path of a file or folder beside the bundle or the executable. `undefined`: there is none, so use the file from
+ * the packages.
  */
 export function besideProgram(name: string): string | undefined {
   if (packing === "sources") return undefined;

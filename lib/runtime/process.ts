@@ -10,7 +10,7 @@ export function commandLine(): string[] {
   return process.argv.slice(2);
 }
 
-/** Reads only the named variables: Deno's least permissions do not let a program list the others. */
+/** Reads only the named variables, as Deno's least permissions do not let a program list the others. */
 export function environment(names: readonly string[]): Record<string, string | undefined> {
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));
 }
@@ -20,12 +20,12 @@ export function readTextFile(path: string): string {
   return readFileSync(path, "utf8");
 }
 
-/** The longest file that is read while requests wait. Chosen: it takes a few milliseconds, and options are far shorter. */
+/** The longest file to read while requests wait. Chosen: it takes a few milliseconds, and options are far shorter. */
 const MAX_REREAD_BYTES = 16 * 1024 * 1024;
 
 /**
- * Whether a file can be read over and over while this process serves. A pipe gives what it has once, and the next reader waits
- * for a writer, perhaps for ever, and this process with it.
+ * Whether a file can be read repeatedly while this process serves. A pipe gives its content only once; a second read
+ * could block this process forever.
  */
 export function isRereadable(path: string): boolean {
   try {
@@ -63,7 +63,7 @@ export function isOutTerminal(): boolean {
   return process.stdout.isTTY === true;
 }
 
-/** Writes to standard error. The text is lost when nobody reads it any more: a node goes on without its log. */
+/** Writes to standard error. The text is lost if the reader is gone: a node continues without its log. */
 export function writeError(text: string): void {
   write(process.stderr, text);
 }
@@ -73,7 +73,7 @@ export function writeOut(text: string): void {
   process.stdout.write(text);
 }
 
-/** Writes to standard output. Resolves when the system has taken all of it, or nobody reads it any more. */
+/** Writes to standard output. Resolves when the system has taken all of it or the reader is gone. */
 export function writeWhole(text: string | Uint8Array): Promise<void> {
   const { stdout } = process;
   if (stdout.listenerCount("error") === 0) stdout.on("error", () => {});
@@ -86,22 +86,22 @@ export function writeWhole(text: string | Uint8Array): Promise<void> {
   });
 }
 
-/** Writes to standard output; the text is lost when nobody reads it any more. */
+/** Writes to standard output. The text is lost if the reader is gone. */
 export function tell(text: string): void {
   write(process.stdout, text);
 }
 
 function write(stream: Output, text: string): void {
-  // Without a listener an error ends the process: Bun throws it, Deno emits it.
+  // Without a listener an error would end the process: Bun throws it, Deno emits it.
   if (stream.listenerCount("error") === 0) stream.on("error", () => {});
   try {
     stream.write(text);
   } catch { /* nobody reads */ }
 }
 
-/** Has the runtime's warnings told to `listener`. Else both runtimes write them to standard error as plain text. */
+/** Passes the runtime's warnings to `listener`. Otherwise both runtimes write them to standard error as plain text. */
 export function onWarning(listener: (text: string) => void): void {
-  // The runtime's own listener is the one that writes.
+  // Remove the runtime's own listener, as it writes the text.
   process.removeAllListeners("warning");
   process.on("warning", (warning) => {
     const { name, message } = warning as Error;
@@ -118,7 +118,7 @@ export function onInputLine(listener: (line: string) => void, onEnd: () => void)
   process.stdin.on("error", onEnd);
 }
 
-/** How many cores this process may use. */
+/** The number of cores that this process may use. */
 export function coreCount(): number {
   return navigator.hardwareConcurrency;
 }
@@ -129,13 +129,13 @@ export function exit(code: number): never {
 }
 
 /**
- * Calls `listener` at every SIGINT, SIGTERM and SIGHUP; the last one comes when the terminal's window closes. A process
- * that was started to ignore SIGHUP, as `nohup` does, still ignores it.
+ * Calls `listener` at every SIGINT, SIGTERM and SIGHUP. SIGHUP comes when the terminal's window closes. A process that
+ * was started to ignore SIGHUP, as by `nohup`, still ignores it.
  */
 export function onStopSignal(listener: (signal: string) => void): void {
   const isIgnored = isHangupIgnored();
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => listener(signal));
-  // Deno forgets that a signal is ignored as soon as it listens to any, so this listens even then.
+  // As soon as Deno listens to any signal, it no longer ignores SIGHUP. So always listen, and ignore it here.
   process.on("SIGHUP", () => isIgnored || listener("SIGHUP"));
 }
 
@@ -145,7 +145,7 @@ function isHangupIgnored(): boolean {
   return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
 }
 
-/** What this process uses now, for `NodeFigures.usage` of lib/http. Takes some tens of microseconds. */
+/** This process's current use of resources, for `NodeFigures.usage` of lib/http. It takes some tens of microseconds. */
 export function processUse() {
   const { rss: residentBytes, heapUsed: heapBytes } = process.memoryUsage();
   const { user, system } = process.cpuUsage();
@@ -159,7 +159,7 @@ export const systemClock: Clock = {
   nowMs: steady(Date.now),
   fineMs: () => performance.now(),
   after(delayMs, action) {
-    // Both runtimes warn on standard error about a time that is already over, into a JSON log too.
+    // Not below 0: for a past time both runtimes print a warning to standard error, even into a JSON log.
     const timer = setTimeout(action, Math.max(0, delayMs));
     return () => clearTimeout(timer);
   },

@@ -5,11 +5,11 @@ import { Deno, process } from "./globals.ts";
 const CLOSE_DEBUGGER_AFTER_MS = [0, 1, 2, 5, 10, 20, 50, 100, 500, 2_000];
 
 /**
- * Calls `listener` at every SIGUSR1 and SIGUSR2, which end a process that does not listen. Windows has neither.
+ * Calls `listener` at every SIGUSR1 and SIGUSR2. They end a process that does not listen. Windows has neither.
  *
- * Since 2.9.2 Deno also takes SIGUSR1 for "open the debugger at 127.0.0.1:9229", where every user of the machine could
- * run code as this process (denoland/deno#35738). No flag turns that off, so it is closed again at once; so is one that
- * was asked for with `--inspect`, which cannot be told apart. SIGUSR2 opens nothing.
+ * Since 2.9.2 Deno also opens its debugger at 127.0.0.1:9229 on SIGUSR1, where every user of the machine could run code
+ * as this process (denoland/deno#35738). No flag turns that off, so this closes it again at once. It also closes a
+ * debugger of `--inspect`, as the two look the same. SIGUSR2 opens nothing.
  */
 export function onReloadSignal(listener: (signal: string) => void): void {
   if (process.platform === "win32") return;

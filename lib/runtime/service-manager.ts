@@ -1,28 +1,28 @@
 /**
- * Tells systemd how this service is (sd_notify(3)), by the program systemd-notify: neither runtime has datagrams for Unix
- * sockets, and calls into the C library would need all of Deno's permissions.
+ * Tells systemd the state of this service (sd_notify(3)), by the program systemd-notify: neither runtime has datagrams
+ * for Unix sockets, and calls into the C library would need all of Deno's permissions.
  */
 import { spawn } from "node:child_process";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { process } from "./globals.ts";
 
-/** Where systemd listens, how often it wants to hear that the service lives, and where systemd-notify is. */
+/** They tell where systemd listens, how often it expects a sign of life, and where systemd-notify is. */
 const VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "PATH"] as const;
 
-/** A message that has not been sent by then is given up: systemd-notify itself waits 5 s for systemd. Chosen. */
+/** After this time a message is given up. Chosen: systemd-notify itself waits 5 s for systemd. */
 const SEND_TIMEOUT_MS = 8_000;
 
-/** The arguments are the assignments; all else is this process's own. */
+/** The arguments are the assignments; the environment comes from this process. */
 const SCRIPT = 'exec systemd-notify "$@"';
 
-/** systemd, where it runs this program as a service of `Type=notify`. */
+/** systemd, if it runs this program as a service of `Type=notify`. */
 export class ServiceManager {
   readonly #env: Readonly<Record<string, string>>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #watchdogMs: number | undefined;
-  /** Messages go one after another: systemd must not hear of the end before the start. */
+  /** The last message. They are sent one after the other, so that systemd does not get the end before the start. */
   #sending: Promise<void> = Promise.resolve();
   #hasFailed = false;
 
@@ -36,19 +36,19 @@ export class ServiceManager {
     if (isForThis && Number(usec) > 0) this.#watchdogMs = Number(usec) / 1_000;
   }
 
-  /** It serves. */
+  /** Tells that this node serves. */
   ready(): void {
     void this.#send("READY=1", "STATUS=serving");
   }
 
-  /** It leaves, which may take so long, whatever the unit says. */
+  /** Tells that this node leaves. That may take `withinMs`, even if the unit allows less. */
   stopping(withinMs: number): void {
     void this.#send("STOPPING=1", "STATUS=leaving", `EXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1_000)}`);
   }
 
   /**
-   * Says that the service lives, twice in the time that the unit allows, for as long as `isAlive` resolves to true. A process
-   * whose event loop stands still says nothing. Does nothing where the unit has no watchdog.
+   * Tells that the service lives, twice in the unit's watchdog time, as long as `isAlive` resolves to true. A process
+   * with a blocked event loop tells nothing. Does nothing if the unit has no watchdog.
    */
   watch(isAlive: () => Promise<boolean>): void {
     const allowedMs = this.#watchdogMs;
@@ -71,7 +71,7 @@ export class ServiceManager {
   }
 }
 
-/** @returns systemd, where it listens. @param read gives the values of variables */
+/** @returns systemd, if it listens. @param read reads the values of variables */
 export function serviceManager(
   read: (names: readonly string[]) => Record<string, string | undefined>,
   clock: Clock,
@@ -81,7 +81,10 @@ export function serviceManager(
   return env["NOTIFY_SOCKET"] ? new ServiceManager(env, clock, log) : undefined;
 }
 
-/** Resolves to why it was not sent. By /bin/sh, the one program that Deno's least permissions let a node run. */
+/**
+ * Sends a message; resolves to the reason if that failed. Uses /bin/sh, the only program that Deno's least permissions
+ * allow.
+ */
 function run(
   assignments: readonly string[],
   env: Readonly<Record<string, string>>,

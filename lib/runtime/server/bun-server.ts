@@ -1,22 +1,22 @@
-/** The server under Bun, with bounds on the time that a connection may be silent. */
+/** The server under Bun, with bounds on the silence of connections. */
 import { WEBSOCKET_OPTIONS } from "./websocket.ts";
 import { Bun, type BunServer, type Fetch } from "../globals.ts";
 
-/** No bound: bodies go through to a site as they come, and no other route reads one. Bun's own bound is 128 MiB. */
+/** No bound: bodies are streamed to a site, and no other route reads one. Bun's own bound is 128 MiB. */
 const MAX_REQUEST_BODY_BYTES = Number.MAX_SAFE_INTEGER;
 /**
- * For a connection without a request, a head however slowly it comes, and a client that takes nothing of its answer. Chosen:
- * so long can clients that are slow on purpose keep others out, and clients come back this often.
+ * For a connection without a request, for a whole head, and for a client that reads nothing of its answer. Chosen:
+ * malicious slow clients can keep others out for this long, and good clients come back this often.
  */
 const IDLE_TIMEOUT_SECONDS = 30;
-/** Bun's longest. It is longer than the slowest load: a connection that waits for an answer is not idle. */
+/** The longest that Bun allows. It is longer than the slowest load, as a connection that waits for an answer is not idle. */
 const WAIT_TIMEOUT_SECONDS = 255;
 
-/** Answers that may be silent for long between two of their pieces. */
+/** Answers that may be silent for a long time between two pieces. */
 const silent = new WeakSet<Response>();
 const servers = new Set<BunServer>();
 
-/** @throws Error the address cannot be had */
+/** @throws Error it cannot listen at the address */
 export async function bunServer(
   address: { hostname: string; port: number; reusePort: boolean },
   fetch: Fetch,
@@ -43,25 +43,25 @@ export async function bunServer(
   };
 }
 
-/** The same promise. While it waits the connection is not idle; a time that is set stays until the next request. */
+/** Returns the same promise. While it is pending the connection is not idle. The set time stays until the next request. */
 function patient(answer: Promise<Response>, request: Request, server: BunServer): Promise<Response> {
   server.timeout(request, WAIT_TIMEOUT_SECONDS);
   answer.then((response) => silent.has(response) || server.timeout(request, IDLE_TIMEOUT_SECONDS), () => {});
   return answer;
 }
 
-/** The answer may be silent for as long as a load takes. */
+/** Allows the answer to be silent for as long as a load takes. */
 export function mayBeSilent(response: Response): void {
   if (Bun !== undefined) silent.add(response);
 }
 
-/** Whether nothing is left to be sent to the client. Only for Bun. */
+/** Whether everything was sent to the client. Only for Bun. */
 export function isAnswered(request: Request): boolean {
   for (const server of servers) if (server.requestIP(request) !== null) return false;
   return true;
 }
 
-/** Ends the answer to this request if its client takes nothing for a second. Only for Bun. */
+/** Ends the answer to this request if its client reads nothing for a second. Only for Bun. */
 export function hurry(request: Request): void {
   for (const server of servers) if (server.requestIP(request) !== null) server.timeout(request, 1);
 }

@@ -1,34 +1,34 @@
 /**
- * The server under Deno, which has no time-outs, and ends when it cannot accept a connection. Only its end closes idle
- * connections: so this puts a new server in its place on the same port.
+ * The server under Deno. It has no time-outs, and it ends when it cannot accept a connection. Only its end closes idle
+ * connections. So this code replaces it by a new server on the same port.
  */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { Deno, type DenoServer, type Fetch } from "../globals.ts";
 
-/** The port is free a moment after the former server has let go of it; measured: 8 ms. */
+/** The port becomes free some 8 ms after the former server released it (measured). */
 const RETRY_MS = 2;
-/** Chosen: as often does it try when other things are in its way. */
+/** The interval after QUICK_RETRIES attempts, and the wait after a server that could not accept. Chosen. */
 const SLOW_RETRY_MS = 100;
-/** Tries at the short interval; then it is told. */
+/** The number of attempts at the short interval; then the log says so. Chosen. */
 const QUICK_RETRIES = 100;
 
-/** A server that is made anew when it ends. Answers in flight are sent by the server to which their requests came. */
+/** A server that is replaced when it ends. The server that got a request also sends its answer. */
 export class RenewedServer {
   readonly port: number;
   readonly #serve: (port: number) => DenoServer;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** `undefined` while it is made anew. */
+  /** `undefined` while it is being replaced. */
   #current: DenoServer | undefined;
   /** Former servers with answers in flight. */
   readonly #ending = new Set<Promise<void>>();
   #isStopped = false;
-  /** Once is enough: a crowd can make it end many times a second. */
+  /** Whether an end was logged. Once is enough, as a crowd can make the server end many times a second. */
   #isTold = false;
   #cancelRetry = () => {};
 
-  /** @throws Error the address cannot be had */
+  /** @throws Error it cannot listen at the address */
   constructor(
     address: { hostname: string; port: number; reusePort: boolean },
     fetch: Fetch,
@@ -37,7 +37,7 @@ export class RenewedServer {
   ) {
     this.#clock = clock;
     this.#log = log;
-    // By default an answer that breaks off is written to standard error with a stack.
+    // By default Deno writes a broken answer to standard error with a stack.
     const onError = (error: unknown) => {
       log.debug(`an answer broke off: ${error instanceof Error ? error.message : String(error)}`);
       return new Response(null, { status: 500 });
@@ -56,15 +56,15 @@ export class RenewedServer {
         this.#log.warn(`the server ended and starts anew; its idle connections are ended: ${messageOf(error)}`);
       }
       this.#isTold = true;
-      // A server that cannot accept keeps its connections until it is told to shut down.
+      // A server that cannot accept keeps its connections until it is shut down.
       this.relieve(SLOW_RETRY_MS);
     });
   }
 
   /**
-   * Ends all connections without a whole request, and those of WebSockets. None can be opened until the port is free.
+   * Ends all connections without a whole request, and all WebSockets. No connection can open until the port is free.
    *
-   * @param delayMs how long it waits for that
+   * @param delayMs the wait before it listens on the port again
    */
   relieve(delayMs: number = RETRY_MS): void {
     const former = this.#current;
@@ -86,7 +86,7 @@ export class RenewedServer {
     }
   }
 
-  /** Accepts no more connections; resolves when the requests in flight are answered. */
+  /** Accepts no more connections. Resolves when the requests in flight are answered. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelRetry();

@@ -1,4 +1,4 @@
-/** The HTTP and WebSocket server, on either runtime. */
+/** The HTTP and WebSocket server on both runtimes. */
 import type { Context } from "hono";
 import type { UpgradeWebSocket, WSEvents } from "hono/ws";
 import type { Clock } from "../../core/base/clock.ts";
@@ -12,20 +12,20 @@ import { systemClock } from "../process.ts";
 /** A listening HTTP server. */
 export interface Listener {
   readonly port: number;
-  /** Accepts no more connections; resolves when the requests in flight are answered. */
+  /** Accepts no more connections. Resolves when the requests in flight are answered. */
   stop(): Promise<void>;
 }
 
 /**
- * What a server is told of its answers, and tells of them. Deno's server keeps the `Content-Length` of a stream; Bun's
- * drops it (https://github.com/oven-sh/bun/issues/10507), so there long values are sent whole, and looked after.
+ * How answers depend on the runtime's server. Deno's server keeps the `Content-Length` of a stream. Bun's server drops
+ * it (https://github.com/oven-sh/bun/issues/10507), so there long values are sent whole, and slow clients are watched.
  */
 export const answerPort = { isSliced: Bun === undefined, isAnswered, hurry, mayBeSilent };
 
 /**
- * The address that a request came from, as its server tells it; an IPv4 address as such. `undefined`: it is not known.
+ * The client's address of a request, from the server; an IPv4 address in its own form. `undefined`: it is unknown.
  *
- * @param env what the server gives beside the request: the server itself on Bun, what it knows of the connection on Deno
+ * @param env the server's second argument: the server itself on Bun, facts about the connection on Deno
  */
 export function remoteOf(request: Request, env: unknown): string | undefined {
   if (typeof env !== "object" || env === null) return undefined;
@@ -36,35 +36,35 @@ export function remoteOf(request: Request, env: unknown): string | undefined {
 }
 
 /**
- * A listener for other nodes ends connections only when so many looks in a row have found too many files, 10 s: when it was no
- * use that the public listener ended its own. Deno cannot end idle connections without those of peers.
+ * A listener for peers ends connections only after this many looks in a row with too many files (10 s), when it did not
+ * help that the public listener ended its own. Deno cannot end idle connections without those of peers.
  */
 const PEERS_PATIENCE = 40;
 
-/** A certificate, with those behind it, and its private key, in PEM. */
+/** A certificate with its chain, and its private key, in PEM. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
 }
 
-/** Accepts a request for a WebSocket, whose events go to the handlers. It throws when the runtime cannot. */
+/** Accepts a request for a WebSocket; its events go to the handlers. The result throws if the runtime cannot upgrade. */
 export async function webSocketUpgrade(): Promise<(context: Context, events: WSEvents) => Promise<Response>> {
-  // Load only the adapter of this runtime: each uses its runtime's globals when it is loaded.
+  // Load only the adapter of this runtime, as each one uses its runtime's globals when it is loaded.
   return Bun !== undefined
     ? (await import("hono/bun")).upgradeWebSocket
     : (await import("hono/deno")).upgradeWebSocket as UpgradeWebSocket;
 }
 
 /**
- * Listens for HTTP and WebSockets. When too many files are open, it ends the connections that wait for nothing.
+ * Listens for HTTP and WebSockets. If too many files are open, it ends the connections that wait for nothing.
  *
- * @param address.isShared whether other processes of this user may listen there too (SO_REUSEPORT); the kernel then
+ * @param address.isShared whether other processes of this user may listen there, too (SO_REUSEPORT); the kernel then
  * spreads connections over them
- * @param address.isForPeers whether only other nodes are answered there: a crowd at another listener does not cut them off
+ * @param address.isForPeers whether it is only for other nodes: then a crowd at another listener does not cut them off
  * @param address.tls encrypts it
- * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket asks for
- * @param log hears of it when connections are ended
- * @throws Error the address is in use, not of this machine, or not permitted
+ * @param fetch answers a request; under Bun its second argument is the server, which Hono's upgradeWebSocket needs
+ * @param log gets a line when connections are ended
+ * @throws Error the address is in use, not on this machine, or not permitted
  */
 export async function listen(
   address: { host: string; port: number; isShared?: boolean; isForPeers?: boolean; tls?: Certificate },

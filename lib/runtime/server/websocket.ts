@@ -1,18 +1,18 @@
 import { MAX_FRAME_BYTES } from "../../core/base/limits.ts";
 
-/** What a peer that does not read may make this node hold, per connection; over it, the connection is closed. */
+/** The most unsent bytes per connection for a peer that does not read; above it, the connection is closed. */
 const MAX_WEBSOCKET_BUFFERED_BYTES = 64 * 1024 * 1024;
 
-/** The part of Hono's data beside a socket of Bun's that is read here. */
+/** The part of Hono's data of a Bun socket that is used here. */
 interface Upgraded {
   readonly data: { readonly events: { onMessage?(event: { readonly data: unknown }): void } };
 }
 
 /**
- * For the WebSockets of Bun's server, over what Hono's handler has. Who hears of a message gets its data, and no context.
+ * Options for the WebSockets of Bun's server, based on Hono's handler. A message handler gets only the data, without a context.
  *
- * For each message Hono itself makes an event, a context and a URL: with 8 connections, where most frames have one value, nodes
- * make 1.02 to 1.11 times as many hops without.
+ * Hono itself makes an event, a context and a URL for each message. Without them, nodes make 1.02 to 1.11 times as many
+ * hops with 8 connections, where most frames have one value.
  */
 export const WEBSOCKET_OPTIONS = {
   message({ data: { events } }: Upgraded, message: string | Uint8Array<ArrayBuffer>): void {

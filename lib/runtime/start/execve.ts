@@ -22,7 +22,7 @@ export function execve(
 ): void {
   const encoder = new TextEncoder();
   const texts: Uint8Array[] = [];
-  // Keeps the texts alive: the lists hold only their addresses.
+  // Keeps the texts alive, as the lists hold only their addresses.
   const list = (all: readonly string[]) => {
     const pointers = all.map((text) => {
       texts.push(encoder.encode(`${text}\0`));

@@ -1,12 +1,12 @@
-/** The permissions of Deno, for a user who gave none on the command line. */
+/** Asks for Deno's permissions if the user gave none on the command line. */
 import { Deno, process } from "../globals.ts";
 
 const NEEDED = ["net", "read", "env", "run"] as const;
 
 /**
- * Asks for what a node needs in four prompts; Deno by itself asks for each variable and address, 33 times. Where nobody
- * can answer, or the answer is no, it says what to type and ends the process with exit code 2. It does nothing once the
- * user has given some permission, by a flag or by `-P`, and nothing under Bun.
+ * Asks for a node's permissions in four prompts; Deno by itself would ask 33 times, for each variable and address. If
+ * nobody can answer, or the answer is no, it says what to type and exits with code 2. It does nothing if the user gave
+ * any permission, by a flag or by `-P`, and nothing under Bun.
  */
 export function askForPermissions(): void {
   const permissions = Deno?.permissions;
@@ -16,7 +16,7 @@ export function askForPermissions(): void {
     return state === "granted" || partial === true;
   });
   if (isGiven) return;
-  // Without `run` a node only cannot start the bundled NATS server, and says so.
+  // `run` is optional: without it a node only cannot start the bundled NATS server, and says so.
   const missing = NEEDED.filter((name) => permissions.requestSync({ name }).state !== "granted" && name !== "run");
   if (missing.length === 0) return;
   console.error(

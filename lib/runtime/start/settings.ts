@@ -1,4 +1,4 @@
-/** Settings of the runtime itself, made before it runs this program, and differences between the two runtimes. */
+/** Settings for the runtime itself, made before it runs this program, and differences between the two runtimes. */
 import { readFileSync } from "node:fs";
 import { execve } from "./execve.ts";
 import { Bun, Deno, process } from "../globals.ts";
@@ -14,7 +14,7 @@ export const isChunkedTextFaster = Bun === undefined;
 /** Whether this runtime's maps find a number faster than a string: V8's do. */
 export const isHashFaster = Bun === undefined;
 
-/** What an entry of a cache costs on this runtime: see lib/core/cache/memory.ts. Measured. */
+/** The costs of a cache entry on this runtime: see lib/core/cache/memory.ts. Measured. */
 export const entryCosts = Bun === undefined
   ? { entryBytes: 1_800, perBodyByte: 1.25 }
   : { entryBytes: 1_000, perBodyByte: 2 };
@@ -33,7 +33,7 @@ export const entryCosts = Bun === undefined
  * - `--no-maglev`: without the middle compiler, hot code reaches the best compiler sooner. Measured with both V8 flags,
  *   five nodes, Zipf's keys and pauses of 15 s: a request takes 94 us of CPU, and 113 us without them.
  *
- * Tried and left out: a young generation fixed at its largest size of 16 MiB (hops take 8 % more CPU).
+ * Tried but not used: a young generation fixed at its largest size of 16 MiB (hops take 8 % more CPU).
  */
 export const RUNTIME_SETTINGS = {
   bun: { MIMALLOC_PURGE_DELAY: "10000", MIMALLOC_PURGE_HOLES: "0", BUN_CONFIG_MAX_HTTP_REQUESTS: "8192" },
@@ -41,11 +41,11 @@ export const RUNTIME_SETTINGS = {
 };
 
 /**
- * Replaces this process by the same command with `RUNTIME_SETTINGS` in its environment, unless they are there already.
- * Settings of the user stay; a user's V8 flags come last, so they override these.
+ * Replaces this process by the same command with `RUNTIME_SETTINGS` in its environment, unless they are already set.
+ * The user's own settings stay; the user's V8 flags come last, so they override these.
  *
- * It does nothing on systems other than Linux, under Deno without `-A`, with `--cwd` (the new process would follow it
- * again), with `--inspect` (the debugger would lose the process) and with `--cpu-prof` (its timer would end the new one).
+ * It does nothing on systems other than Linux, under Deno without `-A`, with `--cwd` (the new process would change the folder
+ * again), with `--inspect` (the debugger would lose the process) and with `--cpu-prof` (its timer would end the new process).
  */
 export function startWithSettings(): void {
   if (process.platform !== "linux" || (Deno !== undefined && !isAllPermitted())) return;

@@ -23,8 +23,8 @@ export interface PeerLimits {
   readonly maxWindowBytes: number;
   /**
    * The window grows while acknowledgements come at most this much later than the quickest one, and shrinks when they
-   * come twice as late. So a probe waits at most about this long, here and in the system's buffers. Other links of this
-   * node may share the path, and a probe has 250 ms.
+   * come twice that much later. So a probe waits at most about that long, here and in the system's buffers. Other links
+   * of this node may share the path, and a probe has 250 ms.
    */
   readonly pieceDelayMs: number;
   /** An ask whose value or push travels in pieces may take this long after the last piece, even beyond its own time. */
@@ -44,9 +44,9 @@ export interface PeerLimits {
   /** A full socket that takes nothing for this long is closed. */
   readonly stallMs: number;
   /**
-   * So many misses in a row, without a frame from the peer between them, make a connection dead (silence.ts). With
-   * probes this takes some 5 s, twice the misses of a suspect. So a peer that stood still is evicted first, or
-   * continues on the same connection.
+   * So many misses in a row, without a frame from the peer between them, make a connection dead (silence.ts). At the
+   * pace of probes this takes some 5 s: it is twice the misses of a suspect. So a peer that stood still is evicted
+   * first, or continues on the same connection.
    */
   readonly silentMisses: number;
   /** Misses within this time count as one. Derived: the time-out of a probe. */

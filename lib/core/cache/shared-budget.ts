@@ -91,8 +91,8 @@ export class SharedBudget {
   /**
    * Stores a value in `cache`, and makes room.
    *
-   * @returns false when it is not stored: it exceeds the whole budget, an invalidation covers it, this node has a value
-   * of the key that is good up to a later label, or the caches still exceed their budget
+   * @returns false when it is not stored. It exceeds the whole budget, or an invalidation covers it; this node has a
+   * value of the key that is good up to a later label; or the caches still exceed their budget
    */
   store(cache: ByteCache, key: string, given: Value): boolean {
     const hash = hashOf(key);

@@ -36,8 +36,8 @@ export class Drain {
   }
 
   /**
-   * Pushes the main cache, the most recently used entries first, then the hot copies of keys that this node came to own when
-   * their owner was lost, then the values loaded meanwhile. Ends when done or aborted. Never rejects.
+   * Pushes the main cache, the most recently used entries first. Then it pushes hot copies of keys that this node came to own
+   * when their owner was lost. Last come the values loaded during the drain. Ends when done or aborted. Never rejects.
    *
    * @param landed called after the first push; resolves when no peer asks this node any more and its loads in flight have ended
    */

@@ -80,8 +80,8 @@ class PeekRound {
   }
 
   /**
-   * Asks the former owners. When one is lost, or when this node only stands in for the owner, the other nodes may have hot
-   * copies and are asked too. So after a crash, the origin loads only keys that no other node had fetched.
+   * Asks the former owners. If one is lost, or if this node only stands in for the owner, it also asks the other nodes
+   * for hot copies. So after a crash, the origin loads only keys that no other node had fetched.
    */
   begin(formerOwners: readonly Peer[]): void {
     this.#ask(formerOwners);

@@ -101,8 +101,8 @@ export class Liveness {
   }
 
   /**
-   * To be called when a peer wrote its record again in the same life (it put itself back or changed its state), after
-   * the rosters are up to date.
+   * To be called when a peer wrote its record again in the same life: it put itself back or changed its state. The
+   * rosters must be up to date before.
    */
   wroteAgain(suspect: Suspect): void {
     const peer = this.#view.peers.get(suspect.name);

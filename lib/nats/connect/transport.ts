@@ -1,7 +1,7 @@
 /**
- * The client's transport, with a bound on the bytes before the end of the greeting. nats.js 2.29.3 joins the whole
- * greeting again at each chunk, without a bound, and leaves the socket open when it gives up. A program on the port
- * that never ends its line blocked a node for 4 to 6 s at a time (measured on both runtimes) and filled its memory.
+ * The client's transport, with a bound on the bytes before the end of the greeting. nats.js 2.29.3 joins the whole greeting
+ * again at each chunk, without a bound, and leaves the socket open when it gives up. A program on the port that never ends its
+ * line filled a node's memory. It also blocked the node for 4 to 6 s at a time (measured on both runtimes).
  */
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "nats";

@@ -32,9 +32,10 @@ const MAX_ERROR_CHARS = 500;
  *
  * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder lives, and
  * no server opens a store before the last one released it. The guard waits for the end of file on the pipe from the
- * node, which comes however the node dies. The pipe's first line is the login. Only the holder of the lock writes it to
- * the store, so nodes that start at the same time end with one login. Everything is only for this user. `flock` is part
- * of util-linux and busybox; macOS has perl.
+ * node, which comes however the node dies.
+ *
+ * The pipe's first line is the login. Only the holder of the lock writes it to the store, so nodes that start at the same
+ * time end with one login. Everything is only for this user. `flock` is part of util-linux and busybox; macOS has perl.
  */
 const script = String.raw`
 umask 077

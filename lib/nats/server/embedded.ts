@@ -50,8 +50,8 @@ const MAX_SAID = 8;
 
 /**
  * Keeps a NATS server on 127.0.0.1: it uses an existing one, else starts one, and starts another when it ends. A server
- * never outlives its node, not even a node that is killed with SIGKILL. When several nodes see it end, the node that
- * gets the lock in the store's folder starts the next one on the same store, and the others use it.
+ * never outlives its node, not even a node that is killed with SIGKILL. When several nodes see it end, one of them gets
+ * the lock in the store's folder. That node starts the next server on the same store, and the others use it.
  */
 export class EmbeddedNats {
   #port: number;

@@ -6,8 +6,8 @@
  * - a few looks after each bell, as a bell rings before its message is stored;
  * - a check every few seconds, which compares the stream's own figures and also finds purges and a stream that was made again.
  *
- * It uses no JetStream consumer. A consumer lives on one server of a cluster and dies silently with it, and for 10 s or
- * more NATS may place new ones on a dead server.
+ * It uses no JetStream consumer. A consumer lives on one server of a cluster and dies silently with it. For 10 s or
+ * more NATS may even place new ones on a dead server.
  */
 import type { StreamInfo } from "nats";
 import type { Clock } from "../../core/base/clock.ts";

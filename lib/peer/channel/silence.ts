@@ -13,8 +13,8 @@ export interface Progress {
  * the connection or an address moved. Then writes succeed, and TCP gives up only after 15 minutes.
  *
  * A live peer replies to each ask in time, at least with a failure. An overdue ask is a miss. `silentMisses` in a row,
- * without a frame from the peer between them, make the connection dead. Misses within `silentMissMs` count as one, as
- * many asks at one moment, or during a standstill of this node, prove no more than one ask.
+ * without a frame from the peer between them, make the connection dead. Misses within `silentMissMs` count as one: many
+ * asks at one moment prove no more than one ask. The same is true for asks during a standstill of this node.
  */
 export class Silence {
   readonly #limits: Pick<PeerLimits, "silentMisses" | "silentMissMs">;

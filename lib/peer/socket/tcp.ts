@@ -2,7 +2,7 @@
  * The dialing end: a WebSocket client (RFC 6455) over a TCP socket, with Nagle's algorithm off.
  *
  * The runtime's own WebSocket is too slow on Deno 2.9. It sends the header of a message over 1 KiB separately and
- * leaves Nagle's algorithm on, so the payload waits 40 ms for the peer's delayed ACK. Measured: 1,450 asks/s over a
+ * leaves Nagle's algorithm on. So the payload waits 40 ms for the peer's delayed ACK. Measured: 1,450 asks/s over a
  * link that can carry a hundred times as many.
  *
  * Before the upgrade both ends prove their identity (proof/fields.ts) over the same TCP connection. So the node that

@@ -44,8 +44,9 @@ export const RUNTIME_SETTINGS = {
  * Replaces this process by the same command with `RUNTIME_SETTINGS` in its environment, unless they are already set.
  * The user's own settings stay; the user's V8 flags come last, so they override these.
  *
- * It does nothing on systems other than Linux, under Deno without `-A`, with `--cwd` (the new process would change the folder
- * again), with `--inspect` (the debugger would lose the process) and with `--cpu-prof` (its timer would end the new process).
+ * It does nothing on systems other than Linux, and under Deno without `-A`. It also does nothing with `--cwd` (the new
+ * process would change the folder again), `--inspect` (the debugger would lose the process) and `--cpu-prof` (its timer
+ * would end the new process).
  */
 export function startWithSettings(): void {
   if (process.platform !== "linux" || (Deno !== undefined && !isAllPermitted())) return;

@@ -3,15 +3,15 @@ import type { Label } from "../core/invalidation/label.ts";
 import { BadKeyError } from "../core/errors.ts";
 import type { CacheGroup } from "./ports.ts";
 
-/** Its name, as headers are looked up. */
+/** The name of the header, in lower case for the look-up. */
 export const AFTER = "muster-after";
 
 /** A `Muster-After` that names no place. */
 export class BadAfterError extends BadKeyError {}
 
-/** A place as a client names it. */
+/** A place in the log, as a client names it. */
 export interface After {
-  /** The life of the log; `undefined`: the present one. */
+  /** The epoch of the log; `undefined`: the present one. */
   readonly epoch: number | undefined;
   readonly sequence: number;
 }
@@ -29,14 +29,14 @@ export function readAfter(text: string): After {
   throw new BadAfterError("Muster-After must be the after, or the sequence, of an answer to a change");
 }
 
-/** The life of no log: nobody has come so far, but a group that waits for it reads the log anew. */
+/** An epoch that no log has. No node reaches it, and a group that waits for it reads the log again. */
 const NO_EPOCH = Number.MAX_SAFE_INTEGER;
 
 /**
- * Whether this node has applied all that the client wants; a promise of it while the node catches up.
+ * Whether this node has applied everything up to the client's place; a promise while the node catches up.
  *
  * @param text of `Muster-After`
- * @param currentEpoch the life of the log, as this node knows it; 0: it has not seen it yet
+ * @param currentEpoch the epoch of the log, as this node knows it; 0: it has not read the log yet
  * @throws BadAfterError
  */
 export function reached(

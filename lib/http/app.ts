@@ -31,7 +31,9 @@ import { PeerReports } from "./status/peer-reports.ts";
 import { reportOf, reportWithFindings, unreachableOrigins, unreachablePeers } from "./status/report.ts";
 import { Watch } from "./status/watch.ts";
 
-/** Chosen: a fault of one kind needs a few lines, and what strangers can cause fills no disk: 100 KB a minute. */
+/**
+ * Chosen: one kind of fault needs a few lines, and lines that strangers cause must not fill a disk: 100 KB a minute.
+ */
 const MAX_LOG_LINES_PER_MINUTE = 60;
 
 export interface AppOptions {
@@ -41,43 +43,46 @@ export interface AppOptions {
   readonly hosts?: ServedHosts;
   /** Takes the WebSockets of other nodes at `GET /_peer`. @default there is no such path */
   readonly peers?: PeersOptions;
-  /** The token of operators, who may change what is cached. @default none: see `admin/gate.ts` */
+  /** The operators' tokens: with one, a client may change cached values. @default none: see `admin/gate.ts` */
   readonly adminTokens?: AdminTokens | undefined;
-  /** Whether it is served at a loopback address only: without a token, operators are clients on this machine. @default false */
+  /**
+   * Whether the app is served at a loopback address only. Without a token, operators are then clients on this machine.
+   * @default false
+   */
   readonly isLoopbackOnly?: boolean;
-  /** Whether everybody may see `/stats`, `/metrics` and the page. @default false */
+  /** Whether anyone may see `/stats`, `/metrics` and the page. @default false */
   readonly isStatsPublic?: boolean;
   /** A token that opens these three only. @default none */
   readonly statsToken?: string | undefined;
-  /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. @default 0 */
+  /** The epoch of the log of invalidations, as this node knows it; 0: it has not read the log yet. @default 0 */
   readonly currentEpoch?: () => number;
-  /** Keeps an eye on the node. @default one that looks only when it is asked */
+  /** Watches the node. @default one that looks only when it is asked */
   readonly watch?: Watch | undefined;
-  /** Aborted when the node stops: ends what would never end by itself. @default never */
+  /** Aborted when the node stops: ends streams that would never end by themselves. @default never */
   readonly ended?: AbortSignal;
   readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. @default false */
   readonly isChunkedTextFaster?: boolean;
-  /** What its server is told of answers, and tells of them. @default nothing: long answers are sent whole */
+  /** Connects the app with its server, for long answers. @default none: long answers are sent whole */
   readonly answerPort?: AnswerPort;
   /** Gets a line for each answer. @default there is no access log */
   readonly accessLog?: AccessLog | undefined;
-  /** Records spans. @default nobody does */
+  /** Records spans. @default no spans */
   readonly tracing?: Tracing | undefined;
-  /** The address that a request came from. @param env what the server gives beside the request @default not known */
+  /** The address that a request came from. @param env the server's second argument @default not known */
   readonly remoteOf?: (request: Request, env: unknown) => string | undefined;
-  /** Counts the answers that no group gives. @default figures that nobody sees */
+  /** Counts the answers that no group gives. @default counters that are not shown */
   readonly routeAnswers?: RouteAnswers;
-  /** Set in a worker at its machine's address: the statistics are those of all workers. */
+  /** Set in a worker at its machine's address. The statistics then cover all workers. */
   readonly machine?: MachineFace;
 }
 
 /**
- * The app whose `fetch` a server is given. More GET routes may be added until its first request.
+ * Makes the app; a server gets its `fetch`. More GET routes may be added until the first request.
  *
- * Paths are matched as received. Hono's own `getPath` would decode them and keep malformed escapes silently; its patterns
- * miss a path with a line feed, so a bad key would be a 404.
+ * Paths are matched as received. Hono's own `getPath` would decode them and keep malformed escapes silently. Its
+ * patterns do not match a path with a line feed, so a bad key would be a 404.
  *
  * @throws RangeError the node's name cannot stand in a `Cache-Status` field
  */
@@ -85,7 +90,7 @@ export function createApp(options: AppOptions): Hono {
   const { node, groups, hosts = new Map(), peers, clock, isChunkedTextFaster = false } = options;
   const { adminTokens: tokens, isLoopbackOnly = false, isStatsPublic = false, statsToken } = options;
   const { currentEpoch = () => 0, answerPort = NO_SERVER, routeAnswers = new RouteAnswers() } = options;
-  // Each of its lines is about a request, so clients could write as many as they like.
+  // Each line is about one request, so without a bound clients could write as many as they like.
   const log = boundedLog(options.log, {
     clock,
     maxLinesPerMinute: MAX_LOG_LINES_PER_MINUTE,
@@ -134,7 +139,7 @@ export function createApp(options: AppOptions): Hono {
   const ownRoutes = chained(app);
   const hostCheck = new HostCheck();
   const siteAt = ({ url }: Request) => hosts.size === 0 ? undefined : servedAt(url, hosts);
-  // A host of a site has no other routes: neither /stats nor /_peer can be reached through it.
+  // Under a site's host there are no other routes: neither /stats nor /_peer can be reached there.
   const answer: Hono["fetch"] = (request, ...rest) => {
     if (!hostCheck.isSound(request)) return routeAnswers.count("none", badHost());
     const served = siteAt(request);
@@ -163,14 +168,15 @@ function servedAt(url: string, hosts: ServedHosts): ServedGroup | undefined {
   return hosts.get(authority) ?? hosts.get(authority.replace(/:\d*$/, ""));
 }
 
-/** The answer to every request before the app is there. */
+/** The answer to every request before the app is made. */
 export function starting(): Response {
   return problemResponse({ status: 503, detail: "this node is starting" });
 }
 
 /**
- * The path for the router. For a path with a key it is the prefix only, which the router finds in a table. Measured: with
- * Hono's pattern `/cache/*` a hit takes 1.06 times the CPU time on Deno, and 0.6 us more on Bun, of about 20.
+ * The path for the router. For a path with a key this is the prefix only, so that the router finds it in a table.
+ * Measured: with Hono's pattern `/cache/*` a hit takes 1.06 times the CPU time on Deno, and 0.6 us more on Bun, of
+ * about 20.
  */
 function routeOf(url: string, prefixes: readonly string[]): string {
   const start = pathStart(url);
@@ -207,7 +213,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     get("/stats", (request) => reportOfPeer(node, request) ?? jsonResponse(own(), 200, OF_OPERATORS));
     get("/metrics", (request) => metrics.answer(request, [{ labels: {}, report: own() }]));
     addPage(async () => {
-      // The peers first: this node's report is of the moment in which the page is made.
+      // Ask the peers first, so that this node's own report is as new as the page.
       const shown = await context(own());
       return await nodeParts(own(), shown);
     });
@@ -257,14 +263,14 @@ function reportOfPeer(node: NodeFace, { url }: Request): Promise<Response> | und
   })();
 }
 
-/** A browser that lacks the token gets a page that asks for it: it cannot send one with a link. */
+/** A browser without the token gets a page that asks for it, because a link cannot carry a token. */
 function isLocked({ headers }: Request, refusal: Response): boolean {
   return refusal.status === 401 && headers.get("accept")?.includes("text/html") === true;
 }
 
 /**
- * Answers 405 to other methods on a path that GET knows. A second handler on each cache route could do it too, but with
- * two handlers Hono answers even a hit through a promise.
+ * Answers 405 to other methods on a path that GET knows. It is not a second handler on each cache route: with two
+ * handlers Hono answers even a hit through a promise.
  */
 function notFoundOrNotAllowed(app: Hono, c: Context): Response {
   const { method } = c.req;

@@ -1,4 +1,4 @@
-/** Counts answers: those of a group at its meter, all others by the route that gave them. */
+/** Counts answers. A group's meter counts the group's answers; all others are counted by route. */
 import { StatusCounts } from "../core/measure/status-counts.ts";
 import type { AnswerMeter } from "../core/measure/answer-meter.ts";
 
@@ -7,8 +7,8 @@ type Answer = Response | Promise<Response>;
 /**
  * Counts the answer of a group.
  *
- * @param begun what the meter's `begin` gave
- * @returns the answer, as it is
+ * @param begun the result of the meter's `begin`
+ * @returns the answer, unchanged
  */
 export function counted(meter: AnswerMeter, begun: number, answer: Answer): Answer {
   if (answer instanceof Response) meter.answeredNow(answer.status, begun);
@@ -21,7 +21,10 @@ export function counted(meter: AnswerMeter, begun: number, answer: Answer): Answ
 
 function ignored(): void {}
 
-/** What answers without a group: one row of figures each. `cache` has the answers about groups that are not there. */
+/**
+ * The routes that answer without a group; each has one row of figures. `cache` counts the answers about groups that do
+ * not exist.
+ */
 const ROUTES = ["cache", "admin", "health", "peers", "status", "none"] as const;
 type Route = typeof ROUTES[number];
 
@@ -36,7 +39,7 @@ export class RouteAnswers {
     >;
   }
 
-  /** Counts one answer. @returns it, as it is */
+  /** Counts one answer. @returns the answer, unchanged */
   count<T extends Answer>(route: Route, answer: T): T {
     const counts = this.#counts[route];
     if (answer instanceof Response) counts.add(answer.status);

@@ -1,17 +1,18 @@
 /**
  * Keys in URL paths: the encoder and the decoder.
  *
- * A key is any well-formed Unicode string of 1 to 1,024 bytes of UTF-8 without control characters and without dot segments.
- * In a URL it is the rest of the path, slashes included, percent-decoded once as UTF-8. The query string is not part of it,
- * and `+` is a plus.
+ * A key is any well-formed Unicode string of 1 to 1,024 bytes of UTF-8 without control characters and dot segments. In
+ * a URL it is the rest of the path, slashes included, percent-decoded once as UTF-8. The query string is not part of
+ * the key, and `+` is a plus.
  *
- * A URL path cannot carry everything:
+ * A URL path cannot carry every string:
  *
- * - URL parsers remove dot segments (`.`, `..`, `%2e`): clients before they send, Bun's server on receipt, Deno's server
- *   never. Servers behind an HTTP origin may do it after decoding: the key `../secret` at `http://h/public/{key}` is sent as
- *   `/public/..%2Fsecret`, and many read that as `/secret`. So a key with a dot segment, in any form, is no key.
- * - A raw `\` is a `/` to Bun's server and a `\` to Deno's: it is refused when it arrives; `%5C` travels.
- * - A raw `#` begins a fragment, which no client may send: it is refused, not cut off; `%23` travels.
+ * - URL parsers remove dot segments (`.`, `..`, `%2e`): clients before they send, Bun's server on receipt, Deno's
+ *   server never. Servers behind an HTTP origin may do so after decoding. The key `../secret` at
+ *   `http://h/public/{key}` is sent as `/public/..%2Fsecret`, and many servers read that as `/secret`. So a key with a
+ *   dot segment, in any form, is refused.
+ * - A raw `\` is a `/` to Bun's server and a `\` to Deno's, so it is refused; `%5C` is accepted.
+ * - A raw `#` begins a fragment, which no client may send. It is refused, not cut off; `%23` is accepted.
  *
  * Servers treat unescaped bytes outside ASCII differently. Deno's refuses bytes that are not UTF-8; Bun's has already
  * replaced them by U+FFFD.
@@ -23,23 +24,23 @@ import { BadKeyError } from "../core/errors.ts";
 /** Derived: the longest key with every byte escaped as `%xx`. */
 const maxTailLength = 3 * MAX_KEY_BYTES;
 
-/** Cc: C0, DEL and C1. Cs, in a `u` expression: a surrogate without its other half. */
+/** Cc is C0, DEL and C1. In a `u` expression, Cs is a surrogate without its other half. */
 const controlOrLoneSurrogate = /[\p{Cc}\p{Cs}]/u;
 
 /**
- * A dot segment in a decoded key, in every form in which somebody behind an origin may read one: with `\` for `/`, escaped
- * once or more often, and ended by what ends a path (`?`, `#`) or a segment's name (`;`).
+ * A dot segment in a decoded key, in every form that a server behind an origin may read as one: with `\` for `/`,
+ * escaped once or more often, and ended by the end of a path (`?`, `#`) or of a segment's name (`;`).
  */
 const dotSegment = /(?:^|[/\\]|%(?:25)*(?:2f|5c))(?:\.|%(?:25)*2e){1,2}(?:$|[/\\;?#]|%(?:25)*(?:2f|5c|3b|3f|23))/i;
 
 /**
- * Checks that every node takes `key`.
+ * Checks that every node accepts `key`.
  *
  * @throws BadKeyError names the rule that the key breaks
  */
 export function checkKey(key: string): void {
   if (key === "") throw new BadKeyError("Cannot use an empty key");
-  // A UTF-16 unit takes at most 3 bytes, so most keys need not be measured.
+  // A UTF-16 unit takes at most 3 bytes, so most keys need no count of their bytes.
   if (key.length * 3 > MAX_KEY_BYTES) {
     const bytes = key.length > MAX_KEY_BYTES ? key.length : Buffer.byteLength(key);
     if (bytes > MAX_KEY_BYTES) {
@@ -55,7 +56,8 @@ export function checkKey(key: string): void {
 }
 
 /**
- * Encodes `key` to stand behind `/cache/<group>/` or `/define/`: one path segment of ASCII, at most 3,072 characters.
+ * Encodes `key` for the path after `/cache/<group>/` or `/define/`: one path segment of ASCII, at most 3,072
+ * characters.
  *
  * @throws BadKeyError see {@linkcode checkKey}
  */
@@ -67,7 +69,7 @@ export function encodeKeyPath(key: string): string {
 /**
  * Decodes a key from the raw rest of a path.
  *
- * @param rawPathTail the part behind `/cache/<group>/` as received, without the query
+ * @param rawPathTail the part after `/cache/<group>/` as received, without the query
  * @throws BadKeyError malformed escapes, raw `#` or `\`, or a key that {@linkcode checkKey} refuses
  */
 export function decodeKeyPath(rawPathTail: string): string {
@@ -84,9 +86,9 @@ export function decodeKeyPath(rawPathTail: string): string {
 }
 
 /**
- * Decodes a key in a query: a plus is a plus there, too.
+ * Decodes a key in a query, where a plus is also a plus.
  *
- * @param isOfSite a site's key is the rest of a path with its query, as it is: any text
+ * @param isOfSite whether the key is a site's: the rest of a path with its query, as it is, so any text
  * @throws BadKeyError malformed escapes, or a key that {@linkcode checkKey} refuses
  */
 export function decodeQueryKey(text: string, isOfSite: boolean): string {
@@ -99,8 +101,8 @@ export function decodeQueryKey(text: string, isOfSite: boolean): string {
 }
 
 /**
- * Decodes a key or a group name that a Go groupcache peer has escaped with `url.QueryEscape`. Only there `+` is a space;
- * a plus comes as `%2B`.
+ * Decodes a key or a group name that a Go groupcache peer has escaped with `url.QueryEscape`. Only in this escaping `+`
+ * is a space; a plus comes as `%2B`.
  *
  * @throws BadKeyError as {@linkcode decodeKeyPath}
  */
@@ -109,8 +111,8 @@ export function decodeGroupcacheKeyPath(rawPathTail: string): string {
 }
 
 /**
- * The path of a request as received, without the query. It builds no URL object, and decodes and normalises nothing.
- * Bun gives a bare path as the URL when the Host header is unusable.
+ * The path of a request as received, without the query. This builds no URL object, and neither decodes nor normalises.
+ * When the Host header is unusable, Bun gives a bare path as the URL.
  */
 export function rawPathOf(url: string): string {
   const start = pathStart(url);
@@ -124,13 +126,13 @@ export function pathStart(url: string): number {
   return url.charCodeAt(0) === 0x2f ? 0 : url.indexOf("/", 8);
 }
 
-/** The index behind the path of a request's URL, at which its query may begin. @param start where the path begins */
+/** The index after the path of a request's URL, where its query may begin. @param start where the path begins */
 export function pathEnd(url: string, start: number): number {
   const query = url.indexOf("?", start);
   return query < 0 ? url.length : query;
 }
 
-/** Whether a tail is its own key: visible ASCII without escapes, dots, `#` or `\`. */
+/** Whether a tail needs no decoding: visible ASCII without escapes, dots, `#` or `\`. */
 function isPlain(tail: string): boolean {
   const { length } = tail;
   if (length === 0 || length > MAX_KEY_BYTES) return false;

@@ -1,4 +1,4 @@
-/** The path of other nodes: they prove who they are before they get a WebSocket. */
+/** The path for other nodes. A node must prove its identity before it gets a WebSocket. */
 import { type Context, Hono } from "hono";
 import type { WSEvents } from "hono/ws";
 import { jsonResponse } from "./json.ts";
@@ -6,29 +6,29 @@ import { rawPathOf } from "./key.ts";
 import type { NodeFace } from "./ports.ts";
 import { problemResponse } from "./problem.ts";
 
-/** How other nodes are answered. */
+/** Answers other nodes. */
 export interface PeersOptions {
   readonly door: PeerDoor;
   readonly upgrade: Upgrade;
 }
 
-/** Decides who is a peer. */
+/** Decides which senders are peers. */
 export interface PeerDoor {
-  /** The fields of the answer to a request that asks for no upgrade. */
+  /** Makes the fields of the answer to a request without an upgrade. */
   challenge(fields: Headers): Promise<Record<string, string>>;
   /**
-   * Resolves to the events of the connection when the sender has proved to be a peer, else to nothing.
+   * Resolves to the handlers of the connection if the sender has proved to be a peer, else to `undefined`.
    *
-   * @param gone the client has given up
+   * @param gone aborted when the client has given up
    */
   admit(fields: Headers, gone: AbortSignal): Promise<WSEvents | undefined>;
 }
 
-/** The WebSocket of a request. @throws Error the runtime cannot upgrade it: the client has gone, or sent no handshake */
+/** Upgrades a request. @throws Error the runtime cannot upgrade it: the client has gone, or sent no handshake */
 export type Upgrade = (c: Context, events: WSEvents) => Promise<Response>;
 
 /**
- * The app of a listener for other nodes alone. `/healthz` is there, too, for what watches over processes.
+ * Makes the app of a listener that only other nodes use. It also has `/healthz`, for programs that supervise processes.
  */
 export function createPeerApp(peers: PeersOptions, node: Pick<NodeFace, "name" | "incarnation">): Hono {
   const app = new Hono({ getPath: (request) => rawPathOf(request.url) });
@@ -47,7 +47,7 @@ export function healthOf({ name, incarnation }: Pick<NodeFace, "name" | "incarna
 export async function answerPeer(c: Context, door: PeerDoor, upgrade: Upgrade): Promise<Response> {
   const { headers, signal } = c.req.raw;
   if (!isHandshake(c)) return upgradeRequired(await door.challenge(headers));
-  // Bun's upgrade throws at a Host that no URL can have.
+  // Bun's upgrade throws if Host cannot be part of a URL.
   if (!URL.canParse(c.req.url)) return problemResponse({ status: 400, detail: "the Host header names no host" });
   const events = await door.admit(headers, signal);
   if (events === undefined) return refused();
@@ -58,7 +58,7 @@ export async function answerPeer(c: Context, door: PeerDoor, upgrade: Upgrade): 
   }
 }
 
-/** By RFC 6455, 4.2.1. Deno's upgrade takes HEAD for GET. */
+/** Follows RFC 6455, 4.2.1. The method is checked because Deno's upgrade accepts HEAD like GET. */
 function isHandshake({ req }: Context): boolean {
   return req.method === "GET" && req.header("sec-websocket-key") !== undefined &&
     /^websocket$/.test(req.header("upgrade") ?? "") &&
@@ -73,7 +73,7 @@ function upgradeRequired(fields: Record<string, string>): Response {
   });
 }
 
-/** The same for each reason: a stranger learns nothing from it. */
+/** The same answer for each reason, so that a stranger learns nothing from it. */
 function refused(): Response {
   return problemResponse({ status: 403, detail: "this path takes WebSockets of other nodes only" });
 }

@@ -1,4 +1,4 @@
-/** What the HTTP edge needs from the rest of the node; lib/node hands it in. */
+/** The interfaces that the HTTP edge needs from the rest of the node; lib/node passes them in. */
 import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Trace } from "../core/base/trace.ts";
 import type { Description } from "../core/group/description.ts";
@@ -24,17 +24,17 @@ export type GroupFigures = Partial<GroupStats> & {
   /** As an ISO date, while this node has no way to the origin. */
   readonly originUnreachableSince?: string;
   readonly about?: GroupAbout;
-  /** How the origin has answered this node's loads lately. */
+  /** How the origin has recently answered this node's loads. */
   readonly health?: OriginHealthFigures;
-  /** What peers say of this group that this node does not. */
+  /** Peers whose origin or policy of this group differs from this node's. */
   readonly differences?: readonly Difference[];
 };
 
-/** What a group is, for operators. */
+/** Describes a group, for operators. */
 export interface GroupAbout {
   /** Without a login and a query. */
   readonly origin: string;
-  /** Of values whose origin gives them none. */
+  /** The lifetime of values whose origin gives none. */
   readonly lifetime: string;
   /** For the main and the hot cache together. */
   readonly budgetBytes: number;
@@ -56,12 +56,12 @@ export interface Difference {
 
 /** The guard of a group's origin on one node. */
 export interface GuardFigures {
-  /** Requests at the origin now, with those that were given up a moment ago. */
+  /** Requests at the origin now, including those that were given up a moment ago. */
   readonly running: number;
   readonly queued: number;
-  /** How many this node may have at the origin now; null: no limit. */
+  /** How many requests this node may have at the origin now; null: no limit. */
   readonly limit: number | null;
-  /** Its share by the latest roster, which it may use after the grace period. */
+  /** This node's share by the latest roster, which it may use after the grace period. */
   readonly share: number | null;
   /** Requests that were refused: the queue was full, or the wait too long. */
   readonly refused: number;
@@ -86,7 +86,7 @@ export interface InvalidationFigures {
   readonly applied: number;
   /** Messages that could not be read. */
   readonly refused: number;
-  /** Values found to be no longer good: dropped, or made stale. */
+  /** Values that an invalidation covered: dropped, or made stale. */
   readonly dropped: number;
   readonly softened: number;
   /** The latest first, ten at most. */
@@ -95,26 +95,26 @@ export interface InvalidationFigures {
 
 /** The groups that are defined in NATS, as one node follows them. */
 export interface DefinitionsFigures {
-  /** Of the bucket's last change that the node has seen. */
+  /** The revision of the bucket's last change that the node has seen. */
   readonly revision: number;
   readonly groups: readonly string[];
-  /** Definitions that it does not follow, each with the reason. */
+  /** Definitions that the node refuses, each with the reason. */
   readonly refused: readonly { readonly group: string; readonly reason: string }[];
 }
 
-/** Where the node is in the log of invalidations. */
+/** The node's position in the log of invalidations. */
 export interface LogFigures {
   readonly epoch: number;
-  /** The last sequence up to which it has applied everything. */
+  /** The node has applied everything up to this sequence. */
   readonly applied: number;
-  /** For how long it has not been able to read the log, in milliseconds; 0: it can. */
+  /** How long the node has been unable to read the log, in milliseconds; 0: it can read it. */
   readonly blindMs: number;
-  /** How far each connected peer is behind this node, in messages, by what it has last told; below 0: it is ahead. */
+  /** How many messages each connected peer is behind this node, by the peer's last report; below 0: it is ahead. */
   readonly peers: readonly { readonly name: string; readonly behindBy: number }[];
-  /** Of the calls at this node: until the message was durable, and with a wait until all had it. The latest, in ms. */
+  /** The latest call at this node, in ms: until the message was durable, and with a wait until all nodes had it. */
   readonly lastDurableMs?: number;
   readonly lastAppliedByAllMs?: number;
-  /** How long messages had been in the log when this node applied them. */
+  /** The age of messages when this node applied them, from their entry in the log. */
   readonly lag?: HistogramFigures;
 }
 
@@ -133,12 +133,12 @@ export interface LinkFigures {
   readonly bytesOut: number;
 }
 
-/** The list of peers in NATS, as this node reaches it. */
+/** The list of peers in NATS, as this node sees it. */
 export interface RegistryFigures {
   /** `none`: this node runs alone, or with the other workers of its machine. */
   readonly kind: "nats" | "none";
   readonly isAway: boolean;
-  /** Records that it ignores, each with the rule that they break. */
+  /** Records that the node ignores, each with the rule that the record breaks. */
   readonly ignored: readonly { readonly key: string; readonly fault: string }[];
   /** The connection to NATS. */
   readonly contact?: ContactFigures;
@@ -147,61 +147,61 @@ export interface RegistryFigures {
 /** A connection that may be lost. */
 export interface ContactFigures {
   readonly isConnected: boolean;
-  /** Since when it has been so, in Unix milliseconds. */
+  /** When the connection entered this state, in Unix milliseconds. */
   readonly sinceMs: number;
-  /** Of the latest ping, in milliseconds; `undefined`: none has been answered. */
+  /** The round trip of the latest ping, in milliseconds; `undefined`: no ping has been answered. */
   readonly roundTripMs: number | undefined;
-  /** Connections that worked so far. */
+  /** How many connections have worked so far. */
   readonly connections: number;
 }
 
 /** The process in which the node runs. */
 export interface ProcessFigures {
-  /** When it began, in Unix milliseconds. */
+  /** When the process began, in Unix milliseconds. */
   readonly startedAtMs: number;
-  /** Of the machine's memory (RSS), and of the JavaScript heap that is in use. */
+  /** The memory of the process (RSS), and the JavaScript heap in use. */
   readonly residentBytes: number;
   readonly heapBytes: number;
-  /** The time of its threads, in seconds. */
+  /** The CPU time of all its threads, in seconds. */
   readonly cpuSeconds: number;
-  /** Files that are open, or a few less; nearly all are connections. */
+  /** Open files, or a few less; nearly all are connections. */
   readonly openFiles: number;
-  /** Above so many, idle connections are ended. */
+  /** Above this number, idle connections are ended. */
   readonly maxOpenFiles: number;
 }
 
-/** The file of `--config`, as a running node follows it. */
+/** How a running node follows the file of `--config`. */
 export interface ConfigFigures {
   readonly path: string;
-  /** When the options that count now were read, as an ISO date. */
+  /** When the options in force were read, as an ISO date. */
   readonly readAt: string;
-  /** The flags of options that have changed in the file since the start, and wait for a restart. */
+  /** The flags of options that have changed in the file since the start and need a restart. */
   readonly needRestart: readonly string[];
-  /** Why the file is not followed as it is now, and since when; as an ISO date. */
+  /** Why the file's present content is not in force; `since` is an ISO date. */
   readonly fault?: { readonly since: string; readonly reason: string };
 }
 
-/** The other nodes took this node off their lists, and some have had no connection to it since. */
+/** Other nodes have evicted this node, and some of them have had no connection to it since. */
 export interface OutOfReachFigures {
-  /** Where they look for this node. */
+  /** The URL at which they look for this node. */
   readonly url: string;
   /** As an ISO date. */
   readonly since: string;
-  /** The names of the first ten. */
+  /** The names of the first ten of them. */
   readonly peers: readonly string[];
   readonly count: number;
 }
 
-/** Something that is wrong, as one node knows it. */
+/** A fault that one node knows of. */
 export interface Finding {
   readonly what: FindingKind;
-  /** The group or the peer. */
+  /** The group or the peer with the fault. */
   readonly about?: string;
-  /** As an ISO date: when it began, or when this node first saw it. */
+  /** When the fault began, or when this node first saw it; an ISO date. */
   readonly since: string;
   /** One sentence for people. */
   readonly detail: string;
-  /** `error`: requests fail or may soon; `warning`: something is to be mended; `notice`: worth knowing. */
+  /** `error`: requests fail or may soon fail; `warning`: an operator should act; `notice`: worth knowing. */
   readonly severity: Severity;
 }
 
@@ -247,10 +247,10 @@ export interface NodeFigures {
   readonly silent?: readonly { readonly name: string; readonly misses: number }[];
   /** With `--config`. */
   readonly config?: ConfigFigures;
-  /** The memory of the process that is in use (RSS). */
+  /** The memory of the process (RSS). */
   readonly memoryBytes?: number;
   readonly usage?: ProcessFigures;
-  /** How late this process ran what was due. */
+  /** How late this process ran its due timers. */
   readonly loopDelay?: HistogramFigures;
   /** Requests that have no answer yet. */
   readonly requestsInFlight?: number;
@@ -258,18 +258,18 @@ export interface NodeFigures {
   readonly routeAnswers?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-/** One node at one moment: what its `/stats` prints. */
+/** One node at one moment; `/stats` prints this. */
 export interface NodeReport extends NodeFigures {
   readonly name: string;
   readonly incarnation: string;
   readonly version: string;
   readonly runtime: string;
   readonly groups: Readonly<Record<string, GroupFigures>>;
-  /** What is wrong, the worst first; empty: nothing is. */
+  /** The faults, the worst first; empty: none. */
   readonly findings?: readonly Finding[];
 }
 
-/** One of the nodes behind a machine's public address: its report, or why there is none. */
+/** One of the nodes behind a machine's public address: its report, or the reason for having none. */
 export interface WorkerReport {
   readonly name: string;
   /** The address at which this worker alone answers. */
@@ -278,7 +278,7 @@ export interface WorkerReport {
   readonly fault?: string;
 }
 
-/** The machine that this node is a worker of, for the routes that answer for all its workers. */
+/** The machine of this worker, for routes that answer for all its workers. */
 export interface MachineFace {
   readonly name: string;
   readonly url: string;
@@ -292,35 +292,35 @@ export interface CacheGroup {
   /**
    * Main cache, then hot cache, without waiting; `undefined` on a miss. Counts the get.
    *
-   * @param request for a site only: it may tell answers to one key apart
+   * @param request for a site only: its header fields may choose between variants of one key
    */
   lookup(key: string, request?: RequestHead): Hit | undefined;
   /**
-   * The rest of a get after a failed {@linkcode lookup}, which is not counted again. Never throws. The value may be the
-   * memory of a "not found": its status is 404, without fields.
+   * The rest of a get after a {@linkcode lookup} that found nothing. The get is not counted again. Never throws. The
+   * value may be a remembered "not found", with status 404 and without fields.
    */
   load(key: string, waiter: Waiter<Loaded>): void;
   /**
-   * For a groupcache peer: from a cache or by one load from the origin, never from another peer.
+   * A get for a groupcache peer: from a cache or by one load from the origin, never from another peer.
    *
    * @param options.signal aborted when the client has gone
    * @throws NotFoundError, OriginError, OriginTimeoutError, OverloadedError
    */
   getAsOwner(key: string, options: { signal: CancelSignal; trace?: Trace | undefined }): Promise<Loaded>;
   /**
-   * Whether this node has applied all invalidations up to the label, so that a get gives nothing older. If not, it catches
-   * up first, which the promise waits for: 250 ms at most, to whether it has.
+   * Whether this node has applied all invalidations up to the label, so that a get gives nothing older. If not, a
+   * promise: the node catches up for 250 ms at most, and it resolves to whether the node has got there.
    */
   reach(label: Label): true | Promise<boolean>;
-  /** As {@linkcode load}, but always from the origin, and no cache keeps the value: for a node that is behind. */
+  /** Like {@linkcode load}, but always from the origin, and no cache keeps the value: for a node that is behind. */
   loadUnkept(key: string, waiter: Waiter<Loaded>): void;
   /** Whether this node cannot read the log of invalidations now, so that it may be behind. */
   readonly isBehind: boolean;
-  /** Since when this node has no way to the origin, in Unix milliseconds; `undefined`: it has, as far as it knows. */
+  /** When this node lost its way to the origin, in Unix milliseconds; `undefined`: it has one, as far as it knows. */
   readonly originLostAtMs?: number | undefined;
-  /** Counts what clients are answered. */
+  /** Counts the answers to clients. */
   readonly answers: AnswerMeter;
-  /** What a get of the key would find here, for people. Leaves no trace. */
+  /** Describes what a get of the key would find here, for people. Changes nothing and counts nothing. */
   describe(key: string): Description;
   /** The entries of the main cache, in no order, with their encoded bytes. O(n). */
   resident(): readonly { readonly key: string; readonly bytes: number }[];
@@ -328,21 +328,21 @@ export interface CacheGroup {
   stats(): Partial<GroupStats>;
 }
 
-/** What became of an invalidation. */
+/** The result of an invalidation. */
 export interface Invalidated {
   /** Its place in the log. */
   readonly label: Label;
-  /** The listed peers that had applied it when the call ended, this node with them; each by its name. */
+  /** The names of the listed peers that had applied it when the call ended, including this node. */
   readonly applied: readonly string[];
-  /** Those that had not. Without a wait nobody but this node is asked. */
+  /** The names of those that had not. Without a wait only this node is asked. */
   readonly behind: readonly string[];
-  /** From the call until it was durable, and until all had applied it; in milliseconds. */
+  /** From the call until the message was durable, and until all nodes had applied it; in milliseconds. */
   readonly durableMs: number;
   readonly appliedMs: number;
 }
 
 export interface WaitOptions {
-  /** How long to wait for the listed peers to apply it, in milliseconds; 0: not at all. */
+  /** How long to wait until the listed peers have applied it, in milliseconds; 0: do not wait. */
   readonly waitMs: number;
 }
 
@@ -350,22 +350,24 @@ export interface WaitOptions {
 export interface WrittenValue {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly contentType: string;
-  /** A lifetime of its own, in milliseconds; it counts where the group honours those. @default the group's */
+  /** Its own lifetime, in milliseconds; used only if the group honours such lifetimes. @default the group's */
   readonly ttlMs?: number | undefined;
 }
 
-/** What may be changed in a group from outside. */
+/** Changes that clients may make in a group. */
 export interface InvalidationFace {
   /**
-   * Resolves when the message is durable and this node has applied it, or as `waitMs` says.
+   * Resolves when the message is durable and this node has applied it; with `waitMs`, when the listed peers have too.
    *
-   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may yet be
+   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may still happen
    */
   invalidate(message: Invalidation, options: WaitOptions): Promise<Invalidated>;
   /**
-   * Writes a value: takes a place in the log first, then stores it at the key's owner. Only where the group is writable.
+   * Writes a value: takes a place in the log first, then stores the value at the key's owner. Only for a writable
+   * group.
    *
-   * @throws UnavailableError as `invalidate`; OverloadedError no node has room for it; PeerError the owner cannot be reached
+   * @throws UnavailableError as `invalidate`; OverloadedError no node has room for it; PeerError the owner cannot be
+   * reached
    */
   write(key: string, value: WrittenValue, options: WaitOptions): Promise<Invalidated>;
 }
@@ -373,28 +375,31 @@ export interface InvalidationFace {
 /** The answer to a request that went through. */
 export interface SiteAnswer extends ForwardedAnswer {
   /**
-   * For the answer to a POST that later GETs may be answered with: to be called once, after `invalidate`. Another change of
-   * the key meanwhile, or a body that is cut or too long, leaves nothing kept.
+   * Set on the answer to a POST if that answer may serve later GETs. Call it once, after `invalidate`. Nothing is kept
+   * if the key changes in the meantime, or the body is cut or too long.
    *
-   * @param own what `invalidate` has returned
-   * @returns the body, to be sent to the client in place of the answer's own
+   * @param own the result of `invalidate`
+   * @returns the body to send to the client in place of the answer's own
    */
   keep?(own: Label | undefined): ReadableStream<Uint8Array>;
 }
 
-/** What a group has besides its cache when its origin is a site. */
+/** The additional parts of a group whose origin is a site. */
 export interface SiteFace {
-  /** Any method, streamed both ways, never tried again. @throws OriginError, OriginTimeoutError, OverloadedError */
+  /**
+   * Forwards any method, streamed both ways, never retried. @throws OriginError, OriginTimeoutError, OverloadedError
+   */
   forward(request: ForwardedRequest, signal: AbortSignal): Promise<SiteAnswer>;
-  /** Whether requests for this key go straight through for now, since its answers may not be shared. */
+  /** Whether requests for this key go straight through for now, because its answers may not be shared. */
   isPassing(key: string): boolean;
-  /** An answer for this key could have been kept: the next request may be a load. */
+  /** Called when an answer for this key could have been kept; the next request may then be a load. */
   passNoMore(key: string): void;
   /**
-   * A request has changed the value of this key; the answer's fields may name more keys, and tags. Resolves when all nodes
-   * that can be reached have dropped them, within a bounded time. Where NATS is away, only this node does. Never rejects.
+   * Called when a request has changed the value of this key; the answer's fields may name more keys, and tags.
+   * Resolves, within a bounded time, when all reachable nodes have dropped the values. Without NATS only this node
+   * drops them. Never rejects.
    *
-   * @returns the place of this in the log, if this node has applied it
+   * @returns the place of this invalidation in the log, if this node has applied it
    */
   invalidate(key: string, answerFields: Fields): Promise<Label | undefined>;
 }
@@ -402,52 +407,52 @@ export interface SiteFace {
 /** A group as the HTTP edge serves it. */
 export interface ServedGroup {
   readonly group: CacheGroup;
-  /** Whether this node serves it itself; if not, it asks the peers that do. @default true */
+  /** Whether this node serves the group itself; if not, it asks the peers that do. @default true */
   readonly isServed?: boolean;
   /** For a group whose origin is guarded. */
   readonly guard?: { figures(): GuardFigures } | undefined;
   readonly about?: GroupAbout;
-  /** How its origin answers. @default not known */
+  /** The health of its origin. @default not known */
   readonly health?: { figures(): OriginHealthFigures };
   /** For a group whose origin is a site. */
   readonly site?: SiteFace | undefined;
   readonly invalidation: InvalidationFace;
-  /** Whether clients may write and delete values of it. */
+  /** Whether clients may write and delete its values. */
   readonly isWritable: boolean;
   /** The longest value that it keeps, in bytes. */
   readonly valueBytesMax: number;
 }
 
 /**
- * The groups that this node serves now, by name. Every request reads it anew: a group that is added is served at once, and
- * a group that is removed answers 404 at once.
+ * The groups that this node serves now, by name. Every request reads the map again, so an added group is served at
+ * once, and a removed group answers 404 at once.
  */
 export type ServedGroups = ReadonlyMap<string, ServedGroup>;
 
-/** The groups to which requests for a host go, by host name or `host:port` in lower case; read anew as the groups are. */
+/** The group for each host, by host name or `host:port` in lower case. Every request reads the map again. */
 export type ServedHosts = ReadonlyMap<string, ServedGroup>;
 
-/** The node, as its probes and its statistics show it. */
+/** The node, for its probes and its statistics. */
 export interface NodeFace {
   readonly name: string;
   readonly incarnation: string;
   readonly version: string;
   readonly runtime: string;
-  /** Joined and serving, not starting or draining. */
+  /** Whether it has joined and serves, and is neither starting nor draining. */
   isReady(): boolean;
-  /** The figures of the node, ready for JSON; fields that have no name here are printed too. */
+  /** The figures of the node, ready for JSON. Fields outside this type are printed too. */
   stats(): NodeFigures;
   /** The peers of a group as this node knows them; `undefined`: none are shown. */
   roster(group: string): GroupFigures["roster"];
-  /** What differs between the peers of a group. @default nothing */
+  /** The differences between the peers of a group. @default none */
   differences?(group: string): readonly Difference[];
-  /** Its latest log lines, the latest first. @default none */
+  /** Its recent log lines, the latest first. @default none */
   recent?(): readonly RecentLine[];
   /**
    * The report of a peer, over the link to it; `undefined`: this node knows no peer of that name.
    *
-   * @throws PeerError it has not told it
-   * @default none is known
+   * @throws PeerError the peer has not sent it
+   * @default no peer is known
    */
   reportOfPeer?(name: string): Promise<NodeReport | undefined>;
 }

@@ -1,6 +1,6 @@
 /**
  * Errors as clients see them: `application/problem+json` (RFC 9457), with a status, a title and one sentence. A client
- * never sees a stack, nor the message of an unexpected error.
+ * sees neither a stack nor the message of an unexpected error.
  */
 import {
   BadKeyError,
@@ -35,10 +35,10 @@ const titles: Readonly<Record<number, string>> = {
 /** How long a client waits before it asks an overloaded or unready node again. Chosen. */
 const retryAfterSeconds = "1";
 
-/** A failed request, before the response is made. */
+/** Describes a failed request, before the response is made. */
 export interface Problem {
   readonly status: number;
-  /** For people: what was wrong with this request. */
+  /** Tells people what was wrong with this request. */
   readonly detail: string;
   /** For machines: an sf-token in `Cache-Status`. */
   readonly code: string;
@@ -60,15 +60,15 @@ export function problemResponse(
 }
 
 /**
- * The problem behind an error that a cache threw.
+ * The problem for an error that a cache threw.
  *
- * @param thing what a key of this route is called: `word` or `key`
+ * @param thing this route's name for a key: `word` or `key`
  */
 export function problemOf(error: unknown, group: string, thing: string): Problem {
   if (error instanceof NotFoundError) return { status: 404, detail: `no such ${thing} in ${group}`, code: "not-found" };
   if (error instanceof BadAfterError) return { status: 400, detail: error.message, code: "bad-after" };
   if (error instanceof BadKeyError) return { status: 400, detail: error.message, code: "bad-key" };
-  // These two extend OriginError, so they are tested first.
+  // These two extend OriginError, so test them first.
   if (error instanceof OriginTimeoutError) {
     return { status: 504, detail: `the origin of ${group} took too long`, code: "origin-timeout" };
   }
@@ -81,7 +81,7 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   if (error instanceof PassThroughError) {
     return { status: 502, detail: `the origin of ${group} gave an answer that no node can keep`, code: "not-storable" };
   }
-  // It extends OverloadedError.
+  // It extends OverloadedError, so test it first.
   if (error instanceof UnservedError) return { status: 503, detail: error.message, code: "not-served" };
   if (error instanceof OverloadedError) {
     return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };

@@ -1,6 +1,6 @@
-/** Headers that keep foreign content and the pages of other sites apart from what operators see. */
+/** Headers that separate operators' pages from foreign content and from other sites' pages. */
 
-/** On what operators see: no page of another origin may hold it, in any form. */
+/** For operators' pages and figures: no page of another origin may embed them, in any form. */
 export const OF_OPERATORS: Readonly<Record<string, string>> = {
   "cross-origin-resource-policy": "same-origin",
   "referrer-policy": "no-referrer",
@@ -8,8 +8,8 @@ export const OF_OPERATORS: Readonly<Record<string, string>> = {
 };
 
 /**
- * `Content-Security-Policy` of values that stand under the node's own host. They are foreign content: a page among them gets
- * an origin of its own, without scripts and forms, so it never shares one with the status page. It adds to what an origin has
- * sent, since every policy of an answer counts.
+ * `Content-Security-Policy` of values under the node's own host. Values are foreign content. A page among them gets its
+ * own web origin, without scripts and forms, so it never shares the origin of the status page. This policy is added to
+ * the origin's own, since a browser applies every policy of an answer.
  */
 export const SANDBOX = "sandbox";

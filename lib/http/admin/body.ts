@@ -1,10 +1,12 @@
-/** Whole bodies of requests, within bounds: the length of one, its time, and the bytes of all together. */
+/**
+ * Reads whole request bodies within three limits: the length of one, its time, and the bytes of all bodies together.
+ */
 import type { Clock } from "../../core/base/clock.ts";
 import { Refusal } from "./refusal.ts";
 
-/** Chosen: the longest value over a line of 5 Mbit/s. */
+/** Chosen: a line of 5 Mbit/s carries the longest value in less. */
 const BODY_TIMEOUT_MS = 30_000;
-/** All bodies that are being read at one time. Chosen: sixteen of the longest values. */
+/** The limit for all bodies that are being read at one time. Chosen: sixteen of the longest values. */
 const MAX_READING_BYTES = 256 * 1024 * 1024;
 
 /** Reads the bodies of one app. */
@@ -16,7 +18,7 @@ export class Bodies {
     this.#clock = clock;
   }
 
-  /** @throws Refusal longer than `maxBytes`, too slow, cut, or one too many */
+  /** @throws Refusal the body is longer than `maxBytes`, too slow or cut, or too many bodies are being read */
   async read({ body, headers }: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const tooLong = new Refusal(413, `the body must have at most ${maxBytes} bytes`);
     if (Number(headers.get("content-length") ?? 0) > maxBytes) throw tooLong;

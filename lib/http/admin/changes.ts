@@ -1,9 +1,9 @@
 /**
- * Requests that change what is cached. Their answer is the place of the change in the log; a client that gives it back as
- * `Muster-After` gets nothing older, at any node.
+ * Requests that change cached values. The answer names the place of the change in the log. A client that sends this
+ * place as `Muster-After` gets nothing older, at any node.
  *
- * For a site, `soft` and `wait` at the end of the query are flags, though they may be the site's own: the key with them is
- * invalidated too, since too much is better than too little.
+ * For a site, `soft` and `wait` at the end of the query are flags. They may also be the site's own parameters, so the
+ * key that contains them is invalidated too.
  */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
@@ -30,9 +30,9 @@ import { Refusal } from "./refusal.ts";
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 /** The lifetime of a written value, in seconds, as unstorage's driver for HTTP sends it. */
 const TTL = "x-ttl";
-/** The rest of the path behind `/_admin/`. */
+/** Matches the path after `/_admin/`. */
 const INVALIDATE = /^groups\/([^/]+)\/invalidate$/;
-/** Where they count, a client relies on them; here they do not. */
+/** Refused: a client relies on these conditions, and this route does not check them. */
 const CONDITIONS = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
 
 export interface ChangesOptions {
@@ -49,11 +49,11 @@ export interface Target {
   readonly served: ServedGroup | undefined;
   /** As received. */
   readonly rawKey: string;
-  /** With its `?`; `""` for none. */
+  /** With its `?`; `""`: there is no query. */
   readonly query: string;
 }
 
-/** The methods that `/cache/<group>/<key>` takes beside those of a site. */
+/** The methods that `/cache/<group>/<key>` accepts for a group that is no site. */
 export function allowOf(served: ServedGroup | undefined): string {
   return served?.isWritable ? "GET, HEAD, PUT, DELETE, PURGE" : "GET, HEAD, PURGE";
 }
@@ -72,7 +72,7 @@ export class Changes {
     this.#bodies = new Bodies(clock);
   }
 
-  /** Any method but GET and HEAD at `/cache/<group>/<key>`; for a site PURGE only. */
+  /** Answers every method except GET and HEAD at `/cache/<group>/<key>`; for a site, PURGE only. */
   cache(request: Request, target: Target): Response | Promise<Response> {
     const { method } = request;
     const { served } = target;
@@ -86,7 +86,10 @@ export class Changes {
     });
   }
 
-  /** `POST /_admin/groups/<group>/invalidate` with a message as JSON. Whoever is no operator learns no path. */
+  /**
+   * Answers `POST /_admin/groups/<group>/invalidate` with a message as JSON. Checks the operator first, so that others
+   * cannot learn which paths exist.
+   */
   admin(request: Request): Response | Promise<Response> {
     const refusal = this.#gate.change(request);
     if (refusal !== undefined) return refusal;
@@ -162,14 +165,19 @@ export class Changes {
   }
 }
 
-/** A `:` as the last segment of the path stands for all keys under it, or for all of the group: so unstorage clears. */
+/**
+ * A last path segment `:` means all keys under the path before it, or the whole group. unstorage clears in this way.
+ */
 function deletedBy(rawKey: string): Invalidation {
   if (rawKey === ":") return invalidationOf({ all: true });
   if (rawKey.endsWith("/:")) return invalidationOf({ prefixes: [decodeKeyPath(rawKey.slice(0, -1))] });
   return invalidationOf({ keys: [decodeKeyPath(rawKey)] });
 }
 
-/** @returns nothing, if the client names none @throws Refusal */
+/**
+ * @returns an empty object if the client names no lifetime
+ * @throws Refusal
+ */
 function ttlIn(headers: Headers): { readonly ttlMs?: number } {
   const text = headers.get(TTL);
   if (text === null) return {};
@@ -206,7 +214,7 @@ function answerOf({ label, applied, behind, durableMs, appliedMs }: Invalidated)
   return { sequence, epoch, after: afterText(label), applied, behind, durableMs, appliedMs };
 }
 
-/** What a client may count on when a change failed. */
+/** Tells the client whether a failed change may still take effect. */
 function changeProblemOf(error: unknown, method: string, group: string): Problem {
   if (error instanceof UnavailableError) {
     const detail = error.isAmbiguous

@@ -1,4 +1,4 @@
-/** `GET /_admin/groups/<group>/explain?key=`: why a get of the key at this node is a hit or a miss. */
+/** `GET /_admin/groups/<group>/explain?key=` says why a get of the key at this node is a hit or a miss. */
 import type { Held, Reason } from "../../core/cache/describe.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { NodeFace, ServedGroup } from "../ports.ts";
@@ -8,20 +8,20 @@ export interface RankedNode {
   /** 1: the owner. */
   readonly rank: number;
   readonly name: string;
-  /** `null`: it is not in this node's list any more. */
+  /** `null`: it has left this node's list. */
   readonly url: string | null;
   /** `self`, the state of this node's link to it, or `none`. */
   readonly link: string;
 }
 
-/** A value that this node holds under the key. Times are durations in milliseconds, `null` where there is no end. */
+/** A value that this node holds under the key. Times are durations in milliseconds; `null`: no end. */
 export interface HeldReport {
   readonly cache: "main" | "hot";
   readonly state: Held["state"];
   readonly ageMs: number;
-  /** Below 0: it has been stale for so long. */
+  /** Below 0: the value has been stale for this long. */
   readonly freshMs: number | null;
-  /** For how long after that it may be served while it is refreshed, or because the origin fails. */
+  /** After `freshMs`: how long the value may be served while it is refreshed, or because the origin fails. */
   readonly staleWhileRevalidateMs: number | null;
   readonly staleIfErrorMs: number | null;
   readonly label: Label;
@@ -29,11 +29,11 @@ export interface HeldReport {
   readonly lastInvalidation: number;
   readonly status: number;
   readonly contentType: string;
-  /** Encoded: its key, body and header fields. */
+  /** The encoded size of its key, body and header fields. */
   readonly bytes: number;
   readonly bodyBytes: number;
   readonly tags: readonly string[] | "any";
-  /** The request fields by which its variant is chosen; what the request said in them may be secret. */
+  /** The names of the request fields that choose its variant. Their values are left out, as they may be secret. */
   readonly varies?: readonly string[];
 }
 
@@ -52,11 +52,14 @@ export interface Explanation {
   readonly get: { readonly result: "hit" | "miss"; readonly reason: Reason; readonly detail: string };
   /** Whether a load or a fetch of the key is in flight. */
   readonly isLoading: boolean;
-  /** Whether its requests go to the origin one by one, as the answers may not be shared. */
+  /** Whether each request for the key goes to the origin by itself, because the answers may not be shared. */
   readonly isPassed: boolean;
 }
 
-/** Looks, and changes nothing. A request without header fields is meant, where answers are told apart by them. */
+/**
+ * Looks, and changes nothing. Where header fields choose a variant, it describes the variant for a request without
+ * fields.
+ */
 export function explain(
   node: NodeFace,
   name: string,

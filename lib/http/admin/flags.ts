@@ -5,7 +5,7 @@ export const WAIT_MS = 5_000;
 
 export interface Flags {
   readonly soft: boolean;
-  /** For `invalidate` and `write`: 0 without `wait`. */
+  /** The wait that `invalidate` and `write` get; 0 without the flag `wait`. */
   readonly waitMs: number;
 }
 
@@ -15,7 +15,7 @@ export type FlagName = "soft" | "wait";
  * Reads a query of flags only. A flag is set by its name, or with `=1` or `=true`.
  *
  * @param query with its `?`; `""` for none
- * @returns `undefined`: there is something else in it
+ * @returns `undefined`: the query has something else in it
  */
 export function flagsOf(query: string, allowed: readonly FlagName[]): Flags | undefined {
   const parts = query.slice(1).split("&").filter((part) => part !== "");
@@ -25,8 +25,8 @@ export function flagsOf(query: string, allowed: readonly FlagName[]): Flags | un
 }
 
 /**
- * The flags at the end of a site's key. They may as well be the site's own, so the key with each of them is meant too: too
- * much is invalidated rather than too little.
+ * Reads the flags at the end of a site's key. They may also be the site's own parameters, so the result holds the keys
+ * with them too: invalidating too much is safe, too little is not.
  *
  * @param key the rest of the path with its query, as received
  */

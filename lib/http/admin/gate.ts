@@ -1,12 +1,12 @@
 /**
- * Operators may change the cache and see inside the node. They have the token of `--admin-token-file`. Without
- * one, they are clients on this node's own machine, which no other site and no proxy stands behind.
+ * Operators may change the cache and see inside the node. They have the token of `--admin-token-file`. Without a token,
+ * an operator is a client on this node's own machine, if neither a proxy nor another site's page sends the request.
  */
 import { isLoopback } from "../../config/texts/addresses.ts";
 import { problemResponse } from "../problem.ts";
 import { type AdminTokens, hasToken } from "./tokens.ts";
 
-/** What proxies add when they pass a request on, besides `X-Forwarded-*`. */
+/** Header fields that proxies add when they pass a request on, besides `X-Forwarded-*`. */
 const OF_PROXIES = ["forwarded", "via", "x-real-ip", "cdn-loop"];
 
 export interface GateOptions {
@@ -14,9 +14,9 @@ export interface GateOptions {
   readonly tokens?: AdminTokens | undefined;
   /** Whether the node can be reached from its own machine only. */
   readonly isLoopbackOnly: boolean;
-  /** Whether everybody may see the statistics. */
+  /** Whether anyone may see the statistics. */
   readonly isStatsPublic: boolean;
-  /** A token that opens the statistics only: the other workers of the machine have it. */
+  /** A token for the statistics only. The other workers of the machine have it. */
   readonly statsToken?: string | undefined;
 }
 
@@ -30,17 +30,17 @@ export class Gate {
     this.#options = options;
   }
 
-  /** The answer to a request that would change something and may not; `undefined`: it may. */
+  /** The refusal of a request that would change something; `undefined`: the request may. */
   change(request: Asked): Response | undefined {
     return this.#refusal(request, false);
   }
 
-  /** The answer to a request that asks about keys, changes nothing, and may not; `undefined`: it may. */
+  /** The refusal of a request that asks about keys and changes nothing; `undefined`: the request may. */
   ask(request: Asked): Response | undefined {
     return this.#refusal(request, true);
   }
 
-  /** The answer to a request that would see the statistics and may not; `undefined`: it may. */
+  /** The refusal of a request for the statistics; `undefined`: the request may. */
   stats(request: Asked): Response | undefined {
     const { isStatsPublic, statsToken } = this.#options;
     if (isStatsPublic || (statsToken !== undefined && hasToken(request.headers, statsToken))) return undefined;
@@ -64,13 +64,13 @@ export class Gate {
 }
 
 /**
- * Why a request may do nothing on a node without a token; `undefined`: it may.
+ * Why a node without a token refuses a request; `undefined`: it does not.
  *
- * `Host` keeps away a page whose name leads to this machine (DNS rebinding); `Origin` and `Sec-Fetch-Site` keep away every
- * other page in a browser on this machine.
+ * The check of `Host` stops a page whose host name resolves to this machine (DNS rebinding). The checks of `Origin` and
+ * `Sec-Fetch-Site` stop all other pages in a browser on this machine.
  *
  * @param isLoopbackOnly whether the node can be reached from its own machine only
- * @param isRead whether it changes nothing: then the node's own page may lead to it
+ * @param isRead whether it changes nothing; then a link on the node's own page may lead to it
  */
 export function refusalOf(request: Asked, isLoopbackOnly: boolean, isRead: boolean): string | undefined {
   const { url, headers } = request;
@@ -96,8 +96,8 @@ export function refusalOf(request: Asked, isLoopbackOnly: boolean, isRead: boole
 }
 
 /**
- * Whether a browser sends the request for a page of another origin. A reader may follow a link from the page of another node
- * on the same machine, which is of the same site: only the reader sees what it leads to.
+ * Whether a browser sends the request for a page of another origin. A reader may follow a link from the page of another
+ * node on the same machine. That page is of the same site, and only the reader sees the answer.
  */
 function isOfAnotherSite({ url, headers }: Asked, isRead: boolean): boolean {
   const origin = headers.get("origin");
@@ -112,7 +112,7 @@ function hostOf(url: string): string | undefined {
   return URL.canParse(url) ? new URL(url).host : undefined;
 }
 
-/** Bun gives a bare path where `Host` is unusable, which is no URL. */
+/** Where `Host` is unusable, Bun gives a bare path, which does not parse as a URL. */
 function isOfLoopback(url: string): boolean {
   return URL.canParse(url) && isLoopback(new URL(url).hostname);
 }

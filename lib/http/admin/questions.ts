@@ -1,4 +1,4 @@
-/** What operators ask a node about keys: GET requests under `/_admin/`, which change nothing. */
+/** Operators' questions about keys: GET requests under `/_admin/`, which change nothing. */
 import type { Clock } from "../../core/base/clock.ts";
 import { BadKeyError } from "../../core/errors.ts";
 import { jsonResponse } from "../json.ts";
@@ -11,7 +11,7 @@ import type { Gate } from "./gate.ts";
 import { Refusal } from "./refusal.ts";
 import { changeIn, simulate } from "./simulate.ts";
 
-/** The rest of the path behind `/_admin/`. */
+/** Matches the path after `/_admin/`. */
 const EXPLAIN = /^groups\/([^/]+)\/explain$/;
 const SIMULATE = "simulate";
 
@@ -22,7 +22,7 @@ export interface QuestionsOptions {
   readonly clock: Clock;
 }
 
-/** The handlers of questions. An unexpected error is the app's to answer. */
+/** The handlers of questions. They throw unexpected errors to the app, which answers. */
 export class Questions {
   readonly #options: QuestionsOptions;
 
@@ -30,7 +30,7 @@ export class Questions {
     this.#options = options;
   }
 
-  /** @returns `undefined`: the path is none of a question */
+  /** @returns `undefined`: the path is not one of a question */
   answer(request: Request): Response | Promise<Response> | undefined {
     const { url, method } = request;
     const start = pathStart(url);

@@ -1,19 +1,19 @@
-/** `GET /_admin/simulate?add=n` or `?remove=name`: how much of what this node owns would have another owner. */
+/** `GET /_admin/simulate?add=n` or `?remove=name`: how many of the keys that this node owns would get another owner. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Contender } from "../../core/placement/rendezvous.ts";
 import { count, type Moved, Owners } from "../../core/placement/simulate.ts";
 import type { NodeFace, ServedGroups } from "../ports.ts";
 import { Refusal } from "./refusal.ts";
 
-/** Chosen: more than anybody adds at once. */
+/** Chosen: more nodes than an operator adds at once. */
 const MAX_ADDED = 1_000;
 /** Keys between two turns of the event loop. Measured: 5,000 of them take 3 ms with ten nodes. */
 const KEYS_AT_ONCE = 5_000;
 
-/** A change of the fleet that nobody has made. */
+/** A hypothetical change of the fleet. */
 export type Change = { readonly add: number } | { readonly remove: string };
 
-/** One node's part: the sums over all nodes are the fleet's. */
+/** One node's part. The sums over all nodes are the figures of the fleet. */
 export interface Simulation {
   readonly node: string;
   readonly groups: Readonly<Record<string, Moved>>;
@@ -28,7 +28,7 @@ export function changeIn(query: string): Change {
 }
 
 /**
- * Added nodes have weight 1 and names that no node has. Only what nodes hold as owners counts: neither hot copies nor second
+ * Added nodes have weight 1 and unused names. Only values that nodes hold as owners count: no hot copies and no second
  * copies.
  *
  * @throws Refusal no group lists the node to remove
@@ -65,6 +65,6 @@ export async function simulate(
 
 function changed(before: readonly Contender[], change: Change): readonly Contender[] {
   if ("remove" in change) return before.filter(({ name }) => name !== change.remove);
-  // A space is in no node's name.
+  // No node's name has a space, so these names are unused.
   return [...before, ...Array.from({ length: change.add }, (_, at) => ({ name: `added ${at + 1}`, weight: 1 }))];
 }

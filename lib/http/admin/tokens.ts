@@ -1,18 +1,18 @@
-/** The operators' token: checked without a hint at it, and read again when its file changes. */
+/** The operators' token. The check reveals nothing about it. The node reads the file again when it changes. */
 import type { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
 import { MAX_TOKEN_CHARS, readTokens } from "../../config/texts/admin-token.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 
-/** How old what was read of the file may be when a request is judged, in milliseconds. Chosen: a file is read in 20 us. */
+/** The oldest reading of the file that may judge a request, in milliseconds. Chosen: reading a file takes 20 us. */
 const REREAD_AFTER_MS = 1_000;
-/** For how long refusals are counted before a line tells of them, in milliseconds. Chosen. */
+/** How long refusals are counted before a log line reports them, in milliseconds. Chosen. */
 const TELL_AFTER_MS = 60_000;
 const BEARER = /^bearer +([^ ]+) *$/i;
 
 export interface AdminTokensOptions {
-  /** The text of the file; may throw. */
+  /** Returns the text of the file; may throw. */
   readonly readFile: () => string;
   readonly clock: Clock;
   readonly log: Log;
@@ -33,7 +33,9 @@ export class AdminTokens {
     this.#read();
   }
 
-  /** Whether the request has a token in `Authorization`. Each costs at most two hashes of 1,024 characters. */
+  /**
+   * Whether `Authorization` of the request has one of the tokens. A check costs at most two hashes of 1,024 characters.
+   */
   isIn(headers: Headers): boolean {
     this.#readAgain();
     const token = bearerOf(headers);
@@ -43,7 +45,7 @@ export class AdminTokens {
     return isRight;
   }
 
-  /** A file that is away or half written for a moment locks nobody out: what was read last still counts. */
+  /** While the file is missing or half written, the last good reading counts, so operators are not locked out. */
   #readAgain(): void {
     const { clock, log } = this.#options;
     const nowMs = clock.nowMs();
@@ -68,7 +70,7 @@ export class AdminTokens {
     this.#digests = read.tokens.map(digestOf);
   }
 
-  /** Nobody is locked out, whoever guesses: a guess takes 16 characters at least. */
+  /** Guesses never lock anyone out, as a lock would stop operators too. A token has at least 16 characters. */
   #tell(): void {
     const { clock, log } = this.#options;
     if (++this.#refused > 1) return;
@@ -89,12 +91,12 @@ export function hasToken(headers: Headers, expected: string): boolean {
 
 function bearerOf(headers: Headers): string | undefined {
   const text = headers.get("authorization");
-  // A head may be long; no token is.
+  // The header field may be long; a token is not.
   if (text === null || text.length > MAX_TOKEN_CHARS + 32) return undefined;
   return BEARER.exec(text)?.[1];
 }
 
-/** In a time that tells nothing: digests have one length, and all are compared. */
+/** Takes constant time: digests have one length, and all are compared. */
 function isOneOf(token: string, digests: readonly Buffer[]): boolean {
   const digest = digestOf(token);
   return digests.map((each) => timingSafeEqual(each, digest)).includes(true);

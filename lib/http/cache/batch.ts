@@ -1,6 +1,6 @@
 /**
- * Many gets in one request: `POST /cache/<group>/_get` with `{"keys":[…]}`. The answer is NDJSON, one line per key, in order
- * of arrival. A line is made when the client has room for it, and no get begins while too much waits for the client.
+ * Many gets in one request: `POST /cache/<group>/_get` with `{"keys":[…]}`. The answer is NDJSON: one line per key, in
+ * order of arrival. A line is made when the client has room for it. No get begins while too much waits for the client.
  */
 import { Buffer, isUtf8 } from "node:buffer";
 import { Cancel } from "../../core/base/cancel.ts";
@@ -19,27 +19,28 @@ import { problemResponse } from "../problem.ts";
 import type { HowLoaded } from "./cache-status.ts";
 import { isNothing } from "./value-response.ts";
 
-/** In the place of the key. A GET of it is the get of a key of that name. */
+/** Stands in the place of the key. A GET of it is still the get of a key with this name. */
 export const BATCH_KEY = "_get";
 
-/** Chosen: a guarded origin's queue takes as many, by default. */
+/** Chosen: the queue of a guarded origin takes 1,000 by default. */
 const MAX_KEYS = 1_000;
-/** Derived: the most keys, each of the longest and in quotation marks, with some room for escapes. */
+/** Derived: the most keys, each of the greatest length and quoted, with some room for escapes. */
 const MAX_REQUEST_BYTES = 1024 * 1024;
-/** Of a field that does not exist, a message shows so much. Chosen. */
+/** An error message shows at most this much of an unknown field. Chosen. */
 const MAX_SHOWN_UNITS = 64;
 /**
- * Gets in flight, and answers that wait for the client. Chosen: of a node's 1,024 requests to an HTTP origin one batch takes a
- * quarter. All 1,000 keys at once would be one message to each owner, and would fail a second batch as overloaded.
+ * Gets in flight plus answers that wait for the client. Chosen: one batch takes a quarter of a node's 1,024 requests to
+ * an HTTP origin. All 1,000 keys at once would be one message to each owner, and a second batch would fail as
+ * overloaded.
  */
 const MAX_OUTSTANDING = 256;
-/** The next gets begin together, once so few are left: then they share messages. */
+/** The next gets begin together, once no more than this many are left, so that they share messages. */
 const FEW_OUTSTANDING = MAX_OUTSTANDING / 2;
-/** With more bytes of values waiting for the client, no get begins. Chosen. */
+/** No get begins while more bytes of values than this wait for the client. Chosen. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
-/** The answer is handed to the server in pieces of this size. Chosen. */
+/** The server gets the answer in pieces of this size. Chosen. */
 const PIECE_BYTES = 64 * 1024;
-/** A client that takes no piece for so long is given up. Chosen: as long as a request's body may take. */
+/** A client that takes no piece for this long loses its answer. Chosen: the same as the time for a request's body. */
 const STALL_MS = 30_000;
 
 /** Why a key has no value. */
@@ -51,24 +52,24 @@ export interface KeyFailure {
 
 /** What the routes do for a batch. */
 export interface BatchAnswers {
-  /** The group of this name, as it is served now; `undefined`: there is none, or it is a site by now. */
+  /** The group of this name, as it is served now; `undefined`: there is none, or it has become a site. */
   groupNow(name: string): CacheGroup | undefined;
-  /** Whether this node has applied all that the client has seen invalidated. @throws BadAfterError */
+  /** Whether this node has applied all invalidations that the client has seen. @throws BadAfterError */
   reached(request: Request, group: CacheGroup): true | Promise<boolean>;
   /** The `Cache-Status` of a value from memory. */
   hitStatus(group: CacheGroup, hit: Hit): string;
   /** The `Cache-Status` of a value that was loaded. */
   loadedStatus(group: CacheGroup, loaded: Loaded, how: HowLoaded): string;
-  /** A key that failed. @param isRefused whether the cache was not asked */
+  /** Describes a key that failed. @param isRefused whether the key was refused before the cache was asked */
   keyFailure(request: Request, error: unknown, group: string, isRefused: boolean): KeyFailure;
   noGroup(name: string): KeyFailure;
-  /** For an error before the first get. */
+  /** The answer to an error before the first get. */
   failed(request: Request, error: unknown, group: string): Response;
-  /** What the batch is known by; all its gets are. */
+  /** The trace of the batch; all its gets share it. */
   traceOf(request: Request): Trace | undefined;
 }
 
-/** What the client gets for one key; each is one line. */
+/** The answer for one key; each is one line. */
 type Answer =
   | { readonly key: string; readonly failure: KeyFailure }
   | { readonly key: string; readonly value: Value; readonly cacheStatus: string };
@@ -85,13 +86,13 @@ export async function answerBatch(
   try {
     if (query.length > 1) throw new Refusal(400, "a batch has no query");
     const keys = keysIn(await bodies.read(request, MAX_REQUEST_BYTES));
-    // Once for all keys: what this node has applied by now, it has applied for the last of them, too.
+    // Once for all keys is enough: this node never goes back in the log.
     const isReached = await answers.reached(request, group);
     const batch = new Batch(request, group.name, keys, !isReached, clock, answers);
     const { signal } = request;
     if (signal.aborted) batch.cancel();
     else signal.addEventListener("abort", () => batch.cancel(), { once: true });
-    // Nothing is made in advance: what the client has not asked for waits as it is.
+    // Nothing is made in advance: values wait as they are until the client has room.
     return new Response(new ReadableStream(batch, { highWaterMark: 0 }), {
       headers: {
         "content-type": "application/x-ndjson",
@@ -140,12 +141,12 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
   #inFlight = 0;
   #waiting: Answer[] = [];
   #waitingBytes = 0;
-  /** Lines that are made, and not handed over. */
+  /** Lines that are made and not yet handed over. */
   #made = NOTHING;
   #wake = () => {};
   #cancelStall = () => {};
 
-  /** @param isUnkept whether this node is behind what the client has seen: no cache may answer then */
+  /** @param isUnkept whether this node is behind the client's place in the log; then no cache may answer */
   constructor(
     request: Request,
     groupName: string,
@@ -176,7 +177,7 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
       controller.enqueue(this.#made.subarray(0, PIECE_BYTES));
       this.#made = this.#made.subarray(PIECE_BYTES);
     }
-    // While the client reads the piece, the next values come.
+    // The next values load while the client reads this piece.
     this.#begin();
     if (this.#made.length === 0 && this.#waiting.length === 0 && this.#inFlight === 0) return controller.close();
     this.#cancelStall = this.#clock.after(STALL_MS, () => {
@@ -195,13 +196,13 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
     this.#wake();
   }
 
-  /** For gets: one has its value. */
+  /** Called by a get that has its value. */
   loaded(key: string, group: CacheGroup, loaded: Loaded, how: HowLoaded): void {
     this.#inFlight--;
     this.#found(key, loaded.value, this.#answers.loadedStatus(group, loaded, how));
   }
 
-  /** For gets: one has failed. */
+  /** Called by a get that has failed. */
   failed(key: string, error: unknown): void {
     this.#inFlight--;
     if (this.#left.aborted) return this.#wake();
@@ -218,7 +219,7 @@ class Batch implements UnderlyingDefaultSource<Uint8Array> {
     ) this.#get(keys[this.#begun++]!);
   }
 
-  /** By the same rules as a request for this key alone. */
+  /** Follows the rules of a request for this key alone. */
   #get(key: string): void {
     try {
       checkKey(key);
@@ -314,6 +315,6 @@ class BatchedGet extends Waiter<Loaded> implements HowLoaded {
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 const encoder = new TextEncoder();
-/** A byte order mark is a part of the body. */
+/** Keeps a byte order mark, as it is part of the body. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const strictDecoder = new TextDecoder("utf-8", { fatal: true });

@@ -1,6 +1,6 @@
 /**
- * The `Cache-Status` field (RFC 9211): one member, which names this node and says how it answered. Values with a lifetime
- * add `ttl`, in seconds; those that a site has just answered add `fwd-status`.
+ * The `Cache-Status` field (RFC 9211): one member, which names this node and says how it answered. Values with a
+ * lifetime add `ttl`, in seconds. Values that a site has just answered add `fwd-status`.
  *
  * | value                              | when                                             |
  * | ---------------------------------- | ------------------------------------------------ |
@@ -9,12 +9,12 @@
  * | `n1; hit; detail=behind`           | from either, while this node cannot read the log of invalidations |
  * | `n1; fwd=miss; stored; detail=origin` | loaded from the origin; `stored` if this node keeps it |
  * | `n1; fwd=miss; detail=peer`        | fetched from its owner; `stored` if this node keeps it |
- * | `n1; fwd=miss; detail=behind`      | loaded for this request only: this node is behind what it asks for |
+ * | `n1; fwd=miss; detail=behind`      | loaded for this request only: this node is behind its `Muster-After` |
  * | `n1; fwd=miss; detail=not-found`   | the load failed: see {@linkcode Problem.code}    |
  * | `n1; fwd=method; fwd-status=204` | a site's answer that went through; `bypass`: the cache may not keep it |
  * | `n1; detail=bad-key`               | refused before the cache was asked               |
  *
- * `collapsed` says that the request joined the load of another one; `collapsed=?0`: it did, and had to go through alone.
+ * `collapsed`: the request joined another request's load. `collapsed=?0`: it joined, and then had to go through alone.
  */
 /** RFC 9651, section 3.3.4: a token begins with a letter or `*`. Most addresses do not. */
 const token = /^[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*$/;
@@ -24,16 +24,16 @@ const printable = /^[\x20-\x7e]*$/;
 export interface HowLoaded {
   /** It joined the load of another request. */
   readonly isCollapsed: boolean;
-  /** No cache gave the value, nor keeps it. */
+  /** No cache gave the value, and no cache keeps it. */
   readonly isUnkept: boolean;
 }
 
-/** The field's values for one node, built once: a hit joins no strings. */
+/** The field's values for one node, built once, so that a hit joins no strings. */
 export class CacheStatus {
   readonly hit: string;
   readonly hotHit: string;
   readonly behindHit: string;
-  /** Loaded for one request only, since this node is behind what that asks for. */
+  /** Loaded for one request only, since this node is behind that request's `Muster-After`. */
   readonly unkept: string;
   readonly #name: string;
   readonly #alone: ByLoad;
@@ -54,7 +54,7 @@ export class CacheStatus {
   /**
    * A get that missed and then got its value.
    *
-   * @param isCollapsed whether it joined the load of another one
+   * @param isCollapsed whether it joined another request's load
    */
   loaded(from: "origin" | "peer", stored: boolean, isCollapsed: boolean): string {
     const values = (isCollapsed ? this.#collapsed : this.#alone)[from];
@@ -62,8 +62,9 @@ export class CacheStatus {
   }
 
   /**
-   * Where a value came from, by the field of an answer, whose last member is this node's: `hit`, `hot`, `behind`, `peer`,
-   * `origin`; else why there is none, such as `not-found`, or why the request went through, such as `bypass`.
+   * Reads the source of a value from the field of an answer; the last member is this node's. It is `hit`, `hot`,
+   * `behind`, `peer` or `origin`; else the reason for no value, such as `not-found`, or for going through, such as
+   * `bypass`.
    */
   sourceIn(field: string | null): string | undefined {
     if (field === null) return undefined;
@@ -85,7 +86,7 @@ export class CacheStatus {
    * A request that went through to a site.
    *
    * @param reason why (RFC 9211, section 2.2)
-   * @param isCollapsed whether it had joined the load of another one first, in vain
+   * @param isCollapsed whether it first joined another request's load in vain
    */
   forwarded(reason: string, status: number, isCollapsed = false): string {
     return `${this.#name}; fwd=${reason};${isCollapsed ? " collapsed=?0;" : ""} fwd-status=${status}`;
@@ -112,7 +113,7 @@ function byLoad(miss: string, collapsed: string): ByLoad {
   return { origin: from("origin"), peer: from("peer") };
 }
 
-/** As an sf-token if the name is one, else as an sf-string; RFC 9211, section 2, allows both. */
+/** An sf-token if the name fits one, else an sf-string; RFC 9211, section 2, allows both. */
 function serializeName(name: string): string {
   if (token.test(name)) return name;
   if (!printable.test(name)) {

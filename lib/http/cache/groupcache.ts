@@ -6,8 +6,8 @@
  *       optional double minute_qps = 2;
  *     }
  *
- * A Go peer asks `GET <base>/_groupcache/<group>/<key>`, both escaped with `url.QueryEscape`. Any status but 200 is a
- * failure to it; it then loads the value itself.
+ * A Go peer asks `GET <base>/_groupcache/<group>/<key>`, both escaped with `url.QueryEscape`. For the Go peer any
+ * status except 200 is a failure; it then loads the value itself.
  */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
@@ -22,7 +22,7 @@ export interface GetResponse {
   readonly minuteQps?: number;
 }
 
-/** Writes an empty value too: the field is optional, and an absent value is not an empty one. */
+/** Writes the field for an empty value too, because an absent value is not an empty one. */
 export function encodeGetResponse(response: GetResponse): Uint8Array<ArrayBuffer> {
   const writer = new BinaryWriter();
   writer.tag(valueField, WireType.LengthDelimited).bytes(response.value);
@@ -31,7 +31,7 @@ export function encodeGetResponse(response: GetResponse): Uint8Array<ArrayBuffer
 }
 
 /**
- * By the rules of protobuf: skips unknown fields, takes the last of a repeated field, and reads an absent value as empty.
+ * Follows protobuf: skips unknown fields, takes the last of a repeated field, and reads an absent value as empty.
  *
  * @throws RangeError or Error the bytes are no GetResponse
  */

@@ -1,11 +1,11 @@
-/** Bodies that go through a node: either end may be slow, and neither may stop for ever. */
+/** Bodies that pass through a node. Either end may be slow, but neither may stop for ever. */
 import type { Clock } from "../../core/base/clock.ts";
 
 type Bytes = Uint8Array;
 
 /**
- * Passes a stream on, no faster than it is taken. It breaks off when its source gives nothing for `sourceMs`, or its reader
- * takes nothing for `readerMs`; the source is then cancelled.
+ * Passes a stream on, no faster than its reader takes it. It breaks off when the source gives nothing for `sourceMs`,
+ * or the reader takes nothing for `readerMs`, and then cancels the source.
  */
 export function paced(
   source: ReadableStream<Bytes>,

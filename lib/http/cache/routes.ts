@@ -44,26 +44,26 @@ export interface CacheRoutesOptions {
   readonly signals: ClientSignals;
   /** For the methods that change what is cached. */
   readonly changes: Changes;
-  /** The life of the log of invalidations, as this node knows it; 0: it has not seen it yet. */
+  /** The epoch of the log of invalidations, as this node knows it; 0: it has not read the log yet. */
   readonly currentEpoch: () => number;
   readonly clock: Clock;
   readonly log: Log;
   /** Whether the runtime sends text in one chunk faster than bytes of a known length. */
   readonly isChunkedTextFaster: boolean;
   readonly answerPort: AnswerPort;
-  /** What stands around all routes. */
+  /** Wraps all routes. */
   readonly edge: Edge;
-  /** For answers about groups that are not there. */
+  /** Counts answers about groups that do not exist. */
   readonly routeAnswers: RouteAnswers;
 }
 
 /** The handlers of gets. */
 export class CacheRoutes {
   /**
-   * Each handler, by the part of the path in front of the group or the key.
+   * Each handler, by the part of the path before the group or the key.
    *
-   * The handlers of hits hand on the request, never the context. JavaScriptCore then inlines them into Hono's code, and
-   * leaves out the context with its sixteen functions.
+   * The handlers of hits pass the request on, never the context. JavaScriptCore then inlines them into Hono's code, and
+   * does not make the context with its sixteen functions.
    */
   readonly byPrefix: ReadonlyMap<string, Handler> = new Map<string, Handler>([
     ["/cache/", (c) => this.#cache(c.req.raw)],
@@ -85,7 +85,10 @@ export class CacheRoutes {
   readonly #long: LongAnswers;
   readonly #bodyOf = (body: Value["body"], request: Request) => this.#long.bodyOf(body, request);
   readonly #prepared = new PreparedHeaders(headersOf);
-  /** For a site under `/cache/`, and for one under a host of its own, which is no origin of this node's pages. */
+  /**
+   * The first is for a site under `/cache/`. The second is for a site under its own host, which shares no web origin
+   * with this node's pages.
+   */
   readonly #forSites = this.#siteAnswers(true);
   readonly #forHosts = this.#siteAnswers(false);
   readonly #silent = (response: Response) => {
@@ -127,7 +130,7 @@ export class CacheRoutes {
     this.#wholeHits = new WholeHits(this.#texts);
   }
 
-  /** A request for a host that a group serves: all of its path is the key. */
+  /** Answers a request for a host that a group serves. The whole path is the key. */
   site(request: Request, { group, site }: ServedGroup): Response | Promise<Response> {
     const { url } = request;
     const begun = group.answers.begin();
@@ -217,7 +220,7 @@ export class CacheRoutes {
     try {
       const key = decodeKeyPath(rawKey);
       if (group === undefined) return this.#noSuchGroup(groupName);
-      // The origin never sees it, so two queries would get one value.
+      // The origin never sees the query, so two queries would get the same value.
       if (query.length > 1) throw new BadKeyError(`a ${thing} has no query: a question mark in it is written %3F`);
       const isReached = this.#reached(request, group);
       if (isReached === true) return this.#getNow(request, group, key, thing);
@@ -229,7 +232,7 @@ export class CacheRoutes {
 
   /** Whether this node has applied all invalidations that the client has seen. @throws BadAfterError */
   #reached(request: Request, group: CacheGroup): true | Promise<boolean> {
-    // To look takes half of the time to read, on Deno.
+    // On Deno `has` takes half the time of `get`.
     return !request.headers.has(AFTER) || reached(group, request.headers.get(AFTER)!, this.#currentEpoch);
   }
 
@@ -238,7 +241,7 @@ export class CacheRoutes {
     return hit === undefined ? this.#load(request, group, key, thing, false) : this.#hit(request, group, hit);
   }
 
-  /** The node is behind the client: where it stays behind, only the origin can be asked. */
+  /** Answers while the node is behind the client. If it stays behind, only the origin can answer. */
   async #getAfter(
     request: Request,
     group: CacheGroup,
@@ -260,7 +263,7 @@ export class CacheRoutes {
     return this.#valueResponse(request, value, cacheStatus, this.#texts?.of(value));
   }
 
-  /** @throws NotFoundError it is remembered that there is no such value */
+  /** @throws NotFoundError the cache remembers that there is no such value */
   #httpResponse(
     request: Request,
     value: Value,
@@ -282,7 +285,7 @@ export class CacheRoutes {
     return httpResponse(value, { request, cacheStatus: told(), nowMs, isFromCache, isSite, isSandboxed, bodyOf });
   }
 
-  /** @param isUnkept whether no cache may give the value, nor keep it */
+  /** @param isUnkept whether no cache may give or keep the value */
   #load(request: Request, group: CacheGroup, key: string, thing: string, isUnkept: boolean): Promise<Response> {
     const signal = this.#signals.of(request);
     return unchained(
@@ -298,7 +301,7 @@ export class CacheRoutes {
     );
   }
 
-  /** For a {@linkcode Miss}: the value has come. */
+  /** Called by a {@linkcode Miss} when its value has come. */
   loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response {
     const { value, source } = loaded;
     const cacheStatus = this.#statusOf(group, loaded, how);
@@ -308,12 +311,12 @@ export class CacheRoutes {
 
   #statusOf({ isBehind }: CacheGroup, { source, stored }: Loaded, { isCollapsed, isUnkept }: HowLoaded): string {
     if (isUnkept) return this.#status.unkept;
-    // Another load had put it into a cache meanwhile.
+    // Another load has put it into a cache in the meantime.
     if (source === "main" || source === "hot") return this.#status.found(source, isBehind);
     return this.#status.loaded(source, stored, isCollapsed);
   }
 
-  /** @param text the body as {@linkcode TextBodies} gives it, on a runtime that sends text faster */
+  /** @param text the body from {@linkcode TextBodies}, on a runtime that sends text faster */
   #valueResponse(request: Request, value: Value, cacheStatus: string, text: Body | undefined): Response {
     const { body, contentType } = value;
     // The servers count the bytes of a body, which HEAD does not send.
@@ -329,7 +332,10 @@ export class CacheRoutes {
     return this.#edge.sized(new Response(text, { headers }), byteLength);
   }
 
-  /** `/_groupcache/<group>/<key>`, the groupcache wire. Names of groups need no escapes: one that has some is not counted by group. */
+  /**
+   * `/_groupcache/<group>/<key>`, the groupcache wire. Names of groups need no escapes, so an escaped name is not
+   * counted by group.
+   */
   #groupcache(request: Request): Response | Promise<Response> {
     const [groupPath, rawKey] = groupAndKey(request.url, "/_groupcache/".length);
     const answer = () => this.#groupcacheAnswer(request, groupPath, rawKey);
@@ -380,7 +386,7 @@ export class CacheRoutes {
   /** @param signal the client's; `undefined` before a load */
   failed(request: Request, error: unknown, group: string, thing: string, signal?: CancelSignal): Response {
     if (signal?.aborted === true) {
-      // Nobody reads this answer. It ends the request without a line in the log.
+      // The client has gone, so this answer is not read. It ends the request without a line in the log.
       return problemResponse({ status: 499, detail: "the client went away" }, {
         "cache-status": this.#status.failed("client-gone"),
       });
@@ -390,7 +396,7 @@ export class CacheRoutes {
     return problemResponse(problem, { "cache-status": cacheStatus, ...id });
   }
 
-  /** @param isBeforeLoad whether a bad key was refused before the cache was asked */
+  /** @param isBeforeLoad whether the cache was not asked yet */
   #failureOf(
     request: Request,
     error: unknown,
@@ -449,7 +455,7 @@ class Miss extends Waiter<Loaded> implements HowLoaded {
   }
 }
 
-/** Foreign content: a browser must not take declared text for a page, nor run a page as one of this node. */
+/** Foreign content: a browser must not treat declared text as a page, or run a page as one of this node's. */
 function headersOf(contentType: string, cacheStatus: string): Record<string, string> {
   return {
     "content-type": contentType,
@@ -459,14 +465,16 @@ function headersOf(contentType: string, cacheStatus: string): Record<string, str
   };
 }
 
-/** The path behind a prefix of this length, raw, and the query with its `?`; `""` for none. */
+/** The raw path after a prefix of this length, and the query with its `?`; `""`: there is no query. */
 function tailOf(url: string, prefixLength: number): [path: string, query: string] {
   const start = pathStart(url);
   const end = pathEnd(url, start);
   return [url.slice(start + prefixLength, end), url.slice(end)];
 }
 
-/** The parts of `<group>/<key>` behind a prefix of this length, and the query, all raw. The first slash ends the group. */
+/**
+ * The parts of `<group>/<key>` after a prefix of this length, and the query, all raw. The first slash ends the group.
+ */
 function groupAndKey(url: string, prefixLength: number): [group: string, key: string, query: string] {
   const start = pathStart(url);
   const end = pathEnd(url, start);
@@ -476,8 +484,8 @@ function groupAndKey(url: string, prefixLength: number): [group: string, key: st
 }
 
 /**
- * How long the value is still fresh, and what the origin said, as parameters (RFC 9211, sections 2.3 and 2.4). Without a
- * site the origin has said 200.
+ * The remaining fresh time and the origin's status, as parameters (RFC 9211, sections 2.3 and 2.4). An origin that is
+ * no site has always said 200.
  */
 function detailsOf({ freshUntilMs, about }: Value, isLoadOfSite: boolean, nowMs: number): string {
   const status = isLoadOfSite ? `; fwd-status=${about.status}` : "";

@@ -16,19 +16,19 @@ import { SANDBOX } from "../security.ts";
 import type { HowLoaded } from "./cache-status.ts";
 import { paced } from "./paced.ts";
 
-/** Methods that change nothing (RFC 9110, section 9.2.1); the success of any other one invalidates. */
+/** Methods that change nothing (RFC 9110, section 9.2.1). A success of any other method invalidates. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 /**
- * How long the body of a request or an answer that goes through may rest. Chosen: a client as for other answers; a site longer,
+ * How long a body that goes through may pause. Chosen: for a client the same as for other answers. For a site longer,
  * as it may send events, but no longer than Bun's server waits.
  */
 const MAX_CLIENT_SILENCE_MS = 30_000;
 const MAX_SITE_SILENCE_MS = 255_000;
-/** This hop (RFC 9110, section 7.6.3). */
+/** Names this hop (RFC 9110, section 7.6.3). */
 const VIA = "1.1 muster";
 /**
- * Fields by which a site may take a request for one to another host or path. No `Vary` names them, so a client could have
- * an answer of its choice stored for everybody.
+ * With these fields a client could make a site answer for another host or path. No `Vary` names them, so that answer
+ * would be stored for all clients.
  */
 const OF_OTHER_PROXIES: ReadonlySet<string> = new Set([
   "forwarded",
@@ -47,20 +47,22 @@ export type ForwardReason = "method" | "bypass" | "uri-miss";
 
 /** What the routes do for a site's requests. */
 export interface SiteAnswers {
-  /** Whether the answers stand under the node's own host. */
+  /** Whether the answers are served under the node's own host. */
   readonly isSandboxed: boolean;
   hit(request: Request, group: CacheGroup, hit: Hit): Response;
   loaded(request: Request, group: CacheGroup, loaded: Loaded, how: HowLoaded): Response;
-  /** Whether this node has applied all that the client has seen invalidated. @throws BadAfterError */
+  /** Whether this node has applied all invalidations that the client has seen. @throws BadAfterError */
   reached(request: Request, group: CacheGroup): true | Promise<boolean>;
   failed(request: Request, error: unknown, group: string, thing: string, signal?: CancelSignal): Response;
-  /** What the request is known by in logs and traces. */
+  /** The ids of the request in logs and traces. */
   traceOf(request: Request): Trace | undefined;
-  /** The `Cache-Status` of an answer that goes through. @param isCollapsed whether it had joined another load in vain */
+  /**
+   * The `Cache-Status` of an answer that goes through. @param isCollapsed whether it first joined another load in vain
+   */
   forwarded(reason: ForwardReason, status: number, isCollapsed?: boolean): string;
   signalOf(request: Request): CancelSignal;
   clock(): Clock;
-  /** Marks an answer that may be silent for long between two of its pieces. @returns it */
+  /** Marks an answer that may be silent for long between two pieces. @returns the answer */
   silent(response: Response): Response;
 }
 
@@ -97,7 +99,10 @@ export function answerSite(
   return isReached === true ? get(true) : isReached.then(get);
 }
 
-/** @param isReached whether this node has applied all that the client has seen invalidated; if not, no cache may answer */
+/**
+ * @param isReached whether this node has applied all invalidations that the client has seen; if not, no cache may
+ * answer
+ */
 function getOf(
   request: Request,
   group: CacheGroup,
@@ -181,7 +186,7 @@ async function forwarded(
     const body = request.body && paced(request.body, answers.clock(), sent);
     const answer = await site.forward({ method, key, fields, body, trace: answers.traceOf(request) }, signal);
     const { status } = answer;
-    // Before the client hears of it: its next GET must not get the old answer.
+    // Invalidate before the client has its answer: its next GET must not get the old value.
     const own = !SAFE.has(method) && status < 400 ? await site.invalidate(key, answer.fields) : undefined;
     if (!canBeSent(answer.fields)) {
       await answer.body.cancel();
@@ -204,7 +209,7 @@ async function forwarded(
   }
 }
 
-/** Bun lets a DEL through in a client's headers, which no server takes. */
+/** Bun lets a DEL character through in a client's headers, and no server accepts it. */
 function canBeSent(fields: Fields): boolean {
   return fields.every(([, value]) => isFieldValue(value));
 }
@@ -231,17 +236,17 @@ function onlyIfCached(answers: SiteAnswers): Response {
   });
 }
 
-/** No cache knows what the body of a GET means (RFC 9110, section 9.3.1), and both runtimes hide it. */
+/** The body of a GET has no defined meaning (RFC 9110, section 9.3.1), and both runtimes hide it. */
 function hasBody({ body, headers }: Request): boolean {
   return body !== null || headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
 }
 
-/** A client's fields, end to end, with this hop in `Via` and without what is meant for it alone. */
+/** A client's end-to-end fields, with this hop added to `Via`, and without the fields that are for this hop alone. */
 function fieldsOf(headers: Headers): Fields {
   const fields = endToEnd([...headers]);
   const via = headers.get("via");
   return [...without(fields, OF_THIS_HOP), ["via", via === null ? VIA : `${via}, ${VIA}`]];
 }
 
-/** What this hop writes anew, and what is meant for it alone. */
+/** Fields that this hop writes itself or that are for it alone. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["via", AFTER]);

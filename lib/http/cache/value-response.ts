@@ -1,4 +1,4 @@
-/** From a value to the answer that a client gets: its fields, its age, and what the request wants of it. */
+/** Makes the answer for a client from a value: its fields, its age, and the request's conditions and range. */
 import { formatHttpDate } from "../../core/semantics/dates.ts";
 import { isNotModified, isRangeOf } from "../../core/semantics/conditional.ts";
 import { type Fields, valueOf } from "../../core/semantics/fields.ts";
@@ -8,7 +8,7 @@ import { SANDBOX } from "../security.ts";
 
 /** Statuses that never have a body (RFC 9110, section 6.4.1). */
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
-/** What describes a body goes with it; a 304 has none (RFC 9110, section 15.4.5). */
+/** Fields that describe a body. A 304 has no body, so it leaves them out (RFC 9110, section 15.4.5). */
 const OF_A_BODY: ReadonlySet<string> = new Set([
   "content-type",
   "content-length",
@@ -17,22 +17,22 @@ const OF_A_BODY: ReadonlySet<string> = new Set([
   "content-range",
 ]);
 
-/** What the response of a value is made with. */
+/** Everything besides the value that its response depends on. */
 export interface ResponseContext {
   readonly request: Request;
   readonly cacheStatus: string;
   readonly nowMs: number;
-  /** Whether a cache gave the value: then its age is told even when it is 0. */
+  /** Whether a cache gave the value. Its age is then sent even when it is 0. */
   readonly isFromCache: boolean;
-  /** Whether the client is told the value's fields only, as for a site. */
+  /** Whether the client gets only the value's own fields, as for a site. */
   readonly isSite: boolean;
-  /** Whether it stands under the node's own host: then a browser must not run it there. */
+  /** Whether it is served under the node's own host. A browser must then not run it. */
   readonly isSandboxed: boolean;
-  /** The body as the server is to get it. */
+  /** Makes the body in the form that the server wants. */
   readonly bodyOf: (body: Value["body"], request: Request) => BodyInit;
 }
 
-/** Whether there is more to say of the value, or to ask of it, than its body and its type. */
+/** Whether the answer needs more of the value than its body and type. */
 export function isHttpValue({ about, freshUntilMs }: Value): boolean {
   return about !== PLAIN || freshUntilMs !== Infinity;
 }
@@ -45,13 +45,13 @@ export function isWhole({ about: { status } }: Value, { method, headers }: Reque
     !headers.has("if-none-match") && !headers.has("if-modified-since") && !headers.has("range");
 }
 
-/** Whether the value only says that there is no value. */
+/** Whether it is a remembered "not found". */
 export function isNothing({ about: { status, fields, isPrivate } }: Value): boolean {
   return status === 404 && fields.length === 0 && !isPrivate;
 }
 
 /**
- * The answer: whole, 304 where the client has it, or the one range that it wants.
+ * The answer: whole, 304 if the client has it already, or the one range that it asked for.
  *
  * @throws TypeError a field that no header can carry
  */
@@ -72,7 +72,7 @@ export function httpResponse(value: Value, context: ResponseContext): Response {
     }
   }
   if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
-  // The answer to a HEAD has no body from which a server could count the bytes.
+  // The answer to a HEAD has no body, so the server cannot count the bytes.
   headers.push(["content-length", String(body.byteLength)]);
   return new Response(context.bodyOf(body, request), { status, headers });
 }
@@ -89,7 +89,7 @@ export function headersOf(
   let hasDate = false;
   for (const [name, text] of fields) {
     if (name === "date") hasDate = true;
-    // The tag and the type stand below, once.
+    // The tag and the type are added below, once.
     if (name === "etag" || name === "content-type" || isSandboxed && name === "x-content-type-options") continue;
     lines.push([name, text]);
   }
@@ -98,7 +98,7 @@ export function headersOf(
   const ageSeconds = Math.max(0, Math.floor((nowMs - bornAtMs) / 1_000));
   if (isFromCache || ageSeconds > 0) lines.push(["age", String(ageSeconds)]);
   if (isSite && !hasDate) lines.push(["date", formatHttpDate(nowMs)]);
-  // Foreign content: a browser must not take declared text for a page, nor run a page as one of this node.
+  // Foreign content: a browser must not treat declared text as a page, or run a page as one of this node's.
   if (isSandboxed) lines.push(["x-content-type-options", "nosniff"], ["content-security-policy", SANDBOX]);
   lines.push(["cache-status", cacheStatus]);
   return lines;

@@ -1,18 +1,18 @@
 /** One line for each answer: as nginx and Apache write it, or as JSON. */
 
-/** What is told of one answer. */
+/** The facts of one answer. */
 export interface Answered {
   /** When the request came, in Unix milliseconds. */
   readonly atMs: number;
-  /** The address of the connection; `undefined`: the server does not tell. */
+  /** The address of the connection; `undefined`: the server does not tell it. */
   readonly remote: string | undefined;
   readonly method: string;
   /** The path and the query as received. */
   readonly target: string;
   readonly status: number;
-  /** Of the body, as far as they were handed to the server. */
+  /** The bytes of the body that the server was given. */
   readonly bytes: number;
-  /** From the request to the end of that, in milliseconds. */
+  /** From the request until the server had the last of them, in milliseconds. */
   readonly durationMs: number;
   /** Where the value came from: see CacheStatus. `undefined`: no cache was asked. */
   readonly cache: string | undefined;
@@ -25,7 +25,7 @@ export interface Answered {
 
 export type AccessFormat = "combined" | "json";
 
-/** The longest texts in a line, in characters after escaping. Chosen: a line with all of them is under 4,096 bytes. */
+/** The longest texts in a line, in characters after escaping. Chosen: a line with all of them has under 4,096 bytes. */
 const MAX_TARGET_CHARS = 2_048;
 const MAX_TEXT_CHARS = 512;
 const MAX_SHORT_CHARS = 64;
@@ -35,7 +35,7 @@ export function accessLine(answered: Answered, format: AccessFormat): string {
   return format === "combined" ? combined(answered) : json(answered);
 }
 
-/** The Combined Log Format. The version of HTTP is not told by the runtimes; nearly all is 1.1. */
+/** The Combined Log Format. The runtimes do not tell the version of HTTP; nearly all requests use 1.1. */
 function combined({ atMs, remote, method, target, status, bytes, headers }: Answered): string {
   const request = `${escaped(method, MAX_SHORT_CHARS)} ${escaped(target, MAX_TARGET_CHARS)} HTTP/1.1`;
   const referer = escaped(headers.get("referer") ?? "-", MAX_TEXT_CHARS);
@@ -44,11 +44,11 @@ function combined({ atMs, remote, method, target, status, bytes, headers }: Answ
   return `${address} - - [${timeLocal(atMs)}] "${request}" ${status} ${bytes} "${referer}" "${agent}"\n`;
 }
 
-/** As nginx escapes: what ends a quoted text, and what is no printable ASCII, as `\xXX`. */
+/** Escapes as nginx does: writes characters that end a quoted text, or are not printable ASCII, as `\xXX`. */
 function escaped(text: string, maxChars: number): string {
   // deno-lint-ignore no-control-regex
   const safe = /[\x00-\x1f"\\\x7f-\uffff]/.test(text) ? text.slice(0, maxChars).replace(UNSAFE, hex) : text;
-  // A cut never leaves half of an escape.
+  // Do not leave half of an escape at the cut.
   return safe.length <= maxChars ? safe : safe.slice(0, maxChars).replace(/\\x?[0-9A-F]?$|\\u[0-9A-F]{0,3}$/, "");
 }
 
@@ -99,7 +99,7 @@ function json(answered: Answered): string {
   return `${line.replace(/[\x7f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
 }
 
-/** By its length in JSON, in which other characters than printable ASCII take up to six. */
+/** Counts the length in JSON, where characters outside printable ASCII take up to six. */
 function cut(text: string | undefined, maxChars: number): string | undefined {
   if (text === undefined) return undefined;
   let chars = 0;

@@ -1,37 +1,41 @@
 /**
- * Bounds what the answers with long bodies make a node hold. A value stays in memory until its last byte is sent, though the
- * cache may have evicted it; so the bytes of all of them are counted, and a client that takes nothing loses its answer.
+ * Bounds the memory that answers with long bodies hold. A value stays in memory until its last byte is sent, even after
+ * the cache has evicted it. So the bytes of all such answers are counted, and a client that takes nothing loses its
+ * answer.
  *
- * Measured with values of 16 MB on loopback: slices take a fifth of the CPU time of the whole body on Deno.
+ * Measured on Deno with values of 16 MB on loopback: sending slices takes a fifth of the CPU time of sending the whole
+ * body.
  */
 import type { Clock } from "../../core/base/clock.ts";
 import { OverloadedError } from "../../core/errors.ts";
 
-/** Up to here a body is sent whole: most of it fits into the buffers of the system. */
+/** A body up to this size is sent whole: most of it fits into the buffers of the system. */
 export const MAX_WHOLE_BYTES = 256 * 1024;
-/** Of all that is being sent; slices of one value count once. Chosen: sixteen of the longest values. */
+/**
+ * The limit for all answers that are being sent; slices of one value count once. Chosen: sixteen of the longest values.
+ */
 const MAX_SENDING_BYTES = 256 * 1024 * 1024;
 const SLICE_BYTES = 64 * 1024;
-/** A client that takes nothing for so long loses its answer. Chosen: the same as for a batch. */
+/** A client that takes nothing for this long loses its answer. Chosen: the same as for a batch. */
 const STALL_MS = 30_000;
-/** When there is no room, so long. Chosen: a slow line takes some of a slice in less. */
+/** The same limit while there is no room. Chosen: even a slow line takes part of a slice in less. */
 const STALL_IN_NEED_MS = 1_000;
-/** How often a look is taken at what is being sent. */
+/** How often the answers in flight are checked. */
 const LOOK_EVERY_MS = 1_000;
 
-/** What a server is told of its answers, and tells of them. */
+/** Joins the app and its server, for long answers. */
 export interface AnswerPort {
-  /** Whether long bodies are sent in slices. If not, the server ends stalled answers itself. */
+  /** Whether long bodies are sent in slices. If false, the server ends stalled answers itself. */
   readonly isSliced: boolean;
-  /** Whether nothing is left to be sent to the client. */
+  /** Whether the client has been sent everything. */
   isAnswered(request: Request): boolean;
   /** Ends the answer soon unless its client takes some of it. */
   hurry(request: Request): void;
-  /** The answer may be silent for long between two of its pieces. */
+  /** The answer may be silent for long between two pieces. */
   mayBeSilent(response: Response): void;
 }
 
-/** For apps of which no server tells anything: their answers are sent whole, and nobody looks after them. */
+/** For apps whose server offers no port: long answers are sent whole and not watched. */
 export const NO_SERVER: AnswerPort = {
   isSliced: false,
   isAnswered: () => true,
@@ -43,13 +47,16 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** An answer that is being sent. */
 interface Sending {
-  /** What keeps the memory: the value's buffer, or the request where the server copies. `undefined`: let go. */
+  /**
+   * The object that holds the memory: the value's buffer, or the request where the server copies. `undefined`:
+   * released.
+   */
   holder: object | undefined;
   readonly bytes: number;
-  /** When its client took something, as far as is known. */
+  /** When its client last took something, as far as this node knows. */
   tookAtMs: number;
   isOver(): boolean;
-  /** Its client has taken nothing for so long. */
+  /** Called when its client has taken nothing for this long. */
   end(stalledMs: number): void;
 }
 
@@ -59,7 +66,7 @@ export class LongAnswers {
   readonly #clock: Clock;
   /** The one whose client took something longest ago comes first. */
   readonly #sending = new Set<Sending>();
-  /** How many answers send from it. */
+  /** How many answers each holder feeds. */
   readonly #counts = new Map<object, number>();
   #bytes = 0;
   #isLooking = false;
@@ -75,7 +82,7 @@ export class LongAnswers {
   }
 
   /**
-   * The body as the server is to get it.
+   * Makes the body in the form that the server wants.
    *
    * @throws OverloadedError too many bytes wait for their clients
    */
@@ -84,14 +91,14 @@ export class LongAnswers {
     return this.#port.isSliced ? this.#sliced(body) : this.#whole(body, request);
   }
 
-  /** The server copies what the system does not take at once. */
+  /** Here the server copies the bytes that the system does not take at once. */
   #whole(body: Bytes, request: Request): Bytes {
     this.#begin({
       holder: request,
       bytes: body.byteLength,
       tookAtMs: this.#clock.nowMs(),
       isOver: () => this.#port.isAnswered(request),
-      // The server knows what its client takes. It is looked after until the server has ended it.
+      // The server knows what its client takes. The answer is watched until the server has ended it.
       end: (stalledMs) => stalledMs < STALL_MS && this.#port.hurry(request),
     });
     return body;
@@ -118,7 +125,7 @@ export class LongAnswers {
     return new ReadableStream<Bytes>({
       start: (made) => void (controller = made),
       pull: (controller) => {
-        // A copy: a slice that waits in the server would keep the whole value.
+        // A copy: a waiting slice would otherwise keep the whole value in memory.
         controller.enqueue(rest!.slice(0, SLICE_BYTES));
         rest = rest!.subarray(SLICE_BYTES);
         if (rest.byteLength > 0) return this.#took(sending);
@@ -162,7 +169,7 @@ export class LongAnswers {
     if (!this.#sending.delete(sending)) return;
     const { bytes } = sending;
     const holder = sending.holder!;
-    // A stalled connection keeps the stream, and so this.
+    // A stalled connection keeps the stream, and with it this object.
     sending.holder = undefined;
     const count = this.#counts.get(holder)! - 1;
     if (count > 0) return void this.#counts.set(holder, count);
@@ -184,7 +191,7 @@ export class LongAnswers {
     for (const sending of this.#sending) if (sending.isOver()) this.#end(sending);
   }
 
-  /** Whether it had stalled; those behind it have then stalled for less. */
+  /** Returns whether the answer had stalled. If not, those behind it have not stalled either. */
   #endStalled(sending: Sending, stallMs: number): boolean {
     const stalledMs = this.#clock.nowMs() - sending.tookAtMs;
     if (stalledMs < stallMs) return false;

@@ -1,17 +1,17 @@
 /**
- * Whole answers from a cache, for values with HTTP fields. Such an answer changes once a second (`Age`, `ttl`), so its headers
- * are made once a second. Bun copies a `Headers` object faster than it reads lines; Deno reads lines as fast.
+ * Whole answers from a cache, for values with HTTP fields. Such an answer changes once a second (`Age`, `ttl`), so this
+ * makes its headers once a second. Bun copies a `Headers` object faster than it reads lines; Deno reads lines as fast.
  */
 import { Memo } from "../../core/base/tables/memo.ts";
 import type { About, Value } from "../../core/value.ts";
 import { isOneChunk, type TextBodies } from "./text-bodies.ts";
 
-/** Headers of popular values; chosen. quick-lru keeps up to twice as many. No budget counts them. */
+/** How many popular values have headers here; chosen. quick-lru keeps up to twice as many. No budget counts them. */
 const MAX_MADE = 2_048;
 
 type Lines = [name: string, value: string][];
 
-/** The latest headers of a value, and what they were made for. */
+/** The latest headers of a value, and the facts that they were made from. */
 interface Made {
   ageSeconds: number;
   ttlSeconds: number;
@@ -22,9 +22,9 @@ interface Made {
   init: ResponseInit;
 }
 
-/** Makes the answers of GETs without conditions and ranges, to values with a body. */
+/** Makes answers to GETs without conditions and ranges, for values with a body. */
 export class WholeHits {
-  /** By what a value says beside its body: a body of 16 MiB must not stay in memory for its headers. */
+  /** The key is the value's `about`, not the value: a body of 16 MiB must not stay in memory for its headers. */
   readonly #made = new Memo<About, Made>(
     MAX_MADE,
     () => {
@@ -34,14 +34,14 @@ export class WholeHits {
   );
   readonly #texts: TextBodies | undefined;
 
-  /** @param texts on a runtime that sends text in one chunk faster than bytes of a known length */
+  /** @param texts set on a runtime that sends text in one chunk faster than bytes of a known length */
   constructor(texts: TextBodies | undefined) {
     this.#texts = texts;
   }
 
   /**
-   * @param cacheStatus without what changes with the time
-   * @param isSandboxed a site's value has two forms: under the node's own host, and under a host of the site
+   * @param cacheStatus without the parameters that change with time
+   * @param isSandboxed whether the answer is under the node's own host; under a host of the site it has another form
    * @param headersOf makes the headers for this second, without `Content-Length`
    */
   response(
@@ -55,7 +55,7 @@ export class WholeHits {
     const ttlSeconds = Math.floor((value.freshUntilMs - nowMs) / 1_000);
     const { contentType, body: { byteLength } } = value;
     const made = this.#made.get(value.about);
-    // Values that say the same beside their bodies share these headers, but for what is told of the body.
+    // Values with the same `about` share these headers, except those that describe the body.
     const isSame = made.ageSeconds === ageSeconds && made.ttlSeconds === ttlSeconds &&
       made.cacheStatus === cacheStatus && made.isSandboxed === isSandboxed && made.byteLength === byteLength &&
       made.contentType === contentType;

@@ -1,36 +1,36 @@
-/** What is wrong, by what one node knows: a pure function of its report. */
+/** Finds the faults that one node knows of: a pure function of its report. */
 import type { Finding, FindingKind, GroupFigures, NodeReport, Severity } from "../ports.ts";
 
-/** A finding before it is known since when it stands. */
+/** A finding whose beginning is not known yet. */
 export interface Fault {
   readonly what: FindingKind;
   readonly about?: string;
   readonly detail: string;
   readonly severity: Severity;
-  /** In Unix milliseconds, where the report says when it began. */
+  /** When it began, in Unix milliseconds, if the report says so. */
   readonly sinceMs?: number;
-  /** It is told only when it has stood for so long, in milliseconds. @default at once */
+  /** How long it must last before it is reported, in milliseconds. @default 0 */
   readonly graceMs?: number;
 }
 
-/** What a report of one moment cannot say. */
+/** Figures over time, which the report of one moment does not hold. */
 export interface Trend {
   /** Entries of the main cache that were evicted in the last minute. */
   evictedLately(group: string): number;
 }
 
-/** Chosen: a peer that has just joined needs that long to be connected. */
+/** Chosen: a peer that has just joined needs up to this long to be connected. */
 const CONNECTING_GRACE_MS = 3_000;
-/** Derived: nodes tell where they are once a second, and the next look comes a second later. */
+/** Derived: nodes report their position once a second, and the next look comes a second later. */
 const BEHIND_GRACE_MS = 3_000;
-/** One probe may be lost. The second is 400 ms later. */
+/** One probe may be lost, so two count. The second is 400 ms later. */
 const MISSES_OF_SILENT = 2;
-/** Chosen: above this a budget counts as full. An entry may be longer than what is left. */
+/** Chosen: above this share a budget counts as full, since an entry may be longer than the rest. */
 const FULL_SHARE = 0.9;
 
 const RANK: Readonly<Record<Severity, number>> = { error: 0, warning: 1, notice: 2 };
 
-/** Orders findings from the worst; equal ones stay as they are. */
+/** Sorts findings, the worst first; equal ones keep their order. */
 export function worstFirst<T extends { readonly severity: Severity }>(findings: readonly T[]): T[] {
   return [...findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
 }

@@ -43,9 +43,9 @@ export function machineFindings(workers: readonly WorkerReport[], since: string)
 }
 
 /**
- * The sums of each group's numbers over all workers, with the rosters of `own` and whether it serves them. Of
- * invalidations, which every worker applies, only the values that they cover are added up; of breakers, the worst state is
- * told. Percentiles are those of the summed histograms.
+ * Sums each group's numbers over all workers. Rosters, and whether the group is served, come from `own`. Every worker
+ * applies every invalidation, so only the numbers of covered values are added up. The worst breaker state counts.
+ * Percentiles come from the summed histograms.
  */
 export function summed(own: NodeReport, workers: readonly WorkerReport[]): Record<string, GroupFigures> {
   const reports = workers.flatMap(({ report }) => report ?? []);
@@ -73,10 +73,10 @@ export function summed(own: NodeReport, workers: readonly WorkerReport[]): Recor
   );
 }
 
-/** From bad to good; without a breaker it is `null`. */
+/** From bad to good; the state is `null` without a breaker. */
 const BREAKER_STATES = ["open", "half-open", "closed"] as const;
 
-/** What of guards is no number, or not always one. */
+/** The fields of guards that are not always numbers. */
 function unsummed(guards: readonly GuardFigures[]): Partial<GuardFigures> {
   const breaker = BREAKER_STATES.find((state) => guards.some((guard) => guard.breaker === state)) ?? null;
   const isUnlimited = guards.every(({ limit }) => limit === null);

@@ -1,23 +1,26 @@
-/** What the other nodes tell of themselves for the page, asked over the links between them. */
+/** The other nodes' reports for the page, fetched over the links between nodes. */
 import * as v from "valibot";
 import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
 import type { Finding, NodeFace } from "../ports.ts";
 import { worstFirst } from "./findings.ts";
 
-/** A peer is asked again after this time. Chosen: a report has some kilobytes, and few look at a page. */
+/** A peer is asked again after this time. Chosen: a report has a few kilobytes, and few people look at a page. */
 const AGAIN_MS = 2_000;
-/** Peers asked at once, those first that were asked longest ago. Chosen: at 300 nodes each is asked every 10 s. */
+/**
+ * How many peers are asked at once; those asked longest ago come first. Chosen: with 300 nodes each is asked every 10
+ * s.
+ */
 const MAX_ASKED = 64;
-/** How long a page waits for those that are asked; what comes later is on the next one. Chosen: nobody notices. */
+/** How long a page waits for reports; a later report is shown next time. Chosen: too short to notice. */
 const WAIT_MS = 250;
-/** What a peer told counts for so long. Chosen: longer than 300 nodes take to be asked in turn. */
+/** How long a report counts. Chosen: longer than asking 300 nodes in turn takes. */
 const TOLD_MS = 15_000;
 /** Findings of peers on one page. Chosen: an operator reads the first ones. */
 const MAX_FINDINGS = 50;
 
 const count = v.optional(v.number(), 0);
-/** Of another release a report may have more, or less. */
+/** A report of another release may have more fields or fewer. */
 const reportSchema = v.object({
   ready: v.optional(v.boolean(), true),
   memoryBytes: v.optional(v.number()),
@@ -34,7 +37,7 @@ const reportSchema = v.object({
   ),
 });
 
-/** What the page shows of a node. */
+/** The parts of another node's report that the page shows. */
 export type PeerReport = v.InferOutput<typeof reportSchema>;
 
 interface Told {
@@ -48,7 +51,7 @@ export interface PeerReportsOptions {
   readonly ask: NodeFace["reportOfPeer"];
 }
 
-/** What the peers told last. They are asked only while somebody looks, however many do. */
+/** The peers' latest reports. Peers are asked only while somebody looks, and no more often when many look. */
 export class PeerReports {
   readonly #options: PeerReportsOptions;
   readonly #told = new Map<string, Told>();
@@ -58,7 +61,7 @@ export class PeerReports {
     this.#options = options;
   }
 
-  /** The reports, by name, of those of these peers that told one in the last 15 s. Within 250 ms; never throws. */
+  /** The reports of these peers from the last 15 s, by name. Takes 250 ms at most; never throws. */
   async of(names: readonly string[]): Promise<ReadonlyMap<string, PeerReport>> {
     const { clock, ask } = this.#options;
     if (ask === undefined) return new Map();
@@ -82,7 +85,7 @@ export class PeerReports {
     const told = this.#told.get(name) ?? { askedAtMs: 0, toldAtMs: -Infinity, report: undefined };
     told.askedAtMs = clock.nowMs();
     this.#told.set(name, told);
-    // A peer that cannot be reached is among the findings of this node already.
+    // An unreachable peer is already one of this node's findings.
     const asking = ask(name).catch(() => undefined).then((report) => {
       this.#asking.delete(asking);
       const { success, output } = v.safeParse(reportSchema, report);
@@ -93,8 +96,8 @@ export class PeerReports {
 }
 
 /**
- * The findings of the fleet: this node's own, and the errors and warnings of others that it does not know itself; the worst
- * first. That a node is not ready stands beside its name: it starts or leaves.
+ * The findings of the fleet, the worst first: this node's own, and errors and warnings of other nodes that this node
+ * does not know itself. "Not ready" is left out: the page shows it beside the node's name.
  */
 export function fleetFindings(own: readonly Finding[], peers: ReadonlyMap<string, PeerReport>): readonly Finding[] {
   const idOf = ({ what, about }: { readonly what: string; readonly about?: string | undefined }) => `${what} ${about}`;

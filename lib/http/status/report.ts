@@ -23,13 +23,16 @@ export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
   return { ready: node.isReady(), ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
 }
 
-/** The same, with what is wrong. */
+/** The same, with the findings. */
 export function reportWithFindings(node: NodeFace, groups: ServedGroups, watch: Watch): NodeReport {
   const report = reportOf(node, groups);
   return { ...report, findings: watch.findings(report) };
 }
 
-/** The groups whose origin this node cannot reach. It is ready all the same: other nodes load for it, and it has its caches. */
+/**
+ * The groups whose origin this node cannot reach. The node is still ready: other nodes load for it, and it has its
+ * caches.
+ */
 export function unreachableOrigins(groups: ServedGroups): { origins?: Record<string, string> } {
   const lost = [...groups].flatMap(([name, { group: { originLostAtMs } }]) =>
     originLostAtMs === undefined ? [] : [[name, `unreachable since ${isoOf(originLostAtMs)}`]]
@@ -38,8 +41,8 @@ export function unreachableOrigins(groups: ServedGroups): { origins?: Record<str
 }
 
 /**
- * What this node knows of the ways to its peers, in numbers only: anybody may ask `/readyz`. It is ready all the same: the next
- * in rank answers for a peer out of reach.
+ * Counts the lost connections to and from peers. It gives numbers only, as anyone may ask `/readyz`. The node is still
+ * ready: the next in rank answers for an unreachable peer.
  */
 export function unreachablePeers({ links = [], outOfReach }: NodeFigures): { peers?: string; reach?: string } {
   const down = links.filter(({ state }) => state === "down").length;

@@ -1,23 +1,25 @@
-/** Keeps an eye on one node: since when something is wrong, and how its figures went lately. */
+/** Watches one node: when each fault began, and how its figures changed in the last minutes. */
 import type { Clock } from "../../core/base/clock.ts";
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
 import { since } from "../../core/measure/histogram.ts";
 import type { Finding, NodeReport } from "../ports.ts";
 import { type Fault, faultsOf } from "./findings.ts";
 
-/** From one look to the next. Chosen: what is wrong is told within 3 s, and a look costs well under a millisecond. */
+/** The time between two looks. Chosen: a fault is reported within 3 s, and a look costs well under a millisecond. */
 const LOOK_MS = 1_000;
-/** Every second look is kept, for five minutes. */
+/** Keeps every second look, for five minutes. */
 const LOOKS_PER_SAMPLE = 2;
 const MAX_SAMPLES = 150;
-/** Over how long evictions and latencies count as lately. */
+/** The period for recent evictions and latencies. */
 const LATELY_MS = 60_000;
 /** Derived: the looks of a minute, and the one before. */
 const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
-/** Findings that are told. Chosen: an operator reads the first ones; a thousand peers may be down at once. */
+/**
+ * How many findings are reported. Chosen: an operator reads the first ones, and a thousand peers may be down at once.
+ */
 const MAX_FINDINGS = 50;
 
-/** What a plot shows of a group, counted from the node's start. */
+/** The counters that a plot shows of a group; they count from the node's start. */
 export const SAMPLED = ["gets", "cacheHits", "peerLoads", "originLoads"] as const;
 export type Sampled = typeof SAMPLED[number];
 
@@ -33,10 +35,10 @@ export interface WatchOptions {
   readonly report: () => NodeReport;
 }
 
-/** What was seen of one node. */
+/** The observations of one node. */
 export class Watch {
   readonly #options: WatchOptions;
-  /** When each fault that stands was first seen, in Unix milliseconds, by its kind and subject. */
+  /** When each present fault was first seen, in Unix milliseconds, by its kind and subject. */
   #seenMs: ReadonlyMap<string, number> = new Map();
   #samples: ReadonlyMap<string, readonly Sample[]> = new Map();
   #latencies: ReadonlyMap<string, readonly Latencies[]> = new Map();
@@ -62,7 +64,7 @@ export class Watch {
     this.#cancel?.();
   }
 
-  /** What is wrong by this report of now, the worst first. */
+  /** The faults in this present report, the worst first. */
   findings(report: NodeReport): Finding[] {
     const nowMs = this.#options.clock.nowMs();
     const faults = faultsOf(report, { evictedLately: (group) => this.#evictedLately(group, report, nowMs) });
@@ -85,7 +87,7 @@ export class Watch {
     return [...findings, { what: "more", since: new Date(nowMs).toISOString(), detail, severity: "notice" }];
   }
 
-  /** How often per second each happened, from one sample to the next, the oldest first. */
+  /** The rate of each counter per second, between one sample and the next, the oldest first. */
   rates(group: string): Readonly<Record<Sampled, readonly number[]>> {
     const samples = this.#samples.get(group) ?? [];
     const ratesOf = (name: Sampled) =>
@@ -97,7 +99,7 @@ export class Watch {
     return Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
   }
 
-  /** How long things took in the last minute, the current two seconds left out; `undefined`: nothing is known yet. */
+  /** The times of the last minute without the current two seconds; `undefined`: nothing is known yet. */
   latencies(group: string): Latencies | undefined {
     const kept = this.#latencies.get(group) ?? [];
     const [before, now] = [kept[0], kept.at(-1)];

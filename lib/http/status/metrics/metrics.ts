@@ -1,7 +1,8 @@
 /**
  * The figures of `/stats` for Prometheus, in its text format 0.0.4 or as OpenMetrics 1.0.0.
  *
- * The figures are read when Prometheus asks. So serving a request counts each thing once, and knows nothing of this room.
+ * The figures are read when Prometheus asks. So serving a request counts each thing once, and needs nothing from this
+ * folder.
  */
 import { Counter, Gauge, type Metric, Registry, type RegistryContentType } from "@prometheus-io/client";
 import { cumulative, type HistogramFigures } from "../../../core/measure/histogram.ts";
@@ -29,20 +30,20 @@ const OPEN_METRICS = "application/openmetrics-text";
 /**
  * The metrics of one app. Each app has its own registries, since a process may have several nodes.
  *
- * The figures of several workers are not added up here. Prometheus must see that a restarted worker counts from 0 again;
- * then `sum without (worker)` is right.
+ * The figures of several workers are not added up here. Prometheus must see when a restarted worker counts from 0
+ * again, so that `sum without (worker)` is right.
  */
 export class Metrics {
   readonly #text: Exposition;
   readonly #open: Exposition;
 
-  /** @param common the names of the labels that tell the nodes apart */
+  /** @param common the names of the labels that distinguish the nodes */
   constructor(common: readonly string[] = []) {
     this.#text = new Exposition(Registry.PROMETHEUS_CONTENT_TYPE, common);
     this.#open = new Exposition(Registry.OPENMETRICS_CONTENT_TYPE, common);
   }
 
-  /** Answers with the figures that these nodes reported, as OpenMetrics to a client that names it. */
+  /** Answers with the figures of these nodes, as OpenMetrics if the client asks for that. */
   async answer(request: Request, metered: readonly MeteredNode[]): Promise<Response> {
     const isOpen = request.headers.get("accept")?.includes(OPEN_METRICS) === true;
     const { contentType, body } = await (isOpen ? this.#open : this.#text).of(snapshotOf(metered));
@@ -104,7 +105,7 @@ class Exposition {
         collect(this: Counter<string> | Gauge<string>) {
           // A counter cannot be set, and a peer that left must disappear.
           this.reset();
-          // Without labels it would now stand at 0, which a figure that is missing does not.
+          // Without labels it would now be 0, but a missing figure is not 0.
           if (labelNames.length === 0) this.remove({});
           for (const [labels, subject] of now()) {
             const figure = value(subject);
@@ -115,7 +116,9 @@ class Exposition {
     }
   }
 
-  /** The library's own histogram can only observe; this one is counted already, so it is told as the library tells its own. */
+  /**
+   * The library's own histogram can only observe. This one is counted already, so it is written in the library's form.
+   */
   #registerTimes<Subject>(
     rows: readonly Row<Subject, HistogramFigures>[],
     subjects: (snapshot: Snapshot) => readonly Labelled<Subject>[],
@@ -141,7 +144,7 @@ function samplesOf(
 ) {
   const { count, sumSeconds } = figures;
   const buckets = cumulative(figures).map(([bound, value]) => {
-    // OpenMetrics wants a point in every number.
+    // OpenMetrics requires a decimal point in every number.
     const le = isOpen && /^\d+$/.test(bound) ? `${bound}.0` : bound;
     return { metricName: `${name}_bucket`, labels: { ...labels, le }, value };
   });

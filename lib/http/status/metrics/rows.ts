@@ -1,11 +1,11 @@
-/** What is told to Prometheus: the name of each metric, its help, and where its figure is in a report. */
+/** The metrics for Prometheus: the name of each, its help, and where its figure is in a report. */
 import type { CacheStats } from "../../../core/cache/byte-cache.ts";
 import type { HistogramFigures } from "../../../core/measure/histogram.ts";
 import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../../ports.ts";
 
 /**
- * A metric. A name that ends in `_total` is a counter, by the convention of Prometheus; others are gauges, or histograms
- * where the figure is one. `undefined`: there is no such figure now, which is not the same as 0.
+ * A metric. By the convention of Prometheus, a name that ends in `_total` is a counter. Others are gauges, or
+ * histograms if the figure is one. `undefined`: there is no figure now, which is not the same as 0.
  */
 export type Row<Subject, Figure = number> = readonly [
   name: string,
@@ -29,7 +29,7 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_loads_total", "Gets that neither cache answered.", (group) => group.loads],
   [
     "muster_loads_deduped_total",
-    "Loads after deduplication: one for all that wait for a key.",
+    "Loads after deduplication: one for all gets that wait for a key.",
     (group) => group.loadsDeduped,
   ],
   ["muster_local_loads_total", "Loads from the origin that succeeded.", (group) => group.localLoads],
@@ -51,11 +51,11 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_entries_pushed_total", "Entries that other nodes took from this one.", (group) => group.entriesPushed],
   ["muster_entries_taken_total", "Entries that this node took from others.", (group) => group.entriesTaken],
   ["muster_stale_hits_total", "Stale values served while they were refreshed.", (group) => group.staleHits],
-  ["muster_refreshes_total", "Refreshes begun before anybody had to wait.", (group) => group.refreshes],
-  ["muster_stale_on_error_total", "Stale values served since the origin failed.", (group) => group.staleOnError],
+  ["muster_refreshes_total", "Refreshes begun before a client had to wait.", (group) => group.refreshes],
+  ["muster_stale_on_error_total", "Stale values served because the origin failed.", (group) => group.staleOnError],
   [
     "muster_behind_peers_total",
-    "Questions that a peer refused, since it was behind this node.",
+    "Questions that a peer refused, because it was behind this node.",
     (group) => group.behindPeers,
   ],
   [
@@ -70,12 +70,12 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ],
   [
     "muster_invalidations_dropped_total",
-    "Values that were found to be invalidated, and dropped.",
+    "Values dropped when a get found them invalidated.",
     (group) => group.invalidation?.dropped,
   ],
   [
     "muster_invalidations_softened_total",
-    "Values that were found to be invalidated, and made stale.",
+    "Values made stale when a get found them invalidated.",
     (group) => group.invalidation?.softened,
   ],
   ["muster_guard_running", "Requests at the guarded origin.", ({ guard }) => guard?.running],
@@ -87,19 +87,19 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ],
   [
     "muster_guard_share",
-    "The share of maxConcurrent by the latest roster; it is the limit a while later.",
+    "This node's share of maxConcurrent by the latest roster; after a grace period it becomes the limit.",
     ({ guard }) => guard?.share ?? undefined,
   ],
   [
     "muster_guard_refused_total",
-    "Loads refused since the queue was full, or the wait too long.",
+    "Loads refused because the queue was full, or the wait too long.",
     ({ guard }) => guard?.refused,
   ],
   ["muster_guard_broken_total", "Loads refused by the breaker.", ({ guard }) => guard?.broken],
   ["muster_guard_retries_total", "Second and later tries of a load.", ({ guard }) => guard?.retries],
   [
     "muster_guard_breaker_open",
-    "1 while the breaker is open, 0.5 while one request tries whether the origin answers again, 0 while it is closed.",
+    "The breaker: 1 while it is open, 0.5 while one request tests the origin, 0 while it is closed.",
     ({ guard }) => openness(guard?.breaker),
   ],
   [
@@ -107,21 +107,21 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
     "1 while the origin fails: the last load did, or one in twenty of the last 15 to 30 s.",
     ({ health }) => health && Number(health.failingSinceMs !== undefined),
   ],
-  ["muster_group_budget_bytes", "What the caches of the group may hold.", ({ about }) => about?.budgetBytes],
+  ["muster_group_budget_bytes", "The byte budget of the group's caches.", ({ about }) => about?.budgetBytes],
   ["muster_roster_revision", "Revision of the last change to the roster.", (group) => group.roster?.revision],
   ["muster_roster_peers", "Peers in the roster, this node included.", (group) => group.roster?.peers.length],
 ];
 
 export const ofCache: readonly Row<CacheStats | undefined>[] = [
   ["muster_cache_bytes", "Bytes of keys and values in the cache.", (cache) => cache?.bytes],
-  ["muster_cache_memory_bytes", "What counts against the budget.", (cache) => cache?.memoryBytes],
+  ["muster_cache_memory_bytes", "Bytes that count against the budget.", (cache) => cache?.memoryBytes],
   ["muster_cache_items", "Entries in the cache.", (cache) => cache?.items],
   ["muster_cache_gets_total", "Look-ups in this cache.", (cache) => cache?.gets],
   ["muster_cache_lookup_hits_total", "Look-ups that found a value.", (cache) => cache?.hits],
   ["muster_cache_evictions_total", "Entries evicted for lack of room.", (cache) => cache?.evictions],
 ];
 
-/** A link counts from 0 for each connection; Prometheus expects a counter to restart at 0. */
+/** A link counts from 0 for each connection; Prometheus understands a counter that restarts at 0. */
 export const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_up", "1 while the connection to the peer is open.", (link) => Number(link.state === "open")],
   ["muster_link_asks_in_flight", "Questions that wait for the peer's answer.", (link) => link.asksInFlight],
@@ -147,12 +147,12 @@ export const ofNode: readonly Row<NodeReport>[] = [
   ],
   [
     "muster_nats_state_timestamp_seconds",
-    "Since when that has been so.",
+    "When the connection to NATS entered its present state, in Unix seconds.",
     ({ registry }) => inSeconds(registry?.contact?.sinceMs),
   ],
   [
     "muster_nats_round_trip_seconds",
-    "How long the latest ping of NATS took; every 3 s there is one.",
+    "How long the latest ping of NATS took; a ping is sent every 3 s.",
     ({ registry }) => inSeconds(registry?.contact?.roundTripMs),
   ],
   [
@@ -166,9 +166,13 @@ export const ofNode: readonly Row<NodeReport>[] = [
     "Files that this process has open, or a few less. Nearly all are connections.",
     (node) => node.usage?.openFiles,
   ],
-  ["muster_open_files_max", "Above so many, idle connections are ended.", (node) => node.usage?.maxOpenFiles],
+  [
+    "muster_open_files_max",
+    "Above this number of open files, idle connections are ended.",
+    (node) => node.usage?.maxOpenFiles,
+  ],
   ["process_resident_memory_bytes", "The memory of this process (RSS).", (node) => node.usage?.residentBytes],
-  ["process_cpu_seconds_total", "The time of this process's threads.", (node) => node.usage?.cpuSeconds],
+  ["process_cpu_seconds_total", "The CPU time of all threads of this process.", (node) => node.usage?.cpuSeconds],
   [
     "process_start_time_seconds",
     "When this process began, in Unix seconds.",
@@ -181,7 +185,7 @@ export const ofNode: readonly Row<NodeReport>[] = [
   ],
   [
     "muster_log_blind_seconds",
-    "For how long this node has not been able to read the log of invalidations.",
+    "How long this node has been unable to read the log of invalidations; 0 while it can.",
     ({ log }) => inSeconds(log?.blindMs),
   ],
   [
@@ -199,14 +203,14 @@ export const ofNode: readonly Row<NodeReport>[] = [
 export const ofPeer: readonly Row<LogFigures["peers"][number]>[] = [
   [
     "muster_peer_behind",
-    "How many invalidations the peer is behind this node, by what it has last told.",
+    "How many invalidations the peer is behind this node, by its last report.",
     (peer) => peer.behindBy,
   ],
 ];
 
 export const ofNodeInfo: readonly Row<NodeReport>[] = [[
   "muster_node_info",
-  "The name, life, version and runtime of this node.",
+  "The name, incarnation, version and runtime of this node.",
   () => 1,
 ]];
 
@@ -223,20 +227,20 @@ export const ofCode: readonly Row<number>[] = [
   ["muster_responses_total", "Answers to clients, by the group and the status.", (count) => count],
 ];
 
-/** The same, where no group gave the answer. */
+/** The same, for answers that no group gave. */
 export const ofRouteCode: readonly Row<number>[] = [
   [
     "muster_route_responses_total",
-    "Answers that no group has given, by the route and the status. Route cache: there is no such group.",
+    "Answers that no group gave, by route and status. Route cache: the group does not exist.",
     (count) => count,
   ],
 ];
 
-/** How many findings of a kind stand. */
+/** How many findings of a kind there are now. */
 export const ofFinding: readonly Row<number>[] = [
   [
     "muster_findings",
-    "What is wrong by what this node knows, as on its page: findings of each kind.",
+    "Findings of each kind that this node knows, as on its page.",
     (count) => count,
   ],
 ];
@@ -245,7 +249,7 @@ export const ofFinding: readonly Row<number>[] = [
 export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
   [
     "muster_response_duration_seconds",
-    "From a request of a client to the head of its answer.",
+    "From a client's request to the head of its answer.",
     ({ latency }) => latency?.client,
   ],
   [
@@ -255,7 +259,7 @@ export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
   ],
   [
     "muster_origin_duration_seconds",
-    "From a question to the origin to the end of its answer, with the wait at the guard.",
+    "From a question to the origin to the end of its answer, including the wait at the guard.",
     ({ latency }) => latency?.origin,
   ],
 ];
@@ -264,10 +268,10 @@ export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
 export const timesOfNode: readonly Row<NodeReport, HistogramFigures>[] = [
   [
     "muster_invalidation_lag_seconds",
-    "How long messages had been in the log when this node applied them, by the clock of NATS.",
+    "The age of messages in the log when this node applied them, by the clock of NATS.",
     ({ log }) => log?.lag,
   ],
-  ["muster_event_loop_delay_seconds", "How late this process runs what is due.", ({ loopDelay }) => loopDelay],
+  ["muster_event_loop_delay_seconds", "How late this process runs its due timers.", ({ loopDelay }) => loopDelay],
 ];
 
 function openness(breaker: GuardFigures["breaker"] | undefined): number | undefined {

@@ -1,4 +1,4 @@
-/** The figures of one moment, each with its labels, so that those of one answer fit together. */
+/** The figures of one moment with their labels, so that all figures of one answer agree. */
 import type { CacheStats } from "../../../core/cache/byte-cache.ts";
 import { FINDING_KINDS, type GroupFigures, type LinkFigures, type LogFigures, type NodeReport } from "../../ports.ts";
 import type { MeteredNode } from "./rows.ts";
@@ -20,7 +20,7 @@ export interface Snapshot {
   readonly findings: readonly Labelled<number>[];
 }
 
-/** Nothing. */
+/** A snapshot without subjects. */
 export const EMPTY: Snapshot = {
   workers: [],
   nodes: [],
@@ -34,7 +34,7 @@ export const EMPTY: Snapshot = {
   findings: [],
 };
 
-/** What these nodes reported. */
+/** Makes a snapshot of these nodes' reports. */
 export function snapshotOf(metered: readonly MeteredNode[]): Snapshot {
   const nodes = metered.flatMap(({ labels, report }) => report === undefined ? [] : [[labels, report] as const]);
   const groups = nodes.flatMap(([labels, { groups }]) =>

@@ -1,4 +1,4 @@
-/** How long answers, hops and loads took, for people. */
+/** A table of the times of answers, hops and loads, for people. */
 import { html } from "hono/html";
 import type { Latencies } from "../../../core/group/stats.ts";
 import { type HistogramFigures, percentilesOf } from "../../../core/measure/histogram.ts";
@@ -16,9 +16,9 @@ const HEADS = [
 ];
 
 /**
- * Two percentiles of each, by group.
+ * Shows two percentiles of each, by group.
  *
- * @param lately those of the last minute; without it all since the start count
+ * @param lately the times of the last minute; without it, all times since the start count
  */
 export function latencyTable(
   groups: NodeReport["groups"],

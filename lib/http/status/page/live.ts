@@ -1,4 +1,4 @@
-/** The live page: sends the parts of a page that have changed, as server-sent events. */
+/** Keeps the page live: sends its changed parts as server-sent events. */
 import type { Clock } from "../../../core/base/clock.ts";
 import type { CancelSignal } from "../../../core/base/cancel.ts";
 import { problemResponse } from "../../problem.ts";
@@ -9,14 +9,14 @@ export type Parts = Readonly<Record<string, string>>;
 
 /** Chosen: a few operators with a few tabs each. */
 export const MAX_LISTENERS = 32;
-/** From one message to the next; it is the heartbeat, too. */
+/** The time between two messages, which is also the heartbeat. */
 const SEND_MS = 1_000;
-/** What a listener may leave unread, in bytes, before its stream ends. Chosen: ten whole pages of a fleet. */
+/** How many bytes a listener may leave unread before its stream ends. Chosen: ten whole pages of a fleet. */
 const MAX_UNREAD_BYTES = 1024 * 1024;
 
 export interface LiveFeedOptions {
   readonly clock: Clock;
-  /** The page now. Called only while somebody listens; a failure is one message less. */
+  /** Renders the page now. Called only while somebody listens. If it fails, one message is left out. */
   readonly render: () => Promise<Parts>;
   /** Aborted when the node stops: then all streams end. */
   readonly ended: CancelSignal | undefined;
@@ -24,13 +24,13 @@ export interface LiveFeedOptions {
 
 interface Listener {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
-  /** It has got no message yet, so it needs all parts. */
+  /** Whether it has got no message yet, so that it needs all parts. */
   isNew: boolean;
 }
 
 const encoder = new TextEncoder();
 
-/** Listeners to one page. While there are none nothing is rendered, and no timer runs. */
+/** The listeners of one page. Without listeners nothing is rendered and no timer runs. */
 export class LiveFeed {
   readonly #options: LiveFeedOptions;
   readonly #listeners = new Set<Listener>();
@@ -47,7 +47,7 @@ export class LiveFeed {
     return this.#listeners.size;
   }
 
-  /** A stream of messages without an end, or a 503 where too many listen, or the node stops. */
+  /** An endless stream of messages, or a 503 if too many listen or the node stops. */
   answer({ method, signal }: Pick<Request, "method" | "signal">): Response {
     const headers = { "content-type": "text/event-stream", "cache-control": "no-store", ...OF_OPERATORS };
     if (method === "HEAD") return new Response(null, { headers });
@@ -95,7 +95,7 @@ export class LiveFeed {
 
   #send(listener: Listener, message: Uint8Array): void {
     const { controller } = listener;
-    // One that does not read must not fill the memory. Its page opens another stream when it wakes.
+    // A listener that does not read must not fill the memory. Its page opens another stream when it wakes.
     if ((controller.desiredSize ?? 0) <= 0) return this.#leave(listener);
     controller.enqueue(message);
   }
@@ -105,7 +105,7 @@ export class LiveFeed {
     try {
       listener.controller.close();
     } catch {
-      // The client has gone, and the stream with it.
+      // The client has gone, and its stream has ended.
     }
   }
 
@@ -115,7 +115,7 @@ export class LiveFeed {
   }
 }
 
-/** JSON has no line feeds, so it is one line of data. */
+/** JSON has no line feeds, so the message is one line of data. */
 function messageOf(parts: Parts): Uint8Array {
   return encoder.encode(`data: ${JSON.stringify(parts)}\n\n`);
 }

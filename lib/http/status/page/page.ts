@@ -1,4 +1,4 @@
-/** The status page as one document: it loads nothing but its own messages, and works without its script. */
+/** The status page as one document. It loads only its own messages, and works without its script. */
 import { createHash } from "node:crypto";
 import { html, raw } from "hono/html";
 import { OF_OPERATORS } from "../../security.ts";
@@ -7,7 +7,7 @@ import { script } from "./script.ts";
 import { style } from "./style.ts";
 import type { Html } from "./table.ts";
 
-/** What one page shows. */
+/** The contents of one page. */
 export interface PageParts {
   /** The name of the node or the machine. */
   readonly title: string;
@@ -16,12 +16,15 @@ export interface PageParts {
   readonly parts: Parts;
 }
 
-/** Without a script the page is loaded anew. Chosen: often enough to watch, and no load. */
+/** Without a script the browser reloads the page. Chosen: often enough to watch, and a negligible load. */
 const REFRESH_SECONDS = 5;
 
 const hashOf = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-/** One style, one script, requests to this node: no picture, no frame around it, and no form that a browser sends by itself. */
+/**
+ * Allows one style, one script and requests to this node. Forbids pictures, framing, and forms that a browser sends by
+ * itself.
+ */
 const POLICY = [
   "default-src 'none'",
   `style-src ${hashOf(style)}`,
@@ -33,9 +36,9 @@ const POLICY = [
 ].join("; ");
 
 /**
- * The page with its parts as they are now.
+ * Makes the page from its present parts.
  *
- * @param options.isTokenSet whether operators have a token; else a browser may change nothing
+ * @param options.isTokenSet whether operators have a token; without one a browser may change nothing
  */
 export function statusPage(
   { title, groups, parts }: PageParts,
@@ -66,7 +69,10 @@ export function statusPage(
   return answer(200, documentOf(title, body, true));
 }
 
-/** For a browser without the token, which it cannot send with a link: asks for it, and then shows the page. */
+/**
+ * The page for a browser without the token. It asks for the token, since a link cannot carry one, and then shows the
+ * page.
+ */
 export function lockedPage(title: string): Promise<Response> {
   const body = html`
     <header>
@@ -134,7 +140,7 @@ function documentOf(title: string, body: Html, isRefreshed: boolean): Html {
   `;
 }
 
-/** A response that no cache stores and that may load nothing. */
+/** Makes a response with the policy of the page. No cache stores it. */
 async function answer(status: number, page: Html, headers: Record<string, string> = {}): Promise<Response> {
   const body = new TextEncoder().encode(String(await page));
   return new Response(body, {

@@ -22,18 +22,18 @@ import { rateText, sparkline } from "./sparkline.ts";
 import { type Cell, type Html, table } from "./table.ts";
 import type { Sampled } from "../watch.ts";
 
-/** What a page shows beside a report. */
+/** Facts for the page besides the report. */
 export interface PageContext {
   readonly nowMs: number;
   readonly rates: (group: string) => Readonly<Record<Sampled, readonly number[]>>;
   /** How long things took in the last minute. */
   readonly latencies: (group: string) => Latencies | undefined;
   readonly lines: readonly RecentLine[] | undefined;
-  /** What the other nodes told, by name. */
+  /** The reports of other nodes, by name. */
   readonly peers: ReadonlyMap<string, PeerReport>;
 }
 
-/** Entries of the log that are shown. Chosen: about one screen. */
+/** How many entries of the log are shown. Chosen: about one screen. */
 const MAX_EVENTS = 30;
 const MEBIBYTE = 1024 * 1024;
 
@@ -73,7 +73,7 @@ export async function machineParts(
       verdict: verdict(findings, context.nowMs),
       nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
 ${nodeTable(own, context)}${revisions(groups)}`,
-      // The plots would be those of one worker.
+      // No plots: they would show only one worker.
       groups: html`${groupTable(groups, { ...context, rates: undefined })}${latencyTable(groups, undefined)}`,
       events: eventList(groups, context.lines),
       inside: html`<p>${own.name} has answered; muster ${own.version} on ${own.runtime}.</p>
@@ -82,7 +82,7 @@ ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
   };
 }
 
-/** When the options that count now were read. That a later reading failed is among the findings. */
+/** Tells when the options in force were read. A later reading that failed is one of the findings. */
 function fileLine({ config }: NodeReport): Html | "" {
   if (config === undefined) return "";
   return html`<p>Options of ${config.path}, read <time datetime="${config.readAt}">${config.readAt}</time>.</p>`;
@@ -164,7 +164,7 @@ function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext,
   return table("The nodes that this node knows", [...heads, "memory"], rows, 7);
 }
 
-/** A node's part of the keys of each group: its part of the weights of the serving nodes. */
+/** A node's share of each group's keys, computed from the weights of the serving nodes. */
 function shareText({ name, weight, state }: PeerRecord, groups: NodeReport["groups"]): string {
   const shares = Object.entries(groups).flatMap(([group, { roster }]) => {
     const peers = (roster?.peers ?? []).filter((peer) => peer.state === "serving");
@@ -302,7 +302,7 @@ function invalidationTable(name: string, { applied, refused, dropped, softened }
   return table(`Invalidations of ${name}`, heads, [[applied, refused, dropped, softened]]);
 }
 
-/** Where the node is in the log of invalidations. */
+/** The node's position in the log of invalidations. */
 function logTable(log: LogFigures | undefined): Html {
   if (log === undefined) return html``;
   const { epoch, applied, blindMs, lastDurableMs, lastAppliedByAllMs } = log;

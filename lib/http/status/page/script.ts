@@ -1,6 +1,6 @@
 /**
- * The script of the status page, as its text. It takes the parts that the node sends and puts them in the place of the old
- * ones, says when the node is silent, and sends what an operator types. It keeps the token in a variable, nowhere else.
+ * The script of the status page, as its text. It replaces parts of the page with those that the node sends, says when
+ * the node is silent, and sends what an operator types. It keeps the token in a variable, nowhere else.
  */
 export const script = `(() => {
 "use strict";

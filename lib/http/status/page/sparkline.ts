@@ -2,21 +2,22 @@
 
 const WIDTH = 160;
 const HEIGHT = 32;
-/** So many values fill the whole width, or all if there are more. Chosen: a minute. */
+/** This many values fill the whole width; if there are more, all of them do. Chosen: a minute. */
 const LEAST_SLOTS = 30;
-/** Keeps a line of two pixels whole at the edges. */
+/** Leaves room at the edges for a line two pixels wide. */
 const MARGIN = 2;
 
 /** One line of a plot. */
 export interface Line {
-  /** What it shows, for the class of the line and for readers. */
+  /** Its name, for its CSS class and for readers. */
   readonly name: string;
   /** The oldest first. */
   readonly values: readonly number[];
 }
 
 /**
- * The lines on one scale, from 0 to the highest value. A node that has just started has few values: they stand at the right.
+ * The lines on one scale, from 0 to the highest value. A node that has just started has few values; they are drawn at
+ * the right.
  */
 export function sparkline(lines: readonly Line[]): string {
   const slots = Math.max(LEAST_SLOTS, ...lines.map(({ values }) => values.length));
@@ -39,7 +40,7 @@ function pointsOf(values: readonly number[], most: number, slots: number): strin
   }).join(" ");
 }
 
-/** Short, and exact enough to read. */
+/** A short text with enough digits to read. */
 export function rateText(perSecond: number): string {
   if (perSecond === 0) return "0";
   if (perSecond < 10) return perSecond.toFixed(1);

@@ -1,4 +1,4 @@
-/** The style of the status page: light and dark, and cards in the place of rows on a narrow screen. */
+/** The style of the status page: light and dark; on a narrow screen, rows become cards. */
 export const style =
   `:root{color-scheme:light dark;--text:#1d2228;--soft:#59636e;--line:#d5dae0;--back:#fff;--card:#f5f7f9;
 --error:#b3261e;--error-back:#fdeceb;--warning:#8a5300;--warning-back:#fff4e0;--well:#12693c;--well-back:#e6f5ec;

@@ -1,9 +1,9 @@
-/** Tables of the status page. On a narrow screen each row becomes a card: every cell has its head with it. */
+/** Tables of the status page. On a narrow screen each row becomes a card, so every cell carries its column's head. */
 import { html } from "hono/html";
 
-/** HTML that is escaped already. */
+/** HTML whose text is already escaped. */
 export type Html = ReturnType<typeof html>;
-/** Text is escaped. */
+/** A plain text is escaped. */
 export type Cell = string | number | Html;
 
 /**

@@ -1,4 +1,4 @@
-/** A node as it shows itself to operators. */
+/** The figures of a node that operators see. */
 import { type Config, version } from "../config/config.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import type { LoopDelay } from "../core/measure/loop-delay.ts";
@@ -12,7 +12,7 @@ import type { RecentLines } from "./log/recent-lines.ts";
 import type { Cluster } from "./peers/cluster.ts";
 import { figuresOf as figuresOfPeer } from "./peers/peer-figures.ts";
 
-/** Where the figures come from. */
+/** The sources of the figures. */
 export interface Shown {
   readonly config: Pick<Config, "nats">;
   readonly self: PeerRecord;
@@ -20,7 +20,7 @@ export interface Shown {
   readonly invalidations: Invalidations;
   /** `undefined`: the node does not follow the groups that are defined in NATS. */
   readonly defined: () => DefinedGroups | undefined;
-  /** What is known of the file of `--config`; `undefined`: nobody follows one for this node. */
+  /** The state of the file of `--config`; `undefined`: this node follows no file. */
   readonly file: () => ConfigFigures | undefined;
   readonly log: RecentLines;
   readonly store: Pick<PeerStore, "contact">;
@@ -29,7 +29,7 @@ export interface Shown {
   readonly requestsInFlight: () => number;
 }
 
-/** The node's name and state, and its figures as they are when they are asked for. */
+/** The node's name and state, and its figures at the moment of each call. */
 export function faceOf(shown: Shown): NodeFace {
   const { self: { name, url, zone, weight, runtime, incarnation }, cluster, log } = shown;
   const { readiness } = cluster;

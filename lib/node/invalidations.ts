@@ -1,4 +1,7 @@
-/** Invalidations and writes of one node: into the log, applied here, and on the other nodes where somebody waits for it. */
+/**
+ * Invalidations and writes of one node: puts them into the log, applies them here, and waits for the other nodes if the
+ * caller wants that.
+ */
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { SayOnce } from "../core/base/logs/say-once.ts";
@@ -14,11 +17,11 @@ import { type About, PLAIN, type Value } from "../core/value.ts";
 import { PeerProgress } from "./peer-progress.ts";
 import type { Invalidated, LogFigures, WaitOptions, WrittenValue } from "../http/ports.ts";
 
-/** What of the connections to the other nodes is needed here. */
+/** The part of the connections to other nodes that is needed here. */
 export interface Peers {
   /** `undefined`: there is no connection. */
   peer(name: string): Peer | undefined;
-  /** Where the peers have told that they are. */
+  /** The position in the log that each peer has reported. */
   applied(): ReadonlyMap<string, Label>;
   announceApplied(label: Label): void;
 }
@@ -27,37 +30,39 @@ export interface InvalidationsOptions {
   readonly selfName: string;
   readonly log: InvalidationLog;
   readonly peers: Peers;
-  /** The listed peers of a group, with this node. */
+  /** The listed peers of a group, including this node. */
   readonly listed: (group: string) => readonly PeerRecord[];
   readonly clock: Clock;
   readonly say: Log;
 }
 
-/** A group, as writes and changes need it. */
+/** The part of a group that writes and changes need. */
 export interface ChangedGroup {
   readonly group: Group;
   readonly picker: PeerPicker;
   /** Lifetime of a written value, in milliseconds; null: until it is evicted. */
   readonly ttlMs: number | null;
-  /** Whether a lifetime that is written with a value comes first. */
+  /** Whether a lifetime given with a written value comes first. */
   readonly honoursOwnTtl: boolean;
 }
 
-/** How long this node may take to apply what it has published itself. Chosen: one look takes milliseconds. */
+/** How long this node may take to apply its own message. Chosen: reading the log takes milliseconds. */
 const OWN_APPLY_MS = 1_000;
-/** The least time between two announcements of where this node is. Chosen: with n nodes, each change costs n² of them. */
+/**
+ * The least time between two announcements of this node's position. Chosen: with n nodes, each change costs n² of them.
+ */
 const ANNOUNCE_MS = 1_000;
-/** From one try to tell the log of pending changes to the next. Chosen. */
+/** The time between two tries to publish pending changes. Chosen. */
 const RETRY_PENDING_MS = 1_000;
-/** How long the owner of a written value may take, and how many nodes are tried. Chosen. */
+/** How long a node may take to store a written value, and how many nodes are tried. Chosen. */
 const WRITE_TIMEOUT_MS = 2_000;
 const MAX_WRITE_TRIES = 3;
-/** Of all values that were written with a lifetime of their own. */
+/** Shared by all values that were written with their own lifetime. */
 const WITH_OWN_TTL: About = Object.freeze({ ...PLAIN, hasOwnLifetime: true });
-/** Peers whose progress is kept at a time. Chosen: far more than a cluster has. */
+/** How many peers' progress is kept at a time. Chosen: far more than a cluster has. */
 const MAX_PEERS = 4_096;
 
-/** One node's way to the log, and from it to the other nodes. */
+/** Connects one node with the log, and through it with the other nodes. */
 export class Invalidations {
   readonly position: LogPosition;
   readonly #options: InvalidationsOptions;
@@ -100,22 +105,26 @@ export class Invalidations {
     this.#groups.delete(group);
   }
 
-  /** The node leaves: whoever waits for other nodes is answered with what is known. Nothing is tried again from now on. */
+  /**
+   * Called when the node leaves. Callers that wait for other nodes get the present result. Nothing is retried from now
+   * on.
+   */
   close(): void {
     this.#ended.abort();
   }
 
-  /** For a peer: comes as far as the label, if that is possible in time. */
+  /** Called for a peer: catches up to the label, if that is possible in time. */
   async catchUp(label: Label, timeoutMs: number): Promise<Label> {
     await this.position.reach(label, timeoutMs);
     return this.position.label;
   }
 
   /**
-   * Resolves when the message is durable and this node has applied it; with `waitMs`, when all listed peers of the group
-   * have, or that time is over.
+   * Resolves when the message is durable and this node has applied it. With `waitMs` it resolves when all listed peers
+   * of the group have applied it too, or that time is over.
    *
-   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may yet be; TypeError a message over its bounds
+   * @throws UnavailableError nothing was invalidated, or (`isAmbiguous`) it may still happen; TypeError the message is
+   * over its bounds
    */
   async invalidate(group: string, message: Invalidation, { waitMs }: WaitOptions): Promise<Invalidated> {
     const { log, clock } = this.#options;
@@ -131,8 +140,8 @@ export class Invalidations {
   }
 
   /**
-   * Values have changed at their origin. Where the log cannot be told, this node alone drops them, and tells the log when
-   * it is back. Never rejects.
+   * Called when values have changed at their origin. Without the log only this node drops them, and publishes the
+   * change when the log is back. Never rejects.
    *
    * @returns the place of the change in the log, if this node has applied it
    */
@@ -142,7 +151,7 @@ export class Invalidations {
       const { label, applied } = await this.invalidate(group, message, options);
       return applied.includes(selfName) ? label : undefined;
     } catch (error) {
-      // Over the bounds of a message: too much is invalidated, never too little.
+      // The message is over its bounds: invalidate everything, since too much is safe and too little is not.
       if (error instanceof TypeError && !message.all) {
         return this.changed(group, invalidationOf({ all: true }), options);
       }
@@ -160,8 +169,8 @@ export class Invalidations {
   }
 
   /**
-   * Gives a value that a change has brought to the key's owner. It displaces nothing that is as new. Never rejects: without
-   * it, the next get is a load.
+   * Sends a value that a change has produced to the key's owner. It replaces no value that is as new. Never rejects: if
+   * it fails, the next get is a load.
    */
   async give(name: string, key: string, value: Value): Promise<void> {
     const changed = this.#groups.get(name);
@@ -172,7 +181,7 @@ export class Invalidations {
       if (owner === undefined) group.accept([{ key, value }], "");
       else await owner.push(name, [{ key, value }], { signal: this.#ended.signal, timeoutMs: WRITE_TIMEOUT_MS });
     } catch {
-      // The owner is out of reach: it is asked for the value by the next get, or another node in its place.
+      // The owner is unreachable. The next get asks it, or another node in its place.
     }
   }
 
@@ -199,7 +208,7 @@ export class Invalidations {
       staleWhileRevalidateMs: 0,
       staleIfErrorMs: 0,
     };
-    // What a later change of the key covers need not be kept: it was written, and is over.
+    // If a later change of the key covers the value, it need not be kept: the write has happened and is over.
     if (!await this.#keep(name, key, value) && !group.validity.isCovered(key, value)) {
       throw new OverloadedError(`no node has room for a value of ${written.body.byteLength} bytes`);
     }
@@ -221,7 +230,7 @@ export class Invalidations {
     };
   }
 
-  /** @param waitMs for the others; 0: they are not asked */
+  /** @param waitMs how long to wait for the other nodes; 0: they are not asked */
   async #appliedBy(
     group: string,
     label: Label,
@@ -281,7 +290,7 @@ export class Invalidations {
     this.#options.clock.after(RETRY_PENDING_MS, () => void this.#flush());
   }
 
-  /** Tells the log what has changed while it was away. */
+  /** Publishes the changes that were made while the log was away. */
   async #flush(): Promise<void> {
     if (this.#isFlushing) return;
     this.#isFlushing = true;

@@ -37,29 +37,31 @@ import { Cluster } from "./peers/cluster.ts";
 import { followGroups } from "./reload/groups.ts";
 import type { Reloadable } from "./reload/reloader.ts";
 
-/** Writes of a stopping node wait so long for NATS; then the other nodes find out by themselves. */
+/** A stopping node waits this long for its writes to NATS; after that the other nodes find out by themselves. */
 const REGISTRY_TIMEOUT_MS = 500;
-/** The same where NATS is far away: a write is two questions. */
+/** The same for a distant NATS, in round trips. Derived: a write is two questions. */
 const REGISTRY_ROUND_TRIPS = 4;
-/** Of the time for a stop, which waits for two writes. Chosen. */
+/** The largest share of the time for a stop, which waits for two writes. Chosen. */
 const REGISTRY_SHARE = 1 / 3;
-/** What a stop needs at its end, whatever hangs: to leave, to close connections, to end the bundled server. */
+/** The time that a stop keeps for its end, whatever hangs: leave, close connections, end the bundled server. */
 const CLOSING_MS = 1_000;
-/** Requests in flight may be answered until then, counted from the end of the time for the stop. */
+/** Requests in flight may be answered until this long before the end of the stop. */
 const CLOSE_SOCKETS_MS = 300;
 
 export interface NodeOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** Origins that are functions of the program, by group; what their groups' options say of an origin only stands for them. */
+  /**
+   * Origins that are functions of the program, by group. The `origin` in those groups' options is only a placeholder.
+   */
   readonly origins?: ReadonlyMap<string, CheckedOrigin>;
-  /** Takes the lines of the access log, if the options ask for one. @default nobody does: there is none */
+  /** Takes the lines of the access log, if the options ask for one. @default there is no access log */
   readonly writeAccess?: (line: string) => void;
   /** For a node that is one of several on its machine. */
   readonly worker?: {
-    /** Under which URL and name it is listed, once its own listener is on `port`. */
+    /** The URL and the name under which it is listed, once its own listener is on `port`. */
     listedAs(port: number): { url: string; name: string };
-    /** The registry, where the options say that there is none. */
+    /** The registry, if the options name none. */
     readonly store?: PeerStore;
     readonly log?: InvalidationLog;
     /** Opens its statistics to the other workers. */
@@ -81,9 +83,9 @@ export class Node implements Reloadable {
   readonly #lists: GroupLists;
   readonly #served = new Map<string, Served>();
   readonly #doors: Doors;
-  /** Groups that were removed, while requests of before are still answered. One that is added again is in it no more. */
+  /** Removed groups whose earlier requests are still being answered. A group that is added again is not in here. */
   readonly #leaving = new Map<string, Served>();
-  /** Groups of the start whose options have not changed since. */
+  /** Groups from the start whose options have not changed since. */
   readonly #first: Set<string>;
   #file: ConfigFigures | undefined;
   readonly #failed = Promise.withResolvers<Error>();
@@ -93,7 +95,7 @@ export class Node implements Reloadable {
   /** Answers that no group has given. */
   readonly #routeAnswers = new RouteAnswers();
   readonly #loopDelay: LoopDelay;
-  /** From here on made by `start`, in this order. */
+  /** The fields from here on are set by `start`, in this order. */
   #self: PeerRecord | undefined;
   #registry: Registry | undefined;
   #invalidations: Invalidations | undefined;
@@ -117,8 +119,8 @@ export class Node implements Reloadable {
   }
 
   /**
-   * Resolves when something was found that this node cannot run with, though it has started: another live node has its
-   * name (NameTakenError), or its origin refuses what was configured (ConfigError).
+   * Resolves when the started node finds that it cannot run: another live node has its name (NameTakenError), or an
+   * origin refuses its configuration (ConfigError).
    */
   get failed(): Promise<Error> {
     return this.#failed.promise;
@@ -129,17 +131,17 @@ export class Node implements Reloadable {
     return this.#ready.promise;
   }
 
-  /** As it is listed. To be called after `start`. */
+  /** The name under which it is listed. Call it after `start`. */
   get name(): string {
     return this.#self!.name;
   }
 
-  /** Where its own listener is. */
+  /** The port of its own listener. */
   get port(): number {
     return this.#doors.port;
   }
 
-  /** Joined and serving, not starting or leaving. */
+  /** Whether it has joined and serves, and is neither starting nor leaving. */
   isReady(): boolean {
     return this.#cluster?.readiness.isReady ?? false;
   }
@@ -149,13 +151,13 @@ export class Node implements Reloadable {
     return this.#served.get(group);
   }
 
-  /** Counts a get or a change of this program among the requests that have no answer yet. */
+  /** Counts a get or a change of this program as a request without an answer. */
   track<T>(work: Promise<T>): Promise<T> {
     return this.#doors.track(work);
   }
 
   /**
-   * Listens, then joins in the background: a node serves whether NATS is there or not.
+   * Listens, then joins in the background: a node serves with or without NATS.
    *
    * @throws Error the address cannot be had
    */
@@ -255,7 +257,7 @@ export class Node implements Reloadable {
       onShare: (group) => cluster.review(group),
       onForgotten: (group) => cluster.policies.forget(group),
       onFault: (group, fault) => {
-        // A group that came later is no reason to end the others.
+        // A group that was added later must not end the others.
         if (this.#first.has(group)) return this.#failed.resolve(fault);
         log.error(`the origin of ${group}: ${fault.message}`, {}, { group, reason: fault.message });
       },
@@ -329,8 +331,8 @@ export class Node implements Reloadable {
   }
 
   /**
-   * Serves clients at an address that it shares with other nodes of its machine, whose figures it shows there.
-   * To be called after `start`.
+   * Serves clients at an address that it shares with the other nodes of its machine. There it shows the figures of all
+   * of them. Call it after `start`.
    *
    * @throws Error the address cannot be had
    */
@@ -338,42 +340,41 @@ export class Node implements Reloadable {
     return this.#doors.share(addr, machine);
   }
 
-  /** Takes no more connections at the shared address; those that stand are served. */
+  /** Takes no new connections at the shared address; open ones are still served. */
   unshare(): Promise<void> {
     return this.#doors.unshare();
   }
 
   /**
-   * Answers a request that another server of this program has received: without the endpoint for other nodes, and for
-   * operators only if there is a token, as this node cannot tell who sends it. To be called after `start`.
+   * Answers a request that another server of this program has received. It has no endpoint for other nodes. It serves
+   * operators only if there is a token, as this node cannot see the sender. Call it after `start`.
    */
   fetch(request: Request): Response | Promise<Response> {
     return this.#doors.fetch(request);
   }
 
-  /** Whether it answers a request for its health, which comes in by no socket. To be called after `start`. */
+  /** Whether it answers a request for its health, made without a socket. Call it after `start`. */
   async isAlive(): Promise<boolean> {
     return (await this.fetch(new Request("http://127.0.0.1/healthz"))).ok;
   }
 
   /**
-   * Serves one more group, and joins it in the background; its failures are told by `failed`. To be called after `start`.
+   * Serves one more group, and joins it in the background; `failed` reports its failures. Call it after `start`.
    *
    * @throws TypeError the node serves a group of this name, or with one of its hosts
-   * @throws RangeError the node has so many groups that no greeting could hold one more
+   * @throws RangeError a greeting could not hold one more group
    */
   addGroup(config: GroupConfig): void {
     this.#groups!.check(config);
     this.#groups!.add(config);
     if (!this.#leaving.delete(config.name)) return this.#cluster!.addGroup(config.name);
-    // It stands on its lists still, and has read them.
+    // This node is still in the group's lists and has read them.
     this.#cluster!.relist(config.name, REGISTRY_TIMEOUT_MS);
     this.#cluster!.readiness.reviewGates();
   }
 
   /**
-   * Serves a group by other options from now on. It keeps its values, unless they come from another origin. To be called
-   * after `start`.
+   * Serves a group by other options from now on. It keeps its values unless its origin changes. Call it after `start`.
    *
    * @throws RangeError the node does not serve it
    * @throws TypeError another group has one of its hosts
@@ -386,8 +387,8 @@ export class Node implements Reloadable {
   }
 
   /**
-   * Serves a group no longer: requests for it are answered with 404 from the call on, and its values are dropped. Resolves
-   * to whether this node is known to be off the group's list; if not, the removal goes on.
+   * Stops serving a group. From the call on, requests for it get a 404, and its values are dropped. Resolves to whether
+   * this node is known to be off the group's list; if not, the removal goes on.
    *
    * @throws RangeError the node does not serve it
    */
@@ -397,9 +398,10 @@ export class Node implements Reloadable {
     this.#first.delete(name);
     this.#leaving.set(name, served);
     cluster.readiness.forget(this.#lists.bothOf(name));
-    // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
+    // Peers keep their links to this node until it is off the list, and requests in flight wait on those links. No load
+    // takes longer.
     await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#doors.allAnswered(), undefined);
-    // Added again meanwhile, it stays on its lists.
+    // A group that was added again in the meantime stays on its lists.
     const isLeaving = this.#leaving.get(name) === served;
     if (isLeaving) this.#leaving.delete(name);
     const isOut = isLeaving && await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
@@ -407,14 +409,14 @@ export class Node implements Reloadable {
     return isOut;
   }
 
-  /** The options that it runs with. */
+  /** The options in force. */
   get config(): Config {
     return this.#config;
   }
 
   /**
-   * Goes on with the groups of these options, whose other fields are its own; all at once or not at all. Groups that NATS
-   * defines go on, unless one of these has their name.
+   * Follows the groups of these options, all at once or not at all. The other fields must be the node's own. A group
+   * that NATS defines goes on, unless one of these has its name.
    *
    * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
    */
@@ -432,21 +434,21 @@ export class Node implements Reloadable {
         checkNames: (names) => cluster.checkGroups(names),
       });
     } else {
-      // It still opens its ports, serves no group yet, and will serve these.
+      // The node is still opening its ports. It serves no group yet, and will serve these.
       for (const { name } of config.groups) this.#first.add(name);
     }
     this.#config = config;
     this.#defined?.ownChanged();
   }
 
-  /** To be shown to operators. */
+  /** Takes the state of the file, which operators see. */
   toldOfFile(file: ConfigFigures): void {
     this.#file = file;
   }
 
   /**
-   * Hands over what this node holds, leaves the roster, answers the requests in flight, and lets go of everything; within the
-   * drain timeout, whatever hangs. Never throws.
+   * Hands over its values, leaves the roster, answers the requests in flight, and releases everything. This ends within
+   * the drain timeout, whatever hangs. Never throws.
    */
   async stop(): Promise<void> {
     this.#isStopping = true;
@@ -455,10 +457,11 @@ export class Node implements Reloadable {
     const deadlineMs = this.#clock.nowMs() + this.#config.drainTimeoutMs;
     const until = (reserveMs: number) => Math.max(0, deadlineMs - reserveMs - this.#clock.nowMs());
     cluster?.stopProbing();
-    // It says so on /readyz, and goes on answering: load balancers look only now and then, and must not find the port closed.
-    // It stays listed meanwhile, since only a listed node may ask the others.
+    // /readyz says 503 now, but the node goes on answering: load balancers look only now and then, and must not find
+    // the port closed. It stays listed, since only a listed node may ask the others.
     const farewell = new Promise<void>((over) => this.#clock.after(this.#config.farewellMs, over));
-    // Nobody asks a draining node for anything new; where NATS is away they still do, and are answered.
+    // Peers stop asking a draining node. Without NATS they do not know that it drains, so they still ask and get
+    // answers.
     await cluster?.membership?.setState("draining", this.#registryTimeoutMs);
     await this.#drain(until(CLOSING_MS - REGISTRY_TIMEOUT_MS + this.#registryTimeoutMs), farewell);
     this.#watch?.stop();
@@ -468,7 +471,8 @@ export class Node implements Reloadable {
     const isOut = await cluster?.membership?.leave(this.#registryTimeoutMs) ?? true;
     if (!isOut) this.#logs.log.warn("could not tell NATS that this node leaves: the others will have to find out");
     const closed = this.#doors.close();
-    // Who waits for a peer's answer still needs the hub; the sockets of the hub keep the listener from its end.
+    // Requests that wait for a peer's answer still need the hub. The hub's sockets would stop the listener from
+    // closing.
     const answered = this.#doors.allAnswered().then(() => cluster?.hub.drain());
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS), () => answered, undefined);
     cluster?.hub.close();

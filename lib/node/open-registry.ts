@@ -1,4 +1,4 @@
-/** Where a node finds the registry that its options name. */
+/** Opens the registry that a node's options name. */
 import { isLoopback } from "../config/texts/addresses.ts";
 import type { Config, NatsConfig } from "../config/config.ts";
 import { secretsIn } from "../config/texts/secret.ts";
@@ -16,28 +16,31 @@ import type { PeerStore } from "../registry/store/store.ts";
 import { besideProgram } from "../runtime/packed.ts";
 import { environment, isReadableByAll, readTextFile } from "../runtime/process.ts";
 
-/** The environment variables that a node reads besides those of the option table. */
+/** Environment variables that a node reads in addition to those of the option table. */
 const SERVER_PATHS = ["PATH", "NATS_SERVER_BIN"] as const;
-/** How often a node compares itself with the log, as with the list of peers; more often only where a group needs it. */
+/**
+ * How often a node compares itself with the log; the same as for the list of peers. It is more often only if a group
+ * needs it.
+ */
 const LOG_CHECK_MS = 3_000;
 /** Chosen: a check is one small question to NATS. */
 const LEAST_LOG_CHECK_MS = 100;
 
-/** Where the nodes find each other, and the log of invalidations beside it. */
+/** The place where nodes find each other, and the log of invalidations. */
 export interface Registry {
   readonly store: PeerStore;
-  /** With NATS it is reached over the store's connection: from the store's `watch` on, until its `close`. */
+  /** With NATS it uses the store's connection: from the store's `watch` until its `close`. */
   readonly log: InvalidationLog;
   /** The groups that operators define; with NATS only. */
   readonly definitions?: DefinitionStore;
-  /** The server that must run for them, if that is this process's business. */
+  /** The bundled server, if this process must run it. */
   readonly embedded?: EmbeddedNats;
 }
 
 /**
- * The registry of a node; nothing is connected or started yet.
+ * Makes the registry of a node; nothing is connected or started yet.
  *
- * @param shared those of a machine on its own, in the place of some that nobody shares
+ * @param shared the store and log that the workers of a machine without NATS share; without it this node gets its own
  */
 export function openRegistry(
   config: Pick<Config, "nats" | "natsLogin" | "secretFile" | "bucket" | "replicas" | "groups">,
@@ -65,7 +68,7 @@ function sealOf(secretFile: string | undefined, log: Log): Seal {
   return new Seal(secretsIn(readTextFile(secretFile)));
 }
 
-/** Often enough that a group which may not be out of touch for long has contact twice in that time. */
+/** A group may limit the time that it serves without contact; there must be two checks within that time. */
 function logCheckIntervalMs(groups: Config["groups"]): number {
   const blindMs = groups.map(({ maxBlindMs }) => maxBlindMs ?? Infinity);
   return Math.max(LEAST_LOG_CHECK_MS, Math.min(LOG_CHECK_MS, ...blindMs.map((ms) => ms / 3)));
@@ -73,21 +76,21 @@ function logCheckIntervalMs(groups: Config["groups"]): number {
 
 type Embedded = Extract<NatsConfig, { kind: "embedded" }>;
 
-/** Where the bundled server listens, and who may come in. */
+/** The URL of the bundled server, and the login for it. */
 export function embeddedWay({ port, storeDir }: Embedded): { urls: string[]; login: NatsLogin } {
   return { urls: [`nats://127.0.0.1:${port}`], login: { bundledNkey: bundledLogin(storeDir) } };
 }
 
-/** Why a record's URL cannot be a peer's: a NATS server is there, and nodes would talk HTTP to it for ever. */
+/** Why a record's URL cannot be a peer's: a NATS server listens there, and nodes would send HTTP to it for ever. */
 export function serviceFault(url: string, nats: NatsConfig): string | undefined {
   const urls = nats.kind === "off" ? [] : nats.kind === "urls" ? nats.urls : embeddedWay(nats).urls;
   const isThere = urls.some((server) => placeOf(server) === placeOf(url));
   return isThere ? "its URL is that of a NATS server" : undefined;
 }
 
-/** Host and port. All names of this machine are one: a server at one of them is mostly at the others, too. */
+/** Host and port. All loopback names count as one: a server at one of them is mostly at the others, too. */
 function placeOf(url: string): string {
-  // As an HTTP URL: with another scheme no address is put into one spelling, and port 80 is not written.
+  // Parse it as an HTTP URL: other schemes do not normalise addresses, and treat port 80 differently.
   const { hostname, port } = new URL(url.replace(/^\w+:/, "http:"));
   return `${isLoopback(hostname) ? "loopback" : hostname}:${port || 80}`;
 }

@@ -1,15 +1,15 @@
-/** How far one peer has applied the log, for all who wait for it: many writes at a time share few questions. */
+/** Tracks how far one peer has applied the log. Many concurrent writes share few questions to it. */
 import type { Clock } from "../core/base/clock.ts";
 import { withTimeout } from "../core/base/time/timeout.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Peer } from "../core/ports.ts";
 
-/** The longest that one question takes. Chosen: as long as anybody waits. */
+/** The longest time for one question. Chosen: the longest time that a caller waits. */
 const MAX_WAIT_MS = 5_000;
 
 interface Question {
   label: Label;
-  /** Where the peer was at its end; `undefined`: it could not be asked. */
+  /** The peer's position at the end of the question; `undefined`: the peer could not be asked. */
   readonly reached: Promise<Label | undefined>;
 }
 
@@ -17,7 +17,7 @@ function isAt(reached: Label | undefined, { epoch, sequence }: Label): boolean {
   return reached !== undefined && reached.epoch === epoch && reached.sequence >= sequence;
 }
 
-/** One peer's way through the log. */
+/** The progress of one peer in the log. */
 export class PeerProgress {
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
@@ -38,7 +38,7 @@ export class PeerProgress {
     return isAt(await withTimeout(this.#clock, timeoutMs, () => this.#question(label), undefined), label);
   }
 
-  /** One question is under way, and one more waits for its end, with the latest label that anybody wants. */
+  /** At most one question is in flight. One more waits for its end, with the latest label that a caller wants. */
   #question(label: Label): Promise<Label | undefined> {
     if (this.#asked === undefined) {
       this.#asked = this.#begin(label);

@@ -1,11 +1,11 @@
-/** The file of `--admin-token-file`, for a node and for the log at its start. */
+/** Reads the file of `--admin-token-file`, for a node and for the log at its start. */
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { AdminTokens } from "../../http/admin/tokens.ts";
 import { isReadableByAll, readTextFile } from "../../runtime/process.ts";
 
-/** @throws Error the file cannot be used any more, though it could when the options were read */
+/** @throws Error the file cannot be used any more; it could when the options were read */
 export function adminTokensOf(
   { adminTokenFile: path }: Pick<Config, "adminTokenFile">,
   clock: Clock,

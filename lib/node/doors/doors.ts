@@ -1,4 +1,7 @@
-/** Where requests come in: the node's own listener, the one for peers alone, the one that a machine shares, and a program's. */
+/**
+ * The entrances for requests: the node's own listener, the listener for peers, the listener that a machine shares, and
+ * a program's server.
+ */
 import { type HostPort, isLoopback } from "../../config/texts/addresses.ts";
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
@@ -20,7 +23,7 @@ export interface DoorsOptions {
   readonly log: Log;
 }
 
-/** The doors of one node. From `open` on they answer that the node is starting; from `serve` on, its app answers. */
+/** The doors of one node. After `open` they answer that the node is starting; after `serve` its app answers. */
 export class Doors {
   readonly #options: DoorsOptions;
   /** Requests that have no answer yet. */
@@ -34,16 +37,16 @@ export class Doors {
   #appOptions: AppOptions | undefined;
   /** The app without the endpoint for other nodes. */
   #mounted: ReturnType<typeof createApp> | undefined;
-  /** Before everything is wired, the port is open, but nobody knows it yet. */
+  /** The port opens before the parts are wired; other nodes do not know it yet. */
   #answer: Fetch = starting;
-  /** At the listener for the peers alone. */
+  /** The answer at the listener for peers. */
   #answerPeer: Fetch = starting;
 
   constructor(options: DoorsOptions) {
     this.#options = options;
   }
 
-  /** @throws Error the address cannot be had, or a certificate cannot be used */
+  /** @throws Error the address cannot be used, or a certificate cannot be used */
   async open(): Promise<void> {
     const { config, clock, log } = this.#options;
     this.#upgrade = await webSocketUpgrade();
@@ -61,17 +64,17 @@ export class Doors {
     }
   }
 
-  /** Of the node's own listener. To be called after `open`. */
+  /** The port of the node's own listener. Call it after `open`. */
   get port(): number {
     return this.#listener!.port;
   }
 
-  /** Where other nodes come in; the same without a listener for them alone. To be called after `open`. */
+  /** The port for other nodes; without a listener for peers it is the node's own. Call it after `open`. */
   get peerPort(): number {
     return (this.#peerListener ?? this.#listener!).port;
   }
 
-  /** Whether other nodes have a listener of their own. The public one then has no path for them. */
+  /** Whether there is a separate listener for peers. The public one then has no path for them. */
   get hasPeerListener(): boolean {
     return this.#peerListener !== undefined;
   }
@@ -81,7 +84,7 @@ export class Doors {
     return this.#tls?.ca;
   }
 
-  /** Answers requests by the app from now on. To be called after `open`. */
+  /** From now on the app answers requests. Call it after `open`. */
   serve(options: AppOptions, hub: PeerHub): void {
     this.#appOptions = options;
     const peers = { door: doorOf(hub), upgrade: this.#upgrade! };
@@ -93,10 +96,10 @@ export class Doors {
   }
 
   /**
-   * Serves clients at an address that the node shares with others of its machine, whose figures it shows there. To be called
-   * after `serve`.
+   * Serves clients at an address that the node shares with the other workers of its machine. There it shows the figures
+   * of all of them. Call it after `serve`.
    *
-   * @throws Error the address cannot be had
+   * @throws Error the address cannot be used
    */
   async share(addr: HostPort, machine: MachineFace): Promise<void> {
     const app = createApp({ ...this.#appOptions!, isLoopbackOnly: isLoopback(addr.host), machine });
@@ -104,18 +107,18 @@ export class Doors {
     this.#shared = await listen({ ...addr, isShared: true }, fetch, this.#options.log);
   }
 
-  /** Takes no more connections at the shared address; those that stand are served. */
+  /** Takes no new connections at the shared address; open ones are still served. */
   unshare(): Promise<void> {
     return this.#unshared ??= this.#shared?.stop() ?? Promise.resolve();
   }
 
-  /** Answers a request that another server of this program has received. To be called after `serve`. */
+  /** Answers a request that another server of this program has received. Call it after `serve`. */
   fetch(request: Request): Response | Promise<Response> {
     const app = this.#mounted ??= createApp(this.#appOptions!);
     return this.#tracked(app.fetch(request), request);
   }
 
-  /** Counts work of this program among the requests that have no answer yet. */
+  /** Counts work of this program as a request without an answer. */
   track<T>(work: Promise<T>): Promise<T> {
     return this.#requests.track(work);
   }
@@ -130,18 +133,18 @@ export class Doors {
     return this.#requests.none();
   }
 
-  /** Takes no more connections. Resolves when those that stand have ended. */
+  /** Takes no new connections. Resolves when the open ones have ended. */
   async close(): Promise<void> {
     this.#tls?.close();
     await Promise.all([this.unshare(), this.#listener?.stop(), this.#peerListener?.stop()]);
   }
 
-  /** Strangers at the peers' path must not keep this node from its end. */
+  /** Requests at the peers' path are not counted, so strangers there cannot delay a stop. */
   #tracked = (answer: Response | Promise<Response>, { url }: Request): Response | Promise<Response> =>
     answer instanceof Response || rawPathOf(url) === PEER_PATH ? answer : this.#requests.track(answer);
 }
 
-/** The peers' path, as the hub decides about it. */
+/** The peers' path; the hub decides about its requests. */
 function doorOf(hub: PeerHub): PeerDoor {
   return {
     challenge: (fields) => hub.challenge(fields),

@@ -1,4 +1,4 @@
-/** What has begun and not ended yet. */
+/** Counts work that has begun and not ended. */
 export class InFlight {
   #count = 0;
   #onNone: (() => void)[] = [];
@@ -17,7 +17,7 @@ export class InFlight {
     return work;
   }
 
-  /** Resolves when nothing is in flight; at once if so now. */
+  /** Resolves when nothing is in flight; at once if nothing is now. */
   async none(): Promise<void> {
     if (this.#count > 0) await new Promise<void>((resolve) => this.#onNone.push(resolve));
   }

@@ -1,4 +1,4 @@
-/** A listener for other nodes alone, and the files with the certificates of it and of them. */
+/** A listener for peers only, and the certificate files for both ends. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
@@ -9,9 +9,9 @@ import type { Fetch } from "../../runtime/globals.ts";
 
 /** How often the files are read. Chosen: a certificate is renewed days before its end. */
 const CHECK_MS = 10_000;
-/** On Deno an address that was let go is free a little later (measured: 1 ms). */
+/** On Deno a released address is free a little later (measured: 1 ms). */
 const RETRY_MS = 5;
-/** So many retries, half a second, are no ordinary delay. */
+/** After this many retries, half a second, the delay is unusual and is logged. */
 const SAID_FAILURES = 100;
 
 export type TlsFiles = Pick<Config, "tlsCert" | "tlsKey" | "tlsCa">;
@@ -40,7 +40,7 @@ export class PeerTls {
     this.#checkLater();
   }
 
-  /** Of this node. */
+  /** The certificate of this node. */
   get certificate(): Certificate | undefined {
     return this.#certificate;
   }
@@ -50,12 +50,12 @@ export class PeerTls {
     return this.#ca;
   }
 
-  /** Called when this node has got another certificate. */
+  /** Called when this node has a new certificate. */
   set onChange(action: () => void) {
     this.#onChange = action;
   }
 
-  /** Reads the files no more. */
+  /** Stops reading the files. */
   close(): void {
     this.#cancelCheck();
   }
@@ -67,7 +67,7 @@ export class PeerTls {
     });
   }
 
-  /** Files that are being written may not belong together yet: what was read before stays until they do. */
+  /** While files are being written they may not fit together yet. The former ones stay in use until they do. */
   #check(): void {
     const { log } = this.#options;
     const before = this.#certificate;
@@ -134,14 +134,14 @@ export interface PeerListenerOptions {
 }
 
 /**
- * Listens at one address. No runtime can give a listener another certificate: it is closed and opened anew, which connections
- * that stand outlive.
+ * Listens at one address. Neither runtime can change a listener's certificate, so the listener is closed and opened
+ * again. Open connections survive that.
  */
 export class PeerListener implements Listener {
   readonly #options: PeerListenerOptions;
   readonly port: number;
   #listener: Listener;
-  /** Those before, until their connections have ended. */
+  /** Former listeners, until their connections have ended. */
   readonly #former = new Set<Promise<void>>();
   #opening: Promise<void> | undefined;
   #isAgain = false;

@@ -1,4 +1,4 @@
-/** In the place of a group's origin, on a node that does not serve the group: it is never asked. */
+/** Takes the place of a group's origin on a node that does not serve the group and must never ask the origin. */
 import { UnservedError } from "../../core/errors.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { ForwardedAnswer, ForwardedRequest, PeerPicker } from "../../core/ports.ts";
@@ -9,19 +9,19 @@ import type { CheckedOrigin } from "../../origins/origin.ts";
 export interface BarredOptions {
   readonly group: string;
   readonly picker: PeerPicker;
-  /** Where that peer takes clients' requests; `undefined`: it cannot be reached now. */
+  /** The URL at which that peer takes clients' requests; `undefined`: it cannot be reached now. */
   readonly urlOf: (peer: string) => string | undefined;
   readonly clock: Clock;
 }
 
-/** Chosen: as many as a fetch passes over. */
+/** Chosen: the number of peers that a fetch passes over. */
 const MAX_TRIED = 16;
-/** Set anew for the next hop. */
+/** Fields that are set again for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
 /**
- * Refuses every load. What goes through to a site goes to a node that serves it, as the client has sent it: to the key's owner,
- * or the first in rank that is connected.
+ * Refuses every load. A request that goes through to a site is sent unchanged to a node that serves the site: to the
+ * key's owner, or to the first connected node in rank.
  */
 export class BarredOrigin implements CheckedOrigin {
   /** For a site only. */
@@ -29,11 +29,11 @@ export class BarredOrigin implements CheckedOrigin {
   readonly changedBy: CheckedOrigin["changedBy"];
   readonly #origin: CheckedOrigin;
   readonly #options: BarredOptions;
-  /** By URL; of the peers that a request went to lately. */
+  /** By URL; one for each peer that got a request recently. */
   readonly #clients = new Map<string, HttpClient>();
   readonly #closing = new AbortController();
 
-  /** @param origin the one that it stands for */
+  /** @param origin the origin that it replaces */
   constructor(origin: CheckedOrigin, options: BarredOptions) {
     this.#origin = origin;
     this.#options = options;
@@ -74,7 +74,7 @@ export class BarredOrigin implements CheckedOrigin {
       status: answer.status,
       fields: endToEnd(answer.fields),
       body: streamOf(answer.body),
-      // It is up to the node that serves the site what is kept.
+      // The node that serves the site decides whether to keep the answer.
       isStorable: false,
     };
   }
@@ -82,7 +82,7 @@ export class BarredOrigin implements CheckedOrigin {
   #clientOf(url: string, urls: readonly (string | undefined)[]): HttpClient {
     const known = this.#clients.get(url);
     if (known !== undefined) return known;
-    // A peer that is gone is not asked again. Requests in flight to it end by themselves.
+    // A peer that has gone is not asked again. Its requests in flight end by themselves.
     for (const other of this.#clients.keys()) {
       if (this.#clients.size >= MAX_TRIED && !urls.includes(other)) this.#clients.delete(other);
     }

@@ -1,4 +1,7 @@
-/** The groups that operators define in NATS while the node runs: made, changed and ended as their definitions are. */
+/**
+ * The groups that operators define in NATS while the node runs. Each is made, changed and ended together with its
+ * definition.
+ */
 import { readDefinition } from "../../config/definition.ts";
 import type { GroupConfig } from "../../config/config.ts";
 import { UNSIGNED, UNSIGNED_FAULT } from "../../core/base/unsigned.ts";
@@ -7,7 +10,7 @@ import { ConfigError } from "../../core/errors.ts";
 import type { DefinitionsFigures } from "../../http/ports.ts";
 import { type DefinitionsView, maxDefinitionBytes } from "../../registry/store/definitions.ts";
 
-/** What of a node makes and ends groups. */
+/** The part of a node that makes and ends groups. */
 export interface GroupKeeper {
   /** @throws TypeError, RangeError the node cannot serve it */
   addGroup(config: GroupConfig): void;
@@ -18,7 +21,7 @@ export interface GroupKeeper {
 
 export interface DefinedGroupsOptions {
   readonly keeper: GroupKeeper;
-  /** Whether the node has a group by its own options, which come first; see `ownChanged`. */
+  /** Whether the node's own options name the group; own options come first, see `ownChanged`. */
   readonly isOwn: (group: string) => boolean;
   /** Whether the node serves a group itself; if not, it asks the peers that do. */
   readonly serves: (group: string) => boolean;
@@ -27,7 +30,7 @@ export interface DefinedGroupsOptions {
   readonly log: Log;
 }
 
-/** A definition that is not followed, and why. */
+/** A refused definition, with the reason. */
 interface Refused {
   readonly text: string;
   readonly reason: string;
@@ -49,7 +52,7 @@ export class DefinedGroups {
     this.#options = options;
   }
 
-  /** Follows all definitions. A group whose definition is missing, but was not deleted, goes on. */
+  /** Follows all definitions. A group goes on if its definition is missing but was not deleted. */
   update(view: DefinitionsView): void {
     this.#view = view;
     this.#follow(false);
@@ -65,9 +68,9 @@ export class DefinedGroups {
   }
 
   /**
-   * The node has other groups by its own options now. A definition gives way to such a group, which has taken its place
-   * already, and is followed again when that has ended. So is one that was refused because of such a group, as its host was
-   * taken.
+   * Called when the groups of the node's own options have changed. A definition gives way to an own group of its name,
+   * which has already replaced it, and is followed again when that group has ended. The same is true for a definition
+   * that was refused because an own group had its host.
    */
   ownChanged(): void {
     const { isOwn } = this.#options;
@@ -81,7 +84,7 @@ export class DefinedGroups {
   }
 
   #defined(name: string, bytes: Uint8Array, isRefusedTriedAgain: boolean): void {
-    // Of one that is too long only the length counts.
+    // For a definition that is too long only the length matters.
     const text = bytes.byteLength > maxDefinitionBytes ? "" : decoder.decode(bytes);
     if (this.#running.get(name) === text) return void this.#refused.delete(name);
     if (!isRefusedTriedAgain && this.#refused.get(name)?.text === text) return;
@@ -111,7 +114,7 @@ export class DefinedGroups {
     return readDefinition(name, bytes, checkOrigin);
   }
 
-  /** What runs stays as it is. */
+  /** Refuses a definition; the running group stays as it is. */
   #refuse(name: string, text: string, error: unknown): void {
     const isExpected = error instanceof ConfigError || error instanceof TypeError || error instanceof RangeError;
     if (!isExpected) throw error;

@@ -1,13 +1,13 @@
 import { askersOf } from "../../registry/store/store.ts";
 
 /**
- * In which lists of the registry a node stands, and which it follows. A group has two: the peers that serve it, and the nodes
- * that only ask for it.
+ * The lists of the registry that a node joins or follows. A group has two: one of the peers that serve it, and one of
+ * the nodes that only ask for it.
  */
 export class GroupLists {
   readonly #serve: readonly string[] | undefined;
 
-  /** @param serve the groups that the node serves of those that it has; `undefined`: all */
+  /** @param serve those of its groups that the node serves; `undefined`: all */
   constructor(serve: readonly string[] | undefined) {
     this.#serve = serve;
   }
@@ -16,22 +16,22 @@ export class GroupLists {
     return this.#serve?.includes(group) ?? true;
   }
 
-  /** The one that has this node's record. */
+  /** The list that has this node's record. */
   ownOf(group: string): string {
     return this.isServed(group) ? group : askersOf(group);
   }
 
-  /** The one that it only reads. */
+  /** The list that this node only reads. */
   otherOf(group: string): string {
     return this.isServed(group) ? askersOf(group) : group;
   }
 
-  /** What it must have joined to be ready: with its record in one list, and as a reader of the other's peers. */
+  /** The lists that the node must have joined to be ready: one with its record, and the other as a reader. */
   joinedOf(group: string): readonly string[] {
     return this.isServed(group) ? [group] : [group, askersOf(group)];
   }
 
-  /** Both. */
+  /** Both lists of the group. */
   bothOf(group: string): readonly string[] {
     return [group, askersOf(group)];
   }

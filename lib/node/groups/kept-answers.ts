@@ -1,4 +1,6 @@
-/** Answers to POST that serve later GETs (RFC 9110, section 9.3.3): they are collected while the client gets them. */
+/**
+ * Answers to POST that serve later GETs (RFC 9110, section 9.3.3). They are collected while the client receives them.
+ */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/base/clock.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
@@ -9,9 +11,12 @@ import type { CheckedOrigin } from "../../origins/origin.ts";
 import type { SiteFace } from "../../http/ports.ts";
 import type { Invalidations } from "../invalidations.ts";
 
-/** Longer ones are not kept. Chosen: forms answer with pages, and the 1,024 requests to one origin hold 1 GiB at most. */
+/**
+ * Longer answers are not kept. Chosen: forms answer with pages, and the 1,024 requests to one origin hold 1 GiB at
+ * most.
+ */
 const MAX_KEPT_BYTES = 1_024 * 1_024;
-/** No client asks for it, so no message names it. */
+/** No client can ask for this key, so no message names it. */
 const NO_KEY = "\n";
 
 export interface KeepingOptions {
@@ -23,7 +28,7 @@ export interface KeepingOptions {
   readonly valueBytesMax: number;
 }
 
-/** The `forward` of a site, with the answers to POST kept that may be. */
+/** Wraps the `forward` of a site so that it keeps answers to POST where this is allowed. */
 export function keepingForward(
   { group, forward, invalidations, clock, valueBytesMax }: KeepingOptions,
 ): SiteFace["forward"] {
@@ -51,7 +56,7 @@ export function keepingForward(
         return body;
       }
       const about = { tags: kept.tags ?? [] };
-      // The log does not say which of two changes the site has made first: this answer may be the older one.
+      // The log does not tell which of two changes the site made first, so this answer may be the older one.
       const isLatest = watch.isAlone(own) &&
         !group.validity.isCovered(NO_KEY, { label: watch.begun, freshUntilMs: Infinity, about });
       if (!isLatest) return body;
@@ -64,7 +69,10 @@ export function keepingForward(
   };
 }
 
-/** The same bytes, read no faster than they are taken. @param whole is given them all, unless they are too many or cut */
+/**
+ * Passes the same bytes on, no faster than they are taken. @param whole gets all of them, unless they are too many or
+ * cut
+ */
 function collecting(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
@@ -83,7 +91,7 @@ function collecting(
       }
       bytes += value.byteLength;
       if (bytes > maxBytes) chunks = undefined;
-      // The server may take the buffer over.
+      // Copy, as the server may take over the buffer.
       else chunks?.push(value.slice());
       controller.enqueue(value);
     },

@@ -11,9 +11,9 @@ import { originDigest } from "./policy-digest.ts";
 import { type Served, serveGroup, type Watchers } from "./served-group.ts";
 
 export interface LiveGroupsOptions {
-  /** Where they are kept. Nothing else writes there. */
+  /** Holds the groups. Nothing else writes to it. */
   readonly served: Map<string, Served>;
-  /** This node, as it is listed. */
+  /** This node's record, as it is listed. */
   readonly self: PeerRecord;
   readonly lists: GroupLists;
   readonly hub: PeerHub;
@@ -21,17 +21,17 @@ export interface LiveGroupsOptions {
   readonly watchers: Watchers;
   /** Origins that are functions of the program, by group. */
   readonly origins: ReadonlyMap<string, CheckedOrigin> | undefined;
-  /** Holds the misses of a group that begins now; `undefined`: there are no peers to wait for. */
+  /** Makes the gate that holds the misses of a new group; `undefined`: there are no peers to wait for. */
   readonly makeGate: () => StartGate | undefined;
-  /** The group is to be given its roster again: its share of the origin has changed. */
+  /** Called when a group's share of the origin has changed, so that it needs its roster again. */
   readonly onShare: (group: string) => void;
-  /** A group is gone. */
+  /** Called when a group has ended. */
   readonly onForgotten: (group: string) => void;
-  /** A group's origin refuses what was configured. */
+  /** Called when a group's origin refuses its configuration. */
   readonly onFault: (group: string, fault: Error) => void;
 }
 
-/** A group is in the hub, in the log of invalidations and among the hosts as long as it is here. */
+/** While a group is here, it is also in the hub, in the log of invalidations and among the hosts. */
 export class LiveGroups {
   readonly #options: LiveGroupsOptions;
   /** The sites by the hosts whose requests they answer. */
@@ -46,7 +46,7 @@ export class LiveGroups {
     return this.#hosts;
   }
 
-  /** A group's hosts may go to others, before it is changed or ends itself. */
+  /** Frees a group's hosts for other groups, before the group itself changes or ends. */
   freeHosts(name: string): void {
     for (const host of this.#options.served.get(name)?.hosts ?? []) this.#hosts.delete(host);
   }
@@ -61,9 +61,9 @@ export class LiveGroups {
   }
 
   /**
-   * Serves one more.
+   * Serves one more group.
    *
-   * @throws RangeError the node has so many groups that no greeting could hold one more
+   * @throws RangeError a greeting could not hold one more group
    */
   add(config: GroupConfig): void {
     const { served: all, self, lists, hub, invalidations, watchers, origins, makeGate, onShare } = this.#options;
@@ -71,7 +71,7 @@ export class LiveGroups {
     const isServed = lists.isServed(name);
     const options = { isServed, gate: makeGate(), inCode: origins?.get(name) };
     const served = serveGroup(config, self, () => onShare(name), hub, invalidations, watchers, options);
-    // The hub asks a group as soon as it has its name, so the group is there first.
+    // Add the group before its name: the hub asks a group as soon as it has the name.
     all.set(name, served);
     try {
       hub.addGroup(name);
@@ -86,7 +86,7 @@ export class LiveGroups {
   }
 
   /**
-   * Serves one by other options from now on. It keeps its values, unless they come from another origin.
+   * Serves a group by other options from now on. It keeps its values unless its origin changes.
    *
    * @throws RangeError the node does not serve it
    * @throws TypeError another group has one of its hosts
@@ -105,13 +105,13 @@ export class LiveGroups {
     for (const host of served.hosts) this.#hosts.delete(host);
     for (const host of next.hosts) this.#hosts.set(host, next);
     void this.#checkOrigin(name, next.origin);
-    // What it has begun with the former one goes on for as long as a load may take.
+    // Loads from the former origin may still run for as long as a load may take.
     watchers.clock.after(served.loadTimeoutMs, () => void served.origin.close());
   }
 
   /**
-   * Requests for it are answered with 404 from now on, and its values are dropped. Its origin is left open for the loads that
-   * are in flight.
+   * From now on requests for the group get a 404, and its values are dropped. Its origin stays open for loads in
+   * flight.
    *
    * @throws RangeError the node does not serve it
    */
@@ -126,7 +126,7 @@ export class LiveGroups {
     return served;
   }
 
-  /** The log has nobody to tell of it any more. */
+  /** Removes the group from the log of invalidations. */
   #forget({ group, gate }: Served): void {
     const { invalidations, onForgotten } = this.#options;
     gate?.open();

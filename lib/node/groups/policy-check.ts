@@ -1,4 +1,7 @@
-/** Tells an operator that nodes of one group have different policies: each would serve the others' values by rules of its own. */
+/**
+ * Tells an operator that nodes of one group have different policies. Each node would serve the others' values by its
+ * own rules.
+ */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import { SayOnce } from "../../core/base/logs/say-once.ts";
@@ -9,13 +12,13 @@ import { policyDifferences } from "./policy-digest.ts";
 
 /** Chosen: a fleet of a hundred nodes with ten groups that all differ. */
 const MAX_SAID = 1_000;
-/** Differences of a group that are told to operators. Chosen: the first few say what to mend. */
+/** How many differences of a group operators see. Chosen: the first few tell what to change. */
 const MAX_SHOWN = 20;
 
 export interface PolicyCheckOptions {
-  /** Of this node. */
+  /** The name of this node. */
   readonly selfName: string;
-  /** What this node's record says of a group, see policy-digest.ts; `undefined`: it serves no such group. */
+  /** The facts of a group in this node's record, see policy-digest.ts; `undefined`: it serves no such group. */
   readonly factsOf: (group: string) => GroupFacts | undefined;
   readonly clock: Clock;
   readonly log: Log;
@@ -25,7 +28,7 @@ export interface PolicyCheckOptions {
 export class PolicyCheck {
   readonly #options: PolicyCheckOptions;
   readonly #said: SayOnce;
-  /** As of each group's last roster. */
+  /** Computed from each group's last roster. */
   readonly #differences = new Map<string, readonly Difference[]>();
 
   constructor(options: PolicyCheckOptions) {
@@ -35,7 +38,7 @@ export class PolicyCheck {
     this.#said = new SayOnce({ clock: options.clock, maxSaid: MAX_SAID, onMore });
   }
 
-  /** Logs one line for each peer and difference, once. Peers that tell no policy are of an older version. */
+  /** Logs one line for each peer and difference, once. A peer without a policy in its record has an older version. */
   check({ group, peers }: Roster): void {
     const { selfName, factsOf, log } = this.#options;
     const { policy: mine, origin } = factsOf(group) ?? {};
@@ -57,17 +60,17 @@ export class PolicyCheck {
     }
   }
 
-  /** What differs by the group's last roster; the first 20. */
+  /** The first 20 differences in the group's last roster. */
   differences(group: string): readonly Difference[] {
     return this.#differences.get(group) ?? [];
   }
 
-  /** The group is served no longer. */
+  /** Called when the group is no longer served. */
   forget(group: string): void {
     this.#differences.delete(group);
   }
 
-  /** The roster without the peers whose origin of the group is another: to them this node is no peer either. */
+  /** The roster without peers that have another origin for the group. For them this node is no peer either. */
   alike(roster: Roster): Roster {
     const { selfName, factsOf } = this.#options;
     const mine = factsOf(roster.group)?.origin;
@@ -76,9 +79,9 @@ export class PolicyCheck {
   }
 
   /**
-   * The peers that are listed with another origin: they get none of this node's values, nor this node any of theirs.
+   * The peers that are listed with another origin. They and this node share no values.
    *
-   * @param lists where the peers of the group stand; of a peer in several of them, the first counts
+   * @param lists the lists of the group's peers; if a peer is in several, the first counts
    */
   strangers(group: string, lists: readonly Roster[]): ReadonlySet<string> {
     const mine = this.#options.factsOf(group)?.origin;
@@ -90,7 +93,7 @@ export class PolicyCheck {
   }
 }
 
-/** Older nodes do not say what their origin is. */
+/** Older nodes do not tell their origin, so a missing one is not different. */
 function isOther(mine: string | undefined, theirs: string | undefined): boolean {
   return mine !== undefined && theirs !== undefined && mine !== theirs;
 }

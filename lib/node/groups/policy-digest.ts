@@ -1,10 +1,10 @@
-/** A group's policy in one line, which nodes compare with each other's. It stands in the registry, so it holds no secret. */
+/** A group's policy in one line, for nodes to compare. It is stored in the registry, so it holds no secret. */
 import { createHash } from "node:crypto";
 import type { GroupConfig } from "../../config/config.ts";
 
 /**
- * The fields that are to be the same on all nodes. Not `budgetBytes` and `hotAfterFetches`, which are about one node's memory.
- * A field is named here, and not taken from the policy as it is: a later one may hold a secret.
+ * The fields that must be the same on all nodes. `budgetBytes` and `hotAfterFetches` are about one node's memory, so
+ * they are left out. This is a list, not all fields of the policy, because a later field may hold a secret.
  */
 const SHOWN = [
   "ttlMs",
@@ -30,12 +30,15 @@ const SHOWN = [
   "retryBudget",
 ] as const satisfies readonly (keyof GroupConfig)[];
 
-/** Those that are too long to be told: a hash stands for each. */
+/** Fields that are too long; a hash replaces each value. */
 const HASHED: ReadonlySet<string> = new Set(["headers", "hosts"]);
 
-/** Of the 64 hexadecimal digits of SHA-256. Chosen: an operator's few policies do not meet by chance. */
+/**
+ * How many of SHA-256's 64 hexadecimal digits are kept. Chosen: an operator has few policies, so they do not collide by
+ * chance.
+ */
 const HASH_DIGITS = 8;
-/** Chosen: the longest value that another node's policy has in a log line, in characters. */
+/** The longest value of another node's policy in a log line, in characters. Chosen. */
 const MAX_SHOWN = 32;
 
 /** `ttlMs=60000 ttlJitter=0.1 … hosts=1a2b3c4d`, the same on all runtimes; about 280 characters. */
@@ -50,10 +53,10 @@ export function policyDigest(config: GroupConfig): string {
 }
 
 /**
- * Where another node's policy differs from this one's, in words. A field that only one of the two has is none: the nodes are of
- * different versions.
+ * The differences between another node's policy and this one's, in words. A field that only one of them has is no
+ * difference: the nodes have different versions.
  *
- * @param theirs what anybody may have written
+ * @param theirs untrusted text from the registry
  */
 export function policyDifferences(mine: string, theirs: string): string[] {
   if (mine === theirs) return [];
@@ -79,8 +82,8 @@ function hashed(texts: readonly string[]): string {
 }
 
 /**
- * Stands for the origin of a group. A login is no part of it. The rest of the URL is, with its query: two queries may be two
- * services. So little of the hash is told that a secret in a query cannot be found by it.
+ * A short hash that stands for the origin of a group. It leaves out a login. It includes the rest of the URL with its
+ * query, as two queries may be two services. The hash is too short to find a secret in a query.
  */
 export function originDigest({ origin }: Pick<GroupConfig, "origin">): string {
   return hashed([origin.replace(/^([a-z]+:\/\/)[^/@]*@/, "$1")]);

@@ -1,4 +1,4 @@
-/** One group of a node: its cache, with what feeds and steers it. */
+/** One group of a node: its cache, its origin, its guard and its gate. */
 import { type GroupConfig, version } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { PeerError } from "../../core/errors.ts";
@@ -31,24 +31,24 @@ import { entryCosts, isHashFaster } from "../../runtime/start/settings.ts";
 
 export interface Served extends ServedGroup {
   readonly group: Group;
-  /** Whether this node serves it itself; if not, it asks the peers that do. */
+  /** Whether this node serves the group itself; if not, it asks the peers that do. */
   readonly isServed: boolean;
   readonly picker: RosterPicker;
   readonly origin: CheckedOrigin;
-  /** Where the group's policy asks for one. */
+  /** Set if the group's policy asks for one. */
   readonly guard: OriginGuard | undefined;
   readonly reachability: Reachability;
   readonly health: OriginHealth;
-  /** Holds the misses until this node knows its peers; `undefined`: it has none. */
+  /** Holds the misses until this node knows its peers; `undefined`: misses never wait. */
   readonly gate: StartGate | undefined;
   readonly loadTimeoutMs: number;
-  /** What this node's record says of it, to be compared with what its peers' say. */
+  /** The facts in this node's record, which are compared with those of its peers. */
   readonly facts: GroupFacts;
-  /** The hosts whose requests it answers, in lower case: `host` or `host:port`. */
+  /** The hosts whose requests the group answers, in lower case: `host` or `host:port`. */
   readonly hosts: readonly string[];
 }
 
-/** What all groups of a node share. */
+/** The parts that all groups of a node share. */
 export interface Watchers {
   readonly clock: Clock;
   readonly log: Log;
@@ -59,21 +59,21 @@ export interface Watchers {
 export interface ServeOptions {
   readonly isServed: boolean;
   readonly gate: StartGate | undefined;
-  /** The origin, where it is a function of the program. */
+  /** The origin, if it is a function of the program. */
   readonly inCode?: CheckedOrigin | undefined;
   /**
-   * The same group by its former options: its values go on, unless `keepsValues` is false. Then it forgets the former owners
-   * of keys, too: they may hold values of the former origin.
+   * The same group with its former options. Its values stay, unless `keepsValues` is false. Then it also forgets the
+   * former owners of keys, as they may hold values of the former origin.
    */
   readonly before?: { readonly served: Served; readonly keepsValues: boolean };
 }
 
-/** What origins are told of this program. */
+/** Facts about this program for origins. */
 const own = { version, wordnetDirectory: () => besideProgram("wordnet") };
 
 /**
- * @param self as the registry calls this node
- * @param onShare the node may load values of the group from now on: its roster is to be given to the picker again
+ * @param self the name of this node in the registry
+ * @param onShare called when the node may now load values of the group, so that its picker needs the roster again
  */
 export function serveGroup(
   config: GroupConfig,
@@ -146,7 +146,7 @@ export function serveGroup(
   };
 }
 
-/** What the guard of the origin follows, and the rest. */
+/** Splits the fields that the origin's guard follows from the others. */
 function behaviourOf<T extends GuardPolicy>(behaviour: T) {
   const { maxConcurrent, maxQueued, queueTimeoutMs, breakerShare, breakerPauseMs, retries, retryBudget, ...lifetime } =
     behaviour;
@@ -173,7 +173,7 @@ function reachabilityOf(group: string, { clock, log }: { readonly clock: Clock; 
   });
 }
 
-/** For operators. A login is a secret, and so may a query be. */
+/** Describes the group for operators, without login and query: both may be secret. */
 function aboutOf({ origin, ttlMs, budgetBytes }: GroupConfig): GroupAbout {
   const shown = origin.replace(/^([a-z]+:\/\/)[^/@]*@/, "$1").replace(/\?.*$/s, "?…");
   return { origin: shown, lifetime: ttlMs === null ? "no end" : `${ttlMs / 1_000} s`, budgetBytes };
@@ -183,7 +183,10 @@ function isHttp({ kind }: OriginSpec): boolean {
   return kind === "http" || kind === "site";
 }
 
-/** How long a client waits for peers to drop what it has changed. Chosen: a slow peer must not hold up every write. */
+/**
+ * How long a client waits until peers have dropped a value that it changed. Chosen: a slow peer must not delay every
+ * write.
+ */
 const INVALIDATE_TIMEOUT_MS = 250;
 
 function siteOf(
@@ -204,15 +207,16 @@ function siteOf(
   };
 }
 
-/** Of the time that a peer waits. Chosen. */
+/** The share of a peer's waiting time that this node uses. Chosen. */
 const CATCH_UP_SHARE = 0.8;
 
 /**
- * What this node answers to the others.
+ * Makes the service that answers other nodes.
  *
- * @param isInTouch whether it has connected with the peers that it found. Until then what they have is out of its reach,
- * so it passes what it would have to load: the next in rank is who had it before, or can ask who had it
- * @param isStranger whether a peer has another origin for the group. It may not know that yet, and ask or push
+ * @param isInTouch whether it has connected with the peers that it found. Until then it cannot get their values, so it
+ * declines loads. The next in rank had the value before, or can ask the node that had it.
+ * @param isStranger whether a peer has another origin for the group; it may not know that yet, and may still ask or
+ * push
  */
 export function serviceOf(
   served: ReadonlyMap<string, Served>,
@@ -241,7 +245,7 @@ export function serviceOf(
     peek: (group, key, options) => served.get(group)?.group.peek(key, options),
     push: (group, entries, from, isWritten) => served.get(group)?.group.accept(entries, from, isWritten) ?? 0,
     isStranger,
-    // The asker's time has begun already: the reply must be under way before it is over.
+    // The asking node's time has already begun, and the reply must leave before it is over.
     catchUp: (label, { timeoutMs }) => invalidations.catchUp(label, timeoutMs * CATCH_UP_SHARE),
   };
 }

@@ -6,7 +6,7 @@ import { withTimeout } from "../../core/base/time/timeout.ts";
 /** How long a stopping program waits for the reader of its access log. Chosen: one that reads at all takes far less. */
 const FLUSH_MS = 1_000;
 
-/** The access log of a program, on its way out. */
+/** Queues the access log of a program for its reader. */
 export class AccessQueue {
   readonly #clock: Clock;
   readonly #lines: LineQueue;

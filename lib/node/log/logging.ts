@@ -13,13 +13,13 @@ export interface LogOptions {
   readonly write: (line: string) => void;
   /** Milliseconds since the Unix epoch. */
   readonly nowMs: () => number;
-  /** Lines of lower levels are dropped. It is asked at each line, as a reload may change it. @default "info" */
+  /** Lines of lower levels are dropped. Called for each line, as a reload may change the level. @default "info" */
   readonly lowestLevel?: () => LogLevel;
 }
 
 /**
- * Makes a log. It leaves LogTape's process-wide configuration alone, so two nodes in one process have separate logs.
- * A message is printed as it is: braces in it are text, not places for fields.
+ * Makes a log. It leaves LogTape's process-wide configuration alone, so two nodes in one process have separate logs. A
+ * message is printed unchanged: braces in it are text, not placeholders.
  */
 export function createLog(options: LogOptions): Log {
   const isText = options.format === "text";
@@ -53,13 +53,13 @@ const textLine: Line = (timestamp, level, message, fields) => {
 
 const jsonLine: Line = (timestamp, level, message, fields) => {
   const head = { time: new Date(timestamp).toISOString(), level, message };
-  // Spread twice: the head comes first, and no field can replace it.
+  // The head is spread twice, so that it comes first and no field can replace it.
   const line = JSON.stringify({ ...head, ...Object.fromEntries(plainFields(fields)), ...head });
   // Terminals obey these control characters too, and JSON does not escape them.
   return line.replace(/[\u007f-\u009f]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`);
 };
 
-/** Makes a record as LogTape's loggers do, except that they replace `{…}` in a message. */
+/** Makes a record like LogTape's loggers, but without replacing `{…}` in a message. */
 function record(timestamp: number, level: LogLevel, message: string, properties: LogFields): LogRecord {
   const [logTapeLevel, rawMessage] = [level === "warn" ? "warning" as const : level, message];
   return { category: [], level: logTapeLevel, message: [message], rawMessage, timestamp, properties };

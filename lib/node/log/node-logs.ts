@@ -4,24 +4,24 @@ import type { Log } from "../../core/base/log.ts";
 import { RecentLines } from "./recent-lines.ts";
 
 /**
- * The most lines that other nodes can cause in a minute, and that writers to NATS can. Chosen: a hundred nodes may come and go
- * at once, and nobody fills a disk.
+ * The most lines per minute that other nodes can cause, and that writers to NATS can cause. Chosen: enough when a
+ * hundred nodes come and go at once, and too few to fill a disk.
  */
 const MAX_PEER_LINES_PER_MINUTE = 240;
 const MAX_REGISTRY_LINES_PER_MINUTE = 240;
-/** A line of a new list of peers holds their URLs. Chosen: room for those of two hundred. */
+/** A line about a new list of peers holds their URLs. Chosen: room for two hundred URLs. */
 const MAX_REGISTRY_TEXT_CHARS = 8_000;
 
-/** The log of a node, by who causes its lines. */
+/** The logs of a node, separated by the cause of their lines. */
 export interface NodeLogs {
-  /** Its own lines; and the latest of all. */
+  /** The node's own lines; it also remembers the latest lines of all these logs. */
   readonly log: RecentLines;
-  /** For lines that other nodes cause, and for those that writers to NATS do. */
+  /** For lines caused by other nodes, and for lines caused by writers to NATS. */
   readonly peerLog: Log;
   readonly registryLog: Log;
 }
 
-/** All of them end in `written`. */
+/** Makes the logs; all of them write to `written`. */
 export function nodeLogs(written: Log, clock: Clock): NodeLogs {
   const log = new RecentLines(written, clock);
   return {

@@ -3,11 +3,11 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Log, LogCall } from "../../core/base/log.ts";
 import type { RecentLine } from "../../http/ports.ts";
 
-/** Chosen: what happened in the last hours of a fleet at rest, and the last minute of one in trouble. */
+/** Chosen: covers the last hours of a quiet fleet, and the last minute of a fleet in trouble. */
 const MAX_LINES = 100;
 const MAX_LINE_CHARS = 500;
 
-/** A log that passes on every line, and remembers those of level info and above. */
+/** A log that passes every line on, and remembers lines of level info and above. */
 export class RecentLines implements Log {
   readonly debug: LogCall;
   readonly info: LogCall;

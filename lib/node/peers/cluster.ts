@@ -1,4 +1,4 @@
-/** The other nodes, as one node knows them: the lists that they stand in, the links to them, and who of them is dead. */
+/** One node's view of the other nodes: their lists, the links to them, and which of them are dead. */
 import type { Config } from "../../config/config.ts";
 import { PeerNetworks } from "../../config/texts/networks.ts";
 import type { Clock } from "../../core/base/clock.ts";
@@ -25,7 +25,7 @@ import { Readiness } from "./readiness.ts";
 
 export interface ClusterOptions {
   readonly config: Pick<Config, "peerNetworks" | "nats" | "polling">;
-  /** This node, as it is listed. */
+  /** This node's record, as it is listed. */
   readonly self: PeerRecord;
   readonly identity: Identity;
   readonly served: ReadonlyMap<string, Served>;
@@ -35,7 +35,7 @@ export interface ClusterOptions {
   readonly ca: () => string | undefined;
   /** This node's figures, for peers that ask. */
   readonly report: () => NodeReport;
-  /** Records what this node answers to its peers. */
+  /** Records spans of this node's answers to its peers. */
   readonly tracing: Tracing;
   readonly clock: Clock;
   readonly logs: NodeLogs;
@@ -50,7 +50,10 @@ export class Cluster {
   /** Whether the other nodes of a group have its origin and its policy. */
   readonly policies: PolicyCheck;
   readonly readiness: Readiness;
-  /** Of each group, the peers that have another origin: asked for with each message of a peer. Made anew at each `swap`. */
+  /**
+   * The peers of each group that have another origin. Each message of a peer looks here, so `swap` computes it once per
+   * roster.
+   */
   readonly #strangers = new Map<string, ReadonlySet<string>>();
   #membership: Membership | undefined;
   #liveness: Liveness | undefined;
@@ -84,23 +87,23 @@ export class Cluster {
     return this.#membership;
   }
 
-  /** The peers that have not answered their last probes, by name. */
+  /** The names of peers that have not answered their last probes. */
   get silent(): { name: string; misses: number }[] {
     const probed = this.#liveness?.stats().probed ?? [];
     return probed.flatMap(({ name, misses }) => misses === 0 ? [] : [{ name, misses }]);
   }
 
-  /** Which peers cannot reach this node, since they took it off the lists; `undefined`: all is well. */
+  /** The peers that evicted this node and still cannot reach it; `undefined`: none. */
   get outOfReach(): OutOfReachFigures | undefined {
     return this.#outOfReach.figures();
   }
 
-  /** Nobody, until the membership knows the list. */
+  /** The roster of a list; empty until the membership knows the list. */
   roster(list: string): Roster {
     return this.#membership?.has(list) ? this.#membership.roster(list) : rosterOf(list, 0, []);
   }
 
-  /** Makes what joins the lists of the groups; `start` begins. To be called once. */
+  /** Makes the membership of the groups' lists; `start` begins. Call it once. */
   join(store: PeerStore): Membership {
     const groups = [...this.#options.served.keys()];
     const membership = this.#membership = this.#makeMembership(store, groups);
@@ -109,13 +112,13 @@ export class Cluster {
     return membership;
   }
 
-  /** Joins, and probes its peers from now on. To be called after `join`. */
+  /** Joins, and probes its peers from now on. Call it after `join`. */
   start(): void {
     this.#membership!.start();
     this.#liveness!.start();
   }
 
-  /** Tells nobody dead any more. */
+  /** Stops probing, so that no peer is evicted any more. */
   stopProbing(): void {
     this.#liveness?.stop();
     this.#outOfReach.stop();
@@ -129,30 +132,32 @@ export class Cluster {
     this.review(group);
   }
 
-  /** Lists this node anew in a group, as what its record says there has changed. */
+  /** Writes this node's record in a group again, as its contents have changed. */
   relist(group: string, timeoutMs: number): void {
     this.review(group);
     void this.#membership!.relist(this.#options.lists.ownOf(group), timeoutMs);
   }
 
-  /** @throws RangeError no greeting could hold these groups together */
+  /** @throws RangeError a greeting could not hold all these groups */
   checkGroups(names: readonly string[]): void {
     this.hub.checkGroups([FIGURES_GROUP, ...names]);
   }
 
-  /** Leaves the lists of a group. @returns whether this node is known to be off them; if not, the removal goes on */
+  /**
+   * Leaves the lists of a group. @returns whether this node is known to be off the lists; if not, the removal goes on
+   */
   async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
     const lists = this.#options.lists.bothOf(group);
     const areOut = await Promise.all(lists.map((list) => this.#membership!.removeGroup(list, timeoutMs)));
     return areOut.every((isOut) => isOut);
   }
 
-  /** Gives a group the roster that it has. */
+  /** Gives a group its present roster again. */
   review(group: string): void {
     this.#swap(this.roster(group));
   }
 
-  /** The lists that this node follows: of each group its peers, and the nodes that ask for it. */
+  /** The lists that this node follows: for each group its peers, and the nodes that only ask for it. */
   get #followed(): string[] {
     return [...this.#options.served.keys()].flatMap((group) => this.#options.lists.bothOf(group));
   }
@@ -165,7 +170,7 @@ export class Cluster {
     this.hub.setPeers(
       this.#followed.flatMap((list) => list === roster.group ? roster.peers : this.roster(list).peers),
     );
-    // The nodes that ask for a group own no key of it.
+    // Nodes that only ask for a group own none of its keys.
     if (roster.group !== served.group.name) return this.#liveness?.rosterChanged();
     this.policies.check(roster);
     const { picker, group, guard } = served;

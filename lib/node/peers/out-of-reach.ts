@@ -1,33 +1,36 @@
-/** Tells the operator of a node that the others took off the lists, as they could not reach it. */
+/** Tells the operator when other nodes have evicted this node because they could not reach it. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { OutOfReachFigures } from "../../http/ports.ts";
 
-/** Peers that can be reached have connected by then: redials are at most 2 s apart. Chosen. */
+/** Reachable peers have connected by then, as redials are at most 2 s apart. Chosen. */
 const LOOK_AFTER_MS = 5_000;
 /** Most names in the line. Chosen. */
 const MAX_NAMES = 10;
 
 export interface OutOfReachOptions {
-  /** Where the peers look for this node. */
+  /** The URL at which the peers look for this node. */
   readonly url: string;
   readonly links: () => readonly { readonly name: string; readonly state: string }[];
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** After this node put itself back: which peers have no connection to it, in one log line for each loss, and in figures. */
+/**
+ * After this node has put itself back, reports the peers without a connection to it: in one log line for each loss, and
+ * in figures.
+ */
 export class OutOfReach {
   readonly #options: OutOfReachOptions;
   #cancel: (() => void) | undefined;
-  /** Those that had none, and since when. Forgotten when all of them have one, or are gone. */
+  /** The peers without a connection, and since when. Cleared when all of them have one or have left. */
   #told: { readonly names: ReadonlySet<string>; readonly sinceMs: number } | undefined;
 
   constructor(options: OutOfReachOptions) {
     this.#options = options;
   }
 
-  /** To be called when this node puts its record back, in any of its groups. */
+  /** Call it when this node puts its record back, in any of its groups. */
   putBack(): void {
     this.#cancel ??= this.#options.clock.after(LOOK_AFTER_MS, () => {
       this.#cancel = undefined;
@@ -47,7 +50,7 @@ export class OutOfReach {
 
   stop(): void {
     this.#cancel?.();
-    // Not undefined: nothing is looked at any more.
+    // Not `undefined`, so that no new check begins.
     this.#cancel = () => {};
   }
 

@@ -1,4 +1,4 @@
-/** The figures of nodes, asked for and given over the links between them: an operator then needs to reach one node only. */
+/** Nodes ask each other for figures over the links between them, so that an operator needs to reach only one node. */
 import type { Clock } from "../../core/base/clock.ts";
 import { PeerError } from "../../core/errors.ts";
 import { BLIND } from "../../core/invalidation/label.ts";
@@ -8,17 +8,17 @@ import type { NodeReport } from "../../http/ports.ts";
 import type { PeerService } from "../../peer/service.ts";
 
 /**
- * The figures travel as a value of a group that every node has, so no message is new: a node of a release before has no
- * such group, and says so at once. No group of an operator can have its name.
+ * The figures travel as a value of a group that every node has, so this needs no new message. A node of the release
+ * before has no such group, and says so at once. An operator's group cannot have this name.
  */
 export const FIGURES_GROUP = "=figures";
 const KEY = "now";
-/** Chosen: an operator waits for the slowest of all nodes. */
+/** Chosen: short, since an operator waits for the slowest of all nodes. */
 const TIMEOUT_MS = 2_000;
 
 const decoder = new TextDecoder();
 
-/** What this node answers to a peer that looks at its figures; `service` knows no group of that name. */
+/** Adds the answers about this node's figures to `service`, which has no group of that name. */
 export function withFigures(service: PeerService, report: () => NodeReport, clock: Clock): PeerService {
   return {
     ...service,
@@ -27,7 +27,10 @@ export function withFigures(service: PeerService, report: () => NodeReport, cloc
   };
 }
 
-/** A peer's figures. @throws PeerError it cannot be reached, is of a release before, or has not answered within 2 s */
+/**
+ * Asks a peer for its figures. @throws PeerError it cannot be reached, is of the release before, or has not answered
+ * within 2 s
+ */
 export async function figuresOf(peer: Peer): Promise<NodeReport> {
   const value = await peer.peek(FIGURES_GROUP, KEY, { signal: new AbortController().signal, timeoutMs: TIMEOUT_MS });
   if (value === undefined) throw new PeerError(`${peer.name} has not told its figures within ${TIMEOUT_MS} ms`);

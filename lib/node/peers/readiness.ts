@@ -1,13 +1,13 @@
-/** Whether a node is ready to serve, and whether its misses have to wait. */
+/** Decides whether a node is ready to serve, and whether its misses must wait. */
 import type { Served } from "../groups/served-group.ts";
 
-/** What of the cluster it goes by. */
+/** The facts about the cluster that the decision uses. */
 export interface ClusterView {
-  /** Whether no link to a peer is connecting any more. */
+  /** Whether no link to a peer is still connecting. */
   isSettled(): boolean;
   /** Whether this node follows the list. */
   has(list: string): boolean;
-  /** Whether NATS is known to be away. To be asked when there is a list that the node follows. */
+  /** Whether NATS is known to be away. Call it only if the node follows a list. */
   isKnownAway(): boolean;
   /** Whether a list that it follows has been read. */
   isRead(list: string): boolean;
@@ -20,15 +20,18 @@ export interface ReadinessOptions {
   readonly cluster: ClusterView;
 }
 
-/** Ready: it has joined its lists, has connected with the peers that it found, and is not leaving. */
+/** A node is ready when it has joined its lists, has connected with the peers that it found, and is not leaving. */
 export class Readiness {
   readonly #options: ReadinessOptions;
-  /** The lists that it must have joined to be ready. That of a group added later counts from when it was joined first. */
+  /**
+   * The lists that it must have joined to be ready. The list of a group that was added later counts only after it was
+   * first joined.
+   */
   readonly #awaited = new Set<string>();
   readonly #ready = Promise.withResolvers<void>();
   /**
-   * It has joined, and has connected with all peers that it found or given them up. Stays true: a peer that comes later is
-   * no reason to take this node out of service.
+   * Whether it has joined, and has connected with all peers that it found or given them up. Stays true: a peer that
+   * comes later must not take this node out of service.
    */
   #isInTouch = false;
   #isLeaving = false;
@@ -50,36 +53,42 @@ export class Readiness {
     return !this.#isLeaving && this.#isInTouch && this.#isJoined();
   }
 
-  /** From now on these lists count. */
+  /** Counts these lists from now on. */
   await(lists: readonly string[]): void {
     for (const list of lists) this.#awaited.add(list);
   }
 
-  /** They do not count any more. */
+  /** Stops counting these lists. */
   forget(lists: readonly string[]): void {
     for (const list of lists) this.#awaited.delete(list);
   }
 
-  /** The node leaves: it is not ready any more, and no miss waits. */
+  /** Called when the node leaves. It is no longer ready, and no miss waits. */
   leave(): void {
     this.#isLeaving = true;
     for (const { gate } of this.#options.served.values()) gate?.open();
   }
 
-  /** No link is connecting any more. Peers to which this node could not connect may have passed it over meanwhile. */
+  /**
+   * Called when no link is still connecting. Peers to which this node could not connect may have passed it over in the
+   * meantime.
+   */
   settled(isWhole: boolean): void {
     if (!this.#isInTouch && !isWhole) { for (const { picker } of this.#options.served.values()) picker.standAside(); }
     this.review();
   }
 
-  /** To be called when a list was joined, or was lost. */
+  /** Call it when a list was joined or lost. */
   review(): void {
     this.reviewGates();
     this.#isInTouch ||= this.#isJoined() && this.#options.cluster.isSettled();
     if (this.isReady) this.#ready.resolve();
   }
 
-  /** A group's misses go on when its peers are known and their links have settled, or when NATS cannot tell of any. */
+  /**
+   * Lets a group's misses go on when its peers are known and their links have settled, or when NATS cannot tell any
+   * peers.
+   */
   reviewGates(): void {
     const { served, cluster } = this.#options;
     for (const [name, { gate }] of served) {

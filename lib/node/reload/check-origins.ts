@@ -1,17 +1,20 @@
-/** Tries the origins of groups that a reload would bring, before anything is changed. */
+/** Tries the origins of a reload's new groups before anything changes. */
 import { type Config, type GroupConfig, version } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
 import { createOrigin, parseOrigin } from "../../origins/origin.ts";
 
-/** A reload waits no longer for origins. Chosen: more than the 2 s of a DICT server; what is late may be right. */
+/**
+ * The longest wait of a reload for origins. Chosen: more than the 2 s of a DICT server. A late origin may still be
+ * right.
+ */
 const CHECK_TIMEOUT_MS = 5_000;
 
 /**
- * Resolves when nothing is known that keeps an origin from answering; within 5 s. A module is imported for that, into this
- * process. The origins of groups that are not served are left alone.
+ * Resolves, within 5 s, when no origin is known to be unusable. To test a module, this imports it into this process.
+ * Origins of groups that are not served are not tested.
  *
- * @throws ConfigError one can never answer: its module or its database is not there
+ * @throws ConfigError an origin can never answer: its module or its database does not exist
  */
 export async function checkOrigins(
   groups: readonly GroupConfig[],

@@ -1,40 +1,40 @@
-/** Reads the file of `--config` again, at a signal or when it has changed, and has a running program follow it. */
+/** Reads the file of `--config` again, at a signal or when it has changed, and makes the running program follow it. */
 import { type Changes, changesOf, changesText, reloaded } from "../../config/changes.ts";
 import type { Config } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { ConfigFigures } from "../../http/ports.ts";
 
-/** From one look at the file to the next. Chosen: a look costs 20 us, and an operator waits for it. */
+/** The time between two looks at the file. Chosen: a look costs 20 us, and an operator waits for it. */
 const LOOK_MS = 2_000;
-/** A file that was still the same this much later is written to its end. Chosen. */
+/** A file that has not changed for this long is completely written. Chosen. */
 const SETTLE_MS = 200;
-/** Of a fault, `/stats` and the page show so many characters. Chosen. */
+/** How many characters of a fault `/stats` and the page show. Chosen. */
 const MAX_SHOWN = 2_000;
 
-/** A node, or a machine of them. */
+/** A node, or a machine with several. */
 export interface Reloadable {
-  /** The options that it runs with. */
+  /** The options in force. */
   readonly config: Config;
   /**
-   * Goes on by these options, all at once or not at all. It does nothing while it stops.
+   * Follows these options, all at once or not at all. Does nothing during a stop.
    *
-   * @param config differs from its own only in what can change while it runs
+   * @param config differs from its own options only in fields that can change while it runs
    * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
    */
   reload(config: Config): void;
-  /** What operators are told of the file. */
+  /** Takes the state of the file, which operators see. */
   toldOfFile(figures: ConfigFigures): void;
 }
 
 export interface ReloaderOptions {
   /** The file of `--config`; `undefined`: there is none, or it can be read only once. */
   readonly path: string | undefined;
-  /** What it held when the program's options were read. */
+  /** The text of the file when the program's options were read. */
   readonly text: string | undefined;
   /** May throw. */
   readonly readFile: (path: string) => string;
-  /** Reads all options anew, flags and variables too. @throws ConfigError */
+  /** Reads all options again, including flags and variables. @throws ConfigError */
   readonly readOptions: (readFile: (path: string) => string) => Config;
   /** Resolves when the origins of these groups may be used. @throws ConfigError one can never answer */
   readonly checkOrigins: (groups: Config["groups"], serve: Config["serve"]) => Promise<void>;
@@ -43,10 +43,10 @@ export interface ReloaderOptions {
   readonly log: Log;
 }
 
-/** One process's reloads: one at a time. What is asked for meanwhile is done once, after it. */
+/** One process's reloads, one at a time. Requests during a reload lead to one more reload after it. */
 export class Reloader {
   readonly #options: ReloaderOptions;
-  /** What the file held when it was last read; `undefined`: it could not be read. */
+  /** The text of the file at the last reading; `undefined`: it could not be read. */
   #text: string | undefined;
   #figures: ConfigFigures | undefined;
   #running: Promise<void> | undefined;
@@ -63,7 +63,7 @@ export class Reloader {
     this.#lookLater();
   }
 
-  /** Reads the file again. Resolves when all that was asked for until now is done. Never rejects. */
+  /** Reads the file again. Resolves when all reloads requested so far are done. Never rejects. */
   reload(): Promise<void> {
     const { path, log } = this.#options;
     if (path === undefined) log.info("there is nothing to read again: --config names no regular file");
@@ -72,7 +72,7 @@ export class Reloader {
     return this.#running ??= this.#run(path).finally(() => this.#running = undefined);
   }
 
-  /** Looks at the file no more, and does not finish a reload that waits for an origin. */
+  /** Stops looking at the file, and does not finish a reload that waits for an origin. */
   stop(): void {
     this.#isStopped = true;
     this.#cancelLook();
@@ -101,7 +101,8 @@ export class Reloader {
     const { added, changed } = changes;
     const anew = changed.flatMap(({ group, fields }) => fields.includes("origin") ? [group] : []);
     await checkOrigins([...added, ...anew], read.serve);
-    // It may have been told to stop meanwhile. Only reloads change its options, so what was compared still holds.
+    // The program may have been stopped in the meantime. Only reloads change its options, so the comparison is still
+    // right.
     if (this.#isStopped) return;
     program.reload(reloaded(program.config, read));
     this.#tell({ path, readAt: isoOf(clock.nowMs()), needRestart: changes.needRestart });
@@ -129,7 +130,7 @@ export class Reloader {
     this.#options.program.toldOfFile(figures);
   }
 
-  /** By what it holds: editors put another file in its place, and Kubernetes another folder. */
+  /** Compares the contents: editors replace the file, and Kubernetes replaces its folder. */
   #lookLater(): void {
     this.#cancelLook = this.#options.clock.after(LOOK_MS, () => {
       const text = this.#textNow();
@@ -150,7 +151,7 @@ export class Reloader {
   }
 }
 
-/** A message with a fault in each line, for the log. */
+/** Turns a message with one fault per line into one line for the log. */
 function oneLine(message: string): string {
   const lines = message.split("\n").map((line) => line.trim()).filter((line) => line !== "" && line !== "See --help.");
   const [first = "", ...faults] = lines;

@@ -1,7 +1,8 @@
 /**
- * Spans for the SDK that the program has set, through OpenTelemetry's API package. Without one, `isOn` is all that runs.
+ * Records spans with the SDK that the program has set, through OpenTelemetry's API package. Without an SDK only `isOn`
+ * runs.
  *
- * The API keeps the SDK for the whole process, so a node needs no option for it.
+ * The API keeps one SDK for the whole process, so a node needs no option for it.
  */
 import {
   type Context,
@@ -28,7 +29,7 @@ const KINDS: Readonly<Record<SpanKind, ApiKind>> = {
   load: ApiKind.CLIENT,
 };
 
-/** The trace of a span in this process, which keeps the span's context for its children. */
+/** The trace of a span in this process. It keeps the span's context for its children. */
 class SpanTrace extends Trace {
   readonly context: Context;
 
@@ -56,8 +57,8 @@ export class OpenTelemetry implements Tracing {
   }
 
   /**
-   * @param parent for a request, a get or a serve: what the caller has sent. A span that is active counts before it, as
-   * that of a server around this node
+   * @param parent for a request, a get or a serve: the trace that the caller sent. An active span comes first, such as
+   * the span of a server around this node
    */
   begin(kind: SpanKind, name: string, parent: Trace | undefined, attributes: Attributes): Span {
     const within = kind === "request" || kind === "get" ? activeOr(parent) : contextOf(parent);
@@ -65,7 +66,7 @@ export class OpenTelemetry implements Tracing {
     return new RecordedSpan(span, api.setSpan(within, span), parent?.requestId);
   }
 
-  /** An SDK may be set, or another one, after the node has started. */
+  /** Looks again each time: a program may set or replace the SDK after the node has started. */
   #currentTracer(): Tracer {
     const provider = api.getTracerProvider();
     if (provider !== this.#provider || this.#tracer === undefined) {
@@ -105,14 +106,14 @@ class RecordedSpan implements Span {
   }
 }
 
-/** Those that have a value. */
+/** The attributes that have a value. */
 function told(attributes: Attributes): Record<string, string | number | boolean> {
   const found: Record<string, string | number | boolean> = {};
   for (const [name, value] of Object.entries(attributes)) if (value !== undefined) found[name] = value;
   return found;
 }
 
-/** That there is no such value, and that the client has gone, is no failure of the step. */
+/** A missing value, or a client that has gone, is not a failure of the step. */
 function fail(span: ApiSpan, error: unknown): void {
   const { name, message } = error instanceof Error ? error : { name: String(error), message: "" };
   span.setAttribute("error.type", name);
@@ -120,7 +121,9 @@ function fail(span: ApiSpan, error: unknown): void {
   span.setStatus({ code: SpanStatusCode.ERROR, message });
 }
 
-/** Until an SDK is set, the API gives a provider that only stands for it. Deno's own, and those of others, are real. */
+/**
+ * Until an SDK is set, the API gives a placeholder provider. Deno's own provider, and those of other SDKs, are real.
+ */
 function isSet(provider: TracerProvider): boolean {
   const proxy = provider as Partial<ProxyTracerProvider>;
   return proxy.getDelegateTracer === undefined || proxy.getDelegateTracer("muster") !== undefined;
@@ -131,7 +134,7 @@ function activeOr(parent: Trace | undefined): Context {
   return api.getSpanContext(active) === undefined ? contextOf(parent, active) : active;
 }
 
-/** @param base keeps what else is known of the request, such as its baggage */
+/** @param base the context that keeps other facts of the request, such as its baggage */
 function contextOf(trace: Trace | undefined, base: Context = ROOT_CONTEXT): Context {
   if (trace instanceof SpanTrace) return trace.context;
   const name = trace?.traceparent === undefined ? undefined : spanNameIn(trace.traceparent);

@@ -1,12 +1,11 @@
-/** The options that come through the pipe, where supervisor and worker are not of one release. */
+/** Completes the options from the pipe when supervisor and worker have different releases. */
 import type { Config } from "../config/config.ts";
 import { defaultPolicy } from "../config/group-fields.ts";
 import { parseConfig } from "../config/parse.ts";
 
 /**
- * The options with every field that this release has. A worker that falls is started again from the files on disk: after an
- * upgrade in place its supervisor is still of the release before, and does not know the newest fields. They get their
- * defaults, as if nobody had set them.
+ * Returns the options with every field of this release. A restarted worker runs the files on disk. After an upgrade in
+ * place its supervisor is still of the release before, and does not know the newest fields. These get their defaults.
  */
 export function completed(config: Config): Config {
   const defaults = defaultConfig();

@@ -58,7 +58,7 @@ export class Machine implements Reloadable {
     return this.#failed.promise;
   }
 
-  /** Resolves when all workers have taken connections. */
+  /** Resolves when every worker has begun to take connections. */
   get ready(): Promise<void> {
     return this.#ready.promise;
   }
@@ -101,19 +101,19 @@ export class Machine implements Reloadable {
     this.#log.info(`listening on ${url}`, { name, workers: this.#count }, { url });
   }
 
-  /** The options that it runs with. */
+  /** The options in force. */
   get config(): Config {
     return this.#config;
   }
 
-  /** Has every worker go on by these options; one that is started again later begins with them. */
+  /** Tells every worker to follow these options; a worker that is restarted later begins with them. */
   reload(config: Config): void {
     if (this.#isStopping) return;
     this.#config = config;
     this.#supervisor?.tell({ type: "reload", config: this.#workerConfig() });
   }
 
-  /** To be shown to operators. */
+  /** Takes the state of the file, which operators see. */
   toldOfFile(file: ConfigFigures): void {
     this.#file = file;
     this.#supervisor?.tell({ type: "file", file });
@@ -183,7 +183,7 @@ export class Machine implements Reloadable {
       try {
         read(line);
       } catch (error) {
-        // Something else was written into the message; the next line may be one again.
+        // Other output was mixed into the message; the next line may be a message again.
         const reason = (error as Error).message;
         this.#log.error(`worker ${setup.name}: cannot use its message: ${reason}`, {}, { worker: setup.name, reason });
       }

@@ -1,7 +1,7 @@
 /**
  * The messages between supervisor and worker, one JSON object per line: to the worker's standard input, and from its
- * standard output. A pipe and not signals: it closes however the supervisor ends, so no worker outlives it, and under
- * Deno's least permissions no process may send a signal.
+ * standard output. Pipes, not signals: a pipe closes however the supervisor ends, so no worker outlives it. And under
+ * Deno's least permissions a process may not send signals.
  */
 import type { Config } from "../config/config.ts";
 import type { HostPort } from "../config/texts/addresses.ts";
@@ -22,17 +22,19 @@ export interface WorkerSetup {
   readonly sharedAddr: HostPort;
   /** The host where other nodes reach this worker's own port. */
   readonly reachedAt: string;
-  /** Begins each message of this worker, see {@link messageReader}. A supervisor of the release before gives none. */
+  /**
+   * Begins each message of this worker, see {@link messageReader}. A supervisor of the release before sends no mark.
+   */
   readonly mark?: string;
-  /** Opens the statistics of every worker of this machine to the others. */
+  /** The token that opens the statistics of every worker of this machine to the others. */
   readonly statsToken: string;
-  /** `addr` is that of the worker's own listener. */
+  /** Its `addr` is the address of the worker's own listener. */
   readonly config: Config;
-  /** The file that the supervisor reads for it. */
+  /** The state of the file of `--config`, which the supervisor reads for the worker. */
   readonly file?: ConfigFigures | undefined;
 }
 
-/** Where the other workers find a worker; without a port while it does not run. */
+/** The place at which the other workers find a worker; without a port while it does not run. */
 export interface WorkerPlace {
   readonly name: string;
   readonly port?: number;
@@ -41,7 +43,7 @@ export interface WorkerPlace {
 export type ToWorker =
   | { readonly type: "setup"; readonly setup: WorkerSetup }
   | { readonly type: "workers"; readonly workers: readonly WorkerPlace[] }
-  /** To go on by these options. The supervisor has checked them. */
+  /** Follow these options. The supervisor has checked them. */
   | { readonly type: "reload"; readonly config: Config }
   /** The supervisor has read the file again. */
   | { readonly type: "file"; readonly file: ConfigFigures }
@@ -54,7 +56,7 @@ export type FromWorker =
   | { readonly type: "listening"; readonly port: number }
   /** The worker takes connections at the shared address. */
   | { readonly type: "sharing" }
-  /** The worker ends, for a reason that a new process would meet again. Its log tells the reason. */
+  /** The worker ends, for a reason that would also stop a new process. Its log tells the reason. */
   | { readonly type: "refuses" }
   /** Lines of the access log, with their line feeds. */
   | { readonly type: "access"; readonly lines: string }
@@ -67,8 +69,8 @@ export function lineOf(message: ToWorker | FromWorker, mark = ""): string {
 }
 
 /**
- * Tells a worker's messages from what its program prints: an origin in code or an exporter of spans may use standard
- * output, too. What an origin prints may be a client's key, so nobody but the two processes knows the mark.
+ * Separates a worker's messages from its program's output: an origin in code or an exporter of spans may print to
+ * standard output too. An origin may print a client's key, so only the two processes know the mark.
  *
  * @param onPrinted gets each line that is no message, without its end
  * @returns a function for each line of the worker's standard output. @throws SyntaxError a message that is no JSON
@@ -86,13 +88,16 @@ export function messageReader(
       return message === undefined ? onPrinted(line) : onMessage(message);
     }
     isMarking = true;
-    // It printed without ending its line.
+    // The program printed text without a line end before the message.
     if (at > 0) onPrinted(line.slice(0, at));
     onMessage(JSON.parse(line.slice(at + mark.length)) as FromWorker);
   };
 }
 
-/** A message of a worker of the release before, which knows no mark. Its first one comes before its first request. */
+/**
+ * Reads a message of a worker of the release before, which has no mark. Its first message comes before its first
+ * request.
+ */
 function unmarked(line: string): FromWorker | undefined {
   try {
     const message = JSON.parse(line) as FromWorker | null;

@@ -1,6 +1,7 @@
 /**
- * The log of invalidations of a machine that runs alone (`--nats off`): the messages are in the supervisor's memory, and
- * each worker reaches them over its pipe. The pipe keeps the order, so a worker is told what the supervisor's log tells.
+ * The log of invalidations of a machine that runs alone (`--nats off`): the messages are in the supervisor's memory,
+ * and each worker reaches them over its pipe. The pipe keeps the order, so a worker hears the same as the supervisor's
+ * log tells.
  */
 import { UnavailableError } from "../core/errors.ts";
 import type { Label } from "../core/invalidation/label.ts";
@@ -49,7 +50,7 @@ export function isForFollower(message: { readonly type: string }): message is To
   return toFollower.has(message.type);
 }
 
-/** The supervisor's end: does in `log` the work that one worker asks for. */
+/** The supervisor's end: does one worker's work in `log`. */
 export function serveLog(log: InvalidationLog, send: (message: ToFollower) => void): (message: ToLog) => void {
   const publish = async ({ id, group, data }: Extract<ToLog, { type: "publish" }>): Promise<void> => {
     try {
@@ -122,7 +123,7 @@ export class PipeLog implements InvalidationLog {
     });
   }
 
-  /** Nothing is told from now on; what was asked ends. */
+  /** Tells nothing from now on, and ends pending questions. */
   close(): void {
     this.#isClosed = true;
     for (const [id, settle] of this.#waiting) settle({ type: "caught-up", id });

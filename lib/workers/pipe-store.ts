@@ -1,6 +1,6 @@
 /**
  * The registry of a machine that runs alone (`--nats off`): the records are in the supervisor's memory, and each worker
- * reaches them over its pipe. The rules are those of registry/store.ts, which the supervisor's store obeys.
+ * reaches them over its pipe. The supervisor's store follows the rules of registry/store.ts.
  */
 import { UnavailableError, WrongRevisionError } from "../core/errors.ts";
 import type { Entry, PeerStore, StoreListener, View } from "../registry/store/store.ts";
@@ -53,7 +53,7 @@ function entryOf({ value, revision }: EntryText): Entry {
   return { value: value === undefined ? undefined : encoder.encode(value), revision };
 }
 
-/** The supervisor's end: does in `store` the work that one worker asks for. */
+/** The supervisor's end: does one worker's work in `store`. */
 export function serveStore(store: PeerStore, send: (message: ToWatcher) => void): (message: ToStore) => void {
   const answer = async (id: number, work: Promise<EntryText>): Promise<void> => {
     try {

@@ -4,7 +4,7 @@ import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
 import { getJson } from "../registry/get-json.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 
-/** How long to wait for the figures of a worker that hangs. Chosen: a reader of the page still waits for that. */
+/** How long to wait for the figures of a worker that hangs. Chosen: a reader of the page accepts that wait. */
 const REPORT_TIMEOUT_MS = 500;
 
 /** Gathers the figures of all workers of the machine. */

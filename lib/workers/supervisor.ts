@@ -28,7 +28,7 @@ export interface SupervisorOptions {
 const RESTART: Backoff = { firstMs: 100, mostMs: 10_000 };
 /** After a life of this length the delay starts at its first value again. Chosen: three times the longest delay. */
 const STABLE_MS = 30_000;
-/** A worker that does not take connections by then hangs, and is ended. Chosen: ten times JOIN_PATIENCE_MS. */
+/** A worker that takes no connections by then counts as hanging, and is killed. Chosen: ten times JOIN_PATIENCE_MS. */
 const START_TIMEOUT_MS = 30_000;
 
 interface Slot {
@@ -42,7 +42,7 @@ interface Slot {
   cancelRestart: () => void;
 }
 
-/** Starts the workers, starts each one again that ends, and stops them all. */
+/** Starts the workers, restarts each worker that ends, and stops them all. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #slots: readonly Slot[];
@@ -64,9 +64,9 @@ export class Supervisor {
   }
 
   /**
-   * Resolves when the machine cannot be started: a worker ended before all were up, or refuses to run in its first life.
-   * It may refuse after it took connections. A ConfigError when the exit code is 2. A worker that refuses in a later
-   * life is started again like one that crashed: it ran before, so something outside has changed.
+   * Resolves when the machine cannot be started: a worker ended before all were up, or refuses to run in its first
+   * life. It may refuse even after it took connections. Exit code 2 gives a ConfigError. A worker that refuses in a
+   * later life is restarted like one that crashed: it ran before, so something outside has changed.
    */
   get failed(): Promise<Error> {
     return this.#failed.promise;
@@ -87,7 +87,7 @@ export class Supervisor {
     return this.#slots.some(({ isSharing }) => isSharing);
   }
 
-  /** Sends a message to every worker that runs; one that is started later has got its like from `start`. */
+  /** Sends a message to every running worker; a worker that is started later gets the same contents from `start`. */
   tell(message: ToWorker): void {
     for (const { life } of this.#slots) life?.send(message);
   }
@@ -144,7 +144,7 @@ export class Supervisor {
     this.#allShare.resolve();
   }
 
-  /** Tells every worker all ports: the worker that is asked for figures gathers them from the others. */
+  /** Tells every worker all ports, because a worker that is asked for figures gathers them from the others. */
   #placed(slot: Slot, port: number | undefined): void {
     slot.port = port;
     this.tell({ type: "workers", workers: this.#slots.map(({ name, port }) => ({ name, port })) });

@@ -1,4 +1,4 @@
-/** A worker process: one node, with a listener of its own and one that it shares with the other workers. */
+/** A worker process: one node, with its own listener and one that it shares with the other workers. */
 import type { Config } from "../config/config.ts";
 import type { LogLevel } from "../config/options.ts";
 import type { Clock } from "../core/base/clock.ts";
@@ -36,7 +36,7 @@ export class Worker {
   readonly #access: AccessQueue;
   readonly #dismissed = Promise.withResolvers<void>();
   #level: LogLevel;
-  /** Why this worker alone does not follow the options that were read last. */
+  /** Why this worker alone does not follow the latest options. */
   #refused: Pick<ConfigFigures, "fault"> = {};
   #isDismissed = false;
   #isStopping = false;
@@ -129,14 +129,16 @@ export class Worker {
     else this.#store.receive(message);
   }
 
-  /** The supervisor has ended, and with it the list of peers that it kept. */
+  /** Called when the supervisor has ended, and with it the list of peers that it kept. */
   abandon(): void {
     void this.#store.close();
     this.#invalidations.close();
     this.#dismiss();
   }
 
-  /** Groups that NATS defines are known to the workers alone: what the supervisor could not see is told here. */
+  /**
+   * Only the workers know the groups that NATS defines, so this reports conflicts that the supervisor could not see.
+   */
   #reload(config: Config): void {
     try {
       this.#node.reload(config);

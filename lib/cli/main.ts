@@ -15,7 +15,7 @@ import {
 import { WORKER } from "../workers/messages.ts";
 
 const argv = commandLine();
-// Each is loaded alone: a command needs no server, and a node none of the commands.
+// Load only one of the two: a command needs no server, and a node needs no commands.
 if (argv[0] === WORKER || commandIn(argv)?.name === SERVE) await import("./serve.ts");
 else await asCommand();
 
@@ -23,7 +23,7 @@ async function asCommand(): Promise<never> {
   const { runCommand } = await import("./run.ts");
   const stopping = new AbortController();
   onStopSignal(() => {
-    // A second one ends what does not stop.
+    // A second signal ends a program that does not stop.
     if (stopping.signal.aborted) exit(1);
     stopping.abort();
   });

@@ -1,4 +1,4 @@
-/** Runs one command that is not `serve`, and tells its exit code. */
+/** Runs one command other than `serve`, and returns its exit code. */
 import { commandIn, type CommandName, commands, commandVariables } from "../config/command-line/commands.ts";
 import { faultsIn, noSuchCommand, readCommand } from "../config/command-line/command-line.ts";
 import type { Config } from "../config/config.ts";
@@ -62,7 +62,10 @@ const run: Readonly<Record<Exclude<CommandName, "serve">, Run>> = {
   sign: (rest, terminal) => sign(rest, terminal),
 };
 
-/** Runs what the command line names. A fault is told on standard error; with `--json`, also as JSON on standard output. */
+/**
+ * Runs what the command line names. A fault goes to standard error; with `--json`, it also goes to standard output as
+ * JSON.
+ */
 export async function runCommand(argv: readonly string[], terminal: Terminal): Promise<ExitCode> {
   const isJson = argv.includes("--json");
   try {

@@ -1,4 +1,4 @@
-/** `serve`: read the options, start a node or workers, run until a signal. It runs when it is imported. */
+/** `serve`: reads the options, starts a node or workers, and runs until a signal. It runs when it is imported. */
 import { commandIn } from "../config/command-line/commands.ts";
 import { doubtsOf } from "../config/config.ts";
 import { environmentNames, parseConfig } from "../config/parse.ts";
@@ -34,12 +34,12 @@ import { WORKER } from "../workers/messages.ts";
 import { Worker } from "../workers/worker.ts";
 
 /**
- * Signals that come within this time of the first are the same one: Ctrl+C reaches every process of the terminal, and
- * npm passes it on to its child again. Chosen: longer than npm takes, shorter than a second Ctrl+C.
+ * Signals within this time of the first count as one: Ctrl+C reaches every process of the terminal, and npm passes it
+ * on to its child again. Chosen: longer than npm takes, shorter than a person needs for a second Ctrl+C.
  */
 const SAME_SIGNAL_MS = 100;
 
-/** What this process runs: a node, several workers, or one of them. */
+/** The program of this process: a node, several workers, or one of them. */
 interface Program {
   start(): Promise<void>;
   /** Never throws. */
@@ -53,7 +53,7 @@ interface Program {
   isAlive(): Promise<boolean>;
 }
 
-/** Whether this is a worker: the supervisor reads its options. */
+/** Whether this is a worker; the supervisor then reads the options. */
 const isWorker = commandLine()[0] === WORKER;
 
 /** @throws ConfigError */
@@ -148,10 +148,10 @@ function exitNow(code: number): never {
   return exit(code);
 }
 
-// A JSON log holds nothing but JSON.
+// A JSON log must hold only JSON, so the runtime's warnings go through it.
 onWarning((text) => log.warn(text));
 
-// A worker is its supervisor's affair.
+// For a worker, its supervisor talks to the service manager.
 const manager = isWorker ? undefined : serviceManager(environment, systemClock, log);
 
 let stoppingSinceMs: number | undefined;
@@ -160,7 +160,7 @@ async function stop(code: number): Promise<void> {
   if (stoppingSinceMs !== undefined) return;
   stoppingSinceMs = systemClock.nowMs();
   reloader?.stop();
-  // Ends whatever hangs, a little early, so that the exit itself is within the time. 50 ms: chosen.
+  // Ends everything that hangs a little early, so that the exit itself is in time. 50 ms: chosen.
   systemClock.after(drainTimeoutMs - 50, () => exitNow(code));
   manager?.stopping(drainTimeoutMs);
   await program.stop();

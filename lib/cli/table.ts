@@ -1,6 +1,6 @@
 /** Tables and colours for terminals. */
 
-/** How a cell is meant; only colour shows it. */
+/** The meaning of a cell, which only its colour shows. */
 export type Tone = "good" | "bad" | "doubtful" | "dim";
 
 /** A cell: a text, or a text with a tone. Numbers stand on the right. */
@@ -31,12 +31,12 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   return line(head, "head") + rows.map((row) => line(row)).join("");
 }
 
-/** @param tone `undefined`: as it is */
+/** @param tone `undefined`: no colour */
 export function coloured(text: string, tone: Tone | "head" | undefined, isColoured: boolean): string {
   return tone === undefined || !isColoured ? text : `\x1b[${SGR[tone]}m${text}\x1b[0m`;
 }
 
-/** A text of another machine, without what would steer a terminal. */
+/** Removes control characters from another machine's text, as they could control the terminal. */
 export function plain(text: string): string {
   return text.replace(/\p{Cc}/gu, "?");
 }
@@ -64,7 +64,7 @@ export function spanText(ms: number | null): string {
   return size < 172_800_000 ? `${sign}${Math.round(size / 3_600_000)} h` : `${sign}${Math.round(size / 86_400_000)} d`;
 }
 
-/** `99.5 %`; `-` of nothing. */
+/** `99.5 %`; `-` if the whole is 0. */
 export function shareText(part: number, whole: number): string {
   return whole === 0 ? "-" : `${(100 * part / whole).toFixed(1)} %`;
 }

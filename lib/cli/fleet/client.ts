@@ -7,7 +7,7 @@ import { CommandError } from "../terminal.ts";
 
 /** How long an answer may take, in milliseconds. Chosen: `purge --wait` waits for 5 s at the node. */
 const ANSWER_TIMEOUT_MS = 8_000;
-/** Chosen: the statistics of a thousand peers, and more than the longest value by default. */
+/** Chosen: room for the statistics of a thousand peers, and more than the longest value by default. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
 
 /** An answer, read to its end. */
@@ -18,7 +18,7 @@ export interface Answered {
   readonly body: Buffer;
 }
 
-/** What is asked. */
+/** One request to a node. */
 export interface Question {
   readonly method?: string;
   readonly path: string;
@@ -29,7 +29,7 @@ export interface Question {
   readonly ca?: string | undefined;
 }
 
-/** One node, and the token that opens it. */
+/** One node, with the operators' token for it. */
 export class NodeClient {
   readonly url: string;
   readonly #token: string | undefined;
@@ -40,15 +40,18 @@ export class NodeClient {
     this.#token = token;
   }
 
-  /** Another node of the fleet. @param isTrusted whether it is sure to be one: else it does not get the token */
+  /**
+   * A client for another node of the fleet. @param isTrusted whether it is surely one of them; if not, it does not get
+   * the token
+   */
   at(url: string, isTrusted: boolean): NodeClient {
     return new NodeClient(url, isTrusted ? this.#token : undefined);
   }
 
   /**
-   * Not by `fetch`: that obeys `HTTP_PROXY`, and would send the token to a proxy.
+   * Does not use `fetch`, which obeys `HTTP_PROXY` and would send the token to a proxy.
    *
-   * @throws CommandError there is no answer, in words
+   * @throws CommandError there is no answer; the message says why
    */
   ask(
     { method = "GET", path, message, timeoutMs = ANSWER_TIMEOUT_MS, ca }: Question,
@@ -85,7 +88,7 @@ export class NodeClient {
     });
   }
 
-  /** The JSON of an answer with status 200. @throws CommandError any other answer, in words */
+  /** The JSON of an answer with status 200. @throws CommandError any other answer; the message says why */
   async json<T>(question: Question): Promise<T> {
     const answered = await this.ask(question);
     if (answered.status !== 200) throw new CommandError(this.refusal(answered));
@@ -101,7 +104,7 @@ export class NodeClient {
     }
   }
 
-  /** Why a node has refused, and what to do. */
+  /** Says why a node has refused, and what to do. */
   refusal({ status, body }: Answered): string {
     if (status === 401) return `${this.url} wants the token of its operators: give --admin-token-file`;
     let detail = "";

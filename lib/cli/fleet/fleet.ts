@@ -1,13 +1,13 @@
-/** The fleet as one node sees it, with the figures of every node that gives them. */
+/** The fleet as one node sees it, with the figures of every node that shows them. */
 import type { PeerRecord } from "../../core/roster.ts";
 import type { LinkFigures, NodeReport, WorkerReport } from "../../http/ports.ts";
 import { CommandError } from "../terminal.ts";
 import type { NodeClient } from "./client.ts";
 
-/** How long a node's figures may take. Chosen: the table waits for the slowest. */
+/** How long a node's figures may take. Chosen: short, since the table waits for the slowest node. */
 const FIGURES_TIMEOUT_MS = 2_000;
 
-/** The same by way of another node, which waits for 2 s. */
+/** The same through another node, which itself waits for 2 s. */
 const LINK_TIMEOUT_MS = 3_000;
 
 /** `/stats`: a node's, or that of a machine with its workers. */
@@ -19,18 +19,18 @@ export type Stats = NodeReport & {
 /** One node of the fleet. */
 export interface NodeRow {
   readonly name: string;
-  /** `null`: the node that was asked does not tell it. */
+  /** `null`: the asked node does not tell it. */
   readonly url: string | null;
-  /** As it is listed; `unlisted`: it serves no group. */
+  /** Its state in the lists; `unlisted`: it serves no group. */
   readonly state: "serving" | "draining" | "unlisted";
   /** Its records by group, as the asked node has them. */
   readonly records: ReadonlyMap<string, PeerRecord>;
   /** The asked node's link to it; `self`: it is that node. */
   readonly link: string;
   readonly report?: Stats;
-  /** It does not run, or is not what its record says. */
+  /** Why it counts as faulty: it does not run, or differs from its record. */
   readonly fault?: string;
-  /** It runs, but does not show its figures. */
+  /** Why it does not show its figures, although it runs. */
   readonly withheld?: string;
 }
 
@@ -97,7 +97,7 @@ async function rowOf(
   const row = { name, url, state, records, link: known === undefined ? link?.state ?? "none" : "self" };
   const report = known ?? await overLink(client, link);
   if (report !== undefined) return { ...row, report };
-  // Anybody who writes to NATS may list a URL. A link stands only with a node that has proved to be the listed one.
+  // A writer to NATS may list any URL. An open link proves that the node is the listed one.
   const peer = client.at(url, row.link === "open");
   try {
     const health = await peer.json<{ name?: string; incarnation?: string }>({
@@ -119,15 +119,16 @@ async function rowOf(
 }
 
 /**
- * What the asked node is told by a peer, over the link between them: the node at the other end has proved who it is, and
- * the operator's machine needs no way to it. `undefined`: there is no link, or one of the two is of a release before.
+ * Gets a peer's figures through the asked node, over the link between the two. The peer has proved its identity there,
+ * and the operator's machine needs no connection to it. `undefined`: there is no link, or one of the two has the
+ * release before.
  */
 async function overLink(client: NodeClient, link: LinkFigures | undefined): Promise<Stats | undefined> {
   if (link?.state !== "open") return undefined;
   try {
     const path = `/stats?node=${encodeURIComponent(link.name)}`;
     const report = await client.json<Stats>({ path, timeoutMs: LINK_TIMEOUT_MS });
-    // A release before gives its own.
+    // The release before gives its own figures instead.
     return report.name === link.name ? report : undefined;
   } catch {
     return undefined;

@@ -1,20 +1,20 @@
-/** What is wrong with a fleet, by the figures of its nodes; pure. */
+/** Finds what is wrong with a fleet, from the figures of its nodes. Pure functions. */
 import type { PeerRecord } from "../../core/roster.ts";
 import type { FindingKind, GroupFigures } from "../../http/ports.ts";
 import { policyDifferences } from "../../node/groups/policy-digest.ts";
 import { spanText } from "../table.ts";
 import type { Fleet, NodeRow, Stats } from "./fleet.ts";
 
-/** Something that is wrong. */
+/** A fault, with its remedy. */
 export interface Problem {
-  /** The node where it is wrong; `null`: the fleet as a whole. */
+  /** The node with the fault; `null`: the whole fleet. */
   readonly node: string | null;
   readonly problem: string;
   /** What to do about it. */
   readonly todo: string;
 }
 
-/** What to do about findings of a node that are not found out here. */
+/** Remedies for findings of a node that this file does not detect itself. */
 const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
   "origin-failing": "see what the origin says",
   "out-of-reach": "give it an --advertise at which the other nodes reach it, or open the way between them",
@@ -24,13 +24,13 @@ const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
   "needs-restart": "restart the node when it suits",
 };
 
-/** Chosen: messages that a node may lack for a moment while many come. */
+/** How many messages a node may be behind for a moment while many come. Chosen. */
 const MAX_BEHIND = 100;
 
-/** What every node tells that sees it: it is the fleet's, and told once. */
+/** Findings that every node reports. They belong to the fleet and are shown once. */
 const OF_FLEET: ReadonlySet<FindingKind> = new Set(["bad-record"]);
 
-/** What is worth knowing, and nothing wrong. */
+/** Facts that are worth knowing but are no faults. */
 export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
   return rows.flatMap(({ name, state, report }): Problem[] => {
     if (report === undefined) return [];
@@ -40,18 +40,18 @@ export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
   });
 }
 
-/** What the node itself tells, of the kinds above. */
+/** The node's own findings of the kinds above. */
 function findingsOf(node: string, { findings = [] }: Stats, areNotices: boolean): Problem[] {
   return findings.flatMap(({ what, detail, since, severity }): Problem[] => {
     const todo = REMEDY[what];
     if (todo === undefined || (severity === "notice") !== areNotices) return [];
-    // Nodes see it at different times.
+    // Leave out the time, as nodes see the fault at different times.
     if (OF_FLEET.has(what)) return [{ node: null, problem: detail, todo }];
     return [{ node, problem: `${detail} (since ${since})`, todo }];
   });
 }
 
-/** All that is wrong, the nodes in the order of the rows. */
+/** All faults, with the nodes in the order of the rows. */
 export function problemsOf(fleet: Fleet): Problem[] {
   const found: Problem[] = [];
   for (const row of fleet.rows) {
@@ -76,7 +76,7 @@ type Add = (problem: string, todo: string) => void;
 
 function ofReport({ state: listedAs }: NodeRow, report: Stats, { rows }: Fleet, add: Add): void {
   const { ready, log, links = [], definitions, groups } = report;
-  // A node that leaves is not ready by intent: that is a notice.
+  // A leaving node is not ready by intent, so it is a notice.
   if (ready === false && listedAs !== "draining") add("it is not ready", "it has not joined yet: its log says why");
   if (log !== undefined && log.blindMs > 0) {
     add(
@@ -89,7 +89,7 @@ function ofReport({ state: listedAs }: NodeRow, report: Stats, { rows }: Fleet, 
     add(`it is ${behind} invalidations behind`, "it may be overloaded, or its way to NATS is slow: see its log");
   }
   for (const { name, state } of links) {
-    // A node that does not answer at all is told of once.
+    // A node that does not answer at all is reported once.
     const isUp = rows.some((row) => row.name === name && row.state === "serving" && row.fault === undefined);
     if (isUp && state !== "open") {
       add(
@@ -116,13 +116,13 @@ function ofGroup(name: string, { originUnreachableSince, guard }: GroupFigures, 
   }
 }
 
-/** How many messages of the log a node has not applied that another one has. */
+/** How many messages of the log another node has applied but this one has not. */
 function behindOf({ log }: Stats, rows: readonly NodeRow[]): number {
   const applied = rows.flatMap(({ report }) => report?.log?.epoch === log!.epoch ? report.log.applied : []);
   return Math.max(0, ...applied) - log!.applied;
 }
 
-/** Lists of one group that are not the same on all nodes. */
+/** Finds lists of one group that differ between nodes. */
 function disagreements(rows: readonly NodeRow[]): Problem[] {
   const lists = new Map<string, Map<string, string[]>>();
   for (const { name, report } of rows) {
@@ -142,7 +142,7 @@ function disagreements(rows: readonly NodeRow[]): Problem[] {
   }));
 }
 
-/** Versions, policies and origins that are not the same everywhere. */
+/** Finds versions, policies and origins that differ between nodes. */
 function differences(rows: readonly NodeRow[]): Problem[] {
   const found: Problem[] = [];
   const first = new Map<string, PeerRecord>();

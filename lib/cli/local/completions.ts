@@ -2,7 +2,7 @@
 import { commands, type CommandText, SERVE } from "../../config/command-line/commands.ts";
 import { options } from "../../config/options.ts";
 
-/** The name that is completed: what an operator's alias for `bun run …/main.ts` is called. */
+/** The name to complete: the operator's alias for `bun run …/main.ts`. */
 const PROGRAM = "muster";
 
 interface Flag {
@@ -17,7 +17,7 @@ const flagOf = ({ flag, description, value }: { flag: string; description: strin
   isTaking: value !== "",
 });
 
-/** The options of a command, with those of `serve` where it takes them. */
+/** The options of a command, including those of `serve` if it takes them. */
 function flagsOf(command: CommandText): Flag[] {
   const own = Object.values(command.options).map(flagOf);
   const help = { flag: "help", description: "Print this and exit", isTaking: false };
@@ -26,7 +26,7 @@ function flagsOf(command: CommandText): Flag[] {
 
 const all: readonly CommandText[] = Object.values(commands);
 
-/** The script for a shell; `undefined`: there is none for it. */
+/** The script for a shell; `undefined`: the shell is not supported. */
 export function completions(shell: string): string | undefined {
   return shell === "bash" ? bash() : shell === "zsh" ? zsh() : shell === "fish" ? fish() : undefined;
 }
@@ -104,7 +104,7 @@ function firstWords(): string[] {
   return all.map(({ words }) => words.split(" ")[0]!);
 }
 
-/** For a text in single quotes inside brackets, before a colon. */
+/** Escapes a text for zsh: it stands in single quotes, inside brackets and before a colon. */
 function zshText(text: string): string {
   return text.replaceAll("'", "'\\''").replace(/[[\]:]/g, "\\$&");
 }

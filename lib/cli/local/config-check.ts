@@ -6,11 +6,13 @@ import type { ExitCode, Terminal } from "../terminal.ts";
 
 export interface CheckOptions {
   readonly json: boolean;
-  /** What a node runs with, which is to follow these options. */
+  /** The present options of a running node that would follow these. */
   readonly before: Config | undefined;
 }
 
-/** Tells what a node with these options would be. No login, token or secret is shown, nor an origin: it may hold one. */
+/**
+ * Describes a node with these options. It shows no login, token or secret, and no origin, as an origin may hold one.
+ */
 export async function configCheck(
   config: Config,
   { json, before }: CheckOptions,

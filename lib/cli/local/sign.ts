@@ -8,9 +8,10 @@ const USAGE = `usage: sign peers-groups dict '<json>' --secret-file file   (a bu
        sign peers.invalidate.dict '<json>' --secret-file file  (a subject, for nats pub)`;
 
 /**
- * The signed JSON, and a line feed.
+ * Returns the signed JSON with a line feed.
  *
- * @param argv what follows `sign`: a subject, or a bucket and a key; the JSON; and `--secret-file`, or its variable
+ * @param argv the arguments after `sign`: a subject, or a bucket and a key; the JSON; and `--secret-file`, or its
+ * variable
  * @throws ConfigError with the usage, or with the fault of the JSON or of the file
  */
 export function signedText(
@@ -21,7 +22,7 @@ export function signedText(
   const { places, json, path } = argumentsIn(argv);
   const file = path ?? secretFile;
   if (file === undefined) throw new ConfigError(`--secret-file must be given\n${USAGE}`);
-  // Under a key with a wildcard or a space nothing can stand.
+  // A key with a wildcard or a space cannot exist.
   if (!places.every((place) => /^[\w$.\-]+$/.test(place))) throw new ConfigError(`no such place in NATS\n${USAGE}`);
   const subject = places.length === 1 ? places[0]! : `$KV.${places.join(".")}`;
   let secrets: readonly string[];
@@ -47,12 +48,12 @@ function argumentsIn(argv: readonly string[]): { places: string[]; json: string;
   throw new ConfigError(USAGE);
 }
 
-/** In one line, as it is written to NATS. @throws ConfigError it is no JSON object, or has no field */
+/** The object in one line, as it is written to NATS. @throws ConfigError it is no JSON object, or has no field */
 function objectIn(json: string): string {
   try {
     const value: unknown = JSON.parse(json);
     const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-    // One that is signed already is signed anew.
+    // Replace an existing signature.
     const { mac: _mac, ...rest } = isObject ? value as Record<string, unknown> : {};
     if (Object.keys(rest).length > 0) return JSON.stringify(rest);
   } catch { /* no JSON */ }

@@ -1,9 +1,9 @@
-/** `health`: whether a node is alive, or ready, as an exit code. Container images have no curl for that. */
+/** `health` gives an exit code for whether a node is alive or ready, as container images have no curl for that. */
 import { NodeClient } from "../fleet/client.ts";
 import { plain } from "../table.ts";
 import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
-/** How long the answer may take, in milliseconds. Chosen: shorter than the time-outs of those who ask. */
+/** How long the answer may take, in milliseconds. Chosen: shorter than the time-outs of health checks. */
 const ANSWER_TIMEOUT_MS = 2_000;
 
 /**

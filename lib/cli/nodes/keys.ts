@@ -1,4 +1,4 @@
-/** `get`, `explain` and `purge`: what operators do with keys. */
+/** `get`, `explain` and `purge`: operators' commands for keys. */
 import type { commands } from "../../config/command-line/commands.ts";
 import { faultsIn, type Values } from "../../config/command-line/command-line.ts";
 import { BadKeyError } from "../../core/errors.ts";
@@ -8,7 +8,7 @@ import { clientFor, type NodeClient } from "../fleet/client.ts";
 import { bytesText, type Cell, coloured, plain, spanText, table } from "../table.ts";
 import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
-/** Answers that are values, though some say that there is nothing. */
+/** Statuses of values, including those without a body. */
 const isGood = (status: number) => status >= 200 && status < 300;
 
 /** Prints a value. */
@@ -35,7 +35,7 @@ export async function get(
   return 0;
 }
 
-/** Slashes stay: a node takes them for what they are, and people read them. */
+/** Slashes stay unescaped: a node reads them as they are, and so do people. */
 function keyPath(key: string): string {
   try {
     return encodeKeyPath(key).replaceAll("%2F", "/");
@@ -45,7 +45,7 @@ function keyPath(key: string): string {
   }
 }
 
-/** @throws ConfigError what no request line can hold */
+/** @throws ConfigError a request line cannot hold the path */
 function sitePath(key: string): string {
   const rest = key.replace(/^\//, "");
   if (/^[\x21-\x7e]*$/.test(rest) && !rest.includes("#")) return rest;
@@ -61,7 +61,7 @@ function textOf(body: Uint8Array): string | undefined {
   }
 }
 
-/** A node of the key, and what it says of it. */
+/** A ranked node of a key, and its answer about the key. */
 interface Told {
   readonly name: string;
   readonly url: string | null;

@@ -1,4 +1,4 @@
-/** `simulate`: what would move if nodes came or went, by what all nodes hold. */
+/** `simulate`: how much would move if nodes joined or left, from the values that all nodes hold. */
 import type { commands } from "../../config/command-line/commands.ts";
 import { faultsIn, type Values } from "../../config/command-line/command-line.ts";
 import type { Simulation } from "../../http/admin/simulate.ts";
@@ -7,10 +7,10 @@ import { fleetOf } from "../fleet/fleet.ts";
 import { bytesText, type Cell, plain, shareText, table } from "../table.ts";
 import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 
-/** For one node: a million keys take it a second. Chosen. */
+/** The time for one node. Chosen: a million keys take a second. */
 const SIMULATE_TIMEOUT_MS = 30_000;
 
-/** Adds up what the nodes tell, each of what it owns. */
+/** Adds up the nodes' answers; each counts the values that it owns. */
 export async function simulate(values: Values<typeof commands.simulate>, terminal: Terminal): Promise<ExitCode> {
   const { add, remove, json } = values;
   if ((add === undefined) === (remove === undefined)) {

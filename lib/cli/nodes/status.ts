@@ -8,7 +8,7 @@ import { noticesOf, type Problem, problemsOf } from "../fleet/problems.ts";
 import { bytesText, type Cell, coloured, plain, shareText, table } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
 
-/** Shows every node, then what is wrong. */
+/** Shows every node, then the faults. */
 export async function status(
   values: Values<typeof commands.status>,
   terminal: Terminal,
@@ -88,7 +88,7 @@ function groupFigures(figures: GroupFigures) {
   };
 }
 
-/** The sums of a node over its groups. */
+/** A node's figures, summed over its groups. */
 export function nodeFigures({ groups, links = [], log }: Stats) {
   const sums = { items: 0, memoryBytes: 0, gets: 0, cacheHits: 0, peerLoads: 0, originLoads: 0 };
   for (const figures of Object.values(groups)) {
@@ -179,7 +179,7 @@ export function problemText(problems: readonly Problem[], isColoured: boolean): 
   return linesOf(problems, coloured("wrong", "bad", isColoured), isColoured);
 }
 
-/** The same for what is worth knowing. */
+/** The same for notices. */
 export function noticeText(notices: readonly Problem[], isColoured: boolean): string {
   return linesOf(notices, coloured("note", "doubtful", isColoured) + " ", isColoured);
 }

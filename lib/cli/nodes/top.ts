@@ -1,4 +1,4 @@
-/** `top`: the rates of every node, from one look at its figures to the next. */
+/** `top`: the rates of every node, between two looks at its figures. */
 import type { commands } from "../../config/command-line/commands.ts";
 import type { Values } from "../../config/command-line/command-line.ts";
 import { pause } from "../../core/base/time/timeout.ts";
@@ -11,7 +11,7 @@ import { CommandError, type ExitCode, type Terminal } from "../terminal.ts";
 /** Clears the terminal and goes to its first line (ECMA-48). */
 const HOME = "\x1b[H\x1b[2J";
 
-/** What a node has counted since it started, and what it holds now. */
+/** A node's counters since its start, and its present contents. */
 interface Counts {
   readonly atMs: number;
   readonly incarnation: string;
@@ -23,7 +23,7 @@ interface Counts {
   readonly evictions: number;
   readonly inFlight: number;
   readonly memoryBytes: number;
-  /** How long its answers took. */
+  /** The times of its answers. */
   readonly answers: HistogramFigures;
 }
 
@@ -38,14 +38,14 @@ export interface Rates {
   readonly originLoads?: number;
   readonly errors?: number;
   readonly evictions?: number;
-  /** Of the answers to clients in between, in milliseconds; absent where there were none. */
+  /** The median time of the answers to clients between the two looks, in milliseconds; absent if there were none. */
   readonly p50Ms?: number;
   readonly p99Ms?: number;
   readonly inFlight?: number;
   readonly memoryBytes?: number;
 }
 
-/** Shows the rates again and again. A look that fails is told and tried again, unless it is the first. */
+/** Shows the rates repeatedly. A failed look is reported and tried again, unless it is the first. */
 export async function top(values: Values<typeof commands.top>, terminal: Terminal): Promise<ExitCode> {
   const { interval, count = Infinity, json } = values;
   const { clock, stopped, isTerminal, isColoured } = terminal;
@@ -98,7 +98,7 @@ function countsIn({ incarnation, groups, links = [] }: Stats, atMs: number): Cou
   };
 }
 
-/** A node that has been restarted in between, or was not there before, has no rates yet. */
+/** A node that was restarted between the looks, or is new, has no rates yet. */
 export function ratesOf(
   { rows }: Pick<Fleet, "rows">,
   before: ReadonlyMap<string, Counts>,

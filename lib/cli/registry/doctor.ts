@@ -1,4 +1,4 @@
-/** `doctor`: looks from this machine at all that a node with these options needs, and says what to do. */
+/** `doctor` checks, from this machine, everything that a node with these options needs, and says what to do. */
 import { createServer } from "node:net";
 import { advertised, type Config, doubtsOf, version } from "../../config/config.ts";
 import { hostInUrl, type HostPort } from "../../config/texts/addresses.ts";
@@ -12,24 +12,24 @@ import { inspect } from "./nats.ts";
 import { coloured, plain, spanText } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
 
-/** What was found. */
+/** The result of one check. */
 export interface Finding {
-  /** What was looked at: `nats`, `port`, `peer 127-0-0-1-8000`. */
+  /** The subject of the check: `nats`, `port`, `peer 127-0-0-1-8000`. */
   readonly check: string;
   readonly level: "ok" | "warning" | "fault";
   readonly detail: string;
-  /** What to do; absent where all is well. */
+  /** What to do; absent if all is well. */
   readonly todo?: string;
 }
 
-/** Chosen: `Date` has whole seconds, and no rule of the cache compares two clocks; logs and HTTP dates do. */
+/** Chosen: `Date` has whole seconds. The cache's rules compare no clocks; only logs and HTTP dates depend on them. */
 const MAX_CLOCK_OFF_MS = 2_000;
 /** How long a peer may take to answer, in milliseconds. */
 const PEER_TIMEOUT_MS = 2_000;
-/** Peers that are asked. Chosen. */
+/** How many peers are asked. Chosen. */
 const MAX_PEERS = 200;
 
-/** Looks at everything; one fault hides no other. */
+/** Makes all checks; a fault does not hide another. */
 export async function doctor(
   config: Config,
   { json }: { readonly json: boolean },
@@ -67,7 +67,7 @@ function findingText(findings: readonly Finding[], isColoured: boolean): string 
   }).join("");
 }
 
-/** Secrets that every user of the machine can read. */
+/** Finds secrets that every user of the machine can read. */
 async function fileFindings(config: Config, { isReadableByAll }: Terminal): Promise<Finding[]> {
   const { adminTokenFile, secretFile, tlsKey, natsLogin: { creds, nkey, passwordFile, tokenFile, key } } = config;
   const paths = [adminTokenFile, secretFile, tlsKey, creds, nkey, passwordFile, tokenFile, key];
@@ -208,7 +208,7 @@ function rightFindings({ bucket }: Config, rights: Awaited<ReturnType<Inspector[
     const detail = right === "no"
       ? `this login may not publish to ${subject}`
       : `NATS did not say whether this login may publish to ${subject}`;
-    // The stream of invalidations is made by the first node that needs it.
+    // The first node that needs the stream of invalidations makes it.
     return {
       check,
       level: right === "no" ? "fault" : "warning",
@@ -218,7 +218,10 @@ function rightFindings({ bucket }: Config, rights: Awaited<ReturnType<Inspector[
   });
 }
 
-/** Each listed node: its record, whether it answers here, and whether it is like this one would be. */
+/**
+ * Checks each listed node: its record, whether it answers here, and whether its version and policies match these
+ * options.
+ */
 async function listFindings(config: Config, listed: readonly Listed[], terminal: Terminal): Promise<Finding[]> {
   const found: Finding[] = listed.flatMap(({ group, name, revision, fault }): Finding[] =>
     fault === undefined ? [] : [{
@@ -257,7 +260,7 @@ async function peerFindings(record: PeerRecord, ca: string | undefined, { clock 
       }];
     }
     const theirsMs = Date.parse(answered.headers["date"] ?? "");
-    // A date is cut to the second: half of one is its mean age.
+    // A date is cut to the second, so on average it is half a second old.
     const aheadMs = Number.isNaN(theirsMs) ? undefined : theirsMs + 500 - (sinceMs + tookMs / 2);
     const isOff = aheadMs !== undefined && Math.abs(aheadMs) > MAX_CLOCK_OFF_MS;
     return [
@@ -310,7 +313,7 @@ function likenessFindings(config: Config, listed: readonly Listed[]): Finding[] 
   return found;
 }
 
-/** Whether the node's addresses are free, or a node has them; that node is asked for what is wrong with its fleet. */
+/** Checks whether the node's addresses are free or a node uses them. That node is asked for the faults of its fleet. */
 async function portFindings(config: Config, terminal: Terminal): Promise<Finding[]> {
   const found = await addressFindings("--addr", config.addr, config, terminal);
   if (config.peerAddr !== undefined) {
@@ -352,7 +355,7 @@ async function addressFindings(
   }
 }
 
-/** The system's code for why nobody can listen there; `undefined`: one can. */
+/** The system's error code for listening there; `undefined`: listening works. */
 function bindFault({ host, port }: HostPort): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -361,7 +364,7 @@ function bindFault({ host, port }: HostPort): Promise<string | undefined> {
   });
 }
 
-/** Deno tells some faults in words only. */
+/** Deno gives only words for some faults, and no code. */
 function codeIn({ code, message }: { readonly code?: string; readonly message: string }): string {
   if (code !== undefined) return code;
   return /in use/i.test(message) ? "EADDRINUSE" : /denied/i.test(message) ? "EACCES" : message;

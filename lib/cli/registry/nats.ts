@@ -1,4 +1,4 @@
-/** How commands look at NATS: with the options, the logins and the secret of a node. */
+/** Lets commands read NATS with the options, logins and secret of a node. */
 import type { Config } from "../../config/config.ts";
 import { secretsIn } from "../../config/texts/secret.ts";
 import { Inspector } from "../../nats/inspector.ts";
@@ -6,13 +6,13 @@ import { Seal } from "../../nats/seal.ts";
 import { embeddedWay } from "../../node/open-registry.ts";
 import { CommandError, type Terminal } from "../terminal.ts";
 
-/** For one question to NATS, in milliseconds. Chosen: a cluster that chooses a leader answers in less. */
+/** The time for one question to NATS, in milliseconds. Chosen: even a cluster that elects a leader answers in less. */
 const QUESTION_TIMEOUT_MS = 2_000;
 
 /**
  * Connects as a node with these options would, but starts no server and makes no bucket.
  *
- * @throws CommandError there is no NATS; UnavailableError no server greets, or none takes the login
+ * @throws CommandError there is no NATS; UnavailableError no server greets, or none accepts the login
  */
 export function inspect(
   config: Pick<Config, "nats" | "natsLogin" | "bucket" | "secretFile">,

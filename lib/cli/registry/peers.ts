@@ -1,4 +1,4 @@
-/** `peers`: the lists of peers as they stand in NATS. */
+/** `peers` prints the lists of peers that are in NATS. */
 import type { Config } from "../../config/config.ts";
 import { pause } from "../../core/base/time/timeout.ts";
 import { UnavailableError } from "../../core/errors.ts";
@@ -8,7 +8,7 @@ import { inspect } from "./nats.ts";
 import { type Cell, coloured, plain, table } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
 
-/** From one try to reach NATS to the next, in milliseconds. Chosen. */
+/** The time between two tries to reach NATS, in milliseconds. Chosen. */
 const RETRY_MS = 1_000;
 
 export interface PeersOptions {
@@ -32,7 +32,7 @@ export async function peers(config: Config, options: PeersOptions, terminal: Ter
   }
 }
 
-/** Goes on while NATS is away, and says so once. After an outage all keys are told again. */
+/** Goes on while NATS is away, and says so once. After an outage it prints all keys again. */
 async function watch(config: Config, isJson: boolean, terminal: Terminal): Promise<ExitCode> {
   const { clock, stopped, isColoured } = terminal;
   let said = "";

@@ -1,4 +1,4 @@
-/** What differs between the options that a node runs with and those that were read again; pure. */
+/** The differences between a node's options in force and options that were read again. Pure functions. */
 import type { Config, GroupConfig } from "./config.ts";
 
 /** A group that both have, with the names of the fields that differ. */
@@ -7,14 +7,14 @@ export interface ChangedGroup {
   readonly fields: readonly string[];
 }
 
-/** What has changed of the groups. */
+/** The changes of groups. */
 export interface GroupChanges {
   readonly added: readonly GroupConfig[];
   readonly changed: readonly ChangedGroup[];
   readonly removed: readonly string[];
 }
 
-/** What of the options has changed. */
+/** The changes of options. */
 export interface Changes extends GroupChanges {
   readonly logLevel: Config["logLevel"] | undefined;
   /** The flags whose values a running node cannot change, such as `--addr`. */
@@ -24,7 +24,7 @@ export interface Changes extends GroupChanges {
 /** The fields of {@link Config} that a running node can change. */
 const LIVE: ReadonlySet<string> = new Set(["groups", "logLevel"] satisfies (keyof Config)[]);
 
-/** Compares by value. Names fields and flags, never a value: it may be a secret. */
+/** Compares by value. The result names fields and flags, never a value, which may be a secret. */
 export function changesOf(running: Config, read: Config): Changes {
   return {
     ...changedGroups(running.groups, read.groups),
@@ -33,7 +33,7 @@ export function changesOf(running: Config, read: Config): Changes {
   };
 }
 
-/** As {@link changesOf}. */
+/** Like {@link changesOf}, for groups only. */
 export function changedGroups(running: readonly GroupConfig[], read: readonly GroupConfig[]): GroupChanges {
   const before = new Map(running.map((group) => [group.name, group]));
   const after = new Set(read.map(({ name }) => name));
@@ -49,12 +49,12 @@ export function changedGroups(running: readonly GroupConfig[], read: readonly Gr
   };
 }
 
-/** The options of a node that runs by `running` and has taken from `read` what it can. */
+/** The options of a node with the options `running` after it has taken all live changes from `read`. */
 export function reloaded(running: Config, read: Config): Config {
   return { ...running, groups: read.groups, logLevel: read.logLevel };
 }
 
-/** What a reload does, in one sentence without its first words; `undefined`: nothing. */
+/** The effect of a reload, in one sentence without its first words; `undefined`: none. */
 export function changesText({ added, changed, removed, logLevel }: Changes): string | undefined {
   const parts = [
     ...textOf("added", added.map(({ name }) => name)),

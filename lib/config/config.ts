@@ -1,4 +1,4 @@
-/** What a node is told: the checked options, and what follows from them. parse.ts reads them. */
+/** The checked options of a node, and values derived from them. parse.ts reads them. */
 import manifest from "../../package.json" with { type: "json" };
 import { hostInUrl, type HostPort, isLoopback, isUnspecified, type NatsSetting } from "./texts/addresses.ts";
 import type { FileGroup } from "./group-fields.ts";
@@ -8,7 +8,10 @@ import type { NatsLogin } from "./texts/nats-login.ts";
 /** A group with its policy; the fields are those of the file, see groupFields. */
 export interface GroupConfig extends Omit<FileGroup, "ttlMs" | "headers"> {
   readonly name: string;
-  /** As `parseOrigin` reads it: `wordnet:`, `http(s)://…{key}…`, `module:path` and others; may hold a password. */
+  /**
+   * In the form that `parseOrigin` reads: `wordnet:`, `http(s)://…{key}…`, `module:path` and others; may hold a
+   * password.
+   */
   readonly origin: string;
   /** `null`: values do not expire. */
   readonly ttlMs: number | null;
@@ -30,13 +33,13 @@ export interface Config {
   /** As given; see {@link advertised}. */
   readonly name: string | undefined;
   readonly nats: NatsConfig;
-  /** For servers that `nats` names; empty for the bundled server, whose login is in its store. */
+  /** The login for servers that `nats` names; empty for the bundled server, whose login is in its store. */
   readonly natsLogin: NatsLogin;
   /** The path of the cluster's secret. */
   readonly secretFile: string | undefined;
-  /** Where the other nodes are answered; `undefined`: at `addr`. */
+  /** The address for other nodes; `undefined`: `addr`. */
   readonly peerAddr: HostPort | undefined;
-  /** Files that encrypt `peerAddr`, both or none. */
+  /** The certificate and key files for `peerAddr`: both or neither. */
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   /** A file with the authorities to trust; `undefined`: the system's. */
@@ -45,17 +48,17 @@ export interface Config {
   readonly replicas: number;
   /** At least one; their names are distinct. */
   readonly groups: readonly GroupConfig[];
-  /** Whether it serves the groups of the bucket `<bucket>-groups`, too. */
+  /** Whether it also serves the groups of the bucket `<bucket>-groups`. */
   readonly groupsFromNats: boolean;
-  /** The path of the file with the operators' token; it was sound when the options were read. */
+  /** The path of the file with the operators' token; it was valid when the options were read. */
   readonly adminTokenFile: string | undefined;
-  /** Whether everybody may see the statistics. */
+  /** Whether anyone may see the statistics. */
   readonly publicStats: boolean;
-  /** The groups that it serves itself, those of the bucket included; `undefined`: all. */
+  /** The groups that it serves itself, including those of the bucket; `undefined`: all. */
   readonly serve: readonly string[] | undefined;
   readonly log: "text" | "json";
   readonly logLevel: LogLevel;
-  /** Told of each answer to a client. */
+  /** The format of the line for each answer to a client. */
   readonly accessLog: "combined" | "json" | "off";
   /** 0.01 to 100; 1 is an ordinary share of the keys. */
   readonly weight: number;
@@ -74,7 +77,7 @@ export interface Config {
 export interface PollingConfig {
   readonly pollIntervalMs: number;
   readonly pollTimeoutMs: number;
-  /** Polls without an answer in a row, before others are asked. */
+  /** How many polls in a row go without an answer before other nodes are asked. */
   readonly pollMisses: number;
   /** A share of the interval, 0 to 0.5. */
   readonly pollJitter: number;
@@ -83,7 +86,9 @@ export interface PollingConfig {
 /** This package's version, as `--version` prints it. */
 export const version: string = manifest.version;
 
-/** The URL and name under which a node with these options is listed, once it listens for them on `actualPort`. */
+/**
+ * The URL and name under which a node with these options is listed, once it listens for other nodes on `actualPort`.
+ */
 export function advertised(
   config: Pick<Config, "addr" | "peerAddr" | "tlsCert" | "advertise" | "name">,
   actualPort: number,

@@ -1,4 +1,4 @@
-/** A group as an operator defines it while nodes run: the JSON of one group in the file, with two differences. */
+/** A group that an operator defines while nodes run: the JSON of one group in the file, with two differences. */
 import { ConfigError } from "../core/errors.ts";
 import { MAX_NESTING } from "./file.ts";
 import type { GroupConfig } from "./config.ts";
@@ -8,8 +8,8 @@ import type { ConfigInput } from "./values.ts";
 const FILE = "its definition";
 
 /**
- * Reads the definition of one group. Values of headers stand in it: a file or a variable is a node's own, and who may write
- * definitions must not have it sent to an origin of his choice.
+ * Reads the definition of one group. It must contain the values of headers itself. Files and variables belong to a
+ * node, and a writer of definitions must not get them sent to an origin that he chooses.
  *
  * @throws ConfigError with every fault, in one line
  */
@@ -26,7 +26,7 @@ export function readDefinition(
   }
   // A worker of Bun took 260 ms to write a definition with 20,000 levels.
   if (isNestedDeeper(json, MAX_NESTING)) throw new ConfigError(`it is nested deeper than ${MAX_NESTING} levels`);
-  // By way of the file, so that there is one set of rules. A second field of one name is the last one's.
+  // Reuse the rules of the file. If a field is given twice, the last one counts.
   const content = JSON.stringify({ groups: { [name]: json } });
   const nothing = () => {
     throw new Error("only the text itself can be given in a definition");
@@ -53,7 +53,7 @@ function isNestedDeeper(json: unknown, levels: number): boolean {
   return levels === 0 || Object.values(json).some((child) => isNestedDeeper(child, levels - 1));
 }
 
-/** The faults without what is about the file, in one line. */
+/** The faults in one line, without the parts about the file. */
 function faultsIn(message: string, name: string): string {
   const lines = message.split("\n").slice(1, -1).map((line) => line.trim());
   const about = [`--config ${FILE}: `, `in the file ${FILE} `, `groups.${name}.`];

@@ -8,7 +8,7 @@ import { type HeaderSource, readHeader } from "./texts/headers.ts";
 export type FileKind = "text" | "number" | "number or text";
 
 export interface ConfigFile {
-  /** The options' values as a flag would have them, by field name. */
+  /** The options' values, written like a flag's value, by field name. */
   readonly values: ReadonlyMap<string, string>;
   /** Absent if the file has no groups. */
   readonly groups?: ReadonlyMap<string, FileGroup>;
@@ -16,13 +16,13 @@ export interface ConfigFile {
   readonly faults: readonly string[];
 }
 
-/** A longer file is a mistake, such as the wrong file. Chosen. */
+/** A longer file is probably the wrong one. Chosen. */
 const MAX_FILE_CHARS = 1024 * 1024;
 /** Chosen: far deeper than any configuration, and far less than a parser's stack. */
 export const MAX_NESTING = 32;
 
 /**
- * Reads the text of the file. It never throws: `faults` lists what is wrong.
+ * Reads the text of the file. It never throws: `faults` lists all faults.
  *
  * @param content the text; a byte order mark at its start, as some editors write one, is ignored (RFC 8259, 8.1)
  * @param fields the options that the file may hold, by field name, with their types
@@ -93,9 +93,9 @@ function readHeaders(at: string, headers: unknown, faults: string[]): [name: str
 }
 
 /**
- * Why a text cannot be used as JSON (RFC 8259); else `undefined`. It refuses a field that is named twice: JSON.parse
- * would silently take the last one. JSON.parse judges the text, and jsonc-parser finds the place, as the runtimes' own
- * messages differ and one has no place.
+ * Why a text is not usable JSON (RFC 8259); `undefined`: it is. A field that is named twice is a fault, because
+ * JSON.parse would silently take the last one. JSON.parse judges the text; jsonc-parser finds the place, since the
+ * runtimes' messages differ and one has no place.
  */
 function jsonFault(text: string): string | undefined {
   const found: { second?: string; broken?: string; tooDeep?: string } = {};
@@ -130,7 +130,7 @@ function jsonFault(text: string): string | undefined {
   return found.second === undefined ? undefined : `must name each field once: ${found.second}`;
 }
 
-/** Both count from 0. */
+/** `line` and `column` count from 0. */
 function placeOf(line: number, column: number): string {
   return `line ${line + 1}, column ${column + 1}`;
 }
@@ -139,7 +139,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Shows a number, and only the type of anything else: a text may be a secret. */
+/** Shows a number, but only the type of any other value: a text may be a secret. */
 function kindOf(value: unknown): string {
   if (value === undefined) return "missing";
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);

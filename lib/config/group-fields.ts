@@ -6,15 +6,18 @@ import type { FieldText } from "./command-line/help.ts";
 
 /** The longest value that one message between nodes carries, in bytes: MAX_BODY_BYTES of lib/core/base/limits.ts. */
 const MOST_VALUE_BYTES = 16 * 1024 * 1024;
-/** Chosen: 30 days, which fit into the 32 bits that such a span has between nodes. */
+/** Chosen: 30 days, which fit into the 32 bits of a time span on the wire between nodes. */
 const MOST_SPAN_MS = 30 * 24 * 60 * 60 * 1000;
-/** Chosen: far more than one site has names. */
+/** Chosen: far more hosts than one site has. */
 const MOST_HOSTS = 1_000;
 
-/** Chosen: as many as a group has loads in flight. */
+/** Chosen: the number of loads that a group may have in flight. */
 const MOST_CONCURRENT = 10_000;
 
-/** The lifetime of a group behind its origin, at the very end of `--group`. A fault in it is a fault: never part of a URL. */
+/**
+ * The lifetime of a group, at the very end of `--group` after the origin. If it is wrong, that is a fault; it is never
+ * read as part of a URL.
+ */
 export const TTL_OF_GROUP = /;ttl=([^/?#;&{}]*)$/;
 
 const whole = (low: number, high = Number.MAX_SAFE_INTEGER) =>
@@ -126,7 +129,7 @@ export const groupFields = {
     field: "replicas",
     shownDefault: "1",
     rule: "1 or 2",
-    description: "On how many nodes each value is kept; with 2, the origin loads nothing again when a node is killed",
+    description: "The number of nodes that keep each value; with 2, a killed node costs the origin no loads",
     schema: v.optional(v.picklist([1, 2]), 1),
   },
   hotAfterFetches: {
@@ -166,7 +169,7 @@ export const groupFields = {
     shownDefault: "null",
     rule: "a whole number from 1000, or null for no limit",
     description:
-      "How long without contact with NATS until the group's caches are not used, since this node may not have heard of an invalidation",
+      "After this long without contact with NATS the group's caches are not used, because this node may have missed an invalidation",
     schema: v.optional(v.nullable(whole(1_000)), null),
   },
   maxConcurrent: {
@@ -175,7 +178,7 @@ export const groupFields = {
     shownDefault: "null",
     rule: `a whole number from 1 to ${MOST_CONCURRENT}, or null for no limit`,
     description:
-      "The most requests at the origin at once, of the whole cluster: each node has a share by its weight. What is more waits",
+      "The most requests at the origin at once, for the whole cluster; each node has a share by its weight. Further requests wait",
     schema: v.optional(v.nullable(whole(1, MOST_CONCURRENT)), null),
   },
   maxQueued: {
@@ -183,7 +186,7 @@ export const groupFields = {
     unit: "requests",
     shownDefault: "1000",
     rule: `a whole number from 0 to ${MOST_CONCURRENT}`,
-    description: "The most that wait on one node because of maxConcurrent; further ones are refused",
+    description: "The most requests that wait on one node because of maxConcurrent; further ones are refused",
     schema: v.optional(whole(0, MOST_CONCURRENT), 1_000),
   },
   queueTimeoutMs: {
@@ -191,7 +194,7 @@ export const groupFields = {
     unit: "milliseconds",
     shownDefault: "5000",
     rule: "a whole number from 1 to 120000",
-    description: "How long one may wait because of maxConcurrent, within its loadTimeoutMs; then it is refused",
+    description: "How long a request may wait because of maxConcurrent, within its loadTimeoutMs; then it is refused",
     schema: v.optional(whole(1, 120_000), 5_000),
   },
   breakerShare: {
@@ -207,7 +210,7 @@ export const groupFields = {
     unit: "milliseconds",
     shownDefault: "5000",
     rule: "a whole number from 1 to 3600000",
-    description: "How long it then does not ask; after that, one request shows whether the origin answers again",
+    description: "How long it then stops asking; after that, one request tests whether the origin answers again",
     schema: v.optional(whole(1, 3_600_000), 5_000),
   },
   retries: {
@@ -215,7 +218,7 @@ export const groupFields = {
     unit: "tries",
     shownDefault: "0",
     rule: "a whole number from 0 to 5",
-    description: "How often a load to which the origin gave no answer is tried again, after a short pause",
+    description: "How often a load without an answer from the origin is tried again, after a short pause",
     schema: v.optional(whole(0, 5), 0),
   },
   retryBudget: {
@@ -237,17 +240,17 @@ export const groupFields = {
 
 type Fields = typeof groupFields;
 
-/** A group as the file has it, with the defaults of {@link groupFields} in the place of what it leaves out. */
+/** A group from the file, with the defaults of {@link groupFields} for missing fields. */
 export type FileGroup =
   & Readonly<Omit<{ [F in keyof Fields]: v.InferOutput<Fields[F]["schema"]> }, "headers" | "ttlMs">>
   & {
-    /** `null`: values do not expire. `undefined`: as --ttl says. */
+    /** `null`: values do not expire. `undefined`: --ttl decides. */
     readonly ttlMs: number | null | undefined;
     /** Names in lower case; see {@link readHeader}. */
     readonly headers: readonly (readonly [name: string, source: HeaderSource])[];
   };
 
-/** The policy of a group that the file does not have. */
+/** The policy of a group that is not in the file. */
 export const defaultPolicy = {
   ...Object.fromEntries(Object.entries(groupFields).map(([field, { schema }]) => [field, v.getDefault(schema)])),
   headers: [],

@@ -1,4 +1,4 @@
-/** The groups of a node: which there are, and the policy of each. */
+/** Reads the groups of a node, with the policy of each. */
 import { ConfigError } from "../core/errors.ts";
 import type { Config, GroupConfig } from "./config.ts";
 import { defaultPolicy, type FileGroup } from "./group-fields.ts";
@@ -17,14 +17,14 @@ export class GroupReader {
   readonly #input: ConfigInput;
   readonly #faults: string[];
 
-  /** @param faults takes what is wrong with them */
+  /** @param faults takes the faults of the groups */
   constructor(values: OptionValues, input: ConfigInput, faults: string[]) {
     this.#values = values;
     this.#input = input;
     this.#faults = faults;
   }
 
-  /** A flag or the variable decides which groups there are; their policies still come from the file. */
+  /** A flag or the variable replaces the file's list of groups; their policies still come from the file. */
   read(serve: Config["serve"]): GroupConfig[] {
     const file = this.#values.groupsInFile;
     const flags = this.#values.given("group")?.map((text) => ({ text, where: "" }));
@@ -51,7 +51,10 @@ export class GroupReader {
     return [...groups.values()];
   }
 
-  /** Reads what the group sends to its origin; the files and variables of groups that are not served are left alone. */
+  /**
+   * Reads the headers that the group sends to its origin. Files and variables of groups that are not served are not
+   * read.
+   */
   #headers(
     { name, origin, headers }: FileGroup & { readonly name: string },
     isServed: boolean,
@@ -72,7 +75,7 @@ export class GroupReader {
     });
   }
 
-  /** A request's host names one group, and that is a site: no other origin takes a path as it is. */
+  /** A host may belong to only one group, which must be a site: no other origin takes a path unchanged. */
   #checkHosts(groups: readonly GroupConfig[]): void {
     const owners = new Map<string, string>();
     for (const { name, origin, hosts } of groups) {
@@ -88,7 +91,10 @@ export class GroupReader {
     }
   }
 
-  /** A site's own PUT and DELETE go through to it; and nothing could ever be in a group without writes and an origin. */
+  /**
+   * A site cannot be writable, since PUT and DELETE go through to it. A group without an origin must be writable, or it
+   * would stay empty.
+   */
   #checkWritable(groups: readonly GroupConfig[]): void {
     for (const { name, origin, writable } of groups) {
       const at = `groups.${name}.writable`;
@@ -114,7 +120,8 @@ export class GroupReader {
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       if (said.unshown !== undefined) return this.#values.refuse("group", said);
-      // A message has the text as it is or as JSON. A function replaces it, as `$&` in a text would insert the origin again.
+      // A message contains the text as it is or as JSON. Replace it with a function, because `$&` in a text would
+      // insert the origin again.
       const forms = [origin, JSON.stringify(origin).slice(1, -1)];
       const reason = forms.reduce((text, form) => text.replaceAll(form, () => redacted(form)), error.message);
       this.#faults.push(`--group ${name} must have an origin that can be used: ${cut(reason)}`);

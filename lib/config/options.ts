@@ -1,4 +1,6 @@
-/** The option table: the flag, variable, default, unit and rule of every option, and how its text is read. */
+/**
+ * The option table: the flag, variable, default, unit and rule of every option, and the function that reads its text.
+ */
 import { TOKEN_FILE_RULE } from "./texts/admin-token.ts";
 import { readAdvertise, readHostPort, readNats } from "./texts/addresses.ts";
 import type { FileKind } from "./file.ts";
@@ -9,13 +11,13 @@ import type { OptionText } from "./command-line/help.ts";
 export interface Option<T> extends OptionText {
   /** Its type in the JSON file: a text, a number, either, groups with their policies, or not allowed there. */
   readonly kind: FileKind | "groups" | "flag only";
-  /** Whether the value may hold a login before an `@`: a fault shows the text without it. */
+  /** Whether the value may hold a login before an `@`; a fault then shows the text without it. */
   readonly mayHoldSecret?: boolean;
   /** Returns the value, or `undefined` for a text that breaks the rule. */
   readonly read: (text: string) => T | undefined;
 }
 
-/** How much a log line matters, from the least. */
+/** The levels of log lines, the least important first. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
@@ -42,7 +44,7 @@ const time = (lowMs: number, highMs: number) => (text: string): number | undefin
   return ms >= lowMs && ms <= highMs ? ms : undefined;
 };
 
-/** Chosen: longer is as good as no limit. */
+/** Chosen: a longer time is the same as no limit in practice. */
 const MOST_TTL_MS = 365 * UNITS.d!;
 const ttlRule = "a time from 1ms to 365d, such as 1m";
 
@@ -69,7 +71,7 @@ const file = (flag: string, env: string, description: string) => ({
   read: matches(/^[^\0\r\n]+$/),
 });
 
-/** By field name, as the JSON file has it. */
+/** By field name in the JSON file. */
 export const options = {
   addr: {
     flag: "addr",
@@ -88,7 +90,7 @@ export const options = {
     kind: "text",
     shownDefault: "none: the other nodes use --addr",
     rule: "host:port with a port from 0 to 65535 (0 takes any free port); an IPv6 address stands in brackets",
-    description: "An address for the other nodes alone; at --addr they are not answered then",
+    description: "A separate address for the other nodes; they are then not answered at --addr",
     read: readHostPort,
   },
   tlsCert: {
@@ -98,7 +100,7 @@ export const options = {
     kind: "text",
     shownDefault: "none: not encrypted",
     rule: "the path of a PEM file",
-    description: "The certificate, and those behind it, for --peer-addr; read again when it changes",
+    description: "The certificate chain for --peer-addr; read again when it changes",
     read: matches(/^[^\0\r\n]+$/),
   },
   tlsKey: {
@@ -118,7 +120,7 @@ export const options = {
     kind: "text",
     shownDefault: "the system's",
     rule: "the path of a PEM file",
-    description: "The authorities whose certificates of other nodes are taken; read again when it changes",
+    description: "The authorities that are trusted for other nodes' certificates; read again when it changes",
     read: matches(/^[^\0\r\n]+$/),
   },
   advertise: {
@@ -214,7 +216,7 @@ export const options = {
     kind: "number",
     fallback: "1",
     rule: "a whole number from 1 to 5",
-    description: "On how many servers of a NATS cluster the bucket is kept, if this node creates it",
+    description: "The number of servers in a NATS cluster that keep the bucket, if this node creates it",
     read: between(1, 5),
   },
   group: {
@@ -230,7 +232,7 @@ export const options = {
       "A cache and the origin of its values. {key} is the key as one segment of the path (a slash is sent as %2F), {+key} " +
       "keeps its slashes (RFC 6570), and /* at the end serves a whole site. ;ttl=1m at the very end is the group's own " +
       "--ttl (write ; as %3B in a URL that itself ends so). The flag may be repeated; the variable takes several with " +
-      "commas between them (in the variable, write a comma of a URL as %2C if a text like name= follows it, or nothing)",
+      "commas between them (in the variable, write a comma of a URL as %2C if nothing, or a text like name=, follows it)",
     mayHoldSecret: true,
     read: readGroup,
   },
@@ -251,7 +253,7 @@ export const options = {
     kind: "text",
     shownDefault: "all groups",
     rule: "names of groups with commas between them, or none: for no group",
-    description: "The groups that this node serves. It asks the nodes that serve the others for their values",
+    description: "The groups that this node serves. For the other groups it asks the nodes that serve them",
     read: readServe,
   },
   ttl: {
@@ -283,7 +285,7 @@ export const options = {
     shownDefault: "none: only this machine's own programs are operators, and only on a loopback address",
     rule: TOKEN_FILE_RULE,
     description:
-      "The token of operators, who may change what is cached and see /stats, /metrics and the page; read again when it " +
+      "The operators' token: with it they may change cached values and see /stats, /metrics and the page; read again when it " +
       "changes",
     read: matches(/^[^\0]+$/),
   },
@@ -294,7 +296,7 @@ export const options = {
     kind: "text",
     fallback: "off",
     rule: SWITCH_RULE,
-    description: "Whether everybody may see /stats, /metrics and the page",
+    description: "Whether anyone may see /stats, /metrics and the page",
     read: readSwitch,
   },
   accessLog: {
@@ -304,7 +306,7 @@ export const options = {
     kind: "text",
     fallback: "off",
     rule: "combined, json or off",
-    description: "A line for each answer, on standard output: as nginx and Apache write it, or as JSON",
+    description: "A line for each answer, on standard output: in the format of nginx and Apache, or as JSON",
     read: oneOf("combined", "json", "off"),
   },
   log: {
@@ -451,15 +453,15 @@ function readServe(text: string): readonly string[] | undefined {
 }
 
 /**
- * Splits the groups of one text, without the spaces around them. A comma separates groups if a name and `=` follow it,
- * or nothing; any other comma belongs to an origin.
+ * Splits a text into groups, without the spaces around them. A comma separates groups if nothing, or a name and `=`,
+ * follows it. Any other comma belongs to an origin.
  */
 export function splitGroups(text: string): { readonly text: string; readonly unshown?: string }[] {
   const pieces = text.split(/,(?=\s*(?:[A-Za-z0-9_-]{1,64}=|$))/);
   const [firstQuery, lastLogin] = [text.indexOf("?"), text.lastIndexOf("@")];
   let start = 0;
   return pieces.map((piece, index) => {
-    // The piece may be part of a URL with a comma: in a query that began before it, or in a login that ends after it.
+    // The piece may be part of a URL with a comma: of a query that began before it, or of a login that ends after it.
     const mayBePart = pieces.length > 1 && (firstQuery >= 0 && firstQuery < start || lastLogin >= start);
     start += piece.length + 1;
     const unshown = `number ${
@@ -471,7 +473,7 @@ export function splitGroups(text: string): { readonly text: string; readonly uns
 
 /**
  * Hides a login before the last `@`, and a query after a `?`, for faults and log lines. A password may hold any
- * character, commas and slashes too, so everything up to the `@` is hidden.
+ * character, also commas and slashes, so everything up to the `@` is hidden.
  */
 export function redacted(text: string): string {
   return text.replace(/^(\w+=)?(\w+:\/\/)?.*@/s, "$1$2***@").replace(/\?.*$/s, "?***");

@@ -22,7 +22,7 @@ export type Parsed =
     readonly config: Config;
     /** The file of `--config`; `undefined`: none was given. */
     readonly file: string | undefined;
-    /** What was given of the command's own options: the text by flag, `""` for a switch. */
+    /** The given values of the command's own options: the text by flag, `""` for a switch. */
     readonly own: ReadonlyMap<string, string>;
   }
   | { readonly kind: "help"; readonly text: string }
@@ -58,7 +58,7 @@ export function parseConfig(input: ConfigInput): Parsed {
   const { command } = input;
   const own = Object.values(command?.options ?? {});
   const flags = readFlags([...texts, ...own], input.argv, faults);
-  // Help comes first, whatever else is wrong.
+  // Help comes first, even if other options are wrong.
   if (flags.has("help")) return { kind: "help", text: helpOf(command) };
   if (flags.has("version") && faults.length === 0) return { kind: "version", text: `${version}\n` };
   const values = new OptionValues(flags, input, faults);
@@ -80,7 +80,7 @@ function helpOf(command: CommandText | undefined): string {
   return commandHelp(command, texts.filter(({ flag }) => flag === "help"), version);
 }
 
-/** Invalid if there are faults. */
+/** The result is not valid if there are faults. */
 function configOf(values: OptionValues, input: ConfigInput, faults: string[]): Config {
   const embedded = { kind: "embedded", port: values.value("natsPort"), storeDir: values.value("natsStore") } as const;
   const serve = values.optional("serve");
@@ -136,7 +136,7 @@ function natsLoginOf(values: OptionValues): NatsLogin {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
-/** No fault shows anything of the file but its path. */
+/** A fault shows only the path of the file, nothing of its contents. */
 function adminTokenFileOf(
   values: OptionValues,
   { readFile }: ConfigInput,

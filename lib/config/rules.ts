@@ -1,4 +1,4 @@
-/** Rules between options, each of which is right for itself. */
+/** Rules between options that are each valid alone. */
 import { advertised, type Config, workerName } from "./config.ts";
 import { loginFaults } from "./texts/nats-login.ts";
 import { MOST_WORKERS } from "./options.ts";
@@ -6,7 +6,7 @@ import { secretsIn } from "./texts/secret.ts";
 
 /** The longest name in the registry, in characters: the rule of --name. */
 const maxNameLength = 128;
-/** What a stop needs after its farewell: to leave and to close, 1 s; with workers, to end them, 0.6 s more. Derived. */
+/** The time that a stop needs after its farewell. Derived: 1 s to leave and close, and 0.6 s more to end workers. */
 const AFTER_FAREWELL_MS = 1_600;
 
 /** @returns the rules that the options break, each in one line */

@@ -5,7 +5,7 @@ import type { OptionText } from "./command-line/help.ts";
 import { type Option, options, redacted } from "./options.ts";
 
 export interface ConfigInput {
-  /** What follows the program's name, or the words of a command that takes these options, too. */
+  /** The arguments after the program's name, or after the words of a command that also takes these options. */
   readonly argv: readonly string[];
   /** That command. @default serve */
   readonly command?: CommandText;
@@ -20,9 +20,9 @@ export interface ConfigInput {
   readonly checkOrigin: (origin: string) => void;
 }
 
-/** An option of the table, by its field. */
+/** The field of an option in the table. */
 export type Field = keyof typeof options;
-/** What it is read as. */
+/** The type of the option's value. */
 export type Read<F extends Field> = NonNullable<ReturnType<(typeof options)[F]["read"]>>;
 
 /** A text with its place, for the fault. */
@@ -33,22 +33,22 @@ export interface Said {
   readonly unshown?: string;
 }
 
-/** Of a path or of an origin's fault, a message shows so many characters. Chosen. */
+/** How many characters of a path or of an origin's fault a message shows. Chosen. */
 const MAX_SHOWN = 500;
 
-/** The fields of the JSON file beside its groups. */
+/** The fields of the JSON file besides its groups. */
 const fileFields = new Map(
   Object.entries(options).flatMap(([field, { kind }]) =>
     kind === "groups" || kind === "flag only" ? [] : [[field, kind]]
   ),
 );
 
-/** As much of a text as a fault shows. */
+/** The part of a text that a fault shows. */
 export function cut(text: string): string {
   return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
 }
 
-/** The options as they were given. Each that is wrong is among `faults` after it was read. */
+/** The given options. After an option was read, its fault is in `faults`. */
 export class OptionValues {
   readonly #flags: ReadonlyMap<string, readonly string[]>;
   readonly #input: Pick<ConfigInput, "env" | "readFile">;
@@ -66,7 +66,7 @@ export class OptionValues {
     this.#readFile(path);
   }
 
-  /** The path of the file, as a fault shows it; `""`: there is none. */
+  /** The path of the file for faults; `""`: there is no file. */
   get path(): string {
     return this.#path;
   }
@@ -76,12 +76,12 @@ export class OptionValues {
     return this.#file.groups;
   }
 
-  /** What was given with the flag of an option, each time. */
+  /** All values that were given with the flag of an option. */
   given(field: Field): readonly string[] | undefined {
     return this.#flags.get(options[field].flag);
   }
 
-  /** The value of an option with a fallback. If it is `undefined`, there is a fault and everything is refused. */
+  /** The value of an option with a fallback. `undefined` means a fault, and then everything is refused. */
   value<F extends Field>(field: F): Read<F> {
     return this.optional(field) as Read<F>;
   }
@@ -98,7 +98,7 @@ export class OptionValues {
     return option.fallback === undefined ? undefined : this.read(field, { text: option.fallback, where: "" });
   }
 
-  /** What an option's rule makes of a text. `undefined`: it breaks the rule, which is a fault now. */
+  /** Reads a text by an option's rule. `undefined`: the text breaks the rule, and the fault is noted. */
   read<F extends Field>(field: F, said: Said): Read<F> | undefined {
     const value = options[field].read(said.text);
     if (value === undefined) this.refuse(field, said);

@@ -25,7 +25,7 @@ export type Asked<C extends CommandText> =
 const help: OptionText = { flag: "help", value: "", env: "", rule: "", description: "Print this and exit" };
 
 /**
- * Reads what follows the words of a command that does not take the options of `serve`.
+ * Reads the arguments after the words of a command that does not take the options of `serve`.
  *
  * @throws ConfigError every fault in one message
  */
@@ -54,7 +54,7 @@ export function readCommand<C extends CommandText>(
   return { kind: "run", args, values: values as Values<C> };
 }
 
-/** The error for a command line that names no command. Its options may be those of any. */
+/** The error for a command line that names no command. Its options may belong to any command. */
 export function noSuchCommand(argv: readonly string[]): ConfigError {
   const all = Object.values<CommandText>(commands);
   const texts = [...all.flatMap((command) => Object.values(command.options)), ...Object.values(options), help];

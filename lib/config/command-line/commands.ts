@@ -2,7 +2,7 @@
 import type { CommandHelp, OptionText } from "./help.ts";
 import { options } from "../options.ts";
 
-/** An option of a command; how its text is read stands beside it, as in the option table. */
+/** An option of a command with the function that reads its text, as in the option table. */
 export interface CommandOption<T = unknown> extends OptionText {
   /** Whether it may be given more than once. */
   readonly isMany?: boolean;
@@ -13,7 +13,7 @@ export interface CommandOption<T = unknown> extends OptionText {
 
 /** One command. */
 export interface CommandText extends CommandHelp {
-  /** Its own options, by the name under which it asks for them. */
+  /** Its own options, by their names in the code. */
   readonly options: Readonly<Record<string, CommandOption>>;
 }
 
@@ -57,16 +57,16 @@ const ofNode = {
 } as const;
 const site = plainSwitch("site", "The group is a site: the key is the rest of the path with its query, as it is");
 
-/** The command that is meant where none is named. */
+/** The command that runs if none is named. */
 export const SERVE = "serve";
 const GOOD_ANSWER = "the node has answered";
 
-/** Every command but those of the project's own machinery. */
+/** Every command except internal ones. */
 export const commands = {
   serve: {
     words: SERVE,
     args: [],
-    description: "Run a node, or several; what is meant without a command",
+    description: "Run a node, or several; the default command",
     options: {},
     takesServe: true,
     exits: ["it was told to stop", "it cannot run"],
@@ -82,7 +82,7 @@ export const commands = {
   health: {
     words: "health",
     args: [],
-    description: "Ask a node whether it is alive, for those who restart what is not",
+    description: "Ask a node whether it is alive, for programs that restart it",
     options: {
       node: ofNode.node,
       json,
@@ -94,7 +94,7 @@ export const commands = {
   get: {
     words: "get",
     args: ["group", "key"],
-    description: "Print a value as a client gets it; where it came from is told on standard error",
+    description: "Print a value as a client gets it, and its source on standard error",
     options: { ...ofNode, json, site },
     takesServe: false,
     exits: ["there is the value", "there is no such value, or it cannot be had"],
@@ -102,7 +102,7 @@ export const commands = {
   explain: {
     words: "explain",
     args: ["group", "key"],
-    description: "Show who owns a key, who holds it, for how long, and why a get is a hit or a miss",
+    description: "Show the owners and holders of a key, for how long they hold it, and why a get is a hit or a miss",
     options: { ...ofNode, json },
     takesServe: false,
     exits: [GOOD_ANSWER, "it, or one of the key's nodes, does not answer"],
@@ -128,7 +128,7 @@ export const commands = {
         value: "text",
         env: "",
         rule: "a text of 1 to 1,024 bytes",
-        description: "All keys that begin so; may be repeated",
+        description: "All keys that begin with this text; may be repeated",
         isMany: true,
         read: name,
       },
@@ -160,7 +160,7 @@ export const commands = {
         env: "",
         fallback: "1",
         rule: "a number of seconds from 0.1 to 3600",
-        description: "The time from one look to the next",
+        description: "The time between two looks",
         read: (text: string) => {
           const seconds = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
           return seconds >= 0.1 && seconds <= 3_600 ? seconds * 1_000 : undefined;
@@ -182,7 +182,7 @@ export const commands = {
   peers: {
     words: "peers",
     args: [],
-    description: "Show the lists of peers as they stand in NATS; changes nothing there",
+    description: "Show the lists of peers in NATS; changes nothing there",
     options: { json, watch: plainSwitch("watch", "Go on, with a line for each change") },
     takesServe: true,
     exits: ["the lists were read", "NATS cannot be reached, or has no such bucket"],
@@ -190,7 +190,7 @@ export const commands = {
   doctor: {
     words: "doctor",
     args: [],
-    description: "Look for what is wrong from here: NATS, logins, clocks, ports, files, peers; and say what to do",
+    description: "Look for faults from this machine: NATS, logins, clocks, ports, files, peers; and say what to do",
     options: { json },
     takesServe: true,
     exits: ["no fault was found", "there are faults"],
@@ -217,7 +217,7 @@ export const commands = {
   simulate: {
     words: "simulate",
     args: [],
-    description: "Tell how many keys and bytes would have another owner with more or fewer nodes",
+    description: "Tell how many keys and bytes would get another owner with more or fewer nodes",
     options: {
       ...ofNode,
       json,
@@ -226,7 +226,7 @@ export const commands = {
         value: "count",
         env: "",
         rule: "a whole number from 1 to 1000",
-        description: "So many more nodes",
+        description: "How many nodes to add",
         read: (text: string) => /^[1-9]\d{0,2}$|^1000$/.test(text) ? Number(text) : undefined,
       },
       remove: {
@@ -234,7 +234,7 @@ export const commands = {
         value: "name",
         env: "",
         rule: "1 to 128 characters out of A-Z a-z 0-9 _ -",
-        description: "Without the node of this name",
+        description: "The name of the node to remove",
         read: (text: string) => /^[A-Za-z0-9_-]{1,128}$/.test(text) ? text : undefined,
       },
     },
@@ -278,9 +278,9 @@ export const commandVariables: readonly string[] = [
 ].filter((env) => env !== "");
 
 /**
- * The command that a command line names, and what follows its words; `serve` where it names none.
+ * The command that a command line names, and the arguments after its words; `serve` if it names none.
  *
- * @returns `undefined`: it begins with a word that is no command
+ * @returns `undefined`: the command line begins with a word that is no command
  */
 export function commandIn(
   argv: readonly string[],

@@ -8,7 +8,7 @@ import { nearest } from "./nearest.ts";
 /**
  * Returns the values of each flag, in the order given; adds faults to `faults`.
  *
- * @param args takes what belongs to no flag. @default each is a fault
+ * @param args takes the arguments that belong to no flag. @default each is a fault
  */
 export function readFlags(
   texts: readonly OptionText[],
@@ -30,7 +30,7 @@ export function readFlags(
   const found = new Map<string, string[]>();
   let valueAt: number | undefined;
   for (const token of tokens) {
-    // The value of a mistyped flag: the flag is the fault.
+    // This is the value of a mistyped flag, which is a fault already.
     if (token.kind === "positional" && token.index === valueAt) continue;
     if (token.kind === "positional" && args !== undefined) args.push(token.value);
     else if (token.kind === "positional") {

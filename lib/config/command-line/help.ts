@@ -1,14 +1,14 @@
 /** Prints the option table, for `--help` and as Markdown. */
 
-/** An option as the help describes it; options.ts adds how its text is read. */
+/** An option as the help describes it; options.ts adds the function that reads its text. */
 export interface OptionText {
   /** Without dashes, e.g. `addr`. */
   readonly flag: string;
   /** The placeholder of the value, e.g. `host:port`; empty for a switch. */
   readonly value: string;
-  /** The variable that sets the same; `""` for none. */
+  /** The variable for the same option; `""`: none. */
   readonly env: string;
-  /** The default, as a text that is read like a flag's value. */
+  /** The default, written like a flag's value. */
   readonly fallback?: string;
   /** The default as the help shows it. @default the fallback */
   readonly shownDefault?: string;
@@ -40,7 +40,7 @@ export interface CommandHelp {
   /** A sentence without its full stop. */
   readonly description: string;
   readonly options: Readonly<Record<string, OptionText>>;
-  /** Whether it takes the options of `serve`, too. */
+  /** Whether it also takes the options of `serve`. */
   readonly takesServe: boolean;
   /** What its exit codes 0 and 1 mean; 2 is always wrong input. */
   readonly exits: readonly [good: string, bad: string];
@@ -127,7 +127,7 @@ function optionEntry(option: OptionText): string[] {
   return entry(`--${option.flag}${value}`, [option.env, shownDefault(option)], meaning(option));
 }
 
-/** A word, and beside it its meaning. */
+/** A word with its meaning beside it. */
 function hanging(word: string, text: string): string[] {
   const indent = " ".repeat(17);
   const [first = "", ...more] = wrapped(text, indent);

@@ -1,9 +1,9 @@
-/** Longer words are not compared: the longest option has 19 letters. */
+/** Longer words are not compared. Derived: the longest option has 19 letters. */
 const MAX_CHARS = 40;
 
 /**
- * The word that was probably meant: one change away, or two where it has six letters or more. A change is a letter more,
- * a letter less, or another letter (Levenshtein).
+ * The word that the user probably meant: one change away, or two if it has six letters or more. A change is an added, a
+ * missing or a different letter (Levenshtein).
  */
 export function nearest(typed: string, words: Iterable<string>): string | undefined {
   if (typed.length > MAX_CHARS) return undefined;

@@ -1,4 +1,4 @@
-/** Reads and writes the addresses among the options. */
+/** Reads and writes addresses in options. */
 import { isIPv6 } from "node:net";
 
 export interface HostPort {
@@ -56,7 +56,7 @@ export function readNats(text: string): NatsSetting | undefined {
     const parts = /^(?:(nats|tls):\/\/)?([^/@?#\s]+@)?([^/@?#\s]+)\/?$/.exec(piece.trim());
     if (parts === null) return undefined;
     const [, scheme, login = "", place] = parts;
-    // A bare word without a port is more likely a typing error ("of") than a server.
+    // A bare word without a port is probably a typing error ("of"), not a server.
     const server = readHostPort(scheme === undefined || /:\d+$/.test(place) ? place : `${place}:4222`);
     if (server === undefined || server.port === 0 || !isDecodable(login)) return undefined;
     urls.push(`${scheme ?? "nats"}://${login}${hostInUrl(server.host)}:${server.port}`);
@@ -80,7 +80,7 @@ export function hostInUrl(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-/** Whether a host means "this machine" on every machine. */
+/** Whether a host is a loopback host. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host);
 }

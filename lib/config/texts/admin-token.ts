@@ -1,4 +1,4 @@
-/** The file of `--admin-token-file`. No fault shows anything of it. */
+/** Reads the file of `--admin-token-file`. Faults show nothing of its contents. */
 
 const MIN_TOKEN_CHARS = 16;
 /** The longest token, in characters. Chosen. */
@@ -10,9 +10,9 @@ export const TOKEN_FILE_RULE =
   "a second line may be the old token, while it is replaced";
 
 /**
- * The tokens in the file: the present one, then the old one if there is one. Spaces around a token are left out.
+ * The tokens in the file: the present one, then the old one if there is one. Spaces around a token are dropped.
  *
- * @returns the tokens, or which line breaks the rule
+ * @returns the tokens, or the line that breaks the rule
  */
 export function readTokens(text: string): { readonly tokens: readonly string[] } | { readonly fault: string } {
   const lines = text.replace(/^\uFEFF/, "").trimEnd().split("\n").map((line) => line.trim());

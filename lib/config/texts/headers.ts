@@ -1,22 +1,22 @@
 /**
- * The headers that a group sends to its HTTP origin: their names, and where their values come from. A value may be a
- * secret, so no fault shows one.
+ * The headers that a group sends to its HTTP origin: their names, and the sources of their values. A value may be a
+ * secret, so faults never show it.
  */
 
-/** The value itself, or where it is read at the start. */
+/** The value itself, or the file or variable that is read at the start. */
 export type HeaderSource = string | { readonly file: string } | { readonly env: string };
 
-/** Where values are read. Both may throw. */
+/** Reads values. Both functions may throw. */
 export interface HeaderInput {
   readonly readFile: (path: string) => string;
   readonly readVariable: (name: string) => string | undefined;
 }
 
-/** The longest value, in characters. Chosen: as long as the longest line of a head that most servers take. */
+/** The longest value, in characters. Chosen: the longest header line that most servers accept. */
 const MOST_VALUE_CHARS = 8_192;
-/** Of the name of a file or a variable, a fault shows so many characters. Chosen. */
+/** How many characters of the name of a file or a variable a fault shows. Chosen. */
 const MOST_SHOWN_CHARS = 200;
-/** Of one connection (RFC 9110, section 7.6.1), or written by the HTTP client for each request. */
+/** Fields of one connection (RFC 9110, section 7.6.1), or fields that the HTTP client writes for each request. */
 const OF_ONE_CONNECTION: ReadonlySet<string> = new Set([
   "connection",
   "content-length",
@@ -33,7 +33,7 @@ const OF_ONE_CONNECTION: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-/** Each load and each client says these for itself: the same for all would turn whole values into parts, or into nothing. */
+/** Each load and each client sets these itself. A fixed value would turn whole values into parts, or into nothing. */
 const OF_ONE_REQUEST: ReadonlySet<string> = new Set([
   "if-match",
   "if-modified-since",
@@ -43,7 +43,7 @@ const OF_ONE_REQUEST: ReadonlySet<string> = new Set([
   "range",
 ]);
 
-/** Why a header cannot be sent, completing "must …", or what it is read from. */
+/** Why a header cannot be sent, completing "must …", or the source of its value. */
 export type HeaderRead = { readonly fault: string } | { readonly name: string; readonly source: HeaderSource };
 
 /** Checks one entry of `headers`, but does not read its file or variable yet. */
@@ -65,7 +65,7 @@ export function readHeader(written: string, source: unknown): HeaderRead {
 /**
  * The value that is sent.
  *
- * @returns why there is none, completing "must …", or the value
+ * @returns the value, or the reason for having none, completing "must …"
  */
 export function headerValue(
   source: HeaderSource,
@@ -87,13 +87,13 @@ export function headerValue(
   }
 }
 
-/** RFC 9110, section 5.5, without characters outside ASCII: senders and receivers disagree on what these mean. */
+/** RFC 9110, section 5.5, but without characters outside ASCII: senders and receivers disagree about their meaning. */
 function faultOf(value: string): string | undefined {
   if (!/^[\t\x20-\x7e]*$/.test(value)) return "of ASCII without line breaks and control characters";
   return value.length > MOST_VALUE_CHARS ? `of at most ${MOST_VALUE_CHARS} characters` : undefined;
 }
 
-/** `{"file": path}` or `{"env": name}`, and nothing beside it. */
+/** `{"file": path}` or `{"env": name}`, without other fields. */
 function placeOf(source: unknown): HeaderSource | undefined {
   if (typeof source !== "object" || source === null || Array.isArray(source)) return undefined;
   const [[kind, place] = [], ...others] = Object.entries(source);

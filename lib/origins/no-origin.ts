@@ -1,4 +1,4 @@
-/** `none:`: the origin of a group that is only written to. */
+/** `none:`: the origin of a group whose values are only written. */
 import { NotFoundError } from "../core/errors.ts";
 import type { Origin } from "../core/ports.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Reads which origin a text names, and makes it. A key that an origin's protocol cannot carry (a line break in a DICT
- * command, `..` in a URL's path) is "not found": there is no value under it.
+ * Reads the text of an origin, and makes the origin. A key that the origin's protocol cannot carry (a line break in a
+ * DICT command, `..` in a URL's path) is "not found".
  */
 import { readHostPort } from "../config/texts/addresses.ts";
 import { ConfigError } from "../core/errors.ts";
@@ -29,24 +29,24 @@ export type OriginSpec =
   | { readonly kind: "site"; readonly base: string }
   /** `specifier`: a path, absolute or relative to the working directory, or a `file:///` URL. */
   | { readonly kind: "module"; readonly specifier: string }
-  /** A function of the program that the node runs in. */
+  /** A function of the program in which the node runs. */
   | { readonly kind: "code"; readonly origin: CheckedOrigin };
 
 /** An origin that can check its settings at start-up. */
 export interface CheckedOrigin extends Origin {
   /**
-   * @returns a warning, when the fault may pass by itself
+   * @returns a warning, if the fault may go away by itself
    * @throws ConfigError the origin can never answer
    */
   check(): Promise<string | undefined>;
   close(): Promise<void>;
-  /** Over HTTP only: from now on it keeps at most so many idle connections. */
+  /** For HTTP origins only: from now on keep at most this many idle connections. */
   keepIdle?(most: number): void;
-  /** A site only: passes one request through to it. Throws as `load`. */
+  /** For a site only: passes one request through to it. Throws like `load`. */
   forward?(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
   /**
-   * A site only: what the success of an unsafe request for `key` has changed, by the fields of its answer; `undefined`:
-   * nothing that a cache can hold.
+   * For a site only: the changes by a successful unsafe request for `key`, from the fields of its answer; `undefined`:
+   * it changed nothing that a cache can hold.
    */
   changedBy?(key: string, answer: Fields): Invalidation | undefined;
 }
@@ -71,7 +71,7 @@ export function parseOrigin(text: string): OriginSpec {
   );
 }
 
-/** Makes the origin; it opens nothing before its first use. */
+/** Makes the origin, which opens nothing before its first use. */
 export function createOrigin(spec: OriginSpec, deps: OriginDeps): CheckedOrigin {
   switch (spec.kind) {
     case "wordnet":
@@ -97,7 +97,7 @@ function parseDict(text: string): OriginSpec {
   if (url.hostname === "" || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     throw refuse(text, rule);
   }
-  // URL escapes what no host holds, but for HTTP only it refuses it.
+  // URL refuses characters that no host may have only for HTTP; otherwise it escapes them.
   if (readHostPort(`${url.hostname}:1`) === undefined) throw refuse(text, rule);
   if (url.port === "0") throw refuse(text, "must have a port from 1 to 65535");
   const database = decode(text, url.pathname.replace(/^\//, "")) || ALL_DATABASES;
@@ -135,7 +135,7 @@ function parseSite(text: string, url: URL): OriginSpec {
   return { kind: "site", base: url.href.slice(0, -1) };
 }
 
-/** Whether there is such a module is found out when it is imported. */
+/** Does not look for the module; importing it later will. */
 function parseModule(text: string): OriginSpec {
   const specifier = text.slice("module:".length);
   // deno-lint-ignore no-control-regex
@@ -145,7 +145,7 @@ function parseModule(text: string): OriginSpec {
   return { kind: "module", specifier };
 }
 
-/** `filled` is `text` with something for its key. */
+/** `filled` is `text` with a placeholder for its key. */
 function parseUrl(text: string, rule: string, filled = text): URL {
   try {
     return new URL(filled);

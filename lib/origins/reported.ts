@@ -1,4 +1,4 @@
-/** Logs why an origin fails: a client learns only that it fails. */
+/** Logs why an origin fails, because a client is only told that it fails. */
 import type { Clock } from "../core/base/clock.ts";
 import { OriginError, OriginUnreachableError } from "../core/errors.ts";
 import type { Log, LogFields } from "../core/base/log.ts";
@@ -8,7 +8,7 @@ import type { CheckedOrigin } from "./origin.ts";
 /** The shortest time between two lines. Chosen: an origin that is down fails every load. */
 const SILENCE_MS = 5_000;
 
-/** Whether this node reaches the origin, as its group knows it. */
+/** The group's knowledge of whether this node reaches the origin. */
 export interface Reached {
   answered(): void;
   failed(askedAtMs: number, reason: string): void;
@@ -17,7 +17,7 @@ export interface Reached {
 /**
  * The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since.
  *
- * @param reached is told of the requests that are no loads, which the group does not see
+ * @param reached is told of requests that are no loads, since the group does not see them
  */
 export function reported(
   origin: CheckedOrigin,
@@ -27,7 +27,7 @@ export function reported(
 ): CheckedOrigin {
   let silentUntilMs = -Infinity;
   let unsaid = 0;
-  // The key of a site has a query, which may hold a secret.
+  // A site's key has a query, which may hold a secret.
   const shown = (key: string) => origin.forward === undefined ? key : key.replace(/\?.*$/s, "");
   const report = (asked: string, error: unknown, signal: AbortSignal, trace: Trace | undefined) => {
     if (!(error instanceof OriginError) || signal.aborted) return;

@@ -1,5 +1,5 @@
 /**
- * The second layer of a bentocache: what its first layer, in the memory of each process, does not have.
+ * The second layer of a bentocache, for values that its first layer, in the memory of each process, does not have.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { type StoreOptions, TextValues } from "./text-values.ts";
 
 export type { StoreOptions };
 
-/** What bentocache makes a driver of. */
+/** The object from which bentocache makes a driver. */
 export interface BentocacheDriverFactory {
   /** Bentocache adds its own. */
   readonly options: Record<string, never>;
-  /** Makes the driver of one cache, with the prefix that bentocache has for it. */
+  /** Makes the driver of one cache, with bentocache's prefix for it. */
   readonly factory: (config: { readonly prefix?: string }) => BentocacheDriver;
 }
 
 /**
- * A driver for `useL2Layer`, over a writable group of text. Bentocache's grace periods need values for longer than their
- * lifetimes; it says so itself with each value, so the group needs no lifetime.
+ * A driver for `useL2Layer`, over a writable group of text. Bentocache's grace periods need values after their
+ * lifetimes have ended. Bentocache sets the time of each value itself, so the group needs no lifetime.
  *
  * @example
  * ```ts
@@ -42,14 +42,14 @@ export function bentocacheDriver(group: CacheGroup<string>, options?: StoreOptio
 
 /** Keys under one prefix. It comes from {@linkcode bentocacheDriver}. */
 export class BentocacheDriver {
-  /** The layer that it is made for. */
+  /** The layer of this driver. */
   readonly type = "l2";
   readonly #group: CacheGroup<string>;
   readonly #values: TextValues;
   readonly #prefix: string | undefined;
   readonly #options: StoreOptions | undefined;
 
-  /** A driver over a group. @param prefix of all keys, with a colon behind it; `undefined`: none */
+  /** A driver over a group. @param prefix the prefix of all keys, followed by a colon; `undefined`: none */
   constructor(group: CacheGroup<string>, prefix: string | undefined, options?: StoreOptions) {
     this.#group = group;
     this.#values = new TextValues(group, options);
@@ -62,12 +62,12 @@ export class BentocacheDriver {
     return new BentocacheDriver(this.#group, this.#keyOf(name), this.#options);
   }
 
-  /** The text of a key; `undefined`: there is none. @throws as `CacheGroup.get`, but for NotFoundError */
+  /** The text of a key; `undefined`: there is none. @throws like `CacheGroup.get`, except NotFoundError */
   async get(key: string): Promise<string | undefined> {
     return await this.#values.get(this.#keyOf(key));
   }
 
-  /** The text of a key, which is then deleted. That is not one step: two that pull at once may both get it. */
+  /** Gets the text of a key and then deletes it. These are two steps: two concurrent calls may both get it. */
   async pull(key: string): Promise<string | undefined> {
     const value = await this.get(key);
     if (value !== undefined) await this.delete(key);
@@ -84,7 +84,7 @@ export class BentocacheDriver {
     return await this.#values.delete([this.#keyOf(key)]);
   }
 
-  /** Deletes keys. @returns whether there was a value for one of them just before, or there are no keys */
+  /** Deletes keys. @returns whether one of them had a value just before; true without keys */
   async deleteMany(keys: string[]): Promise<boolean> {
     return await this.#values.delete(keys.map((key) => this.#keyOf(key))) || keys.length === 0;
   }
@@ -94,7 +94,7 @@ export class BentocacheDriver {
     await this.#values.clear(this.#prefix);
   }
 
-  /** Does nothing: the node is the program's to close. */
+  /** Does nothing: the program itself closes the node. */
   async disconnect(): Promise<void> {}
 
   #keyOf(key: string): string {

@@ -1,5 +1,5 @@
 /**
- * A store for Keyv, and so for what is built on Keyv, such as cacheable and cache-manager.
+ * A store for Keyv, and so for libraries on top of Keyv, such as cacheable and cache-manager.
  *
  * @module
  */
@@ -10,17 +10,17 @@ export type { StoreOptions };
 
 /** One of the values of `setMany`. */
 export interface KeyvEntry {
-  /** With its namespace in front, as Keyv writes it. */
+  /** With its namespace in front, in Keyv's form. */
   readonly key: string;
-  /** As Keyv's serializer writes it. */
+  /** In the form of Keyv's serializer. */
   readonly value: unknown;
   /** Its lifetime, in milliseconds. Default: that of the group. */
   readonly ttl?: number | undefined;
 }
 
 /**
- * Keeps the values of a Keyv in a writable group of text. A cache cannot list its keys, so this store has no iterator; and it
- * may evict any value.
+ * Keeps the values of a Keyv in a writable group of text. A cache cannot list its keys, so this store has no iterator.
+ * It may evict any value.
  *
  * @example
  * ```ts
@@ -40,7 +40,7 @@ export class KeyvStore {
   /** Keyv's own notes about the store. */
   // deno-lint-ignore no-explicit-any
   readonly opts: any = {};
-  /** Set by Keyv: each key begins with it, and `clear` keeps to it. So each Keyv needs a store of its own. */
+  /** Set by Keyv. Each key begins with it, and `clear` deletes only such keys. So each Keyv needs its own store. */
   namespace: string | undefined;
   readonly #values: TextValues;
 
@@ -49,18 +49,18 @@ export class KeyvStore {
     this.#values = new TextValues(group, options);
   }
 
-  /** Does nothing: there are no events, and a call that fails rejects. Keyv's contract has it. */
+  /** Does nothing, but Keyv's contract requires it: there are no events, and a failed call rejects. */
   on(_event: string, _listener: (...args: never[]) => void): this {
     return this;
   }
 
-  /** The text of a key; `undefined`: there is none. @throws as `CacheGroup.get`, but for NotFoundError */
+  /** The text of a key; `undefined`: there is none. @throws like `CacheGroup.get`, except NotFoundError */
   // deno-lint-ignore no-explicit-any
   async get(key: string): Promise<any> {
     return await this.#values.get(key);
   }
 
-  /** As `get`, in the order of the keys. */
+  /** Like `get`, in the order of the keys. */
   // deno-lint-ignore no-explicit-any
   async getMany(keys: string[]): Promise<any[]> {
     return await this.#values.getMany(keys);
@@ -76,7 +76,7 @@ export class KeyvStore {
     return await this.#values.set(key, value, ttl);
   }
 
-  /** As `set`, for each. */
+  /** Like `set`, for each entry. */
   async setMany(entries: KeyvEntry[]): Promise<void> {
     await this.#values.setMany(entries);
   }

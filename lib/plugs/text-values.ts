@@ -1,16 +1,21 @@
-/** A writable group of text, as stores of other libraries want it: a key without a value is no error. */
+/** A writable group of text for the stores of other libraries: a key without a value is no error. */
 import { NotFoundError } from "../core/errors.ts";
 import type { CacheGroup } from "../library/surface.ts";
 
 /** The options of a store. */
 export interface StoreOptions {
-  /** How long a write waits for all nodes of the group to apply it, in milliseconds. Default: 0, which is for this node only. */
+  /**
+   * How long a write waits until all nodes of the group have applied it, in milliseconds. Default: 0, which waits for
+   * this node only.
+   */
   readonly waitMs?: number;
 }
 
-/** Derived: so many of the longest keys, of 1,024 bytes, fit into one message of 256 KiB even if JSON escapes them. */
+/**
+ * Derived: this many of the longest keys, of 1,024 bytes, fit into one message of 256 KiB even if JSON escapes them.
+ */
 const MAX_KEYS = 100;
-/** Writes at a time; chosen, as many as `getMany` reads. */
+/** The most writes at a time. Chosen: the same as the reads of `getMany`. */
 const MAX_WRITES = 64;
 
 /** The values of one group. */
@@ -23,7 +28,10 @@ export class TextValues {
     this.#options = { waitMs };
   }
 
-  /** @returns `undefined`: there is none @throws as `CacheGroup.get`, but for NotFoundError */
+  /**
+   * @returns `undefined`: there is none
+   * @throws like `CacheGroup.get`, except NotFoundError
+   */
   async get(key: string): Promise<string | undefined> {
     try {
       return await this.#group.get(key);
@@ -33,7 +41,7 @@ export class TextValues {
     }
   }
 
-  /** As `get`, in the order of the keys. */
+  /** Like `get`, in the order of the keys. */
   async getMany(keys: readonly string[]): Promise<(string | undefined)[]> {
     const found = new Map<string, string>();
     for await (const { key, value, error } of this.#group.getMany(keys)) {
@@ -49,12 +57,12 @@ export class TextValues {
    */
   async set(key: string, value: unknown, ttl?: number): Promise<true> {
     const ttlMs = ttl ? { ttlMs: Math.max(1, Math.ceil(ttl)) } : {};
-    // What is no text is refused there.
+    // `put` refuses a value that is no text.
     await this.#group.put(key, value as string, { ...this.#options, ...ttlMs });
     return true;
   }
 
-  /** As `set`, for each. */
+  /** Like `set`, for each entry. */
   async setMany(entries: readonly { key: string; value: unknown; ttl?: number | undefined }[]): Promise<void> {
     for (let at = 0; at < entries.length; at += MAX_WRITES) {
       await Promise.all(entries.slice(at, at + MAX_WRITES).map(({ key, value, ttl }) => this.set(key, value, ttl)));
@@ -64,14 +72,14 @@ export class TextValues {
   /** Deletes keys. @returns whether there was a value for one of them just before */
   async delete(keys: readonly string[]): Promise<boolean> {
     const had = await this.getMany(keys);
-    // Also those that were not found: another node may just be writing one.
+    // Delete also the keys that were not found: another node may be writing one now.
     for (let at = 0; at < keys.length; at += MAX_KEYS) {
       await this.#group.invalidate({ keys: keys.slice(at, at + MAX_KEYS) }, this.#options);
     }
     return had.some((value) => value !== undefined);
   }
 
-  /** Deletes all that is under the prefix, with a colon between; without a prefix, the whole group. */
+  /** Deletes all keys under the prefix, followed by a colon; without a prefix, the whole group. */
   async clear(prefix: string | undefined): Promise<void> {
     await this.#group.invalidate(prefix ? { prefixes: [`${prefix}:`] } : { all: true }, this.#options);
   }

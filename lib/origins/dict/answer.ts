@@ -5,24 +5,26 @@
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { NotFoundError, OriginError } from "../../core/errors.ts";
 
-/** All definitions of one word together. Chosen: as long as the largest value. */
+/** The limit for all definitions of one word together. Chosen: the size of the largest value. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 const DOT = 0x2e;
 const LF = 0x0a;
 
-/** The server knows no such database or strategy: the operator's mistake, which a check at start-up can tell. */
+/**
+ * The server knows no such database or strategy. This is the operator's mistake, and a check at start-up can find it.
+ */
 export class UnknownDatabaseError extends OriginError {}
 
 /** The server's answer makes no sense, so the start of the next answer is unknown: the connection must be closed. */
 export class BrokenStreamError extends OriginError {}
 
-/** The server says that it closes the connection, instead of answering: another connection may ask again. */
+/** Instead of answering, the server says that it closes the connection: another connection may ask again. */
 export class ServerLeavesError extends BrokenStreamError {}
 
 export type Outcome = { definition: Uint8Array<ArrayBuffer> } | { error: Error };
 
-/** Reads one answer. `take` returns the outcome with the answer's last line, `undefined` before. */
+/** Reads one answer. `take` returns the outcome at the answer's last line, and `undefined` before. */
 export class DefineAnswer {
   readonly #word: string;
   #state: "start" | "between" | "first text" | "later text" = "start";
@@ -85,7 +87,7 @@ export class DefineAnswer {
 }
 
 export interface Status {
-  /** The three digits; 0 where the line does not begin with them. */
+  /** The three digits; 0 if the line does not begin with three digits. */
   readonly code: number;
   /** The whole line, for people: cut after 200 characters. */
   readonly text: string;
@@ -97,7 +99,10 @@ export function statusOf(line: Uint8Array): Status {
   return { code: /^[1-5]\d\d(?: |$)/.test(text) ? Number(text.slice(0, 3)) : 0, text };
 }
 
-/** The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, or nonsense. */
+/**
+ * The error for a status that ends a connection: 420 and 421 at any time, 530 to 532 as a greeting, or an invalid
+ * status.
+ */
 export function unexpected({ code, text }: Status): BrokenStreamError {
   if (code === 420 || code === 421) return new ServerLeavesError(`the DICT server is not available: ${text}`);
   if (code >= 530 && code <= 532) return new BrokenStreamError(`the DICT server refuses this node: ${text}`);

@@ -20,9 +20,9 @@ export interface Ask {
   readonly word: string;
   /** The command line, with its CR LF. */
   readonly command: string;
-  /** Has its outcome, or its caller has gone. */
+  /** Whether it has its outcome, or its caller has gone. */
   settled: boolean;
-  /** Was lost once, on a connection that the server had closed or was about to close. */
+  /** Whether it was lost once, on a connection that the server had closed or was about to close. */
   retried: boolean;
   settle(outcome: Outcome): void;
 }
@@ -31,13 +31,15 @@ export interface ConnectionOptions {
   readonly host: string;
   readonly port: number;
   readonly clock: Clock;
-  /** For the connection itself, the look-up of the name included. */
+  /** The time for the connection itself, including the look-up of the name. */
   readonly connectTimeoutMs: number;
   /** How long the oldest command may wait for its whole answer: all others on the connection wait behind it. */
   readonly answerTimeoutMs: number;
-  /** An ask has left the connection: there may be room for another. */
+  /** Called when an ask has left the connection, so that there may be room for another. */
   readonly onRoom: (connection: DictConnection) => void;
-  /** The connection has ended. `untouched` are its asks that may be sent again, see {@link DictConnection}. */
+  /**
+   * Called when the connection has ended. `untouched` are its asks that may be sent again, see {@link DictConnection}.
+   */
   readonly onGone: (connection: DictConnection, untouched: Ask[]) => void;
 }
 
@@ -48,14 +50,14 @@ interface InFlight {
 }
 
 /**
- * A server may close an idle connection, and commands that were sent meanwhile are lost before it reads them. Such asks
- * are given back to be sent again. They count as lost when no byte came since, or when the server says that it closes.
+ * A server may close an idle connection while commands are on their way, and then it never reads them. Such asks are
+ * given back and sent again. They count as lost if no byte has come since, or if the server says that it closes.
  */
 export class DictConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
   readonly #reader = new LineReader();
-  /** Asks to send: after the banner, then together at the end of each tick, in one write. */
+  /** Asks to send after the banner. The asks of one tick are sent together, in one write. */
   #unsent: Ask[] = [];
   #inFlight: InFlight[] = [];
   #phase: "greeting" | "client" | "ready" | "gone" = "greeting";
@@ -70,7 +72,7 @@ export class DictConnection {
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Uint8Array) => this.#take(chunk));
     const lost = (message: string, options?: ErrorOptions) => {
-      // Until the server greets, nothing has come of it.
+      // Before its greeting the server has done nothing.
       const Kind = this.#phase === "greeting" ? OriginUnreachableError : UnansweredError;
       this.destroy(new Kind(message, options));
     };
@@ -91,12 +93,12 @@ export class DictConnection {
     this.#expectWithin(GREETING_TIMEOUT_MS, "the DICT server did not greet");
   }
 
-  /** How many asks wait, with those whose caller has gone: the server still answers them. */
+  /** How many asks wait, including those whose caller has gone, as the server still answers them. */
   get load(): number {
     return this.#unsent.length + this.#inFlight.length;
   }
 
-  /** Was idle before: the server may have closed it. */
+  /** Whether it was idle before, so that the server may have closed it. */
   get kept(): boolean {
     return this.#kept;
   }
@@ -118,7 +120,7 @@ export class DictConnection {
     if (this.#unsent.length < before) this.#afterLeaving();
   }
 
-  /** Ends the connection; its asks fail with `error`, or are given back. */
+  /** Ends the connection. Its asks fail with `error`, or are given back. */
   destroy(error: Error): void {
     if (this.#phase === "gone") return;
     const isLate = error instanceof OriginTimeoutError;
@@ -204,7 +206,7 @@ export class DictConnection {
     this.#afterLeaving();
   }
 
-  /** An ask has left: the next one is the oldest, or the connection is idle. */
+  /** Called when an ask has left. Either the next one is now the oldest, or the connection is idle. */
   #afterLeaving(): void {
     if (this.#phase !== "ready") return;
     if (this.#inFlight.length > 0) {

@@ -11,20 +11,20 @@ import { connectTimeoutOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { type Outcome, UnknownDatabaseError } from "./answer.ts";
 import { type Ask, DictConnection } from "./connection.ts";
 
-/** The whole check at start-up. Chosen: a warning should stand beside the first log lines. */
+/** The time for the whole check at start-up. Chosen: a warning should come with the first log lines. */
 const CHECK_TIMEOUT_MS = 2_000;
-/** Chosen: dictd makes a process for each connection, and takes 100 in all. */
+/** Chosen: dictd starts a process for each connection, and accepts 100 in all. */
 const MAX_CONNECTIONS = 4;
-/** Another connection is opened when each has this many asks. Chosen: about what dictd answers in 45 ms. */
+/** Another connection opens when each has this many asks. Chosen: dictd answers about this many in 45 ms. */
 const GROW_AT_ASKS = 16;
-/** Asks on one connection. Chosen: all of them wait behind a slow one. */
+/** The most asks on one connection. Chosen low, as all of them wait behind a slow one. */
 const MAX_ASKS_PER_CONNECTION = 64;
-/** Further asks that wait for room on a connection are refused. Chosen: four times those in flight. */
+/** The most asks that wait for room on a connection; further ones are refused. Chosen: four times those in flight. */
 const MAX_WAITING_ASKS = 1_024;
 /** RFC 2229, 2.3: a command line, CR LF included. */
 const MAX_COMMAND_BYTES = 1_024;
 
-/** The body has the bytes that the server sent: a dictionary may hold invalid UTF-8. */
+/** The body is the server's bytes unchanged, so it may hold invalid UTF-8. */
 const CONTENT_TYPE = "text/plain; charset=utf-8";
 
 export interface DictOptions {
@@ -75,7 +75,7 @@ export class DictOrigin implements Origin {
   }
 
   /**
-   * Loads the first definition of `key`: its lines as they are, each ended by LF.
+   * Loads the first definition of `key`: its lines unchanged, each ended by LF.
    *
    * @throws NotFoundError the server has no definition, or no command can carry the word (control characters, length)
    * @throws OriginTimeoutError no answer in time
@@ -148,7 +148,7 @@ export class DictOrigin implements Origin {
 
   #connectionFor(ask: Ask): DictConnection | undefined {
     const all = [...this.#connections];
-    // An ask that was lost on a kept connection needs a new one: the others may be closed too.
+    // An ask that was lost on a kept connection needs a new connection, as the other kept ones may be closed too.
     const best = leastLoaded(ask.retried ? all.filter((connection) => !connection.kept) : all);
     if (best !== undefined && best.load < GROW_AT_ASKS) return best;
     if (all.length < MAX_CONNECTIONS) return this.#open();
@@ -185,8 +185,8 @@ function leastLoaded(connections: readonly DictConnection[]): DictConnection | u
 }
 
 /**
- * The command for a word. RFC 2229, 2.2: a word is any sequence of quoted strings and of escaped characters. A quote or a
- * backslash stands between quoted strings, as dictd takes a backslash inside one literally.
+ * The command for a word. RFC 2229, 2.2: a word is any sequence of quoted strings and escaped characters. A quote or a
+ * backslash is put between quoted strings, because dictd takes a backslash inside one literally.
  *
  * @throws NotFoundError control characters (a line break would begin a second command), or over 1,024 bytes
  */

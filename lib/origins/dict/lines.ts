@@ -1,8 +1,8 @@
-/** Splits a socket's chunks into lines of bytes: a dictionary's text may be invalid UTF-8. */
+/** Splits a socket's chunks into lines of bytes, not of text, since a dictionary may hold invalid UTF-8. */
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { OriginError } from "../../core/errors.ts";
 
-/** RFC 2229, 2.3 allows 1,024 octets; some dictionaries have longer lines. Chosen far above those. */
+/** RFC 2229, 2.3 allows 1,024 octets, but some dictionaries have longer lines. Chosen far above those. */
 const MAX_LINE_BYTES = 1024 * 1024;
 
 const LF = 0x0a;
@@ -44,14 +44,14 @@ export class LineReader {
 
   #keep(chunk: Uint8Array, start: number, end: number): void {
     if (start === end) return;
-    // A CR at the end may be that of the line's own end.
+    // A CR at the end may belong to the line's own end.
     const isCr = chunk[end - 1] === CR;
     if (this.#rest.length + end - start > (isCr ? MAX_LINE_BYTES + 1 : MAX_LINE_BYTES)) throw tooLong();
     this.#rest.append(chunk, start, end);
   }
 }
 
-/** Where a line ends, without its CR. @throws OriginError it is too long */
+/** The end of a line, without its CR. @throws OriginError it is too long */
 function stopOf(bytes: Uint8Array, start: number, end: number): number {
   const stop = end > start && bytes[end - 1] === CR ? end - 1 : end;
   if (stop - start > MAX_LINE_BYTES) throw tooLong();

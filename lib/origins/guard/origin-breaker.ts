@@ -1,11 +1,11 @@
 import { Breaker } from "../../core/base/time/breaker.ts";
 import type { Clock } from "../../core/base/clock.ts";
 
-/** The latest loads that count. Chosen. */
+/** How many of the latest loads count. Chosen. */
 const MAX_LOADS = 100;
-/** Chosen: older ones say nothing about now. */
+/** How long a load counts. Chosen: older ones say nothing about the present. */
 const WINDOW_MS = 10_000;
-/** Chosen: of fewer, a share says little. */
+/** With fewer loads the breaker stays closed. Chosen: a share of a few loads says little. */
 const MIN_LOADS = 10;
 
 export interface OriginBreakerOptions {
@@ -14,14 +14,14 @@ export interface OriginBreakerOptions {
   /** How long it stays open before each probe, in milliseconds. */
   readonly pauseMs: number;
   readonly clock: Clock;
-  /** It has opened: so many of the latest loads have failed. */
+  /** Called when it opens, with the number of failures among the latest loads. */
   readonly onOpened: (failures: number, loads: number) => void;
   readonly onClosed: () => void;
 }
 
 /**
- * Spares an origin that fails, and those who would wait for it: a {@link Breaker} that opens on the share of failures among the
- * latest loads. While it is half-open, one load is the probe.
+ * Stops requests to an origin that fails, and so spares the origin and its callers. It is a {@link Breaker} that opens
+ * at a share of failures among the latest loads. While it is half-open, one load is the probe.
  */
 export class OriginBreaker {
   readonly #options: OriginBreakerOptions;
@@ -36,7 +36,7 @@ export class OriginBreaker {
   constructor(options: OriginBreakerOptions) {
     this.#options = options;
     const { pauseMs } = options;
-    // A probe that ends without a word on the origin, as its caller has left, costs one more pause.
+    // A probe that says nothing about the origin, because its caller left, costs one more pause.
     this.#breaker = new Breaker({ slowMs: 0, pause: { firstMs: pauseMs, mostMs: pauseMs } });
   }
 
@@ -45,7 +45,7 @@ export class OriginBreaker {
     return this.#isProbing ? "half-open" : "open";
   }
 
-  /** Whether a load may begin. It is to report how it ended, unless that says nothing of the origin. */
+  /** Whether a load may begin. The load must report its end, unless that says nothing about the origin. */
   admit(): boolean {
     if (this.#openedAtMs === Infinity) return true;
     if (!this.#breaker.admit(this.#options.clock.nowMs())) return false;
@@ -56,7 +56,7 @@ export class OriginBreaker {
   ended(startedAtMs: number, hasFailed: boolean): void {
     const nowMs = this.#options.clock.nowMs();
     if (this.#openedAtMs === Infinity) return this.#count(startedAtMs, nowMs, hasFailed);
-    // It began before: it says nothing new.
+    // The load began before the breaker opened, so it says nothing new.
     if (!this.#isProbing || startedAtMs < this.#openedAtMs) return;
     this.#isProbing = false;
     if (hasFailed) return this.#breaker.failed(startedAtMs, nowMs);

@@ -23,25 +23,28 @@ import { RetryBudget } from "./retry-budget.ts";
 import { sharesOf } from "./shares.ts";
 import { Slots } from "./slots.ts";
 
-/** By how much one node may learn of a roster later than another. Chosen: NATS takes some milliseconds. */
+/** The longest difference between two nodes' times of learning a roster. Chosen: NATS takes some milliseconds. */
 const SPREAD_MS = 2_000;
-/** An origin may notice late, or never, that a request was given up: its slot is kept for so long. Chosen. */
+/**
+ * How long the slot of a cancelled request stays taken, as the origin may notice the cancellation late or never.
+ * Chosen.
+ */
 const GIVEN_UP_MS = 1_000;
-/** Chosen: most faults of a moment are over by then. */
+/** Chosen: most short faults are over by then. */
 const RETRY_PAUSE: Backoff = { firstMs: 50, mostMs: 1_000 };
 
 export interface GuardOptions {
   readonly group: string;
   readonly policy: GuardPolicy;
-  /** This node, as it is listed. */
+  /** This node's record, as it is listed. */
   readonly self: Pick<PeerRecord, "name" | "incarnation">;
   /** How long one load may take, in milliseconds. */
   readonly loadTimeoutMs: number;
   readonly clock: Clock;
   readonly log: Log;
-  /** This node may load from now on: `ownersIn` says something else. */
+  /** Called when this node may load from now on, so that the result of `ownersIn` has changed. */
   readonly onShare: () => void;
-  /** The guard of the same group by its former policy, whose requests still count. @default none */
+  /** The group's guard with its former policy; its requests still count. @default none */
   readonly before?: OriginGuard | undefined;
   /** @default Math.random */
   readonly random?: Random;
@@ -49,12 +52,12 @@ export interface GuardOptions {
 
 /** Plain numbers, for /stats. */
 export interface GuardFigures {
-  /** Requests at the origin now, with those that were given up a moment ago. */
+  /** Requests at the origin now, including those that were given up a moment ago. */
   readonly running: number;
   readonly queued: number;
-  /** How many this node may have at the origin now; null: no limit. */
+  /** How many requests this node may have at the origin now; null: no limit. */
   readonly limit: number | null;
-  /** Its share by the latest roster, which it may use after the grace period. */
+  /** This node's share by the latest roster, which it may use after the grace period. */
   readonly share: number | null;
   /** Requests that were refused: the queue was full, or the wait too long. */
   readonly refused: number;
@@ -64,20 +67,21 @@ export interface GuardFigures {
   readonly retries: number;
 }
 
-/** The guard of a group's origin; `undefined`: its policy asks for none. */
+/** The guard of a group's origin; `undefined`: its policy needs none. */
 export function guardOf(origin: CheckedOrigin, options: GuardOptions): OriginGuard | undefined {
   return isGuarded(options.policy) ? new OriginGuard(origin, options) : undefined;
 }
 
 /**
- * An origin that is asked by the group's {@link GuardPolicy}.
+ * An origin whose requests follow the group's {@link GuardPolicy}.
  *
- * The limit counts for the whole cluster: each node has a share of it by the roster (see {@link sharesOf}), which shrinks at
- * once and grows after a grace period (see {@link OwnShare}). A node without a share loads nothing, so it must own no key:
- * `ownersIn` gives the roster by which owners are to be picked, and `mayLoad` says whether to decline what a peer asks for.
+ * The limit counts for the whole cluster: each node has a share of it by the roster (see {@link sharesOf}), which
+ * shrinks at once and grows after a grace period (see {@link OwnShare}). A node without a share loads nothing, so it
+ * must own no key: `ownersIn` gives the roster for picking owners, and `mayLoad` says whether to accept loads for
+ * peers.
  */
 export class OriginGuard implements CheckedOrigin {
-  /** As that of the origin, in a slot until its body has ended; never tried again. */
+  /** Like the origin's, but holds a slot until its body has ended; never retried. */
   readonly forward: CheckedOrigin["forward"];
   readonly changedBy: CheckedOrigin["changedBy"];
   readonly #origin: CheckedOrigin;
@@ -91,7 +95,10 @@ export class OriginGuard implements CheckedOrigin {
   #isFormer = false;
   /** Whether this node could load when `ownersIn` was asked last. */
   #isOwner = false;
-  /** The latest failure that the breaker was told of: this node had no way to the origin, which others may have. */
+  /**
+   * Whether the breaker's latest failure was that this node could not reach the origin, which other nodes may still
+   * reach.
+   */
   #isUnreachable = false;
   #refused = 0;
   #broken = 0;
@@ -162,7 +169,7 @@ export class OriginGuard implements CheckedOrigin {
     return rosterOf(group, roster.revision, peers);
   }
 
-  /** Whether this node has a share that it may use. If not, it is to decline what a peer asks it to load. */
+  /** Whether this node has a share that it may use. If not, it must decline loads for peers. */
   get mayLoad(): boolean {
     return this.#limit > 0;
   }
@@ -195,7 +202,7 @@ export class OriginGuard implements CheckedOrigin {
     this.#limited();
   }
 
-  /** An idle connection would be one more at the origin beside those that the other nodes may open now. */
+  /** Ends idle connections: they would add to the connections that the other nodes may open now. */
   #limited(): void {
     this.#origin.keepIdle?.(this.#limit);
     this.#slots.serve();
@@ -215,14 +222,14 @@ export class OriginGuard implements CheckedOrigin {
     }
   }
 
-  /** @param isGivenUp the origin may not have heard of it yet */
+  /** @param isGivenUp whether the request was cancelled, which the origin may not know yet */
   #leave(isGivenUp: boolean): void {
     if (isGivenUp && this.#options.policy.maxConcurrent !== null) {
       this.#options.clock.after(GIVEN_UP_MS, () => this.#slots.release());
     } else this.#slots.release();
   }
 
-  /** A retry keeps the slot while it waits: an origin that fails is not asked by others in its place. */
+  /** A retry keeps its slot while it waits, so that another load does not ask the failing origin in its place. */
   async #tried(key: string, signal: AbortSignal, context: LoadContext | undefined): Promise<Answer> {
     const { policy, clock, random = Math.random } = this.#options;
     this.#budget.earn();
@@ -272,7 +279,10 @@ export class OriginGuard implements CheckedOrigin {
     }
   }
 
-  /** @throws OverloadedError the breaker is open; OriginUnreachableError it is, as this node has no way to the origin */
+  /**
+   * @throws OverloadedError the breaker is open; OriginUnreachableError it is open because this node has no way to the
+   * origin
+   */
   #admit(): void {
     if (this.#breaker?.admit() !== false) return;
     this.#broken++;
@@ -312,17 +322,17 @@ export class OriginGuard implements CheckedOrigin {
   }
 }
 
-/** Whether a load that failed so may be tried again. */
+/** Whether a load with this error may be tried again. */
 function isWithoutAnswer(error: unknown): boolean {
   return error instanceof UnansweredError || error instanceof OriginUnreachableError;
 }
 
-/** Whether a site's answer says that the site fails. */
+/** Whether a site's status means that the site fails. */
 function isFault(status = 200): boolean {
   return status >= 500;
 }
 
-/** The same stream; `over` is called once it has ended, in any way. */
+/** The same stream; calls `over` once it has ended, in any way. */
 function followed(body: ReadableStream<Uint8Array>, over: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream<Uint8Array>({

@@ -2,30 +2,30 @@ import type { Clock } from "../../core/base/clock.ts";
 
 export interface OwnShareOptions {
   readonly clock: Clock;
-  /** How long a larger share is not used yet, in milliseconds. */
+  /** How long a larger share must wait before it is used, in milliseconds. */
   readonly graceMs: number;
-  /** A grace period is over: more may be used from now on. */
+  /** Called when a grace period is over, so that more may be used. */
   readonly onGrown: () => void;
 }
 
-/** A share that was valid, and still bounds this node. */
+/** A former share that still bounds this node. */
 interface Former {
   readonly share: number;
   readonly untilMs: number;
 }
 
 /**
- * How many requests this node may have at the origin: the least of all the shares that it had within the grace period.
+ * How many requests this node may have at the origin: the smallest share that it had within the grace period.
  *
- * So a share shrinks at once, and grows when every other node has long had its smaller one. If no node learns of a roster later
- * than another by more than the grace period less the longest load, then at any time the requests of each node are bounded by
- * its share in one and the same roster, and their sum by the sum of those.
+ * So a share shrinks at once, and grows only after every other node has long had its smaller one. Condition: two nodes'
+ * times of learning a roster differ by at most the grace period less the longest load. Then at any time one roster
+ * exists whose shares bound the requests of every node, and their sum.
  */
 export class OwnShare {
-  /** May change with the group's policy: what is bounded already stays bounded as long as it was. */
+  /** May change with the group's policy; present bounds keep their time. */
   options: OwnShareOptions;
   #share = 0;
-  /** The earliest first, with shares that rise: a smaller one that came later stands for those before it. */
+  /** The earliest first, with rising shares: a later, smaller share replaces larger ones before it. */
   #former: Former[] = [];
   #cancel: (() => void) | undefined;
 
@@ -33,17 +33,17 @@ export class OwnShare {
     this.options = options;
   }
 
-  /** What this node may use now. */
+  /** The share that this node may use now. */
   get now(): number {
     return Math.min(this.#share, this.#former[0]?.share ?? Infinity);
   }
 
-  /** What it may use after the grace period, if nothing changes. */
+  /** The share that it may use after the grace period, if nothing changes. */
   get next(): number {
     return this.#share;
   }
 
-  /** @param isAtOnce no other node can have a request at the origin */
+  /** @param isAtOnce whether to use it at once, as no other node can have a request at the origin */
   set(share: number, isAtOnce = false): void {
     if (share === this.#share) return;
     const { clock, graceMs } = this.options;

@@ -1,7 +1,10 @@
-/** Chosen: the retries that a quiet time saves for the next fault. A node begins with them. */
+/** How many retries a quiet time can save for the next fault. A node begins with this many. Chosen. */
 const MAX_SAVED = 10;
 
-/** Bounds retries to a share of the loads: when everything fails, retries must not multiply the load (Finagle's RetryBudget). */
+/**
+ * Bounds retries to a share of the loads, so that retries do not multiply the load when everything fails (Finagle's
+ * RetryBudget).
+ */
 export class RetryBudget {
   readonly #perLoad: number;
   #saved = MAX_SAVED;
@@ -11,7 +14,7 @@ export class RetryBudget {
     this.#perLoad = perLoad;
   }
 
-  /** One more load. */
+  /** Counts one more load. */
   earn(): void {
     this.#saved = Math.min(MAX_SAVED, this.#saved + this.#perLoad);
   }

@@ -1,13 +1,13 @@
-/** Shares out the slots of a group among its nodes, so that their sum is never more than there are. */
+/** Divides the slots of a group among its nodes, so that their sum never exceeds the slots. */
 import { PrefixHash } from "../../core/base/hash.ts";
 import type { PeerRecord } from "../../core/roster.ts";
 
 /**
- * How many requests each node may have at the origin, by name. Where there are enough, each node gets one, and the rest goes by
- * weight. Where there are not, they go by weight alone, and some nodes get none.
+ * How many requests each node may have at the origin, by name. If there are enough slots, each node gets one, and the
+ * rest are divided by weight. If not, all are divided by weight, and some nodes get none.
  *
- * By the largest remainder (Hamilton's method): the sum is exactly `slots`. All nodes come to the same shares, on both runtimes:
- * only the basic operations on doubles are used, in the order of the names.
+ * This is the largest remainder method (Hamilton): the sum is exactly `slots`. All nodes compute the same shares, on
+ * both runtimes, because this uses only basic operations on doubles, in the order of the names.
  *
  * @param peers sorted by name
  */
@@ -19,7 +19,7 @@ export function sharesOf(
   const least = slots >= peers.length ? 1 : 0;
   const rest = slots - least * peers.length;
   const weight = peers.reduce((sum, peer) => sum + peer.weight, 0);
-  // The remainders of equal nodes are equal: by the group's name, each group favours other nodes.
+  // Equal nodes have equal remainders. The hash of the group's name breaks the tie, so each group favours other nodes.
   const hash = new PrefixHash(`${group}\0`);
   const quotas = peers.map((peer) => {
     const quota = rest * peer.weight / weight;

@@ -4,7 +4,7 @@ import { OverloadedError } from "../../core/errors.ts";
 
 export interface SlotsOptions {
   readonly clock: Clock;
-  /** How many may be taken at once; may change. */
+  /** How many slots may be taken at once; may change. */
   readonly limit: () => number;
   readonly maxQueued: number;
   readonly queueTimeoutMs: number;
@@ -86,7 +86,7 @@ export class Slots {
     this.serve();
   }
 
-  /** Gives free slots to those who wait. To be called when the limit has grown. */
+  /** Gives free slots to waiting callers. Call it when the limit has grown. */
   serve(): void {
     while (isLinked(this.#queue) && this.#taken < this.options.limit()) (this.#queue.next as Waiting).taken();
   }

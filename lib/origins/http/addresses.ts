@@ -1,22 +1,24 @@
-/** Which addresses a redirect of an origin may lead to: none that the origin itself could not have meant. */
+/**
+ * Decides which addresses a redirect may lead to. An origin on the internet must not lead a node into private networks.
+ */
 import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 import { OriginError } from "../../core/errors.ts";
 
-/** `public`, or the range of an address that is not for everybody, as ipaddr.js names it: `loopback`, `linkLocal`, … */
+/** `public`, or the range of a non-public address by its name in ipaddr.js: `loopback`, `linkLocal`, … */
 export type AddressKind = string;
 
-/** Where the IANA gives out public addresses (RFC 4291, section 2.4). */
+/** The block from which the IANA assigns public addresses (RFC 4291, section 2.4). */
 const GLOBAL_UNICAST = ipaddr.parseCIDR("2000::/3") as [ipaddr.IPv6, number];
-/** Stands for public IPv4 addresses where a network has IPv6 only (RFC 6052, section 2.1). */
+/** Represents public IPv4 addresses in networks with IPv6 only (RFC 6052, section 2.1). */
 const NAT64 = ipaddr.parseCIDR("64:ff9b::/96") as [ipaddr.IPv6, number];
 
-/** The kind of one IP address. An IPv4 address inside of an IPv6 one counts as the system takes it. */
+/** The kind of one IP address. An IPv4 address inside an IPv6 one counts as the system reads it. */
 export function kindOf(address: string): AddressKind {
   const parsed = ipaddr.process(address);
   const range = parsed.range();
-  // A connection to 0.0.0.0 or :: is one to this machine.
+  // A connection to 0.0.0.0 or :: goes to this machine.
   if (range === "unspecified") return "loopback";
   if (parsed instanceof ipaddr.IPv4) return range === "unicast" ? "public" : range;
   const address6 = parsed as ipaddr.IPv6;
@@ -24,7 +26,7 @@ export function kindOf(address: string): AddressKind {
     const inner = kindOf(address6.toByteArray().slice(-4).join("."));
     return inner === "public" ? inner : `${inner} by NAT64`;
   }
-  // The range of `::127.0.0.1`, which is deprecated, is unicast to the library.
+  // For the library, the deprecated range of `::127.0.0.1` is unicast.
   if (range === "unicast") return address6.match(GLOBAL_UNICAST) ? "public" : "reserved";
   return range;
 }
@@ -35,16 +37,16 @@ export function mayLeadTo(address: string, own: AddressKind): boolean {
   return kind === "public" || kind === own;
 }
 
-/** @throws OriginError the host is an IP address, and none that an origin at an address of kind `own` may lead to */
+/** @throws OriginError the host is an IP address to which an origin at an address of kind `own` may not lead */
 export function checkLiteral(host: string, own: AddressKind): void {
   if (isIP(host) !== 0 && !mayLeadTo(host, own)) throw refused(host);
 }
 
 /**
- * A `lookup` for node:net, which connects to none but the addresses that it is given here. So a name that has another
- * address a moment later gains nothing.
+ * A `lookup` for node:net, which connects only to the addresses from this function. So a name cannot gain anything by
+ * changing its address a moment later.
  *
- * @param lookup of the system
+ * @param lookup the system's function
  */
 export function lookupWithin(own: AddressKind, lookup: LookupFunction = systemLookup): LookupFunction {
   return (host, options, callback) => {

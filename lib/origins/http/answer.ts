@@ -1,4 +1,4 @@
-/** From an exchange with an HTTP origin to what the group keeps. */
+/** Turns an exchange with an HTTP origin into the answer that the group keeps. */
 import { Buffer } from "node:buffer";
 import { promisify } from "node:util";
 import { brotliDecompress, gunzip, inflate } from "node:zlib";
@@ -12,12 +12,14 @@ import type { TagReader } from "../../core/semantics/tags.ts";
 import type { Answer } from "../../core/value.ts";
 import type { Exchanged } from "./client.ts";
 
-/** The longest block of fields that is kept with a value, chosen: it travels with each value between nodes. */
+/** The longest block of fields that is kept with a value. Chosen: it travels with each value between nodes. */
 const MAX_FIELDS_BYTES = 32 * 1024;
-/** Told of each answer anew: by the cache (`Age`), by the server (`Content-Length`), or kept apart (`Content-Type`). */
+/**
+ * Computed for each answer by the cache (`Age`) or the server (`Content-Length`), or kept separately (`Content-Type`).
+ */
 const NOT_KEPT: ReadonlySet<string> = new Set(["age", "content-length", "content-type"]);
 
-/** What `freshnessOf` needs of a group's policy, with the lifetime shortened at random. */
+/** The part of a group's policy that `freshnessOf` needs, with the lifetime shortened at random. */
 export function freshnessPolicy(
   lifetime: LifetimePolicy,
   options: { readonly hasHeuristics: boolean; readonly keepsCookies: boolean; readonly status: number },
@@ -37,14 +39,14 @@ export function freshnessPolicy(
 }
 
 /**
- * Such a body may have been cut, as an orderly end of the connection looks the same. Chosen: long enough to serve all who
- * wait for it, short enough that a cut one is soon gone.
+ * How long a body is served that only the end of the connection ended, as it may have been cut. Chosen: long enough to
+ * serve all waiting requests, short enough that a cut body is soon gone.
  */
 const CLOSE_DELIMITED_MS = 10_000;
-/** By which such an answer would be freshened, and never be fetched again. */
+/** Left out of such an answer: with validators it would be freshened and never fetched again. */
 const VALIDATORS: ReadonlySet<string> = new Set(["etag", "last-modified"]);
 
-/** How long an answer may be served: a body that only the end of the connection has ended, for 10 s at most. */
+/** How long an answer may be served; at most 10 s if only the end of the connection ended its body. */
 export function withinDoubt(
   freshness: Freshness,
   { isCloseDelimited }: Pick<Exchanged, "isCloseDelimited">,
@@ -76,8 +78,8 @@ export function taggedBy(fields: Fields, reader: TagReader): Pick<Answer, "tags"
 }
 
 /**
- * @param fallback where the origin names none
- * @throws OriginError longer than what nodes take, or with characters that no header can carry
+ * @param fallback used if the origin names no type
+ * @throws OriginError the type is longer than nodes accept, or has characters that no header can carry
  */
 export function contentTypeOf(fields: Fields, url: string, fallback: string): string {
   const [type] = linesOf(fields, "content-type");
@@ -99,9 +101,9 @@ const decoders: Readonly<Record<string, (body: Uint8Array, options: { maxOutputL
   };
 
 /**
- * A body without the encoding that nobody asked for, and the fields without its name.
+ * Decodes a body with an encoding that was not asked for, and removes the encoding's name from the fields.
  *
- * @throws OriginError another encoding, a broken body, or more than `maxBytes`
+ * @throws OriginError the encoding is unknown, the body is broken, or it has more than `maxBytes`
  */
 export async function decoded(
   body: Uint8Array<ArrayBuffer>,

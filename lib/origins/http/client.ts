@@ -1,6 +1,6 @@
 /**
- * One HTTP/1.1 exchange with an origin, through node:http: it gives fields and bodies as they came, on both runtimes.
- * `fetch` does not: Deno undoes gzip and leaves the header, and both join lines and follow proxies of the environment.
+ * One HTTP/1.1 exchange with an origin, through node:http, which gives unchanged fields and bodies on both runtimes.
+ * `fetch` does not: Deno decodes gzip but leaves the header, and both join lines and follow proxies of the environment.
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
@@ -24,10 +24,10 @@ export interface RequestHead {
   readonly fields: Fields;
 }
 
-/** What came back, as it came; its body is still on the way. */
+/** An unchanged answer whose body is still arriving. */
 export interface Exchanged {
   readonly status: number;
-  /** With the fields of this hop. */
+  /** Includes the fields of this hop. */
   readonly fields: Fields;
   /** By the client's clock. */
   readonly requestedAtMs: number;
@@ -43,37 +43,37 @@ export interface Exchanged {
 
 /** How connections are made. */
 export interface ConnectOptions {
-  /** From the start of a connection, its name's look-up included. @default 4 s */
+  /** The time for a connection, including the look-up of its name. @default 4 s */
   readonly connectTimeoutMs?: number | undefined;
-  /** Gives the addresses to connect to for the name of a host. @default the system's */
+  /** Gives the addresses for a host's name. @default the system's */
   readonly lookup?: LookupFunction | undefined;
 }
 
 /** Requests in flight to one origin before further ones are refused; chosen. */
 const MAX_REQUESTS = 1_024;
-/** Idle connections that are kept, chosen: a burst of misses does not open them all again. */
+/** How many idle connections are kept. Chosen: a burst of misses need not open them all again. */
 const MAX_IDLE_SOCKETS = 64;
-/** Chosen: a few turns of the event loop. */
+/** How long to wait after a stalled process has woken. Chosen: a few turns of the event loop. */
 const AFTER_STALL_MS = 50;
-/** The longest head of an answer that is read, chosen: four times what browsers and nginx take. */
+/** The longest head of an answer that is read. Chosen: four times the limit of browsers and nginx. */
 const MAX_HEAD_BYTES = 64 * 1024;
-/** A kept connection that the origin has closed meanwhile: nothing was answered, so a GET may be asked once more. */
+/** Codes for a kept connection that the origin has closed: there was no answer, so a GET may be sent once more. */
 const CLOSED_CODES: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 
-/** Requests to one origin, over connections that are kept. */
+/** Requests to one origin, over kept connections. */
 export class HttpClient {
   readonly #base: URL;
   readonly #clock: Clock;
   readonly #originClock = new OriginClock();
   readonly #agent: PlainAgent | SecureAgent;
-  /** A new connection for each request, which ends with it: none that the origin is just closing. */
+  /** Opens a new connection for each request and closes it afterwards, so that the origin cannot be just closing it. */
   readonly #once: PlainAgent | SecureAgent;
   readonly #connecting: ConnectOptions;
   #inFlight = 0;
   #isBounded = false;
   #isClosed = false;
 
-  /** @param base scheme, host and port count */
+  /** @param base only its scheme, host and port are used */
   constructor(base: URL, clock: Clock, connecting: ConnectOptions = {}) {
     this.#base = base;
     this.#connecting = connecting;
@@ -87,9 +87,9 @@ export class HttpClient {
   /**
    * Sends a request and resolves with the head of the answer. 1xx answers are passed over.
    *
-   * @param body is sent as it comes, and read no faster than the origin takes it
-   * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or not a byte came over it;
-   * UnansweredError no whole head, or none that is HTTP; OriginError a status that is none; the signal's reason
+   * @param body sent as it arrives, and read no faster than the origin takes it
+   * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or no byte came over it;
+   * UnansweredError no whole head, or no HTTP; OriginError an invalid status; the signal's reason
    */
   async exchange(head: RequestHead, body: ReadableStream<Uint8Array> | null, signal: AbortSignal): Promise<Exchanged> {
     signal.throwIfAborted();
@@ -104,7 +104,7 @@ export class HttpClient {
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof OriginError) throw error;
-      // Without the query, which may hold a secret.
+      // Leave out the query, which may hold a secret.
       const name = this.#base.origin + head.target.replace(/\?.*$/s, "");
       const isUnreachable = error instanceof LostExchange && !error.hasBegun;
       const Kind = isUnreachable ? OriginUnreachableError : UnansweredError;
@@ -115,13 +115,14 @@ export class HttpClient {
   }
 
   /**
-   * Keeps at most so many connections from now on, and ends idle ones beyond. As a request takes an idle one first, no more
-   * are ever open than requests may be in flight; those of a higher limit before end with their requests.
+   * Keeps at most this many connections from now on, and ends further idle ones. A request takes an idle connection
+   * first, so there are never more connections than requests allowed in flight. Those from a higher former limit end
+   * with their requests.
    */
   keepIdle(most: number): void {
     this.#isBounded = most < Infinity;
     this.#agent.maxFreeSockets = Math.min(most, MAX_IDLE_SOCKETS);
-    // Those in use count, too: an idle one that is left of a higher limit would stay beside them.
+    // Connections in use count too; otherwise an idle one from a higher limit would stay beside them.
     this.#agent.maxSockets = Math.max(most, 1);
     for (const socket of this.#idle().slice(this.#agent.maxFreeSockets)) socket.destroy();
   }
@@ -143,11 +144,11 @@ export class HttpClient {
     isRepeatable: boolean,
   ): Promise<Exchanged> {
     const requestedAtMs = this.#clock.nowMs();
-    // A connection of its own, in the place of an idle one.
+    // This request gets its own connection, which replaces an idle one.
     if (!isRepeatable && this.#isBounded) this.#idle().at(-1)?.destroy();
     const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
-    // Not the caller's signal: once the answer has ended, Deno would destroy the kept connection by it, with an error for
-    // which nobody listens any more.
+    // Not the caller's signal: after the answer has ended, Deno would destroy the kept connection through it, with an
+    // error that has no listener any more.
     const inFlight = new AbortController();
     const abort = () => inFlight.abort(signal.reason);
     const detach = () => signal.removeEventListener("abort", abort);
@@ -163,8 +164,8 @@ export class HttpClient {
         method,
         path: target,
         headers: linesByName(framed(fields, body !== null), this.#base.host),
-        // An origin closes idle connections when it likes (RFC 9112, section 9.5), and nobody can tell then whether it has
-        // read a request. So what may not be sent twice goes over a new one.
+        // An origin may close an idle connection at any time (RFC 9112, section 9.5), and then it is unknown whether it
+        // has read a request. So a request that may not be sent twice goes over a new connection.
         agent: isRepeatable ? this.#agent : this.#once,
         maxHeaderSize: MAX_HEAD_BYTES,
         signal: inFlight.signal,
@@ -185,14 +186,14 @@ export class HttpClient {
         socket = used;
         isReused = sent.reusedSocket;
         bytesBefore = used.bytesRead;
-        // Deno would send any request on a kept connection again by itself: a POST as well, and one that was aborted.
+        // Deno would send any request on a kept connection again by itself, even a POST or an aborted one.
         sent.reusedSocket = false;
         if (used.connecting) this.#expectConnection(used, (error) => sent.destroy(error));
       });
       sent.once("close", detach);
       sent.on("error", (error: NodeJS.ErrnoException) => {
         detach();
-        // The runtimes end such a body in peace after a reset.
+        // After a reset, the runtimes end such a body without an error.
         if (answered !== undefined) {
           if (isEndedByClose(method, answered.statusCode!, fieldsOf(answered.rawHeaders))) answered.destroy(error);
         } else if (isRepeatable && isReused && CLOSED_CODES.has(error.code) && !signal.aborted) {
@@ -205,12 +206,12 @@ export class HttpClient {
     });
   }
 
-  /** @throws OriginError a status, or a field, that is none */
+  /** @throws OriginError an invalid status or field */
   #exchanged(method: string, answer: IncomingMessage, requestedAtMs: number): Exchanged {
     const { statusCode: status = 0, socket: { remoteAddress } } = answer;
     if (status < 200 || status > 599) throw new OriginError(`${this.#base.origin} answered with status ${status}`);
     const fields = fieldsOf(answer.rawHeaders);
-    // Both runtimes refuse most of these by themselves. A field is not just left out: it may forbid to keep the answer.
+    // Both runtimes refuse most of these themselves. Do not just leave the field out: it may forbid keeping the answer.
     const broken = fields.find(([name, value]) => !isFieldName(name) || !isFieldValue(value));
     if (broken !== undefined) {
       throw new OriginError(`${this.#base.origin} answered with a field that is none: ${JSON.stringify(broken[0])}`);
@@ -224,7 +225,7 @@ export class HttpClient {
   #expectConnection(socket: Socket, giveUp: (error: Error) => void): void {
     const { connectTimeoutMs = connectTimeoutOf(LOAD_TIMEOUT_MS) } = this.#connecting;
     let cancel = this.#clock.after(connectTimeoutMs, () => {
-      // A process that stood still hears of its timers first, and of the connections that it got meanwhile after them.
+      // A process that was stopped first runs its timers, and only then sees connections that opened in the meantime.
       cancel = this.#clock.after(AFTER_STALL_MS, () => {
         if (!socket.connecting) return;
         giveUp(new OriginUnreachableError(`${this.#base.origin} took no connection within ${connectTimeoutMs} ms`));
@@ -236,7 +237,7 @@ export class HttpClient {
   }
 }
 
-/** Why an exchange came to no answer, and whether one had begun. */
+/** Why an exchange has no answer, and whether one had begun. */
 class LostExchange extends Error {
   readonly reason: unknown;
   readonly hasBegun: boolean;
@@ -257,18 +258,18 @@ function isEndedByClose(method: string, status: number, fields: Fields): boolean
 
 const NEVER = new AbortController().signal;
 
-/** What a load may hold. */
+/** The limit on the memory of loads. */
 interface Bound {
   readonly loading?: LoadingBody | undefined;
-  /** Ends a wait for room. */
+  /** Aborts a wait for room. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * The bytes of a body, or `undefined` when there are more than `maxBytes`: the rest is not read then.
+ * Reads the bytes of a body; `undefined` if there are more than `maxBytes`, and then the rest is not read.
  *
- * @param bound on what all loads hold; with a `Content-Length` all of it is held from the start
- * @throws OverloadedError loads hold too much already; what breaks the body off
+ * @param bound the limit on the memory of all loads; with a `Content-Length` all of it is reserved at the start
+ * @throws OverloadedError loads hold too much already; the error that breaks the body off
  */
 export async function collect(
   { body, fields }: Exchanged,
@@ -294,7 +295,7 @@ export async function collect(
   return bytes.take();
 }
 
-/** The body as a web stream, read no faster than it is taken; a body that is cut breaks the stream. */
+/** The body as a web stream, read no faster than it is taken. A cut body makes the stream fail. */
 export function streamOf(body: IncomingMessage): ReadableStream<Uint8Array> {
   const chunks = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({
@@ -309,7 +310,7 @@ export function streamOf(body: IncomingMessage): ReadableStream<Uint8Array> {
   }, { highWaterMark: 0 });
 }
 
-/** What went wrong, without an address of a secret. */
+/** The reason of an error. It shows no secret. */
 function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: string };
   const isCodeTold = typeof code !== "string" || message === undefined || message.includes(code);
@@ -323,15 +324,15 @@ function fieldsOf(raw: readonly string[]): Fields {
 }
 
 /**
- * A body without a length is sent in chunks. node:http frames none of a DELETE, an OPTIONS or a TRACE by itself: its bytes
- * would stand behind the head like another request, which a client could write.
+ * A body without a length is sent in chunks. node:http does not do that for DELETE, OPTIONS and TRACE. Their body would
+ * follow the head like another request, so a client could smuggle a request in.
  */
 function framed(fields: Fields, hasBody: boolean): Fields {
   const isFramed = !hasBody || has(fields, "content-length");
   return isFramed ? fields : [...fields, ["transfer-encoding", "chunked"]];
 }
 
-/** As node:http wants them: lines of one name together. */
+/** In the form for node:http: lines with the same name together. */
 function linesByName(fields: Fields, host: string): Record<string, string | string[]> {
   const lines: Record<string, string | string[]> = { host };
   for (const [name, value] of fields) {

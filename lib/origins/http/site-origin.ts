@@ -19,10 +19,10 @@ import { contentTypeOf, freshnessPolicy, keptFields, keptInDoubt, readWhole, tag
 import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
 import { leadsOut } from "./dot-segments.ts";
 
-/** Set anew for the next hop. */
+/** Fields that are set again for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
-/** What may stand in a request line; a fragment may not (RFC 9112, section 3.2.1). */
+/** The characters that a request line may have; a fragment is not allowed (RFC 9112, section 3.2.1). */
 const TARGET = /^[\x21\x22\x24-\x7e]*$/;
 
 /** A site, one request per load. Redirects are answers like any other. */
@@ -35,7 +35,7 @@ export class SiteOrigin implements Origin {
   readonly #closing = new AbortController();
   readonly #tags = new TagReader();
 
-  /** @param options.base ends with a slash: a key is put behind it */
+  /** @param options.base ends with a slash; keys are appended to it */
   constructor(options: { readonly base: string }, deps: OriginDeps) {
     this.#base = new URL(options.base);
     const connectTimeoutMs = connectTimeoutOf(deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
@@ -46,10 +46,10 @@ export class SiteOrigin implements Origin {
   }
 
   /**
-   * One GET. Where a stale value has a validator, the site may say that it is still good.
+   * One GET. If a stale value has a validator, the site may confirm it.
    *
-   * @throws BadKeyError the path leads out of the site; OriginError an answer that is cut; OriginUnreachableError none;
-   * OriginTimeoutError; OverloadedError; PassThroughError a body over the longest value
+   * @throws BadKeyError the path leads out of the site; OriginError the answer was cut; OriginUnreachableError no
+   * answer; OriginTimeoutError; OverloadedError; PassThroughError a body over the longest value
    */
   async load(key: string, signal: AbortSignal, { stale, request, loading, trace }: LoadContext = {}): Promise<Answer> {
     return await this.#timed(signal, async (within) => {
@@ -66,7 +66,7 @@ export class SiteOrigin implements Origin {
     });
   }
 
-  /** Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError. */
+  /** Any method with its body, streamed both ways and never retried. Throws like `load`, except PassThroughError. */
   async forward({ method, key, fields, body, trace }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
     const target = this.#checkedTarget(key);
     const sent = { method, target, fields: this.#outgoing(tracedBy(trace, fields), body !== null) };
@@ -81,8 +81,8 @@ export class SiteOrigin implements Origin {
   }
 
   /**
-   * The answer to a POST serves later GETs where it says for how long, and that it is the new state of the very URI that
-   * was asked: by a `Content-Location` (RFC 9110, sections 8.7 and 9.3.3).
+   * The answer to a POST serves later GETs if it has a lifetime, and its `Content-Location` says that it is the new
+   * state of the requested URI (RFC 9110, sections 8.7 and 9.3.3).
    */
   #keptOf(key: string, answer: Exchanged, fields: Fields): Omit<Answer, "body"> | undefined {
     const at = this.#base.origin + this.#target(key);
@@ -95,17 +95,17 @@ export class SiteOrigin implements Origin {
     try {
       return this.#aboutOf(key, answer, asked, freshness);
     } catch (error) {
-      // Too long to keep. The site has done what it was asked to, so the client gets the answer all the same.
+      // Its fields are too long to keep. The site has done the work, so the client still gets the answer.
       if (error instanceof OriginError) return undefined;
       throw error;
     }
   }
 
   /**
-   * What the success of an unsafe request has changed: its own key, those that `Location` and `Content-Location` name on this
-   * site (RFC 9111, section 4.4), and the tags that `Cache-Group-Invalidation` names (RFC 9875, section 3).
+   * The changes by a successful unsafe request: its own key, the keys that `Location` and `Content-Location` name on
+   * this site (RFC 9111, section 4.4), and the tags that `Cache-Group-Invalidation` names (RFC 9875, section 3).
    *
-   * @returns `undefined`: nothing that a cache can hold
+   * @returns `undefined`: it changed nothing that a cache can hold
    */
   changedBy(key: string, answer: Fields): Invalidation | undefined {
     const at = this.#base.origin + this.#target(key);
@@ -119,7 +119,7 @@ export class SiteOrigin implements Origin {
     return keys.length + tags.length === 0 ? undefined : invalidationOf({ keys, tags });
   }
 
-  /** Nothing can be said before a key is known; the site may come later. */
+  /** There is nothing to check without a key; the site may start later. */
   check(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
@@ -128,7 +128,7 @@ export class SiteOrigin implements Origin {
     this.#client.keepIdle(most);
   }
 
-  /** Loads in flight fail. */
+  /** Makes loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));
     this.#client.close();
@@ -181,10 +181,10 @@ export class SiteOrigin implements Origin {
     };
   }
 
-  /** The stored answer, for which a 304 has come (RFC 9111, section 4.3.4). */
+  /** The stored answer, freshened by a 304 (RFC 9111, section 4.3.4). */
   #freshened(stale: Value, notModified: Exchanged, asked: Fields): Answer {
     const fields = keptFields(freshened(stale.about.fields, endToEnd(notModified.fields)), this.#base.origin);
-    // The age and the date of the 304 count, not those of the answer that it freshens.
+    // Use the age and the date of the 304, not those of the stored answer.
     const { requestedAtMs, receivedAtMs, clockAheadMs, fields: told } = notModified;
     const timed = [
       ...without(fields, new Set(["age", "date"])),
@@ -214,14 +214,15 @@ export class SiteOrigin implements Origin {
   #outgoing(fields: Fields, hasBody: boolean): Fields {
     const { fields: own = [] } = this.#deps;
     const lengths = hasBody ? fields.filter(([name]) => name === "content-length") : [];
-    // Both runtimes take two equal lines, and join them. Not every site reads that as one: such a body goes in chunks.
+    // Both runtimes accept two equal lines and join them. Not every site reads that as one length, so such a body goes
+    // in chunks.
     const length = lengths.length === 1 && /^\d+$/.test(lengths[0]![1]) ? lengths : [];
     return [...without(fields, new Set([...OF_THIS_HOP, ...own.map(([name]) => name)])), ...length, ...own];
   }
 
   /**
-   * The site gets the bytes of a key as they are. Deno's server lets more than ASCII through, and peers, Go peers and
-   * programs may name any key.
+   * The site gets the bytes of a key unchanged, so they must be checked. Deno's server lets more than ASCII through,
+   * and peers, Go peers and programs may name any key.
    *
    * @throws BadKeyError no request can carry it, or a server could take it out of the site's folder
    */
@@ -239,7 +240,7 @@ export class SiteOrigin implements Origin {
     return this.#base.pathname + key;
   }
 
-  /** For messages: without the query, which may hold a secret. */
+  /** The URL for messages, without the query, which may hold a secret. */
   #name(key: string): string {
     return this.#base.origin + this.#target(key).replace(/\?.*$/s, "");
   }

@@ -28,19 +28,21 @@ import { hasDotSegment } from "./dot-segments.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
-/** Redirects that are followed, as fetch's `Location` chains in practice need one or two; chosen. */
+/** The most redirects that are followed. Chosen: in practice one or two are needed. */
 const MAX_REDIRECTS = 5;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-/** Hosts that redirects led to, each with connections of its own; chosen. */
+/** How many hosts of redirects have their own connections; chosen. */
 const MAX_CLIENTS = 16;
-/** Stands for the key while the URL parser normalises a template; names that it leaves as they are, in every place. */
+/**
+ * Stands for the key while the URL parser normalises a template. The parser leaves this name unchanged in every place.
+ */
 const SEGMENT_MARK = "muster0key0mark";
 const PATH_MARK = "muster0path0mark";
 const EMPTY = new Uint8Array(0);
-/** Every client gets the same answer, as none of its fields went to the origin. */
+/** Left out: no client's fields went to the origin, so every client gets the same answer. */
 const NOT_FOR_CLIENTS: ReadonlySet<string> = new Set(["vary"]);
 
-/** Values from a web server. Redirects are followed: the answer that counts is the last one. */
+/** Values from a web server. It follows redirects; the last answer counts. */
 export class TemplateOrigin implements Origin {
   readonly #template: string;
   readonly #host: string;
@@ -49,13 +51,13 @@ export class TemplateOrigin implements Origin {
   readonly #lifetime: LifetimePolicy;
   readonly #deps: OriginDeps;
   readonly #fields: Fields;
-  /** For other hosts, to which redirects lead: the group's own fields may be secrets. */
+  /** Fields for other hosts after a redirect. The group's own fields may be secrets, so they are left out. */
   readonly #plainFields: Fields;
   readonly #closing = new AbortController();
   readonly #tags = new TagReader();
-  /** To the origin itself, at whatever address it is: the operator has named it. */
+  /** The client for the origin itself. Its address may be of any kind, as the operator has named it. */
   readonly #own: HttpClient;
-  /** To where redirects led, by scheme, host, port, and the kind of the address that they came from. */
+  /** Clients for the targets of redirects, by scheme, host, port, and the kind of the redirecting origin's address. */
   readonly #led = new Map<string, HttpClient>();
   #mostIdle = Infinity;
 
@@ -88,7 +90,7 @@ export class TemplateOrigin implements Origin {
    * @throws OriginTimeoutError no end of the body in time
    * @throws OverloadedError too many requests in flight
    * @throws OriginError any other status, a body over the longest value, one in an encoding that was not asked for, a
-   * content type that no peer takes, or a redirect to where the origin cannot lead
+   * content type that no peer accepts, or a forbidden redirect
    * @throws OriginUnreachableError no connection, or no answer over it
    */
   async load(key: string, signal: AbortSignal, { stale, loading, trace }: LoadContext = {}): Promise<Answer> {
@@ -106,12 +108,12 @@ export class TemplateOrigin implements Origin {
     }
   }
 
-  /** Nothing can be said before a key is known; the server may come later. */
+  /** There is nothing to check without a key; the server may start later. */
   check(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
 
-  /** Also of those that redirects lead to. */
+  /** Counts for the hosts of redirects too. */
   keepIdle(most: number): void {
     this.#mostIdle = most;
     for (const client of [this.#own, ...this.#led.values()]) client.keepIdle(most);
@@ -169,7 +171,7 @@ export class TemplateOrigin implements Origin {
     };
   }
 
-  /** The group's own fields count, where it has some of these. */
+  /** If the group sets some of these fields itself, its own ones count. */
   #traceFields(trace: Trace | undefined): Fields {
     return trace === undefined ? [] : without(traceFields(trace), new Set(this.#fields.map(([name]) => name)));
   }
@@ -178,7 +180,7 @@ export class TemplateOrigin implements Origin {
   async #followed(url: string, more: Fields, signal: AbortSignal): Promise<Exchanged> {
     let at = url;
     let client = this.#own;
-    /** The origin's own, by the connection that the first answer came over. */
+    /** The kind of the origin's own address, from the connection of the first answer. */
     let kind: AddressKind | undefined;
     for (let redirects = 0;; redirects++) {
       const target = new URL(at);
@@ -205,7 +207,7 @@ export class TemplateOrigin implements Origin {
     return next.href;
   }
 
-  /** A redirect reaches addresses that are not public only from an origin that is at one of the same kind. */
+  /** A redirect may reach a non-public address only if the origin's own address is of the same kind. */
   #clientWithin(target: URL, kind: AddressKind): HttpClient {
     checkLiteral(target.hostname.replace(/^\[|\]$/g, ""), kind);
     const key = `${target.origin} ${kind}`;
@@ -242,7 +244,7 @@ export class TemplateOrigin implements Origin {
     answer: Pick<Exchanged, "status" | "fields" | "requestedAtMs" | "receivedAtMs" | "clockAheadMs">,
   ): Freshness {
     const options = { hasHeuristics: false, keepsCookies: this.#deps.keepsCookies ?? false, status: answer.status };
-    // The node's own credentials are the same for everybody: they make an answer nobody's own.
+    // The node's own credentials are the same for all clients, so they do not make an answer private.
     return freshnessOf({ ...answer, requestFields: [] }, freshnessPolicy(this.#lifetime, options));
   }
 
@@ -251,9 +253,9 @@ export class TemplateOrigin implements Origin {
     const segment = encodeKey(key);
     const path = key.split("/").map(encodeKey).join("/");
     const url = this.#template.replaceAll(SEGMENT_MARK, segment).replaceAll(PATH_MARK, path);
-    // The URL parser takes `.` and `..` as steps in the path, written `%2E` as well: that would ask for another
-    // resource, maybe another user's. A key that does not arrive as it is, is not there.
-    // Servers decode a path before they take its steps, some of them twice.
+    // The URL parser treats `.` and `..` as steps in the path, also when written `%2E`. That would request another
+    // resource, maybe another user's. Servers decode a path before they follow its steps, some of them twice. So such a
+    // key is "not found".
     const { href, pathname } = new URL(url);
     if (href !== url || hasDotSegment(pathname)) {
       throw new NotFoundError(`no URL can carry ${JSON.stringify(key)} in this place`);
@@ -262,7 +264,7 @@ export class TemplateOrigin implements Origin {
   }
 }
 
-/** Everything but RFC 3986's unreserved characters as `%XX` of its UTF-8 bytes. */
+/** Writes all but RFC 3986's unreserved characters as `%XX` of their UTF-8 bytes. */
 function encodeKey(key: string): string {
   return encodeURIComponent(key)
     .replaceAll(/[!'()*]/g, (char) => "%" + char.charCodeAt(0).toString(16).toUpperCase());

@@ -1,4 +1,4 @@
-/** From what an origin in code returns to what the group keeps. */
+/** Turns the result of an origin in code into the answer that the group keeps. */
 import { Buffer } from "node:buffer";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { MAX_BODY_BYTES, MAX_CONTENT_TYPE_BYTES } from "../../core/base/limits.ts";
@@ -17,12 +17,12 @@ const BYTES = "application/octet-stream";
 const EMPTY = new Uint8Array(0);
 const utf8 = new TextEncoder();
 
-/** The expired value as the author sees it; `undefined` for a remembered "not found". */
+/** The expired value for the author; `undefined` for a remembered "not found". */
 export function staleOf(value: Value, nowMs: number): Stale | undefined {
   if (isNothingHere(value)) return undefined;
   const { etag, tags } = value.about;
   return {
-    // The author may change it, and the value may still be served.
+    // A copy: the author may change it while the value is still served.
     body: value.body.slice(),
     contentType: value.contentType,
     ageMs: Math.max(0, nowMs - value.bornAtMs),
@@ -34,7 +34,7 @@ export function staleOf(value: Value, nowMs: number): Stale | undefined {
 export interface Reading {
   readonly lifetime: LifetimePolicy;
   readonly valueBytesMax: number | undefined;
-  /** What the author was given, and what it is a copy of. */
+  /** The value that the author was given, and its original. */
   readonly stale: Stale | undefined;
   readonly held: Value | undefined;
   readonly signal: AbortSignal;
@@ -43,7 +43,7 @@ export interface Reading {
 
 /**
  * @returns status 404 where there is no such value
- * @throws OriginError it is none of the results that an origin may have, or too long; the stream's error
+ * @throws OriginError the result is not of an allowed kind, or too long; the stream's error
  */
 export async function answerOf(result: LoadResult, reading: Reading): Promise<Answer> {
   const loaded = loadedOf(result);
@@ -84,7 +84,7 @@ function isBody(result: unknown): result is Exclude<LoadResult, Loaded | Respons
     result instanceof ReadableStream;
 }
 
-/** Of a value that is none, for messages. */
+/** Names the kind of an unusable value, for messages. */
 function kindOf(value: unknown): string {
   if (value === undefined || value === null) return String(value);
   if (Array.isArray(value)) return "an array";
@@ -107,7 +107,7 @@ async function bytesOf(body: unknown, reading: Reading): Promise<Uint8Array<Arra
   if (!isBody(body)) throw new OriginError(`its body must be text, bytes or a stream: it is ${kindOf(body)}`);
   if (stale !== undefined && body === stale.body) return held!.body;
   if (body instanceof ReadableStream) return await readWhole(body, valueBytesMax, reading);
-  // The author may use its buffer again, or have cut it from a longer one.
+  // Copy: the author may reuse the buffer, or have cut it from a longer one.
   const bytes = typeof body === "string" ? utf8.encode(body) : new Uint8Array(body).slice();
   if (bytes.length > valueBytesMax) throw tooLong(valueBytesMax);
   return bytes;
@@ -156,7 +156,7 @@ function contentTypeOf(type: string): string {
   return type;
 }
 
-/** More or longer tags than are kept count as all tags, as those of an HTTP origin do. */
+/** Too many or too long tags count as all tags, as for an HTTP origin. */
 function tagsOf(tags: readonly string[] | undefined): Tags | undefined {
   if (tags === undefined) return undefined;
   if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === "string" && tag !== "")) {
@@ -175,7 +175,7 @@ function etagOf(etag: string | undefined): string | undefined {
   throw new OriginError("its etag must be printable ASCII characters without spaces and quotes");
 }
 
-/** @param policyMs the lifetime where the author names none */
+/** @param policyMs the lifetime if the author names none */
 function freshnessOf(
   { ttlMs, staleWhileRevalidateMs, staleIfErrorMs }: Loaded,
   lifetime: LifetimePolicy,

@@ -1,11 +1,11 @@
-/** Imports what an operator names, and says in one line why that failed. */
+/** Imports the module that an operator names; if that fails, says why in one line. */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { ConfigError } from "../../core/errors.ts";
 
-/** Chosen: a reason in a log line, in characters. */
+/** The longest reason in a log line, in characters. Chosen. */
 const MAX_REASON = 300;
 
 /** @param specifier a path, relative to the working directory or absolute, or a `file://` URL */
@@ -14,7 +14,7 @@ export function urlOfModule(specifier: string): URL {
 }
 
 /**
- * The exports of a module, which both runtimes load once in a process, however often it is imported.
+ * The exports of a module. Both runtimes load it once in a process, even if it is imported more often.
  *
  * @throws ConfigError there is no such file, or it cannot be run: the message names the file and the reason
  */
@@ -22,7 +22,7 @@ export async function importModule(url: URL): Promise<Readonly<Record<string, un
   const path = fileURLToPath(url);
   const fault = (reason: string, cause?: unknown) =>
     new ConfigError(`Cannot use the module ${path}: ${reason}`, { cause });
-  // Each runtime has words of its own for a missing file, which a missing import of the file would have as well.
+  // The runtimes' messages for a missing file differ, and a missing import inside the file gives the same ones.
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) throw fault("there is no such file");
   try {
     return await import(url.href);
@@ -31,7 +31,10 @@ export async function importModule(url: URL): Promise<Readonly<Record<string, un
   }
 }
 
-/** One line. Deno tells a syntax error on many, with the code in colours; Bun in an error inside of an error. */
+/**
+ * The reason in one line. Deno reports a syntax error on many lines, with the code in colours; Bun puts it in an error
+ * inside an error.
+ */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   const { name = "", message = String(error), position } = Object(error) as Partial<Fault>;
@@ -45,7 +48,7 @@ function isPlace(line: string): boolean {
   return /^at file:.*:\d+:\d+$/.test(line);
 }
 
-/** An error, or one of Bun's build messages, which are none. */
+/** An error, or one of Bun's build messages, which are not errors. */
 interface Fault {
   readonly name: string;
   readonly message: string;

@@ -31,13 +31,13 @@ export class ModuleOrigin implements Origin {
   }
 
   /**
-   * What the module does after the abort or the end of the time counts no more.
+   * Results of the module after the abort or the end of the time do not count.
    *
    * @throws NotFoundError it returned nothing, or threw an error of this name
    * @throws OriginTimeoutError it took too long, or threw a TimeoutError as AbortSignal.timeout does
    * @throws OverloadedError it threw an error of this name
    * @throws UnansweredError it threw any other error
-   * @throws OriginError it returned what is no value, or one over the longest value
+   * @throws OriginError it returned something that is no value, or a value over the longest one
    */
   async load(key: string, signal: AbortSignal, { stale: held, loading, trace }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
@@ -68,7 +68,7 @@ export class ModuleOrigin implements Origin {
     return await withTimeout(this.#clock, this.#timeoutMs, async () => void await this.#imported(), late);
   }
 
-  /** Loads in flight fail. The module itself stays, as no runtime can unload one. */
+  /** Makes loads in flight fail. The module itself stays, as no runtime can unload one. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));
     return Promise.resolve();
@@ -94,7 +94,7 @@ export class ModuleOrigin implements Origin {
     throw new ConfigError(`Cannot use the module ${fileURLToPath(this.#url)}: ${rule}`);
   }
 
-  /** By name, as the class of the module's own copy of a library is another one. */
+  /** Compares names, because the module's own copy of a library has another class. */
   #classed(error: unknown): Error {
     const { name, message } = error instanceof Error ? error : { name: "", message: String(error) };
     if (name === "NotFoundError") return new NotFoundError(message, { cause: error });
@@ -105,7 +105,7 @@ export class ModuleOrigin implements Origin {
     return new UnansweredError(text, { cause: error });
   }
 
-  /** Where in the module it was thrown, for the log: ` (line 3, column 9)`. */
+  /** The place in the module that threw the error, for the log: ` (line 3, column 9)`. */
   #placeOf(error: unknown): string {
     const stack = error instanceof Error ? error.stack ?? "" : "";
     const after = stack.split(`${this.#name}:`)[1];
@@ -113,7 +113,7 @@ export class ModuleOrigin implements Origin {
     return place === null ? "" : ` (line ${place[1]}, column ${place[2]})`;
   }
 
-  /** For messages. */
+  /** The name of the module for messages. */
   get #name(): string {
     return basename(fileURLToPath(this.#url));
   }

@@ -94,7 +94,7 @@ function lemmaIn(line: string): string {
   return line.slice(0, line.indexOf(" "));
 }
 
-/** The file is not what it should be. */
+/** The error for a file with wrong contents. */
 export function broken(path: string, offset: number): OriginError {
   return new OriginError(`wordnet: ${path} is broken at byte ${offset}`);
 }

@@ -1,8 +1,8 @@
 /**
- * Prints a WordNet entry as dictd's `wn` database has it, down to the line breaks.
+ * Prints a WordNet entry exactly as in dictd's `wn` database, including the line breaks.
  *
- * Python's `textwrap` made that database, so this is its algorithm (CPython, Lib/textwrap.py: break at white space, after
- * the hyphen of a compound, and around a dash), for the options used there.
+ * Python's `textwrap` made that database, so this is its algorithm with the options used there. (CPython,
+ * Lib/textwrap.py: break at white space, after the hyphen of a compound, and around a dash.)
  */
 
 /** In the order of an entry. */
@@ -11,7 +11,7 @@ export type PartOfSpeech = "adv" | "adj" | "n" | "v";
 export interface Sense {
   /** Definition and examples, as WordNet writes them. */
   readonly gloss: string;
-  /** Every word of the synset in its order, with the one that was looked up. */
+  /** Every word of the synset in its order, including the looked-up word. */
   readonly words: readonly string[];
   /** Every word of every synset that is opposed to this one. */
   readonly antonyms: readonly string[];
@@ -22,7 +22,7 @@ export interface Section {
   readonly senses: readonly Sense[];
 }
 
-/** Characters in a line, its indentation included. */
+/** Characters in a line, including its indentation. */
 const LINE_WIDTH = 68;
 
 /** One entry: the headword, then one numbered paragraph per sense; each line ends with a newline. */

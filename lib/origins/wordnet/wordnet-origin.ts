@@ -13,7 +13,7 @@ import type { Answer } from "../../core/value.ts";
 import { broken, DataFile, findLine } from "./files.ts";
 import { type PartOfSpeech, printEntry, type Section, type Sense } from "./text.ts";
 
-/** The parts of speech in the order of dictd's `wn` database, and the ending of their files. */
+/** The parts of speech in the order of dictd's `wn` database, with the endings of their files. */
 const FILES: readonly { partOfSpeech: PartOfSpeech; ending: string }[] = [
   { partOfSpeech: "adv", ending: "adv" },
   { partOfSpeech: "adj", ending: "adj" },
@@ -24,7 +24,7 @@ const FILES: readonly { partOfSpeech: PartOfSpeech; ending: string }[] = [
 /** Which data file a pointer's `pos` means (`s`, a satellite, is an adjective). */
 const ENDING_OF_POS: Readonly<Record<string, string>> = { n: "noun", v: "verb", a: "adj", s: "adj", r: "adv" };
 
-/** Further lookups in flight are refused. Chosen: each holds some KiB. */
+/** The most lookups in flight; further ones are refused. Chosen: each holds a few KiB. */
 const MAX_LOADS = 4096;
 
 const CONTENT_TYPE = "text/plain; charset=utf-8";
@@ -117,7 +117,7 @@ export class WordnetOrigin implements Origin {
         signal.throwIfAborted();
         const synset = await this.#synset(entry.ending, offset);
         const antonyms = await Promise.all(synset.opposed.map(({ ending, offset }) => this.#synset(ending, offset)));
-        // The spelling of the first sense; dictd's database skips one with a marker, such as `lee(a)`.
+        // Use the spelling of the first sense. dictd's database skips a spelling with a marker, such as `lee(a)`.
         headword ??= synset.words.find((word) => lemmaOf(word) === lemma);
         senses.push({ ...synset, antonyms: antonyms.flatMap(({ words }) => words) });
       }
@@ -143,7 +143,7 @@ export class WordnetOrigin implements Origin {
     if (file === undefined) {
       file = this.#path(name).then(DataFile.open);
       this.#files.set(name, file);
-      // Forget a failure: the file may be there the next time.
+      // Forget a failure: the file may exist the next time.
       file.catch(() => this.#files.delete(name));
     }
     return file;
@@ -207,7 +207,7 @@ function parseSynset(line: string, offset: number, path: string): Synset {
   return { gloss: line.slice(bar + 3).trim(), words, opposed };
 }
 
-/** How the index spells a word; `undefined` for a key that cannot be in WordNet, whose words are all ASCII. */
+/** The index's spelling of a word; `undefined` for a key that cannot be in WordNet, whose words are all ASCII. */
 function lemmaOf(key: string): string | undefined {
   if (!/^[\x20-\x7e]+$/.test(key)) return undefined;
   return key.toLowerCase().replaceAll(" ", "_");

@@ -1,12 +1,12 @@
-/** A value with what a load says of it. */
+/** A value with the facts that a load gives about it. */
 import type { Loaded } from "../origins/module/contract.ts";
 
-/** What a load may say of a value. Where it says nothing, the policy of the group counts. */
+/** The facts that a load may give about a value. For missing ones the policy of the group counts. */
 export type AnswerFields = Omit<Loaded, "body" | "status">;
 
 /**
- * What a load returns to say more than the value. A group of JSON takes any object for the value itself, so there this is
- * the only way.
+ * The result of a load that gives more than the value. In a group of JSON any object is the value itself, so there this
+ * class is the only way.
  *
  * @example A value that lives for a minute, and can be invalidated by a tag
  * ```ts
@@ -29,10 +29,10 @@ export type AnswerFields = Omit<Loaded, "body" | "status">;
 export class Answer<Value> {
   /** The value. */
   readonly value: Value;
-  /** What there is to say of it. */
+  /** The facts about the value. */
   readonly fields: AnswerFields;
 
-  /** Says `fields` of `value`. */
+  /** Joins a value with its `fields`. */
   constructor(value: Value, fields: AnswerFields = {}) {
     this.value = value;
     this.fields = fields;

@@ -1,11 +1,12 @@
-/** Many tasks, a bounded number at a time, their results in order of arrival. */
+/** Runs many tasks, a bounded number at a time, and gives their results in order of arrival. */
 
 /** Chosen: enough to fill a message to each of several owners, and few enough for an origin. */
 const MAX_IN_FLIGHT = 64;
 
 /**
- * Yields the result of each task as it comes. A task begins when there is room for it: results that nobody has taken yet
- * count as in flight, so a slow reader holds up the next tasks. When the reader leaves, the tasks are aborted.
+ * Yields the result of each task when it comes. A task begins when there is room for it. Results that the reader has
+ * not taken yet count as in flight, so a slow reader delays the next tasks. When the reader leaves, the tasks are
+ * aborted.
  *
  * @param run must not reject
  */

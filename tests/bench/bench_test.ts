@@ -1,4 +1,4 @@
-/** The bench judges others, so its arithmetic must be right. */
+/** The bench compares other programs, so its arithmetic must be right. */
 import assert from "node:assert/strict";
 import { test } from "../support/test.ts";
 import { contestantsOf, golang, groupcacheV3, label } from "./clusters.ts";

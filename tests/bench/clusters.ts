@@ -77,7 +77,7 @@ async function musterCluster(bench: Bench, kind: RuntimeKind, options: ClusterOp
     // If the port is in use again by now, the node says so, and the row ends. It has not happened yet.
     const args = ["--nats", nats, "--config", file, "--log", "text", ...(workers ? ["--workers", workers] : [])];
     const flags = i === 0 ? options.flags : [];
-    // Under a profiler a node does not start itself anew, so its settings are given here.
+    // Under a profiler a node does not start itself again, so its settings are given here.
     return await startMuster(defer, kind, args, {
       cores: cores?.[i],
       flags,
@@ -149,9 +149,7 @@ async function goCluster(bench: Bench, contestant: Contestant, options: ClusterO
   };
 }
 
-/**
- * Asks each owner for its keys among the first `count`: asking another node would add a hop to every key, for nothing.
- */
+/** Asks each owner for its keys among the first `count`: asking another node would add a needless hop to every key. */
 export async function fillOwners(
   defer: Defer,
   outcome: Outcome,

@@ -1,4 +1,4 @@
-/** From rounds to verdicts. */
+/** Turns rounds into verdicts. */
 import type { RuntimeKind } from "../support/node.ts";
 import type { Outcome, Row, Series, Target } from "./types.ts";
 

@@ -1,4 +1,4 @@
-/** The keys of every load and their values, computed as contestants/served and wrk.lua do. */
+/** The keys of every load and their values, computed in the same way as in contestants/served and wrk.lua. */
 import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ export function keyOf(rank: number): string {
   return `key-${rank}`;
 }
 
-/** 1 KiB that follows from the key. */
+/** 1 KiB derived from the key. */
 export function valueOf(key: string): Buffer<ArrayBuffer> {
   return Buffer.alloc(valueBytes, `${key}|`, "latin1");
 }

@@ -1,4 +1,4 @@
-/** The limits: what the runtimes' own servers reach with next to nothing to do. */
+/** The limits: the speed of the runtimes' own servers with almost no work. */
 import { freePort } from "../support/free-port.ts";
 import { root, runCommand, type RuntimeKind } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";

@@ -97,7 +97,7 @@ export function bars(panels: readonly Panel[]): string {
         itemStyle: { color: "#222", opacity: 0.7 },
         data: series.flatMap(({ rounds }, at) => rounds.slice(0, maxDots).map((value) => [value, at])),
       },
-      // Figures stand right of all bars, where no dot covers them.
+      // Figures are printed right of all bars, where dots do not cover them.
       {
         type: "custom",
         xAxisIndex: index,

@@ -49,7 +49,9 @@ const shapes: Readonly<Record<string, Shape>> = {
   "zipf": { budgets: Array<number>(5).fill(budgetBytes), connections: 80, isZipf: true },
 };
 
-/** Profiles a node of each shape once on each runtime. An error ends it all: its profile would mean nothing. */
+/**
+ * Profiles a node of each shape once on each runtime. An error ends the profiling, as the profile would mean nothing.
+ */
 export async function profileNodes(deferWhole: Defer, say: (text: string) => void, turnMs: number): Promise<Profile[]> {
   const profiles: Profile[] = [];
   for (const row of Object.keys(shapes)) {
@@ -159,7 +161,7 @@ export function summary(
   return { top, native: Math.max(0, 1 - sampled * intervalMs / cpuMs) };
 }
 
-/** Undefined for entries that are no functions: idle time, code outside JavaScript, the collector. */
+/** Undefined for entries that are not functions: idle time, code outside JavaScript, the garbage collector. */
 function nameOf({ functionName, url, lineNumber }: CpuProfile["nodes"][number]["callFrame"]): string | undefined {
   if (/^\((root|program|idle|garbage collector)\)$/.test(functionName)) return undefined;
   const file = url.replace(/^file:\/\//, "").replace(`${root}/`, "").replace(/^.*\/(node_modules|npm\/[^/]+)\//, "");

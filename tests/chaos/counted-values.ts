@@ -1,4 +1,7 @@
-/** Values that change: the keys, what covers them, and an origin that counts up what a message is about to cover. */
+/**
+ * Changing values: the keys, the messages that cover them, and an origin that counts a value up before a message covers
+ * it.
+ */
 import { Buffer } from "node:buffer";
 import type { IncomingHttpHeaders } from "node:http";
 import { type Random, valueOf } from "./keys.ts";
@@ -12,7 +15,7 @@ export interface Message {
   readonly soft?: boolean;
 }
 
-/** Chosen: a message covers a handful, so much of the load still hits. */
+/** Chosen: a message covers a few keys, so most of the load still hits. */
 const keysPerName = 8;
 
 /** Keys by rank. About eight share a prefix; other eights share each of two tags. */
@@ -44,7 +47,7 @@ export class Keyspace {
     return `s${rank % this.#names}.`;
   }
 
-  /** Neighbours in one are none in the other. */
+  /** Keys that share one tag do not share the other. */
   tagsOf(rank: number): readonly [string, string] {
     return [`t${(rank + Math.floor(rank / this.#names)) % this.#names}`, `u${Math.floor(rank / keysPerName)}`];
   }
@@ -55,7 +58,7 @@ export class Keyspace {
   }
 }
 
-/** What a body says. */
+/** The contents of a body. */
 export interface Counted {
   readonly key: string;
   readonly count: number;
@@ -73,8 +76,9 @@ export function countedIn(body: Buffer): Counted | undefined {
 }
 
 /**
- * Takes the count when a request arrives, and answers up to twice the delay later: what it sends is as old as its load may
- * be. A quarter of the values expire soon, so that they are refreshed and validated all the time; the entity tag is the count.
+ * Reads the count when a request arrives, and answers up to twice the delay later, so an answer is as old as its load
+ * may be. A quarter of the values expire soon, so they are refreshed and validated all the time. The entity tag is the
+ * count.
  */
 export class CountedOrigin extends CountingOrigin {
   readonly keyspace: Keyspace;
@@ -96,7 +100,7 @@ export class CountedOrigin extends CountingOrigin {
     return this.#known.size;
   }
 
-  /** Counts up; to be called before a message is sent that covers these. @returns the counts, in the order of the ranks */
+  /** Counts up; call it before sending a message that covers these. @returns the counts, in the order of the ranks */
   raise(ranks: readonly number[]): readonly number[] {
     return ranks.map((rank) => ++this.counts[rank]!);
   }

@@ -7,7 +7,7 @@ import { nameOf, World } from "./world.ts";
 
 const evictedWithinMs = 3_000;
 
-/** How many of the keys a node owns; a fifth for groupcache-go, whose nodes do not say. */
+/** How many keys a node owns; a fifth for groupcache-go, whose nodes do not tell. */
 async function shareOf(world: World, victim: string): Promise<number> {
   const { keys } = world.run.settings;
   const roster = await world.fleet.roster(nameOf(0));

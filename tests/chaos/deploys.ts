@@ -1,4 +1,4 @@
-/** Scenarios in which nodes come and go as their operators want. */
+/** Scenarios in which operators start and stop nodes. */
 import { GoFleet, ownersAt, type RosterView } from "./fleet.ts";
 import { keyOf } from "./keys.ts";
 import { pause } from "./load.ts";
@@ -21,7 +21,7 @@ export function exits(ends: readonly End[]): Check[] {
   ];
 }
 
-/** SIGTERM, start again, wait until the node is ready and for `pauseMs` more, then the next node; gives how they left. */
+/** For each node: SIGTERM, start again, wait until it is ready and for `pauseMs` more. Returns how they left. */
 export async function restartEach(world: World, pauseMs = 0): Promise<End[]> {
   const ends: End[] = [];
   for (const name of world.names) {
@@ -97,7 +97,7 @@ async function leave(run: Run): Promise<Outcome> {
     const left = [...world.names];
     for (const name of [5, 4, 3].map(nameOf)) {
       left.splice(left.indexOf(name), 1);
-      // The other nodes are told first, as an operator would do it.
+      // Tell the other nodes first, as an operator would.
       if (world.fleet instanceof GoFleet) await world.fleet.tell(left);
       ends.push(await world.terminate(name));
     }

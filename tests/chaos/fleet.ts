@@ -21,7 +21,7 @@ export interface RosterView {
 
 export type AnyProcess = NodeProcess<string>;
 
-/** What a scenario does with nodes of either system. */
+/** The operations of a scenario on nodes of either system. */
 export interface Fleet {
   readonly kind: "muster" | "groupcache-go";
   /** The running nodes, by name. */
@@ -32,7 +32,7 @@ export interface Fleet {
   forget(name: string): void;
   /** Resolves when every member knows exactly the members. */
   settled(timeoutMs?: number): Promise<void>;
-  /** The node's own roster; undefined where nodes have none to show or do not answer. */
+  /** The node's own roster; undefined if nodes show none or do not answer. */
   roster(name: string): Promise<RosterView | undefined>;
 }
 

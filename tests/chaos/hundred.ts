@@ -12,7 +12,9 @@ const members = 100;
 const processes = 4;
 const equalWithinMs = 10_000;
 const changes = 20;
-/** Derived: each node hears a bell, and asks the leader once, which answers. The rest is for looks that find nothing. */
+/**
+ * Derived: each node gets a notice, asks the leader once, and gets an answer. The rest is for checks that find nothing.
+ */
 const maxMessagesPerChange = 4 * members;
 
 interface Told {

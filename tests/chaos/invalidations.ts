@@ -1,4 +1,4 @@
-/** Scenarios in which values change, and calls say so, while things fail. */
+/** Scenarios in which values change, and calls invalidate them, while things fail. */
 import { connect, type NatsConnection } from "nats";
 import { startNats, startNatsCluster } from "../support/nats-server.ts";
 import { until } from "../support/until.ts";
@@ -16,11 +16,11 @@ const callsPerSecond = 200;
 const logStream = "peers-invalidations";
 /** For the values that expire. */
 const policy = { staleIfErrorMs: 60_000 };
-/** Chosen: far below what the load hits, far above what it would if too much were dropped. */
+/** Chosen: far below the usual hit share of the load, far above its share if too much were dropped. */
 const leastHitShare = 0.2;
 const leastAcknowledgedShare = 0.5;
 
-/** A world whose values count up, and what is needed to change them. */
+/** A world whose values count up, with the tools to change them. */
 interface Changing {
   readonly world: World;
   readonly origin: CountedOrigin;
@@ -51,7 +51,7 @@ async function changingWorld(run: Run, options: Omit<WorldOptions, "values">): P
   return { world, origin, ledger, invalidator, ending, loadsUnderCalls: 0 };
 }
 
-/** What every scenario here promises, and its figures. */
+/** The targets of every scenario here, with its figures. */
 function outcomeOf(changing: Changing, checks: readonly Check[], notes: readonly string[] = []): Outcome {
   const { world, origin, ledger, invalidator } = changing;
   const { calls, acknowledged, withBehind, refused, unknown, lost, notSent, failed } = invalidator;
@@ -136,7 +136,7 @@ async function killAndStart(changing: Changing, name: string, forMs: number): Pr
 const natsAwayMs = 4_000;
 
 /**
- * Nodes restart one after another until the time is over; now and then one is killed, and NATS.
+ * Nodes restart one after another until the time is over. Now and then a node or NATS is killed.
  *
  * @param killNats kills the server, and starts it again with its store
  */
@@ -147,7 +147,7 @@ async function faults(changing: Changing, seconds: number, killNats: () => Promi
   let inBackground: Promise<void> = Promise.resolve();
   for (let step = 0; left() > 0; step++) {
     const name = world.names[step % world.names.length]!;
-    // 5, 7 and 8 have no common factor: each fault meets other nodes as the steps go round.
+    // 5, 7 and 8 have no common factor, so each fault meets different nodes.
     if (step % 7 === 1) await killAndStart(changing, name, Math.min(deadForMs, seconds * 100));
     else await restart(changing, name);
     if (step % 8 === 1) {
@@ -227,7 +227,7 @@ async function underCalls(changing: Changing, fault: (seconds: number) => Promis
   return ended;
 }
 
-/** Calls until one names nobody as behind, and all nodes as having applied it. */
+/** Calls until one names all nodes as having applied it, and none as behind. */
 async function allApply({ world, invalidator, origin }: Changing, timeoutMs: number): Promise<boolean> {
   const sinceMs = performance.now();
   const wanted = [...world.fleet.members.keys()].sort().join();
@@ -263,7 +263,7 @@ function leaderOf(urls: readonly string[]): Promise<string | undefined> {
   });
 }
 
-/** A node may take so long to see that its connection is dead, and to open another. */
+/** How long a node may take to see that its connection is dead, and to open another. */
 const blindSaidWithinMs = 6_000;
 const backWithinMs = 5_000;
 const leastGetsByWayOfBlind = 100;

@@ -1,4 +1,4 @@
-/** Calls that invalidate, at a fixed rate and with `wait`, at any of the ready nodes. What they say goes into the ledger. */
+/** Invalidates at a fixed rate and with `wait`, at any of the ready nodes. The answers go into the ledger. */
 import { askRaw } from "../support/raw-client.ts";
 import type { CountedOrigin, Message } from "./counted-values.ts";
 import { groupName } from "./fleet.ts";
@@ -17,7 +17,7 @@ export interface InvalidatorOptions {
   readonly isEnding: (name: string) => boolean;
 }
 
-/** What a node says of a call. */
+/** A node's answer to a call. */
 interface Said {
   readonly sequence: number;
   readonly epoch: number;
@@ -37,7 +37,7 @@ const tickMs = 5;
 const maxBurst = 25;
 const maxInFlight = 2_000;
 const maxFailuresKept = 20;
-/** One of so many is soft: it changes nothing at the origin, and binds nobody. */
+/** The share of soft calls: they change nothing at the origin, and bind no node. */
 const softShare = 0.1;
 
 export class Invalidator {
@@ -50,10 +50,12 @@ export class Invalidator {
   acknowledged = 0;
   /** Acknowledged, with names of nodes that have not applied it. */
   withBehind = 0;
-  /** 503: nothing was invalidated, or it is not known. */
+  /** 503: nothing was invalidated, or the result is unknown. */
   refused = 0;
   unknown = 0;
-  /** At a node that was killed meanwhile, or exited: it does so after 5 s, and a call may wait for as long. */
+  /**
+   * Calls at a node that was killed or exited in the meantime. A node exits after 5 s, and a call may wait that long.
+   */
   lost = 0;
   notSent = 0;
   failed = 0;
@@ -84,12 +86,12 @@ export class Invalidator {
     if (this.#inFlight > 0) await new Promise<void>((idle) => this.#onIdle = idle);
   }
 
-  /** The time of a call until all had it, in milliseconds: those that named nobody as behind. */
+  /** The time until all nodes had applied a call, in milliseconds; only of calls that named no node as behind. */
   tookMs(share: number): number {
     return quantile(this.latenciesMs, share);
   }
 
-  /** Changes what the message covers at the origin, then sends it. Never rejects. */
+  /** Changes the covered values at the origin, then sends the message. Never rejects. */
   async call(message: Message): Promise<void> {
     const { origin, ledger, node, isEnding } = this.#options;
     const target = node();
@@ -139,7 +141,7 @@ export class Invalidator {
     if (this.failures.length < maxFailuresKept) this.failures.push(what);
   }
 
-  /** Popular keys, and as often any: both those that are asked for all the time, and those that lie there. */
+  /** Half popular keys, half any keys: keys that are requested all the time, and keys that are rarely requested. */
   #drawn(): Message {
     const { origin: { keyspace }, random, zipf } = this.#options;
     const rank = () => random() < 0.5 ? zipf.draw() : Math.floor(random() * keyspace.size);
@@ -153,7 +155,7 @@ export class Invalidator {
   }
 }
 
-/** One key goes by `PURGE`, all else as JSON. */
+/** Sends one key with `PURGE`, all others as JSON. */
 function send(url: string, message: Message): Promise<{ status: number; body: string }> {
   const { keys = [], soft } = message;
   if (keys.length === 1) {

@@ -12,7 +12,7 @@ export function keyOf(rank: number): string {
 const made = new Map<string, Buffer>();
 const maxMade = 50_000;
 
-/** 1 KiB that follows from the key: SHA-256 over the key and a counter, so that every byte can be checked. */
+/** 1 KiB derived from the key: SHA-256 over the key and a counter, so that every byte can be checked. */
 export function valueOf(key: string): Buffer {
   const known = made.get(key);
   if (known !== undefined) return known;

@@ -1,7 +1,7 @@
 /**
- * What each node must answer with at least. A call that a node has applied, by its own answer or another's, binds that node
- * from then on, and every node that starts later; so do the calls before it in the log. A request is held to what bound its
- * node when it was sent.
+ * The oldest values that each node may answer with. A call that a node has applied, by its own answer or another's,
+ * binds that node from then on, and every node that starts later. So do the calls before it in the log. A request is
+ * judged by the calls that bound its node when it was sent.
  */
 import type { Answer } from "../support/http-client.ts";
 import { countedIn, type Keyspace } from "./counted-values.ts";
@@ -24,7 +24,7 @@ export interface Acknowledged extends Place {
   readonly acknowledgedAtMs: number;
 }
 
-/** An answer with a value that an invalidation had covered, by the node's own word. */
+/** An answer with a value that an invalidation had covered, although the node had applied that invalidation. */
 export interface Violation {
   readonly node: string;
   readonly key: string;
@@ -40,7 +40,7 @@ export interface Violation {
 
 interface Bound {
   readonly least: Int32Array;
-  /** By rank: the call that it comes from. */
+  /** By rank: the call behind the count. */
   readonly by: (Acknowledged | undefined)[];
   at: Place;
 }
@@ -63,9 +63,9 @@ export class Ledger {
   counted = 0;
   hits = 0;
   isCounting = false;
-  /** Answers that say so. */
+  /** Answers that say `behind`. */
   behind = 0;
-  /** Answers, by node, that were older than any acknowledged call, though none that bound the node: it was behind. */
+  /** Answers, by node, that were older than an acknowledged call which did not bind the node, as it was behind. */
   readonly olderWhileBehind = new Map<string, number>();
   #lastOlderAtMs = 0;
   readonly #all: Bound;
@@ -75,18 +75,18 @@ export class Ledger {
     this.#all = this.#unbound();
   }
 
-  /** When the last answer was sent for that was older than any acknowledged call; 0: there was none. */
+  /** When the last request was sent whose answer was older than an acknowledged call; 0: there was none. */
   get lastOlderAtMs(): number {
     return this.#lastOlderAtMs;
   }
 
-  /** A node is about to be started: everything that was acknowledged binds it. */
+  /** Call it before a node starts: every acknowledged call binds it. */
   starts(name: string): void {
     const { least, by, at } = this.#all;
     this.#nodes.set(name, { least: least.slice(), by: by.slice(), at });
   }
 
-  /** Where the node is, by the calls that it was said to have applied. */
+  /** The node's position, by the calls that it is known to have applied. */
   placeOf(name: string): Place {
     return this.#boundOf(name).at;
   }
@@ -102,7 +102,7 @@ export class Ledger {
     }
   }
 
-  /** To be called when a request is sent. */
+  /** Call it when a request is sent. */
   readonly judge = (node: string, key: string): (answer: Answer) => string | undefined => {
     const rank = this.#keyspace.rankOf(key);
     const bound = this.#boundOf(node);
@@ -164,7 +164,7 @@ export class Ledger {
     });
   }
 
-  /** Binds by all calls from where the node was up to this one. */
+  /** Binds by all calls from the node's position up to this one. */
   #advance(bound: Bound, to: Acknowledged): void {
     for (let i = this.#calls.length - 1; i >= 0; i--) {
       const call = this.#calls[i]!;

@@ -1,7 +1,7 @@
 /**
- * The load: a fixed rate of requests whose keys follow Zipf's law, and sweeps over all keys. It behaves as a load balancer
- * does: it polls every node's /readyz, and sends to the ready nodes. Every answer but the right value is a failure. It
- * resends only the requests that http-client.ts counts.
+ * The load: a fixed rate of requests whose keys follow Zipf's law, and sweeps over all keys. It behaves like a load
+ * balancer: it polls every node's /readyz, and sends to the ready nodes. Every answer except the right value is a
+ * failure. It resends only the requests that http-client.ts counts.
  */
 import { type Answer, Connections, NoAnswerError } from "../support/http-client.ts";
 import { keyOf, type Random, valueOf, type Zipf } from "./keys.ts";
@@ -18,7 +18,7 @@ export interface LoadOptions {
   readonly judge?: Judge;
 }
 
-/** What is wrong with an answer that was sent for now; `undefined`: nothing. */
+/** Judges an answer; the outer call is made when the request is sent. Gives the fault; `undefined`: none. */
 export type Judge = (node: string, key: string) => (answer: Answer) => string | undefined;
 
 const isRightValue: Judge = (_node, key) => ({ body }) => body.equals(valueOf(key)) ? undefined : "wrong bytes";
@@ -141,7 +141,7 @@ export class Load {
     }
   }
 
-  /** Sends at a fixed rate until `stop`, whether answers come or not. */
+  /** Sends at a fixed rate until `stop`, without waiting for answers. */
   start(requestsPerSecond: number): void {
     const startedAtMs = performance.now();
     let due = 0;
@@ -195,7 +195,7 @@ export class Load {
     const ready = [...this.#targets.values()].filter(({ isReady }) => isReady);
     if (ready.length === 0 || this.#inFlight >= maxInFlight) {
       this.#tally.notSent++;
-      // A sweep must not spin while nobody is ready.
+      // A sweep must not spin while no node is ready.
       return await pause(tickMs);
     }
     await this.#send(ready[Math.floor(this.#options.random() * ready.length)]!, key);

@@ -1,10 +1,10 @@
 /**
- * The chaos program: real nodes, a real nats-server and a real load, and what happens when things fail.
+ * The chaos program: runs real nodes, a real nats-server and a real load, and makes things fail.
  *
  * `bun run tests/chaos/main.ts [--only name]… [--seconds n] [--runs n] [--json] [--no-go] [--readme]`
  *
- * `--readme` runs everything once and writes the table of tests/chaos/README.md. The exit code is 0 when every target is
- * met, 1 when one is missed, 2 for a wrong option.
+ * `--readme` runs everything once and writes the table of tests/chaos/README.md. The exit code is 0 when every target
+ * is met, 1 when one is missed, 2 for a wrong option.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

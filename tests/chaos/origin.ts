@@ -16,7 +16,7 @@ export interface ExtraLoad {
   readonly atMs: number;
 }
 
-/** What the origin answers, and after how long. */
+/** The origin's answer, and its delay. */
 export interface OriginAnswer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -25,7 +25,7 @@ export interface OriginAnswer {
   readonly delayMs: number;
 }
 
-/** In it a node of muster says its name: nodes whose origins have different URLs share no values. */
+/** A node of muster sends its name in this header, since nodes with different origin URLs share no values. */
 export const nodeHeader = "x-node";
 
 /** The loads since `begin` of keys that had been loaded before. */

@@ -11,7 +11,7 @@ import { nameOf, World } from "./world.ts";
 const rostersEqualWithinMs = 5_000;
 /** The second outage, without the store, is short: it tests the empty store. */
 const secondOutageMs = 3_000;
-/** Chosen: of the values that are loaded anew, so many are loaded twice while the nodes learn of the new log. */
+/** The limit for loads per value. Chosen: some values are loaded twice while the nodes learn of the new log. */
 const MOST_RELOADED = 1.25;
 const backAgain = "NATS is here";
 
@@ -41,8 +41,8 @@ async function natsOutage(run: Run): Promise<Outcome> {
     await outage(secondOutageMs, () => rm(nats.storeDir, { recursive: true, force: true }));
   });
   const [kept, empty] = equalMs.map(Math.round);
-  // With the store the log of invalidations is lost, so nothing can vouch for a value: each is loaded once more, and some by
-  // a node besides whose owner has not seen the new log yet.
+  // The log of invalidations is lost with the store, so no value is known to be good. Each is loaded once more, and
+  // some also by another node, if the owner has not seen the new log yet.
   const { extra, keysLoaded } = world.origin;
   return world.outcome(undefined, [
     atMost("extra origin loads while its store was kept", extraBefore, 0),
@@ -143,7 +143,7 @@ async function heldWatcher(run: Run): Promise<Outcome> {
   const worst = Math.max(0, ...perKey.values());
   const fetched = await fetchesOf(world, stays) - fetchedBefore;
   const answered = stays.reduce((sum, name) => sum + (world.load.tally.viaPeer.get(name) ?? 0), 0);
-  // One duplicate per key and revision bounds the sum too: only keys of nodes that came or went can be loaded twice.
+  // One duplicate per key and revision also bounds the sum: only keys of nodes that came or went can be loaded twice.
   return world.outcome(run.settings.keys * revisions, [
     atMost("most extra loads of one key", worst, revisions),
     // A second hop would be a fetch that answered no client of the fetching node.

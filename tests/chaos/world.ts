@@ -45,7 +45,7 @@ export class World {
   readonly origin: CountingOrigin;
   readonly load: Load;
   readonly fleet: Fleet;
-  /** Undefined where the scenario starts its own, or the system has none. */
+  /** Undefined if the scenario starts its own, or the system has none. */
   readonly nats: NatsServer | undefined;
   readonly names: readonly string[];
   readonly #events: string[] = [];
@@ -116,7 +116,7 @@ export class World {
     this.say(`${name} (${node.kind}) listens`);
   }
 
-  /** What the nodes have logged so far that matches. */
+  /** The matching log lines of the nodes so far. */
   lines(pattern: RegExp): string[] {
     return this.#processes.flatMap(({ name, node: { kind, lines } }) =>
       lines.filter((line) => pattern.test(line)).map((line) => `${name} (${kind}): ${line}`)
@@ -143,7 +143,10 @@ export class World {
     await node.end("SIGKILL");
   }
 
-  /** Load for a moment, the fault under load, load until the time is over, then every key once more. */
+  /**
+   * Runs load for a moment, makes the fault under load, runs load until the time is over, then gets every key once
+   * more.
+   */
   async measure(fault: () => Promise<void>): Promise<void> {
     const { seconds, rate, keys } = this.run.settings;
     this.origin.begin();
@@ -163,7 +166,7 @@ export class World {
   /**
    * The targets that all scenarios share, and all figures of the run.
    *
-   * @param maxExtraLoads `undefined` where values expire, and loads say nothing
+   * @param maxExtraLoads `undefined` if values expire, so that the number of loads tells nothing
    */
   outcome(maxExtraLoads: number | undefined, checks: readonly Check[], notes: readonly string[] = []): Outcome {
     const { tally } = this.load;

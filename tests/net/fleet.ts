@@ -16,7 +16,7 @@ export const GROUP = "net";
 const NODE_PORT = 8000;
 const NATS_PORT = 4222;
 const ROUTE_PORT = 6222;
-/** On a machine that has more to do, a start of several nodes at once takes its time. */
+/** On a busy machine a start of several nodes at once takes long. */
 const STARTED_WITHIN_MS = 30_000;
 const BUDGET_BYTES = 256 * 1024 * 1024;
 
@@ -27,7 +27,7 @@ export class NatsOn {
   readonly #args: readonly string[];
   #process: NodeProcess<string> | undefined;
 
-  /** @param isJetStream whether it has JetStream, with a store of its own; else `args` say */
+  /** @param isJetStream whether it has JetStream with its own store; if not, `args` decide */
   constructor(
     host: Host,
     defer: Defer,
@@ -44,7 +44,7 @@ export class NatsOn {
     return `nats://${this.host.address}:${NATS_PORT}`;
   }
 
-  /** For this program: it is reached whatever is wrong among the servers. */
+  /** For this program, which can reach it during every fault among the servers. */
   get clientUrl(): string {
     return `nats://${this.host.clientAddress}:${NATS_PORT}`;
   }
@@ -217,7 +217,7 @@ export class Fleet {
     this.members.delete(name);
   }
 
-  /** What the node lists; `undefined`: it does not tell. */
+  /** The node's list; `undefined`: it does not tell it. */
   async roster(name: string): Promise<RosterView | undefined> {
     try {
       const response = await fetch(`${this.members.get(name)!.url}/stats`, {

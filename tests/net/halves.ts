@@ -8,7 +8,7 @@ import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts
 const SETTLED_WITHIN_SECONDS = 15;
 const HALF = 3;
 
-/** The halves cannot reach each other; nor the second one NATS, if so wanted. */
+/** Cuts the halves off from each other, and optionally the second one from NATS. */
 function cut(
   halves: readonly (readonly Host[])[],
   natsAddress: string | undefined,
@@ -111,7 +111,7 @@ async function blindNode(run: Run): Promise<Outcome> {
   });
 }
 
-/** How a node is kept from its peers, while it reaches NATS and the clients. */
+/** A way to separate a node from its peers while it reaches NATS and the clients. */
 interface Apart {
   /** For its start. */
   readonly advertise?: string;
@@ -119,7 +119,7 @@ interface Apart {
   readonly end: (world: World, joiner: Host) => Promise<void>;
 }
 
-/** A firewall, or a network of its own. */
+/** A firewall, or a separate network. */
 const byFirewall: Apart = {
   begin(world, joiner) {
     for (const { address } of world.hosts) joiner.refuseFrom(address);
@@ -127,7 +127,7 @@ const byFirewall: Apart = {
   end: (_world, joiner) => Promise.resolve(joiner.heal()),
 };
 
-/** An address that is nobody's: the peer with the smaller name dials, and this one has the greatest. */
+/** An unused address: the peer with the smaller name dials, and this node has the greatest name. */
 const byUrl: Apart = {
   advertise: "http://10.211.0.250:8000",
   begin: () => {},
@@ -137,7 +137,7 @@ const byUrl: Apart = {
   },
 };
 
-/** A node joins whose peers cannot reach it. */
+/** A node joins, but its peers cannot reach it. */
 function outOfReach({ advertise, begin, end }: Apart): (run: Run) => Promise<Outcome> {
   return async (run) => {
     const world = await World.make(run, { nodes: 3 });
@@ -170,7 +170,7 @@ function outOfReach({ advertise, begin, end }: Apart): (run: Run) => Promise<Out
   };
 }
 
-/** Whether each says which ways are lost. */
+/** Whether each node reports the lost paths. */
 interface Told {
   readonly log: boolean;
   readonly stats: boolean;

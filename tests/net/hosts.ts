@@ -1,18 +1,18 @@
 /**
- * Hosts in network namespaces, joined by two bridges: one for the servers (peers, NATS, the origin), on which faults are
- * made, and one for clients, which stays whole. It needs root, iproute2 and nftables, and a network namespace of its own.
+ * Hosts in network namespaces, joined by two bridges: one for the servers (peers, NATS, the origin), which gets the
+ * faults, and one for clients, which always works. It needs root, iproute2 and nftables, and its own network namespace.
  */
 import { type ChildProcess, execFileSync, spawn, type SpawnOptions } from "node:child_process";
 import type { Defer } from "../support/test.ts";
 
-/** This program's own addresses: where clients come from, and where the origin listens. */
+/** This program's own addresses: of the clients, and of the origin. */
 export const CLIENTS = "10.212.0.1";
 export const ORIGIN = "10.211.0.1";
 export const ORIGIN_V6 = "fd42::1";
 
 const SERVERS_BRIDGE = "mus-servers";
 const CLIENTS_BRIDGE = "mus-clients";
-/** Ports of the bridges stay up, whatever happens to a host's own end. */
+/** The bridges' ports stay up during a fault at a host's own end. */
 const SERVERS_SIDE = "eth0";
 const CLIENTS_SIDE = "ctl0";
 
@@ -20,7 +20,7 @@ function ip(...args: string[]): void {
   execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"] });
 }
 
-/** What may be wrong with the packets that a host receives. */
+/** The fault for packets that a host receives. */
 export type Loss = "drop" | "reject";
 
 /** One host: a network namespace with an address on each bridge. */
@@ -46,7 +46,7 @@ export class Host {
     return `fd42::${10 + this.#number}`;
   }
 
-  /** Where clients reach it, whatever is wrong among the servers. */
+  /** The address at which clients always reach it. */
   get clientAddress(): string {
     return `10.212.0.${10 + this.#number}`;
   }
@@ -105,7 +105,7 @@ export class Host {
     );
   }
 
-  /** Takes it off the bridges: a namespace that is deleted may keep its links for a while. */
+  /** Removes it from the bridges: a deleted namespace may keep its links for a while. */
   disconnect(): void {
     for (const side of [SERVERS_SIDE, CLIENTS_SIDE]) {
       ip("link", "del", this.#portOf(side));
@@ -134,7 +134,10 @@ export class Host {
     this.#addAddress(`${this.#address}/24`, SERVERS_SIDE);
   }
 
-  /** Of its path to the servers. The bridge takes the least of its ports: what is sent from there is as small. */
+  /**
+   * Sets the MTU of its path to the servers. The bridge takes the smallest MTU of its ports, so packets from there are
+   * as small.
+   */
   setMtu(bytes: number): void {
     ip("link", "set", this.#portOf(SERVERS_SIDE), "mtu", String(bytes));
     ip("-n", this.#namespace, "link", "set", SERVERS_SIDE, "mtu", String(bytes));
@@ -154,23 +157,25 @@ export class Host {
     this.exec("tc", "qdisc", "replace", "dev", SERVERS_SIDE, "root", ...rate);
   }
 
-  /** Loses what comes from another host, or from this program's addresses. Without a peer: all that comes among the servers. */
+  /**
+   * Loses packets from another host, or from this program's addresses; without `from`, all packets from the servers.
+   */
   refuseFrom(from: string | undefined, loss: Loss = "drop"): void {
     const match = from === undefined ? ["iifname", SERVERS_SIDE] : [family(from), "saddr", from];
     this.#addRule("input", ...match, ...verdict(loss));
   }
 
-  /** Loses what it sends to an address. */
+  /** Loses packets that it sends to an address. */
   refuseTo(to: string, loss: Loss = "drop"): void {
     this.#addRule("output", family(to), "daddr", to, ...verdict(loss));
   }
 
-  /** Loses packets longer than this that come from another host, in silence, as a path with a wrong MTU does. */
+  /** Silently loses packets from another host that are longer than this, like a path with a wrong MTU. */
   loseLongerThan(bytes: number, from: string): void {
     this.#addRule("input", family(from), "saddr", from, ...`meta length > ${bytes} drop`.split(" "));
   }
 
-  /** Loses this share of what comes among the servers. */
+  /** Loses this share of the packets from the servers. */
   loseAtRandom(percent: number): void {
     this.#addRule("input", "iifname", SERVERS_SIDE, ...`numgen random mod 100 < ${percent} drop`.split(" "));
   }

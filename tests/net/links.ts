@@ -38,7 +38,7 @@ async function outage(
   });
 }
 
-/** Loses what goes from one host to another, on the way in. */
+/** Loses packets from one host to another, at the receiver. */
 function lose(from: Host, to: Host, loss: Loss): void {
   to.refuseFrom(from.address, loss);
 }

@@ -1,10 +1,10 @@
 /**
- * The net program: real nodes on hosts of their own (network namespaces), and what happens when the network fails.
+ * The net program: runs real nodes on separate hosts (network namespaces), and makes the network fail.
  *
  * `bun run tests/net/main.ts [name]… [--only name]… [--scale share] [--json] [--readme]`
  *
- * It needs root, iproute2, nftables and util-linux; it starts itself again in a network namespace of its own, and leaves
- * the machine's network alone. The exit code is 0 when every target is met, 1 when one is missed, 2 when it cannot run.
+ * It needs root, iproute2, nftables and util-linux; it starts itself again in its own network namespace, and does not
+ * touch the machine's network. The exit code is 0 when every target is met, 1 when one is missed, 2 when it cannot run.
  */
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -22,9 +22,9 @@ import { fullSettings, type Run, type Scenario } from "./world.ts";
 
 const INSIDE = "MUSTER_NET_INSIDE";
 const SCENARIO_TIMEOUT_MS = 3 * 60_000;
-/** Scenarios that would begin after that are not run, so that a run ends within 20 minutes. */
+/** No scenario begins after this time, so that a run ends within 20 minutes. */
 const RUN_MS = 17.5 * 60_000;
-/** Of one clean-up: a process that does not end must not hold up the next scenario. */
+/** The time for one clean-up: a process that does not end must not delay the next scenario. */
 const UNDO_MS = 15_000;
 const page = join(root, "tests/net/README.md");
 
@@ -71,9 +71,9 @@ if (process.env[INSIDE] === undefined) {
 }
 
 let undos = new Undos();
-/** Breaks the scenario off that runs. */
+/** Breaks off the running scenario. */
 let breakOff: (error: unknown) => void = () => {};
-// What nobody waits for ends a scenario, and not the run.
+// An unhandled error ends the scenario, not the run.
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   process.on(event, (error: unknown) => breakOff(error));
 }
@@ -113,7 +113,7 @@ async function runOne(scenario: Scenario): Promise<Row> {
     );
     return {
       scenario,
-      // The rest are lines of nodes, which stand above.
+      // The other lines are of nodes and were printed above.
       brokeOff: (error instanceof Error ? error.message : String(error)).split("\n")[0]!.slice(0, 200),
     };
   } finally {

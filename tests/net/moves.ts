@@ -16,7 +16,7 @@ async function movedAddress(run: Run): Promise<Outcome> {
     host.move(99);
     world.say(`${victim} comes back at ${host.address}`);
     await world.start(host);
-    // The lists are equal before as well: its former record stands in all of them.
+    // The lists are equal before the change too: all of them have the former record.
     const sinceMs = performance.now();
     while (!isThere && performance.now() - sinceMs < 20_000) {
       await pause(50);
@@ -53,12 +53,15 @@ async function movedName(run: Run): Promise<Outcome> {
   });
 }
 
-/** What faketime sets for a program. Under faketime itself, signals would end faketime and not the node. */
+/**
+ * The variables that faketime sets for a program. With faketime itself as the parent, signals would end it and not the
+ * node.
+ */
 function clockEnv(offset: string): Record<string, string> {
   const told = execFileSync("faketime", ["-f", offset, "printenv"], { encoding: "utf8" });
   const names = ["LD_PRELOAD", "FAKETIME"];
   const lines = told.split("\n").map((line) => line.split(/=(.*)/, 2) as [string, string]);
-  // Timers go by the monotonic clock, which an hour's error leaves alone.
+  // Timers use the monotonic clock, which this error does not change.
   const monotonic = { FAKETIME_DONT_FAKE_MONOTONIC: "1" };
   return { ...Object.fromEntries(lines.filter(([name]) => names.includes(name))), ...monotonic };
 }

@@ -73,7 +73,7 @@ async function firstSwallows(run: Run): Promise<Outcome> {
 interface Unusable {
   readonly what: string;
   readonly config: (storeDir: string) => string;
-  /** What the node's one line must tell. */
+  /** The expected content of the node's one line. */
   readonly told: RegExp;
 }
 
@@ -98,7 +98,7 @@ const unusable: readonly Unusable[] = [
   },
 ];
 
-/** Each unusable server is told of in few lines that say what to do, and the node serves on by itself. */
+/** The node reports each unusable server in few lines that say what to do, and serves alone. */
 async function unusableServers(run: Run): Promise<Outcome> {
   const checks: Check[] = [];
   const notes: string[] = [];

@@ -1,4 +1,4 @@
-/** Scenarios about narrow paths: a small MTU, a thin link, IPv6, and values as big as they may be. */
+/** Scenarios about narrow paths: a small MTU, a thin link, IPv6, and values of the largest size. */
 import { Buffer } from "node:buffer";
 import { valueOf } from "../chaos/keys.ts";
 import { CountingOrigin, type OriginAnswer } from "../chaos/origin.ts";
@@ -33,7 +33,7 @@ class SizedOrigin extends CountingOrigin {
   }
 }
 
-/** As a site: what is too long to keep is streamed through. */
+/** A site: answers that are too long to keep are streamed through. */
 class SizedSite extends SizedOrigin {
   override get template(): string {
     return super.template.replace("{key}", "*");
@@ -81,7 +81,7 @@ const LONG_KEY = "k".repeat(1_024);
 function bigValues(isIpv6: boolean): (run: Run) => Promise<Outcome> {
   return async (run) => {
     const origin = new SizedSite();
-    // A site's answers without a word on their lifetime are not kept, unless the group gives them one.
+    // A site's answers without a lifetime are not kept, unless the group gives them one.
     const policy = { ttlMs: 600_000 };
     const world = await World.make(run, { nodes: 3, isIpv6, origin, policy });
     if (!isIpv6) { for (const host of world.hosts) host.setMtu(1_280); }
@@ -144,7 +144,7 @@ async function thinLink(run: Run): Promise<Outcome> {
   });
 }
 
-/** A path that lets small packets through only, as a wrong MTU under an overlay does. */
+/** A path that passes only small packets, like a wrong MTU under an overlay. */
 async function smallPacketsOnly(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 4 });
   const [a, b] = [world.host(nameOf(1)), world.host(nameOf(2))];

@@ -8,7 +8,9 @@ export interface Row {
   readonly brokeOff?: string;
 }
 
-/** What clients saw at healthy nodes and at those at fault, extra loads, and the targets with what was measured. */
+/**
+ * The results of clients at healthy nodes and at faulty ones, extra loads, and the targets with the measured values.
+ */
 export function table(rows: readonly Row[]): string {
   return [
     "| scenario | at the others: failed, slowest, over 1 s | at the node at fault | extra loads | more | met |",

@@ -1,4 +1,4 @@
-/** Scenarios about what stands in front of nodes and beside them: nginx, and other clusters on the same NATS. */
+/** Scenarios with nginx in front of the nodes, and with other clusters on the same NATS. */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 const FRONT_PORT = 8080;
 
-/** nginx with its default settings for what stands behind it. @param lines more for the upstream and the location */
+/** nginx with its default settings for upstreams. @param lines more lines for the upstream and the location */
 async function startNginx(
   run: Run,
   urls: readonly string[],
@@ -114,7 +114,7 @@ class MarkedOrigin extends CountingOrigin {
   }
 }
 
-/** Four more nodes, two on each of two origins: each answers with the values of its own. */
+/** Four more nodes, two for each of two origins: each node answers with the values of its own origin. */
 function beside(
   kind: "two clusters" | "two definitions",
 ): (run: Run) => Promise<Outcome> {

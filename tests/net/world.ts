@@ -46,9 +46,9 @@ export interface Seen {
 }
 
 export interface Outcome {
-  /** At nodes that nothing was wrong with. */
+  /** At healthy nodes. */
   readonly others?: Seen;
-  /** At the nodes at whose hosts the fault was made. */
+  /** At the nodes on the faulty hosts. */
   readonly atFault?: Seen;
   readonly extraLoads?: number;
   readonly checks: readonly Check[];
@@ -67,12 +67,12 @@ export interface WorldOptions {
   /** More fields of the group. */
   readonly policy?: Readonly<Record<string, unknown>>;
   readonly options?: readonly string[];
-  /** For one node, over what all have. */
+  /** Options for one node, which override those of all. */
   readonly only?: Readonly<Record<string, Partial<StartOptions>>>;
   readonly origin?: CountingOrigin;
 }
 
-/** A request that takes longer has failed: no node lets a client wait for longer than a load may take. */
+/** A request that takes longer has failed: a node lets a client wait no longer than a load may take. */
 const TIMEOUT_MS = 15_000;
 const SWEEP_AT_ONCE = 32;
 const MAX_SWEEPS = 3;
@@ -182,7 +182,7 @@ export class World {
     return pause(seconds * 1_000 * this.run.settings.scale);
   }
 
-  /** Load for a moment, the fault under load, and load for a moment more. */
+  /** Runs load for a moment, makes the fault under load, and runs load for a moment more. */
   async measure(fault: () => Promise<void>): Promise<void> {
     this.origin.begin();
     this.load.begin();

@@ -3,7 +3,7 @@ import type { RealFigures } from "./real/run.ts";
 import type { Counts } from "./simulation/network.ts";
 import { idleRate, KEYS, type SimulatedFigures, sum } from "./simulation/run.ts";
 
-/** A figure that must not be above its bound. */
+/** A figure with its upper bound. */
 export interface Check {
   readonly what: string;
   readonly measured: number;
@@ -16,7 +16,10 @@ const SLACK = 1.2;
 /** Derived: six misses at half an interval, one round of indirect probes, one write. In a trio and a pair it takes longer. */
 const CRASH_MS = 4_000;
 const CHANGE_MS = 1_000;
-/** Of one node: its parts, its keys, and its peers' records, links' state and places in the plan. Measured, then rounded up. */
+/**
+ * The heap of one node: its parts, its keys, and the records, link states and plan entries of its peers. Measured, then
+ * rounded up.
+ */
 const HEAP_BYTES = { ofNode: 400_000, ofKey: 1_500, ofPeer: 3_000 } as const;
 /** Five standard deviations of the number of keys that one node of N owns. */
 const spread = (expected: number) => 5 * Math.sqrt(expected);
@@ -72,7 +75,7 @@ export function realBoundsOf({ nodes, agreeMs, connections, restart }: RealFigur
 
 /** The checks that are missed, in words. */
 export function missed(checks: readonly Check[]): string[] {
-  // A figure that is none is no good figure.
+  // NaN counts as missed.
   return checks.filter(({ measured, most }) => !(measured <= most))
     .map(({ what, measured, most }) =>
       `${what}: ${Math.round(measured * 10) / 10}, and the bound is ${Math.round(most)}`

@@ -1,5 +1,5 @@
 /**
- * The scale program: what a fleet costs as it grows, with real nodes on this machine and with simulated ones.
+ * The scale program measures the costs of a growing fleet, with real nodes on this machine and with simulated ones.
  *
  * `bun run tests/scale/main.ts [--real 5,10,20,30] [--simulated 10,30,100,300,1000] [--json] [--readme]`
  *
@@ -20,7 +20,7 @@ import { missedIn, readmeParts, type Report, type Simulated, text } from "./repo
 
 const folder = join(root, "tests/scale");
 const page = join(folder, "README.md");
-/** Nodes log a longer list of peers by what has changed; and no more than a thousand are listed. */
+/** Nodes log only the changes of a longer list of peers, and list at most a thousand peers. */
 const MOST_NODES = { real: 60, simulated: 1_000 };
 /** A thousand nodes print some kilobytes; chosen. */
 const MAX_OUTPUT_BYTES = 1024 * 1024;

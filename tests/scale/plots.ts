@@ -20,11 +20,11 @@ interface Panel {
   readonly series: readonly Series[];
 }
 
-/** Told apart by lightness too (Okabe and Ito, 2008). */
+/** They also differ in lightness (Okabe and Ito, 2008). */
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#aa4499"];
 const PANEL = { columns: 2, height: 346, left: 62, right: 24, top: 82, bottom: 52 };
 
-/** What nodes send, by the number of nodes. */
+/** The messages of nodes, by the number of nodes. */
 export function messagesPlot(simulated: readonly Simulated[], real: readonly RealFigures[]): string {
   return panels([
     {
@@ -172,7 +172,7 @@ function legendName(panel: number, name: string): string {
   return `${panel} ${name}`;
 }
 
-/** What is both simulated and real has one colour: a line and dots. */
+/** A figure that is both simulated and real has one colour: a line for the former, dots for the latter. */
 function shownSeries({ name, points, kind }: Series, panel: number, nth: number, all: readonly Series[]) {
   const twin = all.findIndex((other) => kind === "real" && name === `${other.name}, real`);
   const color = kind === "rule" ? "#777" : COLOURS[(twin < 0 ? nth : twin) % COLOURS.length]!;

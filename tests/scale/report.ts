@@ -4,7 +4,7 @@ import type { RealFigures } from "./real/run.ts";
 import type { CostFigures } from "./simulation/costs.ts";
 import { idleRate, KEYS, type SimulatedFigures, sum } from "./simulation/run.ts";
 
-/** One simulated fleet, and what its links cost. */
+/** One simulated fleet, and the costs of its links. */
 export interface Simulated extends SimulatedFigures {
   readonly costs: CostFigures;
 }
@@ -79,7 +79,7 @@ const ofReal: readonly Row<RealFigures>[] = [
   ],
 ];
 
-/** What `--readme` puts between the markers, by their names. */
+/** The parts that `--readme` puts between the markers, by their names. */
 export function readmeParts({ title, simulated, real }: Report): ReadonlyMap<string, string> {
   return new Map([
     ["real", `${title}.\n\n${table(ofReal, real)}`],
@@ -112,7 +112,7 @@ function cell(value: number | string): string {
   return typeof value === "string" ? value : shown(value);
 }
 
-/** Three digits that count, and whole numbers whole. */
+/** Three significant digits; whole numbers in full. */
 function shown(value: number): string {
   const rounded = Number.isInteger(value) || value >= 100 ? Math.round(value) : Number(value.toPrecision(2));
   return rounded.toLocaleString("en", { maximumFractionDigits: 3 });

@@ -11,7 +11,10 @@ import { readmeParts, type Simulated } from "./report.ts";
 import { measureCosts } from "./simulation/costs.ts";
 import { simulate } from "./simulation/run.ts";
 
-/** Of heap at one end of a link, without its socket: measured 13 to 19 KB with a hundred nodes, and 34 KB at worst before. */
+/**
+ * The heap at one end of a link, without its socket. Measured: 13 to 19 KB with a hundred nodes, and 34 KB at worst
+ * before.
+ */
 const MOST_BYTES_PER_LINK = 26_000;
 
 const fleets: Simulated[] = [];

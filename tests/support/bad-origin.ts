@@ -1,10 +1,10 @@
-/** An origin of raw bytes: each path answers with a fault of its own. */
+/** An origin of raw bytes: each path answers with its own fault. */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Defer } from "./test.ts";
 
-/** What is sent in answer to a request, in order: text in Latin-1, or the end of the connection. */
+/** The parts of an answer, in order: text in Latin-1, or the end of the connection. */
 export type Piece = string | "END" | "RESET";
 
 /** One request as the origin got it. */
@@ -12,7 +12,7 @@ export interface SeenRequest {
   readonly path: string;
   /** The head, with its names as they came. */
   readonly head: string;
-  /** The how manyth connection it came on. */
+  /** The number of its connection, in order of arrival. */
   readonly connection: number;
 }
 

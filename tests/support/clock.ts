@@ -2,7 +2,7 @@ import type { Clock } from "../../lib/core/base/clock.ts";
 
 interface Due {
   readonly atMs: number;
-  /** Of two that fall due together, the one that was set first runs first. */
+  /** Among actions with the same due time, the one that was set first runs first. */
   readonly order: number;
   /** `undefined`: it was cancelled. */
   action: (() => void) | undefined;
@@ -37,7 +37,7 @@ export class ManualClock implements Clock {
   /** Moves time on, running what falls due; lets promise reactions run after each action. */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;
-    // What was begun just before must have set its timers.
+    // Work that was begun just before must set its timers first.
     await settle();
     while (this.#due.length > 0 && this.#due[0]!.atMs <= untilMs) {
       const next = this.#pop();
@@ -53,7 +53,7 @@ export class ManualClock implements Clock {
     await settle();
   }
 
-  /** Time passes in which nothing runs, as in a process that stands still. What fell due runs, late, at the next `advance`. */
+  /** Time passes but nothing runs, as in a stopped process. Due actions run late, at the next `advance`. */
   standStill(forMs: number): void {
     this.#nowMs += forMs;
   }

@@ -1,4 +1,4 @@
-/** A TCP proxy that stands for a long way: a connection and all its bytes come late. */
+/** A TCP proxy that simulates a distant server: a connection and all its bytes come late. */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Defer } from "./test.ts";
 

@@ -27,7 +27,7 @@ export async function startDictd(defer: Defer, ours: Record<string, string> = {}
   // Started by root, dictd reads its files as another user.
   await chmod(directory, 0o755);
   await writeDatabase(join(directory, "ours"), ours);
-  // Another process may take the port between our look and dictd's start: then once more with another.
+  // Another process may take the port between our look and dictd's start: then try once more with another port.
   for (let attempt = 1;; attempt++) {
     const port = await freePort();
     const config = join(directory, `dictd-${port}.conf`);
@@ -50,7 +50,7 @@ export async function headwords(database: "gcide" | "wn"): Promise<string[]> {
   return index.split("\n").map((line) => line.slice(0, line.indexOf("\t"))).filter((word) => /^[a-z]+$/.test(word));
 }
 
-/** What the `dict` client prints for the first definition, without its heading and its indentation of two. */
+/** The output of the `dict` client for the first definition, without its heading and its indentation of two. */
 export async function dictPrints(port: number, database: string, word: string): Promise<string> {
   const output = await new Promise<string>((resolve, reject) => {
     execFile(

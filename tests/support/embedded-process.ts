@@ -77,7 +77,7 @@ export function startEmbedded(
   };
 }
 
-/** How an operator's client gets in: with the login that the store holds. */
+/** The login for an operator's client, read from the store. */
 export function loginOf(storeDir: string) {
   return {
     authenticator: nkeyAuthenticator(new TextEncoder().encode(readFileSync(`${storeDir}/nkey`, "utf8").trim())),
@@ -98,7 +98,7 @@ export function processesOf(storeDir: string): number[] {
 
 /** The id of a process's group. */
 export function groupOf(pid: number): number {
-  // The name, in brackets, may hold anything; state, parent and group follow it.
+  // The name, in brackets, may contain anything; state, parent and group follow it.
   return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").pop()!.split(" ")[2]);
 }
 
@@ -110,7 +110,7 @@ function running(): { pid: number; argv: string[] }[] {
     try {
       found.push({ pid: Number(entry), argv: readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0") });
     } catch {
-      // It has ended meanwhile.
+      // It has ended in the meantime.
     }
   }
   return found;

@@ -7,8 +7,8 @@ export interface Framed {
 }
 
 /**
- * @param head what the answer begins with, one character for each byte, up to its empty line and with it
- * @returns `undefined` while some of it is missing
+ * @param head the beginning of the answer, one character for each byte, up to and including its empty line
+ * @returns `undefined` while a part of it is missing
  * @throws Error an answer without a length that is not chunked either, or a chunk without a size
  */
 export function bodyOf(received: Buffer, head: string): Framed | undefined {

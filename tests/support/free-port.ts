@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 
 /**
- * A port on 127.0.0.1 that nobody listens on. Chosen below the kernel's ephemeral range (32768 and up on Linux): a port
- * from within it can be taken by any outgoing connection while a test has its server down, and a client that retries
- * there may even connect to itself.
+ * A free port on 127.0.0.1. Chosen below the kernel's ephemeral range (32768 and up on Linux). While a test has its
+ * server down, any outgoing connection could take a port in that range, and a client that retries there may even
+ * connect to itself.
  *
  * @throws Error after 50 ports that were all taken.
  */

@@ -1,7 +1,7 @@
 /**
- * The HTTP client of the bench and of chaos: GET over kept connections, and nothing hidden. The clients of both runtimes repeat a
- * request by themselves when a kept connection turns out to be closed, and do not say so; here that is done once, as any
- * HTTP client does for a GET (RFC 9110, section 9.2.2), and counted.
+ * The HTTP client of the bench and of chaos: GET over kept connections, without hidden retries. The clients of both
+ * runtimes silently repeat a request when a kept connection turns out to be closed. This client does so once, as RFC
+ * 9110, section 9.2.2, allows for a GET, and counts it.
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
@@ -17,7 +17,7 @@ export interface Answer {
   readonly wasRepeated: boolean;
 }
 
-/** Why a request has no answer. `refused`: nobody listens there, so nothing was sent. */
+/** Why a request has no answer. `refused`: there is no listener, so nothing was sent. */
 export class NoAnswerError extends Error {
   readonly kind: "refused" | "lost" | "timeout" | "nonsense";
 
@@ -95,7 +95,7 @@ export class Connections {
       };
       const fail = (kind: NoAnswerError["kind"], message: string) => {
         over();
-        // Whatever comes of a connection that is let go is no concern of anybody's.
+        // Errors of a dropped connection do not matter.
         socket.on("error", () => {});
         socket.destroy();
         this.#open.delete(socket);
@@ -145,7 +145,7 @@ interface Parsed {
   readonly mayKeep: boolean;
 }
 
-/** One answer; `undefined` while some of it is missing. */
+/** One answer; `undefined` while a part of it is missing. */
 function parse(received: Buffer): Parsed | undefined {
   const end = received.indexOf("\r\n\r\n");
   if (end < 0) {

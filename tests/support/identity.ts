@@ -1,9 +1,11 @@
-/** Key pairs that follow from a name and a life, so that a test knows the key of each peer. They sign without a wait. */
+/**
+ * Key pairs derived from a name and an incarnation, so that a test knows the key of each peer. They sign synchronously.
+ */
 import { Buffer } from "node:buffer";
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import type { Identity, Verify } from "../../lib/peer/proof/keys.ts";
 
-/** RFC 8410: what stands before the 32 bytes of an Ed25519 private key, and of a public one. */
+/** RFC 8410: the bytes before the 32 bytes of an Ed25519 private key, and of a public one. */
 const PRIVATE_HEAD = Buffer.from("302e020100300506032b657004220420", "hex");
 const PUBLIC_HEAD = Buffer.from("302a300506032b6570032100", "hex");
 const pairs = new Map<string, { key: string; privateKey: KeyObject }>();
@@ -22,7 +24,7 @@ function pairOf(name: string, incarnation: string) {
   return pair;
 }
 
-/** The public key of a node in a life, as it stands in its record. */
+/** The public key of a node's incarnation, in the form of its record. */
 export function keyOf(name: string, incarnation: string): string {
   return pairOf(name, incarnation).key;
 }
@@ -34,7 +36,7 @@ export function identityOf({ name, incarnation }: { name: string; incarnation: s
   return { key, sign: (text) => Promise.resolve(signed(text)) };
 }
 
-/** As the Web Crypto API does it, but at once. */
+/** Like the Web Crypto API, but synchronous. */
 export const verifyAtOnce: Verify = (key, text, signature) => {
   const der = Buffer.concat([PUBLIC_HEAD, Buffer.from(key, "base64url")]);
   const publicKey = createPublicKey({ key: der, format: "der", type: "spki" });

@@ -1,6 +1,6 @@
 import process from "node:process";
 
-/** The bytes of what is alive, after a collection. */
+/** The bytes of live objects, after a garbage collection. */
 export async function heapBytes(): Promise<number> {
   const { Bun } = globalThis as { Bun?: { gc(sync: boolean): void } };
   if (Bun !== undefined) {

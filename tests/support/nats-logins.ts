@@ -1,4 +1,4 @@
-/** What NATS logins are made of, made in the test: certificates, NKEYs, and accounts with their users' credentials. */
+/** Makes the parts of NATS logins in the test: certificates, NKEYs, and accounts with their users' credentials. */
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -34,7 +34,7 @@ export function makeAuthority(folder: string, name = "ca"): Authority {
   return { ca, issue };
 }
 
-/** A new user: the seed for a file of its own, and the public key for the server's configuration. */
+/** A new user: the seed for its own file, and the public key for the server's configuration. */
 export function makeNkey(): { seed: string; publicKey: string } {
   const pair = nkeys.createUser();
   return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };

@@ -1,4 +1,4 @@
-/** Real nats-servers for tests: on 127.0.0.1, with JetStream and a store of their own, gone when the test ends. */
+/** Real nats-servers for tests: on 127.0.0.1, with JetStream and their own store. They end with the test. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -23,9 +23,9 @@ export interface NatsServer {
   url: string;
   port: number;
   storeDir: string;
-  /** Of the running server, or of the last one. */
+  /** The process id of the running server, or of the last one. */
   readonly pid: number;
-  /** The last of what it logged: 64 KiB. */
+  /** The last 64 KiB of its log. */
   readonly output: string;
   /** Resolves when the process has ended. @default SIGTERM */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
@@ -115,8 +115,8 @@ function isSettled(metas: (Meta | undefined)[]): boolean {
 }
 
 /**
- * Whether a stream on all servers can be made and written by way of each server. For a while the leader takes some
- * servers for offline, and a server may not know yet which server answers its clients' requests.
+ * Whether a stream on all servers can be made and written through each server. For a while the leader considers some
+ * servers offline, and a server may not know yet which server answers its clients' requests.
  */
 async function allTakeReplicas(servers: NatsServer[]): Promise<boolean> {
   for (const server of servers) {
@@ -207,14 +207,14 @@ function launch(args: string[]): Running {
 async function end(running: Running, signal: NodeJS.Signals): Promise<void> {
   if (running.isOver) return;
   send(running, signal);
-  // A stopped process takes SIGTERM only when it goes on; and SIGKILL ends one that hangs.
+  // A stopped process handles SIGTERM only after SIGCONT; SIGKILL ends one that hangs.
   if (signal !== "SIGKILL") send(running, "SIGCONT");
   const forced = setTimeout(() => send(running, "SIGKILL"), stopTimeoutMs);
   await running.exited;
   clearTimeout(forced);
 }
 
-/** Not `child.kill`: on Deno only the first call of that sends anything. */
+/** Does not use `child.kill`: on Deno only its first call sends a signal. */
 function send(running: Running, signal: NodeJS.Signals): void {
   if (!running.isOver && running.child.pid !== undefined) globalThis.process.kill(running.child.pid, signal);
 }

@@ -11,7 +11,7 @@ import { until } from "./until.ts";
 export type RuntimeKind = "bun" | "deno";
 export const bothRuntimes: readonly RuntimeKind[] = ["bun", "deno"];
 
-/** Does the same on both runtimes side by side: most of it waits for processes. */
+/** Runs the same on both runtimes at once, since most of the time it waits for processes. */
 export async function onBothRuntimes(run: (kind: RuntimeKind) => Promise<void>): Promise<void> {
   await Promise.all(bothRuntimes.map(run));
 }
@@ -25,7 +25,7 @@ export function runtimeProgram(kind: RuntimeKind): string {
   return existsSync(pinned) ? pinned : kind;
 }
 
-/** Has Deno take packages from where npm put them: a test never downloads, nor fills Deno's own cache. */
+/** Makes Deno use npm's packages, so that a test neither downloads nor fills Deno's own cache. */
 export const NPM_PACKAGES = "--node-modules-dir=manual";
 
 /** How to run a program of the project; its file and arguments follow. */
@@ -139,7 +139,7 @@ export function spawnProgram<Kind extends string>(
   const [program, ...args] = command;
   const env: Record<string, string | undefined> = { ...process.env, ...options.env };
   for (const name of Object.keys(env)) {
-    // The variables of this machine's user must not change the test.
+    // The user's environment variables must not change the test.
     if ((name.startsWith("MUSTER_") || name === "NATS_URL") && options.env?.[name] === undefined) delete env[name];
   }
   const child = spawn(program!, args, {

@@ -1,4 +1,4 @@
-/** An HTTP origin of the tests: counts what it is asked and answers with what the key says. */
+/** An HTTP origin for tests: counts its requests, and answers by the key. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Defer } from "./test.ts";

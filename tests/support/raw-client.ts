@@ -1,4 +1,4 @@
-/** One request as typed, over a connection of its own: no client normalises it. */
+/** Sends one request exactly as given, over its own connection, so that no client normalises it. */
 import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import { bodyOf } from "./framing.ts";
@@ -13,7 +13,7 @@ export interface RawAnswer {
 /**
  * @param url of the node, without a slash at the end
  * @param request with its method, its target and its header lines; `Host` and `Connection: close` are added
- * @throws Error no answer within ten seconds, or none that is HTTP
+ * @throws Error no answer within ten seconds, or no HTTP
  */
 export function askRaw(url: string, request: {
   readonly method?: string;

@@ -6,24 +6,24 @@ import { root, temporaryDirectory } from "./node.ts";
 import { type Defer, type Needs, test } from "./test.ts";
 
 /**
- * The commit of the release before. To move it, at each release: put the commit of the release that is out here, write the
- * golden bytes anew (tests/upgrade/README.md), and drop what lib reads for older releases only.
+ * The commit of the release before. At each release: put the released commit here, write the golden bytes again
+ * (tests/upgrade/README.md), and drop code in lib that only reads older releases.
  *
- * A commit and no tag: a clone without tags has it, it cannot be moved, and the move is a line in a change that is reviewed.
+ * A commit, not a tag: a clone without tags has it, it cannot be moved, and a change of it is a reviewed line.
  */
 export const RELEASE_BEFORE = "f29689cf05b05a9a03e4150ed4a0e67a10e7e4e3";
 
-/** What a node of it needs. */
+/** The files that a node of that release needs. */
 const PATHS = ["main.ts", "lib", "package.json", "package-lock.json", "deno.json"];
-/** Of a release without its packages: 2.6 MB. */
+/** The limit for an archive of a release without its packages, which has 2.6 MB. */
 const MAX_ARCHIVE_BYTES = 64 * 1024 * 1024;
 const INSTALL_TIMEOUT_MS = 180_000;
 
-/** What a node logs that does not understand one of another release, or disagrees with it. */
+/** The log lines of a node that does not understand a node of another release, or disagrees with it. */
 export const MISUNDERSTANDING =
   /malformed|speaks protocol|differs from mine|is another than mine|no peer record|reading a frame failed|not as it should be|annot read invalidation|could not be read|cannot follow the definition|cannot use the new/;
 
-/** A checkout of it, with the packages that it wants. */
+/** A checkout of it, with its packages. */
 export interface Release {
   /** The folder with its `main.ts`; for `SpawnOptions.root`. */
   readonly root: string;
@@ -44,7 +44,7 @@ export function whyNoReleaseBefore(): string | undefined {
 /**
  * Builds it in a temporary folder.
  *
- * @throws Error what git or npm says; `whyNoReleaseBefore`
+ * @throws Error the message of git or npm, or of `whyNoReleaseBefore`
  */
 export function buildReleaseBefore(defer: Defer): Release {
   const reason = whyNoReleaseBefore();
@@ -66,7 +66,7 @@ export function buildReleaseBefore(defer: Defer): Release {
 
 /**
  * A test that builds the release before. Where that cannot be built, it is skipped, and the reason is printed. In CI it
- * counts as passed then: how deep that clone is, is not in our hands. `.ci/run` fetches the commit first.
+ * then counts as passed, as we do not control the depth of that clone. `.ci/run` fetches the commit first.
  */
 export function testWithReleaseBefore(name: string, needs: Needs, run: (defer: Defer) => unknown): void {
   const reason = whyNoReleaseBefore();
@@ -90,7 +90,9 @@ interface Locked {
   readonly optional?: boolean;
 }
 
-/** Whether this checkout's packages serve it as well: each that it runs with is here, in the same place and version. */
+/**
+ * Whether this checkout's packages also fit that release: each of its packages is here, in the same place and version.
+ */
 function hasPackagesOf(folder: string): boolean {
   const [theirs, ours] = [lockOf(folder), lockOf(root)];
   return Object.entries(theirs).every(([path, { version, integrity, dev, optional }]) => {

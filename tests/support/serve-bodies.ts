@@ -1,4 +1,7 @@
-/** An HTTP server of this process that answers every request with a body, after a while: the part that origins share. */
+/**
+ * An HTTP server of this process that answers every request with a body, after a while: the common part of the test
+ * origins.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Defer } from "./test.ts";
@@ -21,7 +24,7 @@ export async function serveBodies(
     if (delayMs > 0) setTimeout(answer, delayMs);
     else answer();
   });
-  // A node's idle connections must not end under it: that would be a fault of the origin.
+  // The origin must not end a node's idle connections: that would be a fault of the origin.
   server.keepAliveTimeout = 0;
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", 1_024, listening));
   defer(() => {

@@ -71,7 +71,7 @@ export function mask(text: string): Masked {
   return { withStrings: withStrings.join(""), code: code.join("") };
 }
 
-/** Whether a slash after the code that ends at `lastCode` begins a regular expression rather than divides. */
+/** Whether a slash after the code that ends at `lastCode` begins a regular expression, and is no division. */
 function startsRegExp(text: string, lastCode: number): boolean {
   if (lastCode < 0) return true;
   if (/[\w$)\]"'`]/.test(text[lastCode])) {

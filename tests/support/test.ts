@@ -10,11 +10,11 @@ export interface Needs {
   programs?: string[];
   /** @default 30_000 */
   timeoutMs?: number;
-  /** Why it cannot run on this machine, and need not. In CI it passes then. */
+  /** Why it cannot run on this machine, where it is not required. In CI it then passes. */
   skip?: string;
 }
 
-/** Registers a clean-up for the end of the test, whatever its outcome. The last one registered runs first. */
+/** Registers a clean-up for the end of the test, for any outcome. The last one registered runs first. */
 export type Defer = (undo: () => unknown) => void;
 
 export function test(name: string, run: (defer: Defer) => unknown): void;

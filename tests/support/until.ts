@@ -1,5 +1,5 @@
 /**
- * Waits for a condition of another process, looking often; for what happens in this process await the thing itself.
+ * Waits for a condition of another process by checking it often. For events in this process, await the event itself.
  *
  * @throws Error with `account()` when the condition does not hold in time
  */

@@ -1,15 +1,15 @@
 /**
- * The limits: servers of the runtime that do only what a cache must do. Servers with keys stand behind Hono, as nodes do,
- * in its fastest way, and keep values in the form that the runtime sends fastest.
+ * The limits: servers of the runtime that do only what a cache must do. Servers with keys use Hono like nodes, in its
+ * fastest way, and keep values in the form that the runtime sends fastest.
  *
  * - `constant [port]` answers 1 KiB with a node's headers; a given port is shared
  * - `map [port]` answers with the key's value in a Map
  * - `asker port` asks the `owner` behind that port for each value, over one connection, with one write per turn of the
  *   event loop. It has no deadlines, no failover and no bounds
- * - `mesh index ports` keeps all its answers, without bounds, and is the `owner` of its share of the keys. It asks for the
- *   other keys like an `asker`. The ports are those of all owners, its own at that index
- * - `herd index ports origin` is a `mesh` whose values come from an origin, a URL with `{key}` in it. All requests for a
- *   key wait for one load
+ * - `mesh index ports` keeps all its answers, without bounds, and is the `owner` of its share of the keys. It asks for
+ *   the other keys like an `asker`. The ports are those of all owners, its own at that index
+ * - `herd index ports origin` is a `mesh` whose values come from an origin, a URL with `{key}` in it. All requests for
+ *   a key wait for one load
  */
 import { Buffer } from "node:buffer";
 import { connect, createServer, type Socket } from "node:net";
@@ -90,7 +90,7 @@ function serveKeys(find: (key: string) => Response | Promise<Response>, shared =
   serve((request) => app.fetch(request), shared);
 }
 
-/** The line by which the bench finds an address, although an owner speaks no HTTP. */
+/** Prints the line in which the bench finds an address, although an owner speaks no HTTP. */
 function tell(port: number): void {
   process.stderr.write(`listening on http://${hostname}:${port}\n`);
 }

@@ -1,8 +1,8 @@
 /**
  * A byte cache in steady eviction: every insert is of a new key and pushes others out. Prints JSON.
  *
- * Bodies of 512 to 1,536 bytes come from a pool that all contestants share: what is measured is the cache, not how fast
- * an engine allocates bodies. An operation is one insert, or one read of a key of the last inserts; half and half.
+ * Bodies of 512 to 1,536 bytes come from a pool that all contestants share: this measures the cache, not an engine's
+ * allocation of bodies. An operation is one insert, or one read of a key of the last inserts; half and half.
  */
 import QuickLRU from "quick-lru";
 import { entryBytes } from "../../../lib/core/cache/byte-cache.ts";

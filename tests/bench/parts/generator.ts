@@ -1,10 +1,10 @@
 /**
- * The load that wrk cannot make, every body compared. One JSON argument in, one JSON line out.
+ * Makes load that wrk cannot make, and compares every body. One JSON argument in, one JSON line out.
  *
- * - `open`: requests at a fixed rate, whether answers come or not. Latency runs from the scheduled moment, so a server
- *   that stalls is charged for all requests of that time (no coordinated omission)
- * - `burst`: all callers ask for one cold key at once, key after key. Other servers come first and are not counted, so that
- *   this program's code is compiled: the first key of a new generator took 10 to 15 ms longer with every server
+ * - `open`: requests at a fixed rate, without waiting for answers. Latency counts from the scheduled moment, so all
+ *   requests during a server's stall count against it (no coordinated omission)
+ * - `burst`: all callers ask for one cold key at once, key after key. Other servers come first and are not counted, so
+ *   that this program's code is compiled: the first key of a new generator took 10 to 15 ms longer with every server
  */
 import { groupName } from "../keys.ts";
 import { quantile } from "../figures.ts";
@@ -66,7 +66,7 @@ async function open({ url, keys, perSecond, seconds, warmUpSeconds }: Order & { 
       if (++answered === total) resolve();
     });
   };
-  // A timer is late by 1 ms or more. So this loop spins on a core of its own, and lets sockets in between.
+  // A timer is late by 1 ms or more. So this loop spins on its own core, and serves sockets in between.
   const look = () => {
     const due = Math.min(total, Math.floor((performance.now() - beganMs) * perSecond / 1_000) + 1);
     while (sent < due) send(sent++);

@@ -51,7 +51,7 @@ const period = requests / 10;
 const traces: Record<string, () => Trace> = {
   "Zipf 0.8": () => zipf08,
   "Zipf 1.0": () => zipf10,
-  // At times a scan reads keys that nobody else asks for, a fifth as many as there are keys.
+  // At times a scan reads keys that no other request uses, a fifth of the number of keys.
   "scan through Zipf 1.0": () => {
     let scanned = 0;
     return (at) => at % period < scanLength ? keys + scanned++ : zipf10();

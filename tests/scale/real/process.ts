@@ -1,4 +1,4 @@
-/** What Linux knows of a process. */
+/** Reads Linux's figures of a process. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** The kernel's unit of CPU time (USER_HZ), in milliseconds. */
@@ -11,7 +11,7 @@ export function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
-/** Its memory; pages that processes share count by their shares (PSS). */
+/** Its memory; shared pages count in proportion (PSS). */
 export function memoryBytes(pid: number): number {
   const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))![1];
   return Number(kilobytes) * 1_024;
@@ -24,7 +24,7 @@ export function descriptors(pid: number): { all: number; sockets: number } {
     try {
       return readlinkSync(`${folder}/${fd}`);
     } catch {
-      // It was closed meanwhile.
+      // It was closed in the meantime.
       return "";
     }
   });

@@ -1,4 +1,4 @@
-/** Follows the lists of peers that nodes log: it costs the nodes nothing, unlike questions. */
+/** Follows the lists of peers in the nodes' logs, which costs the nodes nothing, unlike questions. */
 import type { AnyProcess } from "../../chaos/fleet.ts";
 import { groupName } from "../../chaos/fleet.ts";
 
@@ -19,7 +19,7 @@ export class RosterWatch {
   }
 
   /**
-   * Resolves when every member has logged one and the same list of exactly the members, to the time of the last of them.
+   * Resolves when every member has logged the same list of exactly the members, to the time of the last log line.
    *
    * @throws Error they did not in time
    */

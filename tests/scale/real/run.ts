@@ -1,4 +1,4 @@
-/** Real nodes, Bun and Deno in turn, on one nats-server: what they exchange and how long they take, as their number grows. */
+/** Real nodes, Bun and Deno in turn, on one nats-server: their messages and times, as their number grows. */
 import { seeded, Zipf } from "../../chaos/keys.ts";
 import { Load, pause } from "../../chaos/load.ts";
 import { type AnyProcess, groupName, MusterFleet, runtimeOf } from "../../chaos/fleet.ts";
@@ -20,16 +20,16 @@ const STARTED_AT_ONCE = 2;
 const REQUESTS_PER_SECOND = 100;
 const RESTARTED = 2;
 const INVALIDATIONS = 3;
-/** Longer than nodes wait before they say where they are. */
+/** Longer than nodes wait before they announce their position. */
 const BETWEEN_INVALIDATIONS_MS = 1_200;
 const BUDGET_BYTES = 32 * 1024 * 1024;
 
-/** What one fleet of real nodes did. Times are in milliseconds. */
+/** The figures of one fleet of real nodes. Times are in milliseconds. */
 export interface RealFigures {
   readonly nodes: number;
   /**
-   * From when the last of those that were added listened; from the SIGTERM; from the SIGKILL. Until every node had logged the
-   * same list of the nodes that run.
+   * The time until every node had logged the same list of the running nodes. It begins when the last added node
+   * listened, at the SIGTERM, or at the SIGKILL.
    */
   readonly agreeMs: { readonly start: number; readonly join: number; readonly leave: number; readonly crash: number };
   /** Messages in and out of the NATS server, for the whole fleet. */
@@ -55,8 +55,8 @@ export interface RealFigures {
 }
 
 /**
- * Grows one fleet through these sizes. Ends at a size at which it breaks off, as on a machine that is too busy: that one and
- * those after it are not in the result.
+ * Grows one fleet through these sizes. If a size breaks off, as on a machine that is too busy, this size and the later
+ * ones are not in the result.
  *
  * @param say is told of the progress
  */
@@ -185,7 +185,7 @@ class RealFleet {
     };
   }
 
-  /** Each alone, less what an idle fleet sends meanwhile. */
+  /** Each invalidation alone, less the messages of an idle fleet in the same time. */
   async #invalidate(): Promise<{ nats: number; frames: number }> {
     const measure = async (each: () => Promise<unknown>) => {
       const before = { nats: await this.#natsMessages(), frames: await this.#frames() };
@@ -286,7 +286,7 @@ class RealFleet {
     return (await this.#linkSums()).frames;
   }
 
-  /** Over all nodes; frames are those that were sent on the connections that stand. */
+  /** Sums over all nodes; frames are those sent on the open connections. */
   async #linkSums(): Promise<{ open: number; frames: number }> {
     const pages = await Promise.all(this.#nodes.map(async ({ url }) => (await fetch(`${url}/stats`)).json()));
     const links = pages.flatMap((page) => page.links as { state: string; framesOut: number }[]);

@@ -1,4 +1,4 @@
-/** One simulated fleet in a process of its own, which ends and gives its memory back: `child.ts <nodes>` prints JSON. */
+/** Runs one simulated fleet in its own process, whose end frees its memory: `child.ts <nodes>` prints JSON. */
 import process from "node:process";
 import { measureCosts } from "./costs.ts";
 import { simulate } from "./run.ts";

@@ -1,4 +1,4 @@
-/** What one node pays for the number of the others, measured at the parts: its links, and the choice of a key's owner. */
+/** Measures one node's costs for the number of other nodes: its links, and the choice of a key's owner. */
 import process from "node:process";
 import { RosterPicker } from "../../../lib/core/placement/picker.ts";
 import { rosterOf } from "../../../lib/core/roster.ts";
@@ -11,17 +11,19 @@ import { record } from "../../peer/support.ts";
 
 const ANNOUNCEMENTS = 20;
 const PICKS = 50_000;
-/** The best one counts: another process may have the core meanwhile. */
+/** The best round counts, as another process may use the core in between. */
 const PICK_ROUNDS = 8;
 const PICKED_KEYS = 1_024;
 const EPOCH = 1_700_000_000_000_000;
 
-/** What each other node costs this one. */
+/** The costs of each other node for this one. */
 export interface CostFigures {
   readonly nodes: number;
-  /** One end of one link, without what a socket takes. */
+  /** One end of one link, without its socket. */
   readonly heapBytesPerLink: number;
-  /** CPU time of one node for telling all others where it is, and for hearing it from all, in milliseconds, without sockets. */
+  /**
+   * CPU time of one node for telling all others its position, and for hearing theirs, in milliseconds, without sockets.
+   */
   readonly announceMs: number;
   /** The choice of one key's owner, in nanoseconds. */
   readonly pickNs: number;
@@ -38,7 +40,7 @@ async function measureLinks(nodes: number) {
   const names = Array.from({ length: nodes - 1 }, (_, i) => `n${i}`);
   const one = net.hub("a");
   const others = names.map((name) => net.hub(name));
-  // What a hub without links takes is no part of a link.
+  // The memory of a hub without links is not part of a link.
   const before = await heapBytes();
   one.setPeers(names.map((name) => listed(name)));
   for (const other of others) other.setPeers([listed("a")]);

@@ -7,10 +7,10 @@ import type { MemoryStore } from "../../../lib/registry/store/memory-store.ts";
 import type { Entry, PeerStore, StoreListener, View } from "../../../lib/registry/store/store.ts";
 import type { Network } from "./network.ts";
 
-/** From one look of a node at its lists to the next, as lib/nats/stream/lookout.ts has it. */
+/** The time between two looks of a node at its lists, the same as in lib/nats/stream/lookout.ts. */
 const PACE_MS = 25;
 
-/** The store of one node. It keeps a copy of every record, as the real one does. */
+/** The store of one node. It keeps a copy of every record, like the real one. */
 export class FarStore implements PeerStore {
   readonly #inner: MemoryStore;
   readonly #network: Network;
@@ -22,7 +22,7 @@ export class FarStore implements PeerStore {
   #isLookDue = false;
   #earliestMs = 0;
 
-  /** @param clock the node's own: it stands still when the node is killed */
+  /** @param clock the node's own clock, which stops when the node is killed */
   constructor(inner: MemoryStore, network: Network, clock: Clock) {
     this.#inner = inner;
     this.#network = network;
@@ -73,7 +73,7 @@ export class FarStore implements PeerStore {
   async #ask<T>(question: () => Promise<T>): Promise<T> {
     this.#network.count("registry: read or write", 2);
     await this.#network.way();
-    // An error travels as an answer does.
+    // An error travels like an answer.
     const answer = question();
     await Promise.allSettled([answer]);
     await this.#network.way();
@@ -151,7 +151,7 @@ export class FarLog implements InvalidationLog {
     await this.#told;
   }
 
-  /** What comes in one turn arrives together. */
+  /** News of one turn arrives together. */
   #tell(news: () => void): void {
     this.#news.push(news);
     if (this.#news.length > 1) return;

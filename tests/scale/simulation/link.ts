@@ -1,4 +1,4 @@
-/** A simulated connection from one node to another, as the ports of lib/core want it. */
+/** A simulated connection from one node to another, for the interfaces in lib/core. */
 import { PeerError } from "../../../lib/core/errors.ts";
 import type { Label } from "../../../lib/core/invalidation/label.ts";
 import type { ProbedPeer, Suspect } from "../../../lib/core/liveness/liveness.ts";
@@ -27,7 +27,7 @@ export class SimLink implements Peer, ProbedPeer {
     return this.record.name;
   }
 
-  /** The node at the other end, if it runs in the life that is listed. */
+  /** The node at the other end, if it runs with the listed incarnation. */
   get target(): SimNode | undefined {
     return this.#world.running(this.record);
   }
@@ -85,7 +85,7 @@ export class SimLink implements Peer, ProbedPeer {
     network.count(kind, 1);
     const answer = target.lists(this.#from.record) ? serve(target) : Promise.reject(new PeerError("a stranger asks"));
     await Promise.allSettled([answer]);
-    // An answer of a node that dies meanwhile is lost with its connection.
+    // If a node dies before its answer, the answer is lost with the connection.
     await network.way();
     return await answer;
   }

@@ -1,4 +1,4 @@
-/** The simulated network: how long a message is on its way, and how many of each kind were sent. */
+/** The simulated network: the travel time of messages, and the number of each kind. */
 import { ManualClock } from "../../support/clock.ts";
 
 /** Between two machines of one data centre, one way, in milliseconds: evenly distributed. Chosen. */
@@ -6,7 +6,7 @@ const LATENCY_MS = [0.2, 0.8] as const;
 /** A lost packet is sent again by TCP after this time at least (Linux, TCP_RTO_MIN). */
 const RESEND_MS = 200;
 
-/** What nodes send each other, and what they exchange with NATS; a question and its answer are two messages. */
+/** The kinds of messages between nodes and with NATS; a question and its answer are two messages. */
 export const KINDS = [
   "probe",
   "indirect probe",
@@ -36,13 +36,13 @@ export function isBetweenNodes(kind: Kind): boolean {
 }
 
 export interface NetworkOptions {
-  /** From 0 to 1, as Math.random. */
+  /** From 0 to 1, like Math.random. */
   readonly random: () => number;
   /** The share of messages that TCP must send again. @default 0.001 */
   readonly loss?: number;
 }
 
-/** Time, ways and counts. Connections keep no order: a message may overtake one that was lost. */
+/** Time, travel times and counts. Connections keep no order: a message may overtake a lost one. */
 export class Network {
   readonly clock = new ManualClock();
   readonly random: () => number;

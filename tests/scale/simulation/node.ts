@@ -31,10 +31,10 @@ export class SimNode {
   readonly picker: RosterPicker;
   readonly group: Group;
   readonly invalidations: Invalidations;
-  /** What it logged. */
+  /** The number of its log lines. */
   lines = 0;
   isKilled = false;
-  /** Where its peers have said that they are in the log. */
+  /** The positions in the log that its peers have announced. */
   readonly #applied = new Map<string, Label>();
   readonly #world: World;
   readonly #clock: Clock;
@@ -119,7 +119,7 @@ export class SimNode {
     this.liveness.start();
   }
 
-  /** Leaves as a node does that is told to stop: hands over, then goes off the lists. */
+  /** Leaves like a stopping node: hands over its values, then leaves the lists. */
   async stop(): Promise<void> {
     this.liveness.stop();
     await this.membership.setState("draining", LEAVE_TIMEOUT_MS);
@@ -130,7 +130,7 @@ export class SimNode {
     this.isKilled = true;
   }
 
-  /** Whether it lists that peer in that life. */
+  /** Whether it lists that peer with that incarnation. */
   lists({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): boolean {
     return this.#links.get(name)?.record.incarnation === incarnation;
   }
@@ -145,7 +145,7 @@ export class SimNode {
     this.liveness.rosterChanged();
   }
 
-  /** As the hub does: links that stay are kept. */
+  /** Like the hub, keeps the links that stay. */
   #connect(): void {
     const before = this.#links;
     const links = new Map<string, SimLink>();
@@ -169,7 +169,7 @@ export class SimNode {
     });
   }
 
-  /** One event for all peers: nobody waits for this message. */
+  /** One event for all peers, since no caller waits for this message. */
   #announce(label: Label): void {
     const { network } = this.#world;
     const links = [...this.#links.values()];

@@ -1,4 +1,4 @@
-/** One course of events for a fleet of N simulated nodes, and what it costs. */
+/** One course of events for a fleet of N simulated nodes, and its costs. */
 import process from "node:process";
 import { invalidationOf } from "../../../lib/core/invalidation/message.ts";
 import { heapBytes } from "../../support/memory.ts";
@@ -6,19 +6,21 @@ import { type Counts, difference, isBetweenNodes, type Kind, KINDS } from "./net
 import { GROUP, type SimNode } from "./node.ts";
 import { World } from "./world.ts";
 
-/** Of the whole fleet, whatever its size. */
+/** The keys of the whole fleet, for every size. */
 export const KEYS = 10_000;
-/** Within it, each kind of membership change must have reached every node. */
+/** The time in which each kind of membership change must reach every node. */
 const AGREE_MS = 30_000;
 const REST_MS = 3_000;
 const IDLE_MS = 10_000;
-/** After it, all nodes have said where they are in the log. */
+/** The time after which all nodes have announced their positions in the log. */
 const ANNOUNCED_MS = 2_000;
-/** As a site's clients wait for a change of theirs. */
+/** The time that a site's clients wait for their changes. */
 const WAIT_MS = 250;
 const AT_ONCE = 500;
 
-/** What one simulated fleet did. Times are of the virtual clock, in milliseconds; counts are of the whole fleet. */
+/**
+ * The figures of one simulated fleet. Times are of the virtual clock, in milliseconds; counts are of the whole fleet.
+ */
 export interface SimulatedFigures {
   readonly nodes: number;
   readonly links: number;
@@ -32,7 +34,7 @@ export interface SimulatedFigures {
   readonly join: Counts;
   readonly leave: Counts;
   readonly crash: Counts;
-  /** One invalidation that nobody waits for, with the announcements that follow. */
+  /** One invalidation without a wait, with the announcements that follow. */
   readonly invalidation: Counts;
   /** One that waits for all nodes. */
   readonly confirmed: Counts;
@@ -46,11 +48,11 @@ export interface SimulatedFigures {
   readonly idleCpuMs: number;
   /** Of one node: milliseconds of CPU time for a join of another. */
   readonly joinCpuMs: number;
-  /** That this run took, in seconds of the real clock. */
+  /** The time of this run, in seconds of the real clock. */
   readonly tookS: number;
 }
 
-/** @param nodes how many there are, but after the leave and the crash; three at least */
+/** @param nodes how many there are, except after the leave and the crash; at least three */
 export async function simulate(nodes: number, seed = nodes): Promise<SimulatedFigures> {
   const sinceMs = performance.now();
   const heapBefore = await heapBytes();
@@ -179,7 +181,7 @@ class Run {
     return { ...measured, tookMs: found.appliedMs, behind: found.behind.length };
   }
 
-  /** Every key is asked for once, at its owner. */
+  /** Gets every key once, at its owner. */
   async load(keys: readonly string[] = this.#keys): Promise<void> {
     const first = this.world.alive[0]!;
     for (let at = 0; at < keys.length; at += AT_ONCE) {

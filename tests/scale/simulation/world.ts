@@ -10,7 +10,7 @@ import { SimNode } from "./node.ts";
 const STEP_MS = 5;
 const body = new TextEncoder().encode("a value");
 
-/** The nodes, the network, and what stands in NATS. */
+/** The nodes, the network, and the contents of NATS. */
 export class World {
   readonly network: Network;
   readonly bucket = new MemoryBucket();
@@ -26,13 +26,13 @@ export class World {
   };
   #lives = 0;
 
-  /** @param seed decides all that is random: one seed gives one course of events */
+  /** @param seed decides everything random: one seed gives one course of events */
   constructor(seed: number) {
     this.network = new Network({ random: seeded(seed) });
     this.stream = new MemoryStream(this.network.clock);
   }
 
-  /** Those that run. */
+  /** The running nodes. */
   get alive(): SimNode[] {
     return [...this.nodes.values()].filter(({ isKilled }) => !isKilled);
   }
@@ -44,7 +44,7 @@ export class World {
     return node;
   }
 
-  /** The node that runs in that life. */
+  /** The running node of that incarnation. */
   running({ name, incarnation }: Pick<PeerRecord, "name" | "incarnation">): SimNode | undefined {
     const node = this.nodes.get(name);
     return node?.isKilled === false && node.record.incarnation === incarnation ? node : undefined;
@@ -56,7 +56,9 @@ export class World {
     return this.running(record) !== undefined;
   }
 
-  /** Whether every node that runs lists exactly those that run. One revision is one list, so one of them is compared. */
+  /**
+   * Whether every running node lists exactly the running nodes. One revision is one list, so only one list is compared.
+   */
   isAgreed(): boolean {
     const { alive } = this;
     const { revision, peers } = alive[0]!.roster;
@@ -64,7 +66,7 @@ export class World {
       alive.every(({ roster }) => roster.revision === revision && roster.peers.length === peers.length);
   }
 
-  /** @returns the milliseconds until the condition held, to 5 ms. @throws Error it did not in time */
+  /** @returns the milliseconds until the condition held, to 5 ms. @throws Error it did not hold in time */
   async until(condition: () => boolean, mostMs: number, what: string): Promise<number> {
     const { clock } = this.network;
     const sinceMs = clock.nowMs();

@@ -116,7 +116,10 @@ async function oneByOne({ first, second, origin }: Fleet): Promise<void> {
     )
   );
   assert.deepEqual([held, movedKeys], [main.length, main.filter(({ url }) => url === second.url).length]);
-  assert.equal((await run(["simulate", "--remove", "nobody", ...at])).code, 1);
+  const nobody = await run(["simulate", "--remove", "nobody", ...at]);
+  const known = [first, second].map(({ url }) => url.slice(7).replace(/[.:]/g, "-")).sort().join(", ");
+  assert.deepEqual([nobody.code, nobody.out], [2, ""]);
+  assert.ok(nobody.err.includes(`--remove must name a node of the fleet: there is no nobody, there are ${known}`));
   const { groups } = JSON.parse((await run(["groups", "--json", ...at])).out);
   assert.deepEqual([groups[0].name, groups[0].peers, groups[0].gets >= keys.length], ["g", 2, true]);
   const top = await run(["top", "--count", "2", "--interval", "0.1", "--json", ...at]);

@@ -1,6 +1,7 @@
 /** `simulate`: how much would move if nodes joined or left, from the values that all nodes hold. */
 import type { commands } from "../../config/command-line/commands.ts";
 import { faultsIn, type Values } from "../../config/command-line/command-line.ts";
+import { namesText } from "../../http/admin/refusal.ts";
 import type { Simulation } from "../../http/admin/simulate.ts";
 import { clientFor } from "../fleet/client.ts";
 import { fleetOf } from "../fleet/fleet.ts";
@@ -19,6 +20,10 @@ export async function simulate(values: Values<typeof commands.simulate>, termina
   const path = `/_admin/simulate?${add === undefined ? `remove=${remove}` : `add=${add}`}`;
   const client = clientFor(values, terminal.readFile);
   const { rows, own } = await fleetOf(client);
+  if (remove !== undefined && !rows.some(({ name }) => name === remove)) {
+    const known = namesText(rows.map(({ name }) => name));
+    throw faultsIn("simulate", [`--remove must name a node of the fleet: there is no ${remove}, there are ${known}`]);
+  }
   const isMachine = own.workers !== undefined;
   const told = await Promise.all(rows.map(async ({ name, url, link }) => {
     if (url === null) return undefined;

@@ -25,7 +25,7 @@ import { notAllowed, type Problem, problemOf, problemResponse } from "../problem
 import { Bodies } from "./body.ts";
 import { type FlagName, type Flags, flagsBehind, flagsOf } from "./flags.ts";
 import type { Gate } from "./gate.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, unknownGroup } from "./refusal.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 /** The lifetime of a written value, in seconds, as unstorage's driver for HTTP sends it. */
@@ -115,7 +115,7 @@ export class Changes {
     change: (served: ServedGroup) => Promise<Invalidated>,
   ): Promise<Response> {
     if (served === undefined) {
-      return problemResponse({ status: 404, detail: `this node serves no group called ${groupName}` });
+      return problemResponse(unknownGroup(groupName, this.#groups).problem);
     }
     try {
       return jsonResponse(answerOf(await change(served)));

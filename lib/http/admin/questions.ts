@@ -8,7 +8,7 @@ import { notAllowed, problemResponse } from "../problem.ts";
 import { OF_OPERATORS } from "../security.ts";
 import { explain } from "./explain.ts";
 import type { Gate } from "./gate.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, unknownGroup } from "./refusal.ts";
 import { changeIn, simulate } from "./simulate.ts";
 
 /** Matches the path after `/_admin/`. */
@@ -50,7 +50,7 @@ export class Questions {
   #explain(groupName: string, query: string): object {
     const { node, groups, clock } = this.#options;
     const served = groups.get(groupName);
-    if (served === undefined) throw new Refusal(404, `this node serves no group called ${groupName}`);
+    if (served === undefined) throw unknownGroup(groupName, groups);
     const [, rawKey] = /^key=([^&]*)$/.exec(query) ?? [];
     if (rawKey === undefined) throw new Refusal(400, "the query must be key= with the key, percent-encoded");
     const key = decodeQueryKey(rawKey, served.site !== undefined);

@@ -3,7 +3,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Contender } from "../../core/placement/rendezvous.ts";
 import { count, type Moved, Owners } from "../../core/placement/simulate.ts";
 import type { NodeFace, ServedGroups } from "../ports.ts";
-import { Refusal } from "./refusal.ts";
+import { namesText, Refusal } from "./refusal.ts";
 
 /** Chosen: more nodes than an operator adds at once. */
 const MAX_ADDED = 1_000;
@@ -31,7 +31,7 @@ export function changeIn(query: string): Change {
  * Added nodes have weight 1 and unused names. Only values that nodes hold as owners count: no hot copies and no second
  * copies.
  *
- * @throws Refusal no group lists the node to remove
+ * @throws Refusal this node does not know the node to remove
  */
 export async function simulate(
   node: NodeFace,
@@ -43,9 +43,7 @@ export async function simulate(
   for (const name of groups.keys()) {
     all.set(name, (node.roster(name)?.peers ?? []).filter(({ state }) => state === "serving"));
   }
-  if ("remove" in change && ![...all.values()].flat().some(({ name }) => name === change.remove)) {
-    throw new Refusal(404, `no group lists a node called ${change.remove}`);
-  }
+  if ("remove" in change) checkKnown(change.remove, node, groups);
   const moved: Record<string, Moved> = {};
   for (const [name, { group }] of groups) {
     const before = all.get(name)!;
@@ -61,6 +59,13 @@ export async function simulate(
     }
   }
   return { node: node.name, groups: moved };
+}
+
+/** A node that leaves, or serves no group, owns nothing: its name is right, and nothing moves. */
+function checkKnown(name: string, node: NodeFace, groups: ServedGroups): void {
+  const listed = [...groups.keys()].flatMap((group) => node.roster(group)?.peers ?? []);
+  const known = new Set([node.name, ...[...listed, ...node.stats().links ?? []].map((peer) => peer.name)]);
+  if (!known.has(name)) throw new Refusal(400, `there is no node called ${name}: this node knows ${namesText(known)}`);
 }
 
 function changed(before: readonly Contender[], change: Change): readonly Contender[] {

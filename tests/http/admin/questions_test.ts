@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Explanation } from "../../../lib/http/admin/explain.ts";
 import type { Simulation } from "../../../lib/http/admin/simulate.ts";
+import { namesText } from "../../../lib/http/admin/refusal.ts";
 import { AdminTokens } from "../../../lib/http/admin/tokens.ts";
 import { Owners } from "../../../lib/core/placement/simulate.ts";
 import { systemClock } from "../../../lib/runtime/process.ts";
@@ -105,12 +106,12 @@ test("a question that cannot be used is refused with its rule", async () => {
       [`${explain}?key=%zz`, 400, /well-formed/],
       [`${explain}?key=${"a".repeat(4_000)}`, 400, /1024 bytes/],
       [`${explain}?key=..`, 400, /segment/],
-      ["/_admin/groups/nope/explain?key=k", 404, /no group called nope/],
+      ["/_admin/groups/nope/explain?key=k", 404, /no group called nope: it serves dict, g$/],
       ["/_admin/simulate", 400, /add= with a number/],
       ["/_admin/simulate?add=0", 400, /add=/],
       ["/_admin/simulate?add=1001", 400, /add=/],
       ["/_admin/simulate?add=1&remove=n1", 400, /add=/],
-      ["/_admin/simulate?remove=n9", 404, /no group lists a node called n9/],
+      ["/_admin/simulate?remove=n9", 400, /there is no node called n9: this node knows n1$/],
     ] as const
   ) {
     const answer = await ask(path);
@@ -141,4 +142,40 @@ test("a simulation counts what this node owns of what it holds", async () => {
   assert.ok(Math.abs(more.movedKeys / more.keys - 0.5) < 0.05, JSON.stringify(more));
   const alone = (await asked("add=1")).groups["g"]!;
   assert.equal(alone.keys, 1, "a node that is leaving owns nothing");
+});
+
+test("a node to remove is known by a list of peers or by a link, and an unknown one is answered with those names", async () => {
+  const { ask, dict, state } = made();
+  dict.figures = { roster: { revision: 3, peers: [record("n1"), { ...record("n2"), state: "draining" }] } };
+  dict.main.set("k", valueOf("body"));
+  state.links = [
+    {
+      name: "asks-only",
+      state: "open",
+      asked: 0,
+      answered: 0,
+      asksInFlight: 0,
+      servedInFlight: 0,
+      framesOut: 0,
+      framesIn: 0,
+      bytesOut: 0,
+    },
+  ];
+  for (const name of ["n2", "asks-only"]) {
+    const answer = await ask(`/_admin/simulate?remove=${name}`);
+    assert.equal(answer.status, 200, name);
+    assert.deepEqual((await answer.json() as Simulation).groups["dict"]!.movedKeys, 0, name);
+  }
+  const unknown = await ask("/_admin/simulate?remove=N2");
+  const { detail } = await unknown.json() as { detail: string };
+  assert.deepEqual([unknown.status, detail], [
+    400,
+    "there is no node called N2: this node knows asks-only, n1, n2",
+  ]);
+});
+
+test("of many names a refusal shows the first twenty, and how many there are more", () => {
+  const names = Array.from({ length: 25 }, (_, i) => `n${String(i).padStart(2, "0")}`).reverse();
+  assert.match(namesText(names), /^n00, n01, .*, n19 and 5 more$/);
+  assert.deepEqual([namesText(["b", "a", "b"]), namesText([])], ["a, b", "none"]);
 });

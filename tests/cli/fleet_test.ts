@@ -1,8 +1,9 @@
 /** Commands on real fleets, as operators type them, on both runtimes. Runs once: it starts processes. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { promisify } from "node:util";
 import { freePort } from "../support/free-port.ts";
 import { startNats, temporaryFolder } from "../support/nats-server.ts";
 import { assembled, bothRuntimes, commandOf, type RuntimeKind, startNode } from "../support/node.ts";
@@ -41,7 +42,7 @@ type Fleet = Awaited<ReturnType<typeof twoNodes>>;
 
 test(
   "every command on a fleet: well, then with a node killed, then with NATS away",
-  { timeoutMs: 180_000 },
+  { timeoutMs: 180_000, programs: ["nats"] },
   async (defer) => {
     const fleet = await twoNodes(defer);
     await onBoth(fleet);
@@ -152,8 +153,15 @@ async function broken({ nats, first, second, group }: Fleet): Promise<void> {
     (JSON.parse(out).findings as { level: string; check: string; detail: string; todo?: string }[]).filter((
       { level },
     ) => level === "fault");
+  const putRecord = ["-s", nats.url, "kv", "put", "peers", "g.no-peer", "no record"];
+  await promisify(execFile)("nats", putRecord);
+  const isSeen = async () => (await run(["status", ...at])).out.includes("the record g.no-peer in the list");
+  await until(isSeen, 10_000, () => first.account("that it ignores the record"));
   const doctor = await run(doctorArgs);
   assert.equal(doctor.code, 1);
+  const about = (what: string) => faultsOf(doctor).filter(({ detail, check }) => `${check} ${detail}`.includes(what));
+  assert.deepEqual(about("g.no-peer").map(({ check }) => check), ["record g.no-peer"], doctor.out);
+  assert.equal(about("nothing listens there").length, 1, doctor.out);
   const peer = faultsOf(doctor).find(({ check }) => check.startsWith("peer "))!;
   assert.match(peer.detail, /does not answer: nothing listens there/);
   assert.match(peer.todo!, /see that it runs/);

@@ -68,7 +68,13 @@ test("a node that leaves is told as such, and as nothing wrong", () => {
 
 test("a record that all nodes ignore is told once, and a node that others cannot reach with its URL", () => {
   const finding = (what: "bad-record" | "out-of-reach", minute: number) => (
-    { what, severity: "warning" as const, since: `2026-11-29T10:0${minute}:00.000Z`, detail: `detail of ${what}` }
+    {
+      what,
+      about: "dict.x",
+      severity: "warning" as const,
+      since: `2026-11-29T10:0${minute}:00.000Z`,
+      detail: `detail of ${what}`,
+    }
   );
   const rows = [
     row("a", { report: report("a", { findings: [finding("bad-record", 1)] }) }),
@@ -78,6 +84,7 @@ test("a record that all nodes ignore is told once, and a node that others cannot
     "null: detail of bad-record",
     "b: detail of out-of-reach (since 2026-11-29T10:03:00.000Z)",
   ]);
+  assert.equal(problemsOf(fleet(...rows))[0]!.about, "dict.x");
 });
 
 test("each fault is told once, with the node and with what to do", () => {

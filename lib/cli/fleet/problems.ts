@@ -9,6 +9,8 @@ import type { Fleet, NodeRow, Stats } from "./fleet.ts";
 export interface Problem {
   /** The node with the fault; `null`: the whole fleet. */
   readonly node: string | null;
+  /** The part of the fleet with the fault, such as the key of a record. */
+  readonly about?: string;
   readonly problem: string;
   /** What to do about it. */
   readonly todo: string;
@@ -42,11 +44,11 @@ export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
 
 /** The node's own findings of the kinds above. */
 function findingsOf(node: string, { findings = [] }: Stats, areNotices: boolean): Problem[] {
-  return findings.flatMap(({ what, detail, since, severity }): Problem[] => {
+  return findings.flatMap(({ what, about, detail, since, severity }): Problem[] => {
     const todo = REMEDY[what];
     if (todo === undefined || (severity === "notice") !== areNotices) return [];
     // Leave out the time, as nodes see the fault at different times.
-    if (OF_FLEET.has(what)) return [{ node: null, problem: detail, todo }];
+    if (OF_FLEET.has(what)) return [{ node: null, ...(about !== undefined && { about }), problem: detail, todo }];
     return [{ node, problem: `${detail} (since ${since})`, todo }];
   });
 }

@@ -7,7 +7,7 @@ import type { Inspector, Listed, StreamFacts } from "../../nats/inspector.ts";
 import { originDigest, policyDifferences, policyDigest } from "../../node/groups/policy-digest.ts";
 import { clientFor, NodeClient } from "../fleet/client.ts";
 import { fleetOf } from "../fleet/fleet.ts";
-import { problemsOf } from "../fleet/problems.ts";
+import { type Problem, problemsOf } from "../fleet/problems.ts";
 import { inspect } from "./nats.ts";
 import { coloured, plain, spanText } from "../table.ts";
 import type { ExitCode, Terminal } from "../terminal.ts";
@@ -35,23 +35,20 @@ export async function doctor(
   { json }: { readonly json: boolean },
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const findings: Finding[] = [];
-  const groups = await Promise.all([
+  const [files, nats, ports] = await Promise.all([
     fileFindings(config, terminal),
     natsFindings(config, terminal),
     portFindings(config, terminal),
   ]);
-  findings.push(
-    ...doubtsOf(config).map((detail): Finding => (
-      {
-        check: "options",
-        level: "warning",
-        detail,
-        todo: "give --advertise with an address that the other nodes reach",
-      }
-    )),
-  );
-  findings.push(...groups.flat());
+  const doubts = doubtsOf(config).map((detail): Finding => (
+    {
+      check: "options",
+      level: "warning",
+      detail,
+      todo: "give --advertise with an address that the other nodes reach",
+    }
+  ));
+  const findings = [...doubts, ...files, ...nats, ...ports.findings, ...problemFindings(ports.problems, nats)];
   const isGood = findings.every(({ level }) => level !== "fault");
   await terminal.out(
     json ? `${JSON.stringify({ ok: isGood, findings })}\n` : findingText(findings, terminal.isColoured),
@@ -313,13 +310,29 @@ function likenessFindings(config: Config, listed: readonly Listed[]): Finding[] 
   return found;
 }
 
+/** The findings at an address, and the faults that the node there reports of its fleet. */
+interface AtAddress {
+  readonly findings: readonly Finding[];
+  readonly problems: readonly Problem[];
+}
+
 /** Checks whether the node's addresses are free or a node uses them. That node is asked for the faults of its fleet. */
-async function portFindings(config: Config, terminal: Terminal): Promise<Finding[]> {
-  const found = await addressFindings("--addr", config.addr, config, terminal);
-  if (config.peerAddr !== undefined) {
-    found.push(...await addressFindings("--peer-addr", config.peerAddr, undefined, terminal));
-  }
-  return found;
+async function portFindings(config: Config, terminal: Terminal): Promise<AtAddress> {
+  const { findings, problems } = await addressFindings("--addr", config.addr, config, terminal);
+  if (config.peerAddr === undefined) return { findings, problems };
+  const ofPeers = await addressFindings("--peer-addr", config.peerAddr, undefined, terminal);
+  return { findings: [...findings, ...ofPeers.findings], problems };
+}
+
+/** The fleet's faults that the look at NATS has not told. That look knows a record's bucket and key, and the remedy. */
+function problemFindings(problems: readonly Problem[], told: readonly Finding[]): Finding[] {
+  const isTold = ({ node, about, problem }: Problem) =>
+    told.some(({ check, level, detail }) =>
+      level === "fault" && (check === `record ${about}` || check === `peer ${node}` && detail === problem)
+    );
+  return problems.filter((problem) => !isTold(problem)).map(({ node, problem, todo }): Finding => (
+    { check: node === null ? "fleet" : `node ${node}`, level: "fault", detail: problem, todo }
+  ));
 }
 
 async function addressFindings(
@@ -327,31 +340,28 @@ async function addressFindings(
   address: HostPort,
   config: Config | undefined,
   terminal: Terminal,
-): Promise<Finding[]> {
+): Promise<AtAddress> {
+  const found = (finding: Omit<Finding, "check">, problems: readonly Problem[] = []): AtAddress => (
+    { findings: [{ check, ...finding }], problems }
+  );
   const check = `${flag} ${hostInUrl(address.host)}:${address.port}`;
   const code = await bindFault(address);
-  if (code === undefined) return [{ check, level: "ok", detail: "it is free: no node runs there" }];
+  if (code === undefined) return found({ level: "ok", detail: "it is free: no node runs there" });
   if (code !== "EADDRINUSE") {
     const todo = code === "EACCES" ? "give a port above 1023" : "give an address of this machine";
-    return [{ check, level: "fault", detail: `a node cannot listen there: ${code}`, todo }];
+    return found({ level: "fault", detail: `a node cannot listen there: ${code}`, todo });
   }
   const host = /^(0\.0\.0\.0|::)$/.test(address.host) ? "127.0.0.1" : address.host;
   const url = `http://${hostInUrl(host)}:${address.port}`;
-  if (config === undefined) return [{ check, level: "ok", detail: "a program listens there" }];
+  if (config === undefined) return found({ level: "ok", detail: "a program listens there" });
   const client = clientFor({ node: url, adminTokenFile: config.adminTokenFile }, terminal.readFile);
   try {
     const fleet = await fleetOf(client);
-    const up: Finding = { check, level: "ok", detail: `the node ${fleet.asked} runs there` };
-    return [
-      up,
-      ...problemsOf(fleet).map(({ node, problem, todo }): Finding => (
-        { check: node === null ? "fleet" : `node ${node}`, level: "fault", detail: problem, todo }
-      )),
-    ];
+    return found({ level: "ok", detail: `the node ${fleet.asked} runs there` }, problemsOf(fleet));
   } catch (error) {
     const todo =
       "if it is a node, give its --admin-token-file; if it is another program, stop it or give another --addr";
-    return [{ check, level: "fault", detail: (error as Error).message, todo }];
+    return found({ level: "fault", detail: (error as Error).message, todo });
   }
 }
 

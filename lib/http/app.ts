@@ -201,8 +201,8 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     app.get("/", (c) => routeAnswers.count("status", pageFor(c.req.raw)));
   };
   const peerReports = new PeerReports({ clock, ask: node.reportOfPeer?.bind(node) });
-  const context = async (report: NodeReport) => ({
-    peers: await peerReports.of(othersOf(report)),
+  const context = async () => ({
+    peers: await peerReports.of(othersOf(node, groups.keys())),
     nowMs: clock.nowMs(),
     rates: (group: string) => watch.rates(group),
     latencies: (group: string) => watch.latencies(group),
@@ -214,7 +214,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     get("/metrics", (request) => metrics.answer(request, [{ labels: {}, report: own() }]));
     addPage(async () => {
       // Ask the peers first, so that this node's own report is as new as the page.
-      const shown = await context(own());
+      const shown = await context();
       return await nodeParts(own(), shown);
     });
     return;
@@ -240,7 +240,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
   });
   addPage(async () => {
     const { report, workers } = await gathered();
-    return await machineParts(machine, report, workers, await context(report));
+    return await machineParts(machine, report, workers, await context());
   });
 }
 

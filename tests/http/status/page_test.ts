@@ -215,3 +215,37 @@ test("the status page of an empty group divides by no zero, and HEAD has the hea
   assert.equal(head.headers.get("content-type"), get.headers.get("content-type"));
   assert.equal((await app.request("http://h/", { method: "POST" })).status, 405);
 });
+
+test("a page, and each message of its stream, makes this node's own report once, with what its peers told", async (defer) => {
+  const clock = new ManualClock();
+  const peers = ["n1", "n3", "n2"].map(record);
+  const figures = { reports: 0, asked: [] as string[] };
+  const node = {
+    name: "n1",
+    incarnation: "01JABC",
+    version: "0.1.0",
+    runtime: "test 1",
+    isReady: () => true,
+    stats: () => {
+      figures.reports++;
+      return {};
+    },
+    roster: () => ({ revision: 1, peers }),
+    reportOfPeer: (name: string) => {
+      figures.asked.push(name);
+      return Promise.resolve(undefined);
+    },
+  };
+  const { app } = appWith({ node, clock });
+  assert.equal((await app.request("http://h/")).status, 200);
+  assert.deepEqual(figures, { reports: 1, asked: ["n2", "n3"] });
+  const reader = (await app.request("http://h/events")).body!.getReader();
+  defer(() => reader.cancel());
+  await reader.read();
+  for (const reports of [2, 3]) {
+    const message = reader.read();
+    await clock.advance(1_000);
+    assert.match(new TextDecoder().decode((await message).value), /^data: \{/);
+    assert.equal(figures.reports, reports);
+  }
+});

@@ -9,6 +9,7 @@ import type {
   LinkFigures,
   LogFigures,
   MachineFace,
+  NodeFace,
   NodeReport,
   RecentLine,
   WorkerReport,
@@ -117,9 +118,10 @@ function peersOf(report: NodeReport): ReadonlyMap<string, PeerRecord> {
   return new Map(listed.map((peer) => [peer.name, peer]));
 }
 
-/** The names of the other nodes, sorted. */
-export function othersOf(report: NodeReport): string[] {
-  return [...peersOf(report).keys()].filter((name) => name !== report.name).sort();
+/** The names of the other nodes in the lists of these groups, sorted. Takes no report, which is dear. */
+export function othersOf(node: Pick<NodeFace, "name" | "roster">, groups: Iterable<string>): string[] {
+  const listed = [...groups].flatMap((group) => node.roster(group)?.peers ?? []);
+  return [...new Set(listed.map(({ name }) => name))].filter((name) => name !== node.name).sort();
 }
 
 function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext, "nowMs" | "peers">): Html {

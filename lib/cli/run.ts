@@ -49,7 +49,9 @@ const run: Readonly<Record<Exclude<CommandName, "serve">, Run>> = {
         const from = given.get("from");
         const read = from === undefined ? undefined : readServe("configCheck", [...rest, "--config", from], terminal);
         const before = read?.kind === "run" ? read.config : undefined;
-        return configCheck(config, { json: given.has("json"), before }, terminal);
+        const again = before && readServe("configCheck", rest, terminal, before);
+        const follows = again?.kind === "run" ? again.config : config;
+        return configCheck(follows, { json: given.has("json"), before }, terminal);
       },
     ),
   completions: (rest, terminal) =>
@@ -100,8 +102,8 @@ async function ofNode<C extends typeof commands[CommandName]>(
 
 type TakesServe = "peers" | "doctor" | "configCheck";
 
-/** @throws ConfigError */
-function readServe(name: TakesServe, rest: readonly string[], terminal: Terminal): Parsed {
+/** @param running what a node runs with, that is to follow these options @throws ConfigError */
+function readServe(name: TakesServe, rest: readonly string[], terminal: Terminal, running?: Config): Parsed {
   return parseConfig({
     argv: rest,
     command: commands[name],
@@ -109,6 +111,7 @@ function readServe(name: TakesServe, rest: readonly string[], terminal: Terminal
     readVariable: (variable) => terminal.env([variable])[variable],
     readFile: terminal.readFile,
     isTerminal: terminal.isTerminal,
+    running,
     checkOrigin: (text) => void parseOrigin(text),
   });
 }

@@ -1,6 +1,6 @@
 /** `serve`: reads the options, starts a node or workers, and runs until a signal. It runs when it is imported. */
 import { commandIn } from "../config/command-line/commands.ts";
-import { doubtsOf } from "../config/config.ts";
+import { type Config, doubtsOf } from "../config/config.ts";
 import { environmentNames, parseConfig } from "../config/parse.ts";
 import { ConfigError } from "../core/errors.ts";
 import type { Log } from "../core/base/log.ts";
@@ -57,13 +57,14 @@ interface Program {
 const isWorker = commandLine()[0] === WORKER;
 
 /** @throws ConfigError */
-function readOptions(readFile: (path: string) => string) {
+function readOptions(readFile: (path: string) => string, running?: Config) {
   return parseConfig({
     argv: commandIn(commandLine())!.rest,
     env: environment(environmentNames),
     readVariable: (name) => environment([name])[name],
     readFile,
     isTerminal: isTerminal(),
+    running,
     checkOrigin: (text) => void parseOrigin(text),
   });
 }
@@ -116,8 +117,8 @@ function fromOptions(): FromOptions {
     path: file !== undefined && isRereadable(file) ? file : undefined,
     text: file === undefined ? undefined : texts.get(file),
     readFile: rereadTextFile,
-    readOptions: (readFile) => {
-      const again = readOptions(readFile);
+    readOptions: (readFile, running) => {
+      const again = readOptions(readFile, running);
       if (again.kind !== "run") throw new TypeError("Cannot read options that ask for help");
       return again.config;
     },

@@ -97,7 +97,7 @@ function configOf(values: OptionValues, input: ConfigInput, faults: string[]): C
     secretFile: values.optional("secretFile"),
     bucket: values.value("bucket"),
     replicas: values.value("replicas"),
-    groups: new GroupReader(values, input, faults).read(serve),
+    groups: new GroupReader(values, input, faults).read((input.running ?? { serve }).serve),
     groupsFromNats: values.value("groupsFromNats"),
     adminTokenFile: adminTokenFileOf(values, input, faults),
     publicStats: values.value("publicStats"),

@@ -1,5 +1,6 @@
 /** The value of each option: from its flag, else its variable, else the JSON file, else the default. */
 import type { CommandText } from "./command-line/commands.ts";
+import type { Config } from "./config.ts";
 import { type ConfigFile, readConfigFile, shown } from "./file.ts";
 import type { OptionText } from "./command-line/help.ts";
 import { type Option, options, redacted } from "./options.ts";
@@ -16,6 +17,8 @@ export interface ConfigInput {
   readonly readFile: (path: string) => string;
   /** Whether standard error is a terminal: the default of `--log`. */
   readonly isTerminal: boolean;
+  /** Of a program that runs and reads its options again: it needs the headers of the groups that it serves. @default it starts */
+  readonly running?: Pick<Config, "serve"> | undefined;
   /** @throws ConfigError the rule that an origin's text breaks */
   readonly checkOrigin: (origin: string) => void;
 }

@@ -156,6 +156,13 @@ test("config check tells what of a changed file a running node takes, and what o
     needRestart: ["--bucket"],
   });
   assert.match((await check("--config", after, "--from", after)).out, /\na running node takes: nothing\n$/);
+  const groups = { a: { origin }, b: { origin, headers: { "x-key": { file: after } } } };
+  const [all, one] = [write("all.json", { groups }), write("one.json", { groups, serve: "a" })];
+  // The running node serves b until the restart, with its header.
+  assert.match(
+    (await check("--nats", "nats://127.0.0.1:9", "--config", one, "--from", all)).out,
+    /\na running node takes: nothing\nonly a restart takes: --serve\n$/,
+  );
   const bad = await check("--config", after, "--from", `${folder}/none.json`);
   assert.deepEqual([bad.code, bad.out], [2, ""]);
   assert.match(bad.err, /none\.json/);

@@ -34,8 +34,13 @@ export interface ReloaderOptions {
   readonly text: string | undefined;
   /** May throw. */
   readonly readFile: (path: string) => string;
-  /** Reads all options again, including flags and variables. @throws ConfigError */
-  readonly readOptions: (readFile: (path: string) => string) => Config;
+  /**
+   * Reads all options again, including flags and variables.
+   *
+   * @param running the program's present options: it serves their groups until a restart
+   * @throws ConfigError
+   */
+  readonly readOptions: (readFile: (path: string) => string, running: Config) => Config;
   /** Resolves when the origins of these groups may be used. @throws ConfigError one can never answer */
   readonly checkOrigins: (groups: Config["groups"], serve: Config["serve"]) => Promise<void>;
   readonly program: Reloadable;
@@ -96,11 +101,11 @@ export class Reloader {
       const text = this.#options.readFile(each);
       if (each === path) this.#text = text;
       return text;
-    });
+    }, program.config);
     const changes = changesOf(program.config, read);
     const { added, changed } = changes;
     const anew = changed.flatMap(({ group, fields }) => fields.includes("origin") ? [group] : []);
-    await checkOrigins([...added, ...anew], read.serve);
+    await checkOrigins([...added, ...anew], program.config.serve);
     // The program may have been stopped in the meantime. Only reloads change its options, so the comparison is still
     // right.
     if (this.#isStopped) return;

@@ -12,9 +12,9 @@ import { test } from "../../support/test.ts";
 const FILE = "muster.json";
 const groupsOf = (...names: string[]) => Object.fromEntries(names.map((name) => [name, { origin: "wordnet:" }]));
 
-function configFrom(readFile: (path: string) => string): Config {
+function configFrom(readFile: (path: string) => string, running?: Config): Config {
   const argv = ["--config", FILE, "--zone", "of-the-flag"];
-  const parsed = parseConfig({ argv, env: {}, readFile, isTerminal: false, checkOrigin: () => {} });
+  const parsed = parseConfig({ argv, env: {}, readFile, isTerminal: false, running, checkOrigin: () => {} });
   assert.ok(parsed.kind === "run");
   return parsed.config;
 }
@@ -25,6 +25,7 @@ function setUp(first: object = { groups: groupsOf("a") }) {
   /** `undefined`: it is not there. */
   const disk = { text: JSON.stringify(first) as string | undefined };
   const readFile = (path: string) => {
+    if (path === "key") return "secret";
     if (path !== FILE || disk.text === undefined) throw new Error(`ENOENT: ${path}`);
     return disk.text;
   };
@@ -43,16 +44,16 @@ function setUp(first: object = { groups: groupsOf("a") }) {
     },
   };
   /** The checks of origins: each waits for its gate, if it has one. */
-  const checks: { groups: string; gate: PromiseWithResolvers<void> }[] = [];
+  const checks: { groups: string; serve: Config["serve"]; gate: PromiseWithResolvers<void> }[] = [];
   let areGated = false;
   const reloader = new Reloader({
     path: FILE,
     text: disk.text,
     readFile,
     readOptions: configFrom,
-    checkOrigins: async (groups) => {
+    checkOrigins: async (groups, serve) => {
       const gate = Promise.withResolvers<void>();
-      checks.push({ groups: groups.map(({ name }) => name).join(), gate });
+      checks.push({ groups: groups.map(({ name }) => name).join(), serve, gate });
       if (areGated) await gate.promise;
     },
     program,
@@ -230,4 +231,17 @@ test("without a file there is nothing to read again", async () => {
   });
   await none.reload();
   assert.deepEqual(log.lines, ["info there is nothing to read again: --config names no regular file"]);
+});
+
+test("which groups are served waits for a restart: until then their headers are read, and their origins tried", async () => {
+  const headers = { authorization: { file: "key" } };
+  const group = { origin: "http://127.0.0.1:9/{key}", headers };
+  const { write, program, reloader, checks, log } = setUp({ groups: { a: group, b: group } });
+  assert.deepEqual(program.config.groups[1]!.headers, [["authorization", "secret"]]);
+  write({ groups: { a: group, b: { ...group, ttlMs: 5_000 }, c: group }, serve: "a", nats: "nats://127.0.0.1:9" });
+  await reloader.reload();
+  assert.match(log.lines[0]!, /added the group c; changed the group b \(ttlMs\)$/);
+  assert.match(log.lines[1]!, /--nats, --serve have changed/);
+  for (const { name, headers } of program.config.groups) assert.deepEqual(headers, [["authorization", "secret"]], name);
+  assert.deepEqual(checks.map(({ groups, serve }) => [groups, serve]), [["c", undefined]]);
 });

@@ -9,7 +9,9 @@ import type { ConfigFigures } from "../../http/ports.ts";
 const LOOK_MS = 2_000;
 /** A file that has not changed for this long is completely written. Chosen. */
 const SETTLE_MS = 200;
-/** How many characters of a fault `/stats` and the page show. Chosen. */
+/** A file that could not be followed is tried again. Chosen: another file that it names, or its origin, may come later. */
+const RETRY_MS = 30_000;
+/** Of a fault, `/stats` and the page show so many characters. Chosen. */
 const MAX_SHOWN = 2_000;
 
 /** A node, or a machine with several. */
@@ -56,6 +58,10 @@ export class Reloader {
   #figures: ConfigFigures | undefined;
   #running: Promise<void> | undefined;
   #isAgain = false;
+  /** Whether somebody wants to hear of it, by a signal or by a changed file. */
+  #isAsked = false;
+  /** When a file that could not be followed is tried again, in Unix milliseconds. */
+  #retryAtMs = Infinity;
   #isStopped = false;
   #cancelLook = (): void => {};
 
@@ -73,8 +79,8 @@ export class Reloader {
     const { path, log } = this.#options;
     if (path === undefined) log.info("there is nothing to read again: --config names no regular file");
     if (path === undefined || this.#isStopped) return Promise.resolve();
-    this.#isAgain = true;
-    return this.#running ??= this.#run(path).finally(() => this.#running = undefined);
+    this.#isAsked = true;
+    return this.#again(path);
   }
 
   /** Stops looking at the file, and does not finish a reload that waits for an origin. */
@@ -83,15 +89,24 @@ export class Reloader {
     this.#cancelLook();
   }
 
+  #again(path: string): Promise<void> {
+    this.#isAgain = true;
+    return this.#running ??= this.#run(path);
+  }
+
   async #run(path: string): Promise<void> {
     while (this.#isAgain && !this.#isStopped) {
-      this.#isAgain = false;
+      const isAsked = this.#isAsked;
+      this.#isAgain = this.#isAsked = false;
       try {
         await this.#once(path);
+        this.#retryAtMs = Infinity;
       } catch (error) {
-        this.#failed(path, oneLine((error as Error).message));
+        if (!this.#isStopped) this.#failed(path, oneLine((error as Error).message), isAsked);
       }
     }
+    // In the turn of the last look at #isAgain: what is asked for from now on begins anew.
+    this.#running = undefined;
   }
 
   async #once(path: string): Promise<void> {
@@ -123,11 +138,14 @@ export class Reloader {
     log.warn(`${said} in ${path}: that needs a restart; until then the former values count`, {}, { needRestart });
   }
 
-  #failed(path: string, reason: string): void {
+  #failed(path: string, reason: string, isAsked: boolean): void {
     const { log, clock } = this.#options;
+    this.#retryAtMs = clock.nowMs() + RETRY_MS;
+    const { fault } = this.#figures!;
+    const shown = reason.slice(0, MAX_SHOWN);
+    if (!isAsked && fault?.reason === shown) return;
     log.error(`read ${path} again, and changed nothing: ${reason}`, {}, { config: path, reason });
-    const since = this.#figures?.fault?.since ?? isoOf(clock.nowMs());
-    this.#tell({ ...this.#figures!, fault: { since, reason: reason.slice(0, MAX_SHOWN) } });
+    this.#tell({ ...this.#figures!, fault: { since: fault?.since ?? isoOf(clock.nowMs()), reason: shown } });
   }
 
   #tell(figures: ConfigFigures): void {
@@ -137,10 +155,14 @@ export class Reloader {
 
   /** Compares the contents: editors replace the file, and Kubernetes replaces its folder. */
   #lookLater(): void {
-    this.#cancelLook = this.#options.clock.after(LOOK_MS, () => {
+    const { clock, path } = this.#options;
+    this.#cancelLook = clock.after(LOOK_MS, () => {
       const text = this.#textNow();
-      if (text === this.#text || this.#running !== undefined) return this.#lookLater();
-      this.#cancelLook = this.#options.clock.after(SETTLE_MS, () => {
+      if (text === this.#text || this.#running !== undefined) {
+        if (clock.nowMs() >= this.#retryAtMs) void this.#again(path!);
+        return this.#lookLater();
+      }
+      this.#cancelLook = clock.after(SETTLE_MS, () => {
         if (this.#textNow() === text && text !== this.#text) void this.reload();
         this.#lookLater();
       });

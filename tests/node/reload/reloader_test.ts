@@ -23,11 +23,11 @@ function setUp(first: object = { groups: groupsOf("a") }) {
   const clock = new ManualClock();
   const log = new MemoryLog();
   /** `undefined`: it is not there. */
-  const disk = { text: JSON.stringify(first) as string | undefined };
+  const disk = { text: JSON.stringify(first) as string | undefined, key: "secret" as string | undefined };
   const readFile = (path: string) => {
-    if (path === "key") return "secret";
-    if (path !== FILE || disk.text === undefined) throw new Error(`ENOENT: ${path}`);
-    return disk.text;
+    const text = path === FILE ? disk.text : path === "key" ? disk.key : undefined;
+    if (text === undefined) throw new Error(`ENOENT: ${path}`);
+    return text;
   };
   const program = {
     config: configFrom(readFile),
@@ -244,4 +244,66 @@ test("which groups are served waits for a restart: until then their headers are 
   assert.match(log.lines[1]!, /--nats, --serve have changed/);
   for (const { name, headers } of program.config.groups) assert.deepEqual(headers, [["authorization", "secret"]], name);
   assert.deepEqual(checks.map(({ groups, serve }) => [groups, serve]), [["c", undefined]]);
+});
+
+test("a file that names another one which comes later is followed then, and its fault is told once", async () => {
+  const { clock, write, disk, program, log } = setUp();
+  const { key } = disk;
+  disk.key = undefined;
+  const headers = { authorization: { file: "key" } };
+  write({ groups: { ...groupsOf("a"), b: { origin: "http://127.0.0.1:9/{key}", headers } } });
+  await clock.advance(100_000);
+  assert.deepEqual(program.reloads, []);
+  assert.equal(log.lines.length, 1, log.lines.join("\n"));
+  assert.match(log.lines[0]!, /changed nothing: 1 fault .*headers\.authorization must/);
+  disk.key = key;
+  await clock.advance(32_000);
+  assert.deepEqual([program.reloads, program.figures!.fault], [["a,b"], undefined]);
+  await clock.advance(100_000);
+  assert.equal(log.lines.length, 2, log.lines.join("\n"));
+});
+
+test("a fault that changes while the file stays the same is told again, and a signal always gets an answer", async () => {
+  const { clock, write, program, reloader, log } = setUp();
+  program.refuses = new TypeError("one reason");
+  write({ groups: groupsOf("a", "b") });
+  await clock.advance(2_200);
+  program.refuses = new TypeError("another reason");
+  await clock.advance(60_000);
+  await reloader.reload();
+  const reasons = log.lines.map((line) => /changed nothing: (.*)/.exec(line)![1]);
+  assert.deepEqual(reasons, ["one reason", "another reason", "another reason"]);
+});
+
+test("a reload whose origin turns out wrong during the shutdown is not told any more", async () => {
+  const { write, reloader, checks, gateChecks, log, program } = setUp();
+  gateChecks();
+  write({ groups: groupsOf("a", "b") });
+  const over = reloader.reload();
+  reloader.stop();
+  checks[0]!.gate.reject(new ConfigError("Cannot use the module"));
+  await over;
+  assert.deepEqual([log.lines, program.figures!.fault], [[], undefined]);
+});
+
+test("a reload that is asked for in the turn in which the last one ends is done", async () => {
+  for (let reactions = 0; reactions < 8; reactions++) {
+    const { write, reloader, program } = setUp();
+    write({ groups: groupsOf("b") });
+    const { toldOfFile } = program;
+    const second = Promise.withResolvers<void>();
+    program.toldOfFile = (figures) => {
+      toldOfFile.call(program, figures);
+      program.toldOfFile = toldOfFile;
+      void (async () => {
+        for (let i = 0; i < reactions; i++) await undefined;
+        write({ groups: groupsOf("c") });
+        await reloader.reload();
+        second.resolve();
+      })();
+    };
+    await reloader.reload();
+    await second.promise;
+    assert.deepEqual(program.reloads, ["b", "c"], `after ${reactions} promise reactions`);
+  }
 });

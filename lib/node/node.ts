@@ -398,15 +398,15 @@ export class Node implements Reloadable {
     this.#first.delete(name);
     this.#leaving.set(name, served);
     cluster.readiness.forget(this.#lists.bothOf(name));
-    // Peers keep their links to this node until it is off the list, and requests in flight wait on those links. No load
-    // takes longer.
-    await withTimeout(this.#clock, served.loadTimeoutMs, () => this.#doors.allAnswered(), undefined);
-    // A group that was added again in the meantime stays on its lists.
+    // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
+    const over = new AbortController();
+    const answered = () => Promise.all([this.#doors.allAnswered(), served.group.answered(over.signal)]);
+    await withTimeout(this.#clock, served.loadTimeoutMs, answered, undefined);
+    over.abort();
+    // Added again meanwhile, it stays on its lists.
     const isLeaving = this.#leaving.get(name) === served;
     if (isLeaving) this.#leaving.delete(name);
-    const isOut = isLeaving && await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
-    await served.origin.close();
-    return isOut;
+    return isLeaving && await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
   }
 
   /** The options in force. */
@@ -478,7 +478,7 @@ export class Node implements Reloadable {
     cluster?.hub.close();
     await withTimeout(this.#clock, until(CLOSE_SOCKETS_MS / 2), () => closed, undefined).catch(() => {});
     await cluster?.membership?.close();
-    await Promise.all([...this.#served.values()].map(({ origin }) => origin.close()));
+    await this.#groups?.close();
     await this.#registry?.embedded?.stop();
   }
 

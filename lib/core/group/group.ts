@@ -368,8 +368,13 @@ export class Group {
   drain(signal: AbortSignal, unasked: Promise<void>): Promise<void> {
     return this.#keeping.drain(signal, async () => {
       await unasked;
-      await this.#loads.ended(this.#origin.asking, signal);
+      await this.answered(signal);
     });
+  }
+
+  /** Resolves when the origin has answered all that it is asked now, or the signal aborts. Never rejects. */
+  answered(signal: AbortSignal): Promise<void> {
+    return this.#loads.ended(this.#origin.asking, signal);
   }
 
   /** Since when this node cannot reach the origin, in Unix milliseconds. `undefined`: it reaches it, or has not asked it. */

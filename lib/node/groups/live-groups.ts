@@ -36,6 +36,8 @@ export class LiveGroups {
   readonly #options: LiveGroupsOptions;
   /** The sites by the hosts whose requests they answer. */
   readonly #hosts = new Map<string, Served>();
+  /** Origins of groups that have changed or ended, with the loads that they still answer. */
+  readonly #retired = new Set<CheckedOrigin>();
 
   constructor(options: LiveGroupsOptions) {
     this.#options = options;
@@ -105,13 +107,11 @@ export class LiveGroups {
     for (const host of served.hosts) this.#hosts.delete(host);
     for (const host of next.hosts) this.#hosts.set(host, next);
     void this.#checkOrigin(name, next.origin);
-    // Loads from the former origin may still run for as long as a load may take.
-    watchers.clock.after(served.loadTimeoutMs, () => void served.origin.close());
+    this.#retire(served);
   }
 
   /**
-   * From now on requests for the group get a 404, and its values are dropped. Its origin stays open for loads in
-   * flight.
+   * Requests for it are answered with 404 from now on, and its values are dropped. Loads in flight go on.
    *
    * @throws RangeError the node does not serve it
    */
@@ -123,10 +123,26 @@ export class LiveGroups {
     all.delete(name);
     for (const host of served.hosts) this.#hosts.delete(host);
     this.#forget(served);
+    this.#retire(served);
     return served;
   }
 
-  /** Removes the group from the log of invalidations. */
+  /** Closes all origins: loads in flight fail. */
+  async close(): Promise<void> {
+    const origins = [...this.#retired, ...[...this.#options.served.values()].map(({ origin }) => origin)];
+    await Promise.all(origins.map((origin) => origin.close()));
+  }
+
+  /** What was begun with an origin goes on for as long as a load may take, for clients of this node and for its peers. */
+  #retire({ origin, loadTimeoutMs }: Served): void {
+    this.#retired.add(origin);
+    this.#options.watchers.clock.after(loadTimeoutMs, () => {
+      this.#retired.delete(origin);
+      void origin.close();
+    });
+  }
+
+  /** The log has nobody to tell of it any more. */
   #forget({ group, gate }: Served): void {
     const { invalidations, onForgotten } = this.#options;
     gate?.open();

@@ -232,3 +232,45 @@ test("groups that a node cannot have leave everything as it is", () => {
   assert.deepEqual(names, ["s", "defined", "u"]);
   assert.deepEqual(did, ["remove t", "change s", "add u", "change defined"]);
 });
+
+test("a value that a peer has asked for comes, though its owner ends the group meanwhile", async (defer) => {
+  const origin = await startOrigin(defer);
+  const { template } = origin;
+  const both = { g: { origin: template }, h: { origin: template } };
+  const { a, b, log } = await startPair(defer, both);
+  await peersOf(b, "h", 2, log);
+  const gate = Promise.withResolvers<void>();
+  origin.gate = gate.promise;
+  const asked = keys.map((key) => get(b, `h/${key}`));
+  await until(() => origin.loads.length === keys.length, 5_000, () => `${origin.loads.length} loads`);
+  a.reload(restarted(a.config, { g: { origin: template } }));
+  gate.resolve();
+  for (const [i, answer] of (await Promise.all(asked)).entries()) {
+    assert.deepEqual([answer.status, await answer.text()], [200, keys[i]]);
+  }
+  assert.equal(origin.loads.length, keys.length, "nothing is loaded twice");
+  await peersOf(b, "h", 1, log);
+  assert.equal(await textOf(b, "h/later"), "later");
+});
+
+test("while NATS is away groups come, go and change, and the lists say so when it is back", async (defer) => {
+  const { template } = await startOrigin(defer);
+  const { a, b, log, bucket } = await startPair(defer, { g: { origin: template }, old: { origin: template } });
+  await peersOf(b, "old", 2, log);
+  bucket.goAway();
+  a.reload(restarted(a.config, { g: { origin: template, retries: 1 }, fresh: { origin: template } }));
+  assert.deepEqual([(await get(a, "old/x")).status, await textOf(a, "fresh/x")], [404, "x"]);
+  for (const key of keys) {
+    assert.equal(await textOf(a, `g/${key}`), key);
+    assert.equal(await textOf(b, `old/${key}`), key, "the next in rank answers");
+  }
+  // It comes back before NATS does, and goes again.
+  a.reload(restarted(a.config, { g: { origin: template }, old: { origin: template } }));
+  assert.equal(await textOf(a, "old/x"), "x");
+  a.reload(restarted(a.config, { g: { origin: template }, fresh: { origin: template } }));
+  bucket.comeBack();
+  await peersOf(b, "old", 1, log);
+  const listed = () => [...bucket.entries].filter(([, { value }]) => value).map(([key]) => key);
+  await until(() => listed().includes(`fresh.${a.name}`), 10_000, () => listed().join());
+  assert.ok(!listed().includes(`old.${a.name}`), listed().join());
+});

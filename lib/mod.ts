@@ -26,6 +26,7 @@ export type {
   NodeLog,
   NodeOptions,
   OriginGroup,
+  ReloadOptions,
   ValueOf,
   ValueType,
 } from "./library/options.ts";

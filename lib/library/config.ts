@@ -9,7 +9,7 @@ import type { LoadOptions } from "../origins/module/contract.ts";
 import { parseOrigin } from "../origins/origin.ts";
 import { environment, readTextFile } from "../runtime/process.ts";
 import { codecs } from "./codec.ts";
-import type { NodeOptions, ValueType } from "./options.ts";
+import type { NodeOptions, ReloadOptions, ValueType } from "./options.ts";
 
 /** The parts of a group that a file cannot hold. */
 export interface InCode {
@@ -39,10 +39,10 @@ const SHARED = [
 const SWITCHES = ["publicStats", "groupsFromNats"];
 const TYPES = Object.keys(codecs).map((type) => JSON.stringify(type)).join(", ");
 
-/** @throws ConfigError naming every fault. Users and passwords in URLs are left out. */
-export function readOptions(options: NodeOptions): Read {
+/** @param call the function that was given them @throws ConfigError naming every fault. Logins in URLs are left out. */
+export function readOptions(options: NodeOptions, call = FILE): Read {
   const faults: string[] = [];
-  if (!isObject(options)) throw refusal(["the options must be an object"]);
+  if (!isObject(options)) throw refusal(["the options must be an object"], call);
   const { log: _log, nats, groups: given, ...rest } = options as unknown as Record<
     string,
     unknown
@@ -65,11 +65,33 @@ export function readOptions(options: NodeOptions): Read {
   // In the command's form, `none:` means no group at all.
   if (Array.isArray(rest.serve)) shared.serve = rest.serve.join() || "none:";
   const config = parsed({ ...shared, groups: policies, nats: urls }, faults);
-  if (config === undefined || faults.length > 0) throw refusal(faults);
+  if (config === undefined || faults.length > 0) throw refusal(faults, call);
   return { config, groups };
 }
 
-/** Puts the parts that a file cannot hold into `groups`. @returns the rest */
+/**
+ * The options of a reload, by the same rules.
+ *
+ * @param started what `createNode` was given
+ * @throws ConfigError naming every fault, and every other option that is not as it was
+ */
+export function readReload(options: ReloadOptions, started: NodeOptions): Read {
+  if (!isObject(options)) throw refusal(["the options must be an object"], "reload");
+  const { groups, ...rest } = options as unknown as Record<string, unknown>;
+  const before = started as unknown as Record<string, unknown>;
+  const isSame = (one: unknown, other: unknown) => one === other || JSON.stringify(one) === JSON.stringify(other);
+  const changed = Object.entries(rest).filter(([field, value]) => value !== undefined && !isSame(value, before[field]));
+  const faults = changed.map(([field]) =>
+    ["log", "nats", ...SHARED, ...SWITCHES].includes(field)
+      ? `${field} cannot change while the node runs: close it, and create another`
+      : `there is no option ${field}`
+  );
+  if (groups === undefined) faults.push("groups must be given");
+  if (faults.length > 0) throw refusal(faults, "reload");
+  return readOptions({ ...started, groups: groups as NodeOptions["groups"] }, "reload");
+}
+
+/** Puts into `groups` what no file could say. @returns the rest */
 function inFile(name: string, group: unknown, groups: Map<string, InCode>, faults: string[]): unknown {
   if (!isObject(group)) return group;
   const { load, type = "bytes", ...policy } = group;
@@ -125,9 +147,9 @@ function faultsIn(message: string): string[] {
   );
 }
 
-function refusal(faults: readonly string[]): ConfigError {
+function refusal(faults: readonly string[], call: string): ConfigError {
   const count = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
-  return new ConfigError(`${count} in the options of ${FILE}:\n${faults.map((fault) => `  ${fault}`).join("\n")}`);
+  return new ConfigError(`${count} in the options of ${call}:\n${faults.map((fault) => `  ${fault}`).join("\n")}`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,17 +1,19 @@
 /** A node inside another program. */
 import type { Log, LogCall } from "../core/base/log.ts";
+import { changesOf, changesText, reloaded } from "../config/changes.ts";
 import { doubtsOf } from "../config/config.ts";
 import { UnavailableError } from "../core/errors.ts";
 import { tokenDoubtsOf } from "../node/doors/admin-tokens.ts";
 import { Node } from "../node/node.ts";
+import { checkOrigins, withNewOrigins } from "../node/reload/check-origins.ts";
 import type { Served } from "../node/groups/served-group.ts";
 import { systemClock } from "../runtime/process.ts";
 import { codecs } from "./codec.ts";
-import { type InCode, readOptions } from "./config.ts";
+import { type Read, readOptions, readReload } from "./config.ts";
 import { GroupHandle, type Host } from "./group.ts";
-import { LoadOrigin } from "./load-origin.ts";
 import { NodeClock } from "./node-clock.ts";
-import type { Groups, NodeLog, NodeOptions, ValueOf } from "./options.ts";
+import type { Groups, NodeLog, NodeOptions, ReloadOptions, ValueOf } from "./options.ts";
+import { OwnGroups } from "./own-groups.ts";
 import type { CacheGroup, MusterNode } from "./surface.ts";
 
 /**
@@ -47,14 +49,21 @@ export async function createNode<G extends Groups>(options: NodeOptions<G>): Pro
   const log = logTo(options.log ?? {});
   const clock = new NodeClock(systemClock);
   for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
-  const origins = new Map(config.groups.flatMap((group) => {
-    const { load, type } = groups.get(group.name)!;
-    return load === undefined ? [] : [[group.name, new LoadOrigin(group, codecs[type], clock, load)] as const];
-  }));
-  const node = new Node(config, { clock, log, origins });
+  const own = new OwnGroups(groups, clock);
+  const node = new Node(config, { clock, log, origins: own.origins(config) });
   void node.failed.then((error) => log.error(error.message));
   await node.start();
-  return new NodeHandle<G>(node, groups, clock);
+  return new NodeHandle<G>({ node, own, groups, clock, log, started: options });
+}
+
+interface Parts {
+  readonly node: Node;
+  readonly own: OwnGroups;
+  readonly groups: Read["groups"];
+  readonly clock: NodeClock;
+  readonly log: Log;
+  /** What the program gave to createNode. */
+  readonly started: NodeOptions;
 }
 
 /** The program's handle of a node and its groups. */
@@ -62,26 +71,29 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
   readonly ready: Promise<void>;
   readonly failed: Promise<Error>;
   readonly #node: Node;
-  readonly #clock: NodeClock;
+  readonly #parts: Parts;
+  readonly #host: Host;
   readonly #groups = new Map<string, CacheGroup<unknown>>();
   /** Ends the waits for results that may not come before the close. */
   readonly #waiting = new Set<(error: Error) => void>();
   #closed: Promise<void> | undefined;
   #isOver = false;
+  /** Settles with the last reload that was asked for. */
+  #reloaded: Promise<unknown> = Promise.resolve();
 
-  constructor(node: Node, groups: ReadonlyMap<string, InCode>, clock: NodeClock) {
+  constructor(parts: Parts) {
+    const { node, groups } = this.#parts = parts;
     this.#node = node;
-    this.#clock = clock;
     this.ready = this.#endedByClose(node.ready);
     // A program need not wait for `ready`, so its rejection must not count as unhandled.
     this.ready.catch(() => {});
     this.failed = node.failed;
-    const host: Host = {
+    this.#host = {
       served: (name) => this.#served(name),
       track: (work) => this.#track(work),
       tracing: node.tracing,
     };
-    for (const [name, { type }] of groups) this.#groups.set(name, new GroupHandle(name, host, codecs[type]));
+    this.#handle(groups);
   }
 
   get name(): string {
@@ -98,11 +110,18 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
 
   group<Name extends keyof G & string>(name: Name): CacheGroup<ValueOf<G[Name]>> {
     const group = this.#groups.get(name);
-    if (group === undefined) throw new TypeError(`Cannot find the group ${name} as createNode was not given it`);
+    if (group === undefined) throw new TypeError(`Cannot find the group ${name} as this node was not given it`);
     return group as CacheGroup<unknown> as CacheGroup<ValueOf<G[Name]>>;
   }
 
   readonly fetch = (request: Request): Response | Promise<Response> => this.#node.fetch(request);
+
+  async reload<H extends Groups>(options: ReloadOptions<H>): Promise<MusterNode<H>> {
+    const reloaded = this.#reloaded.then(() => this.#reload(options));
+    this.#reloaded = reloaded.catch(() => {});
+    await this.#endedByClose(reloaded);
+    return this as unknown as MusterNode<H>;
+  }
 
   close(): Promise<void> {
     return this.#closed ??= this.#close();
@@ -114,9 +133,33 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
 
   async #close(): Promise<void> {
     await this.#node.stop();
-    this.#clock.stop();
+    this.#parts.clock.stop();
     this.#isOver = true;
     for (const reject of this.#waiting) reject(closed());
+  }
+
+  async #reload(options: ReloadOptions): Promise<void> {
+    const { node, own, log, started } = this.#parts;
+    if (this.#closed !== undefined) throw closed();
+    const { config, groups } = readReload(options, started);
+    own.checkTypes(groups);
+    const changes = changesOf(node.config, config);
+    const tried = withNewOrigins(changes).filter(({ name }) => groups.get(name)?.load === undefined);
+    // Not by the clock of the node, which stops with the node: then a check might never end.
+    await checkOrigins(tried, node.config.serve, systemClock);
+    if (this.#closed !== undefined) throw closed();
+    node.reload(reloaded(node.config, config), own.origins(config, groups));
+    own.follow(groups);
+    this.#handle(groups);
+    log.info(`reloaded: ${changesText(changes) ?? "no policy has changed"}`);
+  }
+
+  /** A group that stays keeps its handle. */
+  #handle(groups: Read["groups"]): void {
+    for (const name of this.#groups.keys()) if (!groups.has(name)) this.#groups.delete(name);
+    for (const [name, { type }] of groups) {
+      if (!this.#groups.has(name)) this.#groups.set(name, new GroupHandle(name, this.#host, codecs[type]));
+    }
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
@@ -133,9 +176,11 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
   }
 
   #served(name: string): Served {
-    const served = this.#isOver ? undefined : this.#node.served(name);
-    if (served === undefined) throw closed();
-    return served;
+    if (this.#isOver) throw closed();
+    // NATS may define a group of the name of one that has ended.
+    const served = this.#groups.has(name) ? this.#node.served(name) : undefined;
+    if (served !== undefined) return served;
+    throw new UnavailableError(`the node was reloaded without the group ${name}`, { isAmbiguous: false });
   }
 }
 

@@ -11,18 +11,23 @@ import type { CheckedOrigin } from "../origins/origin.ts";
 import { UnansweredError } from "../origins/unanswered.ts";
 import type { Codec } from "./codec.ts";
 
-/** Calls the function by the same contract as a module's. */
+/** A group's function, which a reload may replace by another one: the loads in flight go on by the former. */
+export interface Loader {
+  load: (key: string, options: LoadOptions) => unknown;
+}
+
+/** Calls the function, by the same contract as that of a module. */
 export class LoadOrigin implements CheckedOrigin {
-  readonly #load: (key: string, options: LoadOptions) => unknown;
+  readonly #loader: Loader;
   readonly #codec: Codec;
   readonly #config: GroupConfig;
   readonly #clock: Clock;
 
-  constructor(config: GroupConfig, codec: Codec, clock: Clock, load: (key: string, options: LoadOptions) => unknown) {
+  constructor(config: GroupConfig, codec: Codec, clock: Clock, loader: Loader) {
     this.#config = config;
     this.#codec = codec;
     this.#clock = clock;
-    this.#load = load;
+    this.#loader = loader;
   }
 
   /**
@@ -41,9 +46,10 @@ export class LoadOrigin implements CheckedOrigin {
     const stale = held && staleOf(held, this.#clock.nowMs());
     const { valueBytesMax } = this.#config;
     const reading = { lifetime: this.#config, valueBytesMax, stale, held, signal, loading };
+    const { load } = this.#loader;
     const answer = async () => {
       return await answerOf(
-        this.#codec.resultOf(await this.#load(key, { signal, stale, trace: traceRecord(trace) })),
+        this.#codec.resultOf(await load(key, { signal, stale, trace: traceRecord(trace) })),
         reading,
       );
     };

@@ -214,3 +214,9 @@ export interface NodeOptions<G extends Groups = Groups> {
   /** Default: nothing is logged. */
   readonly log?: NodeLog;
 }
+
+/** What `node.reload` takes. Other options of `createNode` may be given too, with the values that they had there. */
+export interface ReloadOptions<G extends Groups = Groups> {
+  /** All groups that the node is to have from now on. A group that is left out ends. */
+  readonly groups: G;
+}

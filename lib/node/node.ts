@@ -74,7 +74,7 @@ export class Node implements Reloadable {
   #config: Config;
   readonly #clock: Clock;
   readonly #logs: NodeLogs;
-  readonly #origins: NodeOptions["origins"];
+  #origins: NonNullable<NodeOptions["origins"]>;
   readonly #worker: NodeOptions["worker"];
   readonly #writeAccess: NodeOptions["writeAccess"];
   /** Records the spans of its requests, while the process has an OpenTelemetry SDK. */
@@ -110,7 +110,7 @@ export class Node implements Reloadable {
     this.#clock = clock;
     this.#logs = nodeLogs(log, clock);
     this.#loopDelay = new LoopDelay(clock);
-    this.#origins = origins;
+    this.#origins = origins ?? new Map();
     this.#worker = worker;
     this.#writeAccess = writeAccess;
     this.#lists = new GroupLists(config.serve);
@@ -252,7 +252,7 @@ export class Node implements Reloadable {
       hub: cluster.hub,
       invalidations,
       watchers: { clock, log, loading: new LoadingBytes({ clock }), tracing: this.tracing },
-      origins: this.#origins,
+      inCode: (group) => this.#origins.get(group),
       makeGate: () => isAlone ? undefined : new StartGate({ clock }),
       onShare: (group) => cluster.review(group),
       onForgotten: (group) => cluster.policies.forget(group),
@@ -418,10 +418,24 @@ export class Node implements Reloadable {
    * Follows the groups of these options, all at once or not at all. The other fields must be the node's own. A group
    * that NATS defines goes on, unless one of these has its name.
    *
+   * @param origins all that are functions of the program @default those that it has
    * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
    */
-  reload(config: Config): void {
+  reload(config: Config, origins = this.#origins): void {
     if (this.#isStopping) return;
+    const before = this.#origins;
+    this.#origins = origins;
+    try {
+      this.#followConfig(config);
+    } catch (error) {
+      this.#origins = before;
+      throw error;
+    }
+    this.#config = config;
+    this.#defined?.ownChanged();
+  }
+
+  #followConfig(config: Config): void {
     const [groups, cluster] = [this.#groups, this.#cluster];
     if (groups !== undefined && cluster !== undefined) {
       followGroups({
@@ -437,8 +451,6 @@ export class Node implements Reloadable {
       // The node is still opening its ports. It serves no group yet, and will serve these.
       for (const { name } of config.groups) this.#first.add(name);
     }
-    this.#config = config;
-    this.#defined?.ownChanged();
   }
 
   /** Takes the state of the file, which operators see. */

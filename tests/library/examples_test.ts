@@ -1,4 +1,4 @@
-/** Every example in a doc comment of the library runs as it stands. */
+/** Every example in a doc comment of the library runs as it stands, and so do those of its README that need no other node. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,7 +29,12 @@ test(
   async (defer) => {
     const folder = temporaryDirectory(defer);
     const examples = files.flatMap((path) => examplesOf(path).map((code) => ({ path, code })));
-    assert.ok(examples.length >= 9, "they are found");
+    const readme = readFileSync(join(root, "lib/library/README.md"), "utf8");
+    const alone = [...readme.matchAll(/^```ts[^\n]*\n(.*?)^```/gms)].filter(([, code]) =>
+      code!.includes('nats: "off"')
+    );
+    assert.ok(examples.length >= 9 && alone.length > 0, "they are found");
+    examples.push(...alone.map(([, code]) => ({ path: "README.md", code: code! })));
     const sourceOf = (entry: string) => JSON.stringify(pathToFileURL(join(root, exports[`.${entry}`])).href);
     await Promise.all(examples.map(async ({ path, code }, number) => {
       assert.ok(code.includes('from "muster-cache"'), `${path}: ${code}`);

@@ -632,3 +632,111 @@ test("without NATS a node can be asked, is not ready, and says why to its log on
   await node.close();
   await assert.rejects(node.ready, UnavailableError);
 });
+
+test("a node is given other groups while it runs, with the types of their values", async (defer) => {
+  const loads: string[] = [];
+  const loadBy = (name: string) => (key: string) => {
+    loads.push(`${name} ${key}`);
+    return `${key} by ${name}`;
+  };
+  const first = { type: "text", load: loadBy("first") } as const;
+  const lines: string[] = [];
+  const node = await createNode({
+    nats: "off",
+    drainTimeout,
+    groups: { kept: first, ended: first },
+    log: { info: (message) => void lines.push(message) },
+  });
+  defer(() => node.close());
+  const [kept, ended] = [node.group("kept"), node.group("ended")];
+  assert.deepEqual([await kept.get("a"), await ended.get("a")], ["a by first", "a by first"]);
+  const next = await node.reload({
+    groups: {
+      kept: { type: "text", load: loadBy("second"), ttlMs: 60_000 },
+      users: { type: "json", load: (id) => ({ id, visits: 1 }) },
+    },
+  });
+  assert.equal(next, node as unknown);
+  const { visits } = await next.group("users").get("7");
+  assert.equal(visits + 1, 2);
+  assert.equal(next.group("kept") as unknown, kept);
+  assert.deepEqual([await kept.get("a"), await kept.get("b")], ["a by first", "b by second"], "values stay");
+  assert.deepEqual(loads, ["first a", "first a", "second b"]);
+  assert.throws(() => node.group("ended"), /Cannot find the group ended as this node was not given it/);
+  await assert.rejects(ended.get("a"), /UnavailableError: the node was reloaded without the group ended/);
+  assert.equal((await node.fetch(new Request("http://h.test/cache/ended/a"))).status, 404);
+  assert.ok(lines.includes("reloaded: added the group users; changed the group kept (ttlMs); ended the group ended"));
+  // Another function without another policy, and the group that had ended again.
+  await next.reload({ groups: { kept: { type: "text", load: loadBy("third"), ttlMs: 60_000 }, ended: first } });
+  assert.deepEqual([await kept.get("c"), await kept.get("b")], ["c by third", "b by second"]);
+  assert.equal(await ended.get("a"), "a by first");
+  assert.equal(loads.length, 5, "its values had been dropped");
+});
+
+test("a reload that cannot be followed changes nothing, and says what cannot change", async (defer) => {
+  const groups = { page: { type: "text", load: () => "old" } } as const;
+  const node = await createNode({ nats: "off", drainTimeout, groups });
+  defer(() => node.close());
+  assert.equal(await node.group("page").get("k"), "old");
+  const page = { type: "text", load: () => "new" } as const;
+  const refused = async (options: object, ...faults: string[]) => {
+    await assert.rejects(node.reload(options as { groups: typeof groups }), (error: Error) => {
+      assert.equal(error.name, "ConfigError");
+      for (const fault of faults) assert.ok(error.message.includes(fault), `${fault}: ${error.message}`);
+      return true;
+    });
+  };
+  await refused(
+    { groups: { page, more: { load: () => "", ttlMs: "soon" } }, zone: "z" },
+    "1 fault in the options of reload",
+    "zone cannot change while the node runs: close it, and create another",
+  );
+  await refused({ groups: { page, more: { load: () => "", ttlMs: "soon" } } }, "groups.more.ttlMs must be");
+  await refused({ groups: { page }, colour: "red" }, "there is no option colour");
+  await refused({}, "groups must be given");
+  await refused({ groups: { page: { ...page, type: "json" } } }, "groups.page.type cannot change while the node runs");
+  await refused({ groups: { page, more: { origin: "module:./there-is-none.ts" } } }, "there is no such file");
+  await node.group("page").invalidate({ all: true });
+  assert.equal(await node.group("page").get("k"), "old");
+  // All of createNode's options may be given again.
+  await node.reload({ nats: "off", drainTimeout, groups: { page } } as { groups: typeof groups });
+  assert.equal(await node.group("page").get("other"), "new");
+});
+
+test("reloads are done in the order in which they are asked for, and none after the close", async () => {
+  const groupOf = (value: string) => ({ page: { type: "text", load: () => value } } as const);
+  const node = await createNode({ nats: "off", drainTimeout, groups: groupOf("0") });
+  const both = await Promise.allSettled([
+    node.reload({ groups: groupOf("1") }),
+    node.reload({ groups: { page: { type: "json" as "text", load: () => "" } } }),
+    node.reload({ groups: groupOf("2") }),
+  ]);
+  assert.deepEqual(both.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+  assert.equal(await node.group("page").get("k"), "2");
+  const closing = node.close();
+  await assert.rejects(node.reload({ groups: groupOf("3") }), UnavailableError);
+  await closing;
+  await assert.rejects(node.reload({ groups: groupOf("3") }), UnavailableError);
+});
+
+test("a get in flight is answered though a reload ends its group, and other nodes learn of the new one", async (defer) => {
+  const { url } = await startNats(defer);
+  const gate = Promise.withResolvers<void>();
+  const slow = { slow: { type: "text", load: (key: string) => gate.promise.then(() => key) } } as const;
+  const fast = { fast: { type: "text", load: (key: string) => key } } as const;
+  const start = async (name: string, groups: typeof slow | typeof fast) => {
+    const node = await createNode({ name, nats: url, drainTimeout, groups: groups as typeof slow });
+    defer(() => node.close());
+    await node.ready;
+    return node;
+  };
+  const node = await start("a", slow);
+  const other = await start("b", fast) as unknown as Awaited<ReturnType<typeof nodeOf<typeof fast>>>;
+  const asked = node.group("slow").get("k");
+  const next = await node.reload({ groups: fast });
+  gate.resolve();
+  assert.equal(await asked, "k");
+  assert.equal(await next.group("fast").get("k"), "k");
+  const stats = async () => await (await fetch(`http://127.0.0.1:${other.port}/stats`)).text();
+  await until(async () => (await stats()).includes('"name":"a"'), 10_000, () => "b does not list a");
+});

@@ -19,9 +19,9 @@ export interface LiveGroupsOptions {
   readonly hub: PeerHub;
   readonly invalidations: Invalidations;
   readonly watchers: Watchers;
-  /** Origins that are functions of the program, by group. */
-  readonly origins: ReadonlyMap<string, CheckedOrigin> | undefined;
-  /** Makes the gate that holds the misses of a new group; `undefined`: there are no peers to wait for. */
+  /** A group's origin, where it is a function of the program. */
+  readonly inCode: (group: string) => CheckedOrigin | undefined;
+  /** Holds the misses of a group that begins now; `undefined`: there are no peers to wait for. */
   readonly makeGate: () => StartGate | undefined;
   /** Called when a group's share of the origin has changed, so that it needs its roster again. */
   readonly onShare: (group: string) => void;
@@ -68,10 +68,10 @@ export class LiveGroups {
    * @throws RangeError a greeting could not hold one more group
    */
   add(config: GroupConfig): void {
-    const { served: all, self, lists, hub, invalidations, watchers, origins, makeGate, onShare } = this.#options;
+    const { served: all, self, lists, hub, invalidations, watchers, inCode, makeGate, onShare } = this.#options;
     const { name } = config;
     const isServed = lists.isServed(name);
-    const options = { isServed, gate: makeGate(), inCode: origins?.get(name) };
+    const options = { isServed, gate: makeGate(), inCode: inCode(name) };
     const served = serveGroup(config, self, () => onShare(name), hub, invalidations, watchers, options);
     // Add the group before its name: the hub asks a group as soon as it has the name.
     all.set(name, served);
@@ -94,14 +94,19 @@ export class LiveGroups {
    * @throws TypeError another group has one of its hosts
    */
   change(config: GroupConfig): void {
-    const { served: all, self, hub, invalidations, watchers, onShare } = this.#options;
+    const { served: all, self, hub, invalidations, watchers, inCode, onShare } = this.#options;
     const { name } = config;
     const served = all.get(name);
     if (served === undefined) throw new RangeError(`Cannot change the group ${name}: this node does not serve it`);
     const taken = config.hosts.find((host) => (this.#hosts.get(host) ?? served) !== served);
     if (taken !== undefined) throw new TypeError(`Cannot change the group ${name}: another group has ${taken}`);
     const keepsValues = originDigest(config) === served.facts.origin;
-    const options = { isServed: served.isServed, gate: served.gate, before: { served, keepsValues } };
+    const options = {
+      isServed: served.isServed,
+      gate: served.gate,
+      inCode: inCode(name),
+      before: { served, keepsValues },
+    };
     const next = serveGroup(config, self, () => onShare(name), hub, invalidations, watchers, options);
     all.set(name, next);
     for (const host of served.hosts) this.#hosts.delete(host);

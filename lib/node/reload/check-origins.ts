@@ -1,13 +1,16 @@
-/** Tries the origins of a reload's new groups before anything changes. */
+/** Tries the origins of groups that a reload would bring, before anything is changed. */
+import type { GroupChanges } from "../../config/changes.ts";
 import { type Config, type GroupConfig, version } from "../../config/config.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
 import { createOrigin, parseOrigin } from "../../origins/origin.ts";
 
-/**
- * The longest wait of a reload for origins. Chosen: more than the 2 s of a DICT server. A late origin may still be
- * right.
- */
+/** The groups whose origins a reload would bring. */
+export function withNewOrigins({ added, changed }: GroupChanges): GroupConfig[] {
+  return [...added, ...changed.flatMap(({ group, fields }) => fields.includes("origin") ? [group] : [])];
+}
+
+/** A reload waits no longer for origins. Chosen: more than the 2 s of a DICT server; what is late may be right. */
 const CHECK_TIMEOUT_MS = 5_000;
 
 /**

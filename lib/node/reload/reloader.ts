@@ -1,6 +1,7 @@
 /** Reads the file of `--config` again, at a signal or when it has changed, and makes the running program follow it. */
 import { type Changes, changesOf, changesText, reloaded } from "../../config/changes.ts";
 import type { Config } from "../../config/config.ts";
+import { withNewOrigins } from "./check-origins.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { ConfigFigures } from "../../http/ports.ts";
@@ -118,11 +119,8 @@ export class Reloader {
       return text;
     }, program.config);
     const changes = changesOf(program.config, read);
-    const { added, changed } = changes;
-    const anew = changed.flatMap(({ group, fields }) => fields.includes("origin") ? [group] : []);
-    await checkOrigins([...added, ...anew], program.config.serve);
-    // The program may have been stopped in the meantime. Only reloads change its options, so the comparison is still
-    // right.
+    await checkOrigins(withNewOrigins(changes), program.config.serve);
+    // It may have been told to stop meanwhile. Only reloads change its options, so what was compared still holds.
     if (this.#isStopped) return;
     program.reload(reloaded(program.config, read));
     this.#tell({ path, readAt: isoOf(clock.nowMs()), needRestart: changes.needRestart });

@@ -1,0 +1,61 @@
+/** The groups that a program has given: their functions, as origins of its node. */
+import type { Config } from "../config/config.ts";
+import type { Clock } from "../core/base/clock.ts";
+import { ConfigError } from "../core/errors.ts";
+import type { CheckedOrigin } from "../origins/origin.ts";
+import { codecs } from "./codec.ts";
+import type { Read } from "./config.ts";
+import { type Loader, LoadOrigin } from "./load-origin.ts";
+
+/** The groups that a node has now. */
+export class OwnGroups {
+  readonly #clock: Clock;
+  #groups: Read["groups"];
+  #loaders: ReadonlyMap<string, Loader>;
+
+  constructor(groups: Read["groups"], clock: Clock) {
+    this.#clock = clock;
+    this.#groups = groups;
+    this.#loaders = this.#loadersOf(groups);
+  }
+
+  /**
+   * The origins of the groups that these have a function for. A group that has one already keeps it until `follow`.
+   *
+   * @param config these groups' policies
+   */
+  origins({ groups: policies }: Config, groups = this.#groups): ReadonlyMap<string, CheckedOrigin> {
+    const loaders = this.#loadersOf(groups);
+    return new Map(policies.flatMap((policy) => {
+      const { name } = policy;
+      const loader = this.#loaders.get(name) ?? loaders.get(name);
+      if (!loaders.has(name) || loader === undefined) return [];
+      return [[name, new LoadOrigin(policy, codecs[groups.get(name)!.type], this.#clock, loader)]];
+    }));
+  }
+
+  /** @throws ConfigError a group has another type: values are kept as they were written, here and on other nodes */
+  checkTypes(groups: Read["groups"]): void {
+    const faults = [...groups].flatMap(([name, { type }]) => {
+      const before = this.#groups.get(name)?.type ?? type;
+      return before === type ? [] : [`groups.${name}.type cannot change while the node runs: it is ${before}`];
+    });
+    if (faults.length > 0) throw new ConfigError(`Cannot reload: ${faults.join("; ")}`);
+  }
+
+  /** These are the groups from now on, and their functions load. */
+  follow(groups: Read["groups"]): void {
+    const loaders = new Map<string, Loader>();
+    for (const [name, next] of this.#loadersOf(groups)) {
+      const loader = this.#loaders.get(name) ?? next;
+      loader.load = next.load;
+      loaders.set(name, loader);
+    }
+    this.#groups = groups;
+    this.#loaders = loaders;
+  }
+
+  #loadersOf(groups: Read["groups"]): Map<string, Loader> {
+    return new Map([...groups].flatMap(([name, { load }]) => load === undefined ? [] : [[name, { load }]]));
+  }
+}

@@ -28,7 +28,7 @@ import {
   writeOut,
 } from "../runtime/process.ts";
 import { onReloadSignal } from "../runtime/reload-signal.ts";
-import { serviceManager } from "../runtime/service-manager.ts";
+import { type ServiceManager, serviceManager } from "../runtime/service-manager.ts";
 import { Machine } from "../workers/machine.ts";
 import { WORKER } from "../workers/messages.ts";
 import { Worker } from "../workers/worker.ts";
@@ -91,6 +91,7 @@ interface FromOptions {
   readonly access: AccessQueue;
   readonly drainTimeoutMs: number;
   readonly reloader: Reloader;
+  readonly manager: ServiceManager | undefined;
 }
 
 function fromOptions(): FromOptions {
@@ -113,6 +114,7 @@ function fromOptions(): FromOptions {
     ? new Node(config, { ...parts, writeAccess: access.write })
     : new Machine(config, count, { ...parts, writeAccess: access.write });
   for (const doubt of [...doubtsOf(config), ...tokenDoubtsOf(config)]) log.warn(doubt);
+  const manager = serviceManager(environment, systemClock, log);
   const reloader = new Reloader({
     path: file !== undefined && isRereadable(file) ? file : undefined,
     text: file === undefined ? undefined : texts.get(file),
@@ -124,9 +126,10 @@ function fromOptions(): FromOptions {
     },
     checkOrigins: (groups, serve) => checkOrigins(groups, serve, systemClock),
     program,
+    watcher: manager,
     ...parts,
   });
-  return { program, log, access, drainTimeoutMs: config.drainTimeoutMs, reloader };
+  return { program, log, access, drainTimeoutMs: config.drainTimeoutMs, reloader, manager };
 }
 
 async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTimeoutMs: number; over: Promise<void> }> {
@@ -140,8 +143,9 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
-const { program, log, access, drainTimeoutMs, over, reloader } = isWorker
-  ? { ...await fromSupervisor(), access: undefined, reloader: undefined }
+// What systemd hears is its supervisor's affair, where this is a worker.
+const { program, log, access, drainTimeoutMs, over, reloader, manager } = isWorker
+  ? { ...await fromSupervisor(), access: undefined, reloader: undefined, manager: undefined }
   : { ...fromOptions(), over: undefined };
 
 function exitNow(code: number): never {
@@ -151,9 +155,6 @@ function exitNow(code: number): never {
 
 // A JSON log must hold only JSON, so the runtime's warnings go through it.
 onWarning((text) => log.warn(text));
-
-// For a worker, its supervisor talks to the service manager.
-const manager = isWorker ? undefined : serviceManager(environment, systemClock, log);
 
 let stoppingSinceMs: number | undefined;
 async function stop(code: number): Promise<void> {

@@ -15,6 +15,13 @@ const SEND_TIMEOUT_MS = 8_000;
 
 /** The arguments are the assignments; the environment comes from this process. */
 const SCRIPT = 'exec systemd-notify "$@"';
+/**
+ * Since systemd 253 that program adds MONOTONIC_USEC, which `Type=notify-reload` asks for. Neither runtime can: their
+ * monotonic clocks begin with the process, or with the runtime.
+ */
+const RELOADING_SCRIPT = 'systemd-notify --reloading "$@" 2>/dev/null || exec systemd-notify RELOADING=1 "$@"';
+/** systemctl shows a status as one line. Chosen: the log has all of it. */
+const MAX_STATUS = 200;
 
 /** systemd, if it runs this program as a service of `Type=notify`. */
 export class ServiceManager {
@@ -25,6 +32,9 @@ export class ServiceManager {
   /** The last message. They are sent one after the other, so that systemd does not get the end before the start. */
   #sending: Promise<void> = Promise.resolve();
   #hasFailed = false;
+  #isReady = false;
+  #isReloading = false;
+  #isStopping = false;
 
   /** @param env the values of `VARIABLES` */
   constructor(env: Readonly<Record<string, string | undefined>>, clock: Clock, log: Log) {
@@ -38,12 +48,29 @@ export class ServiceManager {
 
   /** Tells that this node serves. */
   ready(): void {
-    void this.#send("READY=1", "STATUS=serving");
+    this.#isReady = true;
+    void this.#send(SCRIPT, "READY=1", "STATUS=serving");
+  }
+
+  /** It reads its options again. Says nothing before it is ready, as the end of a reload says READY=1, nor when it leaves. */
+  reloading(): void {
+    if (!this.#isReady || this.#isStopping) return;
+    this.#isReloading = true;
+    void this.#send(RELOADING_SCRIPT, "STATUS=reading the options again");
+  }
+
+  /** It has read them. @param fault why it goes on by the former ones; `undefined`: it follows them */
+  reloaded(fault: string | undefined): void {
+    if (!this.#isReloading || this.#isStopping) return;
+    this.#isReloading = false;
+    const text = fault === undefined ? "serving" : `serving by the former options: ${fault.replace(/\s+/g, " ")}`;
+    void this.#send(SCRIPT, "READY=1", `STATUS=${text.slice(0, MAX_STATUS)}`);
   }
 
   /** Tells that this node leaves. That may take `withinMs`, even if the unit allows less. */
   stopping(withinMs: number): void {
-    void this.#send("STOPPING=1", "STATUS=leaving", `EXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1_000)}`);
+    this.#isStopping = true;
+    void this.#send(SCRIPT, "STOPPING=1", "STATUS=leaving", `EXTEND_TIMEOUT_USEC=${Math.round(withinMs * 1_000)}`);
   }
 
   /**
@@ -54,16 +81,16 @@ export class ServiceManager {
     const allowedMs = this.#watchdogMs;
     if (allowedMs === undefined) return;
     const look = async (): Promise<void> => {
-      if (await isAlive().catch(() => false)) await this.#send("WATCHDOG=1");
+      if (await isAlive().catch(() => false)) await this.#send(SCRIPT, "WATCHDOG=1");
       else this.#log.warn("this node does not answer itself: systemd is not told that it lives");
       this.#clock.after(allowedMs / 2, look);
     };
     void look();
   }
 
-  #send(...assignments: readonly string[]): Promise<void> {
+  #send(script: string, ...assignments: readonly string[]): Promise<void> {
     return this.#sending = this.#sending.then(async () => {
-      const fault = await run(assignments, this.#env, this.#clock);
+      const fault = await run(script, assignments, this.#env, this.#clock);
       if (fault === undefined || this.#hasFailed) return;
       this.#hasFailed = true;
       this.#log.warn(`cannot tell systemd how this service is: ${fault}`, {}, { reason: fault });
@@ -86,13 +113,14 @@ export function serviceManager(
  * allow.
  */
 function run(
+  script: string,
   assignments: readonly string[],
   env: Readonly<Record<string, string>>,
   clock: Clock,
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     let errors = "";
-    const args = ["-c", SCRIPT, "sh", ...assignments];
+    const args = ["-c", script, "sh", ...assignments];
     const child = spawn("/bin/sh", args, { stdio: ["ignore", "ignore", "pipe"], env });
     const cancel = clock.after(SEND_TIMEOUT_MS, () => {
       child.kill("SIGKILL");

@@ -87,9 +87,90 @@ async function lifeOf(defer: Defer, kind: RuntimeKind, workers: number): Promise
   assert.equal(count(heard, "READY=1"), 1, "workers tell systemd nothing");
 }
 
+/** A folder in which systemd-notify is that of systemd 253 and later, which adds the time of the machine to `--reloading`. */
+function later(defer: Defer): string {
+  const folder = temporaryDirectory(defer);
+  const program = join(folder, "systemd-notify");
+  const time =
+    "perl -MTime::HiRes=clock_gettime,CLOCK_MONOTONIC -e 'printf qq(%d), 1e6 * clock_gettime(CLOCK_MONOTONIC)'";
+  const script = `if [ "$1" = --reloading ]; then shift; set -- RELOADING=1 "MONOTONIC_USEC=$(${time})" "$@"; fi`;
+  writeFileSync(program, `#!/bin/sh\n${script}\nPATH=${process.env.PATH} exec systemd-notify "$@"\n`);
+  chmodSync(program, 0o755);
+  return folder;
+}
+
+test("a reload is told from its beginning to its end, with what came of it", needs, async (defer) => {
+  await onBothRuntimes(async (kind) => {
+    const { socket, heard } = await listener(defer);
+    const file = join(temporaryDirectory(defer), "muster.json");
+    const put = (ttlMs: unknown) =>
+      writeFileSync(file, JSON.stringify({ groups: { a: { origin: "wordnet:", ttlMs } } }));
+    put(1_000);
+    const args = ["--addr", "127.0.0.1:0", "--nats", "off", "--config", file];
+    const env = { NOTIFY_SOCKET: socket, PATH: `${later(defer)}:${process.env.PATH}` };
+    const node = spawnNode(defer, kind, args, { env });
+    const account = () => `${heard}\n${node.lines.join("\n")}`;
+    await until(() => heard.includes("READY=1 STATUS=serving"), 20_000, account);
+    heard.length = 0;
+    put("soon");
+    node.signal("SIGUSR2");
+    await until(() => heard.length === 2, 10_000, account);
+    const [, usec] = /^RELOADING=1 MONOTONIC_USEC=(\d+) STATUS=reading the options again$/.exec(heard[0]!)!;
+    assert.ok(Number(usec) > 0);
+    assert.match(heard[1]!, /^READY=1 STATUS=serving by the former options: 1 fault in the options: .*ttlMs must/);
+    heard.length = 0;
+    put(2_000);
+    node.signal("SIGUSR2");
+    await until(() => heard.length === 2, 10_000, account);
+    assert.equal(heard[1], "READY=1 STATUS=serving");
+    assert.equal((await node.end()).code, 0);
+  });
+});
+
+test(
+  "a reload is told without the time by an older systemd-notify, and never before the start nor after the end",
+  needs,
+  async (defer) => {
+    const { socket, heard } = await listener(defer);
+    const folder = temporaryDirectory(defer);
+    // As systemd 252 does.
+    const script = '#!/bin/sh\nif [ "$1" = --reloading ]; then echo "unrecognized option" >&2; exit 1; fi';
+    writeFileSync(join(folder, "systemd-notify"), `${script}\nPATH=${process.env.PATH} exec systemd-notify "$@"\n`);
+    chmodSync(join(folder, "systemd-notify"), 0o755);
+    const [clock, log] = [new ManualClock(), new MemoryLog()];
+    const env = { NOTIFY_SOCKET: socket, PATH: `${folder}:${process.env.PATH}` };
+    const manager = new ServiceManager(env, clock, log);
+    manager.reloading();
+    manager.ready();
+    // Its beginning was not told.
+    manager.reloaded(undefined);
+    manager.reloading();
+    manager.reloaded(`a\nfault ${"x".repeat(500)}`);
+    manager.reloading();
+    manager.stopping(1_000);
+    manager.reloaded(undefined);
+    manager.reloading();
+    await until(() => heard.some((line) => line.startsWith("STOPPING=1")), 20_000, () => `${heard}`);
+    await until(() => clock.pending === 0, 5_000, () => "it still sends");
+    await settle();
+    assert.deepEqual(heard.map((line) => line.slice(0, 50)), [
+      "READY=1 STATUS=serving",
+      "RELOADING=1 STATUS=reading the options again",
+      "READY=1 STATUS=serving by the former options: a fa",
+      "RELOADING=1 STATUS=reading the options again",
+      "STOPPING=1 STATUS=leaving EXTEND_TIMEOUT_USEC=1000",
+    ]);
+    assert.ok(heard[2]!.length < 250);
+    assert.deepEqual(log.lines, []);
+  },
+);
+
 test("a node that does not answer itself is not told to live", needs, async (defer) => {
   const { socket, heard } = await listener(defer);
   const [clock, log] = [new ManualClock(), new MemoryLog()];
+  let lastDelayMs = 0;
+  const after = clock.after.bind(clock);
+  clock.after = (delayMs, action) => after(lastDelayMs = delayMs, action);
   const env = {
     NOTIFY_SOCKET: socket,
     WATCHDOG_USEC: "30000000",
@@ -100,8 +181,8 @@ test("a node that does not answer itself is not told to live", needs, async (def
   const manager = new ServiceManager(env, clock, log);
   manager.watch(() => isAlive ? Promise.resolve(true) : Promise.reject(new Error("stuck")));
   await until(() => heard.length === 1, 5_000, () => `${heard}`);
-  // The timer is set when the message has gone.
-  await until(() => clock.pending === 1, 5_000, () => "no timer");
+  // The message comes before its sender has ended, whose own timer is another one.
+  await until(() => lastDelayMs === 15_000 && clock.pending === 1, 5_000, () => "no timer");
   isAlive = false;
   await clock.advance(15_000);
   assert.match(log.lines.join("\n"), /does not answer itself/);
@@ -145,6 +226,14 @@ test("systemd takes the unit, and finds it hardened", { programs: ["systemd-anal
   };
   assert.equal(verify(inUnit), "");
   assert.match(verify(inUnit.replace("WatchdogSec=30s", "WatchdogSec=often")), /Failed to parse sec value/);
+  const [, dropIn] = /```ini systemd 253\n(.*?)^```$/ms.exec(
+    readFileSync(join(root, "lib/deploy/systemd/README.md"), "utf8"),
+  )!;
+  const release = spawnSync("systemd-analyze", ["--version"], { encoding: "utf8" }).stdout;
+  const isLater = Number(/^systemd (\d+)/.exec(release)![1]) >= 253;
+  const told = verify(`${inUnit}\n${dropIn}`);
+  if (isLater) assert.equal(told, "");
+  else assert.match(told, /Failed to parse service type, ignoring: notify-reload/, "why the unit leaves it out");
   verify(inUnit);
   const { stdout } = spawnSync("systemd-analyze", ["security", "--offline=true", "--no-pager", path], {
     encoding: "utf8",

@@ -30,6 +30,12 @@ export interface Reloadable {
   toldOfFile(figures: ConfigFigures): void;
 }
 
+/** Is told when options are read again, and what came of it: the fault that keeps the program from following them. */
+export interface ReloadWatcher {
+  reloading(): void;
+  reloaded(fault: string | undefined): void;
+}
+
 export interface ReloaderOptions {
   /** The file of `--config`; `undefined`: there is none, or it can be read only once. */
   readonly path: string | undefined;
@@ -47,6 +53,8 @@ export interface ReloaderOptions {
   /** Resolves when the origins of these groups may be used. @throws ConfigError one can never answer */
   readonly checkOrigins: (groups: Config["groups"], serve: Config["serve"]) => Promise<void>;
   readonly program: Reloadable;
+  /** @default nobody is told */
+  readonly watcher?: ReloadWatcher | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -77,9 +85,15 @@ export class Reloader {
 
   /** Reads the file again. Resolves when all reloads requested so far are done. Never rejects. */
   reload(): Promise<void> {
-    const { path, log } = this.#options;
-    if (path === undefined) log.info("there is nothing to read again: --config names no regular file");
-    if (path === undefined || this.#isStopped) return Promise.resolve();
+    const { path, log, watcher } = this.#options;
+    if (this.#isStopped) return Promise.resolve();
+    if (path === undefined) {
+      // A service manager waits for an answer to its signal.
+      watcher?.reloading();
+      log.info("there is nothing to read again: --config names no regular file");
+      watcher?.reloaded(undefined);
+      return Promise.resolve();
+    }
     this.#isAsked = true;
     return this.#again(path);
   }
@@ -99,12 +113,21 @@ export class Reloader {
     while (this.#isAgain && !this.#isStopped) {
       const isAsked = this.#isAsked;
       this.#isAgain = this.#isAsked = false;
+      const { watcher } = this.#options;
+      const before = this.#figures?.fault?.reason;
+      // Each time anew: a signal that comes during a reload is answered by the next one.
+      if (isAsked) watcher?.reloading();
+      let fault: string | undefined;
       try {
         await this.#once(path);
         this.#retryAtMs = Infinity;
       } catch (error) {
-        if (!this.#isStopped) this.#failed(path, oneLine((error as Error).message), isAsked);
+        fault = oneLine((error as Error).message);
+        if (!this.#isStopped) this.#failed(path, fault, isAsked);
       }
+      const isNews = this.#figures?.fault?.reason !== before;
+      if (!isAsked && isNews) watcher?.reloading();
+      if (isAsked || isNews) watcher?.reloaded(fault);
     }
     // In the turn of the last look at #isAgain: what is asked for from now on begins anew.
     this.#running = undefined;

@@ -46,6 +46,12 @@ function setUp(first: object = { groups: groupsOf("a") }) {
   /** The checks of origins: each waits for its gate, if it has one. */
   const checks: { groups: string; serve: Config["serve"]; gate: PromiseWithResolvers<void> }[] = [];
   let areGated = false;
+  /** What a service manager hears. */
+  const heard: string[] = [];
+  const watcher = {
+    reloading: () => void heard.push("reloading"),
+    reloaded: (fault: string | undefined) => void heard.push(fault ?? "reloaded"),
+  };
   const reloader = new Reloader({
     path: FILE,
     text: disk.text,
@@ -57,11 +63,12 @@ function setUp(first: object = { groups: groupsOf("a") }) {
       if (areGated) await gate.promise;
     },
     program,
+    watcher,
     clock,
     log,
   });
   const write = (file: object | string) => void (disk.text = typeof file === "string" ? file : JSON.stringify(file));
-  return { clock, log, disk, write, program, reloader, checks, gateChecks: () => void (areGated = true) };
+  return { clock, log, disk, heard, write, program, reloader, checks, gateChecks: () => void (areGated = true) };
 }
 
 test("a reload brings groups and the log level, says what has changed, and names what needs a restart", async () => {
@@ -218,7 +225,7 @@ test("a file that changes while a reload waits for an origin is read after it", 
 });
 
 test("without a file there is nothing to read again", async () => {
-  const { program, log, clock } = setUp();
+  const { program, log, clock, heard } = setUp();
   const none = new Reloader({
     path: undefined,
     text: undefined,
@@ -226,10 +233,12 @@ test("without a file there is nothing to read again", async () => {
     readOptions: () => assert.fail("reads options"),
     checkOrigins: () => Promise.resolve(),
     program,
+    watcher: { reloading: () => heard.push("reloading"), reloaded: () => heard.push("reloaded") },
     clock,
     log,
   });
   await none.reload();
+  assert.deepEqual(heard, ["reloading", "reloaded"], "it waits for an answer");
   assert.deepEqual(log.lines, ["info there is nothing to read again: --config names no regular file"]);
 });
 
@@ -306,4 +315,24 @@ test("a reload that is asked for in the turn in which the last one ends is done"
     await second.promise;
     assert.deepEqual(program.reloads, ["b", "c"], `after ${reactions} promise reactions`);
   }
+});
+
+test("a service manager hears of each reload that was asked for, and of another outcome", async () => {
+  const { clock, write, disk, heard, reloader } = setUp();
+  write({ groups: groupsOf("a", "b") });
+  // It waits for an answer that is younger than its own signal.
+  await Promise.all([reloader.reload(), reloader.reload()]);
+  assert.deepEqual(heard.splice(0), ["reloading", "reloaded", "reloading", "reloaded"]);
+  disk.text = undefined;
+  await clock.advance(2_200);
+  await reloader.reload();
+  const [before, fault] = heard.slice(-2);
+  assert.equal(before, "reloading");
+  assert.match(fault!, /--config must be a file that can be read/);
+  heard.length = 0;
+  await clock.advance(120_000);
+  assert.deepEqual(heard, [], "it is tried again in silence");
+  disk.text = JSON.stringify({ groups: groupsOf("a") });
+  await clock.advance(2_200);
+  assert.deepEqual(heard, ["reloading", "reloaded"]);
 });

@@ -36,8 +36,8 @@ export class LiveGroups {
   readonly #options: LiveGroupsOptions;
   /** The sites by the hosts whose requests they answer. */
   readonly #hosts = new Map<string, Served>();
-  /** Origins of groups that have changed or ended, with the loads that they still answer. */
-  readonly #retired = new Set<CheckedOrigin>();
+  /** Origins of groups that have changed or ended, which still answer loads; each with what cancels its later close. */
+  readonly #retired = new Map<CheckedOrigin, () => void>();
 
   constructor(options: LiveGroupsOptions) {
     this.#options = options;
@@ -134,17 +134,18 @@ export class LiveGroups {
 
   /** Closes all origins: loads in flight fail. */
   async close(): Promise<void> {
-    const origins = [...this.#retired, ...[...this.#options.served.values()].map(({ origin }) => origin)];
+    for (const cancel of this.#retired.values()) cancel();
+    const origins = [...this.#retired.keys(), ...[...this.#options.served.values()].map(({ origin }) => origin)];
     await Promise.all(origins.map((origin) => origin.close()));
   }
 
   /** What was begun with an origin goes on for as long as a load may take, for clients of this node and for its peers. */
   #retire({ origin, loadTimeoutMs }: Served): void {
-    this.#retired.add(origin);
-    this.#options.watchers.clock.after(loadTimeoutMs, () => {
+    const cancel = this.#options.watchers.clock.after(loadTimeoutMs, () => {
       this.#retired.delete(origin);
       void origin.close();
     });
+    this.#retired.set(origin, cancel);
   }
 
   /** The log has nobody to tell of it any more. */

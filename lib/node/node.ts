@@ -367,10 +367,12 @@ export class Node implements Reloadable {
   addGroup(config: GroupConfig): void {
     this.#groups!.check(config);
     this.#groups!.add(config);
-    if (!this.#leaving.delete(config.name)) return this.#cluster!.addGroup(config.name);
-    // This node is still in the group's lists and has read them.
-    this.#cluster!.relist(config.name, REGISTRY_TIMEOUT_MS);
-    this.#cluster!.readiness.reviewGates();
+    const cluster = this.#cluster!;
+    if (!this.#leaving.delete(config.name)) cluster.addGroup(config.name);
+    // It stands on its lists still, and has read them.
+    else cluster.relist(config.name, REGISTRY_TIMEOUT_MS);
+    // Of a registry that is known to be away nothing more comes that would open its gate.
+    cluster.readiness.reviewGates();
   }
 
   /**

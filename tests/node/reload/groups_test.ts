@@ -258,7 +258,10 @@ test("while NATS is away groups come, go and change, and the lists say so when i
   const { a, b, log, bucket } = await startPair(defer, { g: { origin: template }, old: { origin: template } });
   await peersOf(b, "old", 2, log);
   bucket.goAway();
+  const areTold = () => log.lines.filter((line) => line.includes("NATS is away")).length === 2;
+  await until(areTold, 5_000, () => log.lines.join("\n"));
   a.reload(restarted(a.config, { g: { origin: template, retries: 1 }, fresh: { origin: template } }));
+  assert.equal(a.served("fresh")!.gate!.isOpen, true, "a miss waits for no list of peers");
   assert.deepEqual([(await get(a, "old/x")).status, await textOf(a, "fresh/x")], [404, "x"]);
   for (const key of keys) {
     assert.equal(await textOf(a, `g/${key}`), key);

@@ -13,6 +13,7 @@
  * | PeerError          | fall back: ask the next in rank in the peer's place         |
  * | BehindError        | ask the origin for this one request, and keep nothing       |
  * | BadKeyError        | tell the client what is wrong with the key                  |
+ * | RequestBodyError   | the client's own fault: it says nothing of the origin       |
  * | ConfigError        | tell the operator what is wrong, exit with code 2           |
  * | NameTakenError     | tell the operator which node has the name, exit with code 1 |
  * | WrongRevisionError | lost a race in the registry: read again, decide again       |
@@ -75,6 +76,16 @@ export class BehindError extends Error {
 export class BadKeyError extends Error {
   /** The name of the class. */
   override readonly name = "BadKeyError";
+}
+
+/** The body of a client's request broke off before it was passed on whole. The origin is not to blame. */
+export class RequestBodyError extends Error {
+  override readonly name: string = "RequestBodyError";
+}
+
+/** The client was silent for too long in the middle of its request's body. */
+export class SlowRequestError extends RequestBodyError {
+  override readonly name = "SlowRequestError";
 }
 
 /** The configuration cannot be used. The message lists every fault. */

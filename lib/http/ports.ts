@@ -387,7 +387,9 @@ export interface SiteAnswer extends ForwardedAnswer {
 /** The additional parts of a group whose origin is a site. */
 export interface SiteFace {
   /**
-   * Forwards any method, streamed both ways, never retried. @throws OriginError, OriginTimeoutError, OverloadedError
+   * Any method, streamed both ways, never tried again. A site that stalls ends it, before or in its answer.
+   *
+   * @throws OriginError, OriginTimeoutError, OverloadedError; RequestBodyError the client's body broke off
    */
   forward(request: ForwardedRequest, signal: AbortSignal): Promise<SiteAnswer>;
   /** Whether requests for this key go straight through for now, because its answers may not be shared. */

@@ -10,6 +10,8 @@ import {
   OriginUnreachableError,
   OverloadedError,
   PassThroughError,
+  RequestBodyError,
+  SlowRequestError,
   UnservedError,
 } from "../core/errors.ts";
 import { BadAfterError } from "./after.ts";
@@ -55,6 +57,8 @@ export function problemResponse(
   return jsonResponse({ type: "about:blank", title: titles[status], status, detail }, status, {
     "content-type": "application/problem+json",
     ...(status === 503 ? { "retry-after": retryAfterSeconds } : undefined),
+    // The rest of the request may still come (RFC 9110, section 15.5.9).
+    ...(status === 408 ? { connection: "close" } : undefined),
     ...headers,
   });
 }
@@ -81,7 +85,12 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   if (error instanceof PassThroughError) {
     return { status: 502, detail: `the origin of ${group} gave an answer that no node can keep`, code: "not-storable" };
   }
-  // It extends OverloadedError, so test it first.
+  // It extends RequestBodyError.
+  if (error instanceof SlowRequestError) return { status: 408, detail: error.message, code: "slow-request" };
+  if (error instanceof RequestBodyError) {
+    return { status: 400, detail: "the body of the request broke off", code: "bad-body" };
+  }
+  // It extends OverloadedError.
   if (error instanceof UnservedError) return { status: 503, detail: error.message, code: "not-served" };
   if (error instanceof OverloadedError) {
     return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };

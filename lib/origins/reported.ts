@@ -14,16 +14,23 @@ export interface Reached {
   failed(askedAtMs: number, reason: string): void;
 }
 
+/** How the origin answers, as its group knows it. */
+export interface Health {
+  succeeded(): void;
+  failed(reason: string): void;
+}
+
 /**
  * The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since.
  *
- * @param reached is told of requests that are no loads, since the group does not see them
+ * @param reached and `health` are told of the requests that are no loads, which the group does not see
  */
 export function reported(
   origin: CheckedOrigin,
   group: string,
   { clock, log }: { clock: Clock; log: Log },
   reached?: Reached,
+  health?: Health,
 ): CheckedOrigin {
   let silentUntilMs = -Infinity;
   let unsaid = 0;
@@ -58,20 +65,49 @@ export function reported(
     ...(forward && {
       async forward(request, signal) {
         const askedAtMs = clock.nowMs();
+        const failed = (error: unknown) => {
+          if (!(error instanceof OriginError) || signal.aborted) return;
+          if (error instanceof OriginUnreachableError) reached?.failed(askedAtMs, error.message);
+          health?.failed(error.message);
+          report(request.key, error, signal, request.trace);
+        };
         try {
           const answer = await forward.call(origin, request, signal);
           reached?.answered();
-          return answer;
+          const { status } = answer;
+          if (status >= 500) health?.failed(`it answered with the status ${status}`);
+          return { ...answer, body: watched(answer.body, failed, () => status < 500 && health?.succeeded()) };
         } catch (error) {
-          const isUnreachable = error instanceof OriginUnreachableError && !signal.aborted;
-          if (isUnreachable) reached?.failed(askedAtMs, error.message);
-          report(request.key, error, signal, request.trace);
+          failed(error);
           throw error;
         }
       },
     }),
     ...(changedBy && { changedBy: (key, answer) => changedBy.call(origin, key, answer) }),
   };
+}
+
+/** The same stream. One of the two is told how it ended, unless its reader leaves. */
+function watched(
+  body: ReadableStream<Uint8Array>,
+  broken: (error: unknown) => void,
+  whole: () => void,
+): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { value, done } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        whole();
+        controller.close();
+      } catch (error) {
+        broken(error);
+        throw error;
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
 }
 
 function idOf(trace: Trace | undefined): LogFields {

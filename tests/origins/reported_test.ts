@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NotFoundError, OriginError } from "../../lib/core/errors.ts";
+import { NotFoundError, OriginError, OriginTimeoutError, RequestBodyError } from "../../lib/core/errors.ts";
 import type { CheckedOrigin } from "../../lib/origins/origin.ts";
 import { invalidationOf } from "../../lib/core/invalidation/message.ts";
 import { reported } from "../../lib/origins/reported.ts";
@@ -51,4 +51,39 @@ test("of a site, a request that could not pass through is reported too, and no k
     'warn the origin of web failed: connection refused (key "b")',
   ]);
   assert.deepEqual(origin.changedBy!("k", [])?.keys, ["k", "other"]);
+});
+
+test("a request that goes through is counted by how its answer ended, and one that broke off is reported once", async () => {
+  const [clock, log] = [new ManualClock(), new MemoryLog()];
+  let status = 200;
+  let fault: Error | undefined;
+  const site: CheckedOrigin = {
+    load: () => Promise.reject(new OriginError("unused")),
+    forward() {
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => fault === undefined ? controller.close() : controller.error(fault),
+      });
+      return Promise.resolve({ status, fields: [], body, isStorable: false });
+    },
+    check: () => Promise.resolve(undefined),
+    close: () => Promise.resolve(),
+  };
+  const told: string[] = [];
+  const health = { succeeded: () => void told.push("well"), failed: (reason: string) => void told.push(reason) };
+  const origin = reported(site, "web", { clock, log }, undefined, health);
+  const send = async (signal = new AbortController().signal) => {
+    const { body } = await origin.forward!({ method: "POST", key: "a?x", fields: [], body: null }, signal);
+    return await new Response(body).text();
+  };
+  await send();
+  status = 503;
+  await send();
+  status = 200;
+  fault = new OriginTimeoutError("it was idle for 60000 ms");
+  await assert.rejects(send(), fault);
+  await assert.rejects(send(AbortSignal.abort()), fault);
+  fault = new RequestBodyError("the client went away");
+  await assert.rejects(send(), fault);
+  assert.deepEqual(told, ["well", "it answered with the status 503", "it was idle for 60000 ms"]);
+  assert.deepEqual(log.lines, ['warn the origin of web failed: it was idle for 60000 ms (key "a")']);
 });

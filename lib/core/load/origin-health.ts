@@ -11,7 +11,7 @@ const MAX_REASON_CHARS = 300;
 
 /** The origin's recent answers. */
 export interface OriginHealthFigures {
-  /** Loads that ended in the last 15 to 30 s, and how many of them failed. "Not found" is no failure. */
+  /** Loads, and requests that went through, in the last 15 to 30 s, and how many failed. "Not found" is no failure. */
   readonly loads: number;
   readonly failures: number;
   /** Failures since the last load that succeeded. */
@@ -22,7 +22,7 @@ export interface OriginHealthFigures {
   readonly lastFailure?: { readonly atMs: number; readonly reason: string };
 }
 
-/** The health of a group's origin, by this node's loads. Called at each load, never at a hit. */
+/** The health of a group's origin, by this node's loads and the requests that go through. Never called at a hit. */
 export class OriginHealth {
   readonly #clock: Clock;
   #spanSinceMs = -Infinity;

@@ -1,7 +1,17 @@
-/** Bodies that pass through a node. Either end may be slow, but neither may stop for ever. */
+/** Bodies that go through a node: a client may be slow at either end, and may not stop for ever. */
 import type { Clock } from "../../core/base/clock.ts";
 
 type Bytes = Uint8Array;
+
+/** How long a body may rest; what is left out has no bound here. */
+export interface Pace {
+  /** How long the source may give nothing while it is waited for, in milliseconds. */
+  readonly sourceMs?: number;
+  /** How long the reader may take nothing, in milliseconds. */
+  readonly readerMs?: number;
+  /** What the reader is told of a silent source. */
+  readonly sourceError?: (silentMs: number) => Error;
+}
 
 /**
  * Passes a stream on, no faster than its reader takes it. It breaks off when the source gives nothing for `sourceMs`,
@@ -10,30 +20,36 @@ type Bytes = Uint8Array;
 export function paced(
   source: ReadableStream<Bytes>,
   clock: Clock,
-  { sourceMs, readerMs }: { readonly sourceMs: number; readonly readerMs: number },
+  { sourceMs = Infinity, readerMs = Infinity, sourceError = silentSource }: Pace,
 ): ReadableStream<Bytes> {
   const reader = source.getReader();
   let cancelTimer = () => {};
-  const breakOffAfter = (delayMs: number, controller: ReadableStreamDefaultController<Bytes>, who: string) => {
+  const breakOffAfter = (
+    delayMs: number,
+    controller: ReadableStreamDefaultController<Bytes>,
+    errorOf: (silentMs: number) => Error,
+  ) => {
+    cancelTimer();
+    if (delayMs === Infinity) return;
     cancelTimer = clock.after(delayMs, () => {
-      const error = new Error(`the ${who} was silent for ${delayMs} ms`);
+      const error = errorOf(delayMs);
       controller.error(error);
       reader.cancel(error).catch(() => {});
     });
   };
   return new ReadableStream<Bytes>({
     start(controller) {
-      breakOffAfter(readerMs, controller, "reader");
+      breakOffAfter(readerMs, controller, silentReader);
     },
     async pull(controller) {
       cancelTimer();
-      breakOffAfter(sourceMs, controller, "source");
+      breakOffAfter(sourceMs, controller, sourceError);
       try {
         const { value, done } = await reader.read();
         cancelTimer();
         if (done) return controller.close();
         controller.enqueue(value);
-        breakOffAfter(readerMs, controller, "reader");
+        breakOffAfter(readerMs, controller, silentReader);
       } catch (error) {
         cancelTimer();
         throw error;
@@ -44,4 +60,12 @@ export function paced(
       return reader.cancel(reason);
     },
   }, { highWaterMark: 0 });
+}
+
+function silentSource(silentMs: number): Error {
+  return new Error(`the source was silent for ${silentMs} ms`);
+}
+
+function silentReader(silentMs: number): Error {
+  return new Error(`the reader was silent for ${silentMs} ms`);
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Trace } from "../../core/base/trace.ts";
 import type { CancelSignal } from "../../core/base/cancel.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
-import { BadKeyError, OriginError, PassThroughError } from "../../core/errors.ts";
+import { BadKeyError, OriginError, PassThroughError, SlowRequestError } from "../../core/errors.ts";
 import type { Hit, Loaded } from "../../core/group/loaded.ts";
 import { Waiter } from "../../core/load/flights.ts";
 import type { RequestHead } from "../../core/ports.ts";
@@ -14,17 +14,13 @@ import { AFTER } from "../after.ts";
 import type { CacheGroup, SiteFace } from "../ports.ts";
 import { SANDBOX } from "../security.ts";
 import type { HowLoaded } from "./cache-status.ts";
-import { paced } from "./paced.ts";
+import { type Pace, paced } from "./paced.ts";
 
 /** Methods that change nothing (RFC 9110, section 9.2.1). A success of any other method invalidates. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
-/**
- * How long a body that goes through may pause. Chosen: for a client the same as for other answers. For a site longer,
- * as it may send events, but no longer than Bun's server waits.
- */
+/** How long a client may send, or take, nothing of a body that goes through. Chosen: as for other answers. */
 const MAX_CLIENT_SILENCE_MS = 30_000;
-const MAX_SITE_SILENCE_MS = 255_000;
-/** Names this hop (RFC 9110, section 7.6.3). */
+/** This hop (RFC 9110, section 7.6.3). */
 const VIA = "1.1 muster";
 /**
  * With these fields a client could make a site answer for another host or path. No `Vary` names them, so that answer
@@ -180,10 +176,9 @@ async function forwarded(
   answers: SiteAnswers,
 ): Promise<Response> {
   const { method, signal } = request;
-  const sent = { sourceMs: MAX_CLIENT_SILENCE_MS, readerMs: MAX_SITE_SILENCE_MS };
   try {
     if (!canBeSent(fields)) throw unsendable();
-    const body = request.body && paced(request.body, answers.clock(), sent);
+    const body = request.body && paced(request.body, answers.clock(), OF_CLIENT);
     const answer = await site.forward({ method, key, fields, body, trace: answers.traceOf(request) }, signal);
     const { status } = answer;
     // Invalidate before the client has its answer: its next GET must not get the old value.
@@ -199,17 +194,29 @@ async function forwarded(
     if (answers.isSandboxed) sandbox(headers);
     const isEmpty = method === "HEAD" || status === 204 || status === 205 || status === 304;
     if (isEmpty) {
-      await content.cancel();
+      await passedOver(content);
       return new Response(null, { status, headers });
     }
-    const received = { sourceMs: MAX_SITE_SILENCE_MS, readerMs: MAX_CLIENT_SILENCE_MS };
-    return answers.silent(new Response(paced(content, answers.clock(), received), { status, headers }));
+    const toClient = paced(content, answers.clock(), { readerMs: MAX_CLIENT_SILENCE_MS });
+    return answers.silent(new Response(toClient, { status, headers }));
   } catch (error) {
     return answers.failed(request, error, groupName, "key", signal.aborted ? signal : undefined);
   }
 }
 
-/** Bun lets a DEL character through in a client's headers, and no server accepts it. */
+const OF_CLIENT: Pace = {
+  sourceMs: MAX_CLIENT_SILENCE_MS,
+  sourceError: (silentMs) =>
+    new SlowRequestError(`the client has sent nothing of its request's body for ${silentMs} ms`),
+};
+
+/** Ends a body that should be empty; one that is keeps its connection to the site. */
+async function passedOver(content: ReadableStream<Uint8Array>): Promise<void> {
+  const reader = content.getReader();
+  if (!(await reader.read()).done) await reader.cancel();
+}
+
+/** Bun lets a DEL through in a client's headers, which no server takes. */
 function canBeSent(fields: Fields): boolean {
   return fields.every(([, value]) => isFieldValue(value));
 }

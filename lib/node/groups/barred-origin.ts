@@ -3,7 +3,8 @@ import { UnservedError } from "../../core/errors.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { ForwardedAnswer, ForwardedRequest, PeerPicker } from "../../core/ports.ts";
 import { endToEnd, without } from "../../core/semantics/fields.ts";
-import { HttpClient, streamOf } from "../../origins/http/client.ts";
+import { HttpClient } from "../../origins/http/client.ts";
+import { ORIGIN_IDLE_MS, passThrough } from "../../origins/http/through.ts";
 import type { CheckedOrigin } from "../../origins/origin.ts";
 
 export interface BarredOptions {
@@ -16,7 +17,9 @@ export interface BarredOptions {
 
 /** Chosen: the number of peers that a fetch passes over. */
 const MAX_TRIED = 16;
-/** Fields that are set again for the next hop. */
+/** Longer than the longest that the peer waits for the origin (`loadTimeoutMs` is 120 s at most): it says what was wrong. */
+const PEER_IDLE_MS = 120_000 + ORIGIN_IDLE_MS;
+/** Set anew for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
 /**
@@ -65,16 +68,17 @@ export class BarredOrigin implements CheckedOrigin {
     if (url === undefined) throw this.#unserved();
     const length = body === null ? [] : fields.filter(([name]) => name === "content-length");
     const head = { method, target: `/cache/${group}/${key}`, fields: [...without(fields, OF_THIS_HOP), ...length] };
-    const answer = await this.#clientOf(url, urls).exchange(
-      head,
-      body,
-      AbortSignal.any([signal, this.#closing.signal]),
-    );
+    const { answer, body: content } = await passThrough(head, body, AbortSignal.any([signal, this.#closing.signal]), {
+      client: this.#clientOf(url, urls),
+      clock: this.#options.clock,
+      idleMs: PEER_IDLE_MS,
+      name: url,
+    });
     return {
       status: answer.status,
       fields: endToEnd(answer.fields),
-      body: streamOf(answer.body),
-      // The node that serves the site decides whether to keep the answer.
+      body: content,
+      // It is up to the node that serves the site what is kept.
       isStorable: false,
     };
   }

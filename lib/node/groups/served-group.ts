@@ -98,7 +98,7 @@ export function serveGroup(
   const peerOf = (peer: string) => hub.peer(peer);
   const picker = kept?.picker ?? new RosterPicker(name, self.name, peerOf, clock, { isOwner: isServed });
   const origin = isServed
-    ? reported(guard ?? unguarded, name, watchers, reachability)
+    ? reported(guard ?? unguarded, name, watchers, reachability, health)
     : new BarredOrigin(unguarded, { group: name, picker, urlOf: (peer) => hub.urlOf(peer), clock });
   before?.served.group.retire();
   if (kept === undefined) before?.served.group.close();

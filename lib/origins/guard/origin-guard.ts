@@ -10,6 +10,7 @@ import {
   OriginUnreachableError,
   OverloadedError,
   PassThroughError,
+  RequestBodyError,
 } from "../../core/errors.ts";
 import type { ForwardedAnswer, ForwardedRequest, LoadContext } from "../../core/ports.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
@@ -257,26 +258,33 @@ export class OriginGuard implements CheckedOrigin {
     signal: AbortSignal,
   ): Promise<ForwardedAnswer> {
     await this.#take(signal);
-    let isOver = false;
-    const over = () => {
-      if (isOver) return;
-      isOver = true;
-      signal.removeEventListener("abort", over);
-      this.#leave(signal.aborted);
-    };
     const startedAtMs = this.#options.clock.nowMs();
+    let answer: ForwardedAnswer;
     try {
       this.#admit();
-      const answer = await forward(request, signal);
-      this.#breaker?.ended(startedAtMs, isFault(answer.status));
-      signal.addEventListener("abort", over);
-      if (signal.aborted) over();
-      return { ...answer, body: followed(answer.body, over) };
+      answer = await forward(request, signal);
     } catch (error) {
       this.#failed(error, startedAtMs, signal);
-      over();
+      this.#leave(signal.aborted || isGivenUp(error));
       throw error;
     }
+    const isBad = isFault(answer.status);
+    // A probe has shown enough: others must not wait for the end of a body, which may be long in coming.
+    const isTold = isBad || this.#breaker?.state === "half-open";
+    if (isTold) this.#breaker?.ended(startedAtMs, isBad);
+    let isOver = false;
+    const over = (error?: unknown) => {
+      if (isOver) return;
+      isOver = true;
+      signal.removeEventListener("abort", gone);
+      if (!isTold && error instanceof OriginError && !signal.aborted) this.#failed(error, startedAtMs, signal);
+      else if (!isTold) this.#breaker?.ended(startedAtMs, false);
+      this.#leave(signal.aborted || isGivenUp(error));
+    };
+    const gone = () => over();
+    signal.addEventListener("abort", gone);
+    if (signal.aborted) gone();
+    return { ...answer, body: followed(answer.body, over) };
   }
 
   /**
@@ -322,7 +330,15 @@ export class OriginGuard implements CheckedOrigin {
   }
 }
 
-/** Whether a load with this error may be tried again. */
+/** Of a body that its reader did not want to the end. */
+const LEFT = Symbol("left");
+
+/** Whether the origin may still be at work on a request that ended so. */
+function isGivenUp(error: unknown): boolean {
+  return error === LEFT || error instanceof OriginTimeoutError || error instanceof RequestBodyError;
+}
+
+/** Whether a load that failed so may be tried again. */
 function isWithoutAnswer(error: unknown): boolean {
   return error instanceof UnansweredError || error instanceof OriginUnreachableError;
 }
@@ -332,8 +348,8 @@ function isFault(status = 200): boolean {
   return status >= 500;
 }
 
-/** The same stream; calls `over` once it has ended, in any way. */
-function followed(body: ReadableStream<Uint8Array>, over: () => void): ReadableStream<Uint8Array> {
+/** The same stream. @param over is called once it has ended: with what broke it, with LEFT, or with nothing */
+function followed(body: ReadableStream<Uint8Array>, over: (error?: unknown) => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
@@ -343,12 +359,12 @@ function followed(body: ReadableStream<Uint8Array>, over: () => void): ReadableS
         over();
         controller.close();
       } catch (error) {
-        over();
+        over(error);
         throw error;
       }
     },
     async cancel(reason) {
-      over();
+      over(LEFT);
       await reader.cancel(reason);
     },
   }, { highWaterMark: 0 });

@@ -8,7 +8,7 @@ import { isIP, type LookupFunction, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
 import { connectFault } from "../../core/base/connect-fault.ts";
-import { OriginError, OriginUnreachableError, OverloadedError } from "../../core/errors.ts";
+import { OriginError, OriginUnreachableError, OverloadedError, RequestBodyError } from "../../core/errors.ts";
 import type { LoadingBody } from "../../core/ports.ts";
 import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
 import { connectTimeoutOf, LOAD_TIMEOUT_MS } from "../deps.ts";
@@ -87,9 +87,10 @@ export class HttpClient {
   /**
    * Sends a request and resolves with the head of the answer. 1xx answers are passed over.
    *
-   * @param body sent as it arrives, and read no faster than the origin takes it
-   * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or no byte came over it;
-   * UnansweredError no whole head, or no HTTP; OriginError an invalid status; the signal's reason
+   * @param body is sent as it comes, and read no faster than the origin takes it
+   * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or not a byte came over it;
+   * UnansweredError no whole head, or none that is HTTP; OriginError a status that is none; RequestBodyError `body` broke
+   * off; the signal's reason
    */
   async exchange(head: RequestHead, body: ReadableStream<Uint8Array> | null, signal: AbortSignal): Promise<Exchanged> {
     signal.throwIfAborted();
@@ -103,8 +104,8 @@ export class HttpClient {
       return await this.#send(head, body, signal, isRepeatable);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      if (error instanceof OriginError) throw error;
-      // Leave out the query, which may hold a secret.
+      if (error instanceof OriginError || error instanceof RequestBodyError) throw error;
+      // Without the query, which may hold a secret.
       const name = this.#base.origin + head.target.replace(/\?.*$/s, "");
       const isUnreachable = error instanceof LostExchange && !error.hasBegun;
       const Kind = isUnreachable ? OriginUnreachableError : UnansweredError;
@@ -198,11 +199,11 @@ export class HttpClient {
           if (isEndedByClose(method, answered.statusCode!, fieldsOf(answered.rawHeaders))) answered.destroy(error);
         } else if (isRepeatable && isReused && CLOSED_CODES.has(error.code) && !signal.aborted) {
           this.#send({ method, target, fields }, null, signal, false).then(resolve, reject);
-        } else if (error instanceof OriginError) reject(error);
+        } else if (error instanceof OriginError || error instanceof RequestBodyError) reject(error);
         else reject(new LostExchange(error, (socket?.bytesRead ?? 0) > bytesBefore));
       });
       if (body === null) sent.end();
-      else void pour(body, sent).catch((error) => sent.destroy(error));
+      else void pour(body, sent).catch((error) => sent.destroy(bodyFault(error)));
     });
   }
 
@@ -315,6 +316,12 @@ function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: string };
   const isCodeTold = typeof code !== "string" || message === undefined || message.includes(code);
   return connectFault(isCodeTold ? `${message}` : `${message} (${code})`);
+}
+
+/** Without this the origin would be blamed, and this node taken for one without a way to it. */
+function bodyFault(error: unknown): RequestBodyError {
+  if (error instanceof RequestBodyError) return error;
+  return new RequestBodyError(`the body of the request broke off: ${reasonOf(error)}`, { cause: error });
 }
 
 function fieldsOf(raw: readonly string[]): Fields {

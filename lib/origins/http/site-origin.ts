@@ -16,8 +16,9 @@ import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
 import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { contentTypeOf, freshnessPolicy, keptFields, keptInDoubt, readWhole, taggedBy, withinDoubt } from "./answer.ts";
-import { collect, type Exchanged, HttpClient, streamOf } from "./client.ts";
+import { collect, type Exchanged, HttpClient } from "./client.ts";
 import { leadsOut } from "./dot-segments.ts";
+import { ORIGIN_IDLE_MS, passThrough } from "./through.ts";
 
 /** Fields that are set again for the next hop. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
@@ -66,15 +67,22 @@ export class SiteOrigin implements Origin {
     });
   }
 
-  /** Any method with its body, streamed both ways and never retried. Throws like `load`, except PassThroughError. */
+  /**
+   * Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError, and
+   * RequestBodyError.
+   */
   async forward({ method, key, fields, body, trace }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
     const target = this.#checkedTarget(key);
     const sent = { method, target, fields: this.#outgoing(tracedBy(trace, fields), body !== null) };
-    const answer = await this.#client.exchange(sent, body, AbortSignal.any([signal, this.#closing.signal]));
+    const within = AbortSignal.any([signal, this.#closing.signal]);
+    // A load may take so long in silence, so other requests may, too.
+    const idleMs = Math.max(ORIGIN_IDLE_MS, this.#deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
+    const through = { client: this.#client, clock: this.#clock, idleMs, name: this.#name(key) };
+    const { answer, body: content } = await passThrough(sent, body, within, through);
     return {
       status: answer.status,
       fields: without(endToEnd(answer.fields), new Set(["age"])),
-      body: streamOf(answer.body),
+      body: content,
       isStorable: this.#freshness(answer, fields).isStorable,
       kept: method === "POST" ? this.#keptOf(key, answer, fields) : undefined,
     };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { SlowRequestError } from "../../../lib/core/errors.ts";
 import { paced } from "../../../lib/http/cache/paced.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
@@ -74,4 +75,13 @@ test("a reader that goes away ends the source, and no timer is left", async () =
   assert.equal(state.reason, "gone");
   await clock.advance(10_000);
   assert.equal(state.reason, "gone");
+});
+
+test("a silent client is told so by an error of its own", async () => {
+  const clock = new ManualClock();
+  const sourceError = (silentMs: number) => new SlowRequestError(`nothing for ${silentMs} ms`);
+  const read = paced(source().stream, clock, { sourceMs: 1_000, sourceError }).getReader().read();
+  const failed = assert.rejects(read, SlowRequestError);
+  await clock.advance(1_000);
+  await failed;
 });

@@ -6,6 +6,7 @@ import {
   OriginUnreachableError,
   OverloadedError,
   PassThroughError,
+  SlowRequestError,
 } from "../../../lib/core/errors.ts";
 import type { ForwardedAnswer, LoadContext } from "../../../lib/core/ports.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../../lib/core/roster.ts";
@@ -442,7 +443,10 @@ test("a request that goes through holds its slot until its body has ended, and i
   bodies[0]!.enqueue(new Uint8Array([1, 2]));
   bodies[0]!.close();
   assert.deepEqual([...new Uint8Array(await new Response(first.body).arrayBuffer())], [1, 2]);
+  // The site may not notice at once that nobody reads on.
   await (await second).body.cancel();
+  assert.deepEqual(running(), [1, 0]);
+  await clock.advance(1_000);
   assert.deepEqual(running(), [0, 0]);
 
   const broken = await forward();
@@ -460,4 +464,44 @@ test("a request that goes through holds its slot until its body has ended, and i
   leaving.abort(new Error("left"));
   await clock.advance(1_000);
   assert.equal((await forward()).status, 200);
+});
+
+test("a client's fault in the middle of its request says nothing of the origin, and its slot is kept for a second", async () => {
+  const origin = new HeldOrigin();
+  origin.forward = () => Promise.reject(new SlowRequestError("silent"));
+  const { guard, clock } = guarded({ maxConcurrent: 1, breakerShare: 0.1 }, "a", origin);
+  guard.ownersIn(roster("a"));
+  for (let i = 0; i < 20; i++) {
+    const request = { method: "POST", key: "k", fields: [], body: null };
+    await assert.rejects(guard.forward!(request, patient), SlowRequestError);
+    assert.equal(guard.figures().running, 1);
+    await clock.advance(1_000);
+  }
+  assert.deepEqual([guard.figures().running, guard.figures().breaker], [0, "closed"]);
+});
+
+test("answers that break off open the breaker; those that end, or that their client leaves, close it", async () => {
+  const origin = new HeldOrigin();
+  let body: ReadableStreamDefaultController<Uint8Array>;
+  origin.forward = () => {
+    const stream = new ReadableStream<Uint8Array>({ start: (controller) => void (body = controller) });
+    return Promise.resolve({ status: 200, fields: [], body: stream, isStorable: false });
+  };
+  const { guard, clock } = guarded({ breakerShare: 1, breakerPauseMs: 1_000 }, "a", origin);
+  const request = { method: "POST", key: "k", fields: [], body: null };
+  const answered = async (end: (answer: ForwardedAnswer) => Promise<unknown>) => {
+    await end(await guard.forward!(request, patient));
+    return guard.figures().breaker;
+  };
+  const broken = ({ body: content }: ForwardedAnswer) => {
+    body.error(new OriginTimeoutError("idle"));
+    return assert.rejects(new Response(content).text(), OriginTimeoutError);
+  };
+  for (let i = 0; i < 9; i++) assert.equal(await answered(broken), "closed");
+  assert.equal(await answered(({ body: content }) => content.cancel()), "closed");
+  for (let i = 0; i < 100; i++) await answered(broken);
+  assert.equal(guard.figures().breaker, "open");
+  await clock.advance(1_000);
+  // The head of one answer is proof enough: the others do not wait for its end.
+  assert.equal(await answered(() => Promise.resolve()), "closed");
 });

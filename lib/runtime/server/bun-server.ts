@@ -43,11 +43,33 @@ export async function bunServer(
   };
 }
 
-/** Returns the same promise. While it is pending the connection is not idle. The set time stays until the next request. */
+/** The answer. While it waits the connection is not idle; a time that is set stays until the next request. */
 function patient(answer: Promise<Response>, request: Request, server: BunServer): Promise<Response> {
   server.timeout(request, WAIT_TIMEOUT_SECONDS);
-  answer.then((response) => silent.has(response) || server.timeout(request, IDLE_TIMEOUT_SECONDS), () => {});
-  return answer;
+  return answer.then((response) => {
+    if (silent.has(response)) return withoutReasons(response);
+    server.timeout(request, IDLE_TIMEOUT_SECONDS);
+    return response;
+  });
+}
+
+/** Bun prints why a stream breaks off, with the stack. Without a reason it ends the answer as broken, and prints nothing. */
+function withoutReasons(response: Response): Response {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return response;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { value, done } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch {
+        controller.error();
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
+  return new Response(body, response);
 }
 
 /** Allows the answer to be silent for as long as a load takes. */

@@ -296,7 +296,27 @@ export async function collect(
   return bytes.take();
 }
 
-/** The body as a web stream, read no faster than it is taken. A cut body makes the stream fail. */
+/** The most that is read of a body that nobody wants, so that its connection can be kept. Chosen: an error page is shorter. */
+const MAX_DISCARDED_BYTES = 64 * 1024;
+/** Chosen: as long as a slot of the guard is kept for a request that was given up. */
+const DISCARD_TIMEOUT_MS = 1_000;
+
+/** Reads the rest of a body that nobody wants, if it is short and comes at once. If not, its connection ends. */
+export function discard({ body, fields }: Pick<Exchanged, "body" | "fields">, clock: Clock): void {
+  const end = () => void body.destroy();
+  // What breaks it off says nothing any more.
+  body.on("error", () => {});
+  if (Number(linesOf(fields, "content-length")[0] ?? 0) > MAX_DISCARDED_BYTES) return end();
+  const cancel = clock.after(DISCARD_TIMEOUT_MS, end);
+  let bytes = 0;
+  body.on("data", (chunk: Uint8Array) => {
+    bytes += chunk.length;
+    if (bytes > MAX_DISCARDED_BYTES) end();
+  });
+  body.once("end", cancel).once("close", cancel);
+}
+
+/** The body as a web stream, read no faster than it is taken; a body that is cut breaks the stream. */
 export function streamOf(body: IncomingMessage): ReadableStream<Uint8Array> {
   const chunks = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({

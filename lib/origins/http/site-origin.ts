@@ -16,7 +16,7 @@ import { selectionOf, varyingNames } from "../../core/semantics/vary.ts";
 import type { Answer, Selection, Value } from "../../core/value.ts";
 import { connectTimeoutOf, lifetimeOf, LOAD_TIMEOUT_MS, type OriginDeps } from "../deps.ts";
 import { contentTypeOf, freshnessPolicy, keptFields, keptInDoubt, readWhole, taggedBy, withinDoubt } from "./answer.ts";
-import { collect, type Exchanged, HttpClient } from "./client.ts";
+import { collect, discard, type Exchanged, HttpClient } from "./client.ts";
 import { leadsOut } from "./dot-segments.ts";
 import { ORIGIN_IDLE_MS, passThrough } from "./through.ts";
 
@@ -58,7 +58,7 @@ export class SiteOrigin implements Origin {
       const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
       const answer = await this.#get(key, [...asked, ...validators], trace, within);
       if (answer.status !== 304) return await this.#whole(key, answer, asked, within, loading);
-      answer.body.resume();
+      discard(answer, this.#clock);
       if (stale !== undefined && validators.length > 0 && isAbout(stale.about.fields, answer.fields)) {
         return this.#freshened(stale, answer, asked);
       }

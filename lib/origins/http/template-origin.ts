@@ -23,7 +23,7 @@ import {
   taggedBy,
   withinDoubt,
 } from "./answer.ts";
-import { collect, type Exchanged, HttpClient } from "./client.ts";
+import { collect, discard, type Exchanged, HttpClient } from "./client.ts";
 import { hasDotSegment } from "./dot-segments.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
@@ -136,12 +136,12 @@ export class TemplateOrigin implements Origin {
     const validators = stale === undefined ? [] : validatorsOf(stale.about.fields);
     const answer = await this.#followed(url, [...validators, ...this.#traceFields(trace)], signal);
     if (answer.status === 304) {
-      answer.body.resume();
+      discard(answer, this.#clock);
       if (stale !== undefined && isAbout(stale.about.fields, answer.fields)) return this.#freshened(stale, answer, url);
       throw new OriginError(`${nameOf(url)} answered 304, which nobody asked for`);
     }
     if (answer.status === 404 || answer.status === 410) {
-      answer.body.resume();
+      discard(answer, this.#clock);
       return {
         body: EMPTY,
         contentType: "text/plain",
@@ -151,7 +151,7 @@ export class TemplateOrigin implements Origin {
       };
     }
     if (answer.status !== 200) {
-      answer.body.resume();
+      discard(answer, this.#clock);
       const [after] = linesOf(answer.fields, "retry-after");
       throw new OriginError(
         `${nameOf(url)} answered ${answer.status}${after === undefined ? "" : `, retry after ${after}`}`,
@@ -189,7 +189,7 @@ export class TemplateOrigin implements Origin {
       const answer = await client.exchange(head, null, signal);
       const [location] = linesOf(answer.fields, "location");
       if (!REDIRECTS.has(answer.status) || location === undefined) return answer;
-      answer.body.resume();
+      discard(answer, this.#clock);
       if (redirects === MAX_REDIRECTS) {
         throw new OriginError(`${nameOf(url)} redirects more than ${MAX_REDIRECTS} times`);
       }

@@ -13,6 +13,7 @@ import type { LoadingBody } from "../../core/ports.ts";
 import { type Fields, has, isFieldName, isFieldValue, linesOf, membersOf } from "../../core/semantics/fields.ts";
 import { connectTimeoutOf, LOAD_TIMEOUT_MS } from "../deps.ts";
 import { UnansweredError } from "../unanswered.ts";
+import { Connections } from "./connections.ts";
 import { OriginClock } from "./origin-clock.ts";
 
 /** The head of a request. */
@@ -47,6 +48,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** Gives the addresses for a host's name. @default the system's */
   readonly lookup?: LookupFunction | undefined;
+  /** Shared with other clients of the same origin. @default its own */
+  readonly connections?: Connections | undefined;
 }
 
 /** Requests in flight to one origin before further ones are refused; chosen. */
@@ -69,8 +72,8 @@ export class HttpClient {
   /** Opens a new connection for each request and closes it afterwards, so that the origin cannot be just closing it. */
   readonly #once: PlainAgent | SecureAgent;
   readonly #connecting: ConnectOptions;
+  readonly #connections: Connections;
   #inFlight = 0;
-  #isBounded = false;
   #isClosed = false;
 
   /** @param base only its scheme, host and port are used */
@@ -82,6 +85,9 @@ export class HttpClient {
     const Agent = base.protocol === "https:" ? SecureAgent : PlainAgent;
     this.#agent = new Agent(options);
     this.#once = new Agent({ keepAlive: false });
+    this.#connections = connecting.connections ?? new Connections();
+    this.#connections.add(this.#agent, this.#once);
+    this.#agent.on("free", () => this.#connections.freed());
   }
 
   /**
@@ -116,21 +122,28 @@ export class HttpClient {
   }
 
   /**
-   * Keeps at most this many connections from now on, and ends further idle ones. A request takes an idle connection
-   * first, so there are never more connections than requests allowed in flight. Those from a higher former limit end
-   * with their requests.
+   * Has at most so many connections from now on, idle ones and closing ones included, and ends idle ones beyond. Those of a
+   * higher limit before end with their requests.
    */
   keepIdle(most: number): void {
-    this.#isBounded = most < Infinity;
+    this.#connections.bound(most);
     this.#agent.maxFreeSockets = Math.min(most, MAX_IDLE_SOCKETS);
     // Connections in use count too; otherwise an idle one from a higher limit would stay beside them.
     this.#agent.maxSockets = Math.max(most, 1);
     for (const socket of this.#idle().slice(this.#agent.maxFreeSockets)) socket.destroy();
   }
 
-  /** Ends idle connections; those in use end with their requests, which the callers abort. */
+  /** Ends idle connections, and those in use when their requests have ended. */
+  retire(): void {
+    this.#agent.maxFreeSockets = 0;
+    for (const socket of this.#idle()) socket.destroy();
+    this.#connections.remove(this.#agent, this.#once);
+  }
+
+  /** Ends all connections, and with them the requests in flight. */
   close(): void {
     this.#isClosed = true;
+    this.#connections.remove(this.#agent, this.#once);
     this.#agent.destroy();
   }
 
@@ -138,15 +151,24 @@ export class HttpClient {
     return Object.values(this.#agent.freeSockets).flatMap((sockets) => sockets ?? []);
   }
 
-  #send(
+  async #send(
+    head: RequestHead,
+    body: ReadableStream<Uint8Array> | null,
+    signal: AbortSignal,
+    isRepeatable: boolean,
+  ): Promise<Exchanged> {
+    const reusing = isRepeatable ? this.#agent : undefined;
+    while (!this.#connections.hasRoom(reusing)) await this.#connections.changed(signal);
+    return await this.#sendNow(head, body, signal, isRepeatable);
+  }
+
+  #sendNow(
     { method, target, fields }: RequestHead,
     body: ReadableStream<Uint8Array> | null,
     signal: AbortSignal,
     isRepeatable: boolean,
   ): Promise<Exchanged> {
     const requestedAtMs = this.#clock.nowMs();
-    // This request gets its own connection, which replaces an idle one.
-    if (!isRepeatable && this.#isBounded) this.#idle().at(-1)?.destroy();
     const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
     // Not the caller's signal: after the answer has ended, Deno would destroy the kept connection through it, with an
     // error that has no listener any more.
@@ -185,6 +207,7 @@ export class HttpClient {
       let bytesBefore = 0;
       sent.on("socket", (used) => {
         socket = used;
+        this.#connections.uses(used);
         isReused = sent.reusedSocket;
         bytesBefore = used.bytesRead;
         // Deno would send any request on a kept connection again by itself, even a POST or an aborted one.

@@ -24,6 +24,7 @@ import {
   withinDoubt,
 } from "./answer.ts";
 import { collect, discard, type Exchanged, HttpClient } from "./client.ts";
+import { Connections } from "./connections.ts";
 import { hasDotSegment } from "./dot-segments.ts";
 
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
@@ -57,7 +58,9 @@ export class TemplateOrigin implements Origin {
   readonly #tags = new TagReader();
   /** The client for the origin itself. Its address may be of any kind, as the operator has named it. */
   readonly #own: HttpClient;
-  /** Clients for the targets of redirects, by scheme, host, port, and the kind of the redirecting origin's address. */
+  /** A redirect to the origin itself goes by another client, which must not double what may be open there. */
+  readonly #connections = new Connections();
+  /** To where redirects led, by scheme, host, port, and the kind of the address that they came from. */
   readonly #led = new Map<string, HttpClient>();
   #mostIdle = Infinity;
 
@@ -73,7 +76,11 @@ export class TemplateOrigin implements Origin {
     this.#timeoutMs = deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS;
     this.#lifetime = lifetimeOf(deps);
     this.#deps = deps;
-    const connecting = { connectTimeoutMs: connectTimeoutOf(this.#timeoutMs), lookup: deps.lookup };
+    const connecting = {
+      connectTimeoutMs: connectTimeoutOf(this.#timeoutMs),
+      lookup: deps.lookup,
+      connections: this.#connections,
+    };
     this.#own = new HttpClient(new URL(this.#template), deps.clock, connecting);
     const { fields = [], version } = deps;
     this.#plainFields = [
@@ -212,14 +219,21 @@ export class TemplateOrigin implements Origin {
     checkLiteral(target.hostname.replace(/^\[|\]$/g, ""), kind);
     const key = `${target.origin} ${kind}`;
     let client = this.#led.get(key);
-    if (client !== undefined) return client;
+    if (client !== undefined) {
+      // The one that was used last stands last.
+      this.#led.delete(key);
+      this.#led.set(key, client);
+      return client;
+    }
     if (this.#led.size >= MAX_CLIENTS) {
       const [oldest] = this.#led.keys();
-      this.#led.get(oldest!)!.close();
+      this.#led.get(oldest!)!.retire();
       this.#led.delete(oldest!);
     }
     const lookup = lookupWithin(kind, this.#deps.lookup);
-    client = new HttpClient(target, this.#clock, { connectTimeoutMs: connectTimeoutOf(this.#timeoutMs), lookup });
+    const connections = target.origin === new URL(this.#template).origin ? this.#connections : new Connections();
+    const connectTimeoutMs = connectTimeoutOf(this.#timeoutMs);
+    client = new HttpClient(target, this.#clock, { connectTimeoutMs, lookup, connections });
     client.keepIdle(this.#mostIdle);
     this.#led.set(key, client);
     return client;

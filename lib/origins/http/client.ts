@@ -3,7 +3,7 @@
  * `fetch` does not: Deno decodes gzip but leaves the header, and both join lines and follow proxies of the environment.
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
-import { Agent as SecureAgent, request as secureRequest } from "node:https";
+import { Agent as SecureAgent, request as secureRequest, type RequestOptions } from "node:https";
 import { isIP, type LookupFunction, type Socket } from "node:net";
 import type { Clock } from "../../core/base/clock.ts";
 import { GrowingBytes } from "../../core/base/growing-bytes.ts";
@@ -163,15 +163,15 @@ export class HttpClient {
   }
 
   #sendNow(
-    { method, target, fields }: RequestHead,
+    head: RequestHead,
     body: ReadableStream<Uint8Array> | null,
     signal: AbortSignal,
     isRepeatable: boolean,
   ): Promise<Exchanged> {
+    const { method } = head;
     const requestedAtMs = this.#clock.nowMs();
-    const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
-    // Not the caller's signal: after the answer has ended, Deno would destroy the kept connection through it, with an
-    // error that has no listener any more.
+    // Not the caller's signal: once the answer has ended, Deno would destroy the kept connection by it, with an error for
+    // which nobody listens any more.
     const inFlight = new AbortController();
     const abort = () => inFlight.abort(signal.reason);
     const detach = () => signal.removeEventListener("abort", abort);
@@ -179,20 +179,8 @@ export class HttpClient {
     return new Promise((resolve, reject) => {
       const send = this.#base.protocol === "https:" ? secureRequest : plainRequest;
       let answered: IncomingMessage | undefined;
-      const sent = send({
-        hostname,
-        port: this.#base.port,
-        ...(this.#base.protocol === "https:" && isIP(hostname) === 0 ? { servername: hostname } : {}),
-        ...(this.#connecting.lookup && { lookup: this.#connecting.lookup }),
-        method,
-        path: target,
-        headers: linesByName(framed(fields, body !== null), this.#base.host),
-        // An origin may close an idle connection at any time (RFC 9112, section 9.5), and then it is unknown whether it
-        // has read a request. So a request that may not be sent twice goes over a new connection.
-        agent: isRepeatable ? this.#agent : this.#once,
-        maxHeaderSize: MAX_HEAD_BYTES,
-        signal: inFlight.signal,
-      }, (answer) => {
+      const options = { ...this.#optionsOf(head, body !== null, isRepeatable), signal: inFlight.signal };
+      const sent = send(options, (answer) => {
         answered = answer;
         answer.once("end", detach);
         try {
@@ -214,6 +202,12 @@ export class HttpClient {
         sent.reusedSocket = false;
         if (used.connecting) this.#expectConnection(used, (error) => sent.destroy(error));
       });
+      // Nobody has asked for another protocol. Without a listener, both runtimes leave the request without an end.
+      sent.once("upgrade", (_answer, socket) => {
+        socket.destroy();
+        detach();
+        reject(new OriginError(`${this.#base.origin} answered with status 101`));
+      });
       sent.once("close", detach);
       sent.on("error", (error: NodeJS.ErrnoException) => {
         detach();
@@ -221,7 +215,7 @@ export class HttpClient {
         if (answered !== undefined) {
           if (isEndedByClose(method, answered.statusCode!, fieldsOf(answered.rawHeaders))) answered.destroy(error);
         } else if (isRepeatable && isReused && CLOSED_CODES.has(error.code) && !signal.aborted) {
-          this.#send({ method, target, fields }, null, signal, false).then(resolve, reject);
+          this.#send(head, null, signal, false).then(resolve, reject);
         } else if (error instanceof OriginError || error instanceof RequestBodyError) reject(error);
         else reject(new LostExchange(error, (socket?.bytesRead ?? 0) > bytesBefore));
       });
@@ -230,7 +224,24 @@ export class HttpClient {
     });
   }
 
-  /** @throws OriginError an invalid status or field */
+  #optionsOf({ method, target, fields }: RequestHead, hasBody: boolean, isRepeatable: boolean): RequestOptions {
+    const hostname = this.#base.hostname.replace(/^\[|\]$/g, "");
+    return {
+      hostname,
+      port: this.#base.port,
+      ...(this.#base.protocol === "https:" && isIP(hostname) === 0 ? { servername: hostname } : {}),
+      ...(this.#connecting.lookup && { lookup: this.#connecting.lookup }),
+      method,
+      path: target,
+      headers: linesByName(framed(fields, hasBody), this.#base.host),
+      // An origin closes idle connections when it likes (RFC 9112, section 9.5), and nobody can tell then whether it has
+      // read a request. So what may not be sent twice goes over a new one.
+      agent: isRepeatable ? this.#agent : this.#once,
+      maxHeaderSize: MAX_HEAD_BYTES,
+    };
+  }
+
+  /** @throws OriginError a status, or a field, that is none */
   #exchanged(method: string, answer: IncomingMessage, requestedAtMs: number): Exchanged {
     const { statusCode: status = 0, socket: { remoteAddress } } = answer;
     if (status < 200 || status > 599) throw new OriginError(`${this.#base.origin} answered with status ${status}`);

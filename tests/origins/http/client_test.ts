@@ -107,6 +107,7 @@ const broken: Readonly<Record<string, readonly Piece[]>> = {
   "no HTTP": ["hello\r\n\r\n", END],
   "nothing at all": [RESET],
   "a head that is cut": [`${OK}X: 1\r\n`, END],
+  "another protocol": ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi"],
   "a status of 99": ["HTTP/1.1 099 Odd\r\nContent-Length: 2\r\n\r\nhi"],
   "a status of 999": ["HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nhi"],
   "500 KiB of fields": [`${OK}X: ${"y".repeat(500 * 1024)}\r\nContent-Length: 2\r\n\r\nhi`],

@@ -46,10 +46,11 @@ export interface SiteUnderTest {
 export async function siteBehindNode(
   defer: Defer,
   handler: SiteHandler,
-  { lifetime = {}, valueBytesMax, owners = NoPeers, clock = systemClock }: {
+  { lifetime = {}, valueBytesMax, owners = NoPeers, clock = systemClock, isChunkedTextFaster = false }: {
     lifetime?: Partial<LifetimePolicy>;
     valueBytesMax?: number;
     clock?: Clock;
+    isChunkedTextFaster?: boolean;
     /** To whom values go that a request has brought. */
     owners?: PeerPicker;
   } = {},
@@ -160,6 +161,7 @@ export async function siteBehindNode(
     groups: new Map([["site", served]]),
     hosts: new Map([["site.test", served]]),
     isLoopbackOnly: true,
+    isChunkedTextFaster,
     currentEpoch: () => invalidations.position.label.epoch,
     clock,
     log,

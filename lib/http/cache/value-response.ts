@@ -4,6 +4,7 @@ import { isNotModified, isRangeOf } from "../../core/semantics/conditional.ts";
 import { type Fields, valueOf } from "../../core/semantics/fields.ts";
 import { rangeOf } from "../../core/semantics/range.ts";
 import { PLAIN, type Value } from "../../core/value.ts";
+import { untyped } from "../fast/untyped.ts";
 import { SANDBOX } from "../security.ts";
 
 /** Statuses that never have a body (RFC 9110, section 6.4.1). */
@@ -74,7 +75,7 @@ export function httpResponse(value: Value, context: ResponseContext): Response {
   if (WITHOUT_BODY.has(status)) return new Response(null, { status, headers });
   // The answer to a HEAD has no body, so the server cannot count the bytes.
   headers.push(["content-length", String(body.byteLength)]);
-  return new Response(context.bodyOf(body, request), { status, headers });
+  return new Response(sentBody(value, body, context), { status, headers });
 }
 
 type Lines = [string, string][];
@@ -126,15 +127,21 @@ function notModified(headers: Lines): Response {
   return new Response(null, { status: 304, headers: headers.filter(([name]) => !OF_A_BODY.has(name)) });
 }
 
+function sentBody({ contentType }: Value, part: Value["body"], { bodyOf, request }: ResponseContext): BodyInit {
+  const body = bodyOf(part, request);
+  return contentType === "" && body instanceof Uint8Array ? untyped(body as Value["body"]) : body;
+}
+
 function partOf(
-  { body }: Value,
+  value: Value,
   headers: Lines,
   { start, end }: { start: number; end: number },
-  { bodyOf, request }: ResponseContext,
+  context: ResponseContext,
 ): Response {
+  const { body } = value;
   headers.push(["content-range", `bytes ${start}-${end - 1}/${body.byteLength}`]);
   headers.push(["content-length", String(end - start)]);
-  return new Response(bodyOf(body.subarray(start, end), request), { status: 206, headers });
+  return new Response(sentBody(value, body.subarray(start, end), context), { status: 206, headers });
 }
 
 function unsatisfiable(headers: Lines, total: number): Response {

@@ -4,6 +4,7 @@
  */
 import { Memo } from "../../core/base/tables/memo.ts";
 import type { About, Value } from "../../core/value.ts";
+import { untyped } from "./untyped.ts";
 import { isOneChunk, type TextBodies } from "./text-bodies.ts";
 
 /** How many popular values have headers here; chosen. quick-lru keeps up to twice as many. No budget counts them. */
@@ -63,7 +64,12 @@ export class WholeHits {
       const init = this.#initOf(value, headersOf());
       Object.assign(made, { ageSeconds, ttlSeconds, cacheStatus, isSandboxed, byteLength, contentType, init });
     }
-    return new Response(this.#texts?.of(value) ?? value.body, made.init);
+    return new Response(contentType === "" ? this.#untyped(value) : this.#texts?.of(value) ?? value.body, made.init);
+  }
+
+  /** Deno adds a type to a string only. */
+  #untyped({ body }: Value): BodyInit {
+    return this.#texts === undefined ? untyped(body) : body;
   }
 
   #initOf({ body, about: { status } }: Value, lines: Lines): ResponseInit {

@@ -32,17 +32,22 @@ export class Pusher {
     this.#options = options;
   }
 
-  /** Pushes all entries in their order. Resolves when all are taken, or given up, or the signal aborts. Never rejects. */
-  async push(held: readonly Entry[], { target, signal, tries }: PushOptions): Promise<void> {
+  /**
+   * Pushes all entries in their order. Never rejects.
+   *
+   * @returns the entries that were given up, or are left when the signal aborts
+   */
+  async push(held: readonly Entry[], { target, signal, tries }: PushOptions): Promise<readonly Entry[]> {
     let left = held;
     for (let failures = 0; !signal.aborted;) {
       const before = left.length;
       left = await this.#pushOnce(left, target, signal);
-      if (left.length === 0) return;
+      if (left.length === 0) break;
       failures = left.length < before ? 1 : failures + 1;
-      if (failures === tries) return;
+      if (failures === tries) break;
       await pause(this.#options.clock, RETRY_AFTER_MS, signal);
     }
+    return left;
   }
 
   /**

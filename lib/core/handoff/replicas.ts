@@ -1,5 +1,6 @@
 import { entryBytes } from "../cache/byte-cache.ts";
-import type { Peer } from "../ports.ts";
+import { cacheKeyOf } from "../cache/variants.ts";
+import type { Entry, Peer } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 import type { Pusher } from "./push.ts";
@@ -11,6 +12,8 @@ const COPY_TRIES = 10;
  */
 const MAX_COPIES_IN_FLIGHT = 1_000;
 const MAX_COPY_BYTES_IN_FLIGHT = 64 * 1024 * 1024;
+/** Keys whose second copy a peer has not taken. Chosen: some megabytes; with more, the next change of owners sends all. */
+const MAX_LACKING = 10_000;
 
 /** The second copies of a group with two replicas: the owner and the next in rank keep each value. */
 export class Replicas {
@@ -22,6 +25,9 @@ export class Replicas {
   #rebalance = new AbortController();
   /** Whether the last rebalance was cut short: a second owner may then lack copies. */
   #isBehind = false;
+  /** By peer: the cache keys whose copies it has not taken. It gets them when it takes a copy again. */
+  readonly #lacking = new Map<Peer, Set<string>>();
+  #lackingKeys = 0;
 
   constructor(options: HandoffOptions, pusher: Pusher) {
     this.#options = options;
@@ -38,9 +44,11 @@ export class Replicas {
       if (peer === undefined) continue;
       this.#copiesInFlight++;
       this.#copyBytesInFlight += bytes;
-      void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 }).then(() => {
+      void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 }).then((left) => {
         this.#copiesInFlight--;
         this.#copyBytesInFlight -= bytes;
+        if (left.length > 0) this.#lack(peer, cacheKeyOf(key, value));
+        else if (this.#lacking.has(peer)) void this.#sendLacking(peer);
       });
     }
   }
@@ -54,9 +62,13 @@ export class Replicas {
     const { signal } = this.#rebalance;
     const wasBehind = this.#isBehind;
     this.#isBehind = true;
-    const target = (key: string) => this.#newOwner(key, wasBehind);
-    await this.#pusher.push(caches.main.entries(), { target, signal, tries: COPY_TRIES });
-    if (!signal.aborted) this.#isBehind = false;
+    const lacking = new Set([...this.#lacking.values()].flatMap((keys) => [...keys]));
+    this.#forgetLacking();
+    const target = (key: string) => this.#newOwner(key, wasBehind || lacking.has(key));
+    const left = await this.#pusher.push(caches.main.entries(), { target, signal, tries: COPY_TRIES });
+    if (signal.aborted) return;
+    this.#isBehind = false;
+    this.#noteLeft(left);
   }
 
   /** Ends a rebalance. */
@@ -64,12 +76,58 @@ export class Replicas {
     this.#rebalance.abort();
   }
 
-  /** The other owner of a key that this node also owns, unless that peer already has its copy. */
-  #newOwner(key: string, wasBehind: boolean): Peer | undefined {
+  /** The peer takes copies again. A partition that changes no list would else leave it without them until they expire. */
+  async #sendLacking(peer: Peer): Promise<void> {
+    const { caches } = this.#options;
+    const keys = this.#lacking.get(peer)!;
+    this.#lacking.delete(peer);
+    this.#lackingKeys -= keys.size;
+    const held = [...keys].flatMap((key) => {
+      const found = caches.held(key);
+      return found?.from === "main" ? [{ key, value: found.value }] : [];
+    });
+    const target = (key: string) => this.#otherOwner(key);
+    // A change of owners ends it, and so does the end of this node.
+    const { signal } = this.#rebalance;
+    this.#noteLeft(await this.#pusher.push(held, { target, signal, tries: COPY_TRIES }));
+  }
+
+  #noteLeft(entries: readonly Entry[]): void {
+    for (const { key } of entries) {
+      const peer = this.#otherOwner(key);
+      if (peer !== undefined) this.#lack(peer, key);
+    }
+  }
+
+  #lack(peer: Peer, cacheKey: string): void {
+    const keys = this.#lacking.get(peer) ?? new Set();
+    if (keys.has(cacheKey)) return;
+    if (this.#lackingKeys >= MAX_LACKING) {
+      this.#isBehind = true;
+      return;
+    }
+    this.#lacking.set(peer, keys.add(cacheKey));
+    this.#lackingKeys++;
+  }
+
+  #forgetLacking(): void {
+    this.#lacking.clear();
+    this.#lackingKeys = 0;
+  }
+
+  /** The other owner of a key that this node also owns. */
+  #otherOwner(key: string): Peer | undefined {
     const { picker, replicas } = this.#options;
     const owners = picker.ranked(key, replicas);
     if (owners.length < replicas || !owners.includes(undefined)) return undefined;
-    const other = owners.find((peer) => peer !== undefined)!;
+    return owners.find((peer) => peer !== undefined);
+  }
+
+  /** The same, unless that peer already has its copy. */
+  #newOwner(key: string, wasBehind: boolean): Peer | undefined {
+    const { picker, replicas } = this.#options;
+    const other = this.#otherOwner(key);
+    if (other === undefined) return undefined;
     const before = picker.rankedBefore(key, replicas);
     // Compares the peer object, not its name: a restarted node holds nothing.
     const hadIt = !wasBehind && before.length === replicas && before.includes(other);

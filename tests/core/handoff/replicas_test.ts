@@ -58,6 +58,72 @@ test("copies that one change of owners cut short are sent after the next", async
   assert.equal(origin.loads.length, before);
 });
 
+/** Keys of which not each of the two nodes has a copy. */
+function lackingAt({ groups, pickers }: Cluster, some: readonly string[]): string[] {
+  return some.filter((key) =>
+    pickers.get("a")!.ranked(key, 2).some((peer) => groups.get(peer?.name ?? "a")!.lookup(key) === undefined)
+  );
+}
+
+test("copies that a peer out of reach has not taken follow when it takes one again, though no list has changed", async () => {
+  const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2, hotAfterFetches: 0 } });
+  const { groups, pickers, clock, dead } = cluster;
+  const ofPair = (name: string) => (key: string) => {
+    const [first, second] = pickers.get("a")!.ranked(key, 2);
+    return first === undefined && second?.name === name;
+  };
+  const [last, ...held] = keys.filter(ofPair("b"));
+  dead.add("b");
+  for (const key of held) await groups.get("a")!.get(key);
+  await clock.advance(60_000);
+  dead.delete("b");
+  assert.deepEqual(lackingAt(cluster, held), held, "nobody tries for ever");
+  // A key of another pair says nothing about b.
+  await groups.get("a")!.get(keys.find(ofPair("c"))!);
+  await settle();
+  assert.deepEqual(lackingAt(cluster, held), held);
+  await groups.get("a")!.get(last!);
+  await clock.advance(1_000);
+  assert.deepEqual(lackingAt(cluster, [last!, ...held]), []);
+  await clock.advance(60_000);
+  assert.equal(clock.pending, 0);
+});
+
+test("copies that a new second owner has not taken in its time follow later, and are sent once", async () => {
+  const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] }, options: { replicas: 2 } });
+  const { groups, clock, dead } = cluster;
+  await askAll(cluster, ["a"]);
+  dead.add("b");
+  cluster.swap(["a", "b"]);
+  await clock.advance(60_000);
+  dead.delete("b");
+  await groups.get("a")!.getAsOwner("one more");
+  await clock.advance(1_000);
+  assert.deepEqual(lackingAt(cluster, keys), []);
+  const pushed = groups.get("a")!.stats().entriesPushed;
+  await groups.get("a")!.getAsOwner("another");
+  await clock.advance(1_000);
+  assert.equal(groups.get("a")!.stats().entriesPushed, pushed + 1);
+});
+
+test("a change of owners sends the copies that were not taken before it, and no other of their pair", async () => {
+  const cluster = makeCluster(["a", "b"], { options: { replicas: 2 } });
+  const { groups, clock, dead } = cluster;
+  const [taken, missed] = [keys.slice(0, 50), keys.slice(50, 60)];
+  for (const key of taken) await groups.get("a")!.getAsOwner(key);
+  await settle();
+  dead.add("b");
+  for (const key of missed) await groups.get("a")!.getAsOwner(key);
+  await settle();
+  dead.delete("b");
+  const before = groups.get("a")!.stats().entriesPushed;
+  // The weights change, the pair stays.
+  cluster.swap([{ ...record("a"), weight: 1.01 }, "b"]);
+  await clock.advance(10_000);
+  assert.deepEqual(lackingAt(cluster, [...taken, ...missed]), []);
+  assert.equal(groups.get("a")!.stats().entriesPushed - before, missed.length);
+});
+
 test("with two replicas a killed node costs no load, and neither does the next one", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"], { options: { replicas: 2 } });
   await askAll(cluster, ["a"]);

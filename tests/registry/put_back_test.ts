@@ -5,6 +5,7 @@ import type { PeerRecord } from "../../lib/core/roster.ts";
 import { Complaints } from "../../lib/registry/complaints.ts";
 import { Membership, type MembershipOptions } from "../../lib/registry/membership.ts";
 import { MemoryBucket } from "../../lib/registry/store/memory-store.ts";
+import { PutBackPace } from "../../lib/registry/put-back-pace.ts";
 import { encodeRecord } from "../../lib/registry/record.ts";
 import type { PeerStore } from "../../lib/registry/store/store.ts";
 import { ManualClock, settle } from "../support/clock.ts";
@@ -149,6 +150,39 @@ test("a wait for the turn ends when a peer is reached again, once in 5 s, and is
   assert.equal(membership.joined("dict"), true);
   assert.equal(putBacks.length, 3);
   await membership.close();
+});
+
+/** A path that is cut and healed again and again: when its node puts itself back, in seconds. */
+function putBacksWhile(seconds: number, { cut, whole }: { cut: number; whole: number }, pace = new PutBackPace()) {
+  const putBacks: number[] = [];
+  let [isListed, dueMs] = [true, Infinity];
+  for (let second = 0; second < seconds; second++) {
+    const nowMs = second * 1_000;
+    const phase = second % (cut + whole);
+    // The others take it for dead after 3 s, and knock as soon as they can.
+    if (phase === 3 && isListed) [isListed, dueMs] = [false, nowMs + pace.restMs(nowMs, () => 0)];
+    if (phase === cut && !isListed && pace.endRest(nowMs)) dueMs = nowMs + pace.restMs(nowMs, () => 0);
+    if (isListed || dueMs > nowMs) continue;
+    pace.wrote(nowMs, true);
+    putBacks.push(second);
+    isListed = true;
+  }
+  return putBacks;
+}
+
+test("peers that reach a node again and again do not make it come back again and again", () => {
+  for (const cycle of [{ cut: 5, whole: 2 }, { cut: 4, whole: 4 }, { cut: 10, whole: 1 }]) {
+    const pace = new PutBackPace();
+    const putBacks = putBacksWhile(600, cycle, pace);
+    const note = `${JSON.stringify(cycle)}: ${putBacks}`;
+    assert.ok(putBacks.filter((second) => second < 30).length >= 2, note);
+    assert.ok(putBacks.filter((second) => second >= 300).length <= 16, note);
+    const nowMs = 700_000;
+    assert.equal(pace.restMs(nowMs, () => 0), 0, "at once after a quiet minute");
+    pace.wrote(nowMs, true);
+    assert.equal(pace.restMs(nowMs + 100, () => 0), 400);
+    assert.equal(pace.endRest(nowMs + 100), true);
+  }
 });
 
 test("a peer that writes its record again is told of, after the list, also if its loss was never seen; no other is", async () => {

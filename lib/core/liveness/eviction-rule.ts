@@ -1,4 +1,5 @@
 /** Decides about a suspect: a round of indirect probes, then eviction if a rule allows it. */
+import { SayOnce } from "../base/logs/say-once.ts";
 import { standstillSince } from "../base/time/deadlines.ts";
 import { withTimeout } from "../base/time/timeout.ts";
 import { probeIndirectly } from "./indirect-probe.ts";
@@ -13,6 +14,10 @@ import type { ReturnedLives } from "./returned-lives.ts";
 const INDIRECT_PROBERS = 5;
 /** After this time an eviction counts as failed. If it happened after all, the next roster shows it. Chosen. */
 const EVICT_TIMEOUT_MS = 5_000;
+/** The log tells of a peer's silence once in this time: a path may come and go every few seconds for days. Chosen. */
+const SAY_EVERY_MS = 60_000;
+/** The most silent peers in the log in that time. Chosen: as many as a list has at most. */
+const MAX_SAID = 1_000;
 
 /** The cluster as this node sees it now. */
 export interface View {
@@ -37,6 +42,7 @@ interface EvictionRuleOptions {
 export class EvictionRule {
   readonly #options: EvictionRuleOptions;
   readonly #staleRecords = new StaleRecords();
+  readonly #said: SayOnce;
   /** When a peer last answered this node; undefined: no peer ever answered. */
   #heardAtMs: number | undefined;
   #rounds = 0;
@@ -44,6 +50,7 @@ export class EvictionRule {
 
   constructor(options: EvictionRuleOptions) {
     this.#options = options;
+    this.#said = new SayOnce({ clock: options.liveness.clock, maxSaid: MAX_SAID, forMs: SAY_EVERY_MS });
   }
 
   /** The number of rounds in which other nodes were asked. */
@@ -169,9 +176,9 @@ export class EvictionRule {
   }
 
   #logOnce(suspect: ProbeState): void {
-    if (suspect.isLogged) return;
-    suspect.isLogged = true;
     const { name } = suspect.peer.record;
+    if (suspect.isLogged || !this.#said.isNews(name)) return;
+    suspect.isLogged = true;
     const waitMs = this.#waitMsFor(suspect);
     const next = this.#options.liveness.isRegistryAway()
       ? "no peer is evicted while NATS is away"

@@ -210,3 +210,19 @@ test("a node is kept that only one other cannot reach", async (defer) => {
   await world.clock.advance(60_000);
   assert.deepEqual(world.evictions, []);
 });
+
+test("a path that comes and goes evicts nobody, and fills no log", async (defer) => {
+  const world = new World(five, { random: seeded(4) });
+  defer(() => world.close());
+  await world.clock.advance(1_500);
+  for (let flap = 0; flap < 100; flap++) {
+    world.cut(["a"], ["b"]);
+    await world.clock.advance(3_500);
+    world.heal();
+    await world.clock.advance(2_500);
+  }
+  assert.deepEqual(world.evictions, []);
+  const lines = ["a", "b"].map((name) => world.machine(name).log.lines.length);
+  // Ten minutes: at most one silence a minute, and its end.
+  assert.ok(lines.every((count) => count >= 10 && count <= 22), `${lines}`);
+});

@@ -12,6 +12,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /insufficient (storage |memory )?resources|resource limits exceeded|maximum number of streams/i,
     "give JetStream more room (max_file_store, or the account's limits): 512 MiB is plenty",
   ],
+  [/^TIMEOUT$/, "it is connected and does not answer: look whether it stands still, or its cluster has no leader"],
 ];
 
 /** Adds to the reason what to do, if waiting does not help. */

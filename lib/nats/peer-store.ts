@@ -235,10 +235,10 @@ export class NatsStore implements PeerStore, InvalidationLog, DefinitionStore {
       try {
         reason = await this.#connected(() => attempt = 0);
       } catch (error) {
-        reason = withAdvice(reasonOf(error));
+        reason = reasonOf(error);
       }
       if (this.#closing.signal.aborted) return;
-      this.#setAway(reason);
+      this.#setAway(withAdvice(reason));
       this.#hurry = new AbortController();
       await pause(
         clock,

@@ -65,6 +65,8 @@ test("NATS is paused until all have noticed, and goes on: the rosters stand", ne
   const { membership } = fleet.nodes[1]!;
   const suspect = membership.roster("dict").peers[2]!;
   assert.equal(await membership.evict(suspect), false, "nobody is evicted while NATS is away");
+  const told = fleet.lines(/^warn NATS is away \(TIMEOUT; .*look whether it stands still/);
+  assert.equal(told.length, 10, fleet.lines(/NATS/).join("\n"));
   server.signal("SIGCONT");
   await mustRecover(fleet);
   assert.equal(fleet.lines(/evicted|putting it back/).length, 0);

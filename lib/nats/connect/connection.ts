@@ -61,11 +61,15 @@ export interface Connected {
   readonly connection: NatsConnection;
   /** The time limit of a question, in ms: the least time, or more if the round trip to this server is long. */
   readonly requestTimeoutMs: number;
-  /** The round trip in ms, by the greeting: it takes two round trips, one to connect and one for the first bytes. */
+  /** The quicker of two measurements, in ms, as this node may have been busy: see `connectOnce`. */
   readonly roundTripMs: number;
 }
 
-/** The time limit of a question in round trips. Chosen: a new connection takes three, with TLS up to six. */
+/** That of the connection and that of its first bytes. */
+const GREETING_ROUND_TRIPS = 2;
+/** The same, and that of the login. */
+const CONNECTION_ROUND_TRIPS = 3;
+/** Chosen: what a question may take in round trips. A new connection takes three, with TLS up to six. */
 const TIMEOUT_ROUND_TRIPS = 8;
 /** The most for it. Chosen: a server with longer round trips is as bad as no server. */
 const MAX_TIMEOUT_MS = 10_000;
@@ -101,11 +105,15 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
       if (greeted === undefined) break;
       passLostErrors();
       login ??= { ...target.auth, ...await readLogin(target.login ?? {}) };
-      const roundTripMs = greeted.tookMs / 2;
-      const requestTimeoutMs = timeoutOf(roundTripMs, how.timeoutMs);
+      const greetingMs = greeted.tookMs / GREETING_ROUND_TRIPS;
+      const timeoutMs = timeoutOf(greetingMs, how.timeoutMs);
+      const beganMs = how.clock.nowMs();
       try {
-        const connection = await connectTo(greeted.server, login, target, { ...how, timeoutMs: requestTimeoutMs });
-        return { connection, requestTimeoutMs, roundTripMs };
+        const connection = await connectTo(greeted.server, login, target, { ...how, timeoutMs });
+        const tookMs = how.clock.nowMs() - beganMs;
+        // A busy moment at the start must not make all later questions slow to fail.
+        const roundTripMs = Math.min(greetingMs, tookMs / CONNECTION_ROUND_TRIPS);
+        return { connection, requestTimeoutMs: timeoutOf(roundTripMs, how.timeoutMs), roundTripMs };
       } catch (error) {
         fault = error;
       }

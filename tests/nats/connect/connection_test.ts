@@ -69,3 +69,26 @@ test("a server that greets the look and then no client leaves no connection behi
     return "both connections are closed";
   });
 });
+
+test("a greeting that comes late, as the node is busy, does not make all later questions wait longer", async (defer) => {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    const greet = () => socket.write('INFO {"version":"2.14.0","max_payload":1048576}\r\n');
+    if (sockets.push(socket) === 1) return void setTimeout(greet, 900);
+    greet();
+    socket.on("data", (chunk) => {
+      if (String(chunk).includes("PING")) socket.write("PONG\r\n");
+    });
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  defer(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const target = parseNatsUrls([`127.0.0.1:${(server.address() as { port: number }).port}`]);
+  const how = { name: "test", timeoutMs: 1_000, clock: realClock, signal: new AbortController().signal };
+  const { connection, requestTimeoutMs, roundTripMs } = await connectOnce(target, new Set(), how);
+  defer(() => connection.close());
+  assert.ok(requestTimeoutMs < 3_600 && roundTripMs < 450, `${requestTimeoutMs} ms, by ${roundTripMs} ms`);
+});

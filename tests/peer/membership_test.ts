@@ -620,3 +620,25 @@ test("more taken than was pushed counts as all that was pushed; a reply without 
   await net.tick();
   assert.equal(stateOf(a, "b"), "open");
 });
+
+test("a peer so far away that each reply to a probe comes too late is alive, until none comes any more", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const replies = net.dialed[0]!.other;
+  /** A probe, and 800 ms until the next one. The reply comes after so long. */
+  const probe = async (replyAfterMs: number): Promise<boolean> => {
+    replies.stalled = true;
+    const outcome = a.link("b")!.probe({ timeoutMs: 250 }).then(() => true, () => false);
+    await net.tick();
+    await net.clock.advance(Math.min(replyAfterMs, 790));
+    if (replyAfterMs <= 790) replies.deliver();
+    await net.tick();
+    await net.clock.advance(800 - Math.min(replyAfterMs, 790));
+    return await outcome;
+  };
+  assert.equal(await probe(300), false, "the first one: nothing has come");
+  for (let i = 0; i < 20; i++) assert.equal(await probe(300), true);
+  assert.equal(await probe(10), true);
+  assert.equal(await probe(Infinity), false, "it may be the first of a silence");
+  assert.equal(await probe(Infinity), false);
+});

@@ -38,6 +38,8 @@ export class Channel implements SocketHandler {
   readonly #told = new ToldLabel();
   #closedBecause: string | undefined;
   #onIdle: (() => void) | undefined;
+  /** `framesIn` as the last probe ended, if that had no reply in time. */
+  #framesAtMiss: number | undefined;
   framesIn = 0;
 
   /**
@@ -135,17 +137,22 @@ export class Channel implements SocketHandler {
   }
 
   /**
-   * The channel at the other end replies by itself. A probe waits behind earlier messages. Behind a full socket it
-   * times out, as the gets there would. Arriving bytes count as an answer, too, as a reply may be late on a slow path.
+   * The channel at the other end replies by itself. A probe queues behind the messages before it: behind a full socket it
+   * times out, and so would the gets that wait there. Bytes that arrive are an answer as well: a reply may be late on a slow
+   * path, and that of a far peer comes after each probe has ended.
    *
    * @throws PeerError; OverloadedError it was not sent, as too many asks are in flight
    */
-  probe(timeoutMs: number): Promise<void> {
-    const before = this.framesIn;
-    return this.#outgoing.probe(timeoutMs).catch((error) => {
-      const isAlive = this.framesIn > before && this.#closedBecause === undefined;
-      if (!isAlive || !(error instanceof PeerError)) throw error;
-    });
+  async probe(timeoutMs: number): Promise<void> {
+    const before = this.#framesAtMiss ?? this.framesIn;
+    try {
+      await this.#outgoing.probe(timeoutMs);
+      this.#framesAtMiss = undefined;
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      this.#framesAtMiss = this.framesIn;
+      if (this.framesIn === before || this.#closedBecause !== undefined) throw error;
+    }
   }
 
   /** Bytes of memory for the peer's messages that have arrived in part. */

@@ -1,13 +1,15 @@
-/** Scenarios in which links between hosts fail. */
+/** Scenarios in which links between hosts fail, or a host stands still. */
+import { readFileSync } from "node:fs";
 import { atMost, type Check, holds } from "../chaos/result.ts";
 import type { Host, Loss } from "./hosts.ts";
+import { AGREED } from "./report.ts";
 import { nameOf, type Outcome, type Run, type Scenario, World } from "./world.ts";
 
 /** Time for all lists to be equal after a fault is over. */
 export const HEALED_WITHIN_MS = 10_000;
 
 export function agreedWithin(tookMs: number, mostMs = HEALED_WITHIN_MS): Check {
-  return atMost("all agree after", Math.round(tookMs), mostMs, " ms");
+  return atMost(AGREED, Math.round(tookMs), mostMs, " ms");
 }
 
 function linkDown(run: Run): Promise<Outcome> {
@@ -92,6 +94,46 @@ async function lossy(run: Run): Promise<Outcome> {
   });
 }
 
+/** A node stands still under load, as one that swaps does: longer than it takes to be evicted. */
+async function standsStill(run: Run): Promise<Outcome> {
+  const world = await World.make(run, { nodes: 5 });
+  const victim = nameOf(2);
+  const node = world.fleet.members.get(victim)!;
+  run.defer(() => node.signal("SIGCONT"));
+  let [agreedMs, grownMiB] = [Infinity, Infinity];
+  const memory = () => world.names.filter((name) => name !== victim).map((name) => memoryMiB(world, name));
+  await world.measure(async () => {
+    const before = memory();
+    world.say(`${victim} stands still`);
+    node.signal("SIGSTOP");
+    await world.pause(8);
+    grownMiB = Math.max(
+      ...memory().map((mebibytes, index) => mebibytes - before[index]!),
+    );
+    node.signal("SIGCONT");
+    world.say("it goes on");
+    // Its list is the old one, and equal to nobody's, until it has read the new one.
+    agreedMs = await world.fleet.agree(30_000);
+    await world.pause(5);
+  });
+  return world.outcome({
+    atFault: [victim],
+    checks: ({ others }) => [
+      atMost("failed", others.failed, 0),
+      agreedWithin(agreedMs),
+      atMost("memory of another grew by", Math.round(grownMiB), 64, " MiB"),
+    ],
+  });
+}
+
+function memoryMiB(world: World, name: string): number {
+  const { pid } = world.fleet.members.get(name)!.child;
+  const [, kibibytes] = /^VmRSS:\s+(\d+)/m.exec(
+    readFileSync(`/proc/${pid}/status`, "utf8"),
+  )!;
+  return Number(kibibytes) / 1024;
+}
+
 export const links: readonly Scenario[] = [
   { name: "link-down", title: "a host's link is down for 15 s", run: linkDown },
   {
@@ -113,5 +155,10 @@ export const links: readonly Scenario[] = [
     name: "loss",
     title: "every host loses 25 % of all packets, for 20 s",
     run: lossy,
+  },
+  {
+    name: "stands-still",
+    title: "a node stands still for 8 s",
+    run: standsStill,
   },
 ];

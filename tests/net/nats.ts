@@ -48,7 +48,7 @@ async function firstSwallows(run: Run): Promise<Outcome> {
   for (const host of world.hosts) swallows.refuseFrom(host.address);
   const joiner = world.network.host("net-7");
   swallows.refuseFrom(joiner.address);
-  let readyMs = Infinity;
+  let [readyMs, agreedMs] = [Infinity, Infinity];
   await world.measure(async () => {
     const sinceMs = performance.now();
     await world.start(joiner, {
@@ -59,6 +59,7 @@ async function firstSwallows(run: Run): Promise<Outcome> {
       () => {},
     );
     world.say(`${joiner.name} is ready after ${Math.round(readyMs)} ms`);
+    agreedMs = await world.fleet.agree(20_000);
     await world.pause(3);
   });
   return world.outcome({
@@ -66,6 +67,7 @@ async function firstSwallows(run: Run): Promise<Outcome> {
       atMost("failed", others.failed, 0),
       atMost("ready after", Math.round(readyMs), 3_000, " ms"),
       atMost("extra loads", extraLoads, 5),
+      agreedWithin(agreedMs),
     ],
   });
 }
@@ -102,6 +104,7 @@ const unusable: readonly Unusable[] = [
 async function unusableServers(run: Run): Promise<Outcome> {
   const checks: Check[] = [];
   const notes: string[] = [];
+  let [failed, slowestMs] = [0, 0];
   const world = await World.make(run, { nodes: 1 });
   for (const [index, { what, config, told }] of unusable.entries()) {
     const folder = temporaryDirectory(run.defer);
@@ -117,18 +120,30 @@ async function unusableServers(run: Run): Promise<Outcome> {
     await pause(6_000);
     const node = world.fleet.members.get(joiner.name)!;
     const lines = node.lines.filter((line) => line.includes('"level":"warn"') || line.includes('"level":"error"'));
+    const askedMs = performance.now();
     const answer = await fetch(`${node.url}/cache/net/key-1`).then(
       ({ status }) => status,
       () => 0,
     );
+    slowestMs = Math.max(slowestMs, performance.now() - askedMs);
+    if (answer !== 200) failed++;
     checks.push(holds(`${what}: told`, lines.some((line) => told.test(line))));
     checks.push(atMost(`${what}: lines in 6 s`, lines.length, 3));
     checks.push(holds(`${what}: serves`, answer === 200));
-    notes.push(`${what}: ${lines[0] === undefined ? "nothing" : JSON.parse(lines[0]).message}`);
+    notes.push(
+      `${what}: ${lines[0] === undefined ? "nothing" : JSON.parse(lines[0]).message}`,
+    );
     world.say(`${what}:\n${lines.join("\n")}`);
     await world.end(joiner.name, "SIGTERM");
   }
-  return { checks, notes, details: {} };
+  const overOneSecondPercent = slowestMs > 1_000 ? 100 / unusable.length : 0;
+  const atFault = {
+    requests: unusable.length,
+    failed,
+    slowestMs,
+    overOneSecondPercent,
+  };
+  return { atFault, checks, notes, details: {} };
 }
 
 export const natsScenarios: readonly Scenario[] = [

@@ -8,13 +8,17 @@ export interface Row {
   readonly brokeOff?: string;
 }
 
+/** The check that has a column of its own. */
+export const AGREED = "all agree after";
+
 /**
- * The results of clients at healthy nodes and at faulty ones, extra loads, and the targets with the measured values.
+ * What clients saw at healthy nodes and at those at fault, extra loads, when all nodes agreed, and the other targets with what
+ * was measured.
  */
 export function table(rows: readonly Row[]): string {
   return [
-    "| scenario | at the others: failed, slowest, over 1 s | at the node at fault | extra loads | more | met |",
-    "| --- | --- | --- | --- | --- | --- |",
+    "| scenario | at the others: failed, slowest, over 1 s | at the node at fault | extra loads | all agree after | more | met |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
     ...rows.map(line),
   ].join("\n");
 }
@@ -22,8 +26,10 @@ export function table(rows: readonly Row[]): string {
 function line({ scenario: { name, title }, outcome, brokeOff }: Row): string {
   const checks = outcome?.checks ?? [];
   const isMet = outcome !== undefined && checks.every((check) => check.isMet);
+  const agreed = checks.find(({ what }) => what === AGREED);
   const more = [
-    ...checks.map(({ what, measured, target }) => `${what}: ${measured} (${target})`),
+    ...checks.filter((check) => check !== agreed)
+      .map(({ what, measured, target }) => `${what}: ${measured} (${target})`),
     ...(outcome?.notes ?? []),
     ...(brokeOff === undefined ? [] : [brokeOff]),
   ];
@@ -32,6 +38,7 @@ function line({ scenario: { name, title }, outcome, brokeOff }: Row): string {
     seen(outcome?.others),
     seen(outcome?.atFault),
     String(outcome?.extraLoads ?? ""),
+    agreed === undefined ? "" : `${agreed.measured} (${agreed.target})`,
     more.join("; "),
     isMet ? "yes" : "**no**",
   ];

@@ -9,7 +9,8 @@ import { NodeProcess, temporaryDirectory } from "../support/node.ts";
 import { until } from "../support/until.ts";
 import { GROUP } from "./fleet.ts";
 import { ORIGIN } from "./hosts.ts";
-import { type Outcome, type Run, type Scenario, World } from "./world.ts";
+import { agreedWithin } from "./links.ts";
+import { type Outcome, type Run, type Scenario, seenOf, World } from "./world.ts";
 
 const FRONT_PORT = 8080;
 
@@ -66,6 +67,7 @@ function behindNginx(keepAlive: boolean): (run: Run) => Promise<Outcome> {
     for (const name of world.names) world.load.remove(name);
     world.load.add("nginx", front);
     await world.load.ready(["nginx"]);
+    let agreedMs = Infinity;
     await world.measure(async () => {
       for (const name of world.names) {
         await world.end(name, "SIGTERM");
@@ -82,6 +84,7 @@ function behindNginx(keepAlive: boolean): (run: Run) => Promise<Outcome> {
         );
         await world.pause(1);
       }
+      agreedMs = await world.fleet.agree(20_000);
     });
     return world.outcome({
       checks: (
@@ -89,6 +92,7 @@ function behindNginx(keepAlive: boolean): (run: Run) => Promise<Outcome> {
       ) => [
         atMost("failed", others.failed, 0),
         atMost("extra loads", extraLoads, 5),
+        agreedWithin(agreedMs),
       ],
     });
   };
@@ -134,17 +138,19 @@ function beside(
         options: ["--bucket", bucket],
       });
     }
-    await world.pause(4);
-    let wrong = 0;
-    let lost = 0;
+    const agreedMs = await agreed(kind, world, hosts.map(({ name }) => name));
+    let [wrong, lost] = [0, 0];
+    const latenciesMs: number[] = [];
     for (let rank = 0; rank < 200; rank++) {
       for (const [index, { name }] of hosts.entries()) {
         const mark = "ab"[index % 2]!;
         const url = `${world.fleet.members.get(name)!.url}/cache/${GROUP}/key-${rank}`;
+        const askedMs = performance.now();
         const body = await fetch(url).then(
           (response) => response.arrayBuffer(),
           () => undefined,
         );
+        latenciesMs.push(performance.now() - askedMs);
         if (body === undefined) lost++;
         else if (!valueOf(`${mark} key-${rank}`).equals(new Uint8Array(body))) {
           wrong++;
@@ -154,13 +160,16 @@ function beside(
     const loads = origins.map((origin) => origin.loads);
     const told = hosts.map(({ name }) =>
       world.fleet.members.get(name)!.lines.filter((line) =>
-        line.includes(" is another than mine: no value of it is shared with that node")
+        line.includes(
+          " is another than mine: no value of it is shared with that node",
+        )
       ).length
     );
     const checks: Check[] = [
       atMost("failed", lost, 0),
       atMost("values of the other origin", wrong, 0),
       atMost("loads of 400 keys", loads[0]! + loads[1]!, 400),
+      agreedWithin(agreedMs),
       ...(kind === "two definitions"
         ? [
           holds(
@@ -171,8 +180,27 @@ function beside(
         ]
         : []),
     ];
-    return { checks, notes: [], details: {} };
+    const extraLoads = loads[0]! + loads[1]! - 400;
+    return {
+      others: seenOf(latenciesMs, lost),
+      extraLoads,
+      checks,
+      notes: [],
+      details: {},
+    };
   };
+}
+
+/** Two clusters have a list each; one bucket has one list, of nodes that share values in pairs. */
+async function agreed(
+  kind: "two clusters" | "two definitions",
+  world: World,
+  names: readonly string[],
+) {
+  const lists = kind === "two clusters" ? [0, 1].map((odd) => names.filter((_, at) => at % 2 === odd)) : [names];
+  return Math.max(
+    ...await Promise.all(lists.map((list) => world.fleet.agree(20_000, list))),
+  );
 }
 
 export const sharing: readonly Scenario[] = [

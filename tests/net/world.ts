@@ -45,6 +45,17 @@ export interface Seen {
   readonly overOneSecondPercent: number;
 }
 
+/** What clients saw, from how long each answer took. */
+export function seenOf(latenciesMs: readonly number[], failed: number): Seen {
+  const slow = latenciesMs.filter((tookMs) => tookMs > 1_000).length;
+  return {
+    requests: latenciesMs.length,
+    failed,
+    slowestMs: latenciesMs.reduce((most, tookMs) => Math.max(most, tookMs), 0),
+    overOneSecondPercent: latenciesMs.length === 0 ? 0 : 100 * slow / latenciesMs.length,
+  };
+}
+
 export interface Outcome {
   /** At healthy nodes. */
   readonly others?: Seen;
@@ -236,16 +247,10 @@ export class World {
     const tallies = names.map((name) => this.load.tally.byNode.get(name))
       .filter((tally) => tally !== undefined);
     const latenciesMs = tallies.flatMap((tally) => tally.latenciesMs);
-    const slow = latenciesMs.filter((tookMs) => tookMs > 1_000).length;
-    return {
-      requests: latenciesMs.length,
-      failed: tallies.reduce((sum, tally) => sum + tally.failed, 0),
-      slowestMs: latenciesMs.reduce(
-        (most, tookMs) => Math.max(most, tookMs),
-        0,
-      ),
-      overOneSecondPercent: latenciesMs.length === 0 ? 0 : 100 * slow / latenciesMs.length,
-    };
+    return seenOf(
+      latenciesMs,
+      tallies.reduce((sum, tally) => sum + tally.failed, 0),
+    );
   }
 
   #logs(): string {

@@ -4,7 +4,7 @@ import { execFile, spawn } from "node:child_process";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, startNode } from "../support/node.ts";
 import { test } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { PATIENCE, until } from "../support/until.ts";
 
 test(
   "an operator sees and moves the peers with the nats command",
@@ -16,7 +16,7 @@ test(
         execFile(
           "nats",
           ["--server", nats.url, "kv", ...args],
-          { timeout: 10_000 },
+          { timeout: PATIENCE * 10_000 },
           (error, stdout, stderr) =>
             error === null ? done(stdout + stderr) : failed(new Error(`nats kv ${args.join(" ")}: ${stdout}${stderr}`)),
         )

@@ -3,9 +3,10 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { PATIENCE } from "./until.ts";
 
 const run = promisify(execFile);
-const PROCESS_TIMEOUT_MS = 20_000;
+const PROCESS_TIMEOUT_MS = PATIENCE * 20_000;
 
 /** A certificate and its private key in PEM. */
 export interface Certificate {

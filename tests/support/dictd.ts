@@ -9,12 +9,13 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Defer } from "./test.ts";
+import { PATIENCE } from "./until.ts";
 
 export const DICTD_PROGRAMS = ["dictd", "dict"];
 
 /** Debian's packages dict-gcide and dict-wn. */
 const DATABASES = "/usr/share/dictd";
-const START_TIMEOUT_MS = 15_000;
+const START_TIMEOUT_MS = PATIENCE * 15_000;
 
 /**
  * Starts a dictd with the databases `gcide`, `wn` and `ours`, and returns when it answers; ended with the test.

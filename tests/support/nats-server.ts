@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { connect, NatsError } from "nats";
 import type { Defer } from "./test.ts";
 import { freePort } from "./free-port.ts";
+import { PATIENCE } from "./until.ts";
 
 export interface NatsOptions {
   /** @default a free one */
@@ -25,7 +26,7 @@ export interface NatsServer {
   storeDir: string;
   /** The process id of the running server, or of the last one. */
   readonly pid: number;
-  /** The last 64 KiB of its log. */
+  /** The last of what it logged: 1 MiB. */
   readonly output: string;
   /** Resolves when the process has ended. @default SIGTERM */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
@@ -35,15 +36,17 @@ export interface NatsServer {
   restart(): Promise<void>;
 }
 
-const startTimeoutMs = 15_000;
-const stopTimeoutMs = 5_000;
-const clusterTimeoutMs = 20_000;
+const startTimeoutMs = PATIENCE * 15_000;
+const stopTimeoutMs = PATIENCE * 5_000;
+const clusterTimeoutMs = PATIENCE * 20_000;
+/** Chosen: a server that refuses thousands of messages tells of each in a line. */
+const outputChars = 1024 * 1024;
 const probeTimeoutMs = 1_000;
 
 /**
  * Starts a nats-server and resolves when it greets on its port.
  *
- * @throws Error with the server's own output when it ends or stays silent for 15 s.
+ * @throws Error with the server's own output when it ends or stays silent for 45 s.
  */
 export async function startNats(defer: Defer, options: NatsOptions = {}): Promise<NatsServer> {
   const storeDir = options.storeDir ?? await temporaryFolder(defer);
@@ -70,7 +73,7 @@ export interface NatsCluster {
  * Starts servers that form one cluster, with routes on 127.0.0.1, and resolves when it has settled, so that replicated
  * buckets can be made. After a restart wait for `settled` again: a server without a leader answers no request.
  *
- * @throws Error when it has not settled within 20 s.
+ * @throws Error when it has not settled within 60 s.
  */
 export async function startNatsCluster(defer: Defer, size: number): Promise<NatsCluster> {
   const ports = await distinctPorts(2 * size);
@@ -198,7 +201,7 @@ function launch(args: string[]): Running {
     });
   });
   child.stderr!.on("data", (chunk) => {
-    running.output = (running.output + chunk).slice(-65_536);
+    running.output = (running.output + chunk).slice(-outputChars);
     running.isReady ||= running.output.includes("Server is ready");
   });
   return running;

@@ -70,7 +70,9 @@ export function buildReleaseBefore(defer: Defer): Release {
  */
 export function testWithReleaseBefore(name: string, needs: Needs, run: (defer: Defer) => unknown): void {
   const reason = whyNoReleaseBefore();
-  if (reason === undefined) return test(name, needs, run);
+  // Where this checkout's packages are others, npm installs them anew.
+  const timeoutMs = (needs.timeoutMs ?? 30_000) + INSTALL_TIMEOUT_MS;
+  if (reason === undefined) return test(name, { ...needs, timeoutMs }, run);
   console.log(`skipped: "${name}": ${reason}`);
   test(name, { ...needs, skip: reason }, () => {});
 }

@@ -4,11 +4,12 @@
  */
 import { test as nodeTest } from "node:test";
 import { execFileSync } from "node:child_process";
+import { PATIENCE } from "./until.ts";
 
 export interface Needs {
   /** Programs that must be on PATH (or absolute paths). */
   programs?: string[];
-  /** @default 30_000 */
+  /** Enough on an idle machine; a busy one gets `PATIENCE` times that. @default 30_000 */
   timeoutMs?: number;
   /** Why it cannot run on this machine, where it is not required. In CI it then passes. */
   skip?: string;
@@ -33,7 +34,7 @@ export function test(
     : missing.length > 0
     ? `not on this machine: ${missing.join(", ")}`
     : needs.skip ?? false;
-  nodeTest(name, { skip, timeout: needs.timeoutMs ?? 30_000 }, async () => {
+  nodeTest(name, { skip, timeout: PATIENCE * (needs.timeoutMs ?? 30_000) }, async () => {
     if (missing.length > 0) throw new Error(`CI must have ${missing.join(", ")}`);
     const undos: (() => unknown)[] = [];
     try {

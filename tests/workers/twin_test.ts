@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { bothRuntimes, root, runCommand } from "../support/node.ts";
 import { test } from "../support/test.ts";
+import { PATIENCE } from "../support/until.ts";
 
 for (const kind of bothRuntimes) {
   test(`what is written to a twin on ${kind} that has ended is lost, and harms nobody`, async () => {
@@ -11,7 +12,7 @@ for (const kind of bothRuntimes) {
       execFile(
         program!,
         args,
-        { timeout: 20_000 },
+        { timeout: PATIENCE * 20_000 },
         (error, stdout, stderr) => error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stderr}`)),
       )
     );

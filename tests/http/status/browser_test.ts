@@ -12,6 +12,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { startNats } from "../../support/nats-server.ts";
 import { assembled, startNode, temporaryDirectory } from "../../support/node.ts";
 import { type Defer, test } from "../../support/test.ts";
+import { PATIENCE } from "../../support/until.ts";
 
 /** What the page promises. */
 const TOLD_WITHIN_MS = 3_000;
@@ -36,7 +37,7 @@ async function startApi(defer: Defer) {
 
 async function openBrowser(defer: Defer): Promise<Browser> {
   const args = ["--no-sandbox", "--disable-gpu"];
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args, timeout: 30_000 });
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args, timeout: PATIENCE * 30_000 });
   defer(() => browser.close());
   return browser;
 }
@@ -54,7 +55,7 @@ async function openPage(browser: Browser, url: string, isDark = false): Promise<
 }
 
 /** Waits until the first screen shows this text, without a step by the reader. */
-async function seen(page: Page, text: string | RegExp, timeoutMs = 10_000): Promise<void> {
+async function seen(page: Page, text: string | RegExp, timeoutMs = PATIENCE * 10_000): Promise<void> {
   const found = page.getByText(text).first();
   await found.waitFor({ state: "visible", timeout: timeoutMs });
   // The next message puts another element in its place.
@@ -136,7 +137,7 @@ async function watchClusterBreak(browser: Browser, defer: Defer): Promise<void> 
   const { code, tookMs } = await first.end();
   assert.equal(code, 0);
   assert.ok(tookMs < 5_000, `an open page held the node for ${tookMs} ms`);
-  await seen(page, /This node has not answered since/, 5_000);
+  await seen(page, /This node has not answered since/);
 }
 
 /** An operator types the token, sees the page, and invalidates, by keyboard alone. */
@@ -173,7 +174,7 @@ async function readWithoutScript(browser: Browser, defer: Defer): Promise<void> 
   assert.equal(await page.getByRole("row").count() >= 4, true);
   assert.equal(await page.locator("form:visible").count(), 0);
   await fetch(`${node.url}/define/rendezvous`);
-  await page.locator("#groups").getByText("0.0 %").waitFor({ timeout: 10_000 });
+  await page.locator("#groups").getByText("0.0 %").waitFor({ timeout: PATIENCE * 10_000 });
 }
 
 // One test, since a browser takes seconds to start.

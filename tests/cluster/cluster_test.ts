@@ -11,6 +11,8 @@ import { encodeKeyPath } from "../../lib/http/key.ts";
 import { startNats } from "../support/nats-server.ts";
 import {
   assembled,
+  assertLoadedOnce,
+  hedgesOf,
   listening,
   type NodeProcess,
   onBothRuntimes,
@@ -43,9 +45,12 @@ const asOwner = (cache: string) => /; hit$|detail=origin$/.test(cache);
 test("five nodes on two runtimes agree on the owner of 1,000 keys", { timeoutMs: 90_000 }, async (defer) => {
   const { nodes, origin } = await startCluster(defer, mixed);
   const owned = new Map(nodes.map((node) => [node, 0]));
+  const keys: string[] = [];
+  const several: string[] = [];
   for (let first = 0; first < 1_000; first += 50) {
     await Promise.all(Array.from({ length: 50 }, async (_, i) => {
       const key = `word-${first + i}`;
+      keys.push(key);
       const owners: NodeProcess[] = [];
       // A different node is asked first each time, so that the load comes from owners and from others.
       for (let turn = 0; turn < nodes.length; turn++) {
@@ -54,12 +59,13 @@ test("five nodes on two runtimes agree on the owner of 1,000 keys", { timeoutMs:
         assert.deepEqual([status, text], [200, key]);
         if (asOwner(cache)) owners.push(node);
       }
-      assert.equal(owners.length, 1, `${key} has ${owners.length} owners`);
+      assert.ok(owners.length > 0, `${key} has no owner`);
+      several.push(...owners.slice(1).map(() => key));
       owned.set(owners[0]!, owned.get(owners[0]!)! + 1);
     }));
   }
-  assert.equal(origin.loads.length, 1_000);
-  assert.equal(new Set(origin.loads).size, 1_000);
+  await assertLoadedOnce(nodes, "dict", origin.loads, keys);
+  assert.ok(several.length <= await hedgesOf(nodes, "dict"), `${several} have several owners`);
   for (const count of owned.values()) assert.ok(count > 100, `an even share is 200, one has ${count}`);
 });
 
@@ -68,12 +74,16 @@ test("200 requests at once for a cold word, on all nodes, cost one load", { time
   const gate = Promise.withResolvers<void>();
   origin.gate = gate.promise;
   const asked = Array.from({ length: 200 }, (_, i) => ask(nodes[i % nodes.length]!, "piston"));
-  const counted = async (name: "gets") => {
+  const counted = async (name: "gets" | "serverRequests") => {
     const stats = await Promise.all(nodes.map((node) => node.stats()));
     return stats.reduce((sum, { groups }) => sum + (groups["dict"] as unknown as Record<string, number>)[name]!, 0);
   };
-  // 40 on each node, and one get at the owner for each of the four others.
-  await until(async () => await counted("gets") === 204, 15_000, () => "the 200 never arrived");
+  // 40 on each node. The four others have asked the owner; who waits for long asks once more.
+  const haveCome = async () => {
+    const asks = await counted("serverRequests");
+    return asks >= 4 && await counted("gets") - asks >= 200;
+  };
+  await until(haveCome, 15_000, () => "the 200 never arrived");
   gate.resolve();
   for (const { status, text } of await Promise.all(asked)) assert.deepEqual([status, text], [200, "piston"]);
   assert.deepEqual(origin.loads, ["piston"]);
@@ -131,7 +141,8 @@ test("a second signal ends a node at once, whatever is in flight", { timeoutMs: 
     await new Promise((resolve) => setTimeout(resolve, 150));
     const { code, tookMs } = await node!.end("SIGINT");
     assert.equal(code, 1);
-    assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
+    // A node with a load waits 4 s for it.
+    assert.ok(tookMs < 3_000, `took ${tookMs} ms`);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Nodes as users run them: processes of `main.ts`, on Bun and on Deno with its least permissions. */
+import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -41,7 +42,8 @@ export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P", fr
 /** Makes a new directory, and removes it at the end. */
 export function temporaryDirectory(defer: Defer): string {
   const directory = mkdtempSync(join(tmpdir(), "muster-"));
-  defer(() => rmSync(directory, { recursive: true, force: true }));
+  // A server that a killed node has left may write there a moment longer.
+  defer(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
   return directory;
 }
 
@@ -109,6 +111,7 @@ export interface NodeStats {
       originLoads: number;
       peerLoads: number;
       peerErrors: number;
+      hedges: number;
       mainCache: { items: number };
       roster: { revision: number; peers: { url: string }[] };
     }
@@ -170,8 +173,30 @@ export async function listening(node: NodeProcess<string>): Promise<void> {
 }
 
 function told({ name, groups }: NodeStats, group: string): string {
-  const { revision, peers } = groups[group]!.roster;
-  return `${name} (revision ${revision}): ${peers.map(({ url }) => url).join()}`;
+  const roster = groups[group]?.roster;
+  return `${name} (revision ${roster?.revision}): ${roster?.peers.map(({ url }) => url).join()}`;
+}
+
+/** A group's hedges on these nodes: each may be a second load of a key. A busy machine stops a process for long enough. */
+export async function hedgesOf(nodes: readonly NodeProcess[], group: string): Promise<number> {
+  const all = await Promise.all(nodes.map((node) => node.stats()));
+  return all.reduce((sum, { groups }) => sum + groups[group]!.hedges, 0);
+}
+
+/**
+ * @param loads the keys that the origin was asked for
+ * @throws AssertionError a key was not loaded, another was, or one was loaded again without a hedge
+ */
+export async function assertLoadedOnce(
+  nodes: readonly NodeProcess[],
+  group: string,
+  loads: readonly string[],
+  keys: readonly string[],
+): Promise<void> {
+  assert.deepEqual([...new Set(loads)].sort(), keys.toSorted());
+  if (loads.length === keys.length) return;
+  const hedges = await hedgesOf(nodes, group);
+  assert.ok(loads.length <= keys.length + hedges, `${loads.length} loads of ${keys.length} keys, ${hedges} hedges`);
 }
 
 /** Waits until every one of these nodes is ready and lists them all at one revision; returns that revision. */
@@ -182,10 +207,10 @@ export async function assembled(nodes: NodeProcess[], group = "dict", timeoutMs 
     async () => {
       const ready = await Promise.all(nodes.map(async ({ url }) => (await fetch(`${url}/readyz`)).status === 200));
       seen = await Promise.all(nodes.map((node) => node.stats()));
-      const rosters = seen.map(({ groups }) => groups[group]!.roster);
+      const rosters = seen.map(({ groups }) => groups[group]?.roster);
       return ready.every(Boolean) &&
-        rosters.every(({ peers, revision }) =>
-          peers.map(({ url }) => url).sort().join() === urls && revision === rosters[0]!.revision
+        rosters.every((roster) =>
+          roster?.peers.map(({ url }) => url).sort().join() === urls && roster.revision === rosters[0]!.revision
         );
     },
     timeoutMs,

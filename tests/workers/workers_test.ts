@@ -9,6 +9,7 @@ import { answer, serveDict } from "../origins/dict/dict-server.ts";
 import { freePort } from "../support/free-port.ts";
 import { greets, startNats } from "../support/nats-server.ts";
 import {
+  assertLoadedOnce,
   bothRuntimes,
   type NodeProcess,
   onBothRuntimes,
@@ -75,12 +76,12 @@ for (const kind of bothRuntimes) {
           const answers = await Promise.all([1, 2, 3, 4, 5].map(() => ask(`${machine.url}/cache/dict/${key}`)));
           for (const answer of answers) assert.deepEqual(answer, { status: 200, text: key });
         }
-        assert.deepEqual(origin.loads.toSorted(), keys.toSorted());
+        await assertLoadedOnce([machine], "dict", origin.loads, keys);
 
         const stats = await statsOf(machine);
         const sum = (figure: "gets" | "originLoads") =>
           stats.workers.reduce((sum, worker) => sum + (worker.groups as typeof stats.groups)["dict"]![figure], 0);
-        assert.equal(stats.groups["dict"]!.originLoads, 40);
+        assert.equal(stats.groups["dict"]!.originLoads, origin.loads.length);
         assert.equal(stats.groups["dict"]!.gets, sum("gets"));
         assert.ok(sum("gets") >= 200);
         for (const { groups } of stats.workers) assert.ok(groups["dict"]!.originLoads > 5, "each owns a share");
@@ -134,9 +135,10 @@ for (const kind of bothRuntimes) {
         await killed.end("SIGKILL");
         await allGone(pids, killed);
         // They have left as at every other stop, or have said that they could not.
-        if (nats !== "off") assert.deepEqual(await listed(nats), []);
-        const said = killed.lines.filter((line) => /removed myself|could not tell NATS/.test(line));
-        assert.equal(said.length, 2, killed.lines.join("\n"));
+        const said = (what: string) => killed.lines.filter((line) => line.includes(what)).length;
+        const untold = said("could not tell NATS");
+        assert.equal(said("removed myself") + untold, 2, killed.lines.join("\n"));
+        if (nats !== "off") assert.ok((await listed(nats)).length <= untold, killed.lines.join("\n"));
 
         const hurried = await startMachine(defer, kind, ["--nats", nats]);
         await whole(hurried);
@@ -147,7 +149,7 @@ for (const kind of bothRuntimes) {
         await new Promise((resolve) => setTimeout(resolve, 150));
         const { code, tookMs } = await hurried.end("SIGINT");
         assert.equal(code, 1);
-        assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
+        assert.ok(tookMs < 3_000, `took ${tookMs} ms`);
         await allGone(others, hurried);
       },
     );

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import type { LinkFigures } from "../../lib/http/ports.ts";
 import { startNats } from "../support/nats-server.ts";
 import { listening, type NodeProcess, type RuntimeKind, spawnNode, startNode } from "../support/node.ts";
 import { startOrigin } from "../support/origin.ts";
@@ -66,13 +67,14 @@ test(
       "wn.serving",
     ]);
     const asking = [bun, deno];
-    await until(
-      async () => await statusOf(bun, "/cache/wn/first") === 200,
-      5_000,
-      () => bun.account("a value"),
-    );
     for (const node of asking) {
       await node.line("not serving wn: asking the nodes that do");
+      // Each is ready, and may not list yet who has joined after it.
+      await until(
+        async () => await statusOf(node, "/cache/wn/first") === 200,
+        5_000,
+        () => node.account("a value"),
+      );
       for (let i = 0; i < 10; i++) {
         const answer = await get(node, `/cache/wn/k${i}`);
         assert.equal(await answer.text(), `k${i}`);
@@ -85,6 +87,10 @@ test(
       "one load for all",
     );
 
+    const linksOf = async (node: NodeProcess) => (await (await get(node, "/stats")).json()).links as LinkFigures[];
+    const opened = async () =>
+      (await linksOf(deno)).filter(({ state }) => state === "open").map(({ name }) => name).sort().join();
+    await until(async () => await opened() === "bun,serving", 5_000, () => deno.account("that it knows the others"));
     const purged = await fetch(`${deno.url}/cache/wn/k0?wait`, {
       method: "PURGE",
     });

@@ -58,8 +58,8 @@ test("a group that nodes add while they run is shared out between them at once",
   await until(() => listed() === 2, 5_000, () => log.lines.join("\n"));
   await until(
     async () => {
-      const { groups } = await (await get(b, "/stats")).json();
-      return groups.second.roster.peers.length === 2;
+      const stats = await Promise.all([a, b].map(async (node) => await (await get(node, "/stats")).json()));
+      return stats.every(({ groups }) => groups.second.roster.peers.length === 2);
     },
     5_000,
     () => log.lines.join("\n"),

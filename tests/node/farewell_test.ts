@@ -32,6 +32,8 @@ const readiness = async (node: NodeProcess) => (await ask(`${node.url}/readyz`))
 class Balancer {
   readonly failures: string[] = [];
   answered = 0;
+  /** The longest from one look to the end of the next. */
+  longestLookMs = 0;
   readonly #nodes: readonly NodeProcess[];
   #ready: readonly NodeProcess[];
   #isOver = false;
@@ -46,9 +48,11 @@ class Balancer {
 
   /** Looks every `POLL_MS`, the first time now. */
   async look(): Promise<void> {
-    while (!this.#isOver) {
+    for (let lookedAtMs = performance.now(); !this.#isOver;) {
       const looks = await Promise.all(this.#nodes.map((node) => readiness(node).catch(() => 0)));
       this.#ready = this.#nodes.filter((_, at) => looks[at] === 200);
+      this.longestLookMs = Math.max(this.longestLookMs, performance.now() - lookedAtMs);
+      lookedAtMs = performance.now();
       await new Promise((over) => setTimeout(over, POLL_MS));
     }
   }
@@ -90,7 +94,12 @@ test(
   needs,
   async (defer) => {
     await onBothRuntimes(async (kind) => {
-      assert.deepEqual((await leave(defer, kind, ["--farewell", "2s"])).failures, [], kind);
+      let balancer = await leave(defer, kind, ["--farewell", "2s"]);
+      // A balancer that was kept from looking shows nothing of the node.
+      for (let tries = 1; tries < 4 && balancer.longestLookMs > 1_900; tries++) {
+        balancer = await leave(defer, kind, ["--farewell", "2s"]);
+      }
+      assert.deepEqual(balancer.failures, [], `${kind}: it looked every ${balancer.longestLookMs} ms`);
       // It would notice: a farewell shorter than the time between two looks closes the port too early.
       const short = await leave(defer, kind, ["--farewell", "100ms"]);
       assert.ok(short.failures.length > 0, kind);

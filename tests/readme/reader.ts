@@ -13,7 +13,7 @@ import {
   temporaryDirectory,
 } from "../support/node.ts";
 import type { Defer } from "../support/test.ts";
-import { until } from "../support/until.ts";
+import { PATIENCE, until } from "../support/until.ts";
 import { keeps, type Step } from "./steps.ts";
 
 /** Chosen: a node under load on two shared cores starts in less. */
@@ -161,9 +161,15 @@ export class Reader {
   /** Runs a command to its end. Other readers go on meanwhile. */
   async #run(command: string): Promise<{ status: number | null; output: string }> {
     // `npm ci` would download: a dry run still checks that the lock file has what package.json asks for.
-    const typed = /^npm ci\b/.test(command) ? `${command} --dry-run --offline --ignore-scripts` : this.#own(command);
+    const typed = /^npm ci\b/.test(command)
+      ? `${command} --dry-run --offline --ignore-scripts`
+      : this.#own(command).replace(/^sleep (\d+)$/, (_, seconds) => `sleep ${PATIENCE * seconds}`);
     // By standard input, so that `pkill -f` does not find its own words in the shell's arguments.
-    const child = spawn("/bin/sh", ["-s"], { cwd: this.#folder, env: this.#environment(command), timeout: commandMs });
+    const child = spawn("/bin/sh", ["-s"], {
+      cwd: this.#folder,
+      env: this.#environment(command),
+      timeout: PATIENCE * commandMs,
+    });
     let [stdout, stderr] = ["", ""];
     child.stdout.setEncoding("utf8").on("data", (text) => stdout += text);
     child.stderr.setEncoding("utf8").on("data", (text) => stderr += text);

@@ -351,8 +351,11 @@ test("nodes with an address for peers alone, and nodes that serve no group, show
     ["third", undefined],
   ]);
   const ask = (name: string) => fetch(`${first!.url}/stats?node=${name}`);
-  const told = await (await ask("third")).json();
-  assert.deepEqual([told.name, told.findings], ["third", []]);
+  let told: { name?: string; findings?: unknown[] } = {};
+  // A busy machine keeps a node from its answers to probes for a moment.
+  const isWell = async () => (told = await (await ask("third")).json()).findings?.length === 0;
+  await until(isWell, 10_000, () => JSON.stringify(told));
+  assert.equal(told.name, "third");
   assert.equal((await (await ask("first")).json()).name, "first");
   const unknown = await ask("nobody");
   assert.deepEqual([unknown.status, (await unknown.json()).detail], [404, "this node knows no peer of that name"]);

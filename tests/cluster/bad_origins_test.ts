@@ -9,7 +9,7 @@ import { PrefixHash } from "../../lib/core/base/hash.ts";
 import { Rendezvous } from "../../lib/core/placement/rendezvous.ts";
 import { type BadOrigin, type Piece, type SeenRequest, startBadOrigin } from "../support/bad-origin.ts";
 import { startNats } from "../support/nats-server.ts";
-import { assembled, bothRuntimes, type NodeProcess, startNode, temporaryDirectory } from "../support/node.ts";
+import { assembled, bothRuntimes, hedgesOf, type NodeProcess, startNode, temporaryDirectory } from "../support/node.ts";
 import { askRaw } from "../support/raw-client.ts";
 import { type Defer, test } from "../support/test.ts";
 
@@ -18,7 +18,7 @@ const OK = `HTTP/1.1 200 OK\r\n${FRESH}`;
 const BODY = "Content-Length: 2\r\n\r\nhi";
 const HOUR_MS = 3_600_000;
 /** Of one load. Chosen: longer than an answer takes on a busy machine, as only what hangs may run into it. */
-const LOAD_TIMEOUT_MS = 2_500;
+const LOAD_TIMEOUT_MS = 5_000;
 
 /** What a client gets, and whether the next one gets it from a cache. */
 interface Outcome {
@@ -205,7 +205,9 @@ test(
         const { status, body } = await ask("plain", [`Range: ${range}`]);
         assert.deepEqual([status, body], [200, whole], `${label}: ${range.slice(0, 20)}`);
       }
-      assert.deepEqual([(await ask("plain", ["If-None-Match: *"])).status, requests("plain").length], [304, 1], label);
+      assert.equal((await ask("plain", ["If-None-Match: *"])).status, 304, label);
+      const most = 1 + await hedgesOf([asked], "site");
+      assert.ok(requests("plain").length <= most, `${label}: ${requests("plain").length} loads, not ${most}`);
       assert.equal(requests("plain")[0]!.by, owner.kind, label);
       assert.ok(!/^(range|if-none-match):/im.test(requests("plain")[0]!.head), "a load is for the whole");
 

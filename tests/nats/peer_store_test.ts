@@ -209,7 +209,8 @@ test(
       if (isSilent) await until("the next try", () => tries > triesBefore);
       const startMs = performance.now();
       await store.close();
-      assert.ok(performance.now() - startMs < 250);
+      // It waits for what runs, but not for the whole second that it may.
+      assert.ok(performance.now() - startMs < 900);
       await until("all connections are closed", () => open.size === 0);
     }
   },

@@ -318,7 +318,7 @@ test("a login that may not hear the bell finds news and a lost stream neverthele
   const sinceMs = performance.now();
   await assert.rejects(store.publish("dict", bytesOf("lost")), rejectsWith(false, /nothing was invalidated/));
   await until("the new life", () => recorder.label.epoch > epoch && recorder.isSettled);
-  assert.ok(performance.now() - sinceMs < 2_000, "it did not wait for the next check");
+  assert.ok(performance.now() - sinceMs < 4_500, "it did not wait for the next check");
 });
 
 test(

@@ -180,7 +180,7 @@ test("Deno opens its debugger at SIGUSR1, and the node closes it", needs, async 
   assert.equal(await statusOf(node, "/healthz"), 200);
 });
 
-test("under load, reloads fail no request on either runtime", needs, async (defer) => {
+test("under load, reloads fail no request on either runtime", { timeoutMs: 180_000 }, async (defer) => {
   const origin = await startOrigin(defer);
   const nats = await startNats(defer);
   const file = join(temporaryDirectory(defer), "muster.json");
@@ -226,7 +226,7 @@ test("under load, reloads fail no request on either runtime", needs, async (defe
     for (const node of nodes) node.signal("SIGUSR2");
     for (const node of nodes) await node.line(`added the group other${round}`);
     const since = asked;
-    await until(() => asked > since + 200, 10_000, () => `${asked} requests`);
+    await until(() => asked > since + 200, 30_000, () => `${asked} requests`);
   }
   isOver = true;
   await Promise.all(clients);

@@ -91,7 +91,7 @@ async function leave(defer: Defer, kind: RuntimeKind, args: string[]): Promise<B
 
 test(
   "no request fails behind a load balancer that looks every second, with a farewell of two",
-  needs,
+  { timeoutMs: 120_000 },
   async (defer) => {
     await onBothRuntimes(async (kind) => {
       let balancer = await leave(defer, kind, ["--farewell", "2s"]);

@@ -19,7 +19,7 @@ import { realClock } from "../registry/support.ts";
 
 const page = readFileSync(new URL("../../lib/nats/README.md", import.meta.url), "utf8");
 const block = /```conf nats-server\.conf\n([^`]*)```/.exec(page)![1]!;
-const how = { name: "test", timeoutMs: 2_000, clock: realClock, signal: new AbortController().signal };
+const how = { name: "test", timeoutMs: 10_000, clock: realClock, signal: new AbortController().signal };
 /** Processes are started once. */
 const isTypist = "Bun" in globalThis;
 /** What a user was refused: the server's own words, such as `"user:node" - Publish Violation - Subject "x"`. */
@@ -121,7 +121,7 @@ async function takePart(
   isDone: (seen: Seen) => boolean,
   act: (store: NatsStore) => unknown,
 ) {
-  const parts = { clock: realClock, log: new MemoryLog(), requestTimeoutMs: 500, checkIntervalMs: 200 };
+  const parts = { clock: realClock, log: new MemoryLog(), requestTimeoutMs: 1_500, checkIntervalMs: 200 };
   const store = new NatsStore({ urls: [url], ...parts });
   defer(() => store.close());
   const seen: Seen = { isBack: false, records: 0, told: 0, defined: -1 };

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { connect } from "nats";
 import { startNats } from "../support/nats-server.ts";
 import { assembled, assertLoadedOnce, type NodeProcess, startNode } from "../support/node.ts";
 import { serveBodies } from "../support/serve-bodies.ts";
@@ -17,7 +18,7 @@ async function twoNodes(defer: Defer) {
   await assembled(nodes, "own");
   const kv = async (...command: string[]) =>
     (await promisify(execFile)("nats", ["-s", server.url, "kv", ...command], { encoding: "utf8" })).stdout;
-  return { nodes, kv };
+  return { nodes, kv, url: server.url };
 }
 
 interface Told {
@@ -118,14 +119,17 @@ test(
 );
 
 test("a hundred changes in a row leave the last one", needs, async (defer) => {
-  const { nodes, kv } = await twoNodes(defer);
+  const { nodes, kv, url } = await twoNodes(defer);
   await until(async () => (await kv("ls")).includes("peers-groups"), 5_000, () => "no bucket");
+  const connection = await connect({ servers: url });
+  defer(() => connection.close());
+  const definitions = await connection.jetstream().views.kv("peers-groups");
   for (let i = 0; i < 50; i++) {
-    await kv("put", "peers-groups", "w", `{"origin":"wordnet:","ttlMs":${i + 1}}`);
-    if (i % 10 === 9) await kv("del", "-f", "peers-groups", "w");
-    else await kv("put", "peers-groups", "w", `{"origin":"${i % 2 === 0 ? "wordnet:" : "dict://127.0.0.1:1"}"}`);
+    await definitions.put("w", `{"origin":"wordnet:","ttlMs":${i + 1}}`);
+    if (i % 10 === 9) await definitions.delete("w");
+    else await definitions.put("w", `{"origin":"${i % 2 === 0 ? "wordnet:" : "dict://127.0.0.1:1"}"}`);
   }
-  await kv("put", "peers-groups", "w", '{"origin":"wordnet:"}');
+  await definitions.put("w", '{"origin":"wordnet:"}');
   await onAll(nodes, "the last", (told) => listedBy("w", 2)(told) && told.definitions.groups.join() === "w");
   for (const node of nodes) assert.equal((await get(node, "/cache/w/piston")).status, 200);
 });

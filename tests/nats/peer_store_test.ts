@@ -218,7 +218,7 @@ test(
 
 test("a burst of changes and a bucket that is deleted for good come through", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
-  const { store } = storeOn(defer, [server.url]);
+  const { store } = storeOn(defer, [server.url], { requestTimeoutMs: 10_000 });
   const watcher = new Watcher(store);
   await until("the first contact", () => watcher.isBack);
   await Promise.all(Array.from({ length: 300 }, (_, i) => store.put(`dict.n${i}`, bytesOf(String(i)), 0)));

@@ -12,11 +12,11 @@ import { startNats } from "../support/nats-server.ts";
 import {
   assembled,
   assertLoadedOnce,
-  hedgesOf,
   listening,
   type NodeProcess,
   onBothRuntimes,
   type RuntimeKind,
+  secondAsksOf,
   spawnNode,
   startNode,
 } from "../support/node.ts";
@@ -65,7 +65,7 @@ test("five nodes on two runtimes agree on the owner of 1,000 keys", { timeoutMs:
     }));
   }
   await assertLoadedOnce(nodes, "dict", origin.loads, keys);
-  assert.ok(several.length <= await hedgesOf(nodes, "dict"), `${several} have several owners`);
+  assert.ok(several.length <= await secondAsksOf(nodes, "dict"), `${several} have several owners`);
   for (const count of owned.values()) assert.ok(count > 100, `an even share is 200, one has ${count}`);
 });
 

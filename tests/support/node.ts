@@ -177,15 +177,18 @@ function told({ name, groups }: NodeStats, group: string): string {
   return `${name} (revision ${roster?.revision}): ${roster?.peers.map(({ url }) => url).join()}`;
 }
 
-/** A group's hedges on these nodes: each may be a second load of a key. A busy machine stops a process for long enough. */
-export async function hedgesOf(nodes: readonly NodeProcess[], group: string): Promise<number> {
+/**
+ * How often these nodes have asked a second node for a key of the group, as the first was silent or failed. Each may be a
+ * second load of that key. A busy machine stops a process for long enough.
+ */
+export async function secondAsksOf(nodes: readonly NodeProcess[], group: string): Promise<number> {
   const all = await Promise.all(nodes.map((node) => node.stats()));
-  return all.reduce((sum, { groups }) => sum + groups[group]!.hedges, 0);
+  return all.reduce((sum, { groups }) => sum + groups[group]!.hedges + groups[group]!.peerErrors, 0);
 }
 
 /**
  * @param loads the keys that the origin was asked for
- * @throws AssertionError a key was not loaded, another was, or one was loaded again without a hedge
+ * @throws AssertionError a key was not loaded, another was, or more were loaded again than second nodes were asked
  */
 export async function assertLoadedOnce(
   nodes: readonly NodeProcess[],
@@ -195,8 +198,9 @@ export async function assertLoadedOnce(
 ): Promise<void> {
   assert.deepEqual([...new Set(loads)].sort(), keys.toSorted());
   if (loads.length === keys.length) return;
-  const hedges = await hedgesOf(nodes, group);
-  assert.ok(loads.length <= keys.length + hedges, `${loads.length} loads of ${keys.length} keys, ${hedges} hedges`);
+  // Chosen: a fleet in which more than a tenth is loaded again is not well, however busy the machine.
+  const more = Math.min(await secondAsksOf(nodes, group), Math.ceil(keys.length / 10));
+  assert.ok(loads.length <= keys.length + more, `${loads.length} loads of ${keys.length} keys, ${more} second asks`);
 }
 
 /** Waits until every one of these nodes is ready and lists them all at one revision; returns that revision. */

@@ -2,6 +2,9 @@
 import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import { bodyOf } from "./framing.ts";
+import { PATIENCE } from "./until.ts";
+
+const ANSWER_TIMEOUT_MS = PATIENCE * 10_000;
 
 export interface RawAnswer {
   readonly status: number;
@@ -13,7 +16,7 @@ export interface RawAnswer {
 /**
  * @param url of the node, without a slash at the end
  * @param request with its method, its target and its header lines; `Host` and `Connection: close` are added
- * @throws Error no answer within ten seconds, or no HTTP
+ * @throws Error no answer within thirty seconds, or none that is HTTP
  */
 export function askRaw(url: string, request: {
   readonly method?: string;
@@ -27,7 +30,7 @@ export function askRaw(url: string, request: {
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
     const chunks: Buffer[] = [];
-    socket.setTimeout(10_000, () => socket.destroy(new Error(`no answer to ${method} ${target}`)));
+    socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error(`no answer to ${method} ${target}`)));
     socket.on("data", (chunk: Buffer) => chunks.push(chunk));
     socket.on("error", reject);
     socket.on("close", () => {

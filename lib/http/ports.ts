@@ -181,7 +181,14 @@ export interface ConfigFigures {
   readonly fault?: { readonly since: string; readonly reason: string };
 }
 
-/** Other nodes have evicted this node, and some of them have had no connection to it since. */
+/** A node that did not answer, and was taken off the lists for it. */
+export interface LostPeer {
+  readonly name: string;
+  /** Unix milliseconds of the clock of the node that tells it. */
+  readonly atMs: number;
+}
+
+/** The other nodes took this node off their lists, and some have had no connection to it since. */
 export interface OutOfReachFigures {
   /** The URL at which they look for this node. */
   readonly url: string;
@@ -213,6 +220,7 @@ export const FINDING_KINDS = [
   "peer-down",
   "peer-silent",
   "out-of-reach",
+  "peer-lost",
   "peer-behind",
   "node-behind",
   "origin-failing",
@@ -243,6 +251,8 @@ export interface NodeFigures {
   readonly registry?: RegistryFigures;
   /** Absent while all is well. */
   readonly outOfReach?: OutOfReachFigures;
+  /** The nodes that the others took off the lists lately, and that have not come back. Absent: there are none. */
+  readonly lost?: readonly LostPeer[];
   /** Peers that have not answered the last probes of this node, with the number of probes in a row. */
   readonly silent?: readonly { readonly name: string; readonly misses: number }[];
   /** With `--config`. */

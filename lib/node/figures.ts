@@ -53,7 +53,7 @@ export function faceOf(shown: Shown): NodeFace {
 function figuresOf({ config, cluster, invalidations, defined, file, ...shown }: Shown): NodeFigures {
   const definitions = defined()?.figures();
   const options = file();
-  const { outOfReach } = cluster;
+  const { outOfReach, lost } = cluster;
   const usage = processUse();
   const { contact } = shown.store;
   return {
@@ -71,6 +71,7 @@ function figuresOf({ config, cluster, invalidations, defined, file, ...shown }: 
       ...(contact !== undefined && { contact }),
     },
     ...(outOfReach !== undefined && { outOfReach }),
+    ...(lost.length > 0 && { lost }),
     log: invalidations.figures(),
     ...(definitions !== undefined && { definitions }),
     ...(options !== undefined && { config: options }),

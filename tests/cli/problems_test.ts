@@ -87,6 +87,15 @@ test("a record that all nodes ignore is told once, and a node that others cannot
   assert.equal(problemsOf(fleet(...rows))[0]!.about, "dict.x");
 });
 
+test("a node that was taken off the lists is worth knowing, and told once for all who saw it", () => {
+  const lost = { what: "peer-lost" as const, about: "c", severity: "notice" as const, detail: "c did not answer" };
+  const seen = (name: string, minute: number) =>
+    row(name, { report: report(name, { findings: [{ ...lost, since: `2026-11-29T10:0${minute}:00.000Z` }] }) });
+  const rows = [seen("a", 1), seen("b", 2)];
+  assert.deepEqual(told(...rows), []);
+  assert.deepEqual(noticesOf({ rows }).map(({ node, problem }) => [node, problem]), [[null, "c did not answer"]]);
+});
+
 test("each fault is told once, with the node and with what to do", () => {
   const cases: [NodeRow[], RegExp[]][] = [
     [[row("a", { report: report("a", { links: [link("b", "down")] }) }), row("b")], [

@@ -20,6 +20,7 @@ export interface Problem {
 const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
   "origin-failing": "see what the origin says",
   "out-of-reach": "give it an --advertise at which the other nodes reach it, or open the way between them",
+  "peer-lost": "start it again, or nothing if it was taken away for good",
   "bad-record": "see what wrote the record, and delete it: nats kv del, with the bucket and the key",
   "bad-config": "mend the file, and see with config check: the node goes on by the former one",
   "evicting": "raise budgetBytes if the values that are evicted are loaded again",
@@ -29,17 +30,19 @@ const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
 /** How many messages a node may be behind for a moment while many come. Chosen. */
 const MAX_BEHIND = 100;
 
-/** Findings that every node reports. They belong to the fleet and are shown once. */
-const OF_FLEET: ReadonlySet<FindingKind> = new Set(["bad-record"]);
+/** What every node tells that sees it: it is the fleet's, and told once. */
+const OF_FLEET: ReadonlySet<FindingKind> = new Set(["bad-record", "peer-lost"]);
 
 /** Facts that are worth knowing but are no faults. */
 export function noticesOf({ rows }: Pick<Fleet, "rows">): Problem[] {
-  return rows.flatMap(({ name, state, report }): Problem[] => {
+  const found = rows.flatMap(({ name, state, report }): Problem[] => {
     if (report === undefined) return [];
     const leaves = report.ready === false && state === "draining";
     const leaving = leaves ? [{ node: name, problem: "it is leaving", todo: "nothing: it hands over its values" }] : [];
     return [...leaving, ...findingsOf(name, report, true)];
   });
+  const told = new Set<string>();
+  return found.filter(({ node, problem }) => node !== null || (!told.has(problem) && told.add(problem)));
 }
 
 /** The node's own findings of the kinds above. */

@@ -52,14 +52,15 @@ function* nodeFaults({ ready, registry, log }: NodeReport): Iterable<Fault> {
   const isAway = registry?.kind === "nats" && registry.isAway;
   if (isAway) {
     const detail = "NATS cannot be reached: the last list of peers stands, and nothing can be invalidated";
-    yield { what: "registry-away", detail, severity: "error" };
+    const sinceMs = registry.contact?.isConnected === false ? registry.contact.sinceMs : undefined;
+    yield { what: "registry-away", detail, severity: "error", ...(sinceMs !== undefined && { sinceMs }) };
   } else if ((log?.blindMs ?? 0) > 0) {
     const detail = "the log of invalidations cannot be read: this node may be behind";
     yield { what: "log-blind", detail, severity: "error" };
   }
 }
 
-function* peerFaults({ links = [], silent = [], outOfReach, log, groups }: NodeReport): Iterable<Fault> {
+function* peerFaults({ links = [], silent = [], lost = [], outOfReach, log, groups }: NodeReport): Iterable<Fault> {
   if (outOfReach !== undefined) {
     const { url, since, peers, count } = outOfReach;
     const names = peers.join(", ") + (count > peers.length ? ` and ${count - peers.length} more` : "");
@@ -84,6 +85,10 @@ function* peerFaults({ links = [], silent = [], outOfReach, log, groups }: NodeR
     if (misses < MISSES_OF_SILENT || gone.has(name)) continue;
     const detail = `${name} does not answer: it was probed again and again`;
     yield { what: "peer-silent", about: name, detail, severity: "error" };
+  }
+  for (const { name, atMs: sinceMs } of lost) {
+    const detail = `${name} did not answer and was taken off the lists; it has not come back`;
+    yield { what: "peer-lost", about: name, detail, severity: "notice", sinceMs };
   }
   const fault = { severity: "warning" as const, graceMs: BEHIND_GRACE_MS };
   for (const { name, behindBy } of log?.peers ?? []) {

@@ -95,17 +95,57 @@ export class PeerReports {
   }
 }
 
+/** What each node sees alike: one of them tells it. */
+const SEEN_BY_ALL: ReadonlySet<string> = new Set(["peer-lost", "bad-record", "bad-definition", "policies-differ"]);
+/** What a peer tells that its own page alone is for: it starts or leaves, or waits for a restart. */
+const OF_ITS_PAGE: ReadonlySet<string> = new Set(["not-ready", "needs-restart", "more"]);
+/** Tellers of one finding that are named. Chosen. */
+const MAX_TELLERS = 3;
+
+type ToldFinding = PeerReport["findings"][number];
+
 /**
- * The findings of the fleet, the worst first: this node's own, and errors and warnings of other nodes that this node
- * does not know itself. "Not ready" is left out: the page shows it beside the node's name.
+ * The findings of the fleet: this node's own, and those of others that it does not know itself; the worst first. What several
+ * nodes tell is one line.
  */
 export function fleetFindings(own: readonly Finding[], peers: ReadonlyMap<string, PeerReport>): readonly Finding[] {
-  const idOf = ({ what, about }: { readonly what: string; readonly about?: string | undefined }) => `${what} ${about}`;
-  const known = new Set(own.map(idOf));
-  const told = [...peers].flatMap(([name, { findings }]) =>
-    findings
-      .filter((finding) => finding.severity !== "notice" && finding.what !== "not-ready" && !known.has(idOf(finding)))
-      .map((finding) => ({ ...finding, detail: `${name}: ${finding.detail}` }) as Finding)
-  );
-  return told.length === 0 ? own : worstFirst([...own, ...told.slice(0, MAX_FINDINGS)]);
+  const known = new Set(own.map(causeOf));
+  const told = new Map<string, { readonly finding: ToldFinding; readonly names: string[] }>();
+  for (const [name, { findings }] of peers) {
+    for (const finding of findings) {
+      const cause = causeOf(finding);
+      if (OF_ITS_PAGE.has(finding.what) || known.has(cause)) continue;
+      const others = told.get(cause);
+      if (others === undefined) told.set(cause, { finding, names: [name] });
+      else if (!others.names.includes(name)) others.names.push(name);
+    }
+  }
+  const ofOthers = [...told.values()].slice(0, MAX_FINDINGS).map(({ finding, names }): Finding => {
+    const tellers = SEEN_BY_ALL.has(finding.what) ? names.slice(0, 1) : names;
+    const text = `${namesText(tellers)}: ${finding.detail}`;
+    return { ...finding, detail: text } as Finding;
+  });
+  return worstFirst([...oncePerGroup(own), ...ofOthers]);
+}
+
+/** A node whose policy differs from that of all others tells it once for each of them: one line says it. */
+function oncePerGroup(own: readonly Finding[]): Finding[] {
+  const isOfPolicy = ({ what }: Finding) => what === "policies-differ";
+  return own.flatMap((finding) => {
+    if (!isOfPolicy(finding)) return [finding];
+    const alike = own.filter((each) => isOfPolicy(each) && causeOf(each) === causeOf(finding));
+    if (alike[0] !== finding) return [];
+    const more = alike.length - 1;
+    return [more === 0 ? finding : { ...finding, detail: `${finding.detail}; ${more} more nodes differ too` }];
+  });
+}
+
+/** Two findings of one cause are told once. Which two nodes differ depends on the one that looks, so the group is the cause. */
+function causeOf({ what, about = "" }: { readonly what: string; readonly about?: string | undefined }): string {
+  return what === "policies-differ" ? `${what} ${about.split(" at ")[0]}` : `${what} ${about}`;
+}
+
+function namesText(names: readonly string[]): string {
+  const more = names.length - MAX_TELLERS;
+  return names.slice(0, MAX_TELLERS).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -5,7 +5,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Tracing } from "../../core/base/trace.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
-import type { NodeReport, OutOfReachFigures } from "../../http/ports.ts";
+import type { LostPeer, NodeReport, OutOfReachFigures } from "../../http/ports.ts";
 import { PeerHub } from "../../peer/hub.ts";
 import { isAlive } from "../../peer/proof/is-alive.ts";
 import type { PeerService } from "../../peer/service.ts";
@@ -19,6 +19,7 @@ import { type Served, serviceOf } from "../groups/served-group.ts";
 import type { Invalidations } from "../invalidations.ts";
 import type { NodeLogs } from "../log/node-logs.ts";
 import { serviceFault } from "../open-registry.ts";
+import { Losses } from "./losses.ts";
 import { FIGURES_GROUP, withFigures } from "./peer-figures.ts";
 import { OutOfReach } from "./out-of-reach.ts";
 import { Readiness } from "./readiness.ts";
@@ -46,6 +47,7 @@ export class Cluster {
   readonly #options: ClusterOptions;
   readonly #networks: PeerNetworks;
   readonly #outOfReach: OutOfReach;
+  readonly #losses: Losses;
   readonly hub: PeerHub;
   /** Whether the other nodes of a group have its origin and its policy. */
   readonly policies: PolicyCheck;
@@ -70,6 +72,15 @@ export class Cluster {
     });
     const hub = this.hub = this.#makeHub();
     this.#outOfReach = new OutOfReach({ url: self.url, links: () => hub.stats(), clock, log: logs.peerLog });
+    this.#losses = new Losses({
+      selfName: self.name,
+      isListed: (name) => this.#followed.some((list) => this.roster(list).peers.some((peer) => peer.name === name)),
+      isReached: (name) =>
+        hub.stats().some((link) => link.name === name && link.state === "open") &&
+        !this.silent.some((peer) => peer.name === name),
+      clock,
+      log: logs.peerLog,
+    });
     this.readiness = new Readiness({
       served,
       cluster: {
@@ -98,7 +109,12 @@ export class Cluster {
     return this.#outOfReach.figures();
   }
 
-  /** The roster of a list; empty until the membership knows the list. */
+  /** The nodes that were taken off the lists lately, and have not come back. */
+  get lost(): LostPeer[] {
+    return this.#losses.lost;
+  }
+
+  /** Nobody, until the membership knows the list. */
   roster(list: string): Roster {
     return this.#membership?.has(list) ? this.#membership.roster(list) : rosterOf(list, 0, []);
   }
@@ -148,6 +164,7 @@ export class Cluster {
    */
   async removeGroup(group: string, timeoutMs: number): Promise<boolean> {
     const lists = this.#options.lists.bothOf(group);
+    for (const list of lists) this.#losses.forget(list);
     const areOut = await Promise.all(lists.map((list) => this.#membership!.removeGroup(list, timeoutMs)));
     return areOut.every((isOut) => isOut);
   }
@@ -167,6 +184,7 @@ export class Cluster {
     const served = this.#options.served.get(groupOfList(roster.group));
     if (served === undefined) return; // it is being removed
     this.#strangers.delete(served.group.name);
+    this.#losses.see(roster);
     this.hub.setPeers(
       this.#followed.flatMap((list) => list === roster.group ? roster.peers : this.roster(list).peers),
     );

@@ -60,6 +60,11 @@ test("each fault that a report shows is one finding, at once", () => {
     [{ ...well, registry: { ...well.registry!, isAway: true } }, "error registry-away", /NATS cannot be reached/],
     [{ ...well, log: { ...well.log!, blindMs: 1 } }, "error log-blind", /may be behind/],
     [{ ...well, links: [{ ...link, state: "down" }] }, "error peer-down n2", /n2 does not answer/],
+    [
+      { ...well, lost: [{ name: "n3", atMs: 5 }] },
+      "notice peer-lost n3",
+      /n3 did not answer and was taken off the lists/,
+    ],
     [{ ...well, silent: [{ name: "n2", misses: 2 }] }, "error peer-silent n2", /n2 does not answer/],
     [
       { ...well, outOfReach: { url: "http://n1:8000", since: isoOf(5), peers: ["n2", "n3"], count: 5 } },
@@ -271,4 +276,11 @@ test("the plots show rates of the last five minutes; a group that begins anew do
   assert.deepEqual(watch.rates("other").gets, []);
   watch.stop();
   assert.equal(clock.pending, 0);
+});
+
+test("what knows its own time is told with it: the loss of NATS, and of a peer", () => {
+  const { state, told } = watchOf();
+  const contact = { isConnected: false, sinceMs: 7, roundTripMs: undefined, connections: 1 };
+  state.report = { ...well, registry: { ...well.registry!, isAway: true, contact }, lost: [{ name: "n3", atMs: 5 }] };
+  assert.deepEqual(told().map(({ since }) => since), [isoOf(7), isoOf(5)]);
 });

@@ -101,7 +101,7 @@ test("of many peers 64 are asked at once, those first that were asked longest ag
   assert.deepEqual(await look(), names.slice(0, 64));
 });
 
-test("what only another node tells is told with its name; what this node knows, notices and starts are not", () => {
+test("what only another node tells is told with its name; what this node knows, and starts, are not", () => {
   const own: Finding[] = [{
     ...finding,
     what: "peer-down",
@@ -120,6 +120,47 @@ test("what only another node tells is told with its name; what this node knows, 
       { ...finding, what: "evicting", detail: "full", severity: "notice" as const },
     ],
   }]]);
-  assert.deepEqual(fleetFindings(own, peers).map(({ detail }) => detail), ["b: the origin fails", "c does not answer"]);
-  assert.equal(fleetFindings(own, new Map()), own);
+  assert.deepEqual(fleetFindings(own, peers).map(({ detail }) => detail), [
+    "b: the origin fails",
+    "c does not answer",
+    "b: full",
+  ]);
+  assert.deepEqual(fleetFindings(own, new Map()), own);
+});
+
+test("what several nodes tell is one line, and a node with another policy is told once, not by each of the others", () => {
+  const telling = (...findings: Finding[]) => ({ ready: true, memoryBytes: 1, groups: {}, findings });
+  const policy = (peer: string): Finding => (
+    {
+      ...finding,
+      what: "policies-differ",
+      about: `api at ${peer}`,
+      detail: `api at ${peer} differs`,
+      severity: "warning",
+    }
+  );
+  const down: Finding = { ...finding, what: "peer-down", about: "x", detail: "x does not answer" };
+  const record: Finding = {
+    ...finding,
+    what: "bad-record",
+    about: "g.x",
+    detail: "g.x is ignored",
+    severity: "warning",
+  };
+  const names = ["b", "c", "d", "e", "f"];
+  const others = new Map(names.map((name) => [name, telling(down, policy("odd"), record)]));
+  const detailsOf = (own: readonly Finding[], peers = others) => fleetFindings(own, peers).map(({ detail }) => detail);
+  assert.deepEqual(detailsOf([]), [
+    "b, c, d and 2 more: x does not answer",
+    "b: api at odd differs",
+    "b: g.x is ignored",
+  ]);
+  // The odd one sees that all others differ, and they that it does.
+  assert.deepEqual(detailsOf(["b", "c", "d"].map(policy)).slice(1), [
+    "api at b differs; 2 more nodes differ too",
+    "b: g.x is ignored",
+  ]);
+  assert.deepEqual(detailsOf([policy("odd")], new Map([["odd", telling(policy("b"), policy("c"))]])), [
+    "api at odd differs",
+  ]);
 });

@@ -34,8 +34,8 @@ export interface PageContext {
   readonly peers: ReadonlyMap<string, PeerReport>;
 }
 
-/** How many entries of the log are shown. Chosen: about one screen. */
-const MAX_EVENTS = 30;
+/** Entries of the log that are shown, in a box that scrolls. Chosen: a restart of each of ten nodes with three groups. */
+const MAX_EVENTS = 100;
 const MEBIBYTE = 1024 * 1024;
 
 /** The page of one node. */

@@ -467,4 +467,6 @@ export interface NodeFace {
    * @default no peer is known
    */
   reportOfPeer?(name: string): Promise<NodeReport | undefined>;
+  /** What a peer holds of a key: an `Explanation` of `admin/explain.ts`. As `reportOfPeer`. @throws PeerError */
+  explainAtPeer?(name: string, group: string, key: string): Promise<object | undefined>;
 }

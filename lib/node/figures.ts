@@ -10,7 +10,7 @@ import type { DefinedGroups } from "./groups/defined-groups.ts";
 import type { Invalidations } from "./invalidations.ts";
 import type { RecentLines } from "./log/recent-lines.ts";
 import type { Cluster } from "./peers/cluster.ts";
-import { figuresOf as figuresOfPeer } from "./peers/peer-figures.ts";
+import { explanationOf, figuresOf as figuresOfPeer } from "./peers/peer-figures.ts";
 
 /** The sources of the figures. */
 export interface Shown {
@@ -46,6 +46,10 @@ export function faceOf(shown: Shown): NodeFace {
     reportOfPeer: async (peerName) => {
       const peer = cluster.hub.peer(peerName);
       return peer && await figuresOfPeer(peer);
+    },
+    explainAtPeer: async (peerName, group, key) => {
+      const peer = cluster.hub.peer(peerName);
+      return peer && await explanationOf(peer, group, key);
     },
   };
 }

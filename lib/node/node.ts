@@ -14,6 +14,7 @@ import type { PeerRecord } from "../core/roster.ts";
 import type { AppOptions } from "../http/app.ts";
 import { RouteAnswers } from "../http/counted.ts";
 import type { ConfigFigures, MachineFace, NodeFace } from "../http/ports.ts";
+import { explain } from "../http/admin/explain.ts";
 import { reportOf, reportWithFindings } from "../http/status/report.ts";
 import { Watch } from "../http/status/watch.ts";
 import { type CheckedOrigin, parseOrigin } from "../origins/origin.ts";
@@ -178,7 +179,13 @@ export class Node implements Reloadable {
       lists: this.#lists,
       invalidations,
       ca: () => this.#doors.ca,
-      report: () => reportWithFindings(face, this.#served, this.#watch!),
+      tellers: {
+        report: () => reportWithFindings(face, this.#served, this.#watch!),
+        explain: (group, key) => {
+          const served = this.#served.get(group);
+          return served && explain(face, group, served, key, this.#clock.nowMs());
+        },
+      },
       tracing: this.tracing,
       clock: this.#clock,
       logs: this.#logs,

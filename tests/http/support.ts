@@ -19,6 +19,7 @@ import type {
   InvalidationFace,
   LinkFigures,
   LogFigures,
+  NodeFace,
   NodeFigures,
   OutOfReachFigures,
   WaitOptions,
@@ -237,6 +238,7 @@ export function appWith(options: Options = {}) {
     log?: LogFigures;
     outOfReach?: OutOfReachFigures;
     more?: NodeFigures;
+    explainAtPeer?: NodeFace["explainAtPeer"];
   } = {
     ready: true,
   };
@@ -255,6 +257,7 @@ export function appWith(options: Options = {}) {
         ...state.more,
       }),
       roster: (group) => groups.get(group)?.figures.roster,
+      explainAtPeer: (...asked) => state.explainAtPeer?.(...asked) ?? Promise.resolve(undefined),
     },
     groups,
     // The figures are for everybody here, but for the tests of the gate.

@@ -1,5 +1,6 @@
 /** `GET /_admin/groups/<group>/explain?key=` says why a get of the key at this node is a hit or a miss. */
 import type { Held, Reason } from "../../core/cache/describe.ts";
+import { OverloadedError, PeerError } from "../../core/errors.ts";
 import type { Label } from "../../core/invalidation/label.ts";
 import type { NodeFace, ServedGroup } from "../ports.ts";
 
@@ -87,6 +88,45 @@ export function explain(
     },
     isLoading,
     isPassed,
+  };
+}
+
+/** What a node of the key says of it, or why it says nothing. */
+export interface ToldNode extends Omit<RankedNode, "url" | "rank"> {
+  /** `null`: it is none of the first by rank, but the node that was asked. */
+  readonly rank: number | null;
+  readonly explanation?: Explanation;
+  readonly fault?: string;
+}
+
+/** The same from each node of the key, over the links to them: where it is held. */
+export async function explainAtAll(
+  node: NodeFace,
+  name: string,
+  served: Pick<ServedGroup, "group" | "isServed">,
+  key: string,
+  nowMs: number,
+): Promise<Explanation & { readonly nodes: readonly ToldNode[] }> {
+  const own = explain(node, name, served, key, nowMs);
+  const self = { name: own.node, link: "self", explanation: own };
+  const nodes = await Promise.all(own.owners.map(async ({ rank, name: peer, link }): Promise<ToldNode> => {
+    if (link === "self") return { ...self, rank };
+    try {
+      const explanation = await node.explainAtPeer?.(peer, name, key) as Explanation | undefined;
+      return {
+        name: peer,
+        rank,
+        link,
+        ...(explanation === undefined ? { fault: "it is not known" } : { explanation }),
+      };
+    } catch (error) {
+      if (!(error instanceof PeerError || error instanceof OverloadedError)) throw error;
+      return { name: peer, rank, link, fault: error.message };
+    }
+  }));
+  return {
+    ...own,
+    nodes: own.owners.some(({ link }) => link === "self") ? nodes : [...nodes, { ...self, rank: null }],
   };
 }
 

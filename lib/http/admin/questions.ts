@@ -6,7 +6,7 @@ import { decodeQueryKey, pathEnd, pathStart } from "../key.ts";
 import type { NodeFace, ServedGroups } from "../ports.ts";
 import { notAllowed, problemResponse } from "../problem.ts";
 import { OF_OPERATORS } from "../security.ts";
-import { explain } from "./explain.ts";
+import { explain, explainAtAll } from "./explain.ts";
 import type { Gate } from "./gate.ts";
 import { Refusal, unknownGroup } from "./refusal.ts";
 import { changeIn, simulate } from "./simulate.ts";
@@ -47,14 +47,16 @@ export class Questions {
       : this.#told(() => this.#explain(groupName, query));
   }
 
-  #explain(groupName: string, query: string): object {
+  #explain(groupName: string, query: string): object | Promise<object> {
     const { node, groups, clock } = this.#options;
     const served = groups.get(groupName);
-    if (served === undefined) throw unknownGroup(groupName, groups);
-    const [, rawKey] = /^key=([^&]*)$/.exec(query) ?? [];
-    if (rawKey === undefined) throw new Refusal(400, "the query must be key= with the key, percent-encoded");
+    if (served === undefined) throw new Refusal(404, `this node serves no group called ${groupName}`);
+    const [, rawKey, atAll] = /^key=([^&]*)(&nodes)?$/.exec(query) ?? [];
+    if (rawKey === undefined) {
+      throw new Refusal(400, "the query must be key= with the key, percent-encoded, and may end with &nodes");
+    }
     const key = decodeQueryKey(rawKey, served.site !== undefined);
-    return explain(node, groupName, served, key, clock.nowMs());
+    return (atAll === undefined ? explain : explainAtAll)(node, groupName, served, key, clock.nowMs());
   }
 
   #simulate(query: string): Promise<object> {

@@ -5,7 +5,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Tracing } from "../../core/base/trace.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
-import type { LostPeer, NodeReport, OutOfReachFigures } from "../../http/ports.ts";
+import type { LostPeer, OutOfReachFigures } from "../../http/ports.ts";
 import { PeerHub } from "../../peer/hub.ts";
 import { isAlive } from "../../peer/proof/is-alive.ts";
 import type { PeerService } from "../../peer/service.ts";
@@ -20,7 +20,7 @@ import type { Invalidations } from "../invalidations.ts";
 import type { NodeLogs } from "../log/node-logs.ts";
 import { serviceFault } from "../open-registry.ts";
 import { Losses } from "./losses.ts";
-import { FIGURES_GROUP, withFigures } from "./peer-figures.ts";
+import { FIGURES_GROUP, type Tellers, withFigures } from "./peer-figures.ts";
 import { OutOfReach } from "./out-of-reach.ts";
 import { Readiness } from "./readiness.ts";
 
@@ -34,9 +34,9 @@ export interface ClusterOptions {
   readonly invalidations: Invalidations;
   /** The authorities that peers' certificates must come from, in PEM; `undefined`: the system's. */
   readonly ca: () => string | undefined;
-  /** This node's figures, for peers that ask. */
-  readonly report: () => NodeReport;
-  /** Records spans of this node's answers to its peers. */
+  /** This node's figures, and what it holds of a key, for peers that ask. */
+  readonly tellers: Tellers;
+  /** Records what this node answers to its peers. */
   readonly tracing: Tracing;
   readonly clock: Clock;
   readonly logs: NodeLogs;
@@ -207,7 +207,7 @@ export class Cluster {
   }
 
   #makeHub(): PeerHub {
-    const { self, identity, served, invalidations, report, ca, tracing, clock, logs } = this.#options;
+    const { self, identity, served, invalidations, tellers, ca, tracing, clock, logs } = this.#options;
     const isStranger = (group: string, peer: string) => served.has(group) && this.#strangersOf(group).has(peer);
     const service: PeerService = {
       ...serviceOf(served, invalidations, () => this.readiness.isInTouch, isStranger, tracing),
@@ -219,7 +219,7 @@ export class Cluster {
       groups: [FIGURES_GROUP],
       revisions: () => Object.fromEntries([...served.keys()].map((group) => [group, this.roster(group).revision])),
       isEmpty: (group) => served.get(group)?.group.isEmpty ?? true,
-      service: withFigures(service, report, clock),
+      service: withFigures(service, tellers, clock),
       onUnlisted: () => this.#membership?.hurry(),
       onReached: (record) => {
         this.#liveness?.reached(record);

@@ -1,9 +1,11 @@
-/** Nodes ask each other for figures over the links between them, so that an operator needs to reach only one node. */
+/** The figures of nodes, and what they hold of a key, asked for and given over the links between them: an operator then needs to reach one node only. */
 import type { Clock } from "../../core/base/clock.ts";
+import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { PeerError } from "../../core/errors.ts";
 import { BLIND } from "../../core/invalidation/label.ts";
 import type { Peer } from "../../core/ports.ts";
 import { PLAIN, type Value } from "../../core/value.ts";
+import type { Explanation } from "../../http/admin/explain.ts";
 import type { NodeReport } from "../../http/ports.ts";
 import type { PeerService } from "../../peer/service.ts";
 
@@ -13,17 +15,34 @@ import type { PeerService } from "../../peer/service.ts";
  */
 export const FIGURES_GROUP = "=figures";
 const KEY = "now";
-/** Chosen: short, since an operator waits for the slowest of all nodes. */
+/** Before the group and the key that are asked about, which a line feed parts: no name of a group has one. */
+const EXPLAIN = "explain ";
+/** Chosen: an operator waits for the slowest of all nodes. */
 const TIMEOUT_MS = 2_000;
 
 const decoder = new TextDecoder();
 
-/** Adds the answers about this node's figures to `service`, which has no group of that name. */
-export function withFigures(service: PeerService, report: () => NodeReport, clock: Clock): PeerService {
+/** What a node tells a peer. */
+export interface Tellers {
+  readonly report: () => NodeReport;
+  /** `undefined`: it has no such group. @throws BadKeyError */
+  readonly explain: (group: string, key: string) => Explanation | undefined;
+}
+
+/** What this node answers to a peer that looks at its figures; `service` knows no group of that name. */
+export function withFigures(service: PeerService, { report, explain }: Tellers, clock: Clock): PeerService {
+  const tell = (question: string) => {
+    if (!question.startsWith(EXPLAIN)) return report();
+    const end = question.indexOf("\n");
+    return explain(question.slice(EXPLAIN.length, end), question.slice(end + 1));
+  };
   return {
     ...service,
-    peek: (group, key, options) =>
-      group === FIGURES_GROUP ? valueOf(report(), clock.nowMs()) : service.peek?.(group, key, options),
+    peek: (group, key, options) => {
+      if (group !== FIGURES_GROUP) return service.peek?.(group, key, options);
+      const told = tell(key);
+      return told === undefined ? undefined : valueOf(told, clock.nowMs());
+    },
   };
 }
 
@@ -32,16 +51,31 @@ export function withFigures(service: PeerService, report: () => NodeReport, cloc
  * within 2 s
  */
 export async function figuresOf(peer: Peer): Promise<NodeReport> {
-  const value = await peer.peek(FIGURES_GROUP, KEY, { signal: new AbortController().signal, timeoutMs: TIMEOUT_MS });
-  if (value === undefined) throw new PeerError(`${peer.name} has not told its figures within ${TIMEOUT_MS} ms`);
+  return await told(peer, KEY, "its figures") as NodeReport;
+}
+
+/** What a peer holds of a key. @throws PeerError as {@linkcode figuresOf}, or the key is too long to ask about */
+export async function explanationOf(peer: Peer, group: string, key: string): Promise<Explanation> {
+  const question = `${EXPLAIN}${group}\n${key}`;
+  if (Buffer.byteLength(question) > MAX_KEY_BYTES) throw new PeerError("the key is too long to ask about over a link");
+  const answer = await told(peer, question, "what it holds") as Partial<Explanation>;
+  // A node of the release before answers every question with its figures.
+  if (!Array.isArray(answer.held)) throw new PeerError(`${peer.name} is of a release that explains no keys over links`);
+  return answer as Explanation;
+}
+
+async function told(peer: Peer, question: string, what: string): Promise<object> {
+  const options = { signal: new AbortController().signal, timeoutMs: TIMEOUT_MS };
+  const value = await peer.peek(FIGURES_GROUP, question, options);
+  if (value === undefined) throw new PeerError(`${peer.name} has not told ${what} within ${TIMEOUT_MS} ms`);
   try {
-    return JSON.parse(decoder.decode(value.body)) as NodeReport;
+    return JSON.parse(decoder.decode(value.body)) as object;
   } catch {
-    throw new PeerError(`${peer.name} has told something else than its figures`);
+    throw new PeerError(`${peer.name} has told something else than ${what}`);
   }
 }
 
-function valueOf(report: NodeReport, nowMs: number): Value {
+function valueOf(report: object, nowMs: number): Value {
   return {
     body: new TextEncoder().encode(JSON.stringify(report)),
     contentType: "application/json",

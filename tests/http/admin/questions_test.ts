@@ -1,6 +1,7 @@
 /** `GET /_admin/groups/<group>/explain` and `/_admin/simulate`, as an operator asks. */
 import assert from "node:assert/strict";
-import type { Explanation } from "../../../lib/http/admin/explain.ts";
+import { PeerError } from "../../../lib/core/errors.ts";
+import type { Explanation, ToldNode } from "../../../lib/http/admin/explain.ts";
 import type { Simulation } from "../../../lib/http/admin/simulate.ts";
 import { namesText } from "../../../lib/http/admin/refusal.ts";
 import { AdminTokens } from "../../../lib/http/admin/tokens.ts";
@@ -9,7 +10,7 @@ import { systemClock } from "../../../lib/runtime/process.ts";
 import { record } from "../../core/cluster.ts";
 import { MemoryLog } from "../../support/log.ts";
 import { test } from "../../support/test.ts";
-import { appWith, valueOf } from "../support.ts";
+import { appWith, LINK, valueOf } from "../support.ts";
 
 const TOKEN = "a-token-of-sixteen";
 
@@ -65,6 +66,30 @@ test("a key is explained: owners with their links, what is held, and why a get i
   dict.onDescribe = () => ({});
   const missed = await (await ask("/_admin/groups/dict/explain?key=k")).json() as Explanation;
   assert.match(missed.get.detail, /holds nothing under the key: a get loads it$/);
+});
+
+test("with &nodes each node of the key tells what it holds, and one that does not is told with the reason", async () => {
+  const { ask, dict, state } = made();
+  state.links = ["n2", "n3", "n4"].map((name) => ({ ...LINK, name, state: "open" }));
+  dict.figures = { roster: { revision: 3, peers: ["n1", "n2", "n3", "n4"].map(record) } };
+  state.explainAtPeer = (name, group, key) => {
+    assert.deepEqual([group, key], ["dict", "a&b"]);
+    if (name === "n3") return Promise.reject(new PeerError("n3 has not told"));
+    return Promise.resolve(name === "n4" ? undefined : { node: name, held: [] } as unknown as Explanation);
+  };
+  const told = async (owners: (string | undefined)[]) => {
+    dict.onDescribe = () => ({ owners });
+    const answer = await (await ask("/_admin/groups/dict/explain?key=a%26b&nodes")).json();
+    return answer.nodes.map(({ name, rank, explanation, fault }: ToldNode) => [name, rank, explanation?.node, fault]);
+  };
+  const first = [["n2", 1, "n2", undefined], ["n3", 2, undefined, "n3 has not told"]];
+  assert.deepEqual(await told(["n2", "n3", undefined]), [...first, ["n1", 3, "n1", undefined]]);
+  // This node is none of the first by rank, and may hold a copy all the same.
+  assert.deepEqual(await told(["n2", "n3", "n4"]), [
+    ...first,
+    ["n4", 3, undefined, "it is not known"],
+    ["n1", null, "n1", undefined],
+  ]);
 });
 
 test("what a request said to choose its variant is not told, as it may be a login", async () => {

@@ -103,6 +103,13 @@ async function watchClusterBreak(browser: Browser, defer: Defer): Promise<void> 
   await page.getByLabel("Key or word").fill("a/b c?d");
   await page.getByRole("button", { name: "Get" }).click();
   await page.locator("#look output").getByText("/a%2Fb%20c%3Fd").waitFor();
+  await page.getByRole("button", { name: "Explain" }).click();
+  // The fleet, not this node: who owns the key, and where it is held.
+  const told = page.locator("#look tbody");
+  await told.getByText("1 (owner)").waitFor();
+  assert.match(await page.locator("#look output").innerText(), /a get at \S+ is a (hit|miss): /);
+  assert.equal(await told.getByRole("row").count(), 3);
+  assert.match(await told.innerText(), /main\s+fresh/);
   for (let i = 0; i < 20; i++) await fetch(`${first.url}/cache/api/k${i % 8}`);
   await seen(page, "All is well.");
   // The others tell their figures to the node that shows the page.
@@ -180,7 +187,7 @@ async function readWithoutScript(browser: Browser, defer: Defer): Promise<void> 
 // One test, since a browser takes seconds to start.
 test("a browser shows a cluster break within 3 s, takes the token by keyboard, and needs no script to read", {
   programs: ["chromium"],
-  timeoutMs: 90_000,
+  timeoutMs: 180_000,
 }, async (defer) => {
   const browser = await openBrowser(defer);
   await watchClusterBreak(browser, defer);

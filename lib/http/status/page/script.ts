@@ -64,17 +64,54 @@ const follow = async () => {
 const answerOf = async (answer) => {
   const isJson = (answer.headers.get("content-type") ?? "").includes("json");
   const text = isJson ? JSON.stringify(await answer.json(), null, 2) : await answer.text();
-  return answer.status + " " + answer.statusText + "\\n" + (answer.headers.get("cache-status") ?? "") + "\\n\\n" +
-    (text.length > MOST_SHOWN ? text.slice(0, MOST_SHOWN) + "\\n(cut here)" : text);
+  const shown = text.length > MOST_SHOWN ? text.slice(0, MOST_SHOWN) + "\\n(cut here)" : text;
+  return { text: [answer.status + " " + answer.statusText, answer.headers.get("cache-status") ?? "", "", shown].join("\\n") };
+};
+const made = (tag, props, ...children) => {
+  const element = Object.assign(document.createElement(tag), props);
+  element.append(...children);
+  return element;
+};
+const spanOf = (ms) => {
+  if (ms === null) return "no end";
+  if (ms < 0) return spanOf(-ms) + " over";
+  const [unit, name] = [[86400000, " d"], [3600000, " h"], [60000, " min"], [1000, " s"]].find(([each]) => ms >= each) ?? [1, " ms"];
+  return Math.floor(ms / unit) + name;
+};
+const HEADS = ["node", "rank", "link", "holds", "state", "age", "lifetime left", "label", "invalidated at", "bytes", "tags"];
+const heldCells = ({ cache, varies, state, ageMs, freshMs, label, lastInvalidation, bytes, tags }) => [
+  varies === undefined ? cache : cache + ", by " + varies.join(", "), state, spanOf(ageMs), spanOf(freshMs),
+  label.sequence, lastInvalidation, bytes, tags === "any" ? "too many to keep" : tags.join(" "),
+];
+const explained = ({ node, get, isLoading, nodes }) => {
+  const rows = nodes.flatMap(({ name, rank, link, explanation, fault }) => {
+    const first = [name, rank === 1 ? "1 (owner)" : rank ?? "", link];
+    if (explanation === undefined) return [[...first, fault]];
+    return explanation.held.length === 0 ? [[...first, "nothing"]] : explanation.held.map((held) => [...first, ...heldCells(held)]);
+  });
+  const cells = (row) => row.map((text, i) => {
+    const cell = made("td", { textContent: text });
+    cell.dataset.head = HEADS[i];
+    if (i === row.length - 1 && i < HEADS.length - 1) cell.colSpan = HEADS.length - i;
+    return cell;
+  });
+  const table = made("table", {}, made("thead", {}, made("tr", {}, ...HEADS.map((text) => made("th", { scope: "col", textContent: text })))),
+    made("tbody", {}, ...rows.map((row) => made("tr", {}, ...cells(row)))));
+  return {
+    text: "a get at " + node + " is a " + get.result + ": " + get.detail + (isLoading ? "; a load of it is in flight" : ""),
+    below: made("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "The nodes of the key" }, table),
+  };
 };
 const onSubmit = (id, run) => find(id)?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const output = event.target.querySelector("output");
   output.textContent = "…";
+  output.nextElementSibling?.remove();
   const startedMs = performance.now();
   try {
-    const text = await run(event.target.elements, event.submitter?.value);
-    output.textContent = Math.round(performance.now() - startedMs) + " ms: " + text;
+    const { text, below } = await run(event.target.elements, event.submitter?.value);
+    output.textContent = text === "" ? "" : Math.round(performance.now() - startedMs) + " ms: " + text;
+    if (below !== undefined) output.after(below);
   } catch (error) {
     output.textContent = "The node does not answer: " + error.message;
   }
@@ -84,11 +121,10 @@ const start = () => {
   for (const form of document.querySelectorAll("section[hidden]")) form.hidden = false;
   onSubmit("look", async ({ group, key }, what) => {
     token = find("operator")?.value || token;
-    return answerOf(what === "explain"
-      ? await fetch("/_admin/groups/" + group.value + "/explain?key=" + encodeURIComponent(key.value), {
-        headers: withToken({}),
-      })
-      : await fetch("/cache/" + group.value + "/" + keyOf(group, key.value)));
+    if (what !== "explain") return answerOf(await fetch("/cache/" + group.value + "/" + keyOf(group, key.value)));
+    const path = "/_admin/groups/" + group.value + "/explain?key=" + encodeURIComponent(key.value) + "&nodes";
+    const answer = await fetch(path, { headers: withToken({}) });
+    return answer.ok ? explained(await answer.json()) : answerOf(answer);
   });
   onSubmit("invalidate", async ({ operator, group, kind, names, soft, wait }) => {
     token = operator.value;
@@ -106,11 +142,11 @@ if (find("unlock") === null) return start();
 onSubmit("unlock", async ({ operator }) => {
   token = operator.value;
   const answer = await fetch("/", { headers: withToken({ accept: "text/html" }), cache: "no-store" });
-  if (!answer.ok) return "this is not the token of the node (" + answer.status + ")";
+  if (!answer.ok) return { text: "this is not the token of the node (" + answer.status + ")" };
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.title = page.title;
   document.body.replaceWith(page.body);
   start();
-  return "";
+  return { text: "" };
 });
 })();`;

@@ -32,7 +32,7 @@ meter{width:6rem;height:.8rem}
 svg{display:inline-block;max-width:100%}polyline{fill:none;stroke-width:1.5;stroke:var(--gets)}
 polyline.cacheHits{stroke:var(--hits)}polyline.originLoads{stroke:var(--loads)}
 .key .gets{color:var(--gets)}.key .cacheHits{color:var(--hits)}.key .originLoads{color:var(--loads)}
-form{display:flex;flex-wrap:wrap;gap:.5rem .8rem;align-items:end;background:var(--card);padding:.7rem;border-radius:.4rem}
+form .scroll{flex-basis:100%;background:none}form{display:flex;flex-wrap:wrap;gap:.5rem .8rem;align-items:end;background:var(--card);padding:.7rem;border-radius:.4rem}
 label{display:grid;gap:.15rem;font-size:.9rem}label:has([type=checkbox]){display:block}
 input,select,textarea,button{font:inherit;color:inherit;background:var(--back);border:1px solid var(--soft);border-radius:.3rem;
 padding:.3rem .5rem;max-width:100%}button{cursor:pointer}

@@ -204,7 +204,7 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
   const context = async () => ({
     peers: await peerReports.of(othersOf(node, groups.keys())),
     nowMs: clock.nowMs(),
-    rates: (group: string) => watch.rates(group),
+    series: (group: string) => watch.series(group),
     latencies: (group: string) => watch.latencies(group),
     lines: node.recent?.(),
   });

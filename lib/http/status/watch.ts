@@ -1,8 +1,8 @@
 /** Watches one node: when each fault began, and how its figures changed in the last minutes. */
 import type { Clock } from "../../core/base/clock.ts";
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
-import { since } from "../../core/measure/histogram.ts";
-import type { Finding, NodeReport } from "../ports.ts";
+import { type Percentiles, percentilesOf, since } from "../../core/measure/histogram.ts";
+import type { Finding, GroupFigures, NodeReport } from "../ports.ts";
 import { type Fault, faultsOf } from "./findings.ts";
 
 /** The time between two looks. Chosen: a fault is reported within 3 s, and a look costs well under a millisecond. */
@@ -19,14 +19,25 @@ const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
  */
 const MAX_FINDINGS = 50;
 
-/** The counters that a plot shows of a group; they count from the node's start. */
-export const SAMPLED = ["gets", "cacheHits", "peerLoads", "originLoads"] as const;
+/** What a plot shows of a group, counted from the node's start. */
+export const SAMPLED = ["gets", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
 export type Sampled = typeof SAMPLED[number];
+/** From one sample to the next. */
+export const SAMPLE_MS = LOOK_MS * LOOKS_PER_SAMPLE;
+
+/** How a group went lately, from one sample to the next, the oldest first. */
+export interface Series extends Readonly<Record<Sampled, readonly number[]>> {
+  /** How long answers took, in milliseconds; `undefined`: there were none. */
+  readonly p50Ms: readonly (number | undefined)[];
+  readonly p99Ms: readonly (number | undefined)[];
+}
 
 interface Sample {
   readonly atMs: number;
   readonly counts: Readonly<Record<Sampled, number>>;
   readonly evictions: number;
+  /** How long the answers since the sample before took. */
+  readonly took: Percentiles;
 }
 
 export interface WatchOptions {
@@ -87,8 +98,8 @@ export class Watch {
     return [...findings, { what: "more", since: new Date(nowMs).toISOString(), detail, severity: "notice" }];
   }
 
-  /** The rate of each counter per second, between one sample and the next, the oldest first. */
-  rates(group: string): Readonly<Record<Sampled, readonly number[]>> {
+  /** How often per second each happened, and how long answers took. */
+  series(group: string): Series {
     const samples = this.#samples.get(group) ?? [];
     const ratesOf = (name: Sampled) =>
       samples.slice(1).map(({ atMs, counts }, i) => {
@@ -96,7 +107,9 @@ export class Watch {
         // A group that was replaced counts from 0 again.
         return Math.max(0, counts[name] - before.counts[name]) * 1_000 / Math.max(1, atMs - before.atMs);
       });
-    return Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
+    const rates = Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
+    const took = samples.slice(1).map((sample) => sample.took);
+    return { ...rates, p50Ms: took.map(({ p50Ms }) => p50Ms), p99Ms: took.map(({ p99Ms }) => p99Ms) };
   }
 
   /** The times of the last minute without the current two seconds; `undefined`: nothing is known yet. */
@@ -121,9 +134,11 @@ export class Watch {
     );
     this.#samples = new Map(
       Object.entries(groups).map(([name, figures]) => {
-        const counts = Object.fromEntries(SAMPLED.map((field) => [field, figures[field] ?? 0])) as Sample["counts"];
-        const sample = { atMs, counts, evictions: figures.mainCache?.evictions ?? 0 };
-        return [name, [...(this.#samples.get(name) ?? []), sample].slice(-MAX_SAMPLES)];
+        const before = this.#samples.get(name) ?? [];
+        const [last, former] = [this.#latencies.get(name)?.at(-1), this.#latencies.get(name)?.at(-2)];
+        const took = last === undefined ? {} : percentilesOf(since(former?.client, last.client));
+        const sample = { atMs, counts: countsOf(figures), evictions: figures.mainCache?.evictions ?? 0, took };
+        return [name, [...before, sample].slice(-MAX_SAMPLES)];
       }),
     );
   }
@@ -133,6 +148,12 @@ export class Watch {
     const evictions = report.groups[group]?.mainCache?.evictions ?? 0;
     return since === undefined ? 0 : Math.max(0, evictions - since.evictions);
   }
+}
+
+function countsOf(
+  { gets = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 }: GroupFigures,
+): Sample["counts"] {
+  return { gets, cacheHits, hotHits: hotCache?.hits ?? 0, peerLoads, originLoads };
 }
 
 function idOf({ what, about = "" }: Pick<Fault, "what" | "about">): string {

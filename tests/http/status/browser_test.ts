@@ -63,10 +63,21 @@ async function seen(page: Page, text: string | RegExp, timeoutMs = PATIENCE * 10
   assert.ok(await end() <= page.viewportSize()!.height, `${text} is below the first screen`);
 }
 
-async function picture(page: Page, name: string): Promise<void> {
+async function picture(page: Page, name: string, fullPage = false): Promise<void> {
+  await page.evaluate("scrollTo(0, 0)");
   if (pictures === undefined) return;
   mkdirSync(pictures, { recursive: true });
-  await page.screenshot({ path: `${pictures}/${name}.jpg`, type: "jpeg", quality: 45 });
+  await page.screenshot({ path: `${pictures}/${name}.jpg`, type: "jpeg", quality: 45, fullPage });
+}
+
+/** Clients ask until the plots have something to show. */
+async function plotted(page: Page, url: string, samples: number): Promise<void> {
+  const line = page.locator("#plots polyline.gets").last();
+  for (let i = 0;; i++) {
+    for (let k = 0; k < 20; k++) await (await fetch(`${url}/cache/api/k${(i * k) % 40}`)).body?.cancel();
+    const points = await line.getAttribute("points", { timeout: 10_000 });
+    if (points!.split(" ").length >= samples) return;
+  }
 }
 
 /** Nothing is cut off at the side, and every row says what its figures are. */
@@ -111,12 +122,15 @@ async function watchClusterBreak(browser: Browser, defer: Defer): Promise<void> 
   assert.equal(await told.getByRole("row").count(), 3);
   assert.match(await told.innerText(), /main\s+fresh/);
   for (let i = 0; i < 20; i++) await fetch(`${first.url}/cache/api/k${i % 8}`);
+  await page.evaluate("scrollTo(0, 0)");
   await seen(page, "All is well.");
   // The others tell their figures to the node that shows the page.
   for (const { url } of [second, third]) {
     await page.locator("tr", { hasText: nameOf({ url }) }).first().getByText(/^\d+ MiB$/).waitFor();
   }
+  await plotted(page, first.url, pictures === undefined ? 3 : 15);
   await picture(page, "well-light");
+  await picture(page, "well-whole", true);
   await page.setViewportSize(PHONE);
   await assertFits(page);
   await picture(page, "well-phone");

@@ -56,6 +56,7 @@ export function statusPage(
     <section id="nodes">${part("nodes")}</section>
     <h2>Groups</h2>
     <section id="groups">${part("groups")}</section>
+    <section id="plots">${part("plots")}</section>
     <noscript><p>Without a script this page is loaded anew every ${REFRESH_SECONDS} s, and has no forms.</p></noscript>
     <section hidden><h2>Look up a key</h2>${lookForm(groups, isTokenSet)}</section>
     <section hidden><h2>Invalidate</h2>${invalidateForm(groups, isTokenSet)}</section>

@@ -19,14 +19,15 @@ import { latencyTable } from "./latency.ts";
 import { machineFindings, summed } from "../machine.ts";
 import { fleetFindings, type PeerReport } from "../peer-reports.ts";
 import type { PageParts } from "./page.ts";
+import { plotsOf } from "./plots.ts";
 import { rateText, sparkline } from "./sparkline.ts";
 import { type Cell, type Html, table } from "./table.ts";
-import type { Sampled } from "../watch.ts";
+import type { Sampled, Series } from "../watch.ts";
 
 /** Facts for the page besides the report. */
 export interface PageContext {
   readonly nowMs: number;
-  readonly rates: (group: string) => Readonly<Record<Sampled, readonly number[]>>;
+  readonly series: (group: string) => Series;
   /** How long things took in the last minute. */
   readonly latencies: (group: string) => Latencies | undefined;
   readonly lines: readonly RecentLine[] | undefined;
@@ -48,6 +49,7 @@ export async function nodeParts(report: NodeReport, context: PageContext): Promi
       verdict: verdict(fleetFindings(findings, context.peers), context.nowMs),
       nodes: html`${nodeTable(report, context)}${revisions(groups)}`,
       groups: html`${groupTable(groups, context)}${latencyTable(groups, context.latencies)}`,
+      plots: plotsOf(Object.keys(groups), context.series),
       events: eventList(groups, context.lines),
       inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>${fileLine(report)}
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
@@ -74,8 +76,8 @@ export async function machineParts(
       verdict: verdict(findings, context.nowMs),
       nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
 ${nodeTable(own, context)}${revisions(groups)}`,
-      // No plots: they would show only one worker.
-      groups: html`${groupTable(groups, { ...context, rates: undefined })}${latencyTable(groups, undefined)}`,
+      // The plots would be those of one worker.
+      groups: html`${groupTable(groups, { series: undefined })}${latencyTable(groups, undefined)}`,
       events: eventList(groups, context.lines),
       inside: html`<p>${own.name} has answered; muster ${own.version} on ${own.runtime}.</p>
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}${logTable(own.log)}`,
@@ -187,11 +189,11 @@ function revisions(groups: NodeReport["groups"]): Html {
 
 function groupTable(
   groups: NodeReport["groups"],
-  { rates }: { readonly rates: PageContext["rates"] | undefined },
+  { series }: { readonly series: PageContext["series"] | undefined },
 ): Html {
   const rows = Object.entries(groups).map(([name, group]): Cell[] => {
     const { about, gets = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 } = group;
-    const lately = rates?.(name);
+    const lately = series?.(name);
     const last = (field: Sampled) =>
       lately === undefined ? "" : html`<br><small>${rateText(lately[field].at(-1) ?? 0)}/s</small>`;
     return [
@@ -201,7 +203,7 @@ function groupTable(
       budget(group),
       html`${gets}${last("gets")}`,
       html`${cacheHits} (${percent(cacheHits, gets)})${last("cacheHits")}`,
-      hotCache?.hits ?? 0,
+      html`${hotCache?.hits ?? 0}${last("hotHits")}`,
       html`${peerLoads}${last("peerLoads")}`,
       html`${originLoads}${last("originLoads")}`,
       (group.localLoadErrs ?? 0) + (group.peerErrors ?? 0),
@@ -211,7 +213,7 @@ function groupTable(
   const heads = ["group", "origin", "lifetime", "budget", "gets", "hits", "hot hits", "from peers", "from origin"];
   return html`${table("The groups of this node", [...heads, "errors", "lately"], rows, 4)}
 ${
-    rates === undefined
+    series === undefined
       ? ""
       : html`<p class="key"><small><span class="gets">gets</span>, <span class="cacheHits">hits</span>
 and <span class="originLoads">loads from the origin</span> a second, in the last five minutes at most, on one scale. Errors count "not found" of the
@@ -219,8 +221,8 @@ origin too.</small></p>`
   }`;
 }
 
-function plot(rates: Readonly<Record<Sampled, readonly number[]>>): string {
-  return sparkline((["gets", "cacheHits", "originLoads"] as const).map((name) => ({ name, values: rates[name] })));
+function plot(series: Series): string {
+  return sparkline((["gets", "cacheHits", "originLoads"] as const).map((name) => ({ name, values: series[name] })));
 }
 
 function budget({ about, mainCache, hotCache }: GroupFigures): Cell {

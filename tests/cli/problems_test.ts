@@ -4,7 +4,7 @@ import type { Fleet, NodeRow, Stats } from "../../lib/cli/fleet/fleet.ts";
 import { noticesOf, problemsOf } from "../../lib/cli/fleet/problems.ts";
 import { noticeText, problemText } from "../../lib/cli/nodes/status.ts";
 import { bytesText, shareText, spanText, table } from "../../lib/cli/table.ts";
-import { ratesOf } from "../../lib/cli/nodes/top.ts";
+import { ratesOf, ratesTable } from "../../lib/cli/nodes/top.ts";
 import type { LinkFigures } from "../../lib/http/ports.ts";
 import { record } from "../core/cluster.ts";
 import { test } from "../support/test.ts";
@@ -172,6 +172,7 @@ test("rates are those between two looks; a node that was restarted has none yet"
     atMs: 0,
     incarnation: "1",
     gets: 100,
+    ofPeers: 0,
     hits: 50,
     peerLoads: 0,
     originLoads: 0,
@@ -190,6 +191,11 @@ test("rates are those between two looks; a node that was restarted has none yet"
   assert.deepEqual([a!.p50Ms, a!.p99Ms], [10, 49.5], "of the hundred answers in between");
   assert.deepEqual([b!.gets, b!.memoryBytes], [undefined, 5]);
   assert.equal(c!.fault, "gone");
+});
+
+test("the sum over the fleet is what clients ask, though a get that goes on to another node is counted at both", () => {
+  const text = ratesTable([{ node: "a", gets: 100, ofPeers: 0 }, { node: "b", gets: 30, ofPeers: 30 }], false);
+  assert.match(text, /^100 gets\/s by clients, 30 gets\/s by other nodes\n/);
 });
 
 test("tables are aligned, coloured only where that is asked for, and steer no terminal", () => {

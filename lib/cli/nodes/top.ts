@@ -16,6 +16,7 @@ interface Counts {
   readonly atMs: number;
   readonly incarnation: string;
   readonly gets: number;
+  readonly ofPeers: number;
   readonly hits: number;
   readonly peerLoads: number;
   readonly originLoads: number;
@@ -31,7 +32,10 @@ interface Counts {
 export interface Rates {
   readonly node: string;
   readonly fault?: string;
+  /** By clients and by other nodes. */
   readonly gets?: number;
+  /** Those of other nodes: each is also a get of a client at the node that asks. */
+  readonly ofPeers?: number;
   /** From 0 to 1; null: there were no gets. */
   readonly hitShare?: number | null;
   readonly peerLoads?: number;
@@ -87,6 +91,7 @@ function countsIn({ incarnation, groups, links = [] }: Stats, atMs: number): Cou
     atMs,
     incarnation,
     gets: sum(({ gets }) => gets),
+    ofPeers: sum(({ serverRequests }) => serverRequests),
     hits: sum(({ cacheHits }) => cacheHits),
     peerLoads: sum(({ peerLoads }) => peerLoads),
     originLoads: sum(({ originLoads }) => originLoads),
@@ -110,12 +115,13 @@ export function ratesOf(
     const { inFlight, memoryBytes } = counts;
     if (then === undefined || then.incarnation !== counts.incarnation) return { node: name, inFlight, memoryBytes };
     const seconds = Math.max(0.001, (counts.atMs - then.atMs) / 1_000);
-    const rate = (of: "gets" | "peerLoads" | "originLoads" | "errors" | "evictions") =>
+    const rate = (of: "gets" | "ofPeers" | "peerLoads" | "originLoads" | "errors" | "evictions") =>
       Math.max(0, counts[of] - then[of]) / seconds;
     const gets = counts.gets - then.gets;
     return {
       node: name,
       gets: rate("gets"),
+      ofPeers: rate("ofPeers"),
       hitShare: gets <= 0 ? null : (counts.hits - then.hits) / gets,
       peerLoads: rate("peerLoads"),
       originLoads: rate("originLoads"),
@@ -128,7 +134,8 @@ export function ratesOf(
   });
 }
 
-function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
+/** A get that goes on to another node is counted at both: the sum over nodes would tell more than clients ask. */
+export function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
   const head = [
     "NODE",
     "GETS/S",
@@ -162,6 +169,10 @@ function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
       bytesText(memoryBytes),
     ];
   });
-  const total = rates.reduce((sum, { gets = 0 }) => sum + gets, 0);
-  return `${coloured(`${total.toFixed(0)} gets/s`, "good", isColoured)}\n${table(head, rows, isColoured)}`;
+  const ofPeers = rates.reduce((sum, one) => sum + (one.ofPeers ?? 0), 0);
+  const ofClients = rates.reduce((sum, { gets = 0 }) => sum + gets, 0) - ofPeers;
+  const summary = `${Math.max(0, ofClients).toFixed(0)} gets/s by clients`;
+  return `${coloured(summary, "good", isColoured)}, ${ofPeers.toFixed(0)} gets/s by other nodes\n${
+    table(head, rows, isColoured)
+  }`;
 }

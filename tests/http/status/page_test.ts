@@ -8,7 +8,7 @@ import { record } from "../../core/cluster.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { MemoryLog } from "../../support/log.ts";
 import { test } from "../../support/test.ts";
-import { appWith, MemoryGroup } from "../support.ts";
+import { appWith, LINK, MemoryGroup } from "../support.ts";
 
 const hostile = `<script>alert("x")</script>&'`;
 
@@ -96,6 +96,22 @@ test("the status page shows the nodes, the figures of each group, and the links"
     "n2|open|5|6|7|8",
   ]);
   assert.match(await response.text(), /Revision of the list of peers: dict 77/);
+});
+
+test("a peer that does not answer is not told as serving, whatever its record says, and has no uptime", async () => {
+  const { app, dict, state } = appWith();
+  dict.figures = { roster: { revision: 1, peers: ["n1", "n2", "n3", "n4"].map(record) } };
+  const at = (name: string, linkState: string) => ({ ...LINK, name, state: linkState });
+  state.links = [at("n2", "down"), at("n3", "open"), at("n4", "open")];
+  state.more = { silent: [{ name: "n3", misses: 2 }] };
+  const rows = (await rowsOf(app)).filter((row) => /^n\d\|/.test(row)).slice(0, 4);
+  assert.deepEqual(rows.map((row) => row.split("|").slice(0, 3)), [
+    ["n1", "serving", "this node"],
+    ["n2", "no answer", "down"],
+    ["n3", "no answer", "silent"],
+    ["n4", "serving", "open"],
+  ]);
+  assert.deepEqual(rows.map((row) => row.split("|")[3] === ""), [false, true, true, false]);
 });
 
 test("the status page shows how long answers, hops and loads took in the last minute", async () => {

@@ -135,13 +135,15 @@ function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext,
   const rows = [...peersOf(report).values()].sort((a, b) => a.name < b.name ? -1 : 1).map((peer): Cell[] => {
     const isOwn = peer.name === report.name;
     const link = isOwn ? "this node" : linkOf(peer.name);
-    const figures = isOwn ? report : told.get(peer.name);
+    // What its record says is not true of a dead node.
+    const isGone = peer.state === "serving" && (link === "down" || link === "silent");
+    const figures = isOwn ? report : isGone ? undefined : told.get(peer.name);
     const behindBy = isOwn ? 0 : log?.peers.find(({ name }) => name === peer.name)?.behindBy;
     return [
       isOwn ? html`<strong>${peer.name}</strong>` : html`<a href="${peer.url}/">${peer.name}</a>`,
-      figures?.ready === false && peer.state === "serving" ? "not ready" : peer.state,
+      isGone ? html`<span class="error">no answer</span>` : stateText(peer, figures?.ready),
       isOwn || link === "open" ? link : html`<span class="error">${link}</span>`,
-      spanText(nowMs - Date.parse(peer.joined)),
+      isGone ? "" : spanText(nowMs - Date.parse(peer.joined)),
       peer.version,
       peer.runtime,
       peer.zone,
@@ -168,7 +170,11 @@ function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext,
   return table("The nodes that this node knows", [...heads, "memory"], rows, 7);
 }
 
-/** A node's share of each group's keys, computed from the weights of the serving nodes. */
+function stateText({ state }: PeerRecord, isReady = true): string {
+  return !isReady && state === "serving" ? "not ready" : state;
+}
+
+/** A node's part of the keys of each group: its part of the weights of the serving nodes. */
 function shareText({ name, weight, state }: PeerRecord, groups: NodeReport["groups"]): string {
   const shares = Object.entries(groups).flatMap(([group, { roster }]) => {
     const peers = (roster?.peers ?? []).filter((peer) => peer.state === "serving");

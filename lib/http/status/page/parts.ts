@@ -213,11 +213,13 @@ function groupTable(
       html`${peerLoads}${last("peerLoads")}`,
       html`${originLoads}${last("originLoads")}`,
       (group.localLoadErrs ?? 0) + (group.peerErrors ?? 0),
-      lately === undefined ? "" : raw(plot(lately)),
+      ...(lately === undefined ? [] : [raw(plot(lately))]),
     ];
   });
   const heads = ["group", "origin", "lifetime", "budget", "gets", "hits", "hot hits", "from peers", "from origin"];
-  return html`${table("The groups of this node", [...heads, "errors", "lately"], rows, 4)}
+  return html`${
+    table("The groups of this node", [...heads, "errors", ...(series === undefined ? [] : ["lately"])], rows, 4)
+  }
 ${
     series === undefined
       ? ""

@@ -136,7 +136,8 @@ function oncePerGroup(own: readonly Finding[]): Finding[] {
     const alike = own.filter((each) => isOfPolicy(each) && causeOf(each) === causeOf(finding));
     if (alike[0] !== finding) return [];
     const more = alike.length - 1;
-    return [more === 0 ? finding : { ...finding, detail: `${finding.detail}; ${more} more nodes differ too` }];
+    const others = more === 1 ? "1 more node differs" : `${more} more nodes differ`;
+    return [more === 0 ? finding : { ...finding, detail: `${finding.detail}; ${others} too` }];
   });
 }
 

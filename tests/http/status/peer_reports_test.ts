@@ -160,6 +160,7 @@ test("what several nodes tell is one line, and a node with another policy is tol
     "api at b differs; 2 more nodes differ too",
     "b: g.x is ignored",
   ]);
+  assert.equal(detailsOf(["b", "c"].map(policy), new Map())[0], "api at b differs; 1 more node differs too");
   assert.deepEqual(detailsOf([policy("odd")], new Map([["odd", telling(policy("b"), policy("c"))]])), [
     "api at odd differs",
   ]);

@@ -50,7 +50,7 @@ export class Questions {
   #explain(groupName: string, query: string): object | Promise<object> {
     const { node, groups, clock } = this.#options;
     const served = groups.get(groupName);
-    if (served === undefined) throw new Refusal(404, `this node serves no group called ${groupName}`);
+    if (served === undefined) throw unknownGroup(groupName, groups);
     const [, rawKey, atAll] = /^key=([^&]*)(&nodes)?$/.exec(query) ?? [];
     if (rawKey === undefined) {
       throw new Refusal(400, "the query must be key= with the key, percent-encoded, and may end with &nodes");

@@ -205,7 +205,6 @@ function addStatistics(app: Hono, gate: Gate, routeAnswers: RouteAnswers, option
     peers: await peerReports.of(othersOf(node, groups.keys())),
     nowMs: clock.nowMs(),
     series: (group: string) => watch.series(group),
-    latencies: (group: string) => watch.latencies(group),
     lines: node.recent?.(),
   });
   if (machine === undefined) {

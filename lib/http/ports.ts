@@ -3,7 +3,7 @@ import type { CancelSignal } from "../core/base/cancel.ts";
 import type { Trace } from "../core/base/trace.ts";
 import type { Description } from "../core/group/description.ts";
 import type { Hit, Loaded } from "../core/group/loaded.ts";
-import type { GroupStats } from "../core/group/stats.ts";
+import type { GroupStats, Latencies } from "../core/group/stats.ts";
 import type { Label } from "../core/invalidation/label.ts";
 import type { Invalidation } from "../core/invalidation/message.ts";
 import type { AnswerMeter } from "../core/measure/answer-meter.ts";
@@ -28,7 +28,27 @@ export type GroupFigures = Partial<GroupStats> & {
   readonly health?: OriginHealthFigures;
   /** Peers whose origin or policy of this group differs from this node's. */
   readonly differences?: readonly Difference[];
+  readonly lately?: LatelyFigures;
 };
+
+/** Events of a group per second. */
+export interface Rates {
+  readonly gets: number;
+  /** Gets from other nodes. */
+  readonly serverRequests: number;
+  readonly cacheHits: number;
+  readonly hotHits: number;
+  readonly peerLoads: number;
+  readonly originLoads: number;
+}
+
+/** The last moments of a group at one node. The page adds them up for the fleet. */
+export interface LatelyFigures {
+  /** Between the last two samples. */
+  readonly perSecond: Rates;
+  /** The times of the last minute. */
+  readonly latency?: Latencies;
+}
 
 /** Describes a group, for operators. */
 export interface GroupAbout {

@@ -1,12 +1,13 @@
 /** `/stats` at the public address of a machine: the figures of its workers, added up. */
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
-import { added } from "../../core/measure/histogram.ts";
+import { added, type HistogramFigures } from "../../core/measure/histogram.ts";
 import { worstFirst } from "./findings.ts";
 import type {
   Finding,
   GroupFigures,
   GuardFigures,
   InvalidationFigures,
+  LatelyFigures,
   MachineFace,
   NodeReport,
   WorkerReport,
@@ -62,15 +63,20 @@ export function summed(own: NodeReport, workers: readonly WorkerReport[]): Recor
         sum.invalidation = { ...sum.invalidation as InvalidationFigures, applied, refused, last };
       }
       const latencies = parts.flatMap(({ latency }) => latency ?? []);
-      if (latencies.length > 0) {
-        const sumOfAll = (what: keyof Latencies) => added(latencies.map((latency) => latency[what]));
-        sum.latency = latenciesOf({ client: sumOfAll("client"), hop: sumOfAll("hop"), origin: sumOfAll("origin") });
-      }
+      if (latencies.length > 0) sum.latency = allLatencies(latencies);
+      const recent = parts.flatMap(({ lately }) => lately?.latency ?? []);
+      if (recent.length > 0) sum.lately = { ...sum.lately as LatelyFigures, latency: allLatencies(recent) };
       const guards = parts.flatMap(({ guard }) => guard ?? []);
       if (guards.length > 0) sum.guard = { ...sum.guard as GuardFigures, ...unsummed(guards) };
       return [group, sum];
     }),
   );
+}
+
+/** Adds up the histograms of several nodes. */
+export function allLatencies(all: readonly Readonly<Record<keyof Latencies, HistogramFigures>>[]): Latencies {
+  const sumOfAll = (what: keyof Latencies) => added(all.map((latency) => latency[what]));
+  return latenciesOf({ client: sumOfAll("client"), hop: sumOfAll("hop"), origin: sumOfAll("origin") });
 }
 
 /** From bad to good; the state is `null` without a breaker. */

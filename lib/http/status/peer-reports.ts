@@ -20,11 +20,36 @@ const TOLD_MS = 15_000;
 const MAX_FINDINGS = 50;
 
 const count = v.optional(v.number(), 0);
+const histogram = v.object({ count: v.number(), sumSeconds: v.number(), buckets: v.record(v.string(), v.number()) });
+const latelySchema = v.object({
+  perSecond: v.object({
+    gets: count,
+    serverRequests: count,
+    cacheHits: count,
+    hotHits: count,
+    peerLoads: count,
+    originLoads: count,
+  }),
+  latency: v.optional(v.object({ client: histogram, hop: histogram, origin: histogram })),
+});
+const groupSchema = v.object({
+  gets: count,
+  serverRequests: count,
+  cacheHits: count,
+  peerLoads: count,
+  originLoads: count,
+  localLoadErrs: count,
+  peerErrors: count,
+  mainCache: v.optional(v.object({ memoryBytes: count })),
+  hotCache: v.optional(v.object({ memoryBytes: count, hits: count })),
+  about: v.optional(v.object({ origin: v.string(), lifetime: v.string(), budgetBytes: v.number() })),
+  lately: v.optional(latelySchema),
+});
 /** A report of another release may have more fields or fewer. */
 const reportSchema = v.object({
   ready: v.optional(v.boolean(), true),
   memoryBytes: v.optional(v.number()),
-  groups: v.record(v.string(), v.object({ gets: count, cacheHits: count })),
+  groups: v.record(v.string(), groupSchema),
   findings: v.optional(
     v.array(v.object({
       what: v.string(),

@@ -23,10 +23,14 @@ export function reportOf(node: NodeFace, groups: ServedGroups): NodeReport {
   return { ready: node.isReady(), ...node.stats(), name, incarnation, version, runtime, groups: byGroup };
 }
 
-/** The same, with the findings. */
+/** The same, with the findings, and with the last moments of each group. */
 export function reportWithFindings(node: NodeFace, groups: ServedGroups, watch: Watch): NodeReport {
   const report = reportOf(node, groups);
-  return { ...report, findings: watch.findings(report) };
+  const withLately = Object.entries(report.groups).map(([name, figures]): [string, GroupFigures] => {
+    const lately = watch.lately(name);
+    return [name, lately === undefined ? figures : { ...figures, lately }];
+  });
+  return { ...report, groups: Object.fromEntries(withLately), findings: watch.findings(report) };
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/base/clock.ts";
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
 import { type Percentiles, percentilesOf, since } from "../../core/measure/histogram.ts";
-import type { Finding, GroupFigures, NodeReport } from "../ports.ts";
+import type { Finding, GroupFigures, LatelyFigures, NodeReport, Rates } from "../ports.ts";
 import { type Fault, faultsOf } from "./findings.ts";
 
 /** The time between two looks. Chosen: a fault is reported within 3 s, and a look costs well under a millisecond. */
@@ -19,9 +19,9 @@ const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
  */
 const MAX_FINDINGS = 50;
 
-/** What a plot shows of a group, counted from the node's start. */
-export const SAMPLED = ["gets", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
-export type Sampled = typeof SAMPLED[number];
+/** The counters of a group that are sampled. They count from the node's start. */
+const SAMPLED = ["gets", "serverRequests", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
+export type Sampled = keyof Rates;
 /** From one sample to the next. */
 export const SAMPLE_MS = LOOK_MS * LOOKS_PER_SAMPLE;
 
@@ -101,15 +101,21 @@ export class Watch {
   /** How often per second each happened, and how long answers took. */
   series(group: string): Series {
     const samples = this.#samples.get(group) ?? [];
-    const ratesOf = (name: Sampled) =>
-      samples.slice(1).map(({ atMs, counts }, i) => {
-        const before = samples[i]!;
-        // A group that was replaced counts from 0 again.
-        return Math.max(0, counts[name] - before.counts[name]) * 1_000 / Math.max(1, atMs - before.atMs);
-      });
-    const rates = Object.fromEntries(SAMPLED.map((name) => [name, ratesOf(name)])) as Record<Sampled, number[]>;
+    const all = samples.slice(1).map((sample, i) => ratesBetween(samples[i]!, sample));
+    const rates = Object.fromEntries(SAMPLED.map((name) => [name, all.map((one) => one[name])])) as Record<
+      Sampled,
+      number[]
+    >;
     const took = samples.slice(1).map((sample) => sample.took);
     return { ...rates, p50Ms: took.map(({ p50Ms }) => p50Ms), p99Ms: took.map(({ p99Ms }) => p99Ms) };
+  }
+
+  /** The latest rates, and the times of the last minute; `undefined`: there are no two samples yet. */
+  lately(group: string): LatelyFigures | undefined {
+    const [before, last] = this.#samples.get(group)?.slice(-2) ?? [];
+    if (before === undefined || last === undefined) return undefined;
+    const latency = this.latencies(group);
+    return { perSecond: ratesBetween(before, last), ...(latency && { latency }) };
   }
 
   /** The times of the last minute without the current two seconds; `undefined`: nothing is known yet. */
@@ -151,9 +157,16 @@ export class Watch {
 }
 
 function countsOf(
-  { gets = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 }: GroupFigures,
+  { gets = 0, serverRequests = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 }: GroupFigures,
 ): Sample["counts"] {
-  return { gets, cacheHits, hotHits: hotCache?.hits ?? 0, peerLoads, originLoads };
+  return { gets, serverRequests, cacheHits, hotHits: hotCache?.hits ?? 0, peerLoads, originLoads };
+}
+
+function ratesBetween(before: Sample, { atMs, counts }: Sample): Rates {
+  const seconds = Math.max(1, atMs - before.atMs) / 1_000;
+  // A group that was replaced counts from 0 again.
+  const rateOf = (name: Sampled) => Math.max(0, counts[name] - before.counts[name]) / seconds;
+  return Object.fromEntries(SAMPLED.map((name) => [name, rateOf(name)])) as Record<Sampled, number>;
 }
 
 function idOf({ what, about = "" }: Pick<Fault, "what" | "about">): string {

@@ -88,7 +88,7 @@ test("the status page shows the nodes, the figures of each group, and the links"
     "|1|100.0 %|0|75.0 %|77 MiB",
     "n2|draining|open|",
     "|1|0.0 %|||",
-    "dict|||8.0 MiB|200",
+    "dict|||1|8.0 MiB|200",
     "|150 (75.0 %)",
     "main|12|3.0|0|34",
     "hot|56|3.0|0|34",

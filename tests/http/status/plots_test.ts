@@ -7,7 +7,16 @@ import { test } from "../../support/test.ts";
 function series(gets: number[], took: (number | undefined)[] = []): Series {
   const none = gets.map(() => 0);
   const p50Ms = gets.map((_, i) => took[i]);
-  return { gets, cacheHits: none, hotHits: none, peerLoads: none, originLoads: none, p50Ms, p99Ms: p50Ms };
+  return {
+    gets,
+    serverRequests: none,
+    cacheHits: none,
+    hotHits: none,
+    peerLoads: none,
+    originLoads: none,
+    p50Ms,
+    p99Ms: p50Ms,
+  };
 }
 
 const shown = async (groups: Record<string, Series>) =>

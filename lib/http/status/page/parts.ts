@@ -1,6 +1,5 @@
 /** The parts of the status page: the figures of `/stats` for people. All text is escaped; URLs were checked by the roster. */
-import { html, raw } from "hono/html";
-import type { Latencies } from "../../../core/group/stats.ts";
+import { html } from "hono/html";
 import type { PeerRecord } from "../../../core/roster.ts";
 import type {
   Finding,
@@ -15,21 +14,20 @@ import type {
   WorkerReport,
 } from "../../ports.ts";
 import { headlineOf } from "../findings.ts";
-import { latencyTable } from "./latency.ts";
+import { fleetGroups } from "./fleet-groups.ts";
+import { groupTables } from "./group-tables.ts";
 import { machineFindings, summed } from "../machine.ts";
 import { fleetFindings, type PeerReport } from "../peer-reports.ts";
 import type { PageParts } from "./page.ts";
 import { plotsOf } from "./plots.ts";
-import { rateText, sparkline } from "./sparkline.ts";
 import { type Cell, type Html, table } from "./table.ts";
-import type { Sampled, Series } from "../watch.ts";
+import { clockText, mebibytes, percent, spanText } from "./texts.ts";
+import type { Series } from "../watch.ts";
 
 /** Facts for the page besides the report. */
 export interface PageContext {
   readonly nowMs: number;
   readonly series: (group: string) => Series;
-  /** How long things took in the last minute. */
-  readonly latencies: (group: string) => Latencies | undefined;
   readonly lines: readonly RecentLine[] | undefined;
   /** The reports of other nodes, by name. */
   readonly peers: ReadonlyMap<string, PeerReport>;
@@ -42,14 +40,16 @@ const MEBIBYTE = 1024 * 1024;
 /** The page of one node. */
 export async function nodeParts(report: NodeReport, context: PageContext): Promise<PageParts> {
   const { name, incarnation, version, runtime, groups, links = [], findings = [] } = report;
+  const answering = new Map([...context.peers].filter(([peer]) => isUp(linkTo(peer, report))));
   return {
     title: name,
     groups: groupChoices(groups),
     parts: await textsOf({
       verdict: verdict(fleetFindings(findings, context.peers), context.nowMs),
       nodes: html`${nodeTable(report, context)}${revisions(groups)}`,
-      groups: html`${groupTable(groups, context)}${latencyTable(groups, context.latencies)}`,
-      plots: plotsOf(Object.keys(groups), context.series),
+      groups: groupTables(fleetGroups(groups, answering), 1 + answering.size),
+      plots: html`${plotsOf(Object.keys(groups), context.series)}
+<p class="key"><small>The plots show ${name} alone, for five minutes at most.</small></p>`,
       events: eventList(groups, context.lines),
       inside: html`<p>Life ${incarnation}; muster ${version} on ${runtime}.</p>${fileLine(report)}
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}
@@ -69,6 +69,8 @@ export async function machineParts(
   const up = workers.filter(({ report }) => report !== undefined).length;
   const ofWorkers = machineFindings(workers, new Date(context.nowMs).toISOString());
   const findings = fleetFindings(ofWorkers, context.peers);
+  // The other workers of this machine are peers of this one, and are in the sums.
+  const elsewhere = new Map([...context.peers].filter(([name]) => workers.every((worker) => worker.name !== name)));
   return {
     title: machine.name,
     groups: groupChoices(groups),
@@ -77,7 +79,7 @@ export async function machineParts(
       nodes: html`<p>${up} of ${workers.length} workers answer.</p>${workerTable(workers)}
 ${nodeTable(own, context)}${revisions(groups)}`,
       // The plots would be those of one worker.
-      groups: html`${groupTable(groups, { series: undefined })}${latencyTable(groups, undefined)}`,
+      groups: groupTables(fleetGroups(groups, elsewhere), up + elsewhere.size),
       events: eventList(groups, context.lines),
       inside: html`<p>${own.name} has answered; muster ${own.version} on ${own.runtime}.</p>
 ${Object.entries(groups).map(([group, figures]) => groupInside(group, figures))}${logTable(own.log)}`,
@@ -127,16 +129,12 @@ export function othersOf(node: Pick<NodeFace, "name" | "roster">, groups: Iterab
 }
 
 function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext, "nowMs" | "peers">): Html {
-  const { links = [], log, silent = [] } = report;
-  const linkOf = (name: string) => {
-    const link = links.find((each) => each.name === name)?.state ?? "none";
-    return link === "open" && silent.some((each) => each.name === name && each.misses > 1) ? "silent" : link;
-  };
+  const { log } = report;
   const rows = [...peersOf(report).values()].sort((a, b) => a.name < b.name ? -1 : 1).map((peer): Cell[] => {
     const isOwn = peer.name === report.name;
-    const link = isOwn ? "this node" : linkOf(peer.name);
+    const link = isOwn ? "this node" : linkTo(peer.name, report);
     // What its record says is not true of a dead node.
-    const isGone = peer.state === "serving" && (link === "down" || link === "silent");
+    const isGone = peer.state === "serving" && !isUp(link);
     const figures = isOwn ? report : isGone ? undefined : told.get(peer.name);
     const behindBy = isOwn ? 0 : log?.peers.find(({ name }) => name === peer.name)?.behindBy;
     return [
@@ -170,6 +168,16 @@ function nodeTable(report: NodeReport, { nowMs, peers: told }: Pick<PageContext,
   return table("The nodes that this node knows", [...heads, "memory"], rows, 7);
 }
 
+/** The state of this node's link to a peer. An open link to a peer that misses probes is "silent". */
+function linkTo(name: string, { links = [], silent = [] }: NodeReport): string {
+  const link = links.find((each) => each.name === name)?.state ?? "none";
+  return link === "open" && silent.some((each) => each.name === name && each.misses > 1) ? "silent" : link;
+}
+
+function isUp(link: string): boolean {
+  return link !== "down" && link !== "silent";
+}
+
 function stateText({ state }: PeerRecord, isReady = true): string {
   return !isReady && state === "serving" ? "not ready" : state;
 }
@@ -191,59 +199,6 @@ function revisions(groups: NodeReport["groups"]): Html {
   return html`<p><small>Revision of the list of peers: ${
     texts.join(", ")
   }. Other nodes are asked for their hits and memory every 2 s.</small></p>`;
-}
-
-function groupTable(
-  groups: NodeReport["groups"],
-  { series }: { readonly series: PageContext["series"] | undefined },
-): Html {
-  const rows = Object.entries(groups).map(([name, group]): Cell[] => {
-    const { about, gets = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 } = group;
-    const lately = series?.(name);
-    const last = (field: Sampled) =>
-      lately === undefined ? "" : html`<br><small>${rateText(lately[field].at(-1) ?? 0)}/s</small>`;
-    return [
-      html`<strong>${name}</strong>${group.serves === false ? html`<br><small>asked of other nodes</small>` : ""}`,
-      about?.origin ?? "",
-      about?.lifetime ?? "",
-      budget(group),
-      html`${gets}${last("gets")}`,
-      html`${cacheHits} (${percent(cacheHits, gets)})${last("cacheHits")}`,
-      html`${hotCache?.hits ?? 0}${last("hotHits")}`,
-      html`${peerLoads}${last("peerLoads")}`,
-      html`${originLoads}${last("originLoads")}`,
-      (group.localLoadErrs ?? 0) + (group.peerErrors ?? 0),
-      ...(lately === undefined ? [] : [raw(plot(lately))]),
-    ];
-  });
-  const heads = ["group", "origin", "lifetime", "budget", "gets", "hits", "hot hits", "from peers", "from origin"];
-  return html`${
-    table("The groups of this node", [...heads, "errors", ...(series === undefined ? [] : ["lately"])], rows, 4)
-  }
-${
-    series === undefined
-      ? ""
-      : html`<p class="key"><small><span class="gets">gets</span>, <span class="cacheHits">hits</span>
-and <span class="originLoads">loads from the origin</span> a second, in the last five minutes at most, on one scale. Errors count "not found" of the
-origin too.</small></p>`
-  }`;
-}
-
-function plot(series: Series): string {
-  return sparkline((["gets", "cacheHits", "originLoads"] as const).map((name) => ({ name, values: series[name] })));
-}
-
-function budget({ about, mainCache, hotCache }: GroupFigures): Cell {
-  const usedBytes = (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0);
-  const used = `${(usedBytes / MEBIBYTE).toFixed(1)} MiB`;
-  if (about === undefined) return used;
-  const { budgetBytes } = about;
-  return html`
-    <meter max="${budgetBytes}" high="${Math.round(budgetBytes * 0.9)}"
-      value="${usedBytes}">${percent(usedBytes, budgetBytes)}</meter><br><small>${used} of ${mebibytes(
-        budgetBytes,
-      )}</small>
-  `;
 }
 
 function eventList(groups: NodeReport["groups"], lines: readonly RecentLine[] = []): Html {
@@ -355,29 +310,4 @@ ${
 function hitRatio(groups: readonly Pick<GroupFigures, "gets" | "cacheHits">[]): string {
   const sum = (field: "gets" | "cacheHits") => groups.reduce((all, group) => all + (group[field] ?? 0), 0);
   return percent(sum("cacheHits"), sum("gets"));
-}
-
-function percent(part: number, whole: number): string {
-  return whole === 0 ? "0 %" : `${(100 * part / whole).toFixed(1)} %`;
-}
-
-function mebibytes(bytes: number): string {
-  return (bytes / MEBIBYTE).toFixed(bytes < 10 * MEBIBYTE ? 1 : 0);
-}
-
-/** The largest unit, and the one below it. */
-function spanText(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1_000));
-  const [minutes, hours, days] = [60, 3_600, 86_400].map((unit) => Math.floor(seconds / unit)) as [
-    number,
-    number,
-    number,
-  ];
-  if (days > 0) return `${days} d ${hours % 24} h`;
-  if (hours > 0) return `${hours} h ${minutes % 60} min`;
-  return minutes > 0 ? `${minutes} min` : `${seconds} s`;
-}
-
-function clockText(iso: string): string {
-  return `${iso.slice(11, 19)} UTC`;
 }

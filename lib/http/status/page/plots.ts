@@ -1,7 +1,7 @@
 /** Plots over time with their scales, as SVG: they need no script and no library in the browser. */
 import { html, raw } from "hono/html";
-import { rateText } from "./sparkline.ts";
 import type { Html } from "./table.ts";
+import { rateText } from "./texts.ts";
 import { SAMPLE_MS, type Series } from "../watch.ts";
 
 /** In the plot's own units. */

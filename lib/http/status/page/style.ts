@@ -38,7 +38,6 @@ svg.plot{display:block;width:100%;height:auto}svg.plot line{stroke:var(--line);s
 polyline.hotHits{stroke:var(--hot)}polyline.peerLoads{stroke:var(--peers)}polyline.p50{stroke:var(--hits)}polyline.p99{stroke:var(--slow)}
 figcaption .gets{color:var(--gets)}figcaption .cacheHits,figcaption .p50{color:var(--hits)}figcaption .hotHits{color:var(--hot)}
 figcaption .peerLoads{color:var(--peers)}figcaption .originLoads{color:var(--loads)}figcaption .p99{color:var(--slow)}
-.key .gets{color:var(--gets)}.key .cacheHits{color:var(--hits)}.key .originLoads{color:var(--loads)}
 form .scroll{flex-basis:100%;background:none}form{display:flex;flex-wrap:wrap;gap:.5rem .8rem;align-items:end;background:var(--card);padding:.7rem;border-radius:.4rem}
 label{display:grid;gap:.15rem;font-size:.9rem}label:has([type=checkbox]){display:block}
 input,select,textarea,button{font:inherit;color:inherit;background:var(--back);border:1px solid var(--soft);border-radius:.3rem;

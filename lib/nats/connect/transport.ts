@@ -14,14 +14,15 @@ interface Try {
   readonly sockets: Set<Socket>;
 }
 
-class BoundedTransport extends NodeTransport {
+/** The client's connection to one server. */
+export class BoundedTransport extends NodeTransport {
   /** Called by the client with the options of `connect`. */
   override async connect(place: Parameters<NodeTransport["connect"]>[0], options: ConnectionOptions): Promise<void> {
     // The transport factory is global in the module, so other code in this process may also connect by this transport.
     const { sockets } = options as ConnectionOptions & Partial<Try>;
     const dial = this.dial.bind(this);
     this.dial = async (to) => {
-      const socket = await dial(to) as Socket;
+      const socket = neverUnheard(await dial(to) as Socket);
       sockets?.add(socket);
       let bytes = 0;
       // The client removes all listeners after the greeting, including this one.
@@ -33,6 +34,28 @@ class BoundedTransport extends NodeTransport {
     };
     await super.connect(place, options);
   }
+
+  override async startTLS(): ReturnType<NodeTransport["startTLS"]> {
+    return neverUnheard(await super.startTLS());
+  }
+
+  override async tlsFirst(place: Parameters<NodeTransport["tlsFirst"]>[0]): ReturnType<NodeTransport["tlsFirst"]> {
+    return neverUnheard(await super.tlsFirst(place));
+  }
+}
+
+/**
+ * Keeps a listener for errors on the socket. The client removes all listeners when it closes, and an error that comes
+ * later, such as that of a write after the server's end, would end the process (seen on Deno).
+ */
+function neverUnheard<S extends Socket>(socket: S): S {
+  const removeAll = socket.removeAllListeners.bind(socket);
+  const ignore = () => {};
+  socket.removeAllListeners = (...events) => {
+    removeAll(...events);
+    return socket.on("error", ignore);
+  };
+  return socket.on("error", ignore);
 }
 
 /** `connect` of nats.js, but without open sockets after a failure. @throws as `connect` */

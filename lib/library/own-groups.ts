@@ -11,12 +11,12 @@ import { type Loader, LoadOrigin } from "./load-origin.ts";
 export class OwnGroups {
   readonly #clock: Clock;
   #groups: Read["groups"];
-  #loaders: ReadonlyMap<string, Loader>;
+  /** Each is shared by all origins that its group has had: those still answer loads for a while. */
+  readonly #loaders = new Map<string, Loader>();
 
   constructor(groups: Read["groups"], clock: Clock) {
     this.#clock = clock;
     this.#groups = groups;
-    this.#loaders = this.#loadersOf(groups);
   }
 
   /**
@@ -25,12 +25,13 @@ export class OwnGroups {
    * @param config these groups' policies
    */
   origins({ groups: policies }: Config, groups = this.#groups): ReadonlyMap<string, CheckedOrigin> {
-    const loaders = this.#loadersOf(groups);
     return new Map(policies.flatMap((policy) => {
       const { name } = policy;
-      const loader = this.#loaders.get(name) ?? loaders.get(name);
-      if (!loaders.has(name) || loader === undefined) return [];
-      return [[name, new LoadOrigin(policy, codecs[groups.get(name)!.type], this.#clock, loader)]];
+      const { load, type } = groups.get(name)!;
+      if (load === undefined) return [];
+      const loader = this.#loaders.get(name) ?? { load };
+      this.#loaders.set(name, loader);
+      return [[name, new LoadOrigin(policy, codecs[type], this.#clock, loader)]];
     }));
   }
 
@@ -45,17 +46,11 @@ export class OwnGroups {
 
   /** These are the groups from now on, and their functions load. */
   follow(groups: Read["groups"]): void {
-    const loaders = new Map<string, Loader>();
-    for (const [name, next] of this.#loadersOf(groups)) {
-      const loader = this.#loaders.get(name) ?? next;
-      loader.load = next.load;
-      loaders.set(name, loader);
-    }
     this.#groups = groups;
-    this.#loaders = loaders;
-  }
-
-  #loadersOf(groups: Read["groups"]): Map<string, Loader> {
-    return new Map([...groups].flatMap(([name, { load }]) => load === undefined ? [] : [[name, { load }]]));
+    for (const [name, loader] of this.#loaders) {
+      const load = groups.get(name)?.load;
+      if (load === undefined) this.#loaders.delete(name);
+      else loader.load = load;
+    }
   }
 }

@@ -673,6 +673,15 @@ test("a node is given other groups while it runs, with the types of their values
   assert.equal(loads.length, 5, "its values had been dropped");
 });
 
+test("a group that a reload has added gets another function by the next one", async (defer) => {
+  const groupOf = (value: string) => ({ page: { type: "text", load: () => value } } as const);
+  const node = await nodeOf(defer, groupOf("0"));
+  const next = await node.reload({ groups: { ...groupOf("1"), more: { type: "text", load: () => "first" } } });
+  assert.equal(await next.group("more").get("a"), "first");
+  await next.reload({ groups: { ...groupOf("1"), more: { type: "text", load: () => "second" } } });
+  assert.equal(await next.group("more").get("b"), "second");
+});
+
 test("a reload that cannot be followed changes nothing, and says what cannot change", async (defer) => {
   const groups = { page: { type: "text", load: () => "old" } } as const;
   const node = await createNode({ nats: "off", drainTimeout, groups });

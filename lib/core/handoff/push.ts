@@ -59,7 +59,7 @@ export class Pusher {
     held: readonly Entry[],
     target: (key: string) => Peer | undefined,
     signal: AbortSignal,
-  ): Promise<Entry[]> {
+  ): Promise<readonly Entry[]> {
     const byPeer = new Map<Peer, Entry[]>();
     for (let i = 0; i < held.length && !signal.aborted; i++) {
       if (i > 0 && i % TARGETS_AT_ONCE === 0) await pause(this.#options.clock, 0, signal);
@@ -70,6 +70,7 @@ export class Pusher {
       if (entries === undefined) byPeer.set(peer, [entry]);
       else entries.push(entry);
     }
+    if (signal.aborted) return held;
     const left = await Promise.all([...byPeer].map(([peer, entries]) => this.#pushTo(peer, entries, signal)));
     return left.flat();
   }

@@ -1,6 +1,6 @@
 import { entryBytes } from "../cache/byte-cache.ts";
 import { cacheKeyOf } from "../cache/variants.ts";
-import type { Entry, Peer } from "../ports.ts";
+import type { Peer } from "../ports.ts";
 import type { Value } from "../value.ts";
 import type { HandoffOptions } from "./options.ts";
 import type { Pusher } from "./push.ts";
@@ -47,7 +47,7 @@ export class Replicas {
       void this.#pusher.push([{ key, value }], { target: () => peer, signal: this.#never, tries: 1 }).then((left) => {
         this.#copiesInFlight--;
         this.#copyBytesInFlight -= bytes;
-        if (left.length > 0) this.#lack(peer, cacheKeyOf(key, value));
+        if (left.length > 0) this.#lack(cacheKeyOf(key, value));
         else if (this.#lacking.has(peer)) void this.#sendLacking(peer);
       });
     }
@@ -68,7 +68,7 @@ export class Replicas {
     const left = await this.#pusher.push(caches.main.entries(), { target, signal, tries: COPY_TRIES });
     if (signal.aborted) return;
     this.#isBehind = false;
-    this.#noteLeft(left);
+    for (const { key } of left) this.#lack(key);
   }
 
   /** Ends a rebalance. */
@@ -89,23 +89,21 @@ export class Replicas {
     const target = (key: string) => this.#otherOwner(key);
     // A change of owners ends it, and so does the end of this node.
     const { signal } = this.#rebalance;
-    this.#noteLeft(await this.#pusher.push(held, { target, signal, tries: COPY_TRIES }));
+    const left = await this.#pusher.push(held, { target, signal, tries: COPY_TRIES });
+    for (const { key } of left) this.#lack(key);
   }
 
-  #noteLeft(entries: readonly Entry[]): void {
-    for (const { key } of entries) {
-      const peer = this.#otherOwner(key);
-      if (peer !== undefined) this.#lack(peer, key);
-    }
-  }
-
-  #lack(peer: Peer, cacheKey: string): void {
-    const keys = this.#lacking.get(peer) ?? new Set();
-    if (keys.has(cacheKey)) return;
+  /** The key's other owner has no copy. That owner, as the roster has it now: the peer that failed may have left. */
+  #lack(cacheKey: string): void {
+    // Before the owner is looked for: after a rebalance in vain that would block for each entry of the cache.
     if (this.#lackingKeys >= MAX_LACKING) {
       this.#isBehind = true;
       return;
     }
+    const peer = this.#otherOwner(cacheKey);
+    if (peer === undefined) return;
+    const keys = this.#lacking.get(peer) ?? new Set();
+    if (keys.has(cacheKey)) return;
     this.#lacking.set(peer, keys.add(cacheKey));
     this.#lackingKeys++;
   }

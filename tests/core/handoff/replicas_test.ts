@@ -124,6 +124,24 @@ test("a change of owners sends the copies that were not taken before it, and no 
   assert.equal(groups.get("a")!.stats().entriesPushed - before, missed.length);
 });
 
+test("a change of owners that interrupts missing copies makes them wait, and loses none", async () => {
+  const cluster = makeCluster(["a", "b"], { options: { replicas: 2, budgetBytes: 100_000_000 } });
+  const { groups, clock, dead } = cluster;
+  const missed = Array.from({ length: 2_500 }, (_, i) => `many-${i}`);
+  dead.add("b");
+  for (const key of missed) await groups.get("a")!.getAsOwner(key);
+  await settle();
+  dead.delete("b");
+  await groups.get("a")!.getAsOwner("one more");
+  await settle();
+  // The weights change, the pair stays.
+  cluster.swap([{ ...record("a"), weight: 1.01 }, "b"]);
+  await clock.advance(10_000);
+  await groups.get("a")!.getAsOwner("another");
+  await clock.advance(10_000);
+  assert.deepEqual(lackingAt(cluster, missed), []);
+});
+
 test("with two replicas a killed node costs no load, and neither does the next one", async () => {
   const cluster = makeCluster(["a", "b", "c", "d"], { options: { replicas: 2 } });
   await askAll(cluster, ["a"]);

@@ -113,6 +113,8 @@ export class Reloader {
     while (this.#isAgain && !this.#isStopped) {
       const isAsked = this.#isAsked;
       this.#isAgain = this.#isAsked = false;
+      // The looks at the file go on meanwhile: they must not order the next try before this one has failed.
+      this.#retryAtMs = Infinity;
       const { watcher } = this.#options;
       const before = this.#figures?.fault?.reason;
       // Each time anew: a signal that comes during a reload is answered by the next one.
@@ -120,7 +122,6 @@ export class Reloader {
       let fault: string | undefined;
       try {
         await this.#once(path);
-        this.#retryAtMs = Infinity;
       } catch (error) {
         fault = oneLine((error as Error).message);
         if (!this.#isStopped) this.#failed(path, fault, isAsked);

@@ -224,6 +224,24 @@ test("a file that changes while a reload waits for an origin is read after it", 
   assert.deepEqual(program.reloads, ["a,b", "a,c"]);
 });
 
+test("a file that could not be followed is tried every 30 s, also where each try waits for an origin", async () => {
+  const { clock, write, reloader, checks, gateChecks } = setUp();
+  gateChecks();
+  const failing = async (at: number) => {
+    await clock.advance(5_000);
+    checks[at]!.gate.reject(new ConfigError("it has no database"));
+    await settle();
+  };
+  write({ groups: groupsOf("a", "b") });
+  void reloader.reload();
+  await failing(0);
+  await clock.advance(32_000);
+  await failing(1);
+  assert.equal(checks.length, 2, "not again at once");
+  await clock.advance(32_000);
+  assert.equal(checks.length, 3);
+});
+
 test("without a file there is nothing to read again", async () => {
   const { program, log, clock, heard } = setUp();
   const none = new Reloader({

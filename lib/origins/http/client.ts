@@ -373,7 +373,7 @@ function reasonOf(error: unknown): string {
 }
 
 /** Without this the origin would be blamed, and this node taken for one without a way to it. */
-function bodyFault(error: unknown): RequestBodyError {
+export function bodyFault(error: unknown): RequestBodyError {
   if (error instanceof RequestBodyError) return error;
   return new RequestBodyError(`the body of the request broke off: ${reasonOf(error)}`, { cause: error });
 }

@@ -1,7 +1,7 @@
 /** Requests that go through to an origin, streamed both ways: an origin that stalls ends them, a slow client does not. */
 import type { Clock } from "../../core/base/clock.ts";
 import { OriginError, OriginTimeoutError, RequestBodyError } from "../../core/errors.ts";
-import { type Exchanged, type HttpClient, type RequestHead, streamOf } from "./client.ts";
+import { bodyFault, type Exchanged, type HttpClient, type RequestHead, streamOf } from "./client.ts";
 
 type Bytes = ReadableStream<Uint8Array>;
 
@@ -21,7 +21,8 @@ export interface Through {
  * Sends a request, and streams the answer. The time counts anew with each piece, and only while the origin is waited for: not
  * while the client sends the next piece of its body, nor while it reads.
  *
- * @returns the head of the answer, and its body: that breaks with an OriginTimeoutError, an OriginError, or the signal's reason
+ * @returns the head of the answer, and its body: that breaks with an OriginTimeoutError, an OriginError, a RequestBodyError, or
+ * the signal's reason
  * @throws OriginTimeoutError the origin was idle for too long; else as `exchange`
  */
 export async function passThrough(
@@ -82,6 +83,8 @@ class Patience {
 /** The body of the request, on its way to the origin. */
 class SentBody {
   readonly stream: Bytes;
+  /** Why the client's body broke off; `undefined`: it has not. */
+  fault: RequestBodyError | undefined;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #isOver = false;
@@ -98,6 +101,8 @@ class SentBody {
           if (!done) return controller.enqueue(value);
           this.#isOver = true;
           controller.close();
+        } catch (error) {
+          throw this.fault = bodyFault(error);
         } finally {
           patience.clientIsDue(false);
         }
@@ -150,6 +155,8 @@ function answerBody({ body }: Exchanged, { patience, late, signal, sent, name }:
       } catch (error) {
         sent?.breakOff();
         if (late.aborted || signal.aborted) throw late.aborted ? late.reason : signal.reason;
+        // The broken request ends the connection, and so the answer: that is not the origin's fault.
+        if (sent?.fault !== undefined) throw sent.fault;
         throw new OriginError(`${name} broke off: ${(error as Error).message}`);
       } finally {
         patience.originIsDue(false);

@@ -174,6 +174,22 @@ test("a client's body that breaks off is the client's fault, and no whole reques
   assert.ok(!origin.received.includes("\r\n0\r\n"), origin.received);
 });
 
+test("a client's body that breaks off after the origin has begun its answer is the client's fault, too", async (defer) => {
+  for (const framing of ["Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n", ""]) {
+    const origin = await rawOrigin(defer);
+    const broken = body();
+    const sent = origin.send(broken.stream);
+    broken.give("half");
+    await received(origin, "half");
+    origin.write(`${OK}${framing}\r\n`);
+    const failed = assert.rejects(new Response((await sent).body).text(), RequestBodyError);
+    broken.fail(new Error("the client went away"));
+    await failed;
+    await closed(origin);
+    assert.equal(origin.clock.pending, 0);
+  }
+});
+
 test("an origin that answers before the end of the request gets no more of it, and its answer is whole", async (defer) => {
   const origin = await rawOrigin(defer);
   const long = body();

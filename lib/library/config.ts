@@ -1,6 +1,7 @@
 /**
  * Turns the options of `createNode` into the configuration of a node, by the same rules as the JSON file of `--config`.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { options as optionTable } from "../config/options.ts";
@@ -79,8 +80,9 @@ export function readReload(options: ReloadOptions, started: NodeOptions): Read {
   if (!isObject(options)) throw refusal(["the options must be an object"], "reload");
   const { groups, ...rest } = options as unknown as Record<string, unknown>;
   const before = started as unknown as Record<string, unknown>;
-  const isSame = (one: unknown, other: unknown) => one === other || JSON.stringify(one) === JSON.stringify(other);
-  const changed = Object.entries(rest).filter(([field, value]) => value !== undefined && !isSame(value, before[field]));
+  const changed = Object.entries(rest).filter(([field, value]) =>
+    value !== undefined && !isDeepStrictEqual(value, before[field])
+  );
   const faults = changed.map(([field]) =>
     ["log", "nats", ...SHARED, ...SWITCHES].includes(field)
       ? `${field} cannot change while the node runs: close it, and create another`

@@ -684,7 +684,7 @@ test("a group that a reload has added gets another function by the next one", as
 
 test("a reload that cannot be followed changes nothing, and says what cannot change", async (defer) => {
   const groups = { page: { type: "text", load: () => "old" } } as const;
-  const node = await createNode({ nats: "off", drainTimeout, groups });
+  const node = await createNode({ nats: "off", drainTimeout, groups, log: { error() {} } });
   defer(() => node.close());
   assert.equal(await node.group("page").get("k"), "old");
   const page = { type: "text", load: () => "new" } as const;
@@ -702,6 +702,7 @@ test("a reload that cannot be followed changes nothing, and says what cannot cha
   );
   await refused({ groups: { page, more: { load: () => "", ttlMs: "soon" } } }, "groups.more.ttlMs must be");
   await refused({ groups: { page }, colour: "red" }, "there is no option colour");
+  await refused({ groups: { page }, log: { error() {} } }, "log cannot change while the node runs");
   await refused({}, "groups must be given");
   await refused({ groups: { page: { ...page, type: "json" } } }, "groups.page.type cannot change while the node runs");
   await refused({ groups: { page, more: { origin: "module:./there-is-none.ts" } } }, "there is no such file");

@@ -42,6 +42,8 @@ export interface CheckedOrigin extends Origin {
   close(): Promise<void>;
   /** For HTTP origins only: from now on keep at most this many idle connections. */
   keepIdle?(most: number): void;
+  /** For HTTP origins only: from now on keep none, as another origin takes its place. It still loads for a while. */
+  retire?(): void;
   /** For a site only: passes one request through to it. Throws like `load`. */
   forward?(request: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer>;
   /**

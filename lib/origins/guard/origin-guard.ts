@@ -122,7 +122,10 @@ export class OriginGuard implements CheckedOrigin {
     this.#share.options = shareOptions;
     this.#slots.options = slotsOptions;
     this.#wasListed = before !== undefined && before.#wasListed;
-    if (before !== undefined) before.#isFormer = true;
+    if (before !== undefined) {
+      before.#isFormer = true;
+      before.#origin.retire?.();
+    }
     const { forward, changedBy } = origin;
     this.forward = forward && ((request, signal) => this.#forward(forward.bind(origin), request, signal));
     this.changedBy = changedBy?.bind(origin);

@@ -136,6 +136,10 @@ export class SiteOrigin implements Origin {
     this.#client.keepIdle(most);
   }
 
+  retire(): void {
+    this.#client.retire();
+  }
+
   /** Makes loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));

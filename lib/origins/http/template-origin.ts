@@ -126,6 +126,10 @@ export class TemplateOrigin implements Origin {
     for (const client of [this.#own, ...this.#led.values()]) client.keepIdle(most);
   }
 
+  retire(): void {
+    for (const client of [this.#own, ...this.#led.values()]) client.retire();
+  }
+
   /** Loads in flight fail. */
   close(): Promise<void> {
     this.#closing.abort(new OriginError("the origin is closed"));

@@ -34,6 +34,11 @@ class HeldOrigin implements CheckedOrigin {
     this.mostIdle = most;
   }
 
+  isRetired = false;
+  retire(): void {
+    this.isRetired = true;
+  }
+
   load(key: string, signal: AbortSignal, _context?: LoadContext): Promise<Answer> {
     this.asked.push(key);
     return new Promise((resolve, reject) => {
@@ -196,6 +201,7 @@ test("by another policy the requests that run still count, and the share grows a
   const loads = ["1", "2"].map((key) => before.guard.load(key, patient));
   await settle();
   const { guard, origin, clock } = guarded({ maxConcurrent: 3 }, "a", new HeldOrigin(), before);
+  assert.deepEqual([before.origin.isRetired, origin.isRetired], [true, false], "idle connections count, too");
   guard.ownersIn(roster("a"));
   const more = ["3", "4", "5"].map((key) => guard.load(key, patient));
   await settle();

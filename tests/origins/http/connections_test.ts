@@ -3,6 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { Connections } from "../../../lib/origins/http/connections.ts";
+import { SiteOrigin } from "../../../lib/origins/http/site-origin.ts";
 import { TemplateOrigin } from "../../../lib/origins/http/template-origin.ts";
 import { systemClock } from "../../../lib/runtime/process.ts";
 import { settle } from "../../support/clock.ts";
@@ -122,6 +123,42 @@ test("an origin that redirects to itself sees no more connections than it may", 
     await until(() => open <= 3, 5_000, () => `${open} are open`);
   }
   assert.ok(open <= 3 && most <= 6, `${open} are open, ${most} were`);
+});
+
+test("an origin that another one replaces keeps no idle connections, and its loads go on", async (defer) => {
+  const open = new Set<Socket>();
+  const held: (() => void)[] = [];
+  const server = createServer(({ url }, response) => {
+    if (url === "/held") held.push(() => response.end("held"));
+    else response.end("hi");
+  });
+  server.on("connection", (socket) => {
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  defer(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  for (const kind of [TemplateOrigin, SiteOrigin]) {
+    const [template, base] = [`http://127.0.0.1:${port}/{key}`, `http://127.0.0.1:${port}/`];
+    const origin = new kind({ template, base }, { clock: systemClock });
+    defer(() => origin.close());
+    origin.keepIdle(3);
+    const slow = origin.load("held", never);
+    await until(() => held.length === 1, 5_000, () => "it was not asked");
+    await Promise.all(["a", "b"].map((key) => origin.load(key, never)));
+    assert.equal(open.size, 3);
+    origin.retire();
+    await until(() => open.size === 1, 5_000, () => `${open.size} are open`);
+    for (const key of ["c", "d", "e"]) await origin.load(key, never);
+    held.pop()!();
+    assert.equal(new TextDecoder().decode((await slow).body), "held");
+    await until(() => open.size === 0, 5_000, () => `${open.size} are open`);
+  }
 });
 
 test("a redirect to one host more ends no load that is under way to another", async (defer) => {

@@ -3,6 +3,7 @@ import type { Clock } from "../core/base/clock.ts";
 import { OriginError, OriginUnreachableError } from "../core/errors.ts";
 import type { Log, LogFields } from "../core/base/log.ts";
 import type { Trace } from "../core/base/trace.ts";
+import { followed } from "./followed.ts";
 import type { CheckedOrigin } from "./origin.ts";
 
 /** The shortest time between two lines. Chosen: an origin that is down fails every load. */
@@ -76,7 +77,11 @@ export function reported(
           reached?.answered();
           const { status } = answer;
           if (status >= 500) health?.failed(`it answered with the status ${status}`);
-          return { ...answer, body: watched(answer.body, failed, () => status < 500 && health?.succeeded()) };
+          const over = (error?: unknown) => {
+            if (error !== undefined) failed(error);
+            else if (status < 500) health?.succeeded();
+          };
+          return { ...answer, body: followed(answer.body, over) };
         } catch (error) {
           failed(error);
           throw error;
@@ -85,29 +90,6 @@ export function reported(
     }),
     ...(changedBy && { changedBy: (key, answer) => changedBy.call(origin, key, answer) }),
   };
-}
-
-/** The same stream. One of the two is told how it ended, unless its reader leaves. */
-function watched(
-  body: ReadableStream<Uint8Array>,
-  broken: (error: unknown) => void,
-  whole: () => void,
-): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { value, done } = await reader.read();
-        if (!done) return controller.enqueue(value);
-        whole();
-        controller.close();
-      } catch (error) {
-        broken(error);
-        throw error;
-      }
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 });
 }
 
 function idOf(trace: Trace | undefined): LogFields {

@@ -15,6 +15,7 @@ import {
 import type { ForwardedAnswer, ForwardedRequest, LoadContext } from "../../core/ports.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
 import type { Answer } from "../../core/value.ts";
+import { followed, LEFT } from "../followed.ts";
 import type { CheckedOrigin } from "../origin.ts";
 import { UnansweredError } from "../unanswered.ts";
 import { OriginBreaker } from "./origin-breaker.ts";
@@ -333,9 +334,6 @@ export class OriginGuard implements CheckedOrigin {
   }
 }
 
-/** Of a body that its reader did not want to the end. */
-const LEFT = Symbol("left");
-
 /** Whether the origin may still be at work on a request that ended so. */
 function isGivenUp(error: unknown): boolean {
   return error === LEFT || error instanceof OriginTimeoutError || error instanceof RequestBodyError;
@@ -349,26 +347,4 @@ function isWithoutAnswer(error: unknown): boolean {
 /** Whether a site's status means that the site fails. */
 function isFault(status = 200): boolean {
   return status >= 500;
-}
-
-/** The same stream. @param over is called once it has ended: with what broke it, with LEFT, or with nothing */
-function followed(body: ReadableStream<Uint8Array>, over: (error?: unknown) => void): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { value, done } = await reader.read();
-        if (!done) return controller.enqueue(value);
-        over();
-        controller.close();
-      } catch (error) {
-        over(error);
-        throw error;
-      }
-    },
-    async cancel(reason) {
-      over(LEFT);
-      await reader.cancel(reason);
-    },
-  }, { highWaterMark: 0 });
 }

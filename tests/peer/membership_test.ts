@@ -642,3 +642,21 @@ test("a peer so far away that each reply to a probe comes too late is alive, unt
   assert.equal(await probe(Infinity), false, "it may be the first of a silence");
   assert.equal(await probe(Infinity), false);
 });
+
+test("what came since a miss long ago says nothing of a peer that is silent now", async (defer) => {
+  const { net, a } = pair(defer);
+  await net.tick();
+  const replies = net.dialed[0]!.other;
+  const silent = async () => {
+    replies.stalled = true;
+    const outcome = a.link("b")!.probe({ timeoutMs: 250 }).then(() => true, () => false);
+    await net.tick();
+    await net.clock.advance(250);
+    return await outcome;
+  };
+  assert.equal(await silent(), false);
+  replies.deliver();
+  await net.tick();
+  await net.clock.advance(60_000);
+  assert.equal(await silent(), false, "another node may want to know that, and has waited for long");
+});

@@ -18,6 +18,13 @@ import { OutgoingAsks } from "./outgoing-asks.ts";
 import { Silence } from "./silence.ts";
 import { ToldLabel } from "./told-label.ts";
 
+const NO_MISS = { framesIn: 0, atMs: -Infinity };
+/**
+ * What came since a miss longer ago proves nothing: a node that probes for another one may have missed the peer days ago.
+ * Chosen: longer than the usual time between two probes.
+ */
+const LATE_REPLY_MS = 10_000;
+
 /** Why a connection ended; `isFault`: the peer broke the rules. */
 export type OnLost = (reason: string, isFault: boolean) => void;
 
@@ -38,8 +45,8 @@ export class Channel implements SocketHandler {
   readonly #told = new ToldLabel();
   #closedBecause: string | undefined;
   #onIdle: (() => void) | undefined;
-  /** `framesIn` as the last probe ended, if that had no reply in time. */
-  #framesAtMiss: number | undefined;
+  /** The state as the last probe ended, if that had no reply in time. */
+  #miss = NO_MISS;
   framesIn = 0;
 
   /**
@@ -144,13 +151,15 @@ export class Channel implements SocketHandler {
    * @throws PeerError; OverloadedError it was not sent, as too many asks are in flight
    */
   async probe(timeoutMs: number): Promise<void> {
-    const before = this.#framesAtMiss ?? this.framesIn;
+    const { clock } = this.#context;
+    const { framesIn, atMs } = this.#miss;
+    const before = clock.nowMs() - atMs < LATE_REPLY_MS ? framesIn : this.framesIn;
     try {
       await this.#outgoing.probe(timeoutMs);
-      this.#framesAtMiss = undefined;
+      this.#miss = NO_MISS;
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      this.#framesAtMiss = this.framesIn;
+      this.#miss = { framesIn: this.framesIn, atMs: clock.nowMs() };
       if (this.framesIn === before || this.#closedBecause !== undefined) throw error;
     }
   }

@@ -15,7 +15,7 @@ export interface Reached {
   failed(askedAtMs: number, reason: string): void;
 }
 
-/** How the origin answers, as its group knows it. */
+/** The group's record of how the origin answers. */
 export interface Health {
   succeeded(): void;
   failed(reason: string): void;
@@ -24,7 +24,7 @@ export interface Health {
 /**
  * The same origin, with its failures logged: at most one line in SILENCE_MS, with the number of failures since.
  *
- * @param reached and `health` are told of the requests that are no loads, which the group does not see
+ * @param reached and `health` hear of forwarded requests: the group sees only loads
  */
 export function reported(
   origin: CheckedOrigin,

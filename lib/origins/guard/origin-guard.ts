@@ -273,7 +273,7 @@ export class OriginGuard implements CheckedOrigin {
       throw error;
     }
     const isBad = isFault(answer.status);
-    // A probe has shown enough: others must not wait for the end of a body, which may be long in coming.
+    // For the breaker's probe the status is enough. Other requests must not wait for a long body to end.
     const isTold = isBad || this.#breaker?.state === "half-open";
     if (isTold) this.#breaker?.ended(startedAtMs, isBad);
     let isOver = false;

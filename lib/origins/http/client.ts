@@ -91,12 +91,12 @@ export class HttpClient {
   }
 
   /**
-   * Sends a request and resolves with the head of the answer. 1xx answers are passed over.
+   * Sends a request and resolves with the head of the answer. 1xx answers are ignored.
    *
-   * @param body is sent as it comes, and read no faster than the origin takes it
+   * @param body is streamed, and read no faster than the origin takes it
    * @throws OverloadedError too many are in flight; OriginUnreachableError no connection, or not a byte came over it;
-   * UnansweredError no whole head, or none that is HTTP; OriginError a status that is none; RequestBodyError `body` broke
-   * off; the signal's reason
+   * UnansweredError no complete HTTP head; OriginError a status outside 200 to 599, or a bad field; RequestBodyError
+   * `body` broke off; the signal's reason
    */
   async exchange(head: RequestHead, body: ReadableStream<Uint8Array> | null, signal: AbortSignal): Promise<Exchanged> {
     signal.throwIfAborted();
@@ -122,8 +122,8 @@ export class HttpClient {
   }
 
   /**
-   * Has at most so many connections from now on, idle ones and closing ones included, and ends idle ones beyond. Those of a
-   * higher limit before end with their requests.
+   * Sets the most connections from now on; idle and closing ones count. Ends idle ones over the limit. Connections in use
+   * from a higher limit stay until their requests end.
    */
   keepIdle(most: number): void {
     this.#connections.bound(most);
@@ -133,7 +133,7 @@ export class HttpClient {
     for (const socket of this.#idle().slice(this.#agent.maxFreeSockets)) socket.destroy();
   }
 
-  /** Ends idle connections, and those in use when their requests have ended. */
+  /** Ends idle connections now. A connection in use ends after its request. */
   retire(): void {
     this.#agent.maxFreeSockets = 0;
     for (const socket of this.#idle()) socket.destroy();
@@ -170,8 +170,8 @@ export class HttpClient {
   ): Promise<Exchanged> {
     const { method } = head;
     const requestedAtMs = this.#clock.nowMs();
-    // Not the caller's signal: once the answer has ended, Deno would destroy the kept connection by it, with an error for
-    // which nobody listens any more.
+    // Not the caller's signal: when it aborts after the answer, Deno would destroy the kept connection. Nothing handles
+    // that error any more.
     const inFlight = new AbortController();
     const abort = () => inFlight.abort(signal.reason);
     const detach = () => signal.removeEventListener("abort", abort);
@@ -202,7 +202,7 @@ export class HttpClient {
         sent.reusedSocket = false;
         if (used.connecting) this.#expectConnection(used, (error) => sent.destroy(error));
       });
-      // Nobody has asked for another protocol. Without a listener, both runtimes leave the request without an end.
+      // No request asks for another protocol. Without this listener the request would never end, on both runtimes.
       sent.once("upgrade", (_answer, socket) => {
         socket.destroy();
         detach();
@@ -234,14 +234,14 @@ export class HttpClient {
       method,
       path: target,
       headers: linesByName(framed(fields, hasBody), this.#base.host),
-      // An origin closes idle connections when it likes (RFC 9112, section 9.5), and nobody can tell then whether it has
-      // read a request. So what may not be sent twice goes over a new one.
+      // An origin may close an idle connection at any time (RFC 9112, section 9.5). A request sent at that moment may have
+      // been read or not. So a request that must not be sent twice gets a new connection.
       agent: isRepeatable ? this.#agent : this.#once,
       maxHeaderSize: MAX_HEAD_BYTES,
     };
   }
 
-  /** @throws OriginError a status, or a field, that is none */
+  /** @throws OriginError a status outside 200 to 599, or a field that HTTP does not allow */
   #exchanged(method: string, answer: IncomingMessage, requestedAtMs: number): Exchanged {
     const { statusCode: status = 0, socket: { remoteAddress } } = answer;
     if (status < 200 || status > 599) throw new OriginError(`${this.#base.origin} answered with status ${status}`);
@@ -330,15 +330,15 @@ export async function collect(
   return bytes.take();
 }
 
-/** The most that is read of a body that nobody wants, so that its connection can be kept. Chosen: an error page is shorter. */
+/** The most bytes read of an unused body, so that its connection can be kept. Chosen: an error page is shorter. */
 const MAX_DISCARDED_BYTES = 64 * 1024;
-/** Chosen: as long as a slot of the guard is kept for a request that was given up. */
+/** Chosen: as long as the guard keeps the slot of an abandoned request. */
 const DISCARD_TIMEOUT_MS = 1_000;
 
-/** Reads the rest of a body that nobody wants, if it is short and comes at once. If not, its connection ends. */
+/** Reads the rest of an unused body, if it is short and comes at once. If not, it ends the connection. */
 export function discard({ body, fields }: Pick<Exchanged, "body" | "fields">, clock: Clock): void {
   const end = () => void body.destroy();
-  // What breaks it off says nothing any more.
+  // No caller needs this error any more.
   body.on("error", () => {});
   if (Number(linesOf(fields, "content-length")[0] ?? 0) > MAX_DISCARDED_BYTES) return end();
   const cancel = clock.after(DISCARD_TIMEOUT_MS, end);
@@ -350,7 +350,7 @@ export function discard({ body, fields }: Pick<Exchanged, "body" | "fields">, cl
   body.once("end", cancel).once("close", cancel);
 }
 
-/** The body as a web stream, read no faster than it is taken; a body that is cut breaks the stream. */
+/** The body as a web stream, read no faster than its reader takes it. A body that is cut breaks the stream. */
 export function streamOf(body: IncomingMessage): ReadableStream<Uint8Array> {
   const chunks = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({

@@ -1,15 +1,15 @@
-/** Bounds the connections to one origin, with those that are idle and those that are just closing. */
+/** Bounds the connections to one origin. Idle and closing connections count. */
 import type { Agent } from "node:http";
 import type { Socket } from "node:net";
 
-/** What is asked of node's agents: which connections they have. They forget one when it has closed. */
+/** The connections of one of Node's agents. An agent forgets a connection when it has closed. */
 export type Connected = Pick<Agent, "sockets" | "freeSockets">;
 
 /** The connections of one or more clients to the same origin. */
 export class Connections {
   #most = Infinity;
   readonly #agents = new Set<Connected>();
-  /** Told to close. An agent may forget such a one before it has. */
+  /** Connections that have begun to close. An agent may forget one before it is closed. */
   readonly #closing = new Set<Socket>();
   readonly #known = new WeakSet<Socket>();
   readonly #waiting = new Set<() => void>();
@@ -18,9 +18,9 @@ export class Connections {
     return this.#most < Infinity;
   }
 
-  /** From now on at most so many are opened; those that are open stay until their requests have ended. */
+  /** Sets the most open connections from now on. Open connections stay until their requests have ended. */
   bound(most: number): void {
-    // A request that has got a slot of the guard must not wait for ever.
+    // A request that has a slot of the guard must not wait forever.
     this.#most = Math.max(most, 1);
     this.#changed();
   }
@@ -29,7 +29,7 @@ export class Connections {
     for (const agent of agents) this.#agents.add(agent);
   }
 
-  /** Its client opens no more. */
+  /** The client of these agents opens no more connections. */
   remove(...agents: Connected[]): void {
     for (const agent of agents) {
       for (const socket of [...socketsOf(agent.sockets), ...socketsOf(agent.freeSockets)]) this.#isClosing(socket);
@@ -37,22 +37,22 @@ export class Connections {
     }
   }
 
-  /** For clients: a request goes over this one. */
+  /** For clients: a request uses this connection. */
   uses(socket: Socket): void {
     if (!this.isBounded || this.#known.has(socket)) return;
     this.#known.add(socket);
     socket.once("close", () => this.#changed());
   }
 
-  /** For clients: one is idle now. */
+  /** For clients: a connection became idle. */
   freed(): void {
     this.#changed();
   }
 
   /**
-   * Whether a request may be sent now, in this very turn. If not, an idle connection is closed in its favour, if there is one.
+   * Whether a request may be sent now, in this turn of the event loop. If not, one idle connection is closed to make room.
    *
-   * @param reusing has idle connections that the request may go over
+   * @param reusing its idle connections may be used for the request
    */
   hasRoom(reusing: Connected | undefined): boolean {
     if (!this.isBounded) return true;

@@ -68,14 +68,14 @@ export class SiteOrigin implements Origin {
   }
 
   /**
-   * Any method, with its body, streamed both ways and never tried again. Throws as `load`, but for PassThroughError, and
-   * RequestBodyError.
+   * Sends a request of any method with its body. Streams both ways, and never retries. Throws the errors of `load` without
+   * PassThroughError; also RequestBodyError.
    */
   async forward({ method, key, fields, body, trace }: ForwardedRequest, signal: AbortSignal): Promise<ForwardedAnswer> {
     const target = this.#checkedTarget(key);
     const sent = { method, target, fields: this.#outgoing(tracedBy(trace, fields), body !== null) };
     const within = AbortSignal.any([signal, this.#closing.signal]);
-    // A load may take so long in silence, so other requests may, too.
+    // A load may be silent for `loadTimeoutMs`, so other requests may be too.
     const idleMs = Math.max(ORIGIN_IDLE_MS, this.#deps.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
     const through = { client: this.#client, clock: this.#clock, idleMs, name: this.#name(key) };
     const { answer, body: content } = await passThrough(sent, body, within, through);

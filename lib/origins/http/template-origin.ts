@@ -58,9 +58,9 @@ export class TemplateOrigin implements Origin {
   readonly #tags = new TagReader();
   /** The client for the origin itself. Its address may be of any kind, as the operator has named it. */
   readonly #own: HttpClient;
-  /** A redirect to the origin itself goes by another client, which must not double what may be open there. */
+  /** Shared with the client for redirects to the origin itself, so that both together stay within the limit. */
   readonly #connections = new Connections();
-  /** To where redirects led, by scheme, host, port, and the kind of the address that they came from. */
+  /** The clients for targets of redirects, by scheme, host, port, and the kind of the redirecting address. */
   readonly #led = new Map<string, HttpClient>();
   #mostIdle = Infinity;
 
@@ -224,7 +224,7 @@ export class TemplateOrigin implements Origin {
     const key = `${target.origin} ${kind}`;
     let client = this.#led.get(key);
     if (client !== undefined) {
-      // The one that was used last stands last.
+      // Moves the client to the end: the map's order is by last use.
       this.#led.delete(key);
       this.#led.set(key, client);
       return client;

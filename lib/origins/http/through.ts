@@ -1,11 +1,11 @@
-/** Requests that go through to an origin, streamed both ways: an origin that stalls ends them, a slow client does not. */
+/** Requests streamed through to an origin, both ways. An origin that stalls ends them; a slow client does not. */
 import type { Clock } from "../../core/base/clock.ts";
 import { OriginError, OriginTimeoutError, RequestBodyError } from "../../core/errors.ts";
 import { bodyFault, type Exchanged, type HttpClient, type RequestHead, streamOf } from "./client.ts";
 
 type Bytes = ReadableStream<Uint8Array>;
 
-/** How long an origin may give and take nothing. Chosen: as nginx (proxy_read_timeout, proxy_send_timeout). */
+/** How long an origin may send and take nothing. Chosen: as nginx (proxy_read_timeout, proxy_send_timeout). */
 export const ORIGIN_IDLE_MS = 60_000;
 
 export interface Through {
@@ -18,8 +18,8 @@ export interface Through {
 }
 
 /**
- * Sends a request, and streams the answer. The time counts anew with each piece, and only while the origin is waited for: not
- * while the client sends the next piece of its body, nor while it reads.
+ * Sends a request, and streams the answer. Each piece starts the idle time again. The time counts only while this node
+ * waits for the origin, not while the client sends its body or reads.
  *
  * @returns the head of the answer, and its body: that breaks with an OriginTimeoutError, an OriginError, a RequestBodyError, or
  * the signal's reason
@@ -48,7 +48,7 @@ export async function passThrough(
   }
 }
 
-/** Counts the time in which the origin, and nobody else, is waited for. */
+/** Counts the time in which this node waits for the origin, and not for the client. */
 class Patience {
   readonly #clock: Clock;
   readonly #idleMs: number;
@@ -114,7 +114,7 @@ class SentBody {
     }, { highWaterMark: 0 });
   }
 
-  /** The origin wants no more of it. It must not look like a whole body: so it ends with an error. */
+  /** The origin reads no more of the body. An error ends it, so that it does not look complete. */
   breakOff(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -128,7 +128,7 @@ interface Answering {
   readonly patience: Patience;
   /** Aborts when the origin is idle for too long. */
   readonly late: AbortSignal;
-  /** The caller's. */
+  /** The caller's signal. */
   readonly signal: AbortSignal;
   readonly sent: SentBody | undefined;
   readonly name: string;

@@ -17,7 +17,7 @@ export interface ConfigInput {
   readonly readFile: (path: string) => string;
   /** Whether standard error is a terminal: the default of `--log`. */
   readonly isTerminal: boolean;
-  /** Of a program that runs and reads its options again: it needs the headers of the groups that it serves. @default it starts */
+  /** The options of a running program, which needs the headers of the groups that it serves. @default the program starts */
   readonly running?: Pick<Config, "serve"> | undefined;
   /** @throws ConfigError the rule that an origin's text breaks */
   readonly checkOrigin: (origin: string) => void;

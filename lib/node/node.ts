@@ -376,9 +376,9 @@ export class Node implements Reloadable {
     this.#groups!.add(config);
     const cluster = this.#cluster!;
     if (!this.#leaving.delete(config.name)) cluster.addGroup(config.name);
-    // It stands on its lists still, and has read them.
+    // The node is still on the group's lists, and has read them.
     else cluster.relist(config.name, REGISTRY_TIMEOUT_MS);
-    // Of a registry that is known to be away nothing more comes that would open its gate.
+    // While the registry is away, no event comes that would open the new group's gate.
     cluster.readiness.reviewGates();
   }
 
@@ -407,12 +407,13 @@ export class Node implements Reloadable {
     this.#first.delete(name);
     this.#leaving.set(name, served);
     cluster.readiness.forget(this.#lists.bothOf(name));
-    // Until it is off the list the peers keep their links to it, on which requests in flight wait. No load takes longer.
+    // Peers keep their links to this node until it leaves the list, and requests in flight need them. `loadTimeoutMs`
+    // bounds every load.
     const over = new AbortController();
     const answered = () => Promise.all([this.#doors.allAnswered(), served.group.answered(over.signal)]);
     await withTimeout(this.#clock, served.loadTimeoutMs, answered, undefined);
     over.abort();
-    // Added again meanwhile, it stays on its lists.
+    // If the group was added again meanwhile, the node stays on its lists.
     const isLeaving = this.#leaving.get(name) === served;
     if (isLeaving) this.#leaving.delete(name);
     return isLeaving && await cluster.removeGroup(name, REGISTRY_TIMEOUT_MS);
@@ -424,11 +425,11 @@ export class Node implements Reloadable {
   }
 
   /**
-   * Follows the groups of these options, all at once or not at all. The other fields must be the node's own. A group
-   * that NATS defines goes on, unless one of these has its name.
+   * Changes to the groups of these options, all at once or not at all. All other fields must be unchanged. A group that
+   * NATS defines goes on, unless one of the new groups has its name.
    *
-   * @param origins all that are functions of the program @default those that it has
-   * @throws TypeError, RangeError it cannot serve these groups; nothing has changed
+   * @param origins all origins that are functions of the program @default the present ones
+   * @throws TypeError, RangeError the node cannot serve these groups; nothing has changed
    */
   reload(config: Config, origins = this.#origins): void {
     if (this.#isStopping) return;

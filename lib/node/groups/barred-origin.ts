@@ -15,11 +15,11 @@ export interface BarredOptions {
   readonly clock: Clock;
 }
 
-/** Chosen: the number of peers that a fetch passes over. */
+/** The most peers that a fetch tries. Chosen. */
 const MAX_TRIED = 16;
-/** Longer than the longest that the peer waits for the origin (`loadTimeoutMs` is 120 s at most): it says what was wrong. */
+/** Longer than the peer's longest wait for the origin (`loadTimeoutMs` is 120 s at most), so that its error arrives. */
 const PEER_IDLE_MS = 120_000 + ORIGIN_IDLE_MS;
-/** Set anew for the next hop. */
+/** Fields that each hop sets itself. */
 const OF_THIS_HOP: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
 /**
@@ -78,7 +78,7 @@ export class BarredOrigin implements CheckedOrigin {
       status: answer.status,
       fields: endToEnd(answer.fields),
       body: content,
-      // It is up to the node that serves the site what is kept.
+      // Only the node that serves the site decides what is kept.
       isStorable: false,
     };
   }

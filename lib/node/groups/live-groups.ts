@@ -19,9 +19,9 @@ export interface LiveGroupsOptions {
   readonly hub: PeerHub;
   readonly invalidations: Invalidations;
   readonly watchers: Watchers;
-  /** A group's origin, where it is a function of the program. */
+  /** A group's origin, if it is a function of the program. */
   readonly inCode: (group: string) => CheckedOrigin | undefined;
-  /** Holds the misses of a group that begins now; `undefined`: there are no peers to wait for. */
+  /** Makes the gate that holds a new group's misses; `undefined`: there are no peers to wait for. */
   readonly makeGate: () => StartGate | undefined;
   /** Called when a group's share of the origin has changed, so that it needs its roster again. */
   readonly onShare: (group: string) => void;
@@ -36,7 +36,7 @@ export class LiveGroups {
   readonly #options: LiveGroupsOptions;
   /** The sites by the hosts whose requests they answer. */
   readonly #hosts = new Map<string, Served>();
-  /** Origins of groups that have changed or ended, which still answer loads; each with what cancels its later close. */
+  /** Origins of changed or ended groups, which still answer loads. Each has a function that cancels its later close. */
   readonly #retired = new Map<CheckedOrigin, () => void>();
 
   constructor(options: LiveGroupsOptions) {
@@ -116,7 +116,7 @@ export class LiveGroups {
   }
 
   /**
-   * Requests for it are answered with 404 from now on, and its values are dropped. Loads in flight go on.
+   * Requests for the group get a 404 from now on, and its values are dropped. Loads in flight go on.
    *
    * @throws RangeError the node does not serve it
    */
@@ -139,7 +139,7 @@ export class LiveGroups {
     await Promise.all(origins.map((origin) => origin.close()));
   }
 
-  /** What was begun with an origin goes on for as long as a load may take, for clients of this node and for its peers. */
+  /** Closes an origin later. Until then its loads in flight go on, for this node's clients and for peers. */
   #retire({ origin, loadTimeoutMs }: Served): void {
     const cancel = this.#options.watchers.clock.after(loadTimeoutMs, () => {
       this.#retired.delete(origin);
@@ -148,7 +148,7 @@ export class LiveGroups {
     this.#retired.set(origin, cancel);
   }
 
-  /** The log has nobody to tell of it any more. */
+  /** Ends a group, and takes it out of the log of invalidations. */
   #forget({ group, gate }: Served): void {
     const { invalidations, onForgotten } = this.#options;
     gate?.open();

@@ -10,9 +10,9 @@ import type { ConfigFigures } from "../../http/ports.ts";
 const LOOK_MS = 2_000;
 /** A file that has not changed for this long is completely written. Chosen. */
 const SETTLE_MS = 200;
-/** A file that could not be followed is tried again. Chosen: another file that it names, or its origin, may come later. */
+/** The time until a refused file is tried again. Chosen: a file that it names, or an origin, may appear later. */
 const RETRY_MS = 30_000;
-/** Of a fault, `/stats` and the page show so many characters. Chosen. */
+/** The most characters of a fault in `/stats` and on the page. Chosen. */
 const MAX_SHOWN = 2_000;
 
 /** A node, or a machine with several. */
@@ -30,7 +30,7 @@ export interface Reloadable {
   toldOfFile(figures: ConfigFigures): void;
 }
 
-/** Is told when options are read again, and what came of it: the fault that keeps the program from following them. */
+/** Hears when options are read again, and the result: `undefined`, or the fault because of which they are not followed. */
 export interface ReloadWatcher {
   reloading(): void;
   reloaded(fault: string | undefined): void;
@@ -53,7 +53,7 @@ export interface ReloaderOptions {
   /** Resolves when the origins of these groups may be used. @throws ConfigError one can never answer */
   readonly checkOrigins: (groups: Config["groups"], serve: Config["serve"]) => Promise<void>;
   readonly program: Reloadable;
-  /** @default nobody is told */
+  /** @default none */
   readonly watcher?: ReloadWatcher | undefined;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,9 +67,9 @@ export class Reloader {
   #figures: ConfigFigures | undefined;
   #running: Promise<void> | undefined;
   #isAgain = false;
-  /** Whether somebody wants to hear of it, by a signal or by a changed file. */
+  /** Whether a signal or a changed file asked for the next reload. A retry did not. */
   #isAsked = false;
-  /** When a file that could not be followed is tried again, in Unix milliseconds. */
+  /** When a refused file is tried again, in Unix milliseconds. */
   #retryAtMs = Infinity;
   #isStopped = false;
   #cancelLook = (): void => {};
@@ -117,7 +117,7 @@ export class Reloader {
       this.#retryAtMs = Infinity;
       const { watcher } = this.#options;
       const before = this.#figures?.fault?.reason;
-      // Each time anew: a signal that comes during a reload is answered by the next one.
+      // In each pass: a signal during a reload is answered by the next reload.
       if (isAsked) watcher?.reloading();
       let fault: string | undefined;
       try {
@@ -130,7 +130,7 @@ export class Reloader {
       if (!isAsked && isNews) watcher?.reloading();
       if (isAsked || isNews) watcher?.reloaded(fault);
     }
-    // In the turn of the last look at #isAgain: what is asked for from now on begins anew.
+    // In the same turn as the last look at #isAgain: a later request starts a new run.
     this.#running = undefined;
   }
 
@@ -144,7 +144,7 @@ export class Reloader {
     }, program.config);
     const changes = changesOf(program.config, read);
     await checkOrigins(withNewOrigins(changes), program.config.serve);
-    // It may have been told to stop meanwhile. Only reloads change its options, so what was compared still holds.
+    // A stop may have begun meanwhile. Only reloads change the options, so the comparison still holds.
     if (this.#isStopped) return;
     program.reload(reloaded(program.config, read));
     this.#tell({ path, readAt: isoOf(clock.nowMs()), needRestart: changes.needRestart });

@@ -40,7 +40,7 @@ const SHARED = [
 const SWITCHES = ["publicStats", "groupsFromNats"];
 const TYPES = Object.keys(codecs).map((type) => JSON.stringify(type)).join(", ");
 
-/** @param call the function that was given them @throws ConfigError naming every fault. Logins in URLs are left out. */
+/** @param call the called function @throws ConfigError naming every fault. Logins in URLs are left out. */
 export function readOptions(options: NodeOptions, call = FILE): Read {
   const faults: string[] = [];
   if (!isObject(options)) throw refusal(["the options must be an object"], call);
@@ -71,10 +71,10 @@ export function readOptions(options: NodeOptions, call = FILE): Read {
 }
 
 /**
- * The options of a reload, by the same rules.
+ * The options of a reload, with the same rules.
  *
- * @param started what `createNode` was given
- * @throws ConfigError naming every fault, and every other option that is not as it was
+ * @param started the options of `createNode`
+ * @throws ConfigError naming every fault, and every changed option other than `groups`
  */
 export function readReload(options: ReloadOptions, started: NodeOptions): Read {
   if (!isObject(options)) throw refusal(["the options must be an object"], "reload");
@@ -93,7 +93,7 @@ export function readReload(options: ReloadOptions, started: NodeOptions): Read {
   return readOptions({ ...started, groups: groups as NodeOptions["groups"] }, "reload");
 }
 
-/** Puts into `groups` what no file could say. @returns the rest */
+/** Puts the parts that no file can hold into `groups`. @returns the rest */
 function inFile(name: string, group: unknown, groups: Map<string, InCode>, faults: string[]): unknown {
   if (!isObject(group)) return group;
   const { load, type = "bytes", ...policy } = group;

@@ -62,7 +62,7 @@ interface Parts {
   readonly groups: Read["groups"];
   readonly clock: NodeClock;
   readonly log: Log;
-  /** What the program gave to createNode. */
+  /** The options that the program gave to createNode. */
   readonly started: NodeOptions;
 }
 
@@ -78,7 +78,7 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
   readonly #waiting = new Set<(error: Error) => void>();
   #closed: Promise<void> | undefined;
   #isOver = false;
-  /** Settles with the last reload that was asked for. */
+  /** Settles with the last requested reload. */
   #reloaded: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
@@ -145,7 +145,7 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
     own.checkTypes(groups);
     const changes = changesOf(node.config, config);
     const tried = withNewOrigins(changes).filter(({ name }) => groups.get(name)?.load === undefined);
-    // Not by the clock of the node, which stops with the node: then a check might never end.
+    // Not the node's clock: it stops with the node, and then a check might never end.
     await checkOrigins(tried, node.config.serve, systemClock);
     if (this.#closed !== undefined) throw closed();
     node.reload(reloaded(node.config, config), own.origins(config, groups));
@@ -177,7 +177,7 @@ class NodeHandle<G extends Groups> implements MusterNode<G> {
 
   #served(name: string): Served {
     if (this.#isOver) throw closed();
-    // NATS may define a group of the name of one that has ended.
+    // NATS may define a group with the name of an ended one.
     const served = this.#groups.has(name) ? this.#node.served(name) : undefined;
     if (served !== undefined) return served;
     throw new UnavailableError(`the node was reloaded without the group ${name}`, { isAmbiguous: false });

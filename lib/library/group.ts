@@ -27,7 +27,7 @@ const MAX_WAIT_MS = 60_000;
 
 /** The part of the node that a group needs. */
 export interface Host {
-  /** @throws UnavailableError the node is closed, or has been reloaded without the group */
+  /** @throws UnavailableError the node is closed, or was reloaded without the group */
   served(group: string): Served;
   /** Makes the close of the node wait for the work, or end the wait for it. */
   track<T>(work: Promise<T>): Promise<T>;

@@ -11,12 +11,12 @@ import type { CheckedOrigin } from "../origins/origin.ts";
 import { UnansweredError } from "../origins/unanswered.ts";
 import type { Codec } from "./codec.ts";
 
-/** A group's function, which a reload may replace by another one: the loads in flight go on by the former. */
+/** A group's function. A reload may replace it; loads in flight go on with the former one. */
 export interface Loader {
   load: (key: string, options: LoadOptions) => unknown;
 }
 
-/** Calls the function, by the same contract as that of a module. */
+/** Calls the function, with the same contract as a module's `load`. */
 export class LoadOrigin implements CheckedOrigin {
   readonly #loader: Loader;
   readonly #codec: Codec;

@@ -215,8 +215,8 @@ export interface NodeOptions<G extends Groups = Groups> {
   readonly log?: NodeLog;
 }
 
-/** What `node.reload` takes. Other options of `createNode` may be given too, with the values that they had there. */
+/** The options of `node.reload`. It also accepts other options of `createNode`, with the same values as there. */
 export interface ReloadOptions<G extends Groups = Groups> {
-  /** All groups that the node is to have from now on. A group that is left out ends. */
+  /** All groups of the node from now on. A group that is left out ends. */
   readonly groups: G;
 }

@@ -1,4 +1,4 @@
-/** The groups that a program has given: their functions, as origins of its node. */
+/** The groups of a program. Their functions are origins of its node. */
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../core/base/clock.ts";
 import { ConfigError } from "../core/errors.ts";
@@ -20,7 +20,7 @@ export class OwnGroups {
   }
 
   /**
-   * The origins of the groups that these have a function for. A group that has one already keeps it until `follow`.
+   * The origins of the groups with a function. Until `follow`, a present group still calls its present function.
    *
    * @param config these groups' policies
    */
@@ -35,7 +35,7 @@ export class OwnGroups {
     }));
   }
 
-  /** @throws ConfigError a group has another type: values are kept as they were written, here and on other nodes */
+  /** @throws ConfigError a group has another type. Stored values keep their form, here and on other nodes */
   checkTypes(groups: Read["groups"]): void {
     const faults = [...groups].flatMap(([name, { type }]) => {
       const before = this.#groups.get(name)?.type ?? type;
@@ -44,7 +44,7 @@ export class OwnGroups {
     if (faults.length > 0) throw new ConfigError(`Cannot reload: ${faults.join("; ")}`);
   }
 
-  /** These are the groups from now on, and their functions load. */
+  /** Makes these the groups from now on. Later loads call their functions. */
   follow(groups: Read["groups"]): void {
     this.#groups = groups;
     for (const [name, loader] of this.#loaders) {

@@ -1,4 +1,4 @@
-/** What a program sees of a node and of its groups. */
+/** The interface of a node and its groups for a program. */
 import type { Groups, ReloadOptions, ValueOf } from "./options.ts";
 
 /** The options of a get. */
@@ -199,11 +199,11 @@ export interface MusterNode<G extends Groups = Groups> {
   group<Name extends keyof G & string>(name: Name): CacheGroup<ValueOf<G[Name]>>;
 
   /**
-   * Goes on with these groups: all at once, or not at all. What `--config` does at a change of its file, by the same rules: a
-   * group keeps its values, unless its origin is another one; a new `load` counts from the next load on. Resolves to this node,
-   * with the types of its groups now. Reloads are done one after the other.
+   * Changes the node's groups to these, all at once or not at all. The rules are those for a changed file of `--config`. A
+   * group keeps its values unless its origin changes. A new `load` counts from the next load on. Resolves to this node, with
+   * the types of its new groups. Reloads run one after the other.
    *
-   * Only groups can change. The `type` of a group, and every other option, stay until the node is closed.
+   * Only groups can change. The `type` of a group and all other options stay until the node is closed.
    *
    * @example
    * ```ts
@@ -222,16 +222,16 @@ export interface MusterNode<G extends Groups = Groups> {
    * const { visits } = await more.group("users").get("7");
    * if (visits !== 1) throw new Error(String(visits));
    * ```
-   * @throws ConfigError an option breaks its rule or cannot change, or an origin can never answer; TypeError, RangeError the node
-   * cannot have these groups beside those of NATS; UnavailableError the node is closed. Nothing has changed then
+   * @throws ConfigError an option breaks its rule or cannot change, or an origin can never answer; TypeError, RangeError
+   * the node cannot have these groups beside those of NATS; UnavailableError the node is closed. Nothing has changed then
    */
   reload<H extends Groups>(options: ReloadOptions<H>): Promise<MusterNode<H>>;
 
   /**
-   * Answers a request as the node's own listener does, to be mounted in a server of one's own: `/cache/<group>/<key>`,
-   * `/healthz`, `/readyz`, `/stats`, `/metrics`, and its status page at `/`. Which of these paths the public sees is for
-   * that server to decide. The node cannot tell who sends a request: so changes over HTTP need the token of `adminTokenFile`
-   * here, and `/stats`, `/metrics` and the page need it, too, or `publicStats`.
+   * A handler for a server of yours. It answers as the node's own listener does: `/cache/<group>/<key>`, `/healthz`,
+   * `/readyz`, `/stats`, `/metrics`, and the status page at `/`. Your server decides which paths are public. The node cannot
+   * see the sender of a request. So changes over HTTP need the token of `adminTokenFile` here. `/stats`, `/metrics` and the
+   * page need the token too, or `publicStats`.
    *
    * @example In a Hono app: `app.get("/cache/*", (c) => node.fetch(c.req.raw))`
    * ```ts

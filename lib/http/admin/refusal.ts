@@ -1,7 +1,7 @@
 /** Requests of operators that cannot be done. */
 import type { Problem } from "../problem.ts";
 
-/** Names that a refusal lists. Chosen: an operator finds a typing mistake among them, and the message stays a line. */
+/** The most names in a refusal. Chosen: an operator finds a typing mistake among them, and the message stays a line. */
 const MAX_NAMES = 20;
 
 /** A request that is answered with a problem, and changes nothing. */
@@ -14,7 +14,7 @@ export class Refusal extends Error {
   }
 }
 
-/** `a, b and 3 more`: the names that there are, for one that is unknown. */
+/** The known names as `a, b and 3 more`, for a message about an unknown one. */
 export function namesText(all: Iterable<string>): string {
   const names = [...new Set(all)].sort();
   const more = names.length - MAX_NAMES;
@@ -22,7 +22,7 @@ export function namesText(all: Iterable<string>): string {
   return names.length === 0 ? "none" : more > 0 ? `${shown} and ${more} more` : shown;
 }
 
-/** The refusal of a group that the node does not know; only operators may see the names of the others. */
+/** The refusal of an unknown group. It lists the known ones, so it is only for operators. */
 export function unknownGroup(name: string, groups: { keys(): Iterable<string> }): Refusal {
   return new Refusal(404, `this node serves no group called ${name}: it serves ${namesText(groups.keys())}`);
 }

@@ -61,7 +61,7 @@ export async function simulate(
   return { node: node.name, groups: moved };
 }
 
-/** A node that leaves, or serves no group, owns nothing: its name is right, and nothing moves. */
+/** Accepts each known node, also a leaving one and one without groups: it owns nothing, so nothing moves. */
 function checkKnown(name: string, node: NodeFace, groups: ServedGroups): void {
   const listed = [...groups.keys()].flatMap((group) => node.roster(group)?.peers ?? []);
   const known = new Set([node.name, ...[...listed, ...node.stats().links ?? []].map((peer) => peer.name)]);

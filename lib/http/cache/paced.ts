@@ -1,15 +1,15 @@
-/** Bodies that go through a node: a client may be slow at either end, and may not stop for ever. */
+/** Bodies that go through a node. A client may send or read slowly, but may not stop forever. */
 import type { Clock } from "../../core/base/clock.ts";
 
 type Bytes = Uint8Array;
 
-/** How long a body may rest; what is left out has no bound here. */
+/** How long a body may pause. A missing field means no bound. */
 export interface Pace {
-  /** How long the source may give nothing while it is waited for, in milliseconds. */
+  /** How long a read from the source may take, in milliseconds. */
   readonly sourceMs?: number;
   /** How long the reader may take nothing, in milliseconds. */
   readonly readerMs?: number;
-  /** What the reader is told of a silent source. */
+  /** The reader's error if the source is silent. */
   readonly sourceError?: (silentMs: number) => Error;
 }
 

@@ -18,9 +18,9 @@ import { type Pace, paced } from "./paced.ts";
 
 /** Methods that change nothing (RFC 9110, section 9.2.1). A success of any other method invalidates. */
 const SAFE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
-/** How long a client may send, or take, nothing of a body that goes through. Chosen: as for other answers. */
+/** How long a client may neither send nor take a part of a body that goes through. Chosen: as for other answers. */
 const MAX_CLIENT_SILENCE_MS = 30_000;
-/** This hop (RFC 9110, section 7.6.3). */
+/** This hop in the field `Via` (RFC 9110, section 7.6.3). */
 const VIA = "1.1 muster";
 /**
  * With these fields a client could make a site answer for another host or path. No `Vary` names them, so that answer
@@ -210,13 +210,13 @@ const OF_CLIENT: Pace = {
     new SlowRequestError(`the client has sent nothing of its request's body for ${silentMs} ms`),
 };
 
-/** Ends a body that should be empty; one that is keeps its connection to the site. */
+/** Ends a body that should be empty. An empty one keeps its connection to the site. */
 async function passedOver(content: ReadableStream<Uint8Array>): Promise<void> {
   const reader = content.getReader();
   if (!(await reader.read()).done) await reader.cancel();
 }
 
-/** Bun lets a DEL through in a client's headers, which no server takes. */
+/** Bun accepts a DEL in a client's headers, but servers refuse it. */
 function canBeSent(fields: Fields): boolean {
   return fields.every(([, value]) => isFieldValue(value));
 }

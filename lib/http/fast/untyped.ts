@@ -1,8 +1,8 @@
-/** Bodies to which no server may give a type of its own: the origin has named none, so a browser is to look for itself. */
+/** Bodies without a content type. The origin gave none, so no server may add one: the browser decides. */
 
 /**
- * The body as a stream of one piece: to bytes without a `Content-Type` Bun's server adds `application/octet-stream`, and to a
- * string both add `text/plain`. Bun counts the bytes of a stream that has ended already.
+ * The body as a stream of one piece. Bun's server adds `application/octet-stream` to bytes without a `Content-Type`. Both
+ * runtimes add `text/plain` to a string. Bun counts the bytes of a stream that has already ended.
  */
 export function untyped<Bytes extends Uint8Array<ArrayBuffer>>(body: Bytes): ReadableStream<Bytes> {
   return new ReadableStream<Bytes>({

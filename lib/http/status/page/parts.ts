@@ -122,7 +122,7 @@ function peersOf(report: NodeReport): ReadonlyMap<string, PeerRecord> {
   return new Map(listed.map((peer) => [peer.name, peer]));
 }
 
-/** The names of the other nodes in the lists of these groups, sorted. Takes no report, which is dear. */
+/** The names of the other nodes in the lists of these groups, sorted. Needs no report, which would be costly. */
 export function othersOf(node: Pick<NodeFace, "name" | "roster">, groups: Iterable<string>): string[] {
   const listed = [...groups].flatMap((group) => node.roster(group)?.peers ?? []);
   return [...new Set(listed.map(({ name }) => name))].filter((name) => name !== node.name).sort();

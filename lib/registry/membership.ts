@@ -256,8 +256,8 @@ export class Membership {
   }
 
   /**
-   * Changes this node's state in every group. Resolves to whether it was listed so within `timeoutMs`. If not, the record gets
-   * the state when it can be written: the registry is away, or the record was just evicted and is not due yet.
+   * Changes this node's state in every group. Resolves to whether the lists had it within `timeoutMs`. If not, it follows
+   * later: the registry is away, or the record was just evicted and must wait to be written again.
    */
   async setState(state: PeerState, timeoutMs: number): Promise<boolean> {
     this.#self = { ...this.#self, state };

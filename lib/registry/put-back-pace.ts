@@ -4,20 +4,20 @@ import { type Backoff, backoffMs, type Random } from "../core/base/time/backoff.
 const PACE: Backoff = { firstMs: 500, mostMs: 30_000 };
 /** If the record stays this long, the next loss counts as the first. Chosen. */
 const stableMs = 60_000;
-/** From one wait that ends early to the next at least: peers that come and go must not set the pace. Chosen. */
+/** The least time between two waits that end early: peers that come and go must not set the pace. Chosen. */
 const END_REST_EVERY: Backoff = { firstMs: 5_000, mostMs: 60_000 };
 
 /**
  * How soon a lost record may be written again: at once the first time, then after longer and longer waits. A node that
- * is taken for dead again and again must not make every roster flap.
+ * is evicted again and again must not make every roster flap.
  */
 export class PutBackPace {
   #putBacks = 0;
   #writtenAtMs = -Infinity;
-  /** Waits that ended early since the last quiet minute, and from when on the next one may. */
+  /** Waits that ended early since the last quiet minute, and the earliest end of the next one. */
   #ends = 0;
   #endableAtMs = -Infinity;
-  /** Whether the next write does not wait, and does not count. */
+  /** Whether the wait was ended early: the next write comes at once, and does not count. */
   #isEnded = false;
 
   /** How long to wait, in ms; 0 if it may be written now. */

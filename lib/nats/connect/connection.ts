@@ -61,15 +61,15 @@ export interface Connected {
   readonly connection: NatsConnection;
   /** The time limit of a question, in ms: the least time, or more if the round trip to this server is long. */
   readonly requestTimeoutMs: number;
-  /** The quicker of two measurements, in ms, as this node may have been busy: see `connectOnce`. */
+  /** The quicker of two measurements, in ms, as this node may be busy during one: see `connectOnce`. */
   readonly roundTripMs: number;
 }
 
-/** That of the connection and that of its first bytes. */
+/** One for the connection, one for the greeting. */
 const GREETING_ROUND_TRIPS = 2;
-/** The same, and that of the login. */
+/** The same two, and one for the login. */
 const CONNECTION_ROUND_TRIPS = 3;
-/** Chosen: what a question may take in round trips. A new connection takes three, with TLS up to six. */
+/** The most round trips for a question. Chosen: a new connection takes three, with TLS up to six. */
 const TIMEOUT_ROUND_TRIPS = 8;
 /** The most for it. Chosen: a server with longer round trips is as bad as no server. */
 const MAX_TIMEOUT_MS = 10_000;
@@ -111,7 +111,7 @@ export async function connectOnce(target: NatsTarget, gossip: ReadonlySet<string
       try {
         const connection = await connectTo(greeted.server, login, target, { ...how, timeoutMs });
         const tookMs = how.clock.nowMs() - beganMs;
-        // A busy moment at the start must not make all later questions slow to fail.
+        // A busy moment during one measurement must not give all later questions a long time limit.
         const roundTripMs = Math.min(greetingMs, tookMs / CONNECTION_ROUND_TRIPS);
         return { connection, requestTimeoutMs: timeoutOf(roundTripMs, how.timeoutMs), roundTripMs };
       } catch (error) {

@@ -28,11 +28,12 @@ const MAX_LOG_BYTES = 1024 ** 2;
 const MAX_ERROR_CHARS = 500;
 
 /**
- * $1 store, $2 bundled binary, $3 named binary, $4 configuration, $5 how often the guard looks, every 0.1 s, whether the server has ended.
+ * $1 store, $2 bundled binary, $3 named binary, $4 configuration, $5 how many times the guard checks, every 0.1 s,
+ * whether the server has ended.
  *
  * The kernel releases the lock on descriptor 9 when all processes that inherited it are dead. So its holder lives, and
  * no server opens a store before the last one released it. The guard waits for the end of file on the pipe from the
- * node, which comes however the node dies.
+ * node, which comes in whatever way the node dies.
  *
  * The pipe's first line is the login. Only the holder of the lock writes it to the store, so nodes that start at the same
  * time end with one login. Everything is only for this user. `flock` is part of util-linux and busybox; macOS has perl.

@@ -16,11 +16,11 @@ const SEND_TIMEOUT_MS = 8_000;
 /** The arguments are the assignments; the environment comes from this process. */
 const SCRIPT = 'exec systemd-notify "$@"';
 /**
- * Since systemd 253 that program adds MONOTONIC_USEC, which `Type=notify-reload` asks for. Neither runtime can: their
- * monotonic clocks begin with the process, or with the runtime.
+ * `Type=notify-reload` asks for MONOTONIC_USEC, which `systemd-notify` adds since systemd 253. Neither runtime can add it:
+ * their monotonic clocks begin with the process, or with the runtime.
  */
 const RELOADING_SCRIPT = 'systemd-notify --reloading "$@" 2>/dev/null || exec systemd-notify RELOADING=1 "$@"';
-/** systemctl shows a status as one line. Chosen: the log has all of it. */
+/** The most characters of a status, which systemctl shows in one line. Chosen: the log has the whole text. */
 const MAX_STATUS = 200;
 
 /** systemd, if it runs this program as a service of `Type=notify`. */
@@ -52,14 +52,14 @@ export class ServiceManager {
     void this.#send(SCRIPT, "READY=1", "STATUS=serving");
   }
 
-  /** It reads its options again. Says nothing before it is ready, as the end of a reload says READY=1, nor when it leaves. */
+  /** Tells that this node reads its options again. Not before it is ready: the end of a reload says READY=1. */
   reloading(): void {
     if (!this.#isReady || this.#isStopping) return;
     this.#isReloading = true;
     void this.#send(RELOADING_SCRIPT, "STATUS=reading the options again");
   }
 
-  /** It has read them. @param fault why it goes on by the former ones; `undefined`: it follows them */
+  /** Tells the end of the reload. @param fault why the former options still count; `undefined`: the new ones count */
   reloaded(fault: string | undefined): void {
     if (!this.#isReloading || this.#isStopping) return;
     this.#isReloading = false;

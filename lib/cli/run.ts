@@ -102,7 +102,7 @@ async function ofNode<C extends typeof commands[CommandName]>(
 
 type TakesServe = "peers" | "doctor" | "configCheck";
 
-/** @param running what a node runs with, that is to follow these options @throws ConfigError */
+/** @param running the options of a running node that is to follow the new ones @throws ConfigError */
 function readServe(name: TakesServe, rest: readonly string[], terminal: Terminal, running?: Config): Parsed {
   return parseConfig({
     argv: rest,

@@ -143,7 +143,7 @@ async function fromSupervisor(): Promise<{ program: Program; log: Log; drainTime
   }
 }
 
-// What systemd hears is its supervisor's affair, where this is a worker.
+// A worker has no manager: its supervisor talks to systemd.
 const { program, log, access, drainTimeoutMs, over, reloader, manager } = isWorker
   ? { ...await fromSupervisor(), access: undefined, reloader: undefined, manager: undefined }
   : { ...fromOptions(), over: undefined };

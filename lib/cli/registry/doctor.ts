@@ -310,7 +310,7 @@ function likenessFindings(config: Config, listed: readonly Listed[]): Finding[] 
   return found;
 }
 
-/** The findings at an address, and the faults that the node there reports of its fleet. */
+/** The findings at an address, and the faults of the fleet that the node there reports. */
 interface AtAddress {
   readonly findings: readonly Finding[];
   readonly problems: readonly Problem[];
@@ -324,7 +324,7 @@ async function portFindings(config: Config, terminal: Terminal): Promise<AtAddre
   return { findings: [...findings, ...ofPeers.findings], problems };
 }
 
-/** The fleet's faults that the look at NATS has not told. That look knows a record's bucket and key, and the remedy. */
+/** The fleet's faults that are not in the findings from NATS. Those name a record's bucket and key, and the remedy. */
 function problemFindings(problems: readonly Problem[], told: readonly Finding[]): Finding[] {
   const isTold = ({ node, about, problem }: Problem) =>
     told.some(({ check, level, detail }) =>

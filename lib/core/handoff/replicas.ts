@@ -12,7 +12,7 @@ const COPY_TRIES = 10;
  */
 const MAX_COPIES_IN_FLIGHT = 1_000;
 const MAX_COPY_BYTES_IN_FLIGHT = 64 * 1024 * 1024;
-/** Keys whose second copy a peer has not taken. Chosen: some megabytes; with more, the next change of owners sends all. */
+/** The most keys whose second copy is missing. Chosen: some megabytes; with more, the next change of owners sends all. */
 const MAX_LACKING = 10_000;
 
 /** The second copies of a group with two replicas: the owner and the next in rank keep each value. */
@@ -25,7 +25,7 @@ export class Replicas {
   #rebalance = new AbortController();
   /** Whether the last rebalance was cut short: a second owner may then lack copies. */
   #isBehind = false;
-  /** By peer: the cache keys whose copies it has not taken. It gets them when it takes a copy again. */
+  /** By peer: the cache keys whose copies failed to reach it. They are sent when it takes a copy again. */
   readonly #lacking = new Map<Peer, Set<string>>();
   #lackingKeys = 0;
 
@@ -76,7 +76,7 @@ export class Replicas {
     this.#rebalance.abort();
   }
 
-  /** The peer takes copies again. A partition that changes no list would else leave it without them until they expire. */
+  /** The peer takes copies again: sends the missing ones. A partition may change no list, so no rebalance would follow. */
   async #sendLacking(peer: Peer): Promise<void> {
     const { caches } = this.#options;
     const keys = this.#lacking.get(peer)!;
@@ -87,7 +87,7 @@ export class Replicas {
       return found?.from === "main" ? [{ key, value: found.value }] : [];
     });
     const target = (key: string) => this.#otherOwner(key);
-    // A change of owners ends it, and so does the end of this node.
+    // A change of owners ends this push, and so does the end of this node.
     const { signal } = this.#rebalance;
     const left = await this.#pusher.push(held, { target, signal, tries: COPY_TRIES });
     for (const { key } of left) this.#lack(key);

@@ -144,9 +144,9 @@ export class Channel implements SocketHandler {
   }
 
   /**
-   * The channel at the other end replies by itself. A probe queues behind the messages before it: behind a full socket it
-   * times out, and so would the gets that wait there. Bytes that arrive are an answer as well: a reply may be late on a slow
-   * path, and that of a far peer comes after each probe has ended.
+   * The other end's channel replies by itself. A probe queues behind earlier messages: behind a full socket it times out,
+   * as gets would. Any arriving bytes count as an answer. A reply may be late on a slow path, and a far peer's reply comes
+   * after each probe has ended.
    *
    * @throws PeerError; OverloadedError it was not sent, as too many asks are in flight
    */

@@ -43,7 +43,7 @@ export async function bunServer(
   };
 }
 
-/** The answer. While it waits the connection is not idle; a time that is set stays until the next request. */
+/** Waits for the answer. The connection is not idle meanwhile. Bun keeps a timeout until the next request. */
 function patient(answer: Promise<Response>, request: Request, server: BunServer): Promise<Response> {
   server.timeout(request, WAIT_TIMEOUT_SECONDS);
   return answer.then((response) => {
@@ -53,7 +53,7 @@ function patient(answer: Promise<Response>, request: Request, server: BunServer)
   });
 }
 
-/** Bun prints why a stream breaks off, with the stack. Without a reason it ends the answer as broken, and prints nothing. */
+/** Bun prints the error of a broken stream, with its stack. Without an error it breaks the answer and prints nothing. */
 function withoutReasons(response: Response): Response {
   const reader = response.body?.getReader();
   if (reader === undefined) return response;

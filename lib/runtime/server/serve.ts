@@ -36,8 +36,8 @@ export function remoteOf(request: Request, env: unknown): string | undefined {
 }
 
 /**
- * A listener for peers ends connections only after this many looks in a row with too many files (10 s). By then it did
- * not help that the public listener ended its own. Deno cannot end idle connections without those of peers.
+ * A listener for peers ends connections only after this many looks in a row with too many files (10 s). By then the
+ * public listener has ended its own, which did not help. Deno can only end all idle connections, including those of peers.
  */
 const PEERS_PATIENCE = 40;
 

@@ -12,7 +12,7 @@ import { getFor, requestWith, withFreshness } from "./lifetime/support.ts";
 
 const POLICY = { ttlMs: 1_000, staleWhileRevalidateMs: 500, staleIfErrorMs: 3_000 };
 
-test("what is told of a get is what a get then finds, whatever has happened before", async () => {
+test("a description says what the next get finds, whatever has happened before", async () => {
   const names = ["k-1", "k-2", "k-3"];
   const step = fc.oneof(
     fc.record({ what: fc.constant("get"), key: fc.constantFrom(...names), node: fc.nat(2) }),
@@ -54,7 +54,7 @@ function agrees(group: Group, key: string): string {
   return told.reason;
 }
 
-test("a look keeps nothing from being evicted, and raises no label", async () => {
+test("a description does not protect a value from eviction, and raises no label", async () => {
   const { clock, groups, origin, log } = makeCluster(["a"], { options: { budgetBytes: 40 } });
   const group = groups.get("a")!;
   origin.answer = () => text("0123456789");
@@ -74,7 +74,7 @@ test("a look keeps nothing from being evicted, and raises no label", async () =>
   ]);
 });
 
-test("all variants of a key are told, and that none of them is for a plain request", async () => {
+test("a description lists all variants of a key, and says that none is for a plain request", async () => {
   const { a, key, origin } = nodes(POLICY);
   const names = ["accept-language"];
   origin.answer = (_key, { request }) => {
@@ -88,7 +88,7 @@ test("all variants of a key are told, and that none of them is for a plain reque
   assert.equal(a.describe(`${key}0`).held.length, 0, "another key that begins so has none of them");
 });
 
-test("owners are told by rank, and loads in flight", async () => {
+test("a description lists owners by rank, and loads in flight", async () => {
   const { a, b, key, origin } = nodes(POLICY);
   const gate = Promise.withResolvers<void>();
   origin.gate = gate.promise;

@@ -87,13 +87,13 @@ test("when all that serve the group are lost the get fails at once, and a stale 
   assert.equal(group.stats().originLoads, 0);
 });
 
-test("an owner that stays behind is asked once, not for ever", async () => {
+test("an owner that stays behind is asked once, not forever", async () => {
   const { group, asks } = asker(() => Promise.reject(new BehindError("behind")), ["a"]);
   await assert.rejects(group.get("k"), OverloadedError);
   assert.deepEqual(asks, ["a k"]);
 });
 
-test("a value that may not be shared is fetched for each get, and one that may be again for all", async () => {
+test("a value that may not be shared is fetched for each get, and once for all when it may be shared again", async () => {
   let isPrivate = true;
   let fetched = 0;
   const { group, asks } = asker(

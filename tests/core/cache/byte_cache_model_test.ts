@@ -177,7 +177,8 @@ test("the keys made to share a hash do so", () => {
 test("the caches answer, hold and evict as a plain model of the policy does, in the same order", () =>
   behavesAsModel(false));
 
-test("the same when entries are found by a hash, which some keys share", () => behavesAsModel(true));
+test("the caches follow the same model when entries are found by a hash that some keys share", () =>
+  behavesAsModel(true));
 
 function behavesAsModel(isHashed: boolean): void {
   fc.assert(

@@ -15,7 +15,7 @@ function makeCaches(options: Parameters<typeof makeValidity>[0] = {}) {
   return { ...all, caches: new SharedBudget(SIZE, all.validity, { costOf: entryBytes }) };
 }
 
-test("what is found to be bad is removed from its cache", () => {
+test("a value found to be bad is removed from its cache", () => {
   for (const from of ["main", "hot"] as const) {
     const { caches, tell } = makeCaches();
     caches.store(caches[from], "k", labelled(at(0)));
@@ -27,7 +27,7 @@ test("what is found to be bad is removed from its cache", () => {
   }
 });
 
-test("what is found to be softly invalidated is stale from there on, in its place", async () => {
+test("a value found to be softly invalidated is stale from then on, in its place", async () => {
   for (const from of ["main", "hot"] as const) {
     const { caches, clock, position, tell } = makeCaches();
     caches.store(caches[from], "k", labelled(at(0), { staleIfErrorMs: 500 }));
@@ -66,7 +66,7 @@ test("a get without a label is given any value", () => {
   assert.equal(cache.get("k", () => 0, undefined, at(3)), undefined, "an equal label is another moment's");
 });
 
-test("shorten leaves other keys alone, and takes nothing up that is not there", () => {
+test("shorten leaves other keys alone, and adds no key", () => {
   const cache = new ByteCache();
   cache.set("k", valueOf("one"));
   cache.shorten("other", valueOf("two", { freshUntilMs: 1 }));
@@ -84,7 +84,7 @@ test("a value that an invalidation covers is not stored, and what is there stays
   assert.equal(caches.store(caches.main, "x", labelled(at(0))), true, "another key");
 });
 
-test("a value that was softly invalidated on its way is stored as a stale one", () => {
+test("a value that was softly invalidated on its way is stored as stale", () => {
   const { caches, clock, tell } = makeCaches();
   tell({ keys: ["k"], soft: true });
   assert.ok(caches.store(caches.main, "k", labelled(at(0))));

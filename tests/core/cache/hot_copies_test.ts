@@ -9,7 +9,7 @@ import { allGood, valueOf } from "../support.ts";
 /** Born at one time and fresh until another. */
 const value = (bornAtMs: number, freshUntilMs: number) => valueOf("body", { bornAtMs, freshUntilMs });
 
-test("of a copy that is held and one that comes, the better one stays", () => {
+test("of a held copy and an arriving one, the better stays", () => {
   const nowMs = 100;
   for (
     const [held, comes, cache, stays] of [

@@ -41,7 +41,7 @@ test("an entry costs more than its bytes, and the more, the more hangs on it", (
   assert.deepEqual(costs, [1_302, 1_305, 1_628, 1_952, 2_275]);
 });
 
-test("what an entry counts when it comes, it counts when it goes", () => {
+test("an entry counts the same when it comes and when it goes", () => {
   const costOf = costBy(MOST_COSTS);
   const cache = new ByteCache(false, costOf);
   const about = { ...PLAIN, fields: [["etag", '"1"']] as const, tags: ["a"] };

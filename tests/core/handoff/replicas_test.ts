@@ -58,14 +58,14 @@ test("copies that one change of owners cut short are sent after the next", async
   assert.equal(origin.loads.length, before);
 });
 
-/** Keys of which not each of the two nodes has a copy. */
+/** Keys that only one of their two owners holds. */
 function lackingAt({ groups, pickers }: Cluster, some: readonly string[]): string[] {
   return some.filter((key) =>
     pickers.get("a")!.ranked(key, 2).some((peer) => groups.get(peer?.name ?? "a")!.lookup(key) === undefined)
   );
 }
 
-test("copies that a peer out of reach has not taken follow when it takes one again, though no list has changed", async () => {
+test("copies that did not reach a peer follow when it takes one again, though no list has changed", async () => {
   const cluster = makeCluster(["a", "b", "c"], { options: { replicas: 2, hotAfterFetches: 0 } });
   const { groups, pickers, clock, dead } = cluster;
   const ofPair = (name: string) => (key: string) => {
@@ -78,7 +78,7 @@ test("copies that a peer out of reach has not taken follow when it takes one aga
   await clock.advance(60_000);
   dead.delete("b");
   assert.deepEqual(lackingAt(cluster, held), held, "nobody tries for ever");
-  // A key of another pair says nothing about b.
+  // A key of another pair of nodes says nothing about b.
   await groups.get("a")!.get(keys.find(ofPair("c"))!);
   await settle();
   assert.deepEqual(lackingAt(cluster, held), held);
@@ -89,7 +89,7 @@ test("copies that a peer out of reach has not taken follow when it takes one aga
   assert.equal(clock.pending, 0);
 });
 
-test("copies that a new second owner has not taken in its time follow later, and are sent once", async () => {
+test("copies that a new second owner did not take in time follow later, and are sent once", async () => {
   const cluster = makeCluster(["a", "b"], { rosters: { a: ["a"], b: ["a", "b"] }, options: { replicas: 2 } });
   const { groups, clock, dead } = cluster;
   await askAll(cluster, ["a"]);
@@ -106,7 +106,7 @@ test("copies that a new second owner has not taken in its time follow later, and
   assert.equal(groups.get("a")!.stats().entriesPushed, pushed + 1);
 });
 
-test("a change of owners sends the copies that were not taken before it, and no other of their pair", async () => {
+test("a change of owners sends the missing copies, and no other copies of the same pair", async () => {
   const cluster = makeCluster(["a", "b"], { options: { replicas: 2 } });
   const { groups, clock, dead } = cluster;
   const [taken, missed] = [keys.slice(0, 50), keys.slice(50, 60)];

@@ -20,7 +20,7 @@ function askedAsOwner(owner: Group, key: string, after: Label): Promise<Value> {
   return asked({ signal, timeoutMs: 0, after }, (ask) => owner.loadAsOwner(key, ask));
 }
 
-test("who asked before gets the load, who asks after gets another, whatever kind of message came between", async () => {
+test("callers before the message get the load, callers after it get another, for each kind of message", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     for (const soft of [false, true]) {
       for (const asker of ["a", "b"] as const) {
@@ -48,7 +48,7 @@ test("who asked before gets the load, who asks after gets another, whatever kind
   }
 });
 
-test("a covered load that nobody asked for again is not stored, at the owner nor at the asker", async () => {
+test("a covered load without later callers is not stored, neither at the owner nor at the asker", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, all, a, origin, invalidate } = nodes();
     const open = shut(origin);
@@ -75,7 +75,7 @@ test("a load that a tag does not cover is joined and stored, though tags were in
   assert.deepEqual([held(b, key), origin.loads.length], ["v1", 1]);
 });
 
-test("of many who wait for a load when its tag is invalidated, those who came later share one load", async () => {
+test("when a load's tag is invalidated, its later waiters share one new load", async () => {
   const { key, a, b, origin, invalidate } = nodes();
   const open = shut(origin);
   const ask = (count: number) => Array.from({ length: count }, (_, i) => got(i % 2 === 0 ? a : b, key));
@@ -93,7 +93,7 @@ test("of many who wait for a load when its tag is invalidated, those who came la
   assert.equal(origin.loads.length, 2);
 });
 
-test("a peer that asks with what it has applied is not given a load that began before that", async () => {
+test("a peer does not get a load that began before the label in its ask", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, b, viewB, origin, invalidate } = nodes();
     const open = shut(origin);
@@ -110,7 +110,7 @@ test("a peer that asks with what it has applied is not given a load that began b
   }
 });
 
-test("an answer that comes to an asker which applied the invalidation meanwhile is given, and not kept", async () => {
+test("an asker that applied the invalidation meanwhile gives the answer to its caller, and does not keep it", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     for (const soft of [false, true]) {
       const { key, a, b, viewB, origin, invalidate } = nodes({}, { hotAfterFetches: 1 });
@@ -128,7 +128,7 @@ test("an answer that comes to an asker which applied the invalidation meanwhile 
   }
 });
 
-test("a value from an owner that is ahead is kept, and checked when the asker has come there", async () => {
+test("a value from an owner that is ahead is kept, and checked when the asker has caught up", async () => {
   const { key, a, viewA, origin, invalidate } = nodes();
   viewA.isHeld = true;
   invalidate({ keys: [key] });
@@ -184,7 +184,7 @@ test("a validation that an invalidation covers brings no old body back", async (
   }
 });
 
-test("a load that fails after an invalidation takes nothing away from the one after it", async () => {
+test("a load that fails after an invalidation does no harm to the next load", async () => {
   for (const error of [new OriginError("down"), new NotFoundError("gone")]) {
     const { key, b, origin, invalidate } = nodes({ staleIfErrorMs: 60_000 });
     const open = shut(origin);
@@ -229,7 +229,7 @@ test("a covered load still ends at its deadline", async () => {
   assert.ok(origin.signals[0]!.aborted);
 });
 
-test("loads that may not be joined any more count against the bound of loads in flight", async () => {
+test("loads that may not be joined any more still count against the limit of loads in flight", async () => {
   const { key, b, origin, invalidate } = nodes({}, { maxFlights: 3 });
   const open = shut(origin);
   const early: Promise<string>[] = [];
@@ -244,7 +244,7 @@ test("loads that may not be joined any more count against the bound of loads in 
   assert.equal(await got(b, key), "v4");
 });
 
-test("a change that is pending covers a load in flight, too, whichever way it names it", async () => {
+test("a pending change also covers a load in flight, by key, prefix or tag", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, b, origin } = nodes();
     const open = shut(origin);

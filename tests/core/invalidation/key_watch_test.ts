@@ -5,7 +5,7 @@ import { test } from "../../support/test.ts";
 const at = (sequence: number, epoch = 7) => ({ epoch, sequence });
 const only = (name: string) => (key: string) => key === name;
 
-test("a change of a watched key is alone when no other one stands before it in the log", () => {
+test("a change of a watched key is alone when no other change of that key comes before it in the log", () => {
   const rows: [told: [string, number][], own: number, isAlone: boolean, why: string][] = [
     [[["k", 5]], 5, true, "its own"],
     [[["other", 4], ["k", 5]], 5, true, "another key"],
@@ -28,7 +28,7 @@ test("a place in another life of the log is not the request's own", () => {
   assert.equal(watch.isAlone(at(5)), false);
 });
 
-test("when another group takes the place of this one, no watch can tell any more", () => {
+test("when another group replaces this one, no watch can tell any more", () => {
   const watches = new KeyWatches();
   const watch = watches.begin("k", at(3))!;
   watches.covered(only("k"), at(5));

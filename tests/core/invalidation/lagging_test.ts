@@ -37,7 +37,7 @@ test("a node that lags applies the messages one by one, and each counts from the
   assert.equal(held(a, key), undefined);
 });
 
-test("the second copy of a value is invalidated where it is, and an old one is not taken", async () => {
+test("a second copy is invalidated in its place, and an old one is not accepted", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, b, c, clock, viewB, viewC, invalidate } = nodes({}, { replicas: 2 });
     await b.get(key);
@@ -71,7 +71,7 @@ async function drainB(cluster: ReturnType<typeof nodes>): Promise<void> {
   await drainOf(cluster, "b");
 }
 
-test("a node that drains and lags hands over nothing that the receiver knows to be bad, and all else", async () => {
+test("a draining node that lags hands over all values, except those that the receiver knows to be bad", async () => {
   for (let kind = 0; kind < KINDS - 1; kind++) {
     const cluster = nodes();
     const { key, b, c, viewB, pickers, origin, invalidate } = cluster;
@@ -98,7 +98,7 @@ test("a node that drains and lags hands over nothing that the receiver knows to 
   }
 });
 
-test("a node that drains sends nothing that it knows to be bad, though the receiver lags", async () => {
+test("a draining node sends no value that it knows to be bad, even if the receiver lags", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const cluster = nodes();
     const { key, b, c, viewC, invalidate } = cluster;
@@ -111,7 +111,7 @@ test("a node that drains sends nothing that it knows to be bad, though the recei
   }
 });
 
-test("what was not looked at for long is checked before it is handed over to a node that has just joined", async () => {
+test("a value unread for long is checked before it is handed over to a new node", async () => {
   const cluster = nodes();
   const { key, b, groups, origin, restart, swap, invalidate } = cluster;
   await b.get(key);
@@ -123,7 +123,7 @@ test("what was not looked at for long is checked before it is handed over to a n
   assert.equal(origin.loads.length, 1);
 });
 
-test("a pushed value that is stale for a soft invalidation, and that nothing may serve then, is not taken", () => {
+test("a pushed value that a soft invalidation made useless is not accepted", () => {
   const { key, b, clock, invalidate } = nodes();
   invalidate({ keys: [key], soft: true });
   const value = (staleIfErrorMs: number) =>
@@ -133,7 +133,7 @@ test("a pushed value that is stale for a soft invalidation, and that nothing may
   assert.equal(held(b, key), undefined);
 });
 
-test("a node that drains and is ahead hands over what is newer than the receiver's own", async () => {
+test("a draining node that is ahead hands over values newer than the receiver's own", async () => {
   const cluster = nodes();
   const { key, b, c, viewC, origin, invalidate } = cluster;
   for (let i = 0; i < 2; i++) await c.get(key);
@@ -148,7 +148,7 @@ test("a node that drains and is ahead hands over what is newer than the receiver
   assert.deepEqual([held(c, key), origin.loads.length], ["v2", 2]);
 });
 
-test("what is invalidated during a drain is not handed over; what is loaded then is", async () => {
+test("values invalidated during a drain are not handed over; values loaded during it are", async () => {
   const cluster = nodes();
   const { key, b, c, origin, invalidate, swap } = cluster;
   await b.get(key);
@@ -166,7 +166,7 @@ test("what is invalidated during a drain is not handed over; what is loaded then
   assert.deepEqual([held(c, key), origin.loads.length], ["v2", 2]);
 });
 
-test("a former owner that missed an invalidation brings nothing back, and is asked for all else", async () => {
+test("a former owner that missed an invalidation brings no old value back, and is still asked for others", async () => {
   for (let kind = 0; kind < KINDS - 1; kind++) {
     const { key, b, c, viewB, pickers, peeks, origin, swap, invalidate } = nodes();
     const other = Array.from({ length: 500 }, (_, i) => `other-${i}`)
@@ -186,7 +186,7 @@ test("a former owner that missed an invalidation brings nothing back, and is ask
   }
 });
 
-test("a former owner that is ahead has newer values, which are taken over", async () => {
+test("newer values of a former owner that is ahead are taken over", async () => {
   const { key, b, c, viewC, origin, swap, invalidate } = nodes();
   viewC.isHeld = true;
   invalidate({ keys: [key] });
@@ -198,7 +198,7 @@ test("a former owner that is ahead has newer values, which are taken over", asyn
   assert.deepEqual([held(c, key), origin.loads.length], ["v1", 1]);
 });
 
-test("the next in rank answers for a lost owner by what the asker has applied", async () => {
+test("the next in rank answers for a lost owner up to the asker's position", async () => {
   const { key, a, c, clock, viewC, dead, origin, invalidate } = nodes();
   for (const group of [a, c, a, c]) await group.get(key);
   dead.add("b");
@@ -227,7 +227,7 @@ test("a node in the place of a lost owner takes no old copy from another node", 
   assert.deepEqual([held(a, key), held(c, key), origin.loads.length], ["v1", "v2", 2]);
 });
 
-test("a node that joins holds nothing older than its beginning, and takes over what was checked since", async () => {
+test("a joining node holds nothing older than its start, and takes over values checked since", async () => {
   const cluster = nodes();
   const { key, a, b, groups, origin, swap, restart, invalidate } = cluster;
   await b.get(key);
@@ -242,7 +242,7 @@ test("a node that joins holds nothing older than its beginning, and takes over w
   assert.equal(origin.loads.length, 1);
 });
 
-test("with the owner behind and the origin down, a copy that may be served then is served", async () => {
+test("with the owner behind and the origin down, a copy that may be served is served", async () => {
   const { key, a, clock, viewB, origin, invalidate } = nodes({ ttlMs: 1_000, staleIfErrorMs: 60_000 });
   for (let i = 0; i < 2; i++) await a.get(key);
   viewB.cut();

@@ -10,7 +10,7 @@ function stateOf(marks: Marks, name: string, number: number): "bad" | number {
   return marks.hardOf(name) > number ? "bad" : marks.get(name)?.staleSinceMs(number) ?? Infinity;
 }
 
-test("after a hard one, what is older is bad, and a soft one after it does not change that", () => {
+test("after a hard mark older values are bad, and a later soft mark does not change that", () => {
   const marks = new Marks();
   marks.add("k", 5, undefined);
   marks.add("k", 7, 70);
@@ -21,7 +21,7 @@ test("after a hard one, what is older is bad, and a soft one after it does not c
   assert.equal(marks.get("k")!.isSoft, false);
 });
 
-test("of repeated soft ones the first that covers a value counts", () => {
+test("of repeated soft marks the first that covers a value counts", () => {
   const mark = new Mark();
   mark.addSoft(3, 30);
   mark.addSoft(5, 50);
@@ -37,7 +37,7 @@ test("of repeated soft ones the first that covers a value counts", () => {
   ]);
 });
 
-test("of many soft ones the first is never forgotten, the latest are exact, and between them too much is stale", () => {
+test("of many soft marks the first is never forgotten, the latest are exact, and between them too much is stale", () => {
   const mark = new Mark();
   const count = 100;
   for (let sequence = 1; sequence <= count; sequence++) mark.addSoft(sequence, 10 * sequence);
@@ -127,7 +127,7 @@ test("with too many bytes of names the oldest are dropped", () => {
   names.forEach((name, i) => assert.equal(stateOf(marks, name, i), "bad"));
 });
 
-test("a name that is named again is counted once, and is the last to be dropped", () => {
+test("a repeated name counts once, and is dropped last", () => {
   const marks = new Marks(3);
   for (const [i, name] of ["a", "b", "c", "a"].entries()) assert.deepEqual(marks.add(name, i + 1, undefined), []);
   assert.deepEqual(marks.add("d", 5, undefined), ["b"]);
@@ -137,7 +137,7 @@ test("a name that is named again is counted once, and is the last to be dropped"
   for (let i = 0; i < 10_000; i++) assert.deepEqual(long.add(name, i + 1, i % 3 === 0 ? undefined : i), []);
 });
 
-test("a dropped name that comes again is covered by what was forgotten of it", () => {
+test("a dropped name that comes again is still covered by its forgotten marks", () => {
   const marks = new Marks(1);
   marks.add("a", 1, 10);
   marks.add("b", 2, 20);

@@ -14,7 +14,7 @@ import { test } from "../../support/test.ts";
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const parse = (text: string) => parseInvalidation(bytesOf(text));
 
-test("a message by hand covers what it names, and is hard unless it says soft", () => {
+test("a message written by hand covers the values that it names, and is hard unless it says soft", () => {
   const nothing = { keys: [], prefixes: [], tags: [], all: false, soft: false };
   assert.deepEqual(parse('{"all":true}'), { ...nothing, all: true });
   assert.deepEqual(parse(' {"keys": ["a", "ä b"]}\n'), { ...nothing, keys: ["a", "ä b"] });
@@ -27,7 +27,7 @@ test("a message by hand covers what it names, and is hard unless it says soft", 
   });
 });
 
-test("a message is written as short as operators write it", () => {
+test("a message is encoded as short as operators write it", () => {
   const written = (message: Parameters<typeof invalidationOf>[0]) =>
     new TextDecoder().decode(encodeInvalidation(invalidationOf(message)));
   assert.equal(written({ all: true }), '{"all":true}');
@@ -35,7 +35,7 @@ test("a message is written as short as operators write it", () => {
   assert.equal(written({ prefixes: ["p"], tags: ["t"] }), '{"prefixes":["p"],"tags":["t"]}');
 });
 
-test("what is encoded is read back the same", () => {
+test("an encoded message is read back the same", () => {
   const names = fc.array(fc.string({ minLength: 1, maxLength: 60, unit: "binary" }), { maxLength: 20 });
   const anyMessage = fc.record({
     keys: names,
@@ -53,7 +53,7 @@ test("what is encoded is read back the same", () => {
   );
 });
 
-test("what cannot be read is refused in words for its writer", () => {
+test("an unreadable message is refused, and its writer is told why", () => {
   const fields = "there are keys, prefixes, tags, all, soft";
   const faults: readonly (readonly [string, string])[] = [
     ["", "it is not JSON"],
@@ -84,7 +84,7 @@ test("what cannot be read is refused in words for its writer", () => {
   assert.throws(() => checkedInvalidation(undefined), new TypeError("it is not a JSON object"));
 });
 
-test("a message is bounded: what is just allowed is read, and one more is refused", () => {
+test("a message at the limits is read, and one over them is refused", () => {
   const names = (count: number) => Array.from({ length: count }, (_, i) => `k${i}`);
   const third = Math.floor(MAX_NAMES / 3);
   const most = { keys: names(third), prefixes: names(third), tags: names(MAX_NAMES - 2 * third) };
@@ -106,7 +106,7 @@ test("a message is bounded: what is just allowed is read, and one more is refuse
   assert.throws(() => parseInvalidation(padded(MAX_MESSAGE_BYTES + 1)), tooBig);
 });
 
-test("a message that the others could not read is not written", () => {
+test("a message that other nodes could not read is not written", () => {
   const names = Array.from({ length: MAX_NAMES }, (_, i) => `${i}`.padEnd(300, "x"));
   assert.throws(() => encodeInvalidation(invalidationOf({ keys: names })), /longer than/);
   assert.throws(() => encodeInvalidation(invalidationOf({ tags: [""] })), /no text, or empty/);

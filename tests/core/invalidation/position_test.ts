@@ -49,7 +49,7 @@ function withListener(position: LogPosition, group = "dict"): Listener {
 
 const key = (name: string) => encode({ keys: [name] });
 
-test("each message goes to its group, in the order of the log, and all groups move on with it", () => {
+test("each message goes to its group, in the order of the log, and all groups advance with it", () => {
   const { position, clock } = makePosition();
   const [one, other] = [withListener(position, "one"), withListener(position, "other")];
   position.restart(at(0));
@@ -72,7 +72,7 @@ test("each message goes to its group, in the order of the log, and all groups mo
   assert.deepEqual(one.take(), ["in touch at 7"], "there is nothing new");
 });
 
-test("what is checked at one place of the node holds one and the same label", () => {
+test("values checked at one position share one label", () => {
   const { position, clock } = makePosition();
   assert.equal(position.label, BLIND);
   position.restart(at(0));
@@ -113,7 +113,7 @@ test("a label counts by its number in this life of the log; one of another life 
   assert.equal(position.numberOf(BLIND), -1);
 });
 
-test("what was loaded before the first contact is kept if the log has had no message in its life", () => {
+test("values loaded before the first contact are kept if this life of the log has had no message", () => {
   const { position } = makePosition();
   assert.equal(position.numberOf(BLIND), 0);
   position.restart(at(0));
@@ -126,7 +126,7 @@ test("what was loaded before the first contact is kept if the log has had no mes
   assert.equal(position.numberOf(at(0)), -1);
 });
 
-test("what was loaded before the first contact is not kept if messages were missed", () => {
+test("values loaded before the first contact are not kept if messages were missed", () => {
   const { position } = makePosition();
   position.restart(at(1));
   assert.equal(position.numberOf(BLIND), -1);
@@ -135,7 +135,7 @@ test("what was loaded before the first contact is not kept if messages were miss
   assert.equal(position.numberOf(BLIND), -1);
 });
 
-test("a node has what it has applied, and of another life of the log nothing", () => {
+test("a node has the labels that it applied, and none of another life of the log", () => {
   const { position } = makePosition();
   assert.ok(position.has(BLIND));
   assert.equal(position.has(at(0)), false, "it does not know that life");
@@ -147,7 +147,7 @@ test("a node has what it has applied, and of another life of the log nothing", (
   for (const epoch of [EPOCH - 1, EPOCH + 1]) assert.equal(position.has(at(1, epoch)), false);
 });
 
-test("a label that is applied is reached at once, and no look is taken", () => {
+test("an applied label is reached at once, without a look at the log", () => {
   const { position, log, clock } = makePosition();
   position.restart(at(3));
   position.settled(3, 0);
@@ -156,7 +156,7 @@ test("a label that is applied is reached at once, and no look is taken", () => {
   assert.deepEqual([log.looks, clock.pending], [0, 0]);
 });
 
-test("a label that is not applied yet is waited for, and the log is looked at", async () => {
+test("a label that is not applied yet makes the call wait, and starts a look at the log", async () => {
   const { position, log, clock } = makePosition();
   position.restart(at(0));
   const [four, five, six] = [4, 5, 6].map((sequence) => position.reach(at(sequence), 250));
@@ -170,7 +170,7 @@ test("a label that is not applied yet is waited for, and the log is looked at", 
   assert.equal(clock.pending, 0, "no timer is left");
 });
 
-test("a log that tells at once resolves the wait", async () => {
+test("a log that delivers at once ends the wait", async () => {
   const clock = new ManualClock();
   const log = new SilentLog();
   const position = new LogPosition({ clock, log });
@@ -180,7 +180,7 @@ test("a log that tells at once resolves the wait", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("a label that cannot be reached is given up after its time", async () => {
+test("the wait for a label that cannot be reached times out", async () => {
   const { position, clock } = makePosition();
   position.restart(at(0));
   const waits = position.reach(at(1), 250);
@@ -192,7 +192,7 @@ test("a label that cannot be reached is given up after its time", async () => {
   assert.equal(position.reach(at(1), 250), true);
 });
 
-test("a label of another life is reached when the node has come there, not by a larger number", async () => {
+test("a label of another life is reached when the node is in that life, not by a larger number", async () => {
   const { position } = makePosition();
   position.restart(at(0));
   const next = position.reach(at(2, EPOCH + 1), 250);
@@ -203,7 +203,7 @@ test("a label of another life is reached when the node has come there, not by a 
   assert.equal(await now(next), true);
 });
 
-test("without a log nothing is reached that is not there, and nobody waits", async () => {
+test("without a log no further label is reached, and no call waits", async () => {
   const clock = new ManualClock();
   const position = new LogPosition({ clock });
   assert.equal(position.reach(BLIND, 250), true);
@@ -211,7 +211,7 @@ test("without a log nothing is reached that is not there, and nobody waits", asy
   assert.equal(clock.pending, 0);
 });
 
-test("only so many wait at once", async () => {
+test("only a bounded number of calls wait at once", async () => {
   const { position, log } = makePosition();
   position.restart(at(0));
   const waits = Array.from({ length: 20_000 }, () => position.reach(at(1), 250));
@@ -222,7 +222,7 @@ test("only so many wait at once", async () => {
   assert.equal(await now(position.reach(at(2), 250)), "waits", "there is room again");
 });
 
-test("contact is told when it comes, and its loss", () => {
+test("each start and each loss of contact is reported", () => {
   let contacts = 0;
   const { position, clock } = makePosition({ onContact: () => contacts++ });
   const listener = withListener(position);
@@ -242,7 +242,7 @@ test("contact is told when it comes, and its loss", () => {
   assert.deepEqual(listener.take(), heard);
 });
 
-test("a node is blind since it asked the question that was answered last", async () => {
+test("a node is blind since it sent the last question that was answered", async () => {
   const { position, clock } = makePosition();
   await clock.advance(100);
   assert.equal(position.blindMs, 100, "since it began");
@@ -265,7 +265,7 @@ test("a node with its own log, or with none, is never blind", async () => {
   assert.deepEqual([own.position.blindMs, none.blindMs, none.isAway], [0, 0, false]);
 });
 
-test("a message that cannot be read is passed over, and each complaint is said once", () => {
+test("an unreadable message is skipped, and each complaint is logged once", () => {
   const said: string[] = [];
   const warn = (line: string) => void said.push(line);
   const say: Log = { debug: warn, info: warn, warn, error: warn };
@@ -291,7 +291,7 @@ test("a message that cannot be read is passed over, and each complaint is said o
   assert.ok(areSame(position.label, at(104)));
 });
 
-test("a group that comes late is told from there on, and one that has gone is told nothing", () => {
+test("a group that is added late gets the messages from then on, and a removed one gets none", () => {
   const { position } = makePosition();
   position.restart(at(0));
   position.take(1, "late", key("a"));

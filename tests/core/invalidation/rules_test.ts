@@ -9,7 +9,7 @@ import { withFreshness } from "../lifetime/support.ts";
 import { valueOf } from "../support.ts";
 import { at, got, held, kindsFor, nodes, now, numbered, shut } from "./support.ts";
 
-test("rule 1: no node answers with what it knows to be bad, and one load serves all again", async () => {
+test("rule 1: no node answers with a value that it knows to be bad, and one load serves all again", async () => {
   const count = kindsFor("k-1").length;
   for (let kind = 0; kind < count; kind++) {
     const { key, all, a, origin, invalidate } = nodes();
@@ -56,7 +56,7 @@ test("rule 2: an owner that is behind the asker catches up before it answers", a
   }
 });
 
-test("rule 2: an owner that is behind and has a value that was not touched answers with it", async () => {
+test("rule 2: an owner that is behind answers with a value that no invalidation touched", async () => {
   const { key, a, viewB, origin, invalidate } = nodes();
   await a.getAsOwner("other");
   await a.get(key);
@@ -67,7 +67,7 @@ test("rule 2: an owner that is behind and has a value that was not touched answe
   assert.equal(origin.loads.length, 2);
 });
 
-test("rule 2: from an owner that cannot catch up nothing is taken, and the asker keeps nothing", async () => {
+test("rule 2: the asker takes nothing from an owner that cannot catch up, and keeps nothing", async () => {
   const { key, a, b, clock, viewB, origin, asks, invalidate } = nodes();
   await a.get(key);
   await a.get(key);
@@ -100,7 +100,7 @@ test("rule 2: from an owner that cannot catch up nothing is taken, and the asker
   assert.equal(origin.loads.length, 4);
 });
 
-test("rule 2: a message about another group is not waited for", async () => {
+test("rule 2: no get waits for a message about another group", async () => {
   const { key, a, viewB, origin, log } = nodes();
   await a.get(key);
   viewB.cut();
@@ -110,7 +110,7 @@ test("rule 2: a message about another group is not waited for", async () => {
   assert.equal(origin.loads.length, 1);
 });
 
-test("rule 3: a covered load answers those who asked before, is not stored, and is joined no more", async () => {
+test("rule 3: a covered load answers earlier callers, is not stored, and is not joined by later ones", async () => {
   const { key, a, b, origin, invalidate } = nodes();
   const open = shut(origin);
   const early = [a, b, a].map((group) => got(group, key));
@@ -129,7 +129,7 @@ test("rule 3: a covered load answers those who asked before, is not stored, and 
   assert.deepEqual([a, b].map((group) => held(group, key)), ["v2", "v2"]);
 });
 
-test("rule 4: what is good up to a later label is not displaced, whatever the other's age and lifetime", async () => {
+test("rule 4: a value with a later label is not displaced, whatever the other's age and lifetime", async () => {
   const { key, b, clock, invalidate, viewB } = nodes();
   const nowMs = clock.nowMs();
   const times = { bornAtMs: nowMs - 60_000, freshUntilMs: nowMs + 60_000, staleIfErrorMs: 60_000 };
@@ -178,7 +178,7 @@ test("rule 5: after a hard invalidation neither the stale value nor its validato
   }
 });
 
-test("rule 5: a soft one after a hard one brings nothing back", async () => {
+test("rule 5: a soft invalidation after a hard one brings nothing back", async () => {
   const { key, a, b, origin, invalidate } = nodes({ staleWhileRevalidateMs: 60_000, staleIfErrorMs: 60_000 });
   for (let i = 0; i < 2; i++) await a.get(key);
   invalidate({ keys: [key] });
@@ -190,7 +190,7 @@ test("rule 5: a soft one after a hard one brings nothing back", async () => {
   }
 });
 
-test("rule 6: after the log was made anew nothing counts from its earlier life", async () => {
+test("rule 6: after the log was made again no value of its earlier life counts", async () => {
   const { key, all, a, b, clock, log, logs, origin, viewB, invalidate } = nodes();
   invalidate({ keys: ["x"] });
   for (const group of [...all, ...all]) await group.get(key);
@@ -213,7 +213,7 @@ test("rule 6: after the log was made anew nothing counts from its earlier life",
   assert.equal(held(b, key), undefined);
 });
 
-test("rule 6: a node that was away for longer than the log keeps its messages drops all", async () => {
+test("rule 6: a node that was away longer than the log keeps messages drops all values", async () => {
   const { key, a, b, c, log, origin, viewB, viewC, invalidate } = nodes();
   for (const group of [a, b, c, a, c]) await group.get(key);
   viewB.cut();
@@ -229,7 +229,7 @@ test("rule 6: a node that was away for longer than the log keeps its messages dr
   assert.equal(origin.loads.length, 1);
 });
 
-test("rule 6: a node that was away, and has missed nothing, keeps all", async () => {
+test("rule 6: a node that was away and missed nothing keeps all values", async () => {
   const { key, b, viewB, invalidate } = nodes();
   await b.get(key);
   viewB.cut();
@@ -251,7 +251,7 @@ test("rule 9: a get after a label gives nothing older, on any node", async () =>
   }
 });
 
-test("rule 9: a node that cannot come so far asks the origin, and keeps nothing", async () => {
+test("rule 9: a node that cannot reach the label asks the origin, and keeps nothing", async () => {
   const { key, a, clock, viewA, origin, asks, invalidate } = nodes();
   for (let i = 0; i < 2; i++) await a.get(key);
   viewA.cut();

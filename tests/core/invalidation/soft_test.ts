@@ -11,7 +11,7 @@ import { got, held, kindsFor, nodes, numbered, shut } from "./support.ts";
 
 const KINDS = kindsFor("k-1").length;
 
-test("what was softly invalidated is served stale at once, and one load refreshes it for all nodes", async () => {
+test("a softly invalidated value is served stale at once, and one load refreshes it for all nodes", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, all, a, b, c, clock, origin, invalidate } = nodes({ staleWhileRevalidateMs: 60_000 });
     for (const group of [...all, ...all]) await group.get(key);
@@ -34,7 +34,7 @@ test("what was softly invalidated is served stale at once, and one load refreshe
   }
 });
 
-test("without a time in which it may be served stale, what was softly invalidated is loaded again", async () => {
+test("a softly invalidated value that may not be served stale is loaded again", async () => {
   const { key, a, b, origin, invalidate } = nodes();
   for (let i = 0; i < 2; i++) await a.get(key);
   invalidate({ keys: [key], soft: true });
@@ -43,7 +43,7 @@ test("without a time in which it may be served stale, what was softly invalidate
   assert.equal(origin.loads.length, 2);
 });
 
-test("what was softly invalidated stands in for an origin that fails, and may be validated", async () => {
+test("a softly invalidated value stands in for an origin that fails, and may be validated", async () => {
   const { key, b, origin, invalidate } = nodes({ staleIfErrorMs: 60_000 });
   const fields = [["etag", '"1"']] as const;
   origin.answer = (_key, context) => {
@@ -62,7 +62,7 @@ test("what was softly invalidated stands in for an origin that fails, and may be
   assert.equal(origin.loads.length, 3);
 });
 
-test("soft invalidations that are repeated prolong nothing, looked at between them or not", async () => {
+test("repeated soft invalidations prolong nothing, with or without a get between them", async () => {
   for (const looksBetween of [true, false]) {
     const { key, all, clock, origin, invalidate } = nodes({ staleWhileRevalidateMs: 1_000 });
     for (const group of [...all, ...all]) await group.get(key);
@@ -79,7 +79,7 @@ test("soft invalidations that are repeated prolong nothing, looked at between th
   }
 });
 
-test("what is stale for a soft invalidation stays stale on its way to another node", async () => {
+test("a value made stale by a soft invalidation stays stale on its way to another node", async () => {
   const { key, a, b, c, clock, viewA, invalidate } = nodes({ staleWhileRevalidateMs: 60_000 });
   await b.get(key);
   viewA.isHeld = true;
@@ -93,7 +93,7 @@ test("what is stale for a soft invalidation stays stale on its way to another no
   assert.ok(held(a, key));
 });
 
-test("a hard invalidation ends what a soft one left stale", async () => {
+test("a hard invalidation removes the values that a soft one left stale", async () => {
   for (let kind = 0; kind < KINDS; kind++) {
     const { key, all, b, origin, invalidate } = nodes({ staleWhileRevalidateMs: 60_000 });
     for (const group of [...all, ...all]) await group.get(key);

@@ -22,7 +22,7 @@ const KINDS: readonly Partial<Invalidation>[] = [
 const mine = (sequence: number) => labelled(at(sequence), { tags: ["blue", "red"] });
 const unnamed = (sequence: number) => labelled(at(sequence), { tags: ["green"] });
 
-test("a hard message of each kind makes bad what it covers, was labelled before, and nothing else", () => {
+test("a hard message of each kind invalidates the values that it covers with an earlier label, and no others", () => {
   for (const message of KINDS) {
     const { validity, position, tell } = makeValidity();
     tell({ keys: ["elsewhere"] });
@@ -42,7 +42,7 @@ test("a hard message of each kind makes bad what it covers, was labelled before,
   }
 });
 
-test("a soft message of each kind makes stale what it covers, from the moment in which it was applied", async () => {
+test("a soft message of each kind makes the values that it covers stale, from the moment it is applied", async () => {
   for (const message of KINDS) {
     const { validity, position, clock, tell } = makeValidity();
     await clock.advance(1_000);
@@ -64,7 +64,7 @@ test("a soft message of each kind makes stale what it covers, from the moment in
   }
 });
 
-test("a soft message prolongs nothing: neither what has expired before, nor what another has made stale", async () => {
+test("a soft message prolongs no value, expired or already stale", async () => {
   const { validity, clock, tell } = makeValidity();
   const expired = labelled(at(0), { freshUntilMs: clock.nowMs() - 5 });
   const value = mine(0);
@@ -81,7 +81,7 @@ test("a soft message prolongs nothing: neither what has expired before, nor what
   assert.equal(validity.check("x/k", stale)!.freshUntilMs, firstMs);
 });
 
-test("after a hard message a soft one brings nothing back", () => {
+test("a soft message after a hard one brings no value back", () => {
   for (const hard of KINDS) {
     for (const soft of KINDS) {
       const { validity, tell } = makeValidity();
@@ -94,7 +94,7 @@ test("after a hard message a soft one brings nothing back", () => {
   }
 });
 
-test("every tag covers a value with more tags than are kept, and a soft one drops it", () => {
+test("every tag covers a value with too many tags to keep, and a soft message drops it", () => {
   const any = (sequence: number) => labelled(at(sequence), { tags: "any" });
   const { validity, tell } = makeValidity();
   const { sequence } = tell({ tags: ["whatever"], soft: true });
@@ -108,7 +108,7 @@ test("every tag covers a value with more tags than are kept, and a soft one drop
   assert.equal(untold.validity.check("k", value), value, "no tag was named");
 });
 
-test("a prefix covers the keys that begin with it, itself among them, whatever their length", () => {
+test("a prefix covers all keys that begin with it, and itself, whatever their length", () => {
   const { validity, tell } = makeValidity();
   for (const prefix of ["a", "a/b/c", "日本", "aa/"]) tell({ prefixes: [prefix] });
   for (const key of ["a", "ab", "a/b/c", "a/b/c/d", "日本", "日本語", "aa/1"]) {
@@ -149,7 +149,7 @@ test("a prefix is found by its length for as long as it is remembered", () => {
   assert.equal(validity.check("next-of-10/k", labelled(at(sequence - 1))), undefined);
 });
 
-test("a value that was checked is good up to where the node is, so the next look is one comparison", () => {
+test("a checked value gets the node's label, so the next check is one comparison", () => {
   const { validity, position, tell } = makeValidity();
   const value = labelled(at(0));
   assert.equal(validity.check("k", value), value);
@@ -177,7 +177,7 @@ test("the label of a value that is ahead of the node is never lowered, and soft 
   assert.equal(validity.check("k", ahead), undefined);
 });
 
-test("labels are compared by their numbers, and one of another life of the log is before all of this one", () => {
+test("labels are compared by their numbers, and a label of an earlier life of the log comes before all of this life", () => {
   const { validity } = makeValidity();
   assert.ok(validity.compare(at(2), at(1)) > 0);
   assert.ok(validity.compare(at(1), at(2)) < 0);
@@ -187,7 +187,7 @@ test("labels are compared by their numbers, and one of another life of the log i
   assert.equal(validity.compare(BLIND, at(0)), 0, "there was no message before the first contact");
 });
 
-test("after a gap nothing counts that was labelled before it", () => {
+test("after a gap no earlier label counts", () => {
   const { validity, position, tell } = makeValidity();
   tell({ keys: ["k"] });
   const held = labelled(position.label);
@@ -198,7 +198,7 @@ test("after a gap nothing counts that was labelled before it", () => {
   assert.equal(validity.check("k", after), after, "the marks from before the gap are gone");
 });
 
-test("in another life of the log nothing counts from the one before, nor what was blind then", () => {
+test("in a new life of the log no value of the earlier life counts, not even one loaded blind", () => {
   const { validity, position, tell } = makeValidity();
   const blind = labelled(BLIND);
   assert.equal(validity.check("k", blind), blind, "the first contact was at the start of the log");
@@ -209,7 +209,7 @@ test("in another life of the log nothing counts from the one before, nor what wa
   assert.equal(validity.check("k", after), after);
 });
 
-test("what was loaded before the first contact is checked as if it had been loaded at the start of the log", () => {
+test("a value loaded before the first contact is checked as if loaded at the start of the log", () => {
   const { clock, position } = makePosition();
   const validity = new Validity({ position, clock });
   position.add("dict", validity);
@@ -231,7 +231,7 @@ test("what was loaded before the first contact is checked as if it had been load
   assert.equal(lateValidity.check("other", labelled(BLIND)), undefined, "messages were missed");
 });
 
-test("a group that begins later holds nothing that is older than its beginning", () => {
+test("a group that begins later holds no value older than its beginning", () => {
   const { clock, position, tell } = makeValidity();
   tell({ all: true });
   tell({ keys: ["k"] });
@@ -242,7 +242,7 @@ test("a group that begins later holds nothing that is older than its beginning",
   assert.equal(late.after, position.label);
 });
 
-test("a group is told apart from the others in how far it is", () => {
+test("each group has its own position in the log", () => {
   const { validity, position, tell } = makeValidity();
   const { after } = validity;
   tell({ keys: ["k"] }, "another group");
@@ -265,7 +265,7 @@ test("a message that cannot be read covers nothing, and is counted and shown", (
   assert.equal(last!.message, `{"keys":["${"k11".padEnd(500, ".")}"]}`.slice(0, 200));
 });
 
-test("it says whose loads must not be joined any more", () => {
+test("it names the loads that must not be joined any more", () => {
   const told: string[] = [];
   const keys = ["k", "x/1", "y"];
   const { position, tell } = makeValidity({
@@ -282,7 +282,7 @@ test("it says whose loads must not be joined any more", () => {
   assert.deepEqual(told, ["k by k,z", "x/1 by ", "x/1,y by y", "k,x/1,y by ", "k,x/1,y by "]);
 });
 
-test("what is pending is bad until it is settled, and all else is good", () => {
+test("a pending change makes its values bad until it is settled, and no others", () => {
   const changes: readonly Partial<Invalidation>[] = [...KINDS, { keys: ["x/k"], soft: true }];
   for (const change of changes) {
     const { validity, position, tell } = makeValidity();
@@ -395,7 +395,7 @@ function covers({ keys, prefixes, tags, all }: Invalidation, key: string, own: T
     (own === "any" ? tags.length > 0 : own.some((tag) => tags.includes(tag)));
 }
 
-test("validity is what the plain rules say, for any messages and any value", () => {
+test("validity follows the plain rules, for any messages and any value", () => {
   fc.assert(
     fc.property(fc.array(anyMessage, { maxLength: 8 }), fc.gen(), (messages, random) => {
       const { clock, position, validity, tell } = makeValidity();

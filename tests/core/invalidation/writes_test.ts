@@ -41,7 +41,7 @@ test("two writes end in the order of their labels, whatever the order of arrival
   }
 });
 
-test("a write displaces a load of its key, though that was born later", async () => {
+test("a write displaces a load of its key, even if the load's value was born later", async () => {
   const { key, b, clock, invalidate } = nodes();
   const value = written("written", invalidate({ keys: [key] }), clock.nowMs());
   await clock.advance(1_000);
@@ -91,7 +91,7 @@ test("a load that began before a write is not stored after it, whether the messa
   }
 });
 
-test("a load that began before a write and finds nothing takes the written value away from nobody", async () => {
+test("a load that began before a write and finds nothing does not remove the written value", async () => {
   for (const isApplied of [true, false]) {
     for (const negativeTtlMs of [0, 60_000]) {
       const { key, b, clock, viewB, origin, invalidate } = nodes({ negativeTtlMs });
@@ -109,7 +109,7 @@ test("a load that began before a write and finds nothing takes the written value
   }
 });
 
-test("an invalidation after a write drops it, and a write that comes after that is too late", async () => {
+test("an invalidation after a write drops its value, and an earlier write that arrives later is too late", async () => {
   const { key, a, b, clock, invalidate } = nodes();
   const first = written("first", invalidate({ keys: [key] }), clock.nowMs());
   assert.ok(b.keepWritten(key, first));
@@ -164,7 +164,7 @@ test("a written value moves with its key, and an older one that comes after it i
   assert.equal(held(c, key), "written");
 });
 
-test("a group that is only written to asks nobody: a node that is behind says that it is", async () => {
+test("a group that is only written to asks no origin: a node that is behind says so", async () => {
   const { key, a, b, clock, viewA, viewB, origin, invalidate } = nodes({}, { isWriteOnly: true });
   origin.answer = () => Promise.reject(new NotFoundError("only written to"));
   await assert.rejects(a.get(key), NotFoundError);

@@ -32,7 +32,7 @@ function differing(mine: Partial<LifetimePolicy>, theirs: Partial<LifetimePolicy
   return { ...cluster, a, ageMs };
 }
 
-test("an answer that is older than the group's lifetime when it comes is no other node's, where the policies are the same", () => {
+test("an answer that arrives older than the group's lifetime keeps its times between nodes of one policy", () => {
   const nowMs = 1_000_000;
   const policy = policyOf({ ttlMs: 60_000, staleWhileRevalidateMs: 30_000, staleIfErrorMs: 50_000 });
   for (const age of [0, 10, 59, 61, 89, 95, 3_600]) {
@@ -71,7 +71,7 @@ test("each end is the sooner one of two policies", () => {
   }
 });
 
-test("what the origin has named stays, where this node honours it", () => {
+test("lifetimes from the origin stay, if this node honours them", () => {
   const given = { bornAtMs: 0, freshUntilMs: 60_000, staleWhileRevalidateMs: 5_000, staleIfErrorMs: 5_000 };
   const bound = (own: { hasOwnLifetime: boolean; hasOwnStale: boolean }, honourOrigin: boolean) => {
     const { freshUntilMs, staleIfErrorMs } = boundedTimes(
@@ -234,7 +234,7 @@ test("an answer that was made for this very get is served, however short this no
   assert.ok(origin.loads.length + asks.length > before[0]! + before[1]!, "it is not remembered here");
 });
 
-test("what a peer remembers as not found is asked for again here, where it is not remembered", async () => {
+test("a 'not found' that a peer remembers is asked for again by a node that remembers none", async () => {
   const { key, a, b, clock, origin } = differing({ negativeTtlMs: 1_000 }, { negativeTtlMs: 60_000 });
   origin.answer = () => {
     throw new NotFoundError("none");

@@ -37,7 +37,7 @@ test("each value lives as long as its own answer says", async () => {
   assert.equal(alive(), "");
 });
 
-test("entries that are gone are found wherever they stand, whatever their lifetimes", () => {
+test("expired entries are found in any place, whatever their lifetimes", () => {
   const entry = fc.record({ ttlMs: fc.constantFrom(10, 50, 1_000, Infinity), isRead: fc.boolean() });
   fc.assert(fc.property(fc.array(entry, { maxLength: 60 }), fc.constantFrom(5, 20, 100), (entries, nowMs) => {
     const cache = new ByteCache();
@@ -53,7 +53,7 @@ test("entries that are gone are found wherever they stand, whatever their lifeti
   }));
 });
 
-test("a look for expired entries misses none that came while it went on", () => {
+test("a search for expired entries misses none that came during it", () => {
   const step = fc.oneof(
     fc.record({ ttlMs: fc.constantFrom(1, 5, 20), isRead: fc.boolean() }),
     fc.constant("look" as const),
@@ -131,7 +131,7 @@ test("a value with a lifetime of its own is not cut by another node's policy; an
   }
 });
 
-test("what the origin does not have is remembered for a while, at the owner and at the node that was asked", async () => {
+test("'not found' is remembered for a while, at the owner and at the asked node", async () => {
   const { key, a, b, c, clock, origin, asks } = threeNodes({ ttlMs: 10, negativeTtlMs: 1_000 });
   origin.answer = () => {
     throw new NotFoundError("none");
@@ -149,7 +149,7 @@ test("what the origin does not have is remembered for a while, at the owner and 
   assert.equal(origin.loads.length, 2);
 });
 
-test("without a lifetime for it, what the origin does not have is asked for again", async () => {
+test("without a lifetime for it, 'not found' is not remembered", async () => {
   const { key, a, origin } = threeNodes({});
   origin.answer = () => {
     throw new NotFoundError("none");
@@ -179,7 +179,7 @@ test("an answer that took long does not take the place of one that was asked for
   assert.equal(read(groups.get("b")!.lookup(key)!), "new");
 });
 
-test("what was handed over during a load, and is older than it, gives way", async () => {
+test("a value handed over during a load, and older than the load, gives way", async () => {
   const origin = new CountingOrigin();
   const { group, clock } = makeGroup({ origin });
   const gate = Promise.withResolvers<void>();

@@ -44,7 +44,7 @@ test("a request that wants two languages alike, or another most, gets an answer 
   assert.equal(origin.loads.length, 5);
 });
 
-test("an error page in a language is for what its request said alone", async () => {
+test("an error page in a language is only for requests with the same Accept-Language", async () => {
   const { key, b, origin } = threeNodes({});
   origin.answer = (key, context) => deOrEn(key, context, 410);
   for (const language of ["en, de", "de"]) await getFor(b, key, said(language));

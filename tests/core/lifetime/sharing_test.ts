@@ -22,7 +22,7 @@ function inLanguage(_key: string, { request }: LoadContext): Answer {
   return withFreshness(answer, { freshMs: 10_000, staleWhileRevalidateMs: 60_000 });
 }
 
-test("requests that differ in what Vary names get an answer each, and each is loaded once", async () => {
+test("requests that differ in the fields of Vary get an answer each, and each is loaded once", async () => {
   const { key, a, b, c, origin } = threeNodes({});
   origin.answer = inLanguage;
   for (let round = 0; round < 3; round++) {
@@ -181,7 +181,7 @@ test("an answer that is too long to keep is passed by from then on", async () =>
   assert.equal(group.passed.has("other"), false);
 });
 
-test("what is invalidated is not served, and no load that began before brings it back", async () => {
+test("an invalidated value is not served, and no earlier load brings it back", async () => {
   const { key, a, b, clock, origin, log } = threeNodes({});
   origin.answer = (key, context) => ({ ...inLanguage(key, context), ...text(`v${origin.loads.length}`) });
   for (const language of ["de", "fr"]) for (let i = 0; i < 2; i++) await getFor(a, key, said(language));

@@ -80,7 +80,7 @@ test("a guard that refuses, a slow origin and a site's 503 count as failures; 'n
   await assert.rejects(group.get("k"), NotFoundError);
 });
 
-test("without a stale value a failure is told, and each get tries again", async () => {
+test("without a stale value the caller gets the failure, and each get tries again", async () => {
   const origin = new CountingOrigin();
   const { group } = makeGroup({ origin, lifetime: POLICY });
   origin.answer = () => Promise.reject(new OriginError("down"));
@@ -190,7 +190,7 @@ test("a load that takes too long for its caller is answered with the stale value
   assert.equal(clock.pending, 0, "no timer is left");
 });
 
-test("a caller that leaves during its soft time-out is told so, and one that is not answered softly waits on", async () => {
+test("a caller that leaves during its soft time-out gets its own reason, and a caller without a stale answer waits on", async () => {
   const origin = new CountingOrigin();
   const lifetime = { ttlMs: 1_000, staleIfErrorMs: 1_000, softTimeoutMs: 300 };
   const { group, clock } = makeGroup({ origin, lifetime });

@@ -12,7 +12,7 @@ import {
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";
 
-test("what is left of a value is the same on another clock", () => {
+test("the rest of a value's lifetime is the same on another clock", () => {
   const span = fc.nat(1e9);
   const spans = fc.record({ ageMs: span, freshMs: span, staleWhileRevalidateMs: span, staleIfErrorMs: span });
   fc.assert(fc.property(spans, fc.nat(1e9), fc.nat(3e9), (given, nowMs, laterMs) => {
@@ -33,7 +33,7 @@ test("jitter shortens by its share at most", () => {
   assert.equal(jittered(Infinity, 0.1, () => 0.5), Infinity);
 });
 
-test("a value is refreshed early the likelier the nearer its end is, and never long before it", () => {
+test("the nearer a value's end, the likelier its early refresh, and never long before the end", () => {
   const share = (leftMs: number) => {
     let due = 0;
     for (let i = 0; i < 1_000; i++) if (isDueEarly(0, leftMs, 100, () => (i + 0.5) / 1_000)) due++;

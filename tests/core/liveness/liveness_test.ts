@@ -138,7 +138,7 @@ test("two hundred dead peers cost a bounded number of probes", async (defer) => 
   assert.ok(stage.liveness.stats().probed.length <= 64 + 20);
 });
 
-test("options that are no times, counts and shares are refused", () => {
+test("options that are not times, counts or shares are refused", () => {
   const bad = [{ pollIntervalMs: 0 }, { pollTimeoutMs: NaN }, { pollMisses: 0 }, { pollJitter: 1.1 }, {
     pollJitter: -1,
   }];

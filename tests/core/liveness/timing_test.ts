@@ -211,7 +211,7 @@ test("a node is kept that only one other cannot reach", async (defer) => {
   assert.deepEqual(world.evictions, []);
 });
 
-test("a path that comes and goes evicts nobody, and fills no log", async (defer) => {
+test("a path that is cut and repaired again and again evicts no peer, and does not fill the log", async (defer) => {
   const world = new World(five, { random: seeded(4) });
   defer(() => world.close());
   await world.clock.advance(1_500);
@@ -223,6 +223,6 @@ test("a path that comes and goes evicts nobody, and fills no log", async (defer)
   }
   assert.deepEqual(world.evictions, []);
   const lines = ["a", "b"].map((name) => world.machine(name).log.lines.length);
-  // Ten minutes: at most one silence a minute, and its end.
+  // In ten minutes: at most one line a minute for a silence, and one for its end.
   assert.ok(lines.every((count) => count >= 10 && count <= 22), `${lines}`);
 });

@@ -98,7 +98,7 @@ test("when an owner's pause is over, one request asks it again, and the others p
   assert.deepEqual(cluster.asks, ["a>c", "a>b", "a>b"]);
 });
 
-test("an owner that was slow once and says that there is no value is there: it is asked on", async () => {
+test("an owner that was slow once and then answers 'no value' is alive: it is asked again", async () => {
   const cluster = makeCluster(["a", "b", "c"]);
   const a = cluster.groups.get("a")!;
   const [lost, missing, next] = keysOfB(cluster);

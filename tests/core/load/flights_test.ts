@@ -45,7 +45,7 @@ test("all callers that ask during a load share it", async () => {
   assert.equal(flights.size, 0);
 });
 
-test("a waiter that is to be first is answered first; the others in the order in which they came", () => {
+test("a waiter with priority is answered first, the others in the order of their arrival", () => {
   const { flights } = setUp();
   const heard: string[] = [];
   class Caller extends Waiter<string> {
@@ -86,7 +86,7 @@ test("a waiter that is to be first is answered first; the others in the order in
   ]);
 });
 
-test("a failure reaches every waiter, and the next call starts anew", async () => {
+test("a failure reaches every waiter, and the next call starts again", async () => {
   const { flights } = setUp();
   const failing = () => Promise.reject(new NotFoundError("no"));
   const signal = new AbortController().signal;

@@ -48,7 +48,7 @@ test("a peek that overtakes the ask of the owner does not make two tries", async
   assert.deepEqual(origin.loads, [key]);
 });
 
-test("in the place of an owner that is gone, or whose stale value may not be served, the next in rank loads", async () => {
+test("the next in rank loads in place of an owner that is gone, or whose stale value may not be served", async () => {
   for (const [policy, isGone] of [[POLICY, true], [{ ttlMs: 10_000 }, false]] as const) {
     const { key, c, dead, origin } = await expired(policy);
     if (isGone) dead.add("b");
@@ -58,7 +58,7 @@ test("in the place of an owner that is gone, or whose stale value may not be ser
   }
 });
 
-test("a new owner refreshes what its former owner has, and an old copy at another node stands in for nobody", async () => {
+test("a new owner refreshes its former owner's value, and no old copy at another node is used", async () => {
   const moved = await expired(POLICY);
   moved.swap(["a", "c"], ["a", "c"]);
   moved.origin.answer = () => text("new");

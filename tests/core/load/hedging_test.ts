@@ -194,7 +194,7 @@ test("a value that arrives in parts is waited for, beyond the time of a flight, 
   assert.deepEqual([stats.hedges, stats.peerLoads], [0, 1]);
 });
 
-test("when a value stops to arrive, there is still the time for a load in its place, and no more", async () => {
+test("when a value stops arriving, there is still time for one load in its place, and no more", async () => {
   const loaded = Promise.withResolvers<string>();
   const { clock, asked, ask } = askedOfB(() => loaded.promise);
   await clock.advance(400);

@@ -22,7 +22,7 @@ test("each question to a peer is timed, whether it is answered or fails", async 
   assert.equal(groups.get("b")!.stats().latency.hop.count, 0);
 });
 
-test("each load is timed, whatever came of it, but not one that its callers gave up", async () => {
+test("each load is timed, whatever its result, but not one that its callers gave up", async () => {
   const origin = new CountingOrigin();
   const { clock, group } = makeGroup({ origin });
   const load = async (key: string, tookMs: number, signal?: AbortSignal) => {

@@ -81,7 +81,7 @@ test("a wait ends with its load", async () => {
   assert.equal(late.is, "gone");
 });
 
-test("what a load was given as it ended is given back", async () => {
+test("bytes given to a load as it ends are returned", async () => {
   const { all } = make();
   const [one, two] = [all.begin(), all.begin()];
   one.hold(100, never);

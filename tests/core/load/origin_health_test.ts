@@ -48,7 +48,7 @@ test("a failure that no load followed counts for ten minutes", async () => {
   assert.equal(health.figures().failingSinceMs, undefined);
 });
 
-test("a group tells of its loads what they say about the origin, and of its hits nothing", async () => {
+test("a group reports how its loads went at the origin, and reports no hits", async () => {
   const { clock, health } = healthAt();
   let answer: () => Promise<Answer> = () => Promise.resolve({ body: new Uint8Array(1), contentType: "text/plain" });
   const origin = { load: () => answer() };

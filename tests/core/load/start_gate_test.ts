@@ -44,7 +44,7 @@ test("misses wait for the gate, and go on in their order, once", async () => {
   assert.equal(clock.pending, 0, "no timer is left");
 });
 
-test("nobody waits for longer than the bound", async () => {
+test("no miss waits longer than the limit", async () => {
   const { clock, gone, hold } = closed({ maxHeldMs: 2_000 });
   hold("a");
   await clock.advance(1_999);
@@ -72,7 +72,7 @@ test("one miss too many is refused at once, and one that left makes room", async
   assert.match(String(late.error), /the client has gone/, "it had left before");
 });
 
-test("one that goes on with an error tells its own waiter only", () => {
+test("a miss that goes on with an error fails its own waiter only", () => {
   const { gate, gone, hold } = closed();
   hold("a");
   const bad = new Noted();

@@ -47,7 +47,7 @@ test("the asker may be the next in rank: it loads by itself", async () => {
   assert.deepEqual(cluster.asks, ["a>b"]);
 });
 
-test("an origin that no node reaches is tried by two nodes for a key, whoever asks and however many", async () => {
+test("for each key two nodes try an origin that no node reaches, for any number of askers", async () => {
   const names = ["a", "b", "c", "d", "e"];
   const cluster = makeCluster(names);
   for (const name of names) cluster.cutOff.set(name, 0);
@@ -109,7 +109,7 @@ test("a next in rank that is dead passes the try on; it is not used up", async (
   assert.equal(cluster.origin.loads.length, 1);
 });
 
-test("nodes that own a key by their own rosters, and reach nothing, do not wait for each other", async () => {
+test("nodes that each own a key by their own roster, and reach no origin, do not wait for each other", async () => {
   const rosters = { a: ["a", "b"], b: ["b", "a"] };
   const cluster = makeCluster(["a", "b"], { rosters });
   const key = keys.find((key) => cluster.pickers.get("a")!.pick(key) === undefined)!;
@@ -165,7 +165,7 @@ test("a value that changed while the other node loaded it is not kept", async ()
   assert.equal(read(await groups.get("b")!.get(key!)), "new");
 });
 
-test("a request that is lost while others are answered keeps no other from the origin", async () => {
+test("a request that is lost while others are answered does not keep others from the origin", async () => {
   const clock = new ManualClock();
   const reachability = new Reachability(clock);
   const askedAtMs = clock.nowMs();

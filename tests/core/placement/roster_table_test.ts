@@ -66,7 +66,7 @@ test("the rosters of a fleet of a thousand that started at once take a few bytes
   assert.ok(bytes < 1_000_000, `${bytes} bytes`);
 });
 
-test("names that come and go do not fill the table for ever", async () => {
+test("names that come and go do not fill the table forever", async () => {
   const clock = new ManualClock();
   const reach = { selfName: "self", peerOf: () => undefined };
   const former = new FormerOwners("dict", reach, clock);

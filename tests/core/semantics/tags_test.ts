@@ -34,7 +34,7 @@ test("a list of groups that is malformed is ignored, and the other fields still 
   }
 });
 
-test("tags in UTF-8 are read as such, and bytes that are none stay as they came", () => {
+test("tags in UTF-8 are decoded, and other bytes stay unchanged", () => {
   const bytes = String.fromCharCode(...new TextEncoder().encode("café"));
   assert.deepEqual(tagsOf(["cache-tag", bytes]), ["café"]);
   assert.deepEqual(tagsOf(["surrogate-key", "caf\u00e9"]), ["caf\u00e9"]);
@@ -68,7 +68,7 @@ test("a long field costs no more than its length", () => {
   assert.ok(performance.now() - startMs < 1_000);
 });
 
-test("what an unsafe request invalidates is a list of strings too", () => {
+test("the groups that an unsafe request invalidates are a list of strings too", () => {
   const of = (...lines: string[]) => invalidatedTags(lines.map((line) => ["cache-group-invalidation", line]));
   assert.deepEqual(of(), []);
   assert.deepEqual(of('"eurovision-results", "australia"'), ["eurovision-results", "australia"]);

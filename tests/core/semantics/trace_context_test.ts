@@ -18,7 +18,7 @@ const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const SPAN = "b7ad6b7169203331";
 const PARENT = `00-${TRACE}-${SPAN}-01`;
 
-test("a request id is taken if a log, a header and a shell take it for what it is", () => {
+test("a request id is accepted if it is safe in a log, a header and a shell", () => {
   const good = ["1", "01M8KXGH8Z44D3PW7VDRJ24SCS", "7f0c-4/+=", "a.b_c~d:e@f", "x".repeat(128)];
   for (const id of good) assert.equal(requestIdIn(id), id);
   const bad = ["", " ", "a b", "a,b", 'a"', "a\\b", "a\nb", "a\r\nx-evil: 1", "a\0", "é", "$(id)", "`id`", "{}", "<b>"];
@@ -74,7 +74,7 @@ test("a tracestate is passed on as a list of members, or not at all", () => {
   for (const text of bad) assert.equal(tracestateIn(text), undefined, String(text));
 });
 
-test("a tracestate without a traceparent that names a span says nothing, and neither does nothing", () => {
+test("a tracestate without a traceparent that names a span is ignored, and so is a missing one", () => {
   assert.deepEqual(traceIn("id", PARENT, "a=1"), new Trace("id", PARENT, "a=1"));
   assert.deepEqual(traceIn("id", "no", "a=1"), new Trace("id", undefined, undefined));
   assert.deepEqual(traceIn("no id", PARENT, "no"), new Trace(undefined, PARENT, undefined));
@@ -83,7 +83,7 @@ test("a tracestate without a traceparent that names a span says nothing, and nei
   assert.equal(traceIn(undefined, undefined, undefined), undefined);
 });
 
-test("the fields for the next hop take the place of what the client has sent", () => {
+test("the fields for the next hop replace the client's fields", () => {
   const sent = [["x-request-id", "old"], ["accept", "*/*"], ["traceparent", "broken"], ["tracestate", "a=1"]] as const;
   const fields = tracedBy(new Trace("new", PARENT), sent);
   assert.deepEqual(fields, [["accept", "*/*"], ["x-request-id", "new"], ["traceparent", PARENT]]);
@@ -96,7 +96,7 @@ test("the fields for the next hop take the place of what the client has sent", (
   assert.deepEqual(traceRecord(undefined), {});
 });
 
-test("whatever a client sends, what goes on can stand in a header, and is read again as itself", () => {
+test("whatever a client sends, the result is valid in a header, and is read back the same", () => {
   const text = fc.oneof(
     fc.string({ unit: "binary", maxLength: 600 }),
     fc.constantFrom(PARENT, "a=1", "id", `cc-${TRACE}-${SPAN}-ff-x`, "a=1,b=2", null),

@@ -55,7 +55,7 @@ test("a full batch is written at once", async () => {
   assert.deepEqual(writes, ["aaa\n"]);
 });
 
-test("what a reader does not take in time is dropped, told once, and counted; the order of the rest stays", async () => {
+test("lines that a reader does not take in time are dropped, reported once, and counted; the rest keeps its order", async () => {
   const { queue, clock, writes, told, taken } = queueWith({ batchBytes: 4, maxWaitingBytes: 20 });
   for (let i = 0; i < 5; i++) queue.add(`00${i}\n`);
   await clock.advance(50);

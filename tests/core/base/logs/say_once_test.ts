@@ -3,7 +3,7 @@ import { SayOnce } from "../../../../lib/core/base/logs/say-once.ts";
 import { ManualClock } from "../../../support/clock.ts";
 import { test } from "../../../support/test.ts";
 
-test("a text is news once, and again after it was forgotten", () => {
+test("a text is new once, and again after it was forgotten", () => {
   const said = new SayOnce({ clock: new ManualClock(), maxSaid: 10 });
   assert.deepEqual([said.isNews("a"), said.isNews("a"), said.isNews("b")], [true, false, true]);
   said.forget("a");
@@ -32,7 +32,7 @@ test("after the bound new texts are no news, and known texts stay known", async 
   assert.equal(news(1_000), 3);
 });
 
-test("the texts that were no news for want of room are told by their number, once in ten minutes", async () => {
+test("texts that found no room are counted, and the number is logged once in ten minutes", async () => {
   const clock = new ManualClock();
   const told: number[] = [];
   const said = new SayOnce({ clock, maxSaid: 2, onMore: (count) => told.push(count) });

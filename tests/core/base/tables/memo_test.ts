@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Memo, WeakMemo } from "../../../../lib/core/base/tables/memo.ts";
 import { test } from "../../../support/test.ts";
 
-test("a memo makes a thing once, and again after it has forgotten it", () => {
+test("a memo makes a value once, and again after it was forgotten", () => {
   const made: string[] = [];
   const memo = new Memo<string, { of: string }>(2, (of) => (made.push(of), { of }));
   const first = memo.get("a");

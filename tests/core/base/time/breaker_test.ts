@@ -12,7 +12,7 @@ test("a slow failure opens a breaker for the first pause, and every caller is re
   assert.equal(breaker.admit(450), true);
 });
 
-test("a failure that took less than 100 ms costs nobody time: the breaker stays closed", () => {
+test("a failure within 100 ms costs no time: the breaker stays closed", () => {
   const breaker = new Breaker({ pause });
   for (let nowMs = 0; nowMs < 1_000; nowMs += 99) {
     assert.equal(breaker.admit(nowMs), true);

@@ -1,7 +1,6 @@
 /**
- * Random interleavings of a small cluster, step by step, checked against a plain specification (spec.ts). A run
- * is made of its seed alone. One that fails is shrunk: steps are left out, and the setup is made plainer, while it still
- * fails.
+ * Random interleavings of a small cluster, step by step, checked against a plain specification (spec.ts). The seed
+ * alone determines a run. A failing run is shrunk: steps are removed, and the setup is simplified, while it still fails.
  */
 import { type Invalidation, invalidationOf } from "../../../../lib/core/invalidation/message.ts";
 import { watchStores } from "./patch.ts";

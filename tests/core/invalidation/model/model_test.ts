@@ -35,7 +35,7 @@ test(
   },
 );
 
-test("a run is made of its seed alone", async () => {
+test("a run depends on its seed alone", async () => {
   for (let seed = 1; seed <= 50; seed++) assert.equal(await tell(planOf(seed)), await tell(planOf(seed)));
 });
 

@@ -16,7 +16,7 @@ const USERS = `authorization { users: [
 ] }
 `;
 
-test("rights are told without a write, records with what is wrong with them, and no bucket is made", async (defer) => {
+test("rights are found without a write, bad records are listed with their faults, and no bucket is made", async (defer) => {
   const file = `${await temporaryFolder(defer)}/nats.conf`;
   writeFileSync(file, USERS);
   const { port } = await startNats(defer, { extraArgs: ["-c", file] });

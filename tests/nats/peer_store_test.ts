@@ -50,7 +50,7 @@ test("a server that wants a password gets the one in the URL", { timeoutMs: 60_0
   await until("the bad one is told", () => bad.events[0] === "away");
 });
 
-test("another reason for being away is told, once for each time away", { timeoutMs: 60_000 }, async (defer) => {
+test("another reason for being away is logged, once for each absence", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store, log } = storeOn(defer, [server.url]);
   const watcher = new Watcher(store);
@@ -209,26 +209,33 @@ test(
       if (isSilent) await until("the next try", () => tries > triesBefore);
       const startMs = performance.now();
       await store.close();
-      // It waits for what runs, but not for the whole second that it may.
+      // It waits for the running work, but not for the whole second that is allowed.
       assert.ok(performance.now() - startMs < 900);
       await until("all connections are closed", () => open.size === 0);
     }
   },
 );
 
-test("a burst of changes and a bucket that is deleted for good come through", { timeoutMs: 60_000 }, async (defer) => {
-  const server = await startNats(defer);
-  const { store } = storeOn(defer, [server.url], { requestTimeoutMs: 10_000 });
-  const watcher = new Watcher(store);
-  await until("the first contact", () => watcher.isBack);
-  await Promise.all(Array.from({ length: 300 }, (_, i) => store.put(`dict.n${i}`, bytesOf(String(i)), 0)));
-  await until("all of them", () => Object.keys(watcher.last!.values).length === 300 && watcher.last!.revision === 300);
-  const connection = await connect({ servers: server.url });
-  defer(() => connection.close());
-  await (await connection.jetstreamManager()).streams.delete("KV_peers");
-  await until("the empty bucket", () => watcher.last!.revision === 0 && watcher.isBack);
-  assert.equal(await store.put("dict.a", bytesOf("a"), 0), 1);
-});
+test(
+  "the store survives a burst of changes, and a bucket that is deleted for good",
+  { timeoutMs: 60_000 },
+  async (defer) => {
+    const server = await startNats(defer);
+    const { store } = storeOn(defer, [server.url], { requestTimeoutMs: 10_000 });
+    const watcher = new Watcher(store);
+    await until("the first contact", () => watcher.isBack);
+    await Promise.all(Array.from({ length: 300 }, (_, i) => store.put(`dict.n${i}`, bytesOf(String(i)), 0)));
+    await until(
+      "all of them",
+      () => Object.keys(watcher.last!.values).length === 300 && watcher.last!.revision === 300,
+    );
+    const connection = await connect({ servers: server.url });
+    defer(() => connection.close());
+    await (await connection.jetstreamManager()).streams.delete("KV_peers");
+    await until("the empty bucket", () => watcher.last!.revision === 0 && watcher.isBack);
+    assert.equal(await store.put("dict.a", bytesOf("a"), 0), 1);
+  },
+);
 
 test("a change in another group is no reason to read a group again", { timeoutMs: 60_000 }, async (defer) => {
   const monitorPort = await freePort();
@@ -251,7 +258,7 @@ test("a change in another group is no reason to read a group again", { timeoutMs
   assert.ok(told < 200, `${told} messages, where reading everything takes 200`);
 });
 
-test("a store that is told to hurry does not wait for the next check", { timeoutMs: 60_000 }, async (defer) => {
+test("a store that is asked to hurry does not wait for the next check", { timeoutMs: 60_000 }, async (defer) => {
   const server = await startNats(defer);
   const { store } = storeOn(defer, [server.url], { checkIntervalMs: 3_600_000 });
   const watcher = new Watcher(store);

@@ -113,7 +113,7 @@ function accountWithout(missing: string | undefined, number: number): string {
   return `A${number}: { jetstream: enabled, users: [${users.join(", ")}] }`;
 }
 
-/** A node's part in NATS, until `isDone`, or until it was refused: some of it never comes then. */
+/** A node's use of NATS, until `isDone` or a refusal: after a refusal some of it never happens. */
 async function takePart(
   defer: Defer,
   url: string,
@@ -190,6 +190,6 @@ test("a node uses each of its permissions, and tries nothing else", { timeoutMs:
       const subject = line.split(" ")[1]!.replace(/[*>]$/, "");
       return !refused.some((text) => text.includes(subject));
     });
-  // The server's output comes by a pipe of its own.
+  // The server's output comes through a pipe, so it may be late.
   await until(() => unneeded().length === 0, 5_000, () => `needed by nobody: ${unneeded()}`);
 });

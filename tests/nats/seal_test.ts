@@ -9,7 +9,7 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (data: Uint8Array) => new TextDecoder().decode(data);
 const subject = "$KV.peers.dict.a";
 
-test("what is signed is read as it was, on every runtime with the same code", () => {
+test("a signed value is read back the same, on every runtime with the same code", () => {
   const seal = new Seal([old]);
   const signed = seal.sign(subject, bytes('{"name":"a"}'));
   assert.equal(text(signed), '{"name":"a","mac":"fg-4G2x9wUKRtF6d3cEnqevrournckuNI6gFSNrBFSk"}');
@@ -37,7 +37,7 @@ test("any object comes back, and is good under its own subject and secret only",
   );
 });
 
-test("a text in which one byte is another one, more or less counts for nothing", () => {
+test("a text with one byte changed, added or removed does not count", () => {
   const seal = new Seal([old]);
   const signed = seal.sign(subject, bytes('{"name":"a","weight":1}'));
   const edits = fc.record({
@@ -70,7 +70,7 @@ test("while a secret is replaced, both are accepted and the first one signs", ()
   assert.equal(after.open(subject, before.sign(subject, json)), UNSIGNED);
 });
 
-test("without a secret nothing is signed, and a signature is passed over", () => {
+test("without a secret nothing is signed, and a signature is ignored", () => {
   const none = new Seal();
   const json = bytes('{"name":"a"}');
   assert.equal(none.sign(subject, json), json);

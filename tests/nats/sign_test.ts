@@ -10,7 +10,7 @@ const readFile = (path: string) => path === "file" ? `${secret}\nanother secret 
 const opened = (subject: string, line: string) =>
   new TextDecoder().decode(new Seal([secret]).open(subject, new TextEncoder().encode(line)));
 
-test("a definition and an invalidation are signed for the place that is named", () => {
+test("a definition and an invalidation are signed for the named place", () => {
   const definition = signedText(
     ["peers-groups", "wn", '{ "origin": "wordnet:" }', "--secret-file", "file"],
     undefined,
@@ -24,7 +24,7 @@ test("a definition and an invalidation are signed for the place that is named", 
   assert.equal(signedText(["peers.invalidate.dict", invalidation], "file", readFile), invalidation);
 });
 
-test("what cannot be signed is said, and so is how it is done", () => {
+test("a wrong call of sign is refused with its fault and its usage", () => {
   const refusal = (argv: string[], file: string | null = "file") => {
     try {
       signedText(argv, file ?? undefined, readFile);

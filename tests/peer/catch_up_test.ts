@@ -366,7 +366,7 @@ test("an announcement reaches all connected peers, and each that connects later;
   assert.deepEqual(appliedOf(a!), {});
 });
 
-test("what a peer has told ends with its connection, and comes again with the next one", async (defer) => {
+test("a peer's announcement ends with its connection, and comes again with the next one", async (defer) => {
   const { net, a, b } = pair(defer);
   await net.tick();
   b.announceApplied(at(5));
@@ -381,7 +381,7 @@ test("what a peer has told ends with its connection, and comes again with the ne
   assert.equal(statsOf(a).opens, 2);
 });
 
-test("the last announcement counts, also of a log made anew with a smaller epoch; a reply only moves on", async (defer) => {
+test("the last announcement counts, also from a new log with a smaller epoch; a reply only moves forward", async (defer) => {
   const { net, a, b, pending } = byHand(defer);
   await net.tick();
   /** Where `a` takes the peer to be, after a reply. */
@@ -407,7 +407,7 @@ test("the last announcement counts, also of a log made anew with a smaller epoch
   assert.deepEqual(await afterNews(at(2, EPOCH - 2)), at(2, EPOCH - 2));
 });
 
-test("of a frame in whose middle the connection is closed, a later announcement is not taken", async (defer) => {
+test("when the connection closes in the middle of a frame, a later announcement in it is ignored", async (defer) => {
   const { net, a, b } = pair(defer, { lookup: () => void b.setPeers([]) });
   await net.tick();
   const link = b.link("a") as unknown as { channel: { applied: Label | undefined } };

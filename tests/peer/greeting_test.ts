@@ -188,7 +188,7 @@ test("a peer of protocol 1 is refused with the versions of both", async (defer) 
   assert.match(log.lines[0]!, /protocol: one end speaks protocol 4 to 5, the other 1 to 1/);
 });
 
-test("strangers with ever new names cannot fill the log, and are news again later", async (defer) => {
+test("strangers with ever new names cannot fill the log, and are logged again later", async (defer) => {
   const net = new MemoryNetwork();
   const log = new MemoryLog();
   const b = net.hub("b", { log, limits: { strangers: 10_000 } });
@@ -340,7 +340,7 @@ test("a new life or another address of a peer replaces its link; its state, weig
   assert.equal(stateOf(a, "b"), "down");
 });
 
-test("an impostor that welcomes under another name or life is not taken", async (defer) => {
+test("an impostor that welcomes under another name or life is refused", async (defer) => {
   for (
     const wrong of [{ name: "x" }, { incarnation: "00-b" }, { expects: "00-a" }, { protocol: 1 }, {
       protocol: { min: 1, max: 1 },

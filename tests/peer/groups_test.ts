@@ -88,7 +88,7 @@ test("a group that only one end has is refused by a reply, and the connection li
   assert.deepEqual([opensOf(a), opensOf(b)], [1, 1]);
 });
 
-test("a group that is added again is another one, and was not empty just because the former was", async (defer) => {
+test("a group that is added again is a new group, and does not count as empty because the former did", async (defer) => {
   const empty = new Set(["dict", "wn"]);
   const { net, a, b } = pair(defer, { isEmpty: (group) => empty.has(group) });
   await net.tick();
@@ -421,7 +421,7 @@ test("announcements that break the rules end the connection with a reason", asyn
   }
 });
 
-test("of a frame in whose middle the connection is closed, the rest is not worked on", async (defer) => {
+test("when the connection closes in the middle of a frame, the rest of the frame is ignored", async (defer) => {
   const net = new MemoryNetwork();
   const reached: string[] = [];
   const b = net.hub("b", {

@@ -282,7 +282,7 @@ test("a get takes the client's request and the asker's label along to the owner'
   ]);
 });
 
-test("a request whose fields cannot travel is to go to the origin directly, and harms nobody else", async (defer) => {
+test("a request whose fields cannot travel must go to the origin directly, and harms no other request", async (defer) => {
   const { net, a } = pair(defer, { serve: (_, key) => text(key) });
   await net.tick();
   const good = getFrom(a.peer("b")!, "dict", "good", patient);
@@ -297,7 +297,7 @@ test("a request whose fields cannot travel is to go to the origin directly, and 
   assert.equal(a.stats()[0]!.asksInFlight, 0);
 });
 
-test("a value with all that is said of it comes from a get, a peek, and in a push", async (defer) => {
+test("a value travels with all its facts in a get, a peek and a push", async (defer) => {
   const net = new MemoryNetwork();
   const nowMs = net.clock.nowMs();
   const about: About = {
@@ -345,7 +345,7 @@ test("a value with all that is said of it comes from a get, a peek, and in a pus
   assert.equal(peeked!.body.buffer.byteLength, peeked!.body.length, "it keeps nothing of its frame alive");
 });
 
-test("a value whose fields cannot travel is to be asked of the origin, is left out of a push, and harms nobody else", async (defer) => {
+test("a value whose fields cannot travel must come from the origin, is left out of a push, and harms no other value", async (defer) => {
   const bad = valueOf("bad", { about: { ...PLAIN, fields: [["a", "\u0001"]] } });
   const { net, a, b } = pair(defer, { serve: (_, key) => key === "bad" ? bad : text(key) });
   await net.tick();
@@ -374,7 +374,7 @@ test("an ask for a group that the peer does not serve falls back", async (defer)
   assert.equal(bodyOf(await known), "dict x");
 });
 
-test("a key that cannot travel is refused at once, and harms nobody else", async (defer) => {
+test("a key that cannot travel is refused at once, and harms no other key", async (defer) => {
   const { net, a } = pair(defer, { serve: (_, key) => text(key) });
   await net.tick();
   const good = getFrom(a.peer("b")!, "dict", "good", patient);

@@ -89,7 +89,7 @@ test("a peek that fails says nothing about the key, whatever the error: the aske
   assert.equal(log.lines.filter((line) => line.startsWith("error") && line.includes("secret")).length, 1);
 });
 
-test("a peek that is overdue finds nothing in time, and one that is abandoned is aborted at the peer", async (defer) => {
+test("an overdue peek finds nothing, in time, and an abandoned peek is aborted at the peer", async (defer) => {
   const { calls, method } = byHand<[string, string, AskOptions], Value | undefined>();
   const { net, a, b } = pair(defer, { peek: method });
   await net.tick();
@@ -132,7 +132,7 @@ test("peeks count among the asks of the asker and the work of the peer, and are 
   assert.equal(bodyOf(await first), "first");
 });
 
-test("entries that are pushed keep their age and the rest of their lifetime, on the taker's clock", async (defer) => {
+test("pushed entries keep their age and the rest of their lifetime, on the receiver's clock", async (defer) => {
   const taken: { group: string; entries: readonly Entry[]; from: string; isWritten: boolean }[] = [];
   const { net, a } = pair(defer, {
     push: (group, entries, from, isWritten) => {
@@ -165,7 +165,7 @@ test("entries that are pushed keep their age and the rest of their lifetime, on 
   assert.deepEqual(taken.map(({ isWritten }) => isWritten), [false, true, false]);
 });
 
-test("a push that the taker fails, or to a group that it does not serve, falls back; one too large is refused here", async (defer) => {
+test("a push that fails at its receiver, or names a group it does not serve, falls back; a push too large is refused here", async (defer) => {
   const net = new MemoryNetwork();
   const log = new MemoryLog();
   const a = net.hub("a", { groups: ["other", "dict"] });
@@ -327,7 +327,7 @@ test("a probe of a peer that is new waits for the connection, within its time", 
   assert.equal(stateOf(c, "a"), "connecting");
 });
 
-test("a probe over a link that is down dials at once instead of later, one try at a time, and not in a tight loop", async (defer) => {
+test("a probe over a link that is down dials at once, one try at a time, and not in a tight loop", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   defer(() => a.close());
@@ -356,7 +356,7 @@ test("a probe over a link that is down dials at once instead of later, one try a
   await answered;
 });
 
-test("a probe starts no second try beside one that hangs, and none at the end that does not dial", async (defer) => {
+test("a probe starts no second try beside a hanging one, and none at the end that does not dial", async (defer) => {
   const net = new MemoryNetwork();
   const a = net.hub("a");
   defer(() => a.close());
@@ -397,7 +397,7 @@ test("a probe over a connection to another life of the peer fails", async (defer
   await assert.rejects(a.link("b")!.probe({ timeoutMs: 250 }), /its life 02-b/);
 });
 
-test("a peer tells of a suspect what its own probe found", async (defer) => {
+test("a peer reports the result of its own probe of a suspect", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
   const { net, a } = pair(defer, { probeIndirectly: method });
   await net.tick();
@@ -411,7 +411,7 @@ test("a peer tells of a suspect what its own probe found", async (defer) => {
   assert.deepEqual(await Promise.all(probes), [true, false]);
 });
 
-test("a peer that cannot tell, or not in time, does not call the suspect dead", async (defer) => {
+test("a peer that cannot answer in time does not call the suspect dead", async (defer) => {
   const { calls, method } = byHand<[Suspect, { timeoutMs: number }], boolean>();
   const { net, a } = pair(defer, { probeIndirectly: method });
   await net.tick();
@@ -475,7 +475,7 @@ test("asks of a peer that is evicted fall back at once, at both ends", async (de
   assert.deepEqual([stateOf(a, "b"), stateOf(b, "a")], ["open", "open"]);
 });
 
-test("a draining peer can be asked until its record goes, whichever group hears of it first", async (defer) => {
+test("a draining peer can be asked until its record is gone, whichever group learns of that first", async (defer) => {
   const { calls, method } = byHand<[string, string, AskOptions], Value>();
   const { net, a, b } = pair(defer, { get: getBy(method), peek: () => text("held") });
   await net.tick();
@@ -605,7 +605,7 @@ test("a reply of another kind than its ask closes the connection, and fails the 
   assert.equal(log.lines.filter((line) => /^warn .*malformed reply/.test(line)).length, 1, "said once");
 });
 
-test("more taken than was pushed counts as all that was pushed; a reply without an ask is ignored", async (defer) => {
+test("a reply that accepts more entries than were pushed counts as all of them; a reply without an ask is ignored", async (defer) => {
   const { net, a } = pair(defer, { push: () => 1_000 });
   await net.tick();
   const push = a.peer("b")!.push("dict", [{ key: "x", value: text("1") }], patient);
@@ -621,11 +621,11 @@ test("more taken than was pushed counts as all that was pushed; a reply without 
   assert.equal(stateOf(a, "b"), "open");
 });
 
-test("a peer so far away that each reply to a probe comes too late is alive, until none comes any more", async (defer) => {
+test("a far peer whose replies always come too late is alive, until no reply comes any more", async (defer) => {
   const { net, a } = pair(defer);
   await net.tick();
   const replies = net.dialed[0]!.other;
-  /** A probe, and 800 ms until the next one. The reply comes after so long. */
+  /** A probe whose reply comes after this time, and 800 ms until the next probe. */
   const probe = async (replyAfterMs: number): Promise<boolean> => {
     replies.stalled = true;
     const outcome = a.link("b")!.probe({ timeoutMs: 250 }).then(() => true, () => false);

@@ -70,14 +70,14 @@ test("the owner knows whose request an ask is for: a hit, a load, and one with h
   ]);
 });
 
-test("a peer of the release before gets the ask alone: it would take the rest for malformed", async (defer) => {
+test("a peer of the release before gets the ask alone: to it the rest would be malformed", async (defer) => {
   const { net, get, seen } = await pair(defer, { min: 4, max: 4 });
   await get("loaded", TRACE);
   assert.deepEqual(seen, [["lookup loaded", undefined], ["get loaded", undefined]]);
   assert.ok(!typesIn(net.dialed[0]!.frames).includes(MessageType.traced));
 });
 
-test("nothing more is written for a request of which nothing is known", async (defer) => {
+test("no trace is written for a request without one", async (defer) => {
   const { net, get } = await pair(defer);
   await get("plain");
   assert.ok(!typesIn(net.dialed[0]!.frames).includes(MessageType.traced));
@@ -85,7 +85,7 @@ test("nothing more is written for a request of which nothing is known", async (d
   assert.ok(typesIn(net.dialed[0]!.frames).includes(MessageType.traced));
 });
 
-test("a trace is for the ask behind it alone: one that never comes leaves its trace to nobody", async (defer) => {
+test("a trace belongs to the ask behind it alone: if that ask never comes, no other ask gets its trace", async (defer) => {
   const { get, seen } = await pair(defer);
   // No frame can hold this key, but its trace stands in the frame already.
   await assert.rejects(get("\ud800", TRACE));
@@ -93,7 +93,7 @@ test("a trace is for the ask behind it alone: one that never comes leaves its tr
   assert.deepEqual(seen, [["lookup plain", undefined], ["get plain", undefined]]);
 });
 
-test("what a peer says of a request is checked as if a client had said it", () => {
+test("a peer's trace of a request is checked like a client's", () => {
   const traces: (Trace | undefined)[] = [];
   const read = (text: string) => {
     const payload = new TextEncoder().encode(text);

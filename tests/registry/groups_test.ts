@@ -188,7 +188,7 @@ test("a removal that waits for the registry ends with the node", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("another live node under the name in a group that is added later is told, and the node goes on", async () => {
+test("another live node with the same name in a group that is added later is reported, and the node goes on", async () => {
   const bucket = new MemoryBucket();
   const { membership, clock, log, self } = nodeIn(bucket.open(), { isAlive: async () => true });
   membership.start();
@@ -209,7 +209,7 @@ test("another live node under the name in a group that is added later is told, a
   await membership.close();
 });
 
-test("a node tells when it is listed in a group and when it is not", async () => {
+test("a node reports when it is listed in a group and when it is not", async () => {
   const bucket = new MemoryBucket();
   const told: string[] = [];
   const { membership, clock } = nodeIn(bucket.open(), {

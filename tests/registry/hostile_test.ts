@@ -93,7 +93,7 @@ test(
   },
 );
 
-test("a bucket that a node makes takes no value that no peer record could be", needs, async (defer) => {
+test("a bucket that a node makes refuses values that are too long for a peer's record", needs, async (defer) => {
   const server = await startNats(defer);
   const fleet = new Fleet(defer, [server.url], 1);
   fleet.start();

@@ -103,7 +103,7 @@ test("each lost peer has the whole grace time, though another was lost before it
   await membership.close();
 });
 
-test("a record is read anew when its revision is that of another before it", () => {
+test("a record is read again when its revision belonged to another record before", () => {
   const rosters: Roster[] = [];
   const reader = new RosterReader({
     group: "dict",
@@ -302,7 +302,7 @@ test("a node does not join where another live one has its name in a group that i
   await membership.close();
 });
 
-test("what an earlier life left in a group that is no longer served is no namesake, and is asked about again when NATS did not tell", async () => {
+test("an earlier life's record in a group no longer served is no namesake, and is checked again when NATS gave no answer", async () => {
   const bucket = new MemoryBucket();
   bucket.write("prices.a", encodeRecord("prices", recordOf("a")), 0);
   const store = bucket.open();
@@ -350,7 +350,7 @@ test("a node that lost its name while it was cut off says so and does not fight 
   await membership.close();
 });
 
-test("of two live nodes that are told of at one address the later one is listed, and the other says why it is not", async () => {
+test("of two live nodes that are listed at one address the later one stays, and the other says why it is not listed", async () => {
   const bucket = new MemoryBucket();
   // Each finds itself where the other's record says, as on two machines whose nodes listen on their own 127.0.0.1.
   const url = "http://127.0.0.1:8000";
@@ -374,7 +374,7 @@ test("of two live nodes that are told of at one address the later one is listed,
   for (const { membership } of [a, b]) await membership.close();
 });
 
-test("of two live nodes of one name that cannot reach each other one gives way, until the other is gone", async () => {
+test("of two live nodes with one name that cannot reach each other one gives way, until the other is gone", async () => {
   const bucket = new MemoryBucket();
   const [first, second] = ["8000", "8001"].map((port) => recordOf("a", { url: `http://127.0.0.1:${port}` }));
   const a = nodeIn(bucket, "a", { self: first!, isAlive: async () => false });
@@ -524,7 +524,7 @@ test("a list that has become empty is said to be empty, and each line hands its 
   assert.deepEqual(reader.roster.peers.map(({ name }) => name), ["b"]);
 });
 
-test("a list that is only watched has its peers and nobody in their place, and its join is its first read", async () => {
+test("a list that is only watched has its peers without this node, and its join is its first read", async () => {
   const bucket = new MemoryBucket();
   const told: string[] = [];
   const onListed = (list: string, isListed: boolean) => void told.push(`${list} ${isListed}`);
@@ -554,7 +554,7 @@ test("a list that is only watched has its peers and nobody in their place, and i
   assert.ok(!stands(bucket, "=dict.b"));
 });
 
-test("what an earlier life left in a list that is now only watched is taken out, a live namesake's is not", async () => {
+test("an earlier life's record in a list that is now only watched is removed, a live namesake's is not", async () => {
   for (const isAlive of [false, true]) {
     const bucket = new MemoryBucket();
     const former = recordOf("b");

@@ -7,7 +7,7 @@ import { MemoryLog } from "../support/log.ts";
 import { test } from "../support/test.ts";
 import { recordOf } from "./support.ts";
 
-test("each group's record tells that group's policy, also of a group that comes later, and while the node drains", async () => {
+test("each group's record has that group's policy, also for a later group, and while the node drains", async () => {
   const bucket = new MemoryBucket();
   const policies = new Map([["a", "ttlMs=1"], ["b", "ttlMs=2"], ["later", "ttlMs=3"]]);
   const options = { clock: new ManualClock(), log: new MemoryLog(), onRoster: () => {} };

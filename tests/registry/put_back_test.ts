@@ -52,7 +52,7 @@ function recordIn(bucket: MemoryBucket, key: string): PeerRecord {
   return JSON.parse(new TextDecoder().decode(bucket.entries.get(key)!.value));
 }
 
-test("whatever stands in the place of a live node's record, it is put right ever more slowly, and is not joined meanwhile", async () => {
+test("a live node's record that is replaced by anything is put back ever more slowly, and the node is not joined meanwhile", async () => {
   const bucket = new MemoryBucket();
   const { membership, clock, self } = await listed(bucket, "a");
   const changed = { ...self, weight: 7 };
@@ -81,7 +81,7 @@ test("whatever stands in the place of a live node's record, it is put right ever
   await membership.close();
 });
 
-test("a record that cannot be written back is told of once for each loss, however often that is tried", async () => {
+test("a record that cannot be written back is reported once for each loss, however often the node tries", async () => {
   const bucket = new MemoryBucket();
   const store = bucket.open();
   const write = store.put.bind(store);
@@ -126,7 +126,7 @@ test("a node that starts to drain while it waits to put itself back comes back a
   await membership.close();
 });
 
-test("a wait for the turn ends when a peer is reached again, once in 5 s, and is told of before the record is written", async () => {
+test("a wait to put the record back ends when a peer is reached again, once in 5 s, and the log says so before the write", async () => {
   const bucket = new MemoryBucket();
   const { membership, clock, putBacks } = await listed(bucket, "a");
   const lose = async () => {
@@ -152,14 +152,14 @@ test("a wait for the turn ends when a peer is reached again, once in 5 s, and is
   await membership.close();
 });
 
-/** A path that is cut and healed again and again: when its node puts itself back, in seconds. */
+/** The times, in seconds, at which a node puts itself back while its path is cut and repaired again and again. */
 function putBacksWhile(seconds: number, { cut, whole }: { cut: number; whole: number }, pace = new PutBackPace()) {
   const putBacks: number[] = [];
   let [isListed, dueMs] = [true, Infinity];
   for (let second = 0; second < seconds; second++) {
     const nowMs = second * 1_000;
     const phase = second % (cut + whole);
-    // The others take it for dead after 3 s, and knock as soon as they can.
+    // The others evict it after 3 s, and connect as soon as they can.
     if (phase === 3 && isListed) [isListed, dueMs] = [false, nowMs + pace.restMs(nowMs, () => 0)];
     if (phase === cut && !isListed && pace.endRest(nowMs)) dueMs = nowMs + pace.restMs(nowMs, () => 0);
     if (isListed || dueMs > nowMs) continue;
@@ -185,7 +185,7 @@ test("peers that reach a node again and again do not make it come back again and
   }
 });
 
-test("a peer that writes its record again is told of, after the list, also if its loss was never seen; no other is", async () => {
+test("a peer that writes its record again is reported after the list, even if its loss was never seen; no other peer is", async () => {
   const bucket = new MemoryBucket();
   const store = bucket.open();
   const again: string[] = [];
@@ -246,7 +246,7 @@ test("a change of state is written at once, and a second one while the first is 
   await membership.close();
 });
 
-test("an eviction that is decided while the registry is away is not even asked for, nor one after the end", async () => {
+test("an eviction decided while the registry is away, or after the end, is never sent", async () => {
   const bucket = new MemoryBucket();
   const dead = recordOf("dead");
   bucket.write("dict.dead", encodeRecord("dict", dead), 0);
@@ -274,7 +274,7 @@ test("an eviction that is decided while the registry is away is not even asked f
   assert.equal(deleted.length, 1);
 });
 
-test("a kind of fault that comes and goes is told once a minute, and again when there are a hundred times as many", async () => {
+test("a kind of fault that comes and goes is logged once a minute, and again when it is a hundred times as frequent", async () => {
   const clock = new ManualClock();
   const log = new MemoryLog();
   const complaints = new Complaints("dict", clock, log);

@@ -13,7 +13,7 @@ test("a record comes back as it was written", () => {
   assert.deepEqual(parseRecord("dict", "dict.a", encodeRecord("dict", record)), record);
 });
 
-test("a record may tell the node's policy, and need not", () => {
+test("a record may have the node's policy, or not", () => {
   const record = recordOf("a", { policy: "ttlMs=60000 origin=1a2b3c4d" });
   assert.deepEqual(parseRecord("dict", "dict.a", encodeRecord("dict", record)), record);
   assert.equal(parse(recordOf("a")).policy, undefined);

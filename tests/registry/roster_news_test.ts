@@ -9,13 +9,13 @@ const fleet = (nodes: number) =>
 const news = (before: readonly PeerRecord[], after: readonly PeerRecord[]) =>
   rosterNews(rosterOf("dict", 1, before), rosterOf("dict", 2, after));
 
-test("a list of up to 64 peers is told whole", () => {
+test("a list of up to 64 peers is logged whole", () => {
   const all = fleet(64);
   const urls = rosterOf("dict", 1, all).peers.map(({ url }) => url);
   assert.deepEqual(news([], all), { text: urls.join(" "), facts: { peers: urls } });
 });
 
-test("a longer list is told by what has changed", () => {
+test("of a longer list only the changes are logged", () => {
   const all = fleet(100);
   const [first, second, third, ...rest] = all;
   const joiner = recordOf("joiner", { url: "http://joiner:8000" });
@@ -31,7 +31,7 @@ test("a longer list is told by what has changed", () => {
   assert.equal(news(all, [{ ...first!, weight: 2 }, ...all.slice(1)]).text, "100 peers, changed http://n0:8000");
 });
 
-test("many changes are told by their number, and the facts have their URLs", () => {
+test("of many changes only the number is logged, and the facts have the URLs", () => {
   const { text, facts } = news([], fleet(300));
   assert.equal(text, "300 peers, added 300");
   assert.equal((facts.added as string[]).length, 300);

@@ -6,7 +6,7 @@ import { realClock } from "../../registry/support.ts";
 import { type Defer, test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
-test("of the servers of a NATS cluster a node remembers those that it heard of last", () => {
+test("a node remembers the servers of a NATS cluster that it heard of last", () => {
   const gossip = new Set<string>();
   const learn = (from: number, to: number) => {
     const connect_urls = Array.from({ length: to - from }, (_, i) => `10.0.0.${from + i}:4222`);
@@ -43,7 +43,7 @@ async function squatter(defer: Defer, second: (socket: Socket) => void) {
   return { sockets, connecting: connectOnce(target, new Set(), how) };
 }
 
-test("a squatter that never ends its greeting is let go after 64 KiB, not put together again and again", async (defer) => {
+test("a program that never ends its greeting is dropped after 64 KiB, and its greeting is not joined again and again", async (defer) => {
   let sentBytes = 0;
   const piece = "x".repeat(65_536);
   const { sockets, connecting } = await squatter(defer, (socket) => {
@@ -70,7 +70,7 @@ test("a server that greets the look and then no client leaves no connection behi
   });
 });
 
-test("a greeting that comes late, as the node is busy, does not make all later questions wait longer", async (defer) => {
+test("a greeting that a busy node reads late does not make later questions wait longer", async (defer) => {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
     socket.on("error", () => {});

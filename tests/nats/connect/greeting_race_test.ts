@@ -65,7 +65,7 @@ test("a server that refuses costs no time, and one after the other is given unti
   assert.equal(clock.pending, 0);
 });
 
-test("where nobody greets the race ends with the last look's time", async (defer) => {
+test("if no server greets, the race ends with the last look's time", async (defer) => {
   const silent = [await server(defer), await server(defer)];
   const { clock, race: looks } = race(defer, silent.map(({ name }) => name));
   const next = looks.next();
@@ -77,7 +77,7 @@ test("where nobody greets the race ends with the last look's time", async (defer
   assert.equal(clock.pending, 0);
 });
 
-test("a race that is given up looks at nobody more", async (defer) => {
+test("an abandoned race looks at no further server", async (defer) => {
   const silent = await server(defer);
   const { clock, ending, race: looks } = race(defer, [silent.name, silent.name]);
   const next = looks.next();

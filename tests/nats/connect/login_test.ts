@@ -82,7 +82,7 @@ for (const runtime of runtimes) {
 }
 
 for (const failure of ["throws", "rejects", "refused"]) {
-  test(`an error of another kind that nobody catches ends the process as ever: ${failure}`, async (defer) => {
+  test(`an uncaught error of another kind still ends the process: ${failure}`, async (defer) => {
     const nats = await guardedNats(defer, "pw");
     for (const runtime of runtimes) {
       const login = startLogin(defer, runtime, [`nats://m:pw@127.0.0.1:${nats.port}`, failure]);

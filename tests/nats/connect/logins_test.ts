@@ -64,7 +64,7 @@ test("an NKEY's seed opens a server that knows its public key, and another seed 
   await assert.rejects(logIn(url, { nkey: await fileOf(defer, theirs.seed) }), refused);
 });
 
-test("a password and a token are read from the first line of their files, anew for each connection", async (defer) => {
+test("a password and a token are read from the first line of their files, again for each connection", async (defer) => {
   const server = await natsWith(defer, `authorization: { user: m, password: "p w:@/" }`);
   const passwordFile = await fileOf(defer, "wrong\n");
   await assert.rejects(logIn(server.url, { user: "m", passwordFile }), refused);
@@ -77,7 +77,7 @@ test("a password and a token are read from the first line of their files, anew f
   await assert.rejects(logIn(other.url, { tokenFile: await fileOf(defer, "other") }), refused);
 });
 
-test("a file that is gone or wrong is named, and what is in it is not shown", async (defer) => {
+test("a missing or wrong file is named, and its content is not shown", async (defer) => {
   const { url } = await startNats(defer);
   const path = await fileOf(defer, "SUSECRET\n");
   for (const field of ["creds", "nkey"] as const) {
@@ -138,7 +138,7 @@ test(
   },
 );
 
-test("the late words of a server that has refused a login end no process", async (defer) => {
+test("late lines from a server that refused a login end no process", async (defer) => {
   const { url } = await startNats(defer);
   await logIn(url, {});
   const isPassed = (fields: object): boolean => {

@@ -53,7 +53,7 @@ test("a NATS server is seen by name, held through its pings, and missed when it 
   await lost;
 });
 
-test("where nothing listens nobody is seen", async () => {
+test("where nothing listens no server is seen", async () => {
   const clock = new ManualClock();
   const sight = await lookAt({ port: await freePort(), clock });
   assert.equal(sight.presence, "nobody");
@@ -118,7 +118,7 @@ test("a look for a greeting leaves no connection behind, and ends when it is giv
   await until(() => taken[0]!.destroyed || taken[0]!.readyState !== "open", "the connection is closed");
 });
 
-test("a squatter that says INFO without end is let go after a megabyte, and costs the node no time", async (defer) => {
+test("a program that sends INFO without end is dropped after a megabyte, and costs the node no time", async (defer) => {
   let sentBytes = 0;
   const flood = "INFO {}\r\n".repeat(7_000);
   const { port } = await stranger(defer, (socket) => {

@@ -102,7 +102,7 @@ test("the epoch is the time of making in whole microseconds", () => {
   }
 });
 
-test("a look tells what came after the last message that was told, whoever told it", async () => {
+test("a look delivers the messages after the last delivered one, from whatever source that came", async () => {
   const { log, clock, told, reader } = readerOf({ epoch: 7, sequence: 2 });
   for (let i = 0; i < 4; i++) log.publish();
   assert.equal(await reader.look(), true);
@@ -112,7 +112,7 @@ test("a look tells what came after the last message that was told, whoever told 
   assert.equal(log.reads, 1, "without news there is nothing to read");
 });
 
-test("the age of a message is told by the leader's clock, whatever this node's clock says", async () => {
+test("the age of a message is by the leader's clock, whatever this node's clock says", async () => {
   const { log, clock, told, reader } = readerOf({ epoch: 7, sequence: 0 });
   const ages: (number | undefined)[] = [];
   const take = told.take.bind(told);
@@ -150,7 +150,7 @@ test("a message under a subject that is not ours has a number too", async () => 
   assert.deepEqual(told.events, ["take 2 dict 2", "settled 2"]);
 });
 
-test("a message that does not verify is told as unsigned, in its place: its number counts on every node", async () => {
+test("a message that does not verify is delivered as unsigned, in its place: its number counts on every node", async () => {
   const seal = new Seal(["a secret of the fleet"]);
   const { log, told, reader } = readerOf({ epoch: 7, sequence: 0 }, seal);
   const all = bytesOf('{"all":true}');
@@ -172,7 +172,7 @@ test("a message that does not verify is told as unsigned, in its place: its numb
   assert.deepEqual(takes.map((data) => data === UNSIGNED), [true, false, true, true]);
 });
 
-test("a gap is one wherever it is in what was not told yet, and deletes of older messages are none", async () => {
+test("a gap anywhere in the undelivered messages counts, and deletes of older messages do not", async () => {
   const without = async (...gone: number[]) => {
     const { log, told, reader } = readerOf({ epoch: 7, sequence: 3 });
     for (let i = 0; i < 6; i++) log.publish();
@@ -198,7 +198,7 @@ test("another life is found by its time, even with more messages than before", a
   assert.deepEqual([told.events, told.label], [["restart 4", "settled 4"], { epoch: 7, sequence: 4 }]);
 });
 
-test("a stream that has lost its last messages is made anew, when it says so twice", async () => {
+test("a stream that has lost its last messages counts as a new one, when it says so twice", async () => {
   const { log, told, reader } = readerOf({ epoch: 7, sequence: 5 });
   for (let i = 0; i < 3; i++) log.publish();
   await assert.rejects(reader.look(), /fewer messages than before/);
@@ -233,7 +233,7 @@ test("those who ask while a look is in flight share the next one", async () => {
   assert.deepEqual([log.states, told.label.sequence], [2, 1]);
 });
 
-test("a look that fails keeps nobody from the next one", async () => {
+test("a look that fails does not prevent the next one", async () => {
   const { log, told, reader } = readerOf({ epoch: 7, sequence: 0 });
   log.fault = new Error("no leader");
   const asked = [reader.look(), reader.look()];
@@ -272,7 +272,7 @@ test("catching up does not wait for the pace", async () => {
   }
 });
 
-test("a look after a bell that fails is told as a doubt", async () => {
+test("a failed look after a bell is reported as a doubt", async () => {
   const { log, clock, reader, doubts } = readerOf({ epoch: 7, sequence: 0 });
   await reader.look();
   log.fault = new Error("no leader");
@@ -281,7 +281,7 @@ test("a look after a bell that fails is told as a doubt", async () => {
   assert.equal(doubts(), 1);
 });
 
-test("nothing is told once it is closed, also by a look in flight", async () => {
+test("nothing is delivered after the close, not even by a look in flight", async () => {
   const { log, clock, told, reader, doubts } = readerOf({ epoch: 7, sequence: 0 });
   await reader.look();
   const answer = Promise.withResolvers<void>();

@@ -97,7 +97,7 @@ test("nodes of different settings that make the stream at the same time use one"
   assert.equal(state.difference, "max_msgs is 7, not 1000000");
 });
 
-test("what an operator publishes by hand is told", { ...needs, programs: ["nats"] }, async (defer) => {
+test("a message that an operator publishes by hand is delivered", { ...needs, programs: ["nats"] }, async (defer) => {
   const { url } = await startNats(defer);
   const { recorder } = await followed(defer, [url], { checkIntervalMs: 3_600_000 });
   await run("nats", ["--server", url, "pub", "peers.invalidate.dict", '{"all":true}']);
@@ -191,7 +191,7 @@ test(
   },
 );
 
-test("a message that an operator deletes is a gap for those only who were not told of it", needs, async (defer) => {
+test("a message that an operator deletes is a gap only for nodes that did not get it", needs, async (defer) => {
   const server = await startNats(defer);
   const proxy = await lossyProxy(defer, server.port);
   const { recorder } = await followed(defer, [`nats://127.0.0.1:${proxy.port}`]);
@@ -234,7 +234,7 @@ function isStopped(pid: number): boolean {
   return threads.every((thread) => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8")));
 }
 
-test("what the server refuses was not added, and is known not to be", needs, async (defer) => {
+test("a message that the server refuses was not added, and its publisher knows", needs, async (defer) => {
   const file = `${await temporaryFolder(defer)}/nats.conf`;
   const permissions = { publish: ["$KV.peers.>", "$JS.API.>", "peers.invalidate.dict"], subscribe: [">"] };
   const users = [{ user: "node", password: "pw", permissions }];
@@ -351,7 +351,7 @@ test(
   },
 );
 
-test("contact with the log may be had more often than with the list of peers", needs, async (defer) => {
+test("a node may contact the log more often than the list of peers", needs, async (defer) => {
   const { url } = await startNats(defer);
   const { recorder } = await followed(defer, [url], { checkIntervalMs: 3_600_000, logCheckIntervalMs: 100 });
   for (let i = 0; i < 5; i++) {

@@ -65,7 +65,7 @@ for (const [first, second] of pairs) {
   });
 }
 
-test("of three nodes that start at once, and of the two that are left, exactly one runs the server", async (defer) => {
+test("of three nodes that start at once, and later of the two that remain, exactly one runs the server", async (defer) => {
   const { port, storeDir } = await place(defer);
   const runtimes: RuntimeName[] = ["bun", "deno", "bun"];
   let nodes = runtimes.map((runtime) => startEmbedded(defer, runtime, port, storeDir));

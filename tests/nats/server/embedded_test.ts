@@ -64,7 +64,7 @@ test("the embedded server starts where nothing listens, says so once, and is gon
   assert.deepEqual(log.lines, [expected]);
 });
 
-test("only who can read the store gets in: its files are for this user, and no process list or log shows the login", async (defer) => {
+test("only a user that can read the store gets in: its files are for this user, and no process list or log shows the login", async (defer) => {
   const { embedded, log, port, storeDir } = await prepare(defer);
   await embedded.start();
   await assert.rejects(connect({ servers: `nats://127.0.0.1:${port}` }), /Authorization Violation/);
@@ -114,7 +114,7 @@ test("the login stays the same from one start to the next", async (defer) => {
   await nc.close();
 });
 
-test("of several that make the login of one store at once, all end with one", async (defer) => {
+test("several nodes that make the login of one store at once end with the same one", async (defer) => {
   const storeDir = await temporaryFolder(defer);
   const options = { storeDir, searchPath: "/usr/bin:/bin", namedBinary: "", serverName: "test" };
   const children = await Promise.all(
@@ -132,7 +132,7 @@ test("of several that make the login of one store at once, all end with one", as
   assert.equal(await readFile(`${storeDir}/nkey`, "utf8"), held);
 });
 
-test("a login that is none is named, without what it holds", async (defer) => {
+test("a file without a valid login is named, without its content", async (defer) => {
   const storeDir = await temporaryFolder(defer);
   await writeFile(`${storeDir}/nkey`, "hunter2");
   const { embedded, log } = await prepare(defer, { storeDir });
@@ -234,7 +234,7 @@ test("without any nats-server start resolves and one line says what to do", asyn
   assert.deepEqual(processesOf(storeDir), []);
 });
 
-test("without any nats-server, one that is started later by others is used", async (defer) => {
+test("without any nats-server, a server that others start later is used", async (defer) => {
   const searchPath = await folderOfPrograms(defer, ["mkdir", "mv", "flock"]);
   const { embedded, log, port } = await prepare(defer, { searchPath, bundledBinary: "" });
   await embedded.start();
@@ -291,7 +291,7 @@ test("a port that something else serves is reported once, and taken when it is f
   assert.match(log.lines[1]!, /started the bundled nats-server/);
 });
 
-test("a server that ends whenever it is started is told of once, and start resolves", async (defer) => {
+test("a server that ends after each start is reported once, and start resolves", async (defer) => {
   const storeDir = await temporaryFolder(defer);
   await writeFile(`${storeDir}/jetstream`, "where the server wants a folder");
   const { embedded, log } = await prepare(defer, { storeDir });

@@ -85,7 +85,7 @@ for (const allow_direct of [true, false]) {
   });
 }
 
-test("the last of several quick changes is told, round after round", { timeoutMs: 60_000 }, async (defer) => {
+test("the last of several quick changes is delivered, round after round", { timeoutMs: 60_000 }, async (defer) => {
   const { bucket, readerOf } = await opened(defer);
   const reader = readerOf();
   const recorder = new Recorder();
@@ -108,7 +108,7 @@ test("the last of several quick changes is told, round after round", { timeoutMs
   assert.equal(recorder.begins, 1);
 });
 
-test("a subject may be followed and let go of while the reader runs", async (defer) => {
+test("a subject may be followed and dropped while the reader runs", async (defer) => {
   const { bucket, readerOf } = await opened(defer);
   await bucket.put("dict.a", bytes("a"), 0);
   await bucket.put("other.b", bytes("b"), 0);
@@ -210,7 +210,7 @@ test("a bell whose message is not stored yet is followed by a few looks, and no 
   assert.equal(clock.pending, 0);
 });
 
-test("a hundred bells in a row are a look every 25 ms", async () => {
+test("a hundred bells in a row cause one look every 25 ms", async () => {
   const { stream, clock, recorder } = await told();
   stream.lasts = 0;
   for (let i = 0; i < 100; i++) {
@@ -238,7 +238,7 @@ test("a bell that rings while a look is in flight is not lost", async () => {
   assert.equal(recorder.last, 2);
 });
 
-test("a check where nothing happened is one small question, and finds what no bell told", async () => {
+test("a check without changes is one small question, and a check finds changes without a bell", async () => {
   const { stream, clock, reader, recorder } = await told((stream) => ["a", "b"].forEach((key) => stream.write(key)));
   await reader.check();
   stream.infos = stream.lasts = 0;
@@ -283,7 +283,7 @@ test("a bell during a check is no reason to read everything again", async () => 
   assert.equal(recorder.begins, 1);
 });
 
-test("a read that fails is told as a doubt, and the next check reads", async () => {
+test("a failed read is reported as a doubt, and the next check reads", async () => {
   const { stream, clock, reader, recorder, doubts } = await told((stream) => stream.fault = new Error("no leader"));
   await assert.rejects(reader.whole(), /no leader/);
   assert.equal(doubts(), 1);

@@ -86,7 +86,7 @@ async function stepAll(pair: Pair, afterMs = 0): Promise<void> {
   for (let steps = 0; await step(pair, afterMs); steps++) assert.ok(steps < 1_000);
 }
 
-test("a long value arrives whole and with its times, in pieces, and never are more bytes under way than the window", async (defer) => {
+test("a long value arrives whole and with its times, in pieces, and the bytes on their way never exceed the window", async (defer) => {
   const one = await pair(defer);
   const far = one.slow();
   const asked = one.ask("25500");
@@ -138,7 +138,7 @@ test("probes and short values go between the pieces, behind no more of them than
   assert.equal((await big).body.length, 50_000);
 });
 
-test("long values share the link in turns, and a shorter one is through before a longer one that began sooner", async (defer) => {
+test("long values take turns on the link, and a shorter one ends before a longer one that began earlier", async (defer) => {
   const one = await pair(defer);
   const far = one.slow();
   const order: string[] = [];
@@ -406,7 +406,7 @@ test("each breach of the rules of pieces closes the connection with its reason",
   assert.notEqual(near, net.dialed.at(-1));
 });
 
-test("a value in pieces that fits no ask is a breach; one that nobody waits for is read and costs no memory", async (defer) => {
+test("a value in pieces that fits no ask is a breach; a value without waiters is read and costs no memory", async (defer) => {
   const { net, a, far } = await pair(defer);
   const channel = channelOf(a, "b");
   far.handler = DEAF;

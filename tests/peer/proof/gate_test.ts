@@ -138,7 +138,7 @@ test("a client that gives up is forgotten, before its time and during the verifi
   assert.equal(clock.pending, 0);
 });
 
-test("a challenge that grows too old while the proof is held, or during the verification, admits nobody", async () => {
+test("a challenge that grows too old while the proof is held, or during the verification, admits no peer", async () => {
   const held = stage({ heldProofMs: 10_000 });
   held.keys.clear();
   const said = held.knock(await held.proofBy(A));
@@ -179,7 +179,7 @@ test("a wrong signature does not make the node read its roster again, and is ver
   ]);
 });
 
-test("when too many challenges were answered rightly in a short time, nobody is admitted until they are old", async () => {
+test("when too many challenges were answered correctly in a short time, no peer is admitted until they are old", async () => {
   const { clock, letGo, proofBy, knock } = stage({ usedChallenges: 2 });
   const results: unknown[] = [];
   for (let i = 0; i < 3; i++) {

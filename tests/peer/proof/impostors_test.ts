@@ -51,7 +51,7 @@ const until = async (holds: () => boolean) => {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
 };
 
-test("an end without the key of the peer is told no proof, and is no sign of life, whatever it answers", async (defer) => {
+test("an end without the peer's key gets no proof, and is no sign of life, whatever it answers", async (defer) => {
   const others: ((head: Uint8Array) => Promise<string>)[] = [
     (head) => answerToClaim(head, record("c")),
     (head) => answerToClaim(head, record("b", "http://b", "02-b")),

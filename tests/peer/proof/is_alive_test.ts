@@ -54,7 +54,7 @@ test("a node that is silent for the whole time is gone, and so is a closed port"
   assert.equal(await ask(record("a", `http://127.0.0.1:${await freePort()}`)), false);
 });
 
-test("who has got the address of a node, and knows its name and its life, is not taken for it", async (defer) => {
+test("a program at a node's address that knows its name and life is not mistaken for the node", async (defer) => {
   const node = record("a");
   const mallory = record("mallory");
   const other = record("a", node.url, "00-a");

@@ -36,7 +36,7 @@ test("a signature is taken with the key and the text that it was made with only,
   }
 });
 
-test("fields come back as they were written, and anything else is none", async () => {
+test("fields are read as they were written, and any other text gives none", async () => {
   const claim = claimOf(A);
   const challenge = new Challenges({ clock: new ManualClock(), validMs: 1, maxUsed: 1 }).make();
   const proof = await proofOf(claim, B, challenge);
@@ -66,7 +66,7 @@ test("fields come back as they were written, and anything else is none", async (
   }));
 });
 
-test("each of what is signed changes the text, and the two texts never agree", () => {
+test("each signed field changes the text, and the two kinds of text never agree", () => {
   const claim = claimOf(A);
   const texts = [challengeText, proofText].flatMap((textOf) => [
     textOf(claim, B, "c"),

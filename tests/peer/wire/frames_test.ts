@@ -303,7 +303,7 @@ test("messages that are written in one frame are read from it unchanged, also wh
   );
 });
 
-test("a value keeps all that is said of it: not found, private, a variant, its own lifetime, its entity tag, its tags", () => {
+test("a value keeps all its facts: not found, private, a variant, its own lifetime, its entity tag, its tags", () => {
   const abouts: About[] = [
     NOTHING_HERE,
     { ...PLAIN, isPrivate: true },
@@ -335,7 +335,7 @@ test("a value keeps all that is said of it: not found, private, a variant, its o
   assert.deepEqual(push?.type === "push" && push.entries.map(({ value }) => value), values);
 });
 
-test("a value that has nothing special says so in no bytes, and is read without an object for it", () => {
+test("a value without special facts costs no bytes for them, and is read without an object for them", () => {
   const writer = new FrameWriter();
   writer.value(1, valueOf("body"), NOW_MS);
   assert.equal(writer.length, 9 + VALUE_HEAD_BYTES + "text/plain".length + "body".length);
@@ -659,7 +659,7 @@ function valueFrame(about: string | Uint8Array, times: Record<number, number> = 
   return bytes;
 }
 
-test("what no node says of a value is malformed: no JSON, other types, statuses, names, control characters, too much", () => {
+test("facts of a value that no node writes are malformed: no JSON, other types, statuses, names, control characters, too much", () => {
   const reason = (about: unknown) => readAll(valueFrame(JSON.stringify(about))) ?? "read";
   assert.equal(reason({ status: 404 }), "read");
   assert.equal(reason({ status: 404, ofALaterRelease: { deep: [] } }), "read");
@@ -721,7 +721,7 @@ test("what no node says of a value is malformed: no JSON, other types, statuses,
   }
 });
 
-test("what no node says of the times of a value is malformed", () => {
+test("times of a value that no node writes are malformed", () => {
   const reason = (at: number, ms: number) => readAll(valueFrame("", { [at]: ms })) ?? "read";
   const all = [0, 8, 16, 24];
   for (const at of all) {

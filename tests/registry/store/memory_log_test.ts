@@ -16,7 +16,7 @@ async function followed(stream: MemoryStream) {
   return { log, recorder };
 }
 
-test("a node that lags is told nothing, catches up when it goes on, and has a gap beyond what is kept", async () => {
+test("a lagging node gets no messages, catches up when it goes on, and has a gap if messages were dropped", async () => {
   const stream = new MemoryStream(new ManualClock(), { maxMessages: 3 });
   const { log: other, recorder: witness } = await followed(stream);
   const { log, recorder } = await followed(stream);
@@ -59,7 +59,7 @@ test("no more than 16 MiB of messages are kept", async () => {
   assert.deepEqual(recorder.told, [`restart ${2 * most + 1}`]);
 });
 
-test("what was published is a copy, and each life begins later than the one before", async () => {
+test("a published message is a copy, and each life begins later than the one before", async () => {
   const clock = new ManualClock();
   const stream = new MemoryStream(clock);
   const { log, recorder } = await followed(stream);
@@ -77,7 +77,7 @@ test("what was published is a copy, and each life begins later than the one befo
   assert.deepEqual(lives, [epoch + 1, epoch + 2], "also within one millisecond");
 });
 
-test("a node may close its log in the middle of what it is told", async () => {
+test("a node may close its log while it gets a message", async () => {
   const stream = new MemoryStream(new ManualClock());
   const log = stream.open();
   const recorder = new Recorder();

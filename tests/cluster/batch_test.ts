@@ -92,7 +92,7 @@ test("a client that goes away ends the gets of its batch at the origin, and no o
     await until(() => ofThis(open) >= 64, 10_000, () => `${ofThis(open)} loads on ${kind}`);
     client.abort();
     await until(() => ofThis(open) === 0, 5_000, () => `${ofThis(open)} of ${ofThis(asked)} go on, on ${kind}`);
-    // Loads that had timed out instead would have made room for others.
+    // If these loads had timed out instead, others would have had room.
     assert.ok(ofThis(asked) <= 256, `${ofThis(asked)} loads on ${kind}`);
     assert.deepEqual(node.lines.filter((line) => /error/i.test(line)), []);
   });

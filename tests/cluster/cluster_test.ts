@@ -78,7 +78,7 @@ test("200 requests at once for a cold word, on all nodes, cost one load", { time
     const stats = await Promise.all(nodes.map((node) => node.stats()));
     return stats.reduce((sum, { groups }) => sum + (groups["dict"] as unknown as Record<string, number>)[name]!, 0);
   };
-  // 40 on each node. The four others have asked the owner; who waits for long asks once more.
+  // 40 on each node. The four others have asked the owner; a node that waits for long asks once more.
   const haveCome = async () => {
     const asks = await counted("serverRequests");
     return asks >= 4 && await counted("gets") - asks >= 200;

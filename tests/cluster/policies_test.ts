@@ -57,7 +57,7 @@ test(
           assert.ok(await madeAtMs(strict, k) >= oldestMs, `${kind}: key ${k} in round ${round}`);
         }
       }
-      // All values are new at the start of the rounds, and once more whenever their time is over.
+      // All values are new at the start of the rounds, and again each time they expire.
       const spans = 1 + Math.ceil((performance.now() - sinceMs) / TTL_MS);
       assert.ok(loads.length <= KEYS + spans * KEYS, `${loads.length} loads`);
       // The others go by their own policy.

@@ -69,7 +69,7 @@ test(
     const asking = [bun, deno];
     for (const node of asking) {
       await node.line("not serving wn: asking the nodes that do");
-      // Each is ready, and may not list yet who has joined after it.
+      // Each node is ready, but may not list the nodes that joined after it yet.
       await until(
         async () => await statusOf(node, "/cache/wn/first") === 200,
         5_000,

@@ -87,7 +87,7 @@ async function lifeOf(defer: Defer, kind: RuntimeKind, workers: number): Promise
   assert.equal(count(heard, "READY=1"), 1, "workers tell systemd nothing");
 }
 
-/** A folder in which systemd-notify is that of systemd 253 and later, which adds the time of the machine to `--reloading`. */
+/** A folder with a systemd-notify like that of systemd 253 and later, which adds the machine's time to `--reloading`. */
 function later(defer: Defer): string {
   const folder = temporaryDirectory(defer);
   const program = join(folder, "systemd-notify");
@@ -99,7 +99,7 @@ function later(defer: Defer): string {
   return folder;
 }
 
-test("a reload is told from its beginning to its end, with what came of it", needs, async (defer) => {
+test("systemd hears of a reload's start and end, with its result", needs, async (defer) => {
   await onBothRuntimes(async (kind) => {
     const { socket, heard } = await listener(defer);
     const file = join(temporaryDirectory(defer), "muster.json");
@@ -128,7 +128,7 @@ test("a reload is told from its beginning to its end, with what came of it", nee
 });
 
 test(
-  "a reload is told without the time by an older systemd-notify, and never before the start nor after the end",
+  "an older systemd-notify reports a reload without the time, and never before the start or after the end",
   needs,
   async (defer) => {
     const { socket, heard } = await listener(defer);
@@ -142,7 +142,7 @@ test(
     const manager = new ServiceManager(env, clock, log);
     manager.reloading();
     manager.ready();
-    // Its beginning was not told.
+    // Its start was not reported.
     manager.reloaded(undefined);
     manager.reloading();
     manager.reloaded(`a\nfault ${"x".repeat(500)}`);
@@ -181,7 +181,7 @@ test("a node that does not answer itself is not told to live", needs, async (def
   const manager = new ServiceManager(env, clock, log);
   manager.watch(() => isAlive ? Promise.resolve(true) : Promise.reject(new Error("stuck")));
   await until(() => heard.length === 1, 5_000, () => `${heard}`);
-  // The message comes before its sender has ended, whose own timer is another one.
+  // The message comes before the end of its sender, which has a timer of its own.
   await until(() => lastDelayMs === 15_000 && clock.pending === 1, 5_000, () => "no timer");
   isAlive = false;
   await clock.advance(15_000);

@@ -1,4 +1,4 @@
-/** Bodies that break off on their way through real nodes. Runs once: its subject is in processes. */
+/** Bodies that break off on their way through real nodes. Runs on one runtime: it starts nodes on both. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -67,7 +67,7 @@ for (const kind of bothRuntimes) {
       socket.destroy();
       await until(() => left === i, 10_000, () => "the site is still sent a body");
     }
-    // What a request has to say of the site is said before the answer to a later one.
+    // A request reports a fault of the site before the answer to a later request.
     const { groups } = await node.stats() as unknown as { groups: { site: { originUnreachableSince?: string } } };
     assert.equal(groups.site.originUnreachableSince, undefined);
     assert.deepEqual(node.lines.filter((line) => !/"level":"info"|Warning/.test(line)), []);

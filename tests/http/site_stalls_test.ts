@@ -1,4 +1,4 @@
-/** Requests that go through a node to a site, where a side stalls: by a manual clock, on the test's own runtime. */
+/** Requests that go through a node to a site, when either side stalls: with a manual clock, on the test's own runtime. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 import { siteBehindNode } from "./site_support.ts";
 import { openSocket } from "./support.ts";
 
-test("a client that stalls in its body is told so, and that the connection ends", async (defer) => {
+test("a client that stalls in its body gets an answer that says so, and that the connection ends", async (defer) => {
   const clock = new ManualClock();
   const site = await siteBehindNode(defer, (_, response) => response.end("whole"), { clock });
   const socket = openSocket(site.port, defer);
@@ -25,7 +25,7 @@ test("a client that stalls in its body is told so, and that the connection ends"
   assert.deepEqual(site.log.lines, []);
 });
 
-test("a site that gives no answer to a request that goes through is too slow after a minute", async (defer) => {
+test("a site that does not answer a forwarded request times out after a minute", async (defer) => {
   const clock = new ManualClock();
   const site = await siteBehindNode(defer, () => {}, { clock });
   const answer = fetch(`${site.url}/cache/site/k`, { method: "POST", body: "x" });
@@ -57,7 +57,7 @@ test("a site that stalls in a value over the limit ends the client's answer as b
   await until(() => held.at(-1)!.destroyed, 5_000, () => "the site's connection is still open");
 });
 
-test("a client that takes nothing of an answer that goes through holds the site for 30 s at most", async (defer) => {
+test("a client that reads nothing of a forwarded answer holds the site for 30 s at most", async (defer) => {
   const clock = new ManualClock();
   let isLeft = false;
   const site = await siteBehindNode(defer, (_, response) => {
@@ -72,7 +72,7 @@ test("a client that takes nothing of an answer that goes through holds the site 
   socket.pause();
   socket.write("POST /cache/site/k HTTP/1.1\r\nHost: h.test\r\nContent-Length: 0\r\n\r\n");
   await until(() => site.asked.length === 1, 5_000, () => "the site got nothing");
-  // The buffers between the two fill up first, and each piece begins the time anew.
+  // The buffers between the two fill up first, and each piece restarts the time.
   await until(
     async () => {
       await clock.advance(10_000);

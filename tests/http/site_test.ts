@@ -476,7 +476,7 @@ test("a GET with a body is refused, and neither stored nor passed on without it"
   assert.equal(site.asked.length, asked);
 });
 
-test("an answer without a type gets none on its way: a browser is to look for itself", async (defer) => {
+test("an answer without a content type gets none from a node: the browser decides", async (defer) => {
   const body = (path: string) => path.endsWith("long") ? "x".repeat(300_000) : "<p>hello";
   const site = await siteBehindNode(defer, ({ url }, response) => {
     response.writeHead(url!.endsWith("none") ? 204 : 200, { "cache-control": "max-age=60" });

@@ -1,4 +1,4 @@
-/** Every example in a doc comment of the library runs as it stands, and so do those of its README that need no other node. */
+/** Runs every example in the library's doc comments, and the examples of its README that need no other node. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

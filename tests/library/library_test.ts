@@ -633,7 +633,7 @@ test("without NATS a node can be asked, is not ready, and says why to its log on
   await assert.rejects(node.ready, UnavailableError);
 });
 
-test("a node is given other groups while it runs, with the types of their values", async (defer) => {
+test("a reload changes a running node's groups, and the types of their values", async (defer) => {
   const loads: string[] = [];
   const loadBy = (name: string) => (key: string) => {
     loads.push(`${name} ${key}`);
@@ -666,7 +666,7 @@ test("a node is given other groups while it runs, with the types of their values
   await assert.rejects(ended.get("a"), /UnavailableError: the node was reloaded without the group ended/);
   assert.equal((await node.fetch(new Request("http://h.test/cache/ended/a"))).status, 404);
   assert.ok(lines.includes("reloaded: added the group users; changed the group kept (ttlMs); ended the group ended"));
-  // Another function without another policy, and the group that had ended again.
+  // Another function with the same policy, and the ended group again.
   await next.reload({ groups: { kept: { type: "text", load: loadBy("third"), ttlMs: 60_000 }, ended: first } });
   assert.deepEqual([await kept.get("c"), await kept.get("b")], ["c by third", "b by second"]);
   assert.equal(await ended.get("a"), "a by first");
@@ -713,7 +713,7 @@ test("a reload that cannot be followed changes nothing, and says what cannot cha
   assert.equal(await node.group("page").get("other"), "new");
 });
 
-test("reloads are done in the order in which they are asked for, and none after the close", async () => {
+test("reloads run in the order of their calls, and none runs after the close", async () => {
   const groupOf = (value: string) => ({ page: { type: "text", load: () => value } } as const);
   const node = await createNode({ nats: "off", drainTimeout, groups: groupOf("0") });
   const both = await Promise.allSettled([
@@ -729,7 +729,7 @@ test("reloads are done in the order in which they are asked for, and none after 
   await assert.rejects(node.reload({ groups: groupOf("3") }), UnavailableError);
 });
 
-test("a get in flight is answered though a reload ends its group, and other nodes learn of the new one", async (defer) => {
+test("a get in flight is answered though a reload ends its group, and other nodes learn of the new group", async (defer) => {
   const { url } = await startNats(defer);
   const gate = Promise.withResolvers<void>();
   const slow = { slow: { type: "text", load: (key: string) => gate.promise.then(() => key) } } as const;

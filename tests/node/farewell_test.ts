@@ -32,7 +32,7 @@ const readiness = async (node: NodeProcess) => (await ask(`${node.url}/readyz`))
 class Balancer {
   readonly failures: string[] = [];
   answered = 0;
-  /** The longest from one look to the end of the next. */
+  /** The longest time from the start of one check to the end of the next. */
   longestLookMs = 0;
   readonly #nodes: readonly NodeProcess[];
   #ready: readonly NodeProcess[];
@@ -95,7 +95,7 @@ test(
   async (defer) => {
     await onBothRuntimes(async (kind) => {
       let balancer = await leave(defer, kind, ["--farewell", "2s"]);
-      // A balancer that was kept from looking shows nothing of the node.
+      // A balancer that could not check in time says nothing about the node.
       for (let tries = 1; tries < 4 && balancer.longestLookMs > 1_900; tries++) {
         balancer = await leave(defer, kind, ["--farewell", "2s"]);
       }

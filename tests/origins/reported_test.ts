@@ -53,7 +53,7 @@ test("of a site, a request that could not pass through is reported too, and no k
   assert.deepEqual(origin.changedBy!("k", [])?.keys, ["k", "other"]);
 });
 
-test("a request that goes through is counted by how its answer ended, and one that broke off is reported once", async () => {
+test("a forwarded request counts by the end of its answer, and a broken answer is reported once", async () => {
   const [clock, log] = [new ManualClock(), new MemoryLog()];
   let status = 200;
   let fault: Error | undefined;

@@ -23,7 +23,7 @@ for (const kind of bothRuntimes) {
       await crowd.open(200, rest);
       const waited = await waitMs(node, 10_000);
       assert.ok(waited !== undefined, node.account("an answer"));
-      // The ends of its connections, and its lines, come in their own time.
+      // Its connections end, and its lines come, some time later.
       await until(() => crowd.closed > 100, 5_000, () => `closed ${crowd.closed}`);
       await node.line("idle connections are");
       assert.equal(node.exitCode, undefined);

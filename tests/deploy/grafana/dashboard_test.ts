@@ -131,7 +131,7 @@ test(
     const rate = 'sum(rate(muster_hop_duration_seconds_count{job="muster"}[10s])) > 0';
     const isSeen = async () => (await query(rate)).data.result.length > 0;
     await until(isSeen, 20_000, () => "no rate of hops");
-    // It asks for OpenMetrics first, and refuses what it cannot read. A busy node may be late once.
+    // Prometheus asks for OpenMetrics first, and refuses a text that it cannot read. A busy node may be late once.
     let up: unknown[] = [];
     const areUp = async () => {
       const { data: { activeTargets } } = await get("targets?state=active");
@@ -145,7 +145,7 @@ test(
       rules = loaded.flatMap((group: { rules: unknown[] }) => group.rules);
       return rules.every(({ health }) => health !== "unknown");
     };
-    // A rule is unknown until its turn has come once.
+    // The state of a rule is unknown until Prometheus has evaluated it once.
     await until(areEvaluated, 10_000, () => JSON.stringify(rules));
     assert.deepEqual(rules.map(({ name }) => name).sort(), [...ALERTS].sort());
     for (const rule of rules) assert.deepEqual([rule.name, rule.health, rule.state], [rule.name, "ok", rule.state]);
@@ -163,7 +163,7 @@ test(
       }
       return empty.length === 0;
     };
-    // A rate needs two looks of Prometheus at each figure.
+    // A rate needs two samples of each figure.
     await until(haveResults, 10_000, () => `no result: ${empty}`);
 
     const { types } = parse(await (await fetch(`${first.url}/metrics`)).text());

@@ -169,7 +169,7 @@ test("a simulation counts what this node owns of what it holds", async () => {
   assert.equal(alone.keys, 1, "a node that is leaving owns nothing");
 });
 
-test("a node to remove is known by a list of peers or by a link, and an unknown one is answered with those names", async () => {
+test("a node to remove must be in a list of peers or have a link; the answer to an unknown name lists these names", async () => {
   const { ask, dict, state } = made();
   dict.figures = { roster: { revision: 3, peers: [record("n1"), { ...record("n2"), state: "draining" }] } };
   dict.main.set("k", valueOf("body"));
@@ -199,7 +199,7 @@ test("a node to remove is known by a list of peers or by a link, and an unknown 
   ]);
 });
 
-test("of many names a refusal shows the first twenty, and how many there are more", () => {
+test("a refusal shows the first twenty names, and the number of the others", () => {
   const names = Array.from({ length: 25 }, (_, i) => `n${String(i).padStart(2, "0")}`).reverse();
   assert.match(namesText(names), /^n00, n01, .*, n19 and 5 more$/);
   assert.deepEqual([namesText(["b", "a", "b"]), namesText([])], ["a, b", "none"]);

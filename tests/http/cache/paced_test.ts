@@ -77,7 +77,7 @@ test("a reader that goes away ends the source, and no timer is left", async () =
   assert.equal(state.reason, "gone");
 });
 
-test("a silent client is told so by an error of its own", async () => {
+test("a silent source ends the body with the caller's own error", async () => {
   const clock = new ManualClock();
   const sourceError = (silentMs: number) => new SlowRequestError(`nothing for ${silentMs} ms`);
   const read = paced(source().stream, clock, { sourceMs: 1_000, sourceError }).getReader().read();

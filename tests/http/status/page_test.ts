@@ -232,7 +232,7 @@ test("the status page of an empty group divides by no zero, and HEAD has the hea
   assert.equal((await app.request("http://h/", { method: "POST" })).status, 405);
 });
 
-test("a page, and each message of its stream, makes this node's own report once, with what its peers told", async (defer) => {
+test("a page, and each message of its stream, makes this node's report once, and adds the peers' reports", async (defer) => {
   const clock = new ManualClock();
   const peers = ["n1", "n3", "n2"].map(record);
   const figures = { reports: 0, asked: [] as string[] };

@@ -233,7 +233,7 @@ test("groups that a node cannot have leave everything as it is", () => {
   assert.deepEqual(did, ["remove t", "change s", "add u", "change defined"]);
 });
 
-test("a value that a peer has asked for comes, though its owner ends the group meanwhile", async (defer) => {
+test("a peer gets the value that it asked for, though the owner ends the group meanwhile", async (defer) => {
   const origin = await startOrigin(defer);
   const { template } = origin;
   const both = { g: { origin: template }, h: { origin: template } };
@@ -253,7 +253,7 @@ test("a value that a peer has asked for comes, though its owner ends the group m
   assert.equal(await textOf(b, "h/later"), "later");
 });
 
-test("while NATS is away groups come, go and change, and the lists say so when it is back", async (defer) => {
+test("while NATS is away groups are added, removed and changed, and the lists follow when it is back", async (defer) => {
   const { template } = await startOrigin(defer);
   const { a, b, log, bucket } = await startPair(defer, { g: { origin: template }, old: { origin: template } });
   await peersOf(b, "old", 2, log);

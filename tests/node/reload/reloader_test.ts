@@ -46,7 +46,7 @@ function setUp(first: object = { groups: groupsOf("a") }) {
   /** The checks of origins: each waits for its gate, if it has one. */
   const checks: { groups: string; serve: Config["serve"]; gate: PromiseWithResolvers<void> }[] = [];
   let areGated = false;
-  /** What a service manager hears. */
+  /** The messages to a service manager. */
   const heard: string[] = [];
   const watcher = {
     reloading: () => void heard.push("reloading"),
@@ -260,7 +260,7 @@ test("without a file there is nothing to read again", async () => {
   assert.deepEqual(log.lines, ["info there is nothing to read again: --config names no regular file"]);
 });
 
-test("which groups are served waits for a restart: until then their headers are read, and their origins tried", async () => {
+test("a changed --serve needs a restart: until then the served groups' headers are read, and their origins tried", async () => {
   const headers = { authorization: { file: "key" } };
   const group = { origin: "http://127.0.0.1:9/{key}", headers };
   const { write, program, reloader, checks, log } = setUp({ groups: { a: group, b: group } });
@@ -273,7 +273,7 @@ test("which groups are served waits for a restart: until then their headers are 
   assert.deepEqual(checks.map(({ groups, serve }) => [groups, serve]), [["c", undefined]]);
 });
 
-test("a file that names another one which comes later is followed then, and its fault is told once", async () => {
+test("a file that names a missing file is followed when that file comes, and its fault is reported once", async () => {
   const { clock, write, disk, program, log } = setUp();
   const { key } = disk;
   disk.key = undefined;
@@ -290,7 +290,7 @@ test("a file that names another one which comes later is followed then, and its 
   assert.equal(log.lines.length, 2, log.lines.join("\n"));
 });
 
-test("a fault that changes while the file stays the same is told again, and a signal always gets an answer", async () => {
+test("a fault that changes while the file stays the same is reported again, and a signal always gets an answer", async () => {
   const { clock, write, program, reloader, log } = setUp();
   program.refuses = new TypeError("one reason");
   write({ groups: groupsOf("a", "b") });
@@ -302,7 +302,7 @@ test("a fault that changes while the file stays the same is told again, and a si
   assert.deepEqual(reasons, ["one reason", "another reason", "another reason"]);
 });
 
-test("a reload whose origin turns out wrong during the shutdown is not told any more", async () => {
+test("a reload whose origin turns out wrong during the shutdown is not reported", async () => {
   const { write, reloader, checks, gateChecks, log, program } = setUp();
   gateChecks();
   write({ groups: groupsOf("a", "b") });
@@ -313,7 +313,7 @@ test("a reload whose origin turns out wrong during the shutdown is not told any 
   assert.deepEqual([log.lines, program.figures!.fault], [[], undefined]);
 });
 
-test("a reload that is asked for in the turn in which the last one ends is done", async () => {
+test("a reload requested in the turn in which the last one ends is done", async () => {
   for (let reactions = 0; reactions < 8; reactions++) {
     const { write, reloader, program } = setUp();
     write({ groups: groupsOf("b") });
@@ -335,10 +335,10 @@ test("a reload that is asked for in the turn in which the last one ends is done"
   }
 });
 
-test("a service manager hears of each reload that was asked for, and of another outcome", async () => {
+test("a service manager hears of each requested reload, and of each changed result", async () => {
   const { clock, write, disk, heard, reloader } = setUp();
   write({ groups: groupsOf("a", "b") });
-  // It waits for an answer that is younger than its own signal.
+  // It waits for an answer to its own signal.
   await Promise.all([reloader.reload(), reloader.reload()]);
   assert.deepEqual(heard.splice(0), ["reloading", "reloaded", "reloading", "reloaded"]);
   disk.text = undefined;

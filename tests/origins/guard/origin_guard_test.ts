@@ -449,7 +449,7 @@ test("a request that goes through holds its slot until its body has ended, and i
   bodies[0]!.enqueue(new Uint8Array([1, 2]));
   bodies[0]!.close();
   assert.deepEqual([...new Uint8Array(await new Response(first.body).arrayBuffer())], [1, 2]);
-  // The site may not notice at once that nobody reads on.
+  // The site may not notice at once that the reader has left.
   await (await second).body.cancel();
   assert.deepEqual(running(), [1, 0]);
   await clock.advance(1_000);
@@ -472,7 +472,7 @@ test("a request that goes through holds its slot until its body has ended, and i
   assert.equal((await forward()).status, 200);
 });
 
-test("a client's fault in the middle of its request says nothing of the origin, and its slot is kept for a second", async () => {
+test("a client's fault in the middle of its request is not the origin's, and its slot is kept for a second", async () => {
   const origin = new HeldOrigin();
   origin.forward = () => Promise.reject(new SlowRequestError("silent"));
   const { guard, clock } = guarded({ maxConcurrent: 1, breakerShare: 0.1 }, "a", origin);
@@ -486,7 +486,7 @@ test("a client's fault in the middle of its request says nothing of the origin, 
   assert.deepEqual([guard.figures().running, guard.figures().breaker], [0, "closed"]);
 });
 
-test("answers that break off open the breaker; those that end, or that their client leaves, close it", async () => {
+test("answers that break off open the breaker; complete answers, and those that their client leaves, close it", async () => {
   const origin = new HeldOrigin();
   let body: ReadableStreamDefaultController<Uint8Array>;
   origin.forward = () => {
@@ -508,6 +508,6 @@ test("answers that break off open the breaker; those that end, or that their cli
   for (let i = 0; i < 100; i++) await answered(broken);
   assert.equal(guard.figures().breaker, "open");
   await clock.advance(1_000);
-  // The head of one answer is proof enough: the others do not wait for its end.
+  // The head of one answer is enough: other requests do not wait for its end.
   assert.equal(await answered(() => Promise.resolve()), "closed");
 });

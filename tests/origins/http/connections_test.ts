@@ -50,7 +50,7 @@ test("an idle connection is closed in favour of a new one, which waits until it 
   assert.equal(connections.hasRoom(kept.agent), true, "it can go over the idle one");
   assert.equal(connections.hasRoom(undefined), false);
   assert.equal(idle.destroyed, true);
-  // Node's agents forget such a one at their next request, before it has closed.
+  // Node's agents forget such a connection at their next request, before it has closed.
   kept.fake.freeSockets.pop();
   assert.equal(connections.hasRoom(undefined), false);
   const isChanged = settled(connections.changed(never));
@@ -62,7 +62,7 @@ test("an idle connection is closed in favour of a new one, which waits until it 
   assert.equal(connections.hasRoom(undefined), true);
 });
 
-test("one that is in use, or closing by itself, is waited for; who leaves waits no more", async () => {
+test("a request waits for a connection in use or closing; a leaving caller stops waiting", async () => {
   const connections = new Connections();
   const { fake, agent: made } = agent();
   connections.add(made);
@@ -81,7 +81,7 @@ test("one that is in use, or closing by itself, is waited for; who leaves waits 
   await settle();
   assert.equal(isChanged(), true);
   assert.equal(connections.hasRoom(made), true);
-  // Those of a client that is gone count until they have closed.
+  // The connections of a removed client count until they have closed.
   connections.remove(made);
   assert.equal(connections.hasRoom(undefined), false);
   used.end();
@@ -89,7 +89,7 @@ test("one that is in use, or closing by itself, is waited for; who leaves waits 
   await assert.rejects(connections.changed(AbortSignal.abort(new Error("gone"))), /gone/);
 });
 
-test("without a bound there is always room", () => {
+test("without a limit there is always room", () => {
   const connections = new Connections();
   const { fake, agent: made } = agent();
   connections.add(made);
@@ -119,7 +119,7 @@ test("an origin that redirects to itself sees no more connections than it may", 
   for (let round = 0; round < 3; round++) {
     const loads = ["a", "b", "c"].map((key) => origin.load(key + round, never));
     for (const { status = 200 } of await Promise.all(loads)) assert.equal(status, 200);
-    // An end that the server has not heard of yet is none of ours.
+    // The server may not have heard yet that a connection has ended.
     await until(() => open <= 3, 5_000, () => `${open} are open`);
   }
   assert.ok(open <= 3 && most <= 6, `${open} are open, ${most} were`);

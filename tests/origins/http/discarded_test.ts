@@ -1,4 +1,4 @@
-/** Bodies that nobody wants, of errors and redirects: they hold no connection for long. At a raw origin, on both runtimes. */
+/** Unused bodies of errors and redirects must not hold a connection for long. With a raw origin, on both runtimes. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -11,7 +11,7 @@ import { until } from "../../support/until.ts";
 
 const never = new AbortController().signal;
 
-/** A template at an origin that answers each request so. */
+/** A template at an origin that answers each request with `answer`. */
 async function templateAt(defer: Defer, answer: (socket: Socket) => void) {
   const open = new Set<Socket>();
   let connections = 0;
@@ -37,7 +37,7 @@ async function templateAt(defer: Defer, answer: (socket: Socket) => void) {
 const chunk = Buffer.from(`4000\r\n${"x".repeat(0x4000)}\r\n`);
 const head = (status: string, more = "") => `HTTP/1.1 ${status}\r\n${more}\r\n`;
 
-test("an endless body of an error is left, and its connection ends", async (defer) => {
+test("the endless body of an error is not read to its end, and its connection ends", async (defer) => {
   for (const status of ["404 Not Found", "503 Service Unavailable"]) {
     const { load, open } = await templateAt(defer, (socket) => {
       socket.write(head(status, "Transfer-Encoding: chunked\r\n"));
@@ -53,7 +53,7 @@ test("an endless body of an error is left, and its connection ends", async (defe
   }
 });
 
-test("a long one is not begun, and one that stalls is left after a second", async (defer) => {
+test("a long body is not read at all, and a stalled body is given up after a second", async (defer) => {
   const long = await templateAt(defer, (socket) => {
     socket.write(head("404 Not Found", "Content-Length: 1000000\r\n"));
   });
@@ -69,7 +69,7 @@ test("a long one is not begun, and one that stalls is left after a second", asyn
   await until(() => stalled.open.size === 0, 5_000, () => "the connection is kept");
 });
 
-test("a short one is read, and its connection is kept; one that is cut harms nobody", async (defer) => {
+test("a short body is read, and its connection is kept; a body that is cut does no harm", async (defer) => {
   const short = await templateAt(defer, (socket) => {
     socket.write(head("404 Not Found", "Content-Length: 2\r\n") + "hi");
   });

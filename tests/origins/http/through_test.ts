@@ -1,4 +1,4 @@
-/** Requests that go through: what a stall of either side ends, by a manual clock, at a raw origin, the same on both runtimes. */
+/** Requests that go through, when either side stalls: with a manual clock and a raw origin, the same on both runtimes. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -17,7 +17,7 @@ const POST = { method: "POST", target: "/", fields: [] };
 
 interface RawOrigin {
   readonly clock: ManualClock;
-  /** What it was sent. */
+  /** The text that it received. */
   received: string;
   /** The connections that are open. */
   readonly open: Set<Socket>;
@@ -62,7 +62,7 @@ const received = (origin: RawOrigin, text: string) =>
 const closed = (origin: RawOrigin) => until(() => origin.open.size === 0, 5_000, () => "the connection is still open");
 const text = (piece: ReadableStreamReadResult<Uint8Array>) => new TextDecoder().decode(piece.value);
 
-/** A body of which the test gives the pieces. */
+/** A body whose pieces come from the test. */
 function body() {
   let controller!: ReadableStreamDefaultController<Uint8Array>;
   const state = {
@@ -78,7 +78,7 @@ function body() {
   return state;
 }
 
-test("an origin that stalls in its answer breaks it off after 60 s, and loses its connection", async (defer) => {
+test("an answer whose origin stalls breaks off after 60 s, and its connection is closed", async (defer) => {
   const origin = await rawOrigin(defer);
   const sent = origin.send();
   await received(origin, "\r\n\r\n");
@@ -94,7 +94,7 @@ test("an origin that stalls in its answer breaks it off after 60 s, and loses it
   assert.equal(origin.clock.pending, 0);
 });
 
-test("an origin that never answers is too slow after 60 s, and so is one that takes none of the body", async (defer) => {
+test("an origin that never answers times out after 60 s, and so does one that reads nothing of the body", async (defer) => {
   for (const isDeaf of [false, true]) {
     const origin = await rawOrigin(defer, isDeaf);
     const long = body();
@@ -102,7 +102,7 @@ test("an origin that never answers is too slow after 60 s, and so is one that ta
     const late = assert.rejects(origin.send(isDeaf ? long.stream : null), OriginTimeoutError);
     await until(() => origin.open.size === 1, 5_000, () => "no connection");
     if (isDeaf) {
-      // What the buffers of the system take is taken at once.
+      // The system's buffers take the first bytes at once.
       let before = -1;
       await until(
         async () => {
@@ -145,7 +145,7 @@ test("the origin's time does not run while the client sends its body or reads th
   assert.equal(origin.clock.pending, 0);
 });
 
-test("each piece of the answer begins the origin's time anew", async (defer) => {
+test("each piece of the answer restarts the origin's time", async (defer) => {
   const origin = await rawOrigin(defer);
   const sent = origin.send();
   await received(origin, "\r\n\r\n");
@@ -162,7 +162,7 @@ test("each piece of the answer begins the origin's time anew", async (defer) => 
   assert.equal(origin.clock.pending, 0);
 });
 
-test("a client's body that breaks off is the client's fault, and no whole request for the origin", async (defer) => {
+test("a client's body that breaks off is the client's fault, and never looks complete to the origin", async (defer) => {
   const origin = await rawOrigin(defer);
   const broken = body();
   const failed = assert.rejects(origin.send(broken.stream), RequestBodyError);
@@ -205,7 +205,7 @@ test("an origin that answers before the end of the request gets no more of it, a
   assert.ok(!origin.received.includes("\r\n0\r\n"), origin.received);
 });
 
-test("an answer that is cut says that the origin broke off; a caller who leaves ends it with its own reason", async (defer) => {
+test("an answer that is cut fails as broken off by the origin; a leaving caller ends it with its own reason", async (defer) => {
   const cut = await rawOrigin(defer);
   const first = cut.send();
   await received(cut, "\r\n\r\n");

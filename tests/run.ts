@@ -18,7 +18,7 @@ import process from "node:process";
 
 /** Derived from 6.1 minutes on two cores that others kept busy too (load 7), with 6.2 minutes of CPU time. */
 const USUAL_MINUTES = 5;
-/** Chosen: it ends what hangs. A machine that others keep busy took over 20 minutes. */
+/** Ends tests that hang. Chosen: the tests took over 20 minutes on a busy machine. */
 const SUITE_TIMEOUT_MS = 60 * 60 * 1000;
 const PIPE_TIMEOUT_MS = 5_000;
 /** Jobs side by side. Most tests wait more than they compute; two leave a core for each on the smallest CI machines. */

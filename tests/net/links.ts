@@ -94,7 +94,7 @@ async function lossy(run: Run): Promise<Outcome> {
   });
 }
 
-/** A node stands still under load, as one that swaps does: longer than it takes to be evicted. */
+/** A node stands still under load, as a swapping node does, until after its eviction. */
 async function standsStill(run: Run): Promise<Outcome> {
   const world = await World.make(run, { nodes: 5 });
   const victim = nameOf(2);
@@ -112,7 +112,7 @@ async function standsStill(run: Run): Promise<Outcome> {
     );
     node.signal("SIGCONT");
     world.say("it goes on");
-    // Its list is the old one, and equal to nobody's, until it has read the new one.
+    // Until it has read the new list, its list is the old one and differs from all others.
     agreedMs = await world.fleet.agree(30_000);
     await world.pause(5);
   });

@@ -12,8 +12,8 @@ export interface Row {
 export const AGREED = "all agree after";
 
 /**
- * What clients saw at healthy nodes and at those at fault, extra loads, when all nodes agreed, and the other targets with what
- * was measured.
+ * The answers of healthy and of faulty nodes, extra loads, the time until all nodes agreed, and the other targets with
+ * their measurements.
  */
 export function table(rows: readonly Row[]): string {
   return [

@@ -45,7 +45,7 @@ export interface Seen {
   readonly overOneSecondPercent: number;
 }
 
-/** What clients saw, from how long each answer took. */
+/** The answers that clients got, by the time that each one took. */
 export function seenOf(latenciesMs: readonly number[], failed: number): Seen {
   const slow = latenciesMs.filter((tookMs) => tookMs > 1_000).length;
   return {

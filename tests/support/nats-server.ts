@@ -26,7 +26,7 @@ export interface NatsServer {
   storeDir: string;
   /** The process id of the running server, or of the last one. */
   readonly pid: number;
-  /** The last of what it logged: 1 MiB. */
+  /** The last 1 MiB of its log. */
   readonly output: string;
   /** Resolves when the process has ended. @default SIGTERM */
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
@@ -39,7 +39,7 @@ export interface NatsServer {
 const startTimeoutMs = PATIENCE * 15_000;
 const stopTimeoutMs = PATIENCE * 5_000;
 const clusterTimeoutMs = PATIENCE * 20_000;
-/** Chosen: a server that refuses thousands of messages tells of each in a line. */
+/** Chosen: a server may refuse thousands of messages, with a line for each. */
 const outputChars = 1024 * 1024;
 const probeTimeoutMs = 1_000;
 

@@ -42,7 +42,7 @@ export function commandOf(kind: RuntimeKind, permissions: "-A" | "-P" = "-P", fr
 /** Makes a new directory, and removes it at the end. */
 export function temporaryDirectory(defer: Defer): string {
   const directory = mkdtempSync(join(tmpdir(), "muster-"));
-  // A server that a killed node has left may write there a moment longer.
+  // The server of a killed node may still write there for a moment.
   defer(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
   return directory;
 }
@@ -178,8 +178,8 @@ function told({ name, groups }: NodeStats, group: string): string {
 }
 
 /**
- * How often these nodes have asked a second node for a key of the group, as the first was silent or failed. Each may be a
- * second load of that key. A busy machine stops a process for long enough.
+ * How often these nodes asked a second node for a key of the group, because the first was silent or failed. Each of these
+ * asks may load the key again. On a busy machine a process may stand still long enough for that.
  */
 export async function secondAsksOf(nodes: readonly NodeProcess[], group: string): Promise<number> {
   const all = await Promise.all(nodes.map((node) => node.stats()));
@@ -188,7 +188,7 @@ export async function secondAsksOf(nodes: readonly NodeProcess[], group: string)
 
 /**
  * @param loads the keys that the origin was asked for
- * @throws AssertionError a key was not loaded, another was, or more were loaded again than second nodes were asked
+ * @throws AssertionError a key was not loaded, another key was loaded, or there were more second loads than second asks
  */
 export async function assertLoadedOnce(
   nodes: readonly NodeProcess[],
@@ -198,7 +198,7 @@ export async function assertLoadedOnce(
 ): Promise<void> {
   assert.deepEqual([...new Set(loads)].sort(), keys.toSorted());
   if (loads.length === keys.length) return;
-  // Chosen: a fleet in which more than a tenth is loaded again is not well, however busy the machine.
+  // Chosen: even on a busy machine, a healthy fleet loads less than a tenth of its keys again.
   const more = Math.min(await secondAsksOf(nodes, group), Math.ceil(keys.length / 10));
   assert.ok(loads.length <= keys.length + more, `${loads.length} loads of ${keys.length} keys, ${more} second asks`);
 }

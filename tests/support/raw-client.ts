@@ -16,7 +16,7 @@ export interface RawAnswer {
 /**
  * @param url of the node, without a slash at the end
  * @param request with its method, its target and its header lines; `Host` and `Connection: close` are added
- * @throws Error no answer within thirty seconds, or none that is HTTP
+ * @throws Error no answer within thirty seconds, or an answer that is not HTTP
  */
 export function askRaw(url: string, request: {
   readonly method?: string;

@@ -70,7 +70,7 @@ export function buildReleaseBefore(defer: Defer): Release {
  */
 export function testWithReleaseBefore(name: string, needs: Needs, run: (defer: Defer) => unknown): void {
   const reason = whyNoReleaseBefore();
-  // Where this checkout's packages are others, npm installs them anew.
+  // If this checkout has other packages, npm installs those of the release.
   const timeoutMs = (needs.timeoutMs ?? 30_000) + INSTALL_TIMEOUT_MS;
   if (reason === undefined) return test(name, { ...needs, timeoutMs }, run);
   console.log(`skipped: "${name}": ${reason}`);

@@ -9,7 +9,7 @@ import { PATIENCE } from "./until.ts";
 export interface Needs {
   /** Programs that must be on PATH (or absolute paths). */
   programs?: string[];
-  /** Enough on an idle machine; a busy one gets `PATIENCE` times that. @default 30_000 */
+  /** Enough on an idle machine; a busy one gets `PATIENCE` times as long. @default 30_000 */
   timeoutMs?: number;
   /** Why it cannot run on this machine, where it is not required. In CI it then passes. */
   skip?: string;

@@ -2,10 +2,10 @@
 export const PATIENCE = 3;
 
 /**
- * Waits for a condition of another process, looking often; for what happens in this process await the thing itself. To judge
- * how long something takes, measure it.
+ * Waits for a condition of another process, and checks it often. For an event in this process, await the event itself.
+ * To judge how long something takes, measure it.
  *
- * @param timeoutMs enough on an idle machine; a busy one gets `PATIENCE` times that
+ * @param timeoutMs enough on an idle machine; a busy one gets `PATIENCE` times as long
  * @throws Error with `account()` when the condition does not hold in time
  */
 export async function until(

@@ -25,7 +25,7 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_gets_total", "Gets by clients and by peers.", (group) => group.gets],
   ["muster_cache_hits_total", "Gets that the main or the hot cache answered.", (group) => group.cacheHits],
   ["muster_peer_loads_total", "Values fetched from peers.", (group) => group.peerLoads],
-  ["muster_peer_errors_total", "Failed questions to peers.", (group) => group.peerErrors],
+  ["muster_peer_errors_total", "Failed requests to peers.", (group) => group.peerErrors],
   ["muster_loads_total", "Gets that neither cache answered.", (group) => group.loads],
   [
     "muster_loads_deduped_total",
@@ -41,7 +41,7 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_server_requests_total", "Gets that came from peers.", (group) => group.serverRequests],
   ["muster_origin_loads_total", "Requests to the origin.", (group) => group.originLoads],
   ["muster_origin_unreachable", "1 while this node has no way to the origin.", (group) => group.originUnreachable],
-  ["muster_hedges_total", "Second questions, sent because the first was slow.", (group) => group.hedges],
+  ["muster_hedges_total", "Second requests, sent because the first was slow.", (group) => group.hedges],
   ["muster_peeks_total", "Misses that asked other nodes before the origin.", (group) => group.peeks],
   [
     "muster_peek_hits_total",
@@ -55,7 +55,7 @@ export const ofGroup: readonly Row<GroupFigures>[] = [
   ["muster_stale_on_error_total", "Stale values served because the origin failed.", (group) => group.staleOnError],
   [
     "muster_behind_peers_total",
-    "Questions that a peer refused, because it was behind this node.",
+    "Requests that a peer refused, because it was behind this node.",
     (group) => group.behindPeers,
   ],
   [
@@ -124,14 +124,14 @@ export const ofCache: readonly Row<CacheStats | undefined>[] = [
 /** A link counts from 0 for each connection; Prometheus understands a counter that restarts at 0. */
 export const ofLink: readonly Row<LinkFigures>[] = [
   ["muster_link_up", "1 while the connection to the peer is open.", (link) => Number(link.state === "open")],
-  ["muster_link_asks_in_flight", "Questions that wait for the peer's answer.", (link) => link.asksInFlight],
+  ["muster_link_asks_in_flight", "Requests that wait for the peer's answer.", (link) => link.asksInFlight],
   [
     "muster_link_served_in_flight",
-    "Questions of the peer that wait for this node's answer.",
+    "Requests of the peer that wait for this node's answer.",
     (link) => link.servedInFlight,
   ],
-  ["muster_link_asked_total", "Questions to the peer.", (link) => link.asked],
-  ["muster_link_answered_total", "Answers to questions of the peer.", (link) => link.answered],
+  ["muster_link_asked_total", "Requests to the peer.", (link) => link.asked],
+  ["muster_link_answered_total", "Answers to requests of the peer.", (link) => link.answered],
   ["muster_link_frames_out_total", "Frames sent to the peer.", (link) => link.framesOut],
   ["muster_link_frames_in_total", "Frames received from the peer.", (link) => link.framesIn],
   ["muster_link_bytes_out_total", "Bytes sent to the peer.", (link) => link.bytesOut],
@@ -254,12 +254,12 @@ export const timesOfGroup: readonly Row<GroupFigures, HistogramFigures>[] = [
   ],
   [
     "muster_hop_duration_seconds",
-    "From a question to a peer to its answer, or its failure.",
+    "From sending a request to a peer to its answer, or its failure.",
     ({ latency }) => latency?.hop,
   ],
   [
     "muster_origin_duration_seconds",
-    "From a question to the origin to the end of its answer, including the wait at the guard.",
+    "From a request to the origin to the end of its answer, including the wait at the guard.",
     ({ latency }) => latency?.origin,
   ],
 ];

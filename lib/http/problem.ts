@@ -93,7 +93,7 @@ export function problemOf(error: unknown, group: string, thing: string): Problem
   // It extends OverloadedError.
   if (error instanceof UnservedError) return { status: 503, detail: error.message, code: "not-served" };
   if (error instanceof OverloadedError) {
-    return { status: 503, detail: "too much is waiting already: come again later", code: "overloaded" };
+    return { status: 503, detail: "too many requests are waiting: try again later", code: "overloaded" };
   }
   return { status: 500, detail: "something went wrong inside this node", code: "internal", unexpected: true };
 }

@@ -83,7 +83,7 @@ test("each error of a load has its status, as a problem that tells no secrets", 
     [new BadKeyError("the origin takes no quotes"), 400, "the origin takes no quotes", "bad-key"],
     [new OriginError("secret"), 502, "the origin of dict failed", "origin-failed"],
     [new OriginTimeoutError("secret"), 504, "the origin of dict took too long", "origin-timeout"],
-    [new OverloadedError("secret"), 503, "too much is waiting already: come again later", "overloaded"],
+    [new OverloadedError("secret"), 503, "too many requests are waiting: try again later", "overloaded"],
     [new TypeError("secret"), 500, "something went wrong inside this node", "internal"],
     ["secret" as unknown as Error, 500, "something went wrong inside this node", "internal"],
   ];

@@ -51,7 +51,7 @@ function* nodeFaults({ ready, registry, log }: NodeReport): Iterable<Fault> {
   }
   const isAway = registry?.kind === "nats" && registry.isAway;
   if (isAway) {
-    const detail = "NATS cannot be reached: the last list of peers stands, and nothing can be invalidated";
+    const detail = "NATS cannot be reached: this node uses its last list of peers, and nothing can be invalidated";
     const sinceMs = registry.contact?.isConnected === false ? registry.contact.sinceMs : undefined;
     yield { what: "registry-away", detail, severity: "error", ...(sinceMs !== undefined && { sinceMs }) };
   } else if ((log?.blindMs ?? 0) > 0) {
@@ -64,8 +64,8 @@ function* peerFaults({ links = [], silent = [], lost = [], outOfReach, log, grou
   if (outOfReach !== undefined) {
     const { url, since, peers, count } = outOfReach;
     const names = peers.join(", ") + (count > peers.length ? ` and ${count - peers.length} more` : "");
-    const detail = `other nodes took this node off their lists, and there is no connection to ${names}: ` +
-      `they must reach it at ${url} (--advertise), and it them`;
+    const detail = `other nodes evicted this node, and there is no connection to ${names}: ` +
+      `they must reach it at ${url} (--advertise), and it must reach them`;
     yield { what: "out-of-reach", detail, severity: "error", sinceMs: Date.parse(since) };
   }
   const leaving = new Set(
@@ -78,12 +78,12 @@ function* peerFaults({ links = [], silent = [], lost = [], outOfReach, log, grou
     gone.add(name);
     const fault = { what: "peer-down" as const, about: name, severity: "error" as const };
     if (state === "connecting") {
-      yield { ...fault, detail: `${name} cannot be connected to`, graceMs: CONNECTING_GRACE_MS };
+      yield { ...fault, detail: `this node cannot connect to ${name}`, graceMs: CONNECTING_GRACE_MS };
     } else yield { ...fault, detail: `${name} does not answer: there is no connection to it` };
   }
   for (const { name, misses } of silent) {
     if (misses < MISSES_OF_SILENT || gone.has(name)) continue;
-    const detail = `${name} does not answer: it was probed again and again`;
+    const detail = `${name} does not answer probes`;
     yield { what: "peer-silent", about: name, detail, severity: "error" };
   }
   for (const { name, atMs: sinceMs } of lost) {
@@ -107,7 +107,7 @@ function* groupFaults(name: string, group: GroupFigures, trend: Trend): Iterable
   const { health, guard, about, originUnreachableSince } = group;
   const reason = health?.lastFailure?.reason;
   if (originUnreachableSince !== undefined) {
-    const detail = `this node cannot reach the origin of ${name}, so others load for it${because(reason)}`;
+    const detail = `this node cannot reach the origin of ${name}, so other nodes load for it${because(reason)}`;
     const sinceMs = Date.parse(originUnreachableSince);
     yield { what: "origin-unreachable", about: name, detail, severity: "error", sinceMs };
   } else if (health?.failingSinceMs !== undefined) {
@@ -118,7 +118,7 @@ function* groupFaults(name: string, group: GroupFigures, trend: Trend): Iterable
     yield { what: "origin-failing", about: name, detail, severity, sinceMs };
   }
   if (guard?.breaker === "open") {
-    const detail = `the breaker of ${name} is open: its origin is not asked for now`;
+    const detail = `the breaker of ${name} is open: this node does not ask its origin now`;
     yield { what: "breaker-open", about: name, detail, severity: "error" };
   }
   if (isFull(group) && trend.evictedLately(name) > 0) {
@@ -146,7 +146,7 @@ function* operatorFaults({ registry, definitions, config }: NodeReport): Iterabl
     yield { what: "bad-record", about: key, detail, severity: "warning" };
   }
   for (const { group, reason } of definitions?.refused ?? []) {
-    const detail = `the definition of the group ${group} is not followed: ${reason}`;
+    const detail = `the definition of the group ${group} is refused: ${reason}`;
     yield { what: "bad-definition", about: group, detail, severity: "warning" };
   }
 }

@@ -69,7 +69,7 @@ test("each fault that a report shows is one finding, at once", () => {
     [
       { ...well, outOfReach: { url: "http://n1:8000", since: isoOf(5), peers: ["n2", "n3"], count: 5 } },
       "error out-of-reach",
-      /no connection to n2, n3 and 3 more: they must reach it at http:\/\/n1:8000 \(--advertise\)/,
+      /no connection to n2, n3 and 3 more: they must reach it at http:\/\/n1:8000 \(--advertise\), and it must reach them$/,
     ],
     [
       group({

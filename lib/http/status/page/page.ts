@@ -57,7 +57,7 @@ export function statusPage(
     <h2>Groups</h2>
     <section id="groups">${part("groups")}</section>
     <section id="plots">${part("plots")}</section>
-    <noscript><p>Without a script this page is loaded anew every ${REFRESH_SECONDS} s, and has no forms.</p></noscript>
+    <noscript><p>Without a script this page reloads every ${REFRESH_SECONDS} s, and has no forms.</p></noscript>
     <section hidden><h2>Look up a key</h2>${lookForm(groups, isTokenSet)}</section>
     <section hidden><h2>Invalidate</h2>${invalidateForm(groups, isTokenSet)}</section>
     <h2>What happened</h2>

@@ -17,7 +17,7 @@ const contact = (text) => {
 };
 const lost = () => {
   since ??= new Date().toLocaleTimeString();
-  contact("This node has not answered since " + since + ". What stands below is old.");
+  contact("This node has not answered since " + since + ". The figures below are old.");
 };
 const heard = () => {
   clearTimeout(timer);

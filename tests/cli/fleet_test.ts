@@ -164,7 +164,7 @@ async function broken({ nats, first, second, group }: Fleet): Promise<void> {
   assert.equal(about("nothing listens there").length, 1, doctor.out);
   const peer = faultsOf(doctor).find(({ check }) => check.startsWith("peer "))!;
   assert.match(peer.detail, /does not answer: nothing listens there/);
-  assert.match(peer.todo!, /see that it runs/);
+  assert.match(peer.todo!, /check that it runs/);
 
   await nats.stop("SIGKILL");
   const away = async () => /out of touch with NATS for .*\n {7}run doctor/.test((await run(["status", ...at])).out);
@@ -174,7 +174,7 @@ async function broken({ nats, first, second, group }: Fleet): Promise<void> {
   assert.equal(without.code, 1);
   const [fault] = faultsOf(without);
   assert.match(fault!.detail, /no NATS server answers at/);
-  assert.match(fault!.todo!, /see that the server runs/);
+  assert.match(fault!.todo!, /check that the server runs/);
   assert.equal((await run(["purge", "g", "k", ...at])).code, 1);
   const lists = await run(["peers", "--nats", nats.url, "--json"]);
   assert.deepEqual([lists.code, JSON.parse(lists.out).ok], [1, false]);

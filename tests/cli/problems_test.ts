@@ -140,7 +140,9 @@ test("each fault is told once, with the node and with what to do", () => {
       [withFacts(row("a"), "ttlMs=1", "x"), withFacts(row("b"), "ttlMs=2", "x")],
       [/^b: its policy of dict differs from that of a: ttlMs 2, not 1$/],
     ],
-    [[withFacts(row("a"), "ttlMs=1", "x"), withFacts(row("b"), "ttlMs=2", "y")], [/^b: its origin of dict is another/]],
+    [[withFacts(row("a"), "ttlMs=1", "x"), withFacts(row("b"), "ttlMs=2", "y")], [
+      /^b: its origin of dict differs from that of a/,
+    ]],
     [
       [
         row("a", {
@@ -148,7 +150,7 @@ test("each fault is told once, with the node and with what to do", () => {
         }),
         row("b"),
       ],
-      [/^a: it does not follow the definition of wn: no$/],
+      [/^a: it refuses the definition of wn: no$/],
     ],
   ];
   for (const [rows, patterns] of cases) {

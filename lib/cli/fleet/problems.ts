@@ -18,13 +18,13 @@ export interface Problem {
 
 /** Remedies for findings of a node that this file does not detect itself. */
 const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
-  "origin-failing": "see what the origin says",
-  "out-of-reach": "give it an --advertise at which the other nodes reach it, or open the way between them",
-  "peer-lost": "start it again, or nothing if it was taken away for good",
-  "bad-record": "see what wrote the record, and delete it: nats kv del, with the bucket and the key",
-  "bad-config": "mend the file, and see with config check: the node goes on by the former one",
-  "evicting": "raise budgetBytes if the values that are evicted are loaded again",
-  "needs-restart": "restart the node when it suits",
+  "origin-failing": "look at the origin's own errors",
+  "out-of-reach": "give the node an --advertise that the other nodes reach, or open the network between them",
+  "peer-lost": "start it again; if it was removed for good, do nothing",
+  "bad-record": "find the writer of the record, and delete it: nats kv del, with the bucket and the key",
+  "bad-config": "correct the file, and check it with config check: until then the former options count",
+  "evicting": "raise budgetBytes if evicted values are loaded again",
+  "needs-restart": "restart the node at a good time",
 };
 
 /** How many messages a node may be behind for a moment while many come. Chosen. */
@@ -64,7 +64,7 @@ export function problemsOf(fleet: Fleet): Problem[] {
     if (row.fault !== undefined) {
       add(
         row.fault,
-        "start it again, or wait: the other nodes take it off their lists when they agree that it is dead",
+        "start it again, or wait: the other nodes evict it when they agree that it is dead",
       );
     }
     if (row.report === undefined) continue;
@@ -91,7 +91,10 @@ function ofReport({ state: listedAs }: NodeRow, report: Stats, { rows }: Fleet, 
   }
   const behind = log === undefined ? 0 : behindOf(report, rows);
   if (behind > MAX_BEHIND) {
-    add(`it is ${behind} invalidations behind`, "it may be overloaded, or its way to NATS is slow: see its log");
+    add(
+      `it is ${behind} invalidations behind`,
+      "it may be overloaded, or its connection to NATS is slow: look at its log",
+    );
   }
   for (const { name, state } of links) {
     // A node that does not answer at all is reported once.
@@ -99,12 +102,12 @@ function ofReport({ state: listedAs }: NodeRow, report: Stats, { rows }: Fleet, 
     if (isUp && state !== "open") {
       add(
         `it has no connection to ${name} (${state})`,
-        `see that it reaches the URL of ${name}, and that no proxy is between them`,
+        `make sure that it reaches the URL of ${name}, without a proxy between them`,
       );
     }
   }
   for (const { group, reason } of definitions?.refused ?? []) {
-    add(`it does not follow the definition of ${group}: ${reason}`, "put a sound definition into the bucket of groups");
+    add(`it refuses the definition of ${group}: ${reason}`, "put a correct definition into the bucket of groups");
   }
   for (const [name, figures] of Object.entries(groups)) ofGroup(name, figures, add);
 }
@@ -113,11 +116,14 @@ function ofGroup(name: string, { originUnreachableSince, guard }: GroupFigures, 
   if (originUnreachableSince !== undefined) {
     add(
       `it has not reached the origin of ${name} since ${originUnreachableSince}`,
-      "see that the origin runs, and that this node may reach it; other nodes load for it meanwhile",
+      "make sure that the origin runs, and that this node can reach it; other nodes load for it meanwhile",
     );
   }
   if (guard?.breaker === "open") {
-    add(`the breaker of ${name} is open: its origin fails`, "see what the origin says; the breaker probes by itself");
+    add(
+      `the breaker of ${name} is open: its origin fails`,
+      "look at the origin's own errors; the breaker probes by itself",
+    );
   }
 }
 
@@ -143,7 +149,7 @@ function disagreements(rows: readonly NodeRow[]): Problem[] {
     problem: `nodes have different lists of the peers of ${group}: ${
       [...texts].map(([text, nodes]) => `${nodes.join(" and ")}: ${text || "nobody"}`).join("; ")
     }`,
-    todo: "look again in a few seconds: a change is on its way. If it stays, run doctor where the list is old",
+    todo: "look again in a few seconds: a change may be on its way. If not, run doctor where the list is old",
   }));
 }
 
@@ -158,7 +164,7 @@ function differences(rows: readonly NodeRow[]): Problem[] {
     if (isOther(record.origin, other.origin)) {
       found.push({
         node: record.name,
-        problem: `its origin of ${group} is another than that of ${other.name}: they share no value`,
+        problem: `its origin of ${group} differs from that of ${other.name}: they share no value`,
         todo: "start them with the same --group, or give one of the groups another name",
       });
     } else if (record.policy !== undefined && other.policy !== undefined) {
@@ -174,7 +180,7 @@ function differences(rows: readonly NodeRow[]): Problem[] {
   const versions = new Map(all.map(([, { name, version }]) => [name, version]));
   if (new Set(versions.values()).size > 1) {
     const told = [...versions].map(([name, version]) => `${name} ${version}`).join(", ");
-    found.push({ node: null, problem: `nodes run different versions: ${told}`, todo: "end the upgrade" });
+    found.push({ node: null, problem: `nodes run different versions: ${told}`, todo: "finish the upgrade" });
   }
   return found;
 }

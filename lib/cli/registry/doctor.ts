@@ -115,13 +115,13 @@ async function natsFindings(config: Config, terminal: Terminal): Promise<Finding
 
 function natsTodo({ nats }: Config, { message }: Error): string {
   if (/refuses the login/.test(message)) {
-    return "see the login options: --nats-creds, --nats-nkey, --nats-user, --nats-token-file";
+    return "check the login options: --nats-creds, --nats-nkey, --nats-user, --nats-token-file";
   }
-  if (/TLS|certificate/.test(message)) return "see --nats-ca, --nats-cert and --nats-key";
+  if (/TLS|certificate/.test(message)) return "check --nats-ca, --nats-cert and --nats-key";
   if (nats.kind === "embedded") {
     return "start a node on this machine, which starts the bundled server; or name your servers with --nats";
   }
-  return "see that the server runs, that --nats names it, and that no firewall is between";
+  return "check that the server runs, that --nats names it, and that no firewall is between";
 }
 
 function serverFindings({ replicas }: Config, version: string): Finding[] {
@@ -137,7 +137,7 @@ async function bucketFindings(config: Config, inspector: Inspector, terminal: Te
     streams = await inspector.streams();
   } catch (error) {
     const todo =
-      "turn JetStream on (nats-server -js), or allow this login $JS.API.STREAM.INFO.> as lib/nats/README.md tells";
+      "turn JetStream on (nats-server -js), or allow this login $JS.API.STREAM.INFO.> (see lib/nats/README.md)";
     return [{ check: "jetstream", level: "fault", detail: (error as Error).message, todo }];
   }
   const found: Finding[] = [{ check: "jetstream", level: "ok", detail: "it answers" }];
@@ -147,7 +147,7 @@ async function bucketFindings(config: Config, inspector: Inspector, terminal: Te
       check: "bucket",
       level: "warning",
       detail: `there is no bucket ${config.bucket}: no node has joined yet`,
-      todo: "start a node, which makes it; or see that --bucket is that of the other nodes",
+      todo: "start a node, which makes it; or check that --bucket is the same as on the other nodes",
     });
     return found;
   }
@@ -170,7 +170,7 @@ function streamFindings({ name, messages, replicas, isOnDisk, lagging }: StreamF
   }
   if (lagging.length > 0) {
     const detail = `these servers do not follow its leader: ${lagging.join(", ")}`;
-    return [{ check, level: "warning", detail, todo: "see that they run, and that they have room on disk" }];
+    return [{ check, level: "warning", detail, todo: "check that they run, and that they have room on disk" }];
   }
   if (replicas !== config.replicas) {
     const detail = `it is kept on ${replicas} servers, and --replicas is ${config.replicas}`;
@@ -188,7 +188,7 @@ function clockFindings(whose: string, aheadMs: number | undefined): Finding[] {
   const isOff = Math.abs(aheadMs) > MAX_CLOCK_OFF_MS;
   const detail = isOff
     ? `the clock of ${whose} is ${spanText(Math.abs(aheadMs))} ${aheadMs > 0 ? "ahead of" : "behind"} this machine's`
-    : `that of ${whose} agrees with this machine's`;
+    : `the clock of ${whose} agrees with this machine's`;
   return [{
     check: "clock",
     level: isOff ? "warning" : "ok",
@@ -224,7 +224,7 @@ async function listFindings(config: Config, listed: readonly Listed[], terminal:
     fault === undefined ? [] : [{
       check: `record ${group}.${name}`,
       level: "fault",
-      detail: `it is no peer's (revision ${revision}): ${fault}`,
+      detail: `it is no record of a peer (revision ${revision}): ${fault}`,
       todo: `nats kv del ${config.bucket} ${group}.${name}; see also --secret-file`,
     }]
   );
@@ -247,13 +247,13 @@ async function peerFindings(record: PeerRecord, ca: string | undefined, { clock 
     const told = client.parsed<{ name?: string; incarnation?: string }>(answered);
     if (told.name !== name || told.incarnation !== incarnation) {
       const detail = told.name === name
-        ? "an earlier life of it is listed"
-        : `${url} is not it: ${told.name ?? "no node"} answers there`;
+        ? "the list has an earlier life of this peer"
+        : `${url} is not its address: ${told.name ?? "no node"} answers there`;
       return [{
         check,
         level: "fault",
         detail,
-        todo: "see --advertise of that node: its URL must lead to it from every machine",
+        todo: "check --advertise of that node: its URL must lead to it from every machine",
       }];
     }
     const theirsMs = Date.parse(answered.headers["date"] ?? "");
@@ -265,7 +265,7 @@ async function peerFindings(record: PeerRecord, ca: string | undefined, { clock 
       ...(isOff ? clockFindings(name, aheadMs) : []),
     ];
   } catch (error) {
-    const todo = "see that it runs, that its --advertise can be reached from here, and that no firewall is between";
+    const todo = "check that it runs, that its --advertise can be reached from here, and that no firewall is between";
     return [{ check, level: "fault", detail: (error as Error).message, todo }];
   }
 }
@@ -277,7 +277,7 @@ function likenessFindings(config: Config, listed: readonly Listed[]): Finding[] 
     if (mine === undefined || record === undefined) continue;
     const check = `peer ${record.name}`;
     if (record.origin !== undefined && record.origin !== originDigest(mine)) {
-      const detail = `its origin of ${group} is another than that of these options: they would share no value`;
+      const detail = `its origin of ${group} differs from these options: they would share no value`;
       found.push({
         check,
         level: "warning",
@@ -304,7 +304,7 @@ function likenessFindings(config: Config, listed: readonly Listed[]): Finding[] 
       check: "versions",
       level: "warning",
       detail: `this is ${version}, and there are ${told}`,
-      todo: "end the upgrade",
+      todo: "finish the upgrade",
     });
   }
   return found;

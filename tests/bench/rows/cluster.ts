@@ -165,10 +165,10 @@ const words =
   "piston cache rendezvous roster muster owner anchor bridge candle dragon ember falcon garden harbor island " +
   "jungle kettle lantern meadow needle orchard pepper quarry ribbon saddle timber umbrella valley willow yonder";
 
-/** Measured: compilers are at work for the first 200 hops of a node. */
+/** Measured: compilers still work during the first 200 hops of a node. */
 const warmUpWords = 800;
 const warmUpLanes = 8;
-/** Before each measured word, this many others at once, so that every connection to dictd was used just now. */
+/** How many words are asked at once before each measured word, so that every connection to dictd was just used. */
 const busyWords = 8;
 const maxDefineMs = 10_000;
 
@@ -225,7 +225,7 @@ export const headline: Row = {
   },
 };
 
-/** Words all over gcide, none of them `chosen`, for the warm-up and to keep dictd busy. */
+/** Words from all parts of gcide, without the `chosen` ones, for the warm-up and to keep dictd busy. */
 async function wordsBetween(chosen: readonly string[]): Promise<string[]> {
   const all = (await headwords("gcide")).filter((word) => !chosen.includes(word));
   const wanted = warmUpWords + chosen.length * busyWords;
@@ -261,8 +261,8 @@ export const idle: Row = {
     const clusters = await Promise.all(bothRuntimes.map((kind) => startCluster(bench, kind, { origin, budgets })));
     const measureMs = bench.quick ? 1_000 : 15_000;
     bench.step("settling");
-    // Until then start-up work goes on: compilers, V8's collection, and Bun's, once a second for half a minute after the
-    // heap last grew.
+    // Until then start-up work goes on: compilers and V8's collection. Bun collects once a second until half a minute
+    // after the heap last grew.
     await new Promise((settled) => setTimeout(settled, bench.quick ? 500 : 45_000));
     const used = () => clusters.map(({ nodes }) => nodes.map(({ child }) => cpuMsOf(child.pid!)));
     const before = used();

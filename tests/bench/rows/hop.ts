@@ -12,7 +12,7 @@ import { load } from "../wrk.ts";
 
 const keyCount = 1_000;
 const quickKeyCount = 200;
-/** Enough to find 1,000 keys on each of two nodes: Go's ring may give one of them a third only. */
+/** Enough to find 1,000 keys on each of two nodes: Go's ring may give one node only a third of the keys. */
 const searched = 6_000;
 
 /**
@@ -135,7 +135,7 @@ export const hopLatency: Row = {
   },
   async run(bench, outcome) {
     const judge = new Judge(hopLatency, outcome);
-    // No target compares with Go here: its figure is only shown.
+    // No target here compares with Go. Its figure is only shown.
     const contestants = bench.quick ? bothRuntimes : contestantsOf(bench, outcome);
     const sides: Paced[] = await Promise.all(contestants.map(async (contestant) => {
       const origin = await startOrigin(bench.defer);

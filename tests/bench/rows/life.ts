@@ -108,7 +108,7 @@ export const memory: Row = {
   },
 };
 
-/** Resident memory once it has stopped falling: collectors give memory back late. */
+/** Resident memory after it has stopped falling, as collectors give memory back late. */
 async function settled(pid: number, isQuick: boolean): Promise<number> {
   let least = rssOf(pid);
   let quietMs = 0;

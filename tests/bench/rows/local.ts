@@ -1,4 +1,4 @@
-/** One node on one core, and keys that it holds: the server side of every other row. */
+/** One node on one core, asked for keys that it holds: the server side of every other row. */
 import {
   budgetBytes,
   type Contestant,
@@ -28,7 +28,7 @@ const connections = 64;
 interface Target {
   readonly name: string;
   readonly url: string;
-  /** The keys that it is asked for. @default all */
+  /** The keys to ask for. @default all */
   readonly keyFile?: string;
 }
 

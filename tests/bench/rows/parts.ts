@@ -86,7 +86,7 @@ export const byteCache: Row = {
     const contestants = (kind: RuntimeKind) => [
       ["muster", label(kind)] as const,
       ["lru-cache", lruCacheOf(kind)] as const,
-      // No limit on Deno: there string keys cost more than everything that the bare cache leaves out.
+      // No limit on Deno: string keys cost more there than all work that the bare cache leaves out.
       ...(bench.quick || kind === "deno" ? [] : [["arrival", bareArrivalOf(kind)] as const]),
     ];
     let missing: string | undefined;

@@ -87,7 +87,7 @@ test("a record that all nodes ignore is told once, and a node that others cannot
   assert.equal(problemsOf(fleet(...rows))[0]!.about, "dict.x");
 });
 
-test("a node that was taken off the lists is worth knowing, and told once for all who saw it", () => {
+test("an evicted node is a notice, reported once for all nodes that saw it", () => {
   const lost = { what: "peer-lost" as const, about: "c", severity: "notice" as const, detail: "c did not answer" };
   const seen = (name: string, minute: number) =>
     row(name, { report: report(name, { findings: [{ ...lost, since: `2026-11-29T10:0${minute}:00.000Z` }] }) });

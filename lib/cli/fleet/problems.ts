@@ -30,7 +30,7 @@ const REMEDY: Readonly<Partial<Record<FindingKind, string>>> = {
 /** How many messages a node may be behind for a moment while many come. Chosen. */
 const MAX_BEHIND = 100;
 
-/** What every node tells that sees it: it is the fleet's, and told once. */
+/** Findings that every node reports. They belong to the fleet and are shown once. */
 const OF_FLEET: ReadonlySet<FindingKind> = new Set(["bad-record", "peer-lost"]);
 
 /** Facts that are worth knowing but are no faults. */

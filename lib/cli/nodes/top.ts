@@ -32,9 +32,9 @@ interface Counts {
 export interface Rates {
   readonly node: string;
   readonly fault?: string;
-  /** By clients and by other nodes. */
+  /** Gets by clients and by other nodes. */
   readonly gets?: number;
-  /** Those of other nodes: each is also a get of a client at the node that asks. */
+  /** Gets by other nodes. Each is also a client's get at the asking node. */
   readonly ofPeers?: number;
   /** From 0 to 1; null: there were no gets. */
   readonly hitShare?: number | null;
@@ -134,7 +134,7 @@ export function ratesOf(
   });
 }
 
-/** A get that goes on to another node is counted at both: the sum over nodes would tell more than clients ask. */
+/** Counts only clients' gets in the sum: a get that goes on to another node counts at both nodes. */
 export function ratesTable(rates: readonly Rates[], isColoured: boolean): string {
   const head = [
     "NODE",

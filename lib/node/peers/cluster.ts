@@ -34,9 +34,9 @@ export interface ClusterOptions {
   readonly invalidations: Invalidations;
   /** The authorities that peers' certificates must come from, in PEM; `undefined`: the system's. */
   readonly ca: () => string | undefined;
-  /** This node's figures, and what it holds of a key, for peers that ask. */
+  /** This node's answers about its figures and its keys, for peers that ask. */
   readonly tellers: Tellers;
-  /** Records what this node answers to its peers. */
+  /** Records spans of this node's answers to its peers. */
   readonly tracing: Tracing;
   readonly clock: Clock;
   readonly logs: NodeLogs;
@@ -109,12 +109,12 @@ export class Cluster {
     return this.#outOfReach.figures();
   }
 
-  /** The nodes that were taken off the lists lately, and have not come back. */
+  /** The nodes that were evicted lately, and have not come back. */
   get lost(): LostPeer[] {
     return this.#losses.lost;
   }
 
-  /** Nobody, until the membership knows the list. */
+  /** The roster of a list; empty until the membership knows the list. */
   roster(list: string): Roster {
     return this.#membership?.has(list) ? this.#membership.roster(list) : rosterOf(list, 0, []);
   }

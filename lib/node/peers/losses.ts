@@ -1,28 +1,28 @@
-/** Remembers the nodes that the others took off the lists: a dead node is on no list, and its operator must hear of it. */
+/** Remembers evicted nodes: a dead node is on no list, but its operator must hear of it. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { PeerRecord, Roster } from "../../core/roster.ts";
 import type { LostPeer } from "../../http/ports.ts";
 
-/** Chosen: an operator who comes back after a break still sees it; a node that never returns is not told for ever. */
+/** Chosen: an operator still sees it after a break, and a node that never returns is not reported forever. */
 const TOLD_MS = 15 * 60_000;
-/** More are not kept, the oldest first. Chosen: as many as an operator reads. */
+/** The most lost nodes kept; the oldest are dropped. Chosen: as many as an operator reads. */
 const MAX_LOST = 20;
 
 export interface LossesOptions {
   readonly selfName: string;
   /** Whether any list that this node follows has the peer now. */
   readonly isListed: (name: string) => boolean;
-  /** Whether the peer is connected and answers probes: then it was not taken off for being dead. */
+  /** Whether the peer is connected and answers probes: then it was not evicted as dead. */
   readonly isReached: (name: string) => boolean;
   readonly clock: Clock;
   readonly log: Pick<Log, "warn">;
 }
 
-/** Nodes that were serving when they went off the lists, and have not come back. */
+/** Nodes that left the lists while they were serving, and have not come back. */
 export class Losses {
   readonly #options: LossesOptions;
-  /** Of each list, its peers by name. */
+  /** The peers of each list. */
   readonly #lists = new Map<string, readonly PeerRecord[]>();
   readonly #lostMs = new Map<string, number>();
 
@@ -30,9 +30,9 @@ export class Losses {
     this.#options = options;
   }
 
-  /** To be called with each new list, before the links to those that are not in it are closed. */
+  /** To be called with each new list, before the links to removed peers are closed. */
   see({ group: list, peers, isStandIn = false }: Roster): void {
-    // Nobody is listed because the bucket was lost, not because all are dead.
+    // The list is empty because the bucket was lost, not because all nodes are dead.
     if (isStandIn) return;
     const { selfName, isListed, isReached, clock, log } = this.#options;
     for (const { name } of peers) this.#lostMs.delete(name);
@@ -49,12 +49,12 @@ export class Losses {
     }
   }
 
-  /** To be called when this node follows the list no more. */
+  /** To be called when this node stops following the list. */
   forget(list: string): void {
     this.#lists.delete(list);
   }
 
-  /** Those of the last 15 minutes, the first first. */
+  /** The losses of the last 15 minutes, the oldest first. */
   get lost(): LostPeer[] {
     const nowMs = this.#options.clock.nowMs();
     for (const [name, atMs] of this.#lostMs) if (nowMs - atMs > TOLD_MS) this.#lostMs.delete(name);

@@ -1,4 +1,4 @@
-/** The figures of nodes, and what they hold of a key, asked for and given over the links between them: an operator then needs to reach one node only. */
+/** Nodes ask each other for figures and about keys, over their links. So an operator needs to reach only one node. */
 import type { Clock } from "../../core/base/clock.ts";
 import { MAX_KEY_BYTES } from "../../core/base/limits.ts";
 import { PeerError } from "../../core/errors.ts";
@@ -15,21 +15,21 @@ import type { PeerService } from "../../peer/service.ts";
  */
 export const FIGURES_GROUP = "=figures";
 const KEY = "now";
-/** Before the group and the key that are asked about, which a line feed parts: no name of a group has one. */
+/** The start of a question about a key. The group and the key follow, with a line feed between: no group's name has one. */
 const EXPLAIN = "explain ";
 /** Chosen: an operator waits for the slowest of all nodes. */
 const TIMEOUT_MS = 2_000;
 
 const decoder = new TextDecoder();
 
-/** What a node tells a peer. */
+/** The answers of a node to its peers. */
 export interface Tellers {
   readonly report: () => NodeReport;
-  /** `undefined`: it has no such group. @throws BadKeyError */
+  /** `undefined`: the node has no such group. @throws BadKeyError */
   readonly explain: (group: string, key: string) => Explanation | undefined;
 }
 
-/** What this node answers to a peer that looks at its figures; `service` knows no group of that name. */
+/** Adds the answers to peers' questions. `service` knows no group of that name. */
 export function withFigures(service: PeerService, { report, explain }: Tellers, clock: Clock): PeerService {
   const tell = (question: string) => {
     if (!question.startsWith(EXPLAIN)) return report();
@@ -54,7 +54,7 @@ export async function figuresOf(peer: Peer): Promise<NodeReport> {
   return await told(peer, KEY, "its figures") as NodeReport;
 }
 
-/** What a peer holds of a key. @throws PeerError as {@linkcode figuresOf}, or the key is too long to ask about */
+/** Asks a peer about a key. @throws PeerError as {@linkcode figuresOf}, or the key is too long to ask about */
 export async function explanationOf(peer: Peer, group: string, key: string): Promise<Explanation> {
   const question = `${EXPLAIN}${group}\n${key}`;
   if (Buffer.byteLength(question) > MAX_KEY_BYTES) throw new PeerError("the key is too long to ask about over a link");

@@ -201,14 +201,14 @@ export interface ConfigFigures {
   readonly fault?: { readonly since: string; readonly reason: string };
 }
 
-/** A node that did not answer, and was taken off the lists for it. */
+/** A node that was evicted because it did not answer. */
 export interface LostPeer {
   readonly name: string;
-  /** Unix milliseconds of the clock of the node that tells it. */
+  /** Unix milliseconds, by the clock of the reporting node. */
   readonly atMs: number;
 }
 
-/** The other nodes took this node off their lists, and some have had no connection to it since. */
+/** Other nodes have evicted this node, and some of them have had no connection to it since. */
 export interface OutOfReachFigures {
   /** The URL at which they look for this node. */
   readonly url: string;
@@ -271,7 +271,7 @@ export interface NodeFigures {
   readonly registry?: RegistryFigures;
   /** Absent while all is well. */
   readonly outOfReach?: OutOfReachFigures;
-  /** The nodes that the others took off the lists lately, and that have not come back. Absent: there are none. */
+  /** The nodes that were evicted lately, and have not come back. Absent: there are none. */
   readonly lost?: readonly LostPeer[];
   /** Peers that have not answered the last probes of this node, with the number of probes in a row. */
   readonly silent?: readonly { readonly name: string; readonly misses: number }[];
@@ -487,6 +487,6 @@ export interface NodeFace {
    * @default no peer is known
    */
   reportOfPeer?(name: string): Promise<NodeReport | undefined>;
-  /** What a peer holds of a key: an `Explanation` of `admin/explain.ts`. As `reportOfPeer`. @throws PeerError */
+  /** A peer's `Explanation` of a key (`admin/explain.ts`). As `reportOfPeer`. @throws PeerError */
   explainAtPeer?(name: string, group: string, key: string): Promise<object | undefined>;
 }

@@ -91,15 +91,15 @@ export function explain(
   };
 }
 
-/** What a node of the key says of it, or why it says nothing. */
+/** A node's explanation of the key, or the reason why there is none. */
 export interface ToldNode extends Omit<RankedNode, "url" | "rank"> {
-  /** `null`: it is none of the first by rank, but the node that was asked. */
+  /** `null`: the asked node, if it is not among the first by rank. */
   readonly rank: number | null;
   readonly explanation?: Explanation;
   readonly fault?: string;
 }
 
-/** The same from each node of the key, over the links to them: where it is held. */
+/** Asks each node of the key over the links, to show which nodes hold it. */
 export async function explainAtAll(
   node: NodeFace,
   name: string,

@@ -87,7 +87,7 @@ function* peerFaults({ links = [], silent = [], lost = [], outOfReach, log, grou
     yield { what: "peer-silent", about: name, detail, severity: "error" };
   }
   for (const { name, atMs: sinceMs } of lost) {
-    const detail = `${name} did not answer and was taken off the lists; it has not come back`;
+    const detail = `${name} did not answer and was evicted; it has not come back`;
     yield { what: "peer-lost", about: name, detail, severity: "notice", sinceMs };
   }
   const fault = { severity: "warning" as const, graceMs: BEHIND_GRACE_MS };

@@ -120,18 +120,18 @@ export class PeerReports {
   }
 }
 
-/** What each node sees alike: one of them tells it. */
+/** Findings that every node has: they are shown once. */
 const SEEN_BY_ALL: ReadonlySet<string> = new Set(["peer-lost", "bad-record", "bad-definition", "policies-differ"]);
-/** What a peer tells that its own page alone is for: it starts or leaves, or waits for a restart. */
+/** Findings only for the peer's own page: it starts or leaves, or waits for a restart. */
 const OF_ITS_PAGE: ReadonlySet<string> = new Set(["not-ready", "needs-restart", "more"]);
-/** Tellers of one finding that are named. Chosen. */
+/** The most nodes named for one finding. Chosen. */
 const MAX_TELLERS = 3;
 
 type ToldFinding = PeerReport["findings"][number];
 
 /**
- * The findings of the fleet: this node's own, and those of others that it does not know itself; the worst first. What several
- * nodes tell is one line.
+ * The findings of the fleet, the worst first: this node's own, and those that only other nodes have. A finding of several
+ * nodes is one line.
  */
 export function fleetFindings(own: readonly Finding[], peers: ReadonlyMap<string, PeerReport>): readonly Finding[] {
   const known = new Set(own.map(causeOf));
@@ -153,7 +153,7 @@ export function fleetFindings(own: readonly Finding[], peers: ReadonlyMap<string
   return worstFirst([...oncePerGroup(own), ...ofOthers]);
 }
 
-/** A node whose policy differs from that of all others tells it once for each of them: one line says it. */
+/** A node whose policy differs from all others has a finding for each of them: joins these in one line. */
 function oncePerGroup(own: readonly Finding[]): Finding[] {
   const isOfPolicy = ({ what }: Finding) => what === "policies-differ";
   return own.flatMap((finding) => {
@@ -166,7 +166,7 @@ function oncePerGroup(own: readonly Finding[]): Finding[] {
   });
 }
 
-/** Two findings of one cause are told once. Which two nodes differ depends on the one that looks, so the group is the cause. */
+/** Findings of one cause are shown once. Each node names another pair of nodes that differ, so the group is the cause. */
 function causeOf({ what, about = "" }: { readonly what: string; readonly about?: string | undefined }): string {
   return what === "policies-differ" ? `${what} ${about.split(" at ")[0]}` : `${what} ${about}`;
 }

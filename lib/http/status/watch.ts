@@ -19,15 +19,15 @@ const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
  */
 const MAX_FINDINGS = 50;
 
-/** The counters of a group that are sampled. They count from the node's start. */
+/** The sampled counters of a group, which count from the node's start. */
 const SAMPLED = ["gets", "serverRequests", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
 export type Sampled = keyof Rates;
-/** From one sample to the next. */
+/** The time from one sample to the next. */
 export const SAMPLE_MS = LOOK_MS * LOOKS_PER_SAMPLE;
 
-/** How a group went lately, from one sample to the next, the oldest first. */
+/** A group's recent figures, one for each sample, the oldest first. */
 export interface Series extends Readonly<Record<Sampled, readonly number[]>> {
-  /** How long answers took, in milliseconds; `undefined`: there were none. */
+  /** The times of answers, in milliseconds; `undefined`: there were none. */
   readonly p50Ms: readonly (number | undefined)[];
   readonly p99Ms: readonly (number | undefined)[];
 }
@@ -36,7 +36,7 @@ interface Sample {
   readonly atMs: number;
   readonly counts: Readonly<Record<Sampled, number>>;
   readonly evictions: number;
-  /** How long the answers since the sample before took. */
+  /** The times of the answers since the previous sample. */
   readonly took: Percentiles;
 }
 
@@ -98,7 +98,7 @@ export class Watch {
     return [...findings, { what: "more", since: new Date(nowMs).toISOString(), detail, severity: "notice" }];
   }
 
-  /** How often per second each happened, and how long answers took. */
+  /** The rates of all counters per second, and the times of answers. */
   series(group: string): Series {
     const samples = this.#samples.get(group) ?? [];
     const all = samples.slice(1).map((sample, i) => ratesBetween(samples[i]!, sample));

@@ -63,7 +63,7 @@ test("each fault that a report shows is one finding, at once", () => {
     [
       { ...well, lost: [{ name: "n3", atMs: 5 }] },
       "notice peer-lost n3",
-      /n3 did not answer and was taken off the lists/,
+      /n3 did not answer and was evicted/,
     ],
     [{ ...well, silent: [{ name: "n2", misses: 2 }] }, "error peer-silent n2", /n2 does not answer/],
     [

@@ -28,7 +28,7 @@ test("each group has a plot of its rates and one of its latencies, with the late
   const text = await shown({ dict: series([0, 10, 80], [1, 2, 30]) });
   assert.match(
     text,
-    /dict: a second: gets 80, hits 0, hot hits 0, from peers 0, from origin 0; the scale ends at 100</,
+    /dict: per second: gets 80, hits 0, hot hits 0, from peers 0, from origin 0; the scale ends at 100</,
   );
   assert.match(text, /dict: answers took: p50 30 ms, p99 30 ms; the scale ends at 50 ms</);
   assert.match(text, />1 min ago<.*>now</s);
@@ -55,8 +55,8 @@ test("five minutes are told as such, and an idle group has a scale, too", async 
 test("of many groups the twelve with the most gets are drawn; before the second sample nothing is", async () => {
   const many = Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`g${i}`, series([i, i])]));
   const text = await shown(many);
-  assert.match(text, /g14: a second/);
-  assert.doesNotMatch(text, /g2: a second/);
+  assert.match(text, /g14: per second/);
+  assert.doesNotMatch(text, /g2: per second/);
   assert.match(text, /3 groups with fewer gets are not drawn/);
   assert.match(await shown({ dict: series([]) }), /begin with the second sample/);
 });

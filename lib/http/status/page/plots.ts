@@ -4,16 +4,16 @@ import type { Html } from "./table.ts";
 import { rateText } from "./texts.ts";
 import { SAMPLE_MS, type Series } from "../watch.ts";
 
-/** In the plot's own units. */
+/** The size in the plot's own units. */
 const WIDTH = 340;
 const HEIGHT = 112;
 const [LEFT, RIGHT, TOP, BOTTOM] = [36, 6, 8, 18] as const;
-/** So many values fill the width, or all if there are more. Chosen: a minute. */
+/** The least number of values that fill the width. Chosen: a minute. */
 const LEAST_SLOTS = 30;
-/** Groups that are drawn, those with the most gets first. Chosen: 100 KB every 2 s to each who looks. */
+/** The most groups drawn, those with the most gets first. Chosen: 100 KB every 2 s for each open page. */
 const MAX_GROUPS = 12;
 
-/** One line; `undefined` is a time in which nothing was measured. */
+/** One line; `undefined` is a time without a measurement. */
 interface Line {
   /** The class of the line and of its name. */
   readonly kind: string;
@@ -21,7 +21,7 @@ interface Line {
   readonly values: readonly (number | undefined)[];
 }
 
-/** Two plots of each group: what happened a second, and how long answers took. */
+/** Two plots for each group: events per second, and the times of answers. */
 export function plotsOf(groups: readonly string[], seriesOf: (group: string) => Series): Html {
   const all = groups.map((name) => ({ name, series: seriesOf(name) })).filter(({ series }) => series.gets.length > 0);
   if (all.length === 0) return html`<p><small>The plots begin with the second sample, in some seconds.</small></p>`;
@@ -30,7 +30,7 @@ export function plotsOf(groups: readonly string[], seriesOf: (group: string) => 
   const more = all.length - drawn.length;
   return html`<div class="plots">${
     drawn.map(({ name, series }) =>
-      html`<div>${figure(`${name}: a second`, "", ratesOf(series))}
+      html`<div>${figure(`${name}: per second`, "", ratesOf(series))}
 ${figure(`${name}: answers took`, " ms", latenciesOf(series))}</div>`
     )
   }</div>
@@ -80,7 +80,7 @@ function svgOf(title: string, unit: string, lines: readonly Line[]): string {
   const drawn = lines.flatMap(({ kind, values }) =>
     segmentsOf(values).map(({ from, part }) => {
       const points = part.map((value, i) => [right - (values.length - 1 - from - i) * step, yOf(value)] as const);
-      // One value alone has no length.
+      // A line of one value would have no length.
       const shown = points.length > 1 ? points : points.flatMap(([x, y]) => [[x - 2, y], [x + 2, y]] as const);
       return `<polyline class="${kind}" points="${
         shown.map(([x, y]) => `${x.toFixed(0)},${y.toFixed(1)}`).join(" ")
@@ -95,7 +95,7 @@ function svgOf(title: string, unit: string, lines: readonly Line[]): string {
     `${grid.join("")}${times}${drawn.join("")}</svg>`;
 }
 
-/** The stretches without a gap. */
+/** The parts of the line without a gap. */
 function segmentsOf(values: Line["values"]): { readonly from: number; readonly part: number[] }[] {
   const segments: { from: number; part: number[] }[] = [];
   values.forEach((value, i) => {
@@ -106,7 +106,7 @@ function segmentsOf(values: Line["values"]): { readonly from: number; readonly p
   return segments;
 }
 
-/** The next of 1, 2 and 5 times a power of ten, so that the scale can be read; 1 if all is 0. */
+/** The next of 1, 2 and 5 times a power of ten, for a readable scale; 1 if all values are 0. */
 function roundUp(value: number): number {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));

@@ -149,7 +149,8 @@ function disagreements(rows: readonly NodeRow[]): Problem[] {
     problem: `nodes have different lists of the peers of ${group}: ${
       [...texts].map(([text, nodes]) => `${nodes.join(" and ")}: ${text || "nobody"}`).join("; ")
     }`,
-    todo: "look again in a few seconds: a change may be on its way. If not, run doctor where the list is old",
+    todo:
+      "look again in a few seconds: a change may be on its way. If it stays, run doctor on the node with the old list",
   }));
 }
 

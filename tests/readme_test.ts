@@ -37,6 +37,16 @@ test("the front page's proof is the chaos table's row", () => {
   assert.ok(read("README.md").includes(told), told);
 });
 
+test("the locks of npm and of Deno hold the versions that package.json pins", () => {
+  const { dependencies } = JSON.parse(read("package.json")) as { dependencies: Record<string, string> };
+  const { specifiers } = JSON.parse(read("deno.lock")) as { specifiers: Record<string, string> };
+  const { packages } = JSON.parse(read("package-lock.json")) as { packages: Record<string, { version?: string }> };
+  for (const [name, version] of Object.entries(dependencies)) {
+    assert.equal(specifiers[`npm:${name}@${version}`], version, `deno.lock: ${name}`);
+    assert.equal(packages[`node_modules/${name}`]?.version, version, `package-lock.json: ${name}`);
+  }
+});
+
 test("what one runs with npm one runs with deno task", () => {
   const scripts = Object.keys(JSON.parse(read("package.json")).scripts ?? {});
   assert.ok(scripts.includes("start") && scripts.includes("test"));

@@ -4,6 +4,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
 import type { Finding, NodeFace } from "../ports.ts";
 import { worstFirst } from "./findings.ts";
+import { byCounter } from "./rates.ts";
 
 /** A peer is asked again after this time. Chosen: a report has a few kilobytes, and few people look at a page. */
 const AGAIN_MS = 2_000;
@@ -22,14 +23,7 @@ const MAX_FINDINGS = 50;
 const count = v.optional(v.number(), 0);
 const histogram = v.object({ count: v.number(), sumSeconds: v.number(), buckets: v.record(v.string(), v.number()) });
 const latelySchema = v.object({
-  perSecond: v.object({
-    gets: count,
-    serverRequests: count,
-    cacheHits: count,
-    hotHits: count,
-    peerLoads: count,
-    originLoads: count,
-  }),
+  perSecond: v.object(byCounter(() => count)),
   latency: v.optional(v.object({ client: histogram, hop: histogram, origin: histogram })),
 });
 const groupSchema = v.object({

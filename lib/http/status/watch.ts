@@ -2,8 +2,9 @@
 import type { Clock } from "../../core/base/clock.ts";
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
 import { type Percentiles, percentilesOf, since } from "../../core/measure/histogram.ts";
-import type { Finding, GroupFigures, LatelyFigures, NodeReport, Rates } from "../ports.ts";
+import type { Finding, LatelyFigures, NodeReport, Rates } from "../ports.ts";
 import { type Fault, faultsOf } from "./findings.ts";
+import { byCounter, countsOf } from "./rates.ts";
 
 /** The time between two looks. Chosen: a fault is reported within 3 s, and a look costs well under a millisecond. */
 const LOOK_MS = 1_000;
@@ -19,14 +20,11 @@ const MAX_LATENCIES = LATELY_MS / LOOK_MS / LOOKS_PER_SAMPLE + 1;
  */
 const MAX_FINDINGS = 50;
 
-/** The sampled counters of a group, which count from the node's start. */
-const SAMPLED = ["gets", "serverRequests", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
-export type Sampled = keyof Rates;
 /** The time from one sample to the next. */
 export const SAMPLE_MS = LOOK_MS * LOOKS_PER_SAMPLE;
 
 /** A group's recent figures, one for each sample, the oldest first. */
-export interface Series extends Readonly<Record<Sampled, readonly number[]>> {
+export interface Series extends Readonly<Record<keyof Rates, readonly number[]>> {
   /** The times of answers, in milliseconds; `undefined`: there were none. */
   readonly p50Ms: readonly (number | undefined)[];
   readonly p99Ms: readonly (number | undefined)[];
@@ -34,7 +32,8 @@ export interface Series extends Readonly<Record<Sampled, readonly number[]>> {
 
 interface Sample {
   readonly atMs: number;
-  readonly counts: Readonly<Record<Sampled, number>>;
+  /** From the node's start. */
+  readonly counts: Rates;
   readonly evictions: number;
   /** The times of the answers since the previous sample. */
   readonly took: Percentiles;
@@ -102,10 +101,7 @@ export class Watch {
   series(group: string): Series {
     const samples = this.#samples.get(group) ?? [];
     const all = samples.slice(1).map((sample, i) => ratesBetween(samples[i]!, sample));
-    const rates = Object.fromEntries(SAMPLED.map((name) => [name, all.map((one) => one[name])])) as Record<
-      Sampled,
-      number[]
-    >;
+    const rates = byCounter((counter) => all.map((one) => one[counter]));
     const took = samples.slice(1).map((sample) => sample.took);
     return { ...rates, p50Ms: took.map(({ p50Ms }) => p50Ms), p99Ms: took.map(({ p99Ms }) => p99Ms) };
   }
@@ -156,17 +152,10 @@ export class Watch {
   }
 }
 
-function countsOf(
-  { gets = 0, serverRequests = 0, cacheHits = 0, hotCache, peerLoads = 0, originLoads = 0 }: GroupFigures,
-): Sample["counts"] {
-  return { gets, serverRequests, cacheHits, hotHits: hotCache?.hits ?? 0, peerLoads, originLoads };
-}
-
 function ratesBetween(before: Sample, { atMs, counts }: Sample): Rates {
   const seconds = Math.max(1, atMs - before.atMs) / 1_000;
   // A group that was replaced counts from 0 again.
-  const rateOf = (name: Sampled) => Math.max(0, counts[name] - before.counts[name]) / seconds;
-  return Object.fromEntries(SAMPLED.map((name) => [name, rateOf(name)])) as Record<Sampled, number>;
+  return byCounter((counter) => Math.max(0, counts[counter] - before.counts[counter]) / seconds);
 }
 
 function idOf({ what, about = "" }: Pick<Fault, "what" | "about">): string {

@@ -3,6 +3,7 @@ import type { Latencies } from "../../../core/group/stats.ts";
 import type { GroupAbout, GroupFigures, NodeReport, Rates } from "../../ports.ts";
 import { allLatencies } from "../machine.ts";
 import type { PeerReport } from "../peer-reports.ts";
+import { byCounter, countsOf } from "../rates.ts";
 
 /** One group at all nodes that have sent figures of it. */
 export interface FleetGroup {
@@ -22,8 +23,6 @@ export interface FleetGroup {
   /** The times of the last minute. */
   readonly latency: Latencies | undefined;
 }
-
-const RATES = ["gets", "serverRequests", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
 
 /** The figures of one node that are added up. A peer's report has them as an own one has. */
 type Part = PeerReport["groups"][string] | GroupFigures;
@@ -50,7 +49,6 @@ function fleetGroup(parts: readonly Part[], isServed: boolean): FleetGroup {
   const abouts = parts.flatMap(({ about }) => about ?? []);
   const lately = parts.flatMap((part) => part.lately ?? []);
   const recent = lately.flatMap(({ latency }) => latency ?? []);
-  const rates = RATES.map((name) => [name, lately.reduce((total, { perSecond }) => total + perSecond[name], 0)]);
   return {
     nodes: parts.length,
     about: abouts[0],
@@ -58,15 +56,14 @@ function fleetGroup(parts: readonly Part[], isServed: boolean): FleetGroup {
     usedBytes: sum(({ mainCache, hotCache }) => (mainCache?.memoryBytes ?? 0) + (hotCache?.memoryBytes ?? 0)),
     budgetBytes: abouts.length === 0 ? undefined : abouts.reduce((total, { budgetBytes }) => total + budgetBytes, 0),
     counts: {
-      gets: sum(({ gets }) => gets),
-      serverRequests: sum(({ serverRequests }) => serverRequests),
-      cacheHits: sum(({ cacheHits }) => cacheHits),
-      hotHits: sum(({ hotCache }) => hotCache?.hits),
-      peerLoads: sum(({ peerLoads }) => peerLoads),
-      originLoads: sum(({ originLoads }) => originLoads),
+      ...added(parts.map(countsOf)),
       errors: sum(({ localLoadErrs = 0, peerErrors = 0 }) => localLoadErrs + peerErrors),
     },
-    perSecond: lately.length === 0 ? undefined : Object.fromEntries(rates) as Record<keyof Rates, number>,
+    perSecond: lately.length === 0 ? undefined : added(lately.map(({ perSecond }) => perSecond)),
     latency: recent.length === 0 ? undefined : allLatencies(recent),
   };
+}
+
+function added(all: readonly Rates[]): Rates {
+  return byCounter((counter) => all.reduce((total, one) => total + one[counter], 0));
 }

@@ -173,19 +173,7 @@ test("a node to remove must be in a list of peers or have a link; the answer to 
   const { ask, dict, state } = made();
   dict.figures = { roster: { revision: 3, peers: [record("n1"), { ...record("n2"), state: "draining" }] } };
   dict.main.set("k", valueOf("body"));
-  state.links = [
-    {
-      name: "asks-only",
-      state: "open",
-      asked: 0,
-      answered: 0,
-      asksInFlight: 0,
-      servedInFlight: 0,
-      framesOut: 0,
-      framesIn: 0,
-      bytesOut: 0,
-    },
-  ];
+  state.links = [{ ...LINK, name: "asks-only", state: "open" }];
   for (const name of ["n2", "asks-only"]) {
     const answer = await ask(`/_admin/simulate?remove=${name}`);
     assert.equal(answer.status, 200, name);

@@ -166,8 +166,8 @@ export function isDelete(operation: string): boolean {
 }
 
 /**
- * Refuses old servers: 2.9.10 acknowledged 2,680 conditional writes to a replicated bucket, of which only 2,396 were
- * distinct (measured).
+ * Refuses old servers for replicated buckets. Version 2.9.10 acknowledged 2,680 conditional writes, but only 2,396 of
+ * them were distinct (measured).
  */
 function mustKeepRevisions(version: string, replicas: number): void {
   const [major = 0, minor = 0] = version.split(".").map(Number);

@@ -78,7 +78,7 @@ export class BarredOrigin implements CheckedOrigin {
       status: answer.status,
       fields: endToEnd(answer.fields),
       body: content,
-      // Only the node that serves the site decides what is kept.
+      // Not kept here: the node that serves the site decides whether to keep the answer.
       isStorable: false,
     };
   }

@@ -15,7 +15,8 @@ import type { Peer, PeerPicker } from "../core/ports.ts";
 import type { PeerRecord } from "../core/roster.ts";
 import { type About, PLAIN, type Value } from "../core/value.ts";
 import { PeerProgress } from "./peer-progress.ts";
-import type { Invalidated, LogFigures, WaitOptions, WrittenValue } from "../http/ports.ts";
+import type { LogFigures } from "../http/figures.ts";
+import type { Invalidated, WaitOptions, WrittenValue } from "../http/ports.ts";
 
 /** The part of the connections to other nodes that is needed here. */
 export interface Peers {

@@ -4,7 +4,7 @@ import { hostInUrl } from "../config/texts/addresses.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log } from "../core/base/log.ts";
 import { starting } from "../http/app.ts";
-import type { ConfigFigures } from "../http/ports.ts";
+import type { ConfigFigures } from "../http/figures.ts";
 import { embeddedServer, embeddedWay } from "../node/open-registry.ts";
 import type { Reloadable } from "../node/reload/reloader.ts";
 import type { EmbeddedNats } from "../nats/server/embedded.ts";

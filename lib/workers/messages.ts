@@ -5,7 +5,7 @@
  */
 import type { Config } from "../config/config.ts";
 import type { HostPort } from "../config/texts/addresses.ts";
-import type { ConfigFigures } from "../http/ports.ts";
+import type { ConfigFigures } from "../http/figures.ts";
 import type { ToFollower, ToLog } from "./pipe-log.ts";
 import type { ToStore, ToWatcher } from "./pipe-store.ts";
 

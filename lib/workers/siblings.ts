@@ -1,6 +1,7 @@
 /** The other workers of this machine: one worker asks each for its figures, at its own address. */
 import { hostInUrl } from "../config/texts/addresses.ts";
-import type { MachineFace, NodeReport, WorkerReport } from "../http/ports.ts";
+import type { NodeReport, WorkerReport } from "../http/figures.ts";
+import type { MachineFace } from "../http/ports.ts";
 import { getJson } from "../registry/get-json.ts";
 import type { WorkerPlace, WorkerSetup } from "./messages.ts";
 

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { LogLevel } from "../config/options.ts";
 import type { Clock } from "../core/base/clock.ts";
 import type { Log, LogCall } from "../core/base/log.ts";
-import type { ConfigFigures } from "../http/ports.ts";
+import type { ConfigFigures } from "../http/figures.ts";
 import { AccessQueue } from "../node/log/access-queue.ts";
 import { createLog } from "../node/log/logging.ts";
 import { Node } from "../node/node.ts";

@@ -5,7 +5,7 @@ import { noticesOf, problemsOf } from "../../lib/cli/fleet/problems.ts";
 import { noticeText, problemText } from "../../lib/cli/nodes/status.ts";
 import { bytesText, shareText, spanText, table } from "../../lib/cli/table.ts";
 import { ratesOf, ratesTable } from "../../lib/cli/nodes/top.ts";
-import type { LinkFigures } from "../../lib/http/ports.ts";
+import type { LinkFigures } from "../../lib/http/figures.ts";
 import { record } from "../core/cluster.ts";
 import { test } from "../support/test.ts";
 

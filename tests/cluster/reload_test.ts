@@ -6,7 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
-import type { ConfigFigures } from "../../lib/http/ports.ts";
+import type { ConfigFigures } from "../../lib/http/figures.ts";
 import { startNats } from "../support/nats-server.ts";
 import {
   assembled,

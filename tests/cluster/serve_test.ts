@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { LinkFigures } from "../../lib/http/ports.ts";
+import type { LinkFigures } from "../../lib/http/figures.ts";
 import { startNats } from "../support/nats-server.ts";
 import { listening, type NodeProcess, type RuntimeKind, spawnNode, startNode } from "../support/node.ts";
 import { startOrigin } from "../support/origin.ts";

@@ -12,16 +12,12 @@ import type { Hit, Loaded } from "../../lib/core/group/loaded.ts";
 import type { GroupStats } from "../../lib/core/group/stats.ts";
 import { PLAIN, type Value } from "../../lib/core/value.ts";
 import { type AppOptions, createApp } from "../../lib/http/app.ts";
+import type { GroupFigures, LinkFigures, LogFigures, NodeFigures, OutOfReachFigures } from "../../lib/http/figures.ts";
 import type {
   CacheGroup,
-  GroupFigures,
   Invalidated,
   InvalidationFace,
-  LinkFigures,
-  LogFigures,
   NodeFace,
-  NodeFigures,
-  OutOfReachFigures,
   WaitOptions,
   WrittenValue,
 } from "../../lib/http/ports.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { OverloadedError, PeerError } from "../../lib/core/errors.ts";
 import { asked, type Peer } from "../../lib/core/ports.ts";
 import type { Explanation } from "../../lib/http/admin/explain.ts";
-import type { NodeReport } from "../../lib/http/ports.ts";
+import type { NodeReport } from "../../lib/http/figures.ts";
 import { serviceOf } from "../../lib/node/groups/served-group.ts";
 import { explanationOf, FIGURES_GROUP, figuresOf, withFigures } from "../../lib/node/peers/peer-figures.ts";
 import { valueOf } from "../core/support.ts";

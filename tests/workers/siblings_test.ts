@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { NodeReport } from "../../lib/http/ports.ts";
+import type { NodeReport } from "../../lib/http/figures.ts";
 import { parseConfig } from "../../lib/config/parse.ts";
 import { Siblings } from "../../lib/workers/siblings.ts";
 import { type Defer, test } from "../support/test.ts";

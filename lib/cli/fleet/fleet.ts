@@ -1,6 +1,6 @@
 /** The fleet as one node sees it, with the figures of every node that shows them. */
 import type { PeerRecord } from "../../core/roster.ts";
-import type { LinkFigures, NodeReport, WorkerReport } from "../../http/ports.ts";
+import type { LinkFigures, NodeReport, WorkerReport } from "../../http/figures.ts";
 import { CommandError } from "../terminal.ts";
 import type { NodeClient } from "./client.ts";
 

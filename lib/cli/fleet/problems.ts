@@ -1,6 +1,6 @@
 /** Finds what is wrong with a fleet, from the figures of its nodes. Pure functions. */
 import type { PeerRecord } from "../../core/roster.ts";
-import type { FindingKind, GroupFigures } from "../../http/ports.ts";
+import type { FindingKind, GroupFigures } from "../../http/figures.ts";
 import { policyDifferences } from "../../node/groups/policy-digest.ts";
 import { spanText } from "../table.ts";
 import type { Fleet, NodeRow, Stats } from "./fleet.ts";

@@ -1,7 +1,7 @@
 /** `status` and `groups`: the fleet, and a node's groups, as tables. */
 import type { commands } from "../../config/command-line/commands.ts";
 import type { Values } from "../../config/command-line/command-line.ts";
-import type { GroupFigures } from "../../http/ports.ts";
+import type { GroupFigures } from "../../http/figures.ts";
 import { clientFor } from "../fleet/client.ts";
 import { type Fleet, fleetOf, type NodeRow, type Stats } from "../fleet/fleet.ts";
 import { noticesOf, type Problem, problemsOf } from "../fleet/problems.ts";

@@ -1,5 +1,5 @@
 /** Finds the faults that one node knows of: a pure function of its report. */
-import type { Finding, FindingKind, GroupFigures, NodeReport, Severity } from "../ports.ts";
+import type { Finding, FindingKind, GroupFigures, NodeReport, Severity } from "../figures.ts";
 
 /** A finding whose beginning is not known yet. */
 export interface Fault {

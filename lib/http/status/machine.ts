@@ -8,10 +8,10 @@ import type {
   GuardFigures,
   InvalidationFigures,
   LatelyFigures,
-  MachineFace,
   NodeReport,
   WorkerReport,
-} from "../ports.ts";
+} from "../figures.ts";
+import type { MachineFace } from "../ports.ts";
 
 /** @param own the report of the worker that answers; the rosters come from it */
 export function machineStats(

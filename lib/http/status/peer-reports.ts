@@ -2,7 +2,8 @@
 import * as v from "valibot";
 import type { Clock } from "../../core/base/clock.ts";
 import { withTimeout } from "../../core/base/time/timeout.ts";
-import type { Finding, NodeFace } from "../ports.ts";
+import type { Finding } from "../figures.ts";
+import type { NodeFace } from "../ports.ts";
 import { worstFirst } from "./findings.ts";
 import { byCounter } from "./rates.ts";
 

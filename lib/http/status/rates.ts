@@ -1,5 +1,5 @@
 /** The counters of a group that are sampled, and added up over the fleet. */
-import type { Rates } from "../ports.ts";
+import type { Rates } from "../figures.ts";
 
 const COUNTERS = ["gets", "serverRequests", "cacheHits", "hotHits", "peerLoads", "originLoads"] as const;
 

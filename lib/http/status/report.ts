@@ -1,5 +1,6 @@
 /** One node at one moment, as `/stats` prints it. */
-import type { GroupFigures, NodeFace, NodeFigures, NodeReport, ServedGroups } from "../ports.ts";
+import type { GroupFigures, NodeFigures, NodeReport } from "../figures.ts";
+import type { NodeFace, ServedGroups } from "../ports.ts";
 import type { Watch } from "./watch.ts";
 
 /** The figures of a node and of its groups, without findings. */

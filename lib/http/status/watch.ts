@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/base/clock.ts";
 import { type Latencies, latenciesOf } from "../../core/group/stats.ts";
 import { type Percentiles, percentilesOf, since } from "../../core/measure/histogram.ts";
-import type { Finding, LatelyFigures, NodeReport, Rates } from "../ports.ts";
+import type { Finding, LatelyFigures, NodeReport, Rates } from "../figures.ts";
 import { type Fault, faultsOf } from "./findings.ts";
 import { byCounter, countsOf } from "./rates.ts";
 

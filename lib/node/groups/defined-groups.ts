@@ -7,7 +7,7 @@ import type { GroupConfig } from "../../config/config.ts";
 import { UNSIGNED, UNSIGNED_FAULT } from "../../core/base/unsigned.ts";
 import type { Log } from "../../core/base/log.ts";
 import { ConfigError } from "../../core/errors.ts";
-import type { DefinitionsFigures } from "../../http/ports.ts";
+import type { DefinitionsFigures } from "../../http/figures.ts";
 import { type DefinitionsView, maxDefinitionBytes } from "../../registry/store/definitions.ts";
 
 /** The part of a node that makes and ends groups. */

@@ -7,7 +7,7 @@ import type { Log } from "../../core/base/log.ts";
 import { SayOnce } from "../../core/base/logs/say-once.ts";
 import type { Roster } from "../../core/roster.ts";
 import type { GroupFacts } from "../../registry/membership.ts";
-import type { Difference } from "../../http/ports.ts";
+import type { Difference } from "../../http/figures.ts";
 import { policyDifferences } from "./policy-digest.ts";
 
 /** Chosen: a fleet of a hundred nodes with ten groups that all differ. */

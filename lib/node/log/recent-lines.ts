@@ -1,7 +1,7 @@
 /** Keeps the latest log lines of a node for its status page. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log, LogCall } from "../../core/base/log.ts";
-import type { RecentLine } from "../../http/ports.ts";
+import type { RecentLine } from "../../http/figures.ts";
 
 /** Chosen: covers the last hours of a quiet fleet, and the last minute of a fleet in trouble. */
 const MAX_LINES = 100;

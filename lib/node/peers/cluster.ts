@@ -5,7 +5,7 @@ import type { Clock } from "../../core/base/clock.ts";
 import type { Tracing } from "../../core/base/trace.ts";
 import { Liveness } from "../../core/liveness/liveness.ts";
 import { type PeerRecord, type Roster, rosterOf } from "../../core/roster.ts";
-import type { LostPeer, OutOfReachFigures } from "../../http/ports.ts";
+import type { LostPeer, OutOfReachFigures } from "../../http/figures.ts";
 import { PeerHub } from "../../peer/hub.ts";
 import { isAlive } from "../../peer/proof/is-alive.ts";
 import type { PeerService } from "../../peer/service.ts";

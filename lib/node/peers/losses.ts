@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
 import type { PeerRecord, Roster } from "../../core/roster.ts";
-import type { LostPeer } from "../../http/ports.ts";
+import type { LostPeer } from "../../http/figures.ts";
 
 /** Chosen: an operator still sees it after a break, and a node that never returns is not reported forever. */
 const TOLD_MS = 15 * 60_000;

@@ -1,7 +1,7 @@
 /** Tells the operator when other nodes have evicted this node because they could not reach it. */
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import type { OutOfReachFigures } from "../../http/ports.ts";
+import type { OutOfReachFigures } from "../../http/figures.ts";
 
 /** Reachable peers have connected by then, as redials are at most 2 s apart. Chosen. */
 const LOOK_AFTER_MS = 5_000;

@@ -6,7 +6,7 @@ import { BLIND } from "../../core/invalidation/label.ts";
 import type { Peer } from "../../core/ports.ts";
 import { PLAIN, type Value } from "../../core/value.ts";
 import type { Explanation } from "../../http/admin/explain.ts";
-import type { NodeReport } from "../../http/ports.ts";
+import type { NodeReport } from "../../http/figures.ts";
 import type { PeerService } from "../../peer/service.ts";
 
 /**

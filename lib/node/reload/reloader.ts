@@ -4,7 +4,7 @@ import type { Config } from "../../config/config.ts";
 import { withNewOrigins } from "./check-origins.ts";
 import type { Clock } from "../../core/base/clock.ts";
 import type { Log } from "../../core/base/log.ts";
-import type { ConfigFigures } from "../../http/ports.ts";
+import type { ConfigFigures } from "../../http/figures.ts";
 
 /** The time between two looks at the file. Chosen: a look costs 20 us, and an operator waits for it. */
 const LOOK_MS = 2_000;

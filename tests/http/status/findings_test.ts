@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { latenciesOf } from "../../../lib/core/group/stats.ts";
-import type { Finding, GroupFigures, NodeReport } from "../../../lib/http/ports.ts";
+import type { Finding, GroupFigures, NodeReport } from "../../../lib/http/figures.ts";
 import { headlineOf } from "../../../lib/http/status/findings.ts";
 import { Watch } from "../../../lib/http/status/watch.ts";
 import { record } from "../../core/cluster.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { GroupFigures, NodeReport } from "../../../lib/http/ports.ts";
+import type { GroupFigures, NodeReport } from "../../../lib/http/figures.ts";
 import { fleetGroups } from "../../../lib/http/status/page/fleet-groups.ts";
 import { PeerReports } from "../../../lib/http/status/peer-reports.ts";
 import { record } from "../../core/cluster.ts";

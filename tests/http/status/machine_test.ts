@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { latenciesOf } from "../../../lib/core/group/stats.ts";
-import type { GuardFigures, NodeReport, WorkerReport } from "../../../lib/http/ports.ts";
+import type { GuardFigures, NodeReport, WorkerReport } from "../../../lib/http/figures.ts";
 import { test } from "../../support/test.ts";
 import { appWith } from "../support.ts";
 

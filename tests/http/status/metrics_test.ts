@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { type GroupStats, latenciesOf } from "../../../lib/core/group/stats.ts";
 import { BOUNDS_SECONDS } from "../../../lib/core/measure/histogram.ts";
-import { FINDING_KINDS, type GroupFigures, type LinkFigures } from "../../../lib/http/ports.ts";
+import { FINDING_KINDS, type GroupFigures, type LinkFigures } from "../../../lib/http/figures.ts";
 import { between, exchanged } from "../../readme/markers.ts";
 import { bothRuntimes, root, startNode } from "../../support/node.ts";
 import { test } from "../../support/test.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { AdminTokens } from "../../../lib/http/admin/tokens.ts";
 import { latenciesOf } from "../../../lib/core/group/stats.ts";
 import { Watch } from "../../../lib/http/status/watch.ts";
-import type { NodeFigures } from "../../../lib/http/ports.ts";
+import type { NodeFigures } from "../../../lib/http/figures.ts";
 import { record } from "../../core/cluster.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { MemoryLog } from "../../support/log.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Finding, NodeReport } from "../../../lib/http/ports.ts";
+import type { Finding, NodeReport } from "../../../lib/http/figures.ts";
 import { fleetFindings, PeerReports } from "../../../lib/http/status/peer-reports.ts";
 import { ManualClock } from "../../support/clock.ts";
 import { test } from "../../support/test.ts";

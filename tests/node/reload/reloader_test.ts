@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Config } from "../../../lib/config/config.ts";
 import { parseConfig } from "../../../lib/config/parse.ts";
 import { ConfigError } from "../../../lib/core/errors.ts";
-import type { ConfigFigures } from "../../../lib/http/ports.ts";
+import type { ConfigFigures } from "../../../lib/http/figures.ts";
 import { Reloader } from "../../../lib/node/reload/reloader.ts";
 import { ManualClock, settle } from "../../support/clock.ts";
 import { MemoryLog } from "../../support/log.ts";

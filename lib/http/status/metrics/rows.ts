@@ -1,7 +1,7 @@
 /** The metrics for Prometheus: the name of each, its help, and where its figure is in a report. */
 import type { CacheStats } from "../../../core/cache/byte-cache.ts";
 import type { HistogramFigures } from "../../../core/measure/histogram.ts";
-import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../../ports.ts";
+import type { GroupFigures, GuardFigures, LinkFigures, LogFigures, NodeReport } from "../../figures.ts";
 
 /**
  * A metric. By the convention of Prometheus, a name that ends in `_total` is a counter. Others are gauges, or

@@ -1,6 +1,6 @@
 /** The figures of one moment with their labels, so that all figures of one answer agree. */
 import type { CacheStats } from "../../../core/cache/byte-cache.ts";
-import { FINDING_KINDS, type GroupFigures, type LinkFigures, type LogFigures, type NodeReport } from "../../ports.ts";
+import { FINDING_KINDS, type GroupFigures, type LinkFigures, type LogFigures, type NodeReport } from "../../figures.ts";
 import type { MeteredNode } from "./rows.ts";
 
 /** The subject of a sample, with its labels. */

@@ -1,6 +1,6 @@
 /** The groups of the fleet: this node's figures and those that other nodes have sent, added up. */
 import type { Latencies } from "../../../core/group/stats.ts";
-import type { GroupAbout, GroupFigures, NodeReport, Rates } from "../../ports.ts";
+import type { GroupAbout, GroupFigures, NodeReport, Rates } from "../../figures.ts";
 import { allLatencies } from "../machine.ts";
 import type { PeerReport } from "../peer-reports.ts";
 import { byCounter, countsOf } from "../rates.ts";

@@ -1,7 +1,7 @@
 /** The groups of the fleet as tables: what each is, its counts and rates, and how long its answers took. */
 import { html } from "hono/html";
 import { type HistogramFigures, percentilesOf } from "../../../core/measure/histogram.ts";
-import type { Rates } from "../../ports.ts";
+import type { Rates } from "../../figures.ts";
 import type { FleetGroup } from "./fleet-groups.ts";
 import { type Cell, type Html, table } from "./table.ts";
 import { mebibytes, percent, rateText } from "./texts.ts";

@@ -7,12 +7,11 @@ import type {
   InvalidationFigures,
   LinkFigures,
   LogFigures,
-  MachineFace,
-  NodeFace,
   NodeReport,
   RecentLine,
   WorkerReport,
-} from "../../ports.ts";
+} from "../../figures.ts";
+import type { MachineFace, NodeFace } from "../../ports.ts";
 import { headlineOf } from "../findings.ts";
 import { fleetGroups } from "./fleet-groups.ts";
 import { groupTables } from "./group-tables.ts";
